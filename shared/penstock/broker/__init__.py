@@ -1,0 +1,1 @@
+"""What moves messages: the port, and its two implementations, RabbitMQ and in-process. Only this package imports aio-pika."""

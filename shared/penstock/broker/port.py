@@ -1,0 +1,83 @@
+"""The broker as the services see it. One contract suite in `tests/contracts` holds both implementations to these promises.
+
+Messages are only wake-ups: the rows in PostgreSQL are the truth, so a lost message costs time and a doubled one costs nothing.
+What a publisher may rely on: `publish` returns after the broker has confirmed that a queue took the message. What a consumer may
+rely on: a message not settled (its process died, its connection broke) is delivered again; a rejected one is delivered again until
+the queue's delivery limit, then dead-lettered.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from penstock.contracts.envelope import Message
+
+
+class Delivery(Protocol):
+    """One message that was delivered and waits to be settled, exactly once. Settling after the connection broke does nothing."""
+
+    @property
+    def message(self) -> Message:
+        """What was sent."""
+
+    @property
+    def routing_key(self) -> str:
+        """The routing key it was published with."""
+
+    async def ack(self) -> None:
+        """Done with: its effect has been committed, or it turned out to need none."""
+
+    async def reject(self) -> None:
+        """Failed: deliver it again; this counts toward the delivery limit, beyond which it is dead-lettered."""
+
+    async def requeue(self) -> None:
+        """Not now (draining, database away): give it back without holding it against the message."""
+
+    async def dead_letter(self, reason: str) -> None:
+        """Will never be understood: move it to the dead letters, with header `reason`, and never deliver it again."""
+
+
+Handler = Callable[[Delivery], Awaitable[None]]
+"""Called for each delivery in a task of its own that outlives the connection. Must settle the delivery; when it raises, the broker
+rejects the delivery for it."""
+
+
+class Consumer(Protocol):
+    """A subscription to one queue."""
+
+    async def stop(self) -> None:
+        """Take nothing more; deliveries that no handler has begun with go back. Handlers under way go on."""
+
+
+class Broker(Protocol):
+    """A connection to a broker that heals itself."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages can be published and consumed at this moment."""
+
+    async def publish(self, exchange: str, routing_key: str, message: Message, *, timeout_seconds: float = 5.0) -> None:
+        """Publish with confirm, persistent if the message says so.
+
+        Raises BrokerUnavailable when it is not confirmed in time, refused, or routed to no queue. It may still have been taken.
+        """
+
+    def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
+        """Publish without waiting or confirm: events and answers. Never raises; dropped while the broker is away."""
+
+    async def consume(self, queue: str, handler: Handler, *, prefetch: int) -> Consumer:
+        """Deliver messages of `queue` to `handler`, at most `prefetch` unsettled ones at a time, also after reconnects."""
+
+    async def open_reply_queue(self, handler: Handler) -> str:
+        """A queue of this process alone, gone with it; returns its name for `reply_to`. Publish to it over exchange `""`.
+
+        Deliveries count as settled when they arrive. The name stays the same across reconnects.
+        """
+
+    async def count_ready(self, queue: str) -> int | None:
+        """How many messages wait in `queue`; None when that cannot be told now."""
+
+    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call `callback` each time the connection is back after having been lost, topology declared anew."""
+
+    async def close(self) -> None:
+        """Stop all consumers, hand unsettled deliveries back, and disconnect."""

@@ -1,0 +1,44 @@
+"""What surrounds a message's body, and where each part of it lies on the wire.
+
+| field | AMQP slot | meaning |
+|---|---|---|
+| `type` | property `type` | which message this is, such as `run.execute.v1`; none for a schedule message of an internal service |
+| `message_id` | property `message_id` | unique per publish of ours; an internal service's idempotency key |
+| `correlation_id` | property `correlation_id` | handed back in the answer |
+| `reply_to` | property `reply_to` | the queue that wants the answer |
+| `depth` | header `depth` | depth of the runs in the body |
+| `chain_id` | header `chain-id` | the chain they belong to |
+| `parent_run_id` | header `parent-run-id` | the run that schedules them |
+| `environment` | header `environment` | `development` or `live` |
+| `lane` | header `lane` | the executors' queue |
+| `idempotency_key` | header `idempotency-key` | stands before `message_id` as the idempotency key |
+| `traceparent` | header `traceparent` | W3C trace context |
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+DEPTH: Final = "depth"
+CHAIN_ID: Final = "chain-id"
+PARENT_RUN_ID: Final = "parent-run-id"
+ENVIRONMENT: Final = "environment"
+LANE: Final = "lane"
+IDEMPOTENCY_KEY: Final = "idempotency-key"
+TRACEPARENT: Final = "traceparent"
+REASON: Final = "reason"
+"""Why a message is among the dead letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, whatever broker carries it. Header values are what the sender put there: check them before use."""
+
+    body: bytes
+    type: str = ""
+    message_id: str = ""
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    headers: Mapping[str, object] = field(default_factory=dict)
+    content_type: str = "application/json"
+    is_persistent: bool = True

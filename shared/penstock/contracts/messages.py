@@ -1,0 +1,200 @@
+"""One frozen model per message. Unknown fields are ignored on decode, so that a rolling deploy works; removing, renaming or
+retyping a field is a `.v2` beside the `.v1`. Field docs are the docs: `docs/asyncapi.yaml` is generated from them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import ClassVar, Self
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+
+from penstock.domain.durations import parse_duration
+from penstock.domain.states import RunState
+from penstock.errors import DecodeError
+
+Parameters = dict[str, JsonValue]
+
+
+class Contract(BaseModel):
+    """What all messages share: frozen, strict about types, indifferent to unknown fields, known by their `TYPE`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    TYPE: ClassVar[str]
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """The message in `body` (JSON). Raises DecodeError, whose reason names the field and what was expected."""
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            raise DecodeError(describe(error), body) from None
+
+    def encode(self) -> bytes:
+        """This message as JSON, without the fields that are not set."""
+        return orjson.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def describe(error: ValidationError) -> str:
+    """A pydantic error as one line a person can act on: `list.items: Input should be a valid list`."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}" for problem in error.errors(include_url=False)[:5]
+    )
+
+
+class ListOfRuns(BaseModel):
+    """`list` of a schedule message: one run per item."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    items: list[JsonValue] = Field(description="One run each: an item that is an object is that run's parameters, beside the common ones")
+    interval: str | None = Field(default=None, description="Time between two items, such as `2s`; none: all at once")
+
+    @field_validator("interval")
+    @classmethod
+    def _is_duration(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_duration(value)
+        return value
+
+
+class ScheduleRun(Contract):
+    """Schedule one run, or a list of them. Published by internal services in any language to `penstock.schedule`."""
+
+    TYPE: ClassVar[str] = "run.schedule.v1"
+    workflow: str = Field(min_length=1, description="Name of the workflow, case-sensitive")
+    environment: str = Field(description="`development` or `live`")
+    parameters: Parameters = Field(default_factory=dict, description="By name, checked against the workflow's definition")
+    at: datetime | None = Field(default=None, description="When it is due, ISO 8601 with zone; none: now")
+    after: str | None = Field(default=None, description="Instead of `at`: a duration from now, such as `10m`")
+    list_: ListOfRuns | None = Field(default=None, alias="list", description="One run per item instead of a single run")
+    priority: int | None = Field(default=None, ge=0, le=9, description="0 (first) to 9 (last); none: the workflow's own")
+
+    @field_validator("after")
+    @classmethod
+    def _is_duration(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_duration(value)
+        return value
+
+    @field_validator("at")
+    @classmethod
+    def _has_zone(cls, value: datetime | None) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a time needs a zone, such as 2030-01-31T09:00:00Z")
+        return value
+
+    @model_validator(mode="after")
+    def _one_time(self) -> Self:
+        if self.at is not None and self.after is not None:
+            raise ValueError("give either `at` or `after`, not both")
+        return self
+
+
+class ChildRun(BaseModel):
+    """One run that a step of a run schedules."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    parent_run_id: UUID
+    key: str = Field(description="The step's path (and index) in the parent: the same key never makes a second run")
+    workflow: str
+    parameters: Parameters = Field(default_factory=dict)
+    scheduled_at: datetime | None = Field(default=None, description="When it is due; none: now")
+    priority: int | None = Field(default=None, ge=0, le=9)
+    traceparent: str | None = None
+
+
+class ScheduleChildren(Contract):
+    """Executor → scheduler: the runs that steps have scheduled, all of one environment and depth; one message per batch."""
+
+    TYPE: ClassVar[str] = "runs.schedule.v1"
+    environment: str
+    runs: list[ChildRun] = Field(min_length=1)
+
+
+class ExpandList(Contract):
+    """Executor → scheduler: a list was stored and awaits expansion. Only a nudge: the stored list is the truth."""
+
+    TYPE: ClassVar[str] = "list.expand.v1"
+    list_id: UUID
+
+
+class WakeScheduler(Contract):
+    """Anyone → scheduler: something is due sooner than you may know. Only a nudge: the rows are the truth."""
+
+    TYPE: ClassVar[str] = "scheduler.wake.v1"
+    due_at: datetime | None = None
+
+
+class DueRun(BaseModel):
+    """One run that is due."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    run_id: UUID
+    workflow: str
+    chain_id: UUID
+    parent_run_id: UUID | None = None
+    traceparent: str | None = None
+    reply_to: str | None = Field(default=None, description="Queue of the ingress instance whose caller waits for the answer")
+
+
+class ExecuteRuns(Contract):
+    """Ingress and scheduler → executors: runs that are due, all of one environment, lane and depth. The rows are the truth."""
+
+    TYPE: ClassVar[str] = "run.execute.v1"
+    runs: list[DueRun] = Field(min_length=1)
+
+
+class RunAnswer(Contract):
+    """Executor → ingress: what a waiting caller is told. Not persistent: the answer is stored on the run too."""
+
+    TYPE: ClassVar[str] = "run.answer.v1"
+    run_id: UUID
+    state: RunState
+    result: JsonValue = None
+    error: JsonValue = None
+
+
+class RunEvent(Contract):
+    """What happened to a run, for whoever listens: routing key `<environment>.run.<what happened>`."""
+
+    TYPE: ClassVar[str] = "run.event.v1"
+    id: UUID
+    workflow: str
+    environment: str
+    state: RunState
+    depth: int
+    chain_id: UUID
+    parent_run_id: UUID | None = None
+    attempt: int = 0
+    reason: str | None = Field(default=None, description="Why it failed, was skipped, cancelled or terminated")
+    path: list[str] | None = Field(default=None, description="On termination: the names of the workflows from the root to this run")
+    at: datetime
+
+
+class ChainEvent(Contract):
+    """What happened to a chain: routing key `<environment>.chain.{warned,stopped,resumed}`."""
+
+    TYPE: ClassVar[str] = "chain.event.v1"
+    chain_id: UUID
+    environment: str
+    depth: int | None = None
+    depth_limit: int | None = None
+    workflow: str | None = None
+    at: datetime
+
+
+class ListEvent(Contract):
+    """A list's runs have all ended: routing key `<environment>.list.finished`."""
+
+    TYPE: ClassVar[str] = "list.event.v1"
+    list_id: UUID
+    environment: str
+    workflow: str
+    total: int
+    at: datetime
+
+
+COMMANDS: Mapping[str, type[Contract]] = {
+    model.TYPE: model for model in (ScheduleRun, ScheduleChildren, ExpandList, WakeScheduler, ExecuteRuns, RunAnswer)
+}
+EVENTS: Mapping[str, type[Contract]] = {model.TYPE: model for model in (RunEvent, ChainEvent, ListEvent)}

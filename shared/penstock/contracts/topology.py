@@ -1,0 +1,84 @@
+"""Exchanges, queues, bindings and dead letters as data. A broker declares all of it at start and after every reconnect."""
+
+from dataclasses import dataclass
+from typing import Final
+
+SCHEDULE_EXCHANGE: Final = "penstock.schedule"
+"""In: schedule messages of executors and internal services; routing key `<environment>.<workflow>`."""
+EXECUTE_EXCHANGE: Final = "penstock.execute"
+"""Runs that are due, to the executors; routing key is the lane."""
+EVENTS_EXCHANGE: Final = "penstock.events"
+"""Out: what happened; routing key `<environment>.<event>`. Nothing of ours is bound to it."""
+DEAD_LETTER_EXCHANGE: Final = "penstock.dead-letters"
+SCHEDULER_QUEUE: Final = "penstock.scheduler"
+DEAD_LETTER_QUEUE: Final = "penstock.dead-letters"
+DEFAULT_LANE: Final = "default"
+DELIVERY_LIMIT: Final = 20
+"""How often the broker redelivers before it dead-letters. Only a backstop: attempts are counted in PostgreSQL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable exchange; `kind` is `topic`, `direct` or `fanout`."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A durable quorum queue; rejected messages go to `dead_letter_exchange` (none for the dead letters themselves)."""
+
+    name: str
+    dead_letter_exchange: str | None = DEAD_LETTER_EXCHANGE
+    delivery_limit: int = DELIVERY_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Messages of `exchange` whose routing key matches `routing_key` go to `queue`."""
+
+    exchange: str
+    queue: str
+    routing_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything a broker has to declare."""
+
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...]
+    bindings: tuple[Binding, ...]
+
+
+def executor_queue(lane: str = DEFAULT_LANE) -> str:
+    """The queue of a lane: `penstock.executor`, or `penstock.executor.<lane>`."""
+    return "penstock.executor" if lane == DEFAULT_LANE else f"penstock.executor.{lane}"
+
+
+def schedule_routing_key(environment: str, workflow: str) -> str:
+    """The routing key of a schedule message."""
+    return f"{environment}.{workflow}"
+
+
+def topology(lanes: tuple[str, ...] = (DEFAULT_LANE,)) -> Topology:
+    """The whole topology, with one executor queue per lane."""
+    return Topology(
+        exchanges=(
+            Exchange(SCHEDULE_EXCHANGE, "topic"),
+            Exchange(EXECUTE_EXCHANGE, "direct"),
+            Exchange(EVENTS_EXCHANGE, "topic"),
+            Exchange(DEAD_LETTER_EXCHANGE, "fanout"),
+        ),
+        queues=(
+            Queue(SCHEDULER_QUEUE),
+            *(Queue(executor_queue(lane)) for lane in lanes),
+            Queue(DEAD_LETTER_QUEUE, dead_letter_exchange=None),
+        ),
+        bindings=(
+            Binding(SCHEDULE_EXCHANGE, SCHEDULER_QUEUE, "#"),
+            *(Binding(EXECUTE_EXCHANGE, executor_queue(lane), lane) for lane in lanes),
+            Binding(DEAD_LETTER_EXCHANGE, DEAD_LETTER_QUEUE, ""),
+        ),
+    )

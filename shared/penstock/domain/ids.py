@@ -1,0 +1,42 @@
+"""Run ids: sortable by the time their chain began, and derivable, so the same request can never make a second run.
+
+The layout is that of a UUID version 8 (RFC 9562): 48 bits of milliseconds, then 74 bits that are random (a root run) or a hash of
+(parent, key) (a child). A child takes its parent's milliseconds, so all ids of a chain lie side by side in the index.
+"""
+
+import hashlib
+import secrets
+import time
+from typing import NewType
+from uuid import UUID
+
+RunId = NewType("RunId", UUID)
+ChainId = NewType("ChainId", UUID)
+ListId = NewType("ListId", UUID)
+
+_VERSION = 0x8 << 76
+_VARIANT = 0x2 << 62
+_RANDOM_A = (1 << 12) - 1
+_RANDOM_B = (1 << 62) - 1
+
+
+def new_run_id() -> RunId:
+    """A fresh id for a root run (or a delivery, a list): the current time and 74 random bits."""
+    return RunId(_compose(time.time_ns() // 1_000_000, secrets.randbits(128)))
+
+
+def child_run_id(parent: UUID, key: str) -> RunId:
+    """The id of the run that `parent` schedules under `key` (a step's path, or an index in a list): always the same."""
+    digest = hashlib.blake2b(parent.bytes + key.encode(), digest_size=16).digest()
+    return RunId(_compose(parent.int >> 80, int.from_bytes(digest, "big")))
+
+
+def new_thing_id() -> str:
+    """An id in Bubble's form, `1700000000000x123456789012345678`: milliseconds, `x`, eighteen digits."""
+    return f"{time.time_ns() // 1_000_000}x{secrets.randbelow(9 * 10**17) + 10**17}"
+
+
+def _compose(milliseconds: int, noise: int) -> UUID:
+    low = noise & _RANDOM_B
+    middle = (noise >> 62) & _RANDOM_A
+    return UUID(int=(milliseconds & ((1 << 48) - 1)) << 80 | _VERSION | middle << 64 | _VARIANT | low)

@@ -1,0 +1,60 @@
+"""The life of a run. Each state says who moves it on, and what happens if that process dies."""
+
+from enum import StrEnum
+
+
+class RunState(StrEnum):
+    """`scheduled -> queued -> running -> succeeded | failed | skipped`, with `waiting` and the two ways of being stopped.
+
+    A CHECK constraint in the database mirrors this enumeration.
+    """
+
+    SCHEDULED = "scheduled"
+    """Admitted for later. Any scheduler dispatches it when due; if one dies, the row is found again by another."""
+    QUEUED = "queued"
+    """Handed to the broker. An executor claims it; if the message is lost, a scheduler dispatches it again."""
+    RUNNING = "running"
+    """Claimed under a lease. Its executor records the outcome; if that dies, the lease expires and the run is reaped."""
+    WAITING = "waiting"
+    """Gave up its place until a time or a signal. A scheduler puts it back; it holds nothing while it waits."""
+    SUCCEEDED = "succeeded"
+    """All steps were performed."""
+    FAILED = "failed"
+    """A step failed for good; the run is among the dead letters and can be retried by a person."""
+    SKIPPED = "skipped"
+    """The workflow's own condition was not met; nothing was performed."""
+    CANCELLED = "cancelled"
+    """A person or a program asked for it."""
+    TERMINATED = "terminated"
+    """Stopped by a protection: the depth limit, the chain's size limit, or a stop of its chain."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run will never be performed again by itself."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset(
+    {RunState.SUCCEEDED, RunState.FAILED, RunState.SKIPPED, RunState.CANCELLED, RunState.TERMINATED},
+)
+
+
+class Trigger(StrEnum):
+    """What started a root run; a child says `run`."""
+
+    API = "api"
+    WEBHOOK = "webhook"
+    SCHEDULE = "schedule"
+    RECURRENCE = "recurrence"
+    CHANGE = "change"
+    MESSAGE = "message"
+    MANUAL = "manual"
+    RUN = "run"
+
+
+class Termination(StrEnum):
+    """Why a protection stopped a run."""
+
+    DEPTH_LIMIT = "depth_limit"
+    CHAIN_LIMIT = "chain_limit"
+    CHAIN_STOPPED = "chain_stopped"
