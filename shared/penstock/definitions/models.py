@@ -1,0 +1,239 @@
+"""An app as data: what the loader makes of an app directory, what is deployed, and what the services perform.
+
+Durations are in seconds. Texts that embed `${…}` and bare expressions are kept as written; `expressions` compiles them.
+"""
+
+from enum import StrEnum
+from typing import Final, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from penstock.domain.depth import DEFAULT_DEPTH_LIMIT
+
+ENVIRONMENTS: Final = ("development", "live")
+DEFAULT_TIMEOUT_SECONDS: Final = 300.0
+DEFAULT_PRIORITY: Final = 5
+DEFAULT_CHAIN_RUNS_LIMIT: Final = 1_000_000
+
+
+class Model(BaseModel):
+    """What all definitions share: frozen, and no key that is not known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ScalarType(StrEnum):
+    """The field types that are not things."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    ADDRESS = "geographic address"
+    FILE = "file"
+    IMAGE = "image"
+    ANY = "any"
+    """Any JSON; for parameters only."""
+
+
+class FieldType(NamedTuple):
+    """The type of a field or parameter: `name` is a ScalarType's value or the name of a data type."""
+
+    name: str
+    is_list: bool = False
+
+    @property
+    def is_thing(self) -> bool:
+        """Whether values are ids of things of the data type `name`."""
+        return self.name not in frozenset(ScalarType)
+
+    def __str__(self) -> str:
+        return f"list of {self.name}" if self.is_list else self.name
+
+
+class Parameter(Model):
+    """A named input of a workflow. `default` stands in when an optional parameter is not given."""
+
+    name: str
+    type: FieldType
+    is_optional: bool = False
+    default: JsonValue = None
+
+
+class RetryPolicy(Model):
+    """How often and when a failed run or step is tried again: `backoff * factor ** n` seconds, at most `max`, ± `jitter`."""
+
+    attempts: int = 1
+    backoff_seconds: float = 5.0
+    factor: float = 2.0
+    max_seconds: float = 600.0
+    jitter: float = 0.2
+
+
+class Auth(StrEnum):
+    """Who may call an API workflow."""
+
+    PUBLIC = "public"
+    USER = "user"
+    ADMIN = "admin"
+
+
+class Respond(StrEnum):
+    """When the caller of an API workflow gets the answer."""
+
+    WHEN_DONE = "when_done"
+    ON_RETURN = "on_return"
+    AT_ONCE = "at_once"
+
+
+class ApiTrigger(Model):
+    """`on: api:`: the workflow can be called over HTTP. `when_skipped` is the status when its condition is not met."""
+
+    method: Literal["GET", "POST"] = "POST"
+    auth: Auth = Auth.ADMIN
+    respond: Respond = Respond.WHEN_DONE
+    when_skipped: Literal[200, 400] = 400
+
+
+class WebhookTrigger(Model):
+    """`on: webhook:`: deliveries of `source` whose type matches one of `types` (`*` matches any run of characters) start it."""
+
+    source: str
+    types: tuple[str, ...] = ("*",)
+
+
+class StepAction(StrEnum):
+    """The kinds of step this version performs."""
+
+    CREATE = "create"
+    GET = "get"
+    FIND = "find"
+    UPDATE = "update"
+    DELETE = "delete"
+    SCHEDULE = "schedule"
+    SCHEDULE_LIST = "schedule_list"
+    TRIGGER = "trigger"
+    RETURN = "return"
+    STATE = "state"
+    LOG = "log"
+    FAIL = "fail"
+    STOP = "stop"
+    HTTP = "http"
+
+
+class Step(Model):
+    """One step. `target` is what stands behind the action's key, `arguments` its other keys; both may embed `${…}`.
+
+    `place` is `file:line`, for messages. `id` is the author's, or `step<position>`, unique in its workflow.
+    """
+
+    id: str
+    action: StepAction
+    target: JsonValue = None
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    when: str | None = None
+    timeout_seconds: float | None = None
+    retry: RetryPolicy | None = None
+    on_error: Literal["fail", "continue"] = "fail"
+    place: str = ""
+
+
+class Workflow(Model):
+    """A workflow. `depth_limit` overrides the environment's."""
+
+    name: str
+    label: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    api: ApiTrigger | None = None
+    webhooks: tuple[WebhookTrigger, ...] = ()
+    when: str | None = None
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    retries: RetryPolicy = RetryPolicy()
+    depth_limit: int | None = None
+    is_recursive: bool = False
+    priority: int = DEFAULT_PRIORITY
+    ignore_privacy: bool = False
+    steps: tuple[Step, ...] = ()
+    place: str = ""
+
+
+class DataField(Model):
+    """A field of a data type; `column` is its column in the type's table."""
+
+    name: str
+    type: FieldType
+    column: str
+
+
+class PrivacyRule(Model):
+    """What a person may do with things that meet all constraints of `when` (None: everyone). `view` is `all` or field names."""
+
+    name: str
+    when: dict[str, JsonValue] | None = None
+    find: bool = False
+    view: Literal["all"] | tuple[str, ...] = ()
+    create: bool = False
+    modify: bool = False
+    delete: bool = False
+
+
+class DataType(Model):
+    """A type of things; `unique` holds groups of field names whose values together occur once."""
+
+    name: str
+    display: str = ""
+    is_in_api: bool = False
+    fields: tuple[DataField, ...] = ()
+    unique: tuple[tuple[str, ...], ...] = ()
+    privacy: tuple[PrivacyRule, ...] = ()
+    place: str = ""
+
+
+class Pick(Model):
+    """Where in a webhook request a value stands: a header, or a dotted path into the JSON payload."""
+
+    header: str | None = None
+    payload: str | None = None
+
+
+class SourceTimestamp(Model):
+    """Where the signed time of a delivery stands, and how far it may be off in either direction."""
+
+    header: str
+    tolerance_seconds: float = 300.0
+
+
+class Source(Model):
+    """Who may send webhooks. `secrets` are texts that may embed `${secrets.NAME}`; any of them may have signed."""
+
+    name: str
+    scheme: Literal["stripe", "github", "hmac"]
+    secrets: tuple[str, ...]
+    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
+    encoding: Literal["hex", "base64", "base64url"] = "hex"
+    header: str | None = None
+    prefix: str = ""
+    signed: str = "{body}"
+    url: str | None = None
+    timestamp: SourceTimestamp | None = None
+    deduplicate: Pick | None = None
+    type: Pick | None = None
+    place: str = ""
+
+
+class EnvironmentLimits(Model):
+    """The limits an app asks for in one environment when it is first deployed there."""
+
+    depth_limit: int = DEFAULT_DEPTH_LIMIT
+    chain_runs_limit: int = DEFAULT_CHAIN_RUNS_LIMIT
+
+
+class App(Model):
+    """A whole app, as deployed."""
+
+    name: str
+    admins: tuple[str, ...] = ()
+    environments: dict[str, EnvironmentLimits] = Field(default_factory=dict)
+    sources: dict[str, Source] = Field(default_factory=dict)
+    types: dict[str, DataType] = Field(default_factory=dict)
+    workflows: dict[str, Workflow] = Field(default_factory=dict)
