@@ -1,0 +1,88 @@
+"""Brings the database up to date: ordered `.sql` files, each applied once, its checksum remembered.
+
+Files are forward-only and work while the previous release still runs. A file whose first line is `-- migrate: no-transaction` holds
+one statement that cannot run in a transaction (such as CREATE INDEX CONCURRENTLY).
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final
+
+from penstock.db.pool import Connection, Database
+from penstock.errors import ConfigurationError
+
+_LOCK: Final = 0x50454E53  # "PENS": one migration at a time per database
+_NO_TRANSACTION: Final = "-- migrate: no-transaction"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: its name without `.sql`, its text, and the SHA-256 of it."""
+
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def list_migrations() -> list[Migration]:
+    """All migrations that this release ships, in order."""
+    found = [entry for entry in files("penstock.db").joinpath("migrations").iterdir() if entry.name.endswith(".sql")]
+    return [Migration(entry.name.removesuffix(".sql"), entry.read_text("utf-8")) for entry in sorted(found, key=lambda entry: entry.name)]
+
+
+async def find_pending(database: Database) -> list[Migration]:
+    """The migrations that this database still needs. Raises ConfigurationError when an applied one was changed since."""
+    async with database.connection() as conn:
+        return _pending(await _applied(conn))
+
+
+async def migrate(database: Database) -> list[str]:
+    """Apply what is pending, one process at a time; returns the names applied. Safe to run from many places at once."""
+    async with database.connection() as conn:
+        # Polled, because waiting inside pg_advisory_lock holds a snapshot that CREATE INDEX CONCURRENTLY would wait for.
+        while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+            await asyncio.sleep(0.1)
+        try:
+            await conn.execute(
+                """CREATE TABLE IF NOT EXISTS public.penstock_migrations (
+                       name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"""
+            )
+            pending = _pending(await _applied(conn))
+            for migration in pending:
+                await _apply(conn, migration)
+        finally:
+            await conn.fetchval("SELECT pg_advisory_unlock($1)", _LOCK)
+    return [migration.name for migration in pending]
+
+
+async def _applied(conn: Connection) -> dict[str, str]:
+    if await conn.fetchval("SELECT to_regclass('public.penstock_migrations')") is None:
+        return {}
+    return {row["name"]: row["checksum"] for row in await conn.fetch("SELECT name, checksum FROM public.penstock_migrations")}
+
+
+def _pending(applied: dict[str, str]) -> list[Migration]:
+    shipped: Sequence[Migration] = list_migrations()
+    for migration in shipped:
+        if migration.name in applied and applied[migration.name] != migration.checksum:
+            raise ConfigurationError(
+                f"migration {migration.name} was changed after it was applied to this database; restore the file, or use a new database"
+            )
+    return [migration for migration in shipped if migration.name not in applied]
+
+
+async def _apply(conn: Connection, migration: Migration) -> None:
+    record = "INSERT INTO public.penstock_migrations (name, checksum) VALUES ($1, $2)"
+    if migration.sql.startswith(_NO_TRANSACTION):
+        await conn.execute(migration.sql, timeout=3600)
+        await conn.execute(record, migration.name, migration.checksum)
+        return
+    async with conn.transaction():
+        await conn.execute(migration.sql, timeout=3600)
+        await conn.execute(record, migration.name, migration.checksum)

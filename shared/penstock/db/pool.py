@@ -1,0 +1,141 @@
+"""Connections to PostgreSQL: a pool with deadlines everywhere, and failures sorted by what a caller can do about them.
+
+A COMMIT whose outcome is unknown (the server died in it) surfaces as DatabaseUnavailable too, so every write has to be safe to
+repeat: all of ours are guarded by a key or by the run's attempt.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import asyncpg
+import orjson
+from asyncpg.pool import PoolConnectionProxy
+
+from penstock.errors import ConfigurationError, DatabaseUnavailable
+
+if TYPE_CHECKING:  # asyncpg's classes are generic in its stubs only
+    Connection = PoolConnectionProxy[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+    RawConnection = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection, Pool, RawConnection = PoolConnectionProxy, asyncpg.Pool, asyncpg.Connection
+Record = asyncpg.Record
+UniqueViolation = asyncpg.UniqueViolationError
+T = TypeVar("T")
+
+COMMAND_TIMEOUT_SECONDS: Final = 15.0
+ACQUIRE_TIMEOUT_SECONDS: Final = 5.0
+_CONFLICT_RETRIES: Final = 5
+# 40: deadlock, serialization; the whole transaction may simply be run again.
+_CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
+# Connection failures (08), too many connections (53), shutting down or starting (57P0x), read-only after a failover (25006).
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
+
+
+def quote_identifier(name: str) -> str:
+    """`name` as a quoted SQL identifier. The one way in which a name from a definition may get into a statement."""
+    if not name or "\x00" in name or len(name.encode()) > 63:
+        raise ValueError(f"{name!r} cannot be an SQL identifier")
+    return '"' + name.replace('"', '""') + '"'
+
+
+async def _prepare(connection: RawConnection) -> None:
+    for type_name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            type_name, schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
+        )
+
+
+class Database:
+    """A pool of connections. Its two verbs, `connection` and `in_transaction`, turn an absent server into DatabaseUnavailable."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection for single statements. Raises DatabaseUnavailable when there is none or it breaks."""
+        try:
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
+                yield connection
+        except _AWAY as error:
+            raise DatabaseUnavailable(f"PostgreSQL is out of reach: {type(error).__name__}: {error}") from error
+
+    async def in_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `work` returns, its statements committed together; run again as a whole after a deadlock."""
+        for attempt in range(_CONFLICT_RETRIES):
+            try:
+                async with self.connection() as connection, connection.transaction():
+                    return await work(connection)
+            except _CONFLICTS as error:
+                if attempt == _CONFLICT_RETRIES - 1:
+                    raise DatabaseUnavailable(f"PostgreSQL reports a conflict again and again: {error}") from error
+                await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
+        raise AssertionError("unreachable")
+
+    async def is_ready(self) -> bool:
+        """Whether the server answers and takes writes."""
+        try:
+            async with asyncio.timeout(2), self.connection() as connection:
+                return not await connection.fetchval("SELECT pg_is_in_recovery()")
+        except (DatabaseUnavailable, TimeoutError):
+            return False
+
+    async def close(self) -> None:
+        """Close all connections; those that do not end in time are cut."""
+        try:
+            async with asyncio.timeout(3):
+                await self._pool.close()
+        except (TimeoutError, *_AWAY):
+            self._pool.terminate()
+
+
+async def open_database(url: str, *, name: str, most: int = 10, wait_seconds: float = 60.0) -> Database:
+    """A Database at `url`, with at most `most` connections that carry `name` as their application name.
+
+    Waits for a server that is not up yet. Raises ConfigurationError when the URL, user or database is wrong, DatabaseUnavailable
+    when the server has not come up in `wait_seconds`.
+    """
+    deadline = asyncio.get_running_loop().time() + wait_seconds
+    pause = 0.1
+    while True:
+        try:
+            return Database(await _create_pool(url, name, most))
+        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, ValueError) as error:
+            raise ConfigurationError(f"PENSTOCK_DATABASE_URL: {error}") from error
+        except _AWAY as error:
+            if asyncio.get_running_loop().time() + pause > deadline:
+                raise DatabaseUnavailable(f"PostgreSQL did not answer within {wait_seconds:.0f} s: {error}") from error
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 2.0)
+
+
+async def _create_pool(url: str, name: str, most: int) -> Pool:
+    return await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=most,
+        timeout=5,
+        command_timeout=COMMAND_TIMEOUT_SECONDS,
+        max_inactive_connection_lifetime=300,
+        init=_prepare,
+        server_settings={
+            "application_name": name,
+            "timezone": "UTC",
+            "search_path": "penstock, public",
+            "idle_in_transaction_session_timeout": "15s",
+            "lock_timeout": "5s",
+            "jit": "off",
+        },
+    )
