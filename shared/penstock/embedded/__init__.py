@@ -1,0 +1,1 @@
+"""Penstock without servers to install: a PostgreSQL of its own, and the three services in one process."""
