@@ -51,10 +51,15 @@ def quote_identifier(name: str) -> str:
 
 
 async def _prepare(connection: RawConnection) -> None:
-    for type_name in ("json", "jsonb"):
-        await connection.set_type_codec(
-            type_name, schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
-        )
+    # Binary, because COPY knows no other; the first byte is the version of jsonb's wire format. Arrays of JSON are passed as text[]
+    # and cast, since the driver would take a JSON list for another dimension of the array.
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + orjson.dumps(value),
+        decoder=lambda raw: orjson.loads(raw[1:]),
+    )
 
 
 class Database:

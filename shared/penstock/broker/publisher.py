@@ -1,0 +1,121 @@
+"""Typed messages over a broker: what the services publish, in batches, with the headers of the envelope."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID, uuid4
+
+from penstock import clock
+from penstock.broker.port import Broker
+from penstock.contracts import envelope, topology
+from penstock.contracts.envelope import Message
+from penstock.contracts.messages import ChainEvent, ChildRun, Contract, DueRun, ExecuteRuns, RunAnswer, RunEvent, ScheduleChildren
+from penstock.domain.runs import Admission, Admitted, RunSummary, Terminated
+from penstock.metrics import ADMISSIONS, TERMINATIONS
+
+EXECUTE_BATCH = 100
+"""Runs per execute message, at most: enough to make the message's cost vanish, few enough to spread over executors."""
+
+
+class Publisher:
+    """The services' outgoing messages."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def dispatch(self, runs: Iterable[RunSummary], reply_to: Mapping[UUID, str] | None = None) -> None:
+        """Hand due runs to the executors, one message per environment, depth and hundred runs. Raises BrokerUnavailable."""
+        groups: dict[tuple[str, int], list[DueRun]] = defaultdict(list)
+        replies = reply_to or {}
+        for run in runs:
+            groups[run.environment, run.depth].append(
+                DueRun.model_construct(
+                    run_id=run.id,
+                    workflow=run.workflow,
+                    chain_id=run.chain_id,
+                    parent_run_id=run.parent_run_id,
+                    reply_to=replies.get(run.id),
+                )
+            )
+        for (environment, depth), due in groups.items():
+            for first in range(0, len(due), EXECUTE_BATCH):
+                await self.execute(environment, depth, due[first : first + EXECUTE_BATCH])
+
+    async def execute(self, environment: str, depth: int, runs: Sequence[DueRun]) -> None:
+        """One execute message. Raises BrokerUnavailable."""
+        headers = {envelope.DEPTH: depth, envelope.ENVIRONMENT: environment, envelope.LANE: topology.DEFAULT_LANE}
+        message = _message(ExecuteRuns.model_construct(runs=list(runs)), headers)
+        await self._broker.publish(topology.EXECUTE_EXCHANGE, topology.DEFAULT_LANE, message)
+
+    async def schedule(self, environment: str, depth: int, children: Sequence[ChildRun]) -> None:
+        """Ask the scheduler for the runs that steps have scheduled, all at `depth`. Raises BrokerUnavailable."""
+        message = _message(
+            ScheduleChildren.model_construct(environment=environment, runs=list(children)),
+            {envelope.DEPTH: depth, envelope.ENVIRONMENT: environment},
+        )
+        routing_key = topology.schedule_routing_key(environment, children[0].workflow)
+        await self._broker.publish(topology.SCHEDULE_EXCHANGE, routing_key, message)
+
+    async def nudge(self, environment: str, nudge: Contract) -> None:
+        """Send ExpandList or WakeScheduler to a scheduler. Raises BrokerUnavailable; the rows are the truth, so it may be ignored."""
+        await self._broker.publish(topology.SCHEDULE_EXCHANGE, topology.schedule_routing_key(environment, "-"), _message(nudge, {}))
+
+    def answer(self, reply_to: str, answer: RunAnswer) -> None:
+        """Tell an ingress instance how a run ended. Best effort: the answer is stored on the run too."""
+        self._broker.publish_soon("", reply_to, _message(answer, {}, is_persistent=False))
+
+    def reply(self, reply_to: str, correlation_id: str | None, body: bytes, content_type: str = "application/json") -> None:
+        """Answer an internal service. Best effort."""
+        message = Message(body, message_id=uuid4().hex, correlation_id=correlation_id, content_type=content_type, is_persistent=False)
+        self._broker.publish_soon("", reply_to, message)
+
+    def announce(self, outcomes: Iterable[Admission]) -> None:
+        """Count what was admitted, terminated, rejected, and publish the events; after the commit."""
+        for outcome in outcomes:
+            ADMISSIONS.labels(type(outcome).__name__.lower()).inc()
+            match outcome:
+                case Admitted(run=run):
+                    self.run_event("scheduled", run)
+                    if outcome.has_warned_chain:
+                        self._chain_warned(run, outcome.depth_limit)
+                case Terminated(run=run, reason=reason):
+                    TERMINATIONS.labels(run.environment, reason.value).inc()
+                    self.run_event("terminated", run, reason=reason.value, path=outcome.path)
+                case _:
+                    pass
+
+    def _chain_warned(self, run: RunSummary, depth_limit: int) -> None:
+        event = ChainEvent.model_construct(
+            chain_id=run.chain_id,
+            environment=run.environment,
+            depth=run.depth,
+            depth_limit=depth_limit,
+            workflow=run.workflow,
+            at=clock.now(),
+        )
+        self.event(f"{run.environment}.chain.warned", event, depth=run.depth)
+
+    def run_event(self, what: str, run: RunSummary, *, reason: str | None = None, path: Sequence[str] | None = None) -> None:
+        """Publish `<environment>.run.<what>`. Best effort, after the commit."""
+        event = RunEvent.model_construct(
+            id=run.id,
+            workflow=run.workflow,
+            environment=run.environment,
+            state=run.state,
+            depth=run.depth,
+            chain_id=run.chain_id,
+            parent_run_id=run.parent_run_id,
+            attempt=run.attempt,
+            reason=reason,
+            path=None if path is None else list(path),
+            at=clock.now(),
+        )
+        self.event(f"{run.environment}.run.{what}", event, depth=run.depth)
+
+    def event(self, routing_key: str, event: Contract, *, depth: int | None = None) -> None:
+        """Publish any event. Best effort, after the commit."""
+        headers = {} if depth is None else {envelope.DEPTH: depth}
+        self._broker.publish_soon(topology.EVENTS_EXCHANGE, routing_key, _message(event, headers))
+
+
+def _message(contract: Contract, headers: Mapping[str, object], *, is_persistent: bool = True) -> Message:
+    return Message(contract.encode(), type=contract.TYPE, message_id=uuid4().hex, headers=headers, is_persistent=is_persistent)

@@ -1,0 +1,62 @@
+"""Structured logs on standard error: one JSON object per line, or readable lines in a terminal.
+
+The first argument is a fixed event name; everything variable is a field. `run_id`, `chain_id`, `depth` and `workflow` come from context.
+No payloads, no secrets. The events:
+
+| event | room | says |
+|---|---|---|
+| `service.started` `service.ready` `service.draining` `service.stopped` | all | the life of a process |
+| `broker.connected` `broker.lost` `broker.consumer_restored` | all | the connection to RabbitMQ |
+| `database.unavailable` | all | PostgreSQL is out of reach; work is held back |
+| `dispatch.failed` | ingress, scheduler | runs were stored but not handed to the broker; a scheduler will find them |
+| `request.failed` | ingress | a request ended in an unexpected error |
+| `message.dead_lettered` | scheduler, executor | a message was not understood, and why |
+| `run.finished` | executor | one wide line per attempt |
+| `run.released` | executor | a run was given back unfinished |
+| `run.terminated` | scheduler, ingress, executor | a protection stopped a run |
+| `loop.worked` `loop.failed` | scheduler | what a loop did, when it did anything |
+| `notification.sent` `notification.failed` | scheduler | mail to the admins |
+"""
+
+import logging
+import sys
+from typing import Final, Literal
+
+import orjson
+import structlog
+
+_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def configure_logs(log_format: Literal["auto", "json", "console"], log_level: str) -> None:
+    """Set up logging for this process, once. `auto` is the console in a terminal and JSON elsewhere."""
+    is_console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *(
+                (structlog.dev.ConsoleRenderer(),)
+                if is_console
+                else (structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json))
+            ),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[log_level]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # What libraries say through the standard library: warnings and worse only, in one form.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")
+    for chatty in ("aio_pika", "aiormq", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+
+
+def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
+    """A logger; `name` is the module's."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(module=name)
+    return logger
+
+
+def _to_json(fields: object, **_: object) -> str:
+    return orjson.dumps(fields, default=str).decode()

@@ -1,0 +1,66 @@
+"""The settings every room shares; each room's `settings.py` adds its own. Read once, in `app.py`, before anything connects."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from penstock.errors import ConfigurationError
+
+
+class CommonSettings(BaseSettings):
+    """`PENSTOCK_*` environment variables that mean the same everywhere. `deploy/env.example` lists all of them."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
+
+    database_url: str = Field(description="PostgreSQL, as postgresql://user:password@host:5432/name")
+    amqp_url: str = Field(description="RabbitMQ, as amqp://user:password@host:5672/vhost")
+    admin_host: str = Field(default="127.0.0.1", description="Address of the admin port")
+    admin_port: int = Field(default=8081, ge=0, le=65535, description="Port of /healthz, /readyz, /metrics and the management API")
+    log_format: Literal["auto", "json", "console"] = Field(default="auto", description="auto: console in a terminal, else json")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least level that is written")
+    lease_seconds: float = Field(default=15.0, ge=1, le=600, description="How long a claim holds without being renewed")
+    shutdown_grace_seconds: float = Field(default=25.0, ge=0, description="How long a soft stop may take to finish what is in flight")
+    database_connections: int = Field(default=10, ge=2, le=200, description="Most PostgreSQL connections of one process")
+
+    @property
+    def lease(self) -> timedelta:
+        """The lease as a duration."""
+        return timedelta(seconds=self.lease_seconds)
+
+
+class AppSettings(BaseSettings):
+    """Where the app lies and where the embedded servers keep their data; for the command line."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
+
+    app: Path | None = Field(default=None, description="Directory of the app to serve or deploy")
+    data: Path = Field(default=Path(".penstock"), description="Where `penstock up` keeps its database")
+
+
+SECRET_PREFIX = "PENSTOCK_SECRET_"
+_RESERVED = {"PENSTOCK_SECRET_KEY"}
+
+
+def read_secrets() -> dict[str, str]:
+    """`secrets.NAME` of every environment variable `PENSTOCK_SECRET_<NAME>`."""
+    return {
+        name.removeprefix(SECRET_PREFIX): value
+        for name, value in os.environ.items()
+        if name.startswith(SECRET_PREFIX) and name not in _RESERVED
+    }
+
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def read_settings(kind: type[Settings]) -> Settings:
+    """The settings of a room from the environment. Raises ConfigurationError naming each variable that is missing or wrong."""
+    try:
+        return kind()
+    except ValidationError as error:
+        lines = [f"PENSTOCK_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}" for problem in error.errors()]
+        raise ConfigurationError("wrong settings:\n  " + "\n  ".join(lines) + "\n  see deploy/env.example") from None

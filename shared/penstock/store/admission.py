@@ -1,0 +1,253 @@
+"""The one door: `admit` is the only code that creates runs, for ingress (roots) and scheduler (all else), on a batch at once.
+
+In the caller's transaction it binds idempotency keys, derives chain and depth from the stored parent, consults the chain's fence, the
+depth limit and the chain's size limit, and inserts; a request that was admitted before changes nothing.
+
+*Guarantees.* A run id, and an idempotency key while it lives, make at most one run, however often and wherever the request is repeated.
+A run beyond a limit is stored as `terminated`, never silently dropped. Admissions into one chain take turns on the chain's row, so a
+stop that committed is seen by every later admission, and one that has not yet committed waits for those under way.
+
+*What dies when.* Before the commit: nothing happened, the request is repeated. After it: the row is its own outbox; a scheduler finds
+runs that are due and not dispatched. Dispatching twice is harmless, because claiming is exclusive.
+
+The depth rule of `penstock.domain.depth` stands here once more, in SQL, because the parent's depth is only known inside the statement.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import orjson
+from pydantic import JsonValue
+
+from penstock import clock
+from penstock.db import Connection, Record
+from penstock.domain.depth import reaches_warning
+from penstock.domain.runs import Admission, Admitted, Duplicate, Rejected, RunSummary, Terminated
+from penstock.domain.states import RunState, Termination, Trigger
+from penstock.errors import StaleDefinitions
+from penstock.store.idempotency import IdempotencyKey, bind_keys, unbind_keys
+from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock.store.terminations import record_terminations
+
+UNKNOWN_PARENT: Final = "unknown_parent"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A run that is asked for, its parameters already checked against deployment `version` of its environment.
+
+    `run_id` is new for a root and derived for a child. `claimed_depth` and `claimed_chain_id` are what the request says of itself;
+    a stored parent overrules them. `scheduled_at` None means now. `context` is what expressions see beside the parameters.
+    """
+
+    run_id: UUID
+    environment: str
+    workflow: str
+    version: int
+    trigger: Trigger
+    parameters: dict[str, JsonValue]
+    parent_run_id: UUID | None = None
+    claimed_depth: int = 0
+    claimed_chain_id: UUID | None = None
+    depth_limit: int | None = None
+    scheduled_at: datetime | None = None
+    priority: int = 5
+    context: dict[str, JsonValue] | None = None
+    list_id: UUID | None = None
+    key: IdempotencyKey | None = field(default=None)
+
+
+async def admit(conn: Connection, requests: Sequence[RunRequest]) -> list[Admission]:
+    """Create the runs that `requests` ask for; says of each, in order, what became of it.
+
+    Raises StaleDefinitions, having written nothing that survives the rollback, when a request was checked against another deployment
+    than the current one.
+    """
+    outcomes: dict[int, Admission] = {}
+    first_of_id: dict[UUID, int] = {}
+    bound = await bind_keys(conn, [(i, request.environment, request.key, request.run_id) for i, request in enumerate(requests)])
+    for position, request in enumerate(requests):
+        if position in bound:
+            outcomes[position] = bound[position]
+        elif first_of_id.setdefault(request.run_id, position) != position:
+            outcomes[position] = Duplicate(request.run_id)
+    fresh = [position for position in range(len(requests)) if position not in outcomes]
+    if fresh:
+        # Sorted, so that two batches that share a run id wait for each other in one order.
+        fresh.sort(key=lambda position: requests[position].run_id)
+        batch = [requests[position] for position in fresh]
+        outcomes.update(zip(fresh, await _admit_distinct(conn, batch), strict=True))
+        await unbind_keys(conn, [requests[p] for p in fresh if isinstance(outcomes[p], Rejected)])
+    return [outcomes[position] for position in range(len(requests))]
+
+
+async def _admit_distinct(conn: Connection, requests: Sequence[RunRequest]) -> list[Admission]:
+    if any(request.parent_run_id or request.claimed_chain_id for request in requests):
+        await _enter_chains(conn, requests)
+    rows = await _insert_runs(conn, requests)
+    for request, row in zip(requests, rows, strict=True):
+        if row["deployment_version"] != request.version:
+            raise StaleDefinitions(f"{request.environment} has deployment {row['deployment_version']} now, not {request.version}")
+    terminated = {row["id"]: Termination(row["termination"]) for row in rows if row["is_inserted"] and row["termination"]}
+    paths = await record_terminations(conn, terminated) if terminated else {}
+    warned = await _warn_chains(conn, rows)
+    return [_outcome(request, row, paths, warned) for request, row in zip(requests, rows, strict=True)]
+
+
+def _outcome(request: RunRequest, row: Record, paths: Mapping[UUID, tuple[str, ...]], warned: Collection[UUID]) -> Admission:
+    if row["problem"]:
+        return Rejected(UNKNOWN_PARENT, row["problem"])
+    if not row["is_inserted"]:
+        return Duplicate(request.run_id)
+    run = RunSummary(
+        id=request.run_id,
+        chain_id=row["chain_id"],
+        parent_run_id=request.parent_run_id,
+        environment=request.environment,
+        workflow=request.workflow,
+        state=RunState(row["state"]),
+        depth=row["depth"],
+        scheduled_at=row["scheduled_at"],
+    )
+    if row["termination"]:
+        return Terminated(run, Termination(row["termination"]), row["effective_limit"], paths.get(run.id, (run.workflow,)))
+    return Admitted(run, row["effective_limit"], has_warned_chain=run.id in warned)
+
+
+async def _enter_chains(conn: Connection, requests: Sequence[RunRequest]) -> None:
+    """Count the new runs into their chains and lock the chains' rows, in one order, until the transaction ends."""
+    await conn.execute(
+        """
+        INSERT INTO penstock.chains AS c (id, environment, runs)
+        SELECT coalesce(p.chain_id, q.chain_id), min(coalesce(p.environment, q.environment)), 1 + count(*)
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) AS q (run_id, parent_run_id, chain_id, environment)
+        LEFT JOIN penstock.runs p ON p.id = q.parent_run_id
+        WHERE coalesce(p.chain_id, q.chain_id) IS NOT NULL
+          AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id = q.run_id)
+        GROUP BY 1
+        ORDER BY 1
+        ON CONFLICT (id) DO UPDATE SET runs = c.runs + EXCLUDED.runs - 1
+        """,
+        [request.run_id for request in requests],
+        [request.parent_run_id for request in requests],
+        [request.claimed_chain_id for request in requests],
+        [request.environment for request in requests],
+    )
+
+
+async def _insert_runs(conn: Connection, requests: Sequence[RunRequest]) -> list[Record]:
+    """Place, judge and insert each request; skips ids that exist. One row per request, in order."""
+    return await conn.fetch(
+        """
+        WITH request AS MATERIALIZED (
+            SELECT * FROM unnest(
+                $1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::int[], $7::uuid[],
+                $8::int[], $9::timestamptz[], $10::int[], $11::text[], $12::text[], $13::uuid[]
+            ) WITH ORDINALITY AS q (
+                id, environment, workflow, trigger, parent_run_id, claimed_depth, claimed_chain_id,
+                depth_limit, scheduled_at, priority, parameters, context, list_id, position
+            )
+        ), placed AS MATERIALIZED (
+            SELECT q.*,
+                   coalesce(p.chain_id, q.claimed_chain_id, q.id) AS chain_id,
+                   CASE WHEN p.id IS NULL THEN q.claimed_depth ELSE greatest(q.claimed_depth, p.depth + 1) END AS depth,
+                   coalesce(q.depth_limit, e.depth_limit) AS effective_limit,
+                   coalesce(q.scheduled_at, clock_timestamp()) AS due_at,
+                   e.chain_runs_limit, e.deployment_version,
+                   EXISTS (SELECT FROM penstock.runs r WHERE r.id = q.id) AS is_known,
+                   CASE WHEN q.parent_run_id IS NOT NULL AND p.id IS NULL
+                        THEN 'parent-run-id ' || q.parent_run_id || ' is no run of this installation'
+                        WHEN p.environment <> q.environment
+                        THEN 'parent-run-id ' || q.parent_run_id || ' belongs to ' || p.environment || ', not ' || q.environment
+                   END AS problem
+            FROM request q
+            JOIN penstock.environments e ON e.name = q.environment
+            LEFT JOIN penstock.runs p ON p.id = q.parent_run_id
+        ), judged AS MATERIALIZED (
+            SELECT d.*,
+                   CASE WHEN c.stopped_at IS NOT NULL THEN 'chain_stopped'
+                        WHEN d.depth > d.effective_limit THEN 'depth_limit'
+                        -- c.runs counts this batch already: the n-th newcomer of m found c.runs - m + n - 1 runs before it.
+                        WHEN c.runs - count(*) FILTER (WHERE NOT d.is_known) OVER (PARTITION BY d.chain_id)
+                           + row_number() OVER (PARTITION BY d.chain_id ORDER BY d.is_known, d.position) > d.chain_runs_limit
+                        THEN 'chain_limit'
+                   END AS termination
+            FROM placed d
+            LEFT JOIN penstock.chains c ON c.id = d.chain_id
+        ), inserted AS (
+            INSERT INTO penstock.runs (
+                id, chain_id, parent_run_id, list_id, environment, workflow, trigger, state, depth, depth_limit, priority,
+                scheduled_at, dispatched_at, finished_at, parameters, context
+            )
+            SELECT j.id, j.chain_id, j.parent_run_id, j.list_id, j.environment, j.workflow, j.trigger,
+                   CASE WHEN j.termination IS NOT NULL THEN 'terminated'
+                        WHEN j.due_at <= clock_timestamp() THEN 'queued' ELSE 'scheduled' END,
+                   j.depth, j.depth_limit, j.priority, j.due_at,
+                   CASE WHEN j.termination IS NULL AND j.due_at <= clock_timestamp() THEN clock_timestamp() END,
+                   CASE WHEN j.termination IS NOT NULL THEN clock_timestamp() END,
+                   j.parameters::jsonb, j.context::jsonb
+            FROM judged j
+            WHERE j.problem IS NULL
+            ORDER BY j.id
+            ON CONFLICT (id) DO NOTHING
+            RETURNING id, state
+        )
+        SELECT j.id, j.chain_id, j.environment, j.workflow, j.depth, j.effective_limit, j.due_at AS scheduled_at, j.termination, j.problem,
+               j.deployment_version, i.id IS NOT NULL AS is_inserted, i.state
+        FROM judged j
+        LEFT JOIN inserted i ON i.id = j.id
+        ORDER BY j.position
+        """,
+        [request.run_id for request in requests],
+        [request.environment for request in requests],
+        [request.workflow for request in requests],
+        [request.trigger.value for request in requests],
+        [request.parent_run_id for request in requests],
+        [request.claimed_depth for request in requests],
+        [request.claimed_chain_id for request in requests],
+        [request.depth_limit for request in requests],
+        [request.scheduled_at for request in requests],
+        [request.priority for request in requests],
+        [orjson.dumps(request.parameters).decode() for request in requests],
+        [None if request.context is None else orjson.dumps(request.context).decode() for request in requests],
+        [request.list_id for request in requests],
+    )
+
+
+async def _warn_chains(conn: Connection, rows: Sequence[Record]) -> set[UUID]:
+    """Note and log, once per chain, that it has come near the depth limit; returns the runs that brought it there."""
+    near = {row["chain_id"]: row for row in rows if row["is_inserted"] and reaches_warning(row["depth"], row["effective_limit"])}
+    if not near:
+        return set()
+    chain_ids = sorted(near)
+    warned = await conn.fetch(
+        """
+        INSERT INTO penstock.chains AS c (id, environment, runs, warned_at)
+        SELECT q.id, q.environment, 1, clock_timestamp() FROM unnest($1::uuid[], $2::text[]) AS q (id, environment)
+        ON CONFLICT (id) DO UPDATE SET warned_at = clock_timestamp() WHERE c.warned_at IS NULL
+        RETURNING id
+        """,
+        chain_ids,
+        [near[chain_id]["environment"] for chain_id in chain_ids],
+    )
+    first = [near[chain["id"]] for chain in warned]
+    if first:
+        await write_logs(conn, [_warning(row) for row in first])
+    return {row["id"] for row in first}
+
+
+def _warning(row: Record) -> LogLine:
+    return LogLine(
+        at=clock.now(),
+        environment=row["environment"],
+        level="warning",
+        event=LogEvent.CHAIN_WARNED,
+        message=f"the chain has reached depth {row['depth']} of at most {row['effective_limit']} with {row['workflow']}",
+        run_id=row["id"],
+        chain_id=row["chain_id"],
+        workflow=row["workflow"],
+        depth=row["depth"],
+    )

@@ -1,0 +1,73 @@
+"""Lists of runs to be scheduled: stored whole in one transaction, so that nothing of an accepted list can be lost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import orjson
+from pydantic import JsonValue
+
+from penstock.db import Connection
+
+CHUNK_SIZE: Final = 1000
+"""Runs admitted per transaction while a list is expanded."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """A list that is asked for. Its runs get the depth of the parent + 1 (or `claimed_depth`), all of them the same.
+
+    Item i is due at `start_at` + i × `interval_seconds`; a sequential list starts each when the one before has ended.
+    """
+
+    id: UUID
+    environment: str
+    workflow: str
+    start_at: datetime
+    interval_seconds: float = 0.0
+    is_sequential: bool = False
+    parent_run_id: UUID | None = None
+    claimed_depth: int = 0
+    claimed_chain_id: UUID | None = None
+    priority: int | None = None
+
+
+async def insert_list(conn: Connection, *, request: ListRequest, parameters: Sequence[dict[str, JsonValue]]) -> bool:
+    """Store a list and the parameters of each of its runs; False, changing nothing, when that list is stored already."""
+    inserted = await conn.fetchval(
+        """
+        INSERT INTO penstock.lists (
+            id, environment, workflow, parent_run_id, claimed_depth, claimed_chain_id, priority, total,
+            is_sequential, start_at, interval_seconds
+        )
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        ON CONFLICT (id) DO NOTHING
+        RETURNING true
+        """,
+        request.id,
+        request.environment,
+        request.workflow,
+        request.parent_run_id,
+        request.claimed_depth,
+        request.claimed_chain_id,
+        request.priority,
+        len(parameters),
+        request.is_sequential,
+        request.start_at,
+        request.interval_seconds,
+    )
+    if not inserted:
+        return False
+    firsts = range(0, len(parameters), CHUNK_SIZE)
+    await conn.execute(
+        """
+        INSERT INTO penstock.list_chunks (list_id, first_index, parameters)
+        SELECT $1, q.first_index, q.parameters::jsonb FROM unnest($2::int[], $3::text[]) AS q (first_index, parameters)
+        """,
+        request.id,
+        list(firsts),
+        [orjson.dumps(list(parameters[first : first + CHUNK_SIZE])).decode() for first in firsts],
+    )
+    return True

@@ -1,0 +1,57 @@
+"""The log that app authors and operators read: lines in Bubble's words, searchable by run, chain, workflow and text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock.db import Connection
+
+
+class LogEvent(StrEnum):
+    """What a line says, in the words of Bubble's server logs, so that people find what they look for."""
+
+    STARTED = "running event"
+    CONDITION_NOT_PASSED = "event condition failed, terminating"
+    ACTION_CONDITION_FAILED = "action condition failed"
+    FINISHED = "event completed"
+    WORKFLOW_ERROR = "error occurred during workflow execution"
+    OUTPUT = "plugin action console output"
+    CHAIN_WARNED = "chain near its depth limit"
+    MAIL_FAILED = "Sending email failed"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line. `level` is debug, info, warning or error; `details` is JSON without payloads or secrets."""
+
+    at: datetime
+    environment: str
+    level: str
+    event: LogEvent
+    message: str = ""
+    run_id: UUID | None = None
+    chain_id: UUID | None = None
+    workflow: str | None = None
+    step: str | None = None
+    depth: int | None = None
+    details: JsonValue = None
+
+
+async def write_logs(conn: Connection, lines: Sequence[LogLine]) -> None:
+    """Append `lines`, by COPY."""
+    await conn.copy_records_to_table(
+        "logs",
+        schema_name="penstock",
+        columns=("at", "environment", "level", "event", "run_id", "chain_id", "workflow", "step", "depth", "message", "details"),
+        records=[
+            (
+                line.at, line.environment, line.level, line.event.value, line.run_id, line.chain_id, line.workflow, line.step,
+                line.depth, line.message.replace("\x00", "�"), line.details,
+            )
+            for line in lines
+        ],
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""What is done, in the same transaction, when a protection stops runs: say so on the run and in the log, and note whom to tell."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import orjson
+
+from penstock import clock
+from penstock.db import Connection, Record
+from penstock.domain.states import Termination
+from penstock.store.logs import LogEvent, LogLine, write_logs
+
+TERMINATED = "terminated"
+
+
+async def record_terminations(conn: Connection, terminated: Mapping[UUID, Termination]) -> dict[UUID, tuple[str, ...]]:
+    """Explain each termination on its run and as a *Workflow error* in the log, and ask for one notification per environment and day.
+
+    Returns, by run, the names of the workflows from the root to it.
+    """
+    rows = await _get_lineages(conn, list(terminated))
+    messages = [_explain(row, terminated[row["id"]]) for row in rows]
+    await _set_errors(conn, rows, terminated, messages)
+    await write_logs(
+        conn,
+        [
+            LogLine(
+                at=clock.now(), environment=row["environment"], level="error", event=LogEvent.WORKFLOW_ERROR, message=message,
+                run_id=row["id"], chain_id=row["chain_id"], workflow=row["workflow"], depth=row["depth"],
+                details={"kind": terminated[row["id"]].value, "path": row["path"]},
+            )
+            for row, message in zip(rows, messages, strict=True)
+        ],
+    )  # fmt: skip
+    await _request_notifications(conn, rows, messages)
+    return {row["id"]: tuple(row["path"]) for row in rows}
+
+
+def _explain(row: Record, reason: Termination) -> str:
+    path = " → ".join(row["path"])
+    head = f"Workflow error: {row['workflow']} was terminated at depth {row['depth']}"
+    match reason:
+        case Termination.DEPTH_LIMIT:
+            return f"{head}, beyond the depth limit of {row['effective_limit']} in {row['environment']}. Path: {path}"
+        case Termination.CHAIN_LIMIT:
+            return f"{head}: its chain has reached the limit of {row['chain_runs_limit']} runs in {row['environment']}. Path: {path}"
+        case Termination.CHAIN_STOPPED:
+            return f"{head}: its chain was stopped. Path: {path}"
+
+
+async def _get_lineages(conn: Connection, run_ids: Sequence[UUID]) -> list[Record]:
+    """Each run with `path`, the workflow names from the root down to it."""
+    return await conn.fetch(
+        """
+        WITH RECURSIVE lineage AS (
+            SELECT r.id, r.workflow, r.parent_run_id, 0 AS distance FROM penstock.runs r WHERE r.id = ANY($1::uuid[])
+            UNION ALL
+            SELECT l.id, p.workflow, p.parent_run_id, l.distance + 1
+            FROM lineage l
+            JOIN penstock.runs p ON p.id = l.parent_run_id
+        )
+        SELECT r.id, r.chain_id, r.environment, r.workflow, r.depth, path.names AS path,
+               coalesce(r.depth_limit, e.depth_limit) AS effective_limit, e.chain_runs_limit
+        FROM penstock.runs r
+        JOIN penstock.environments e ON e.name = r.environment
+        JOIN (SELECT id, array_agg(workflow ORDER BY distance DESC) AS names FROM lineage GROUP BY id) path ON path.id = r.id
+        ORDER BY r.id
+        """,
+        run_ids,
+    )
+
+
+async def _set_errors(conn: Connection, rows: Sequence[Record], terminated: Mapping[UUID, Termination], messages: Sequence[str]) -> None:
+    errors = [
+        orjson.dumps({"kind": terminated[row["id"]].value, "message": message, "path": row["path"]}).decode()
+        for row, message in zip(rows, messages, strict=True)
+    ]
+    await conn.execute(
+        """
+        UPDATE penstock.runs r SET error = q.error::jsonb
+        FROM unnest($1::uuid[], $2::text[]) AS q (id, error)
+        WHERE r.id = q.id AND r.state = 'terminated'
+        """,
+        [row["id"] for row in rows],
+        errors,
+    )
+
+
+async def _request_notifications(conn: Connection, rows: Sequence[Record], messages: Sequence[str]) -> None:
+    """Ask for a notification in each environment concerned; the first of the day stands, all others change nothing."""
+    first = {row["environment"]: (row, message) for row, message in reversed(list(zip(rows, messages, strict=True)))}
+    for environment, (row, message) in sorted(first.items()):
+        await conn.execute(
+            """
+            INSERT INTO penstock.notifications (environment, kind, day, details)
+            VALUES ($1, $2, (clock_timestamp() AT TIME ZONE 'UTC')::date, $3)
+            ON CONFLICT DO NOTHING
+            """,
+            environment,
+            TERMINATED,
+            {"message": message, "run_id": str(row["id"]), "chain_id": str(row["chain_id"]), "path": row["path"]},
+        )
