@@ -1,0 +1,33 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format check bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## virtual environment .venv with the locked dependencies; quick when nothing changed
+	@.ci/setup
+
+run: setup ## everything in one process, with the quickstart app and its demo: http://localhost:8080
+	@.venv/bin/penstock up --app examples/quickstart --demo
+
+test: setup ## the full suite, on a real PostgreSQL and a real RabbitMQ that it provides itself
+	@.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+lint: setup ## style, types, and who may import whom
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
+
+format: setup ## puts the code into shape
+	@.venv/bin/ruff check --quiet --fix-only .
+	@.venv/bin/ruff format .
+
+check: lint test ## what CI runs
+
+bench: setup ## measures; prints figures and ratios
+	@.venv/bin/python -m tests.bench $(ARGS)
+
+clean: ## removes what setup and the tools made; the data in .penstock stays
+	@rm -rf .venv dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
