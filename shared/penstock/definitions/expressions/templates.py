@@ -135,11 +135,8 @@ def _compile_text(text: str, place: str, names: Collection[str] | None, found: l
             offset = None if error.offset is None else error.offset + part.offset
             raise ExpressionError(place, part.source, error.reason, offset if offset is not None else part.offset) from None
     found.extend(part for part in parts if isinstance(part, Expression))
-    match parts:
-        case [str() as only]:
-            return only
-        case [Expression() as only]:
-            return only.evaluate
+    if len(parts) == 1:
+        return parts[0] if isinstance(parts[0], str) else parts[0].evaluate
     return lambda scope: "".join([part if isinstance(part, str) else write_value(part.evaluate(scope)) for part in parts])
 
 

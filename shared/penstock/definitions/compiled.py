@@ -1,0 +1,52 @@
+"""A deployed app with its expressions compiled: each workflow when it is first asked for, then kept as long as the version is."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from penstock.definitions.expressions import Expression, Template, compile_expression, compile_template
+from penstock.definitions.models import App, Step, Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledStep:
+    """A step with its condition (None: always), what stands behind its action's key, and its other keys."""
+
+    definition: Step
+    when: Expression | None
+    target: Template
+    arguments: Template
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledWorkflow:
+    """A workflow with its own condition (None: always) and its steps, in order."""
+
+    definition: Workflow
+    when: Expression | None
+    steps: tuple[CompiledStep, ...]
+
+
+class CompiledApp:
+    """Built once per deployed version, and shared by all runs that use it."""
+
+    def __init__(self, app: App) -> None:
+        self.app: Final = app
+        self._workflows: dict[str, CompiledWorkflow] = {}
+
+    def workflow(self, name: str) -> CompiledWorkflow:
+        """Raises KeyError for a workflow this version does not have, ExpressionError for one that was never loaded by the loader."""
+        compiled = self._workflows.get(name)
+        if compiled is None:
+            compiled = self._workflows[name] = _compile_workflow(self.app.workflows[name])
+        return compiled
+
+
+def _compile_workflow(workflow: Workflow) -> CompiledWorkflow:
+    when = None if workflow.when is None else compile_expression(workflow.when, workflow.place)
+    return CompiledWorkflow(workflow, when, tuple(_compile_step(step) for step in workflow.steps))
+
+
+def _compile_step(step: Step) -> CompiledStep:
+    when = None if step.when is None else compile_expression(step.when, step.place)
+    target = compile_template(step.target, step.place)
+    return CompiledStep(step, when, target, compile_template(step.arguments, step.place))

@@ -1,0 +1,213 @@
+"""What a value of each field type looks like, and how one that arrives from outside is brought into that form.
+
+Numbers are JSON numbers within a double, dates `2022-12-22T09:45:37.369Z`, things their ids, addresses `{address?, lat?, lng?}`, files
+and images URLs. Texts that PostgreSQL cannot store (NUL, lone surrogates) are refused here, with the rest.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+import orjson
+from pydantic import JsonValue
+
+from penstock.definitions.expressions.language import describe_type, tidy
+from penstock.definitions.models import FieldType, ScalarType
+
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_THING_ID: Final = re.compile(r"\d{1,20}x\d{1,40}", re.ASCII)
+_URL: Final = re.compile(r"(?:https?:)?//[^\s/]\S*", re.IGNORECASE)
+_ZONE_NAME: Final = re.compile(r"\s*\([^)]*\)$")
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+_BOOLEANS: Final = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_WRITTEN_DATES: Final = ("%a %b %d %Y %H:%M:%S GMT%z", "%a %b %d %Y", "%m/%d/%Y")
+"""Besides ISO 8601, what JavaScript and Bubble's manual write: `Wed Jan 13 2016 16:45:09 GMT-0500 (EST)`, `01/13/2016`."""
+
+
+class ValueSource(StrEnum):
+    """How values arrive: JSON is taken strictly, TEXT (a query, a form) is read as the type asks."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+def coerce_value(type: FieldType, value: JsonValue, *, source: ValueSource = ValueSource.JSON) -> JsonValue:
+    """`value`, which is not null, in the form of `type`. Raises ValueError with a sentence that never repeats the value."""
+    if source is ValueSource.TEXT and isinstance(value, str):
+        value = _read_text(type, value)
+    if not type.is_list:
+        return _coerce_one(type.name, value, source)
+    if not isinstance(value, list):
+        raise ValueError(f"expected a list, got {describe_type(value)}")
+    items: list[JsonValue] = []
+    for index, item in enumerate(value):
+        try:
+            items.append(_coerce_one(type.name, item, source))
+        except ValueError as error:
+            raise ValueError(f"item {index}: {error}") from None
+    return items
+
+
+def format_date(moment: datetime) -> str:
+    """A time as it stands in JSON: `2022-12-22T09:45:37.369Z`. `moment` is aware."""
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
+def _coerce_one(name: str, value: JsonValue, source: ValueSource) -> JsonValue:
+    if source is ValueSource.TEXT and isinstance(value, str):
+        value = _read_text(FieldType(name), value)
+    return _COERCE.get(name, _coerce_thing)(value)
+
+
+def _read_text(type: FieldType, text: str) -> JsonValue:
+    """What the text of a query or form says, as JSON of the type where it says that; otherwise the text itself."""
+    stripped = text.strip()
+    if type.is_list:
+        parsed = _parse_json(stripped) if stripped.startswith("[") else None
+        return parsed if isinstance(parsed, list) else [item.strip() for item in stripped.split(",")] if stripped else []
+    if type.name == ScalarType.BOOLEAN:
+        return _BOOLEANS.get(stripped.lower(), text)
+    if type.name == ScalarType.NUMBER or (type.name == ScalarType.DATE and stripped.isdecimal() and len(stripped) > 8):
+        return _parse_number(stripped, text)
+    if type.name == ScalarType.ANY or (type.name == ScalarType.ADDRESS and stripped.startswith("{")):
+        parsed = _parse_json(stripped)
+        return text if parsed is None and stripped != "null" else parsed
+    return text
+
+
+def _parse_json(text: str) -> JsonValue:
+    try:
+        parsed: JsonValue = orjson.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return parsed
+
+
+def _parse_number(stripped: str, text: str) -> JsonValue:
+    if not _NUMBER.fullmatch(stripped) or len(stripped) > 400:
+        return text
+    return int(stripped) if stripped.lstrip("+-").isdecimal() else float(stripped)
+
+
+def _coerce_text(value: JsonValue) -> JsonValue:
+    if not isinstance(value, str):
+        raise ValueError(f"expected text, got {describe_type(value)}")
+    if _UNSTORABLE.search(value):
+        raise ValueError("the text holds a character that cannot be stored (NUL or half of a surrogate pair)")
+    return value
+
+
+def _coerce_number(value: JsonValue) -> JsonValue:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"expected a number, got {describe_type(value)}")
+    try:
+        as_float = float(value)
+    except OverflowError:
+        as_float = math.inf
+    if not math.isfinite(as_float):
+        raise ValueError("expected a finite number of at most 1.8e308")
+    return tidy(value) if isinstance(value, float) or abs(value) < 2**63 else as_float
+
+
+def _coerce_boolean(value: JsonValue) -> JsonValue:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {describe_type(value)}")
+    return value
+
+
+def _coerce_date(value: JsonValue) -> JsonValue:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"expected a date, got {describe_type(value)}")
+    try:
+        moment = _parse_date(value.strip()) if isinstance(value, str) else datetime.fromtimestamp(value / 1000, UTC)
+        return format_date(moment)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError("expected a date such as 2022-12-22T09:45:37.369Z, or milliseconds since 1970") from None
+
+
+def _parse_date(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = _parse_written_date(_ZONE_NAME.sub("", text))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _parse_written_date(text: str) -> datetime:
+    for form in _WRITTEN_DATES:
+        try:
+            return datetime.strptime(text, form).astimezone(UTC) if "%z" in form else datetime.strptime(f"{text} +0000", f"{form} %z")
+        except ValueError:
+            continue
+    raise ValueError("no known form of a date")
+
+
+def _coerce_address(value: JsonValue) -> JsonValue:
+    if isinstance(value, str):
+        value = {"address": value}
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an address (text, or an object of address, lat, lng), got {describe_type(value)}")
+    if unknown := set(value) - {"address", "lat", "lng"}:
+        raise ValueError(f"an address has address, lat and lng, not {min(unknown)!r}")
+    given = {key: item for key, item in value.items() if item is not None}
+    if "address" not in given and not {"lat", "lng"} <= set(given):
+        raise ValueError("an address needs address, or both lat and lng")
+    return {key: _coerce_address_part(key, given[key]) for key in ("address", "lat", "lng") if key in given}
+
+
+def _coerce_address_part(key: str, value: JsonValue) -> JsonValue:
+    try:
+        part = _coerce_text(value) if key == "address" else _coerce_number(value)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+    limit = 90 if key == "lat" else 180
+    if not isinstance(part, str) and not (isinstance(part, int | float) and -limit <= part <= limit):
+        raise ValueError(f"{key}: expected a number from -{limit} to {limit}")
+    return part
+
+
+def _coerce_url(value: JsonValue) -> JsonValue:
+    if not isinstance(value, str):
+        raise ValueError(f"expected the URL of a file, got {describe_type(value)}")
+    if not _URL.fullmatch(value) or _UNSTORABLE.search(value):
+        raise ValueError("expected the URL of a file, starting with https://, http:// or //")
+    return value
+
+
+def _coerce_thing(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        value = value.get("_id")
+    if not isinstance(value, str):
+        raise ValueError(f"expected the id of a thing, got {describe_type(value)}")
+    if not _THING_ID.fullmatch(value):
+        raise ValueError("expected the id of a thing, such as 1700000000000x123456789012345678")
+    return value
+
+
+def _coerce_any(value: JsonValue) -> JsonValue:
+    """Any JSON, provided that it can be stored. The depth of what arrives over HTTP is bounded where it is parsed."""
+    if isinstance(value, list):
+        return [_coerce_any(item) for item in value]
+    if isinstance(value, dict):
+        return {str(_coerce_text(key)): _coerce_any(item) for key, item in value.items()}
+    if isinstance(value, str):
+        return _coerce_text(value)
+    return value if value is None or isinstance(value, bool) else _coerce_number(value)
+
+
+_COERCE: Final[Mapping[str, Callable[[JsonValue], JsonValue]]] = MappingProxyType(
+    {
+        ScalarType.TEXT: _coerce_text,
+        ScalarType.NUMBER: _coerce_number,
+        ScalarType.BOOLEAN: _coerce_boolean,
+        ScalarType.DATE: _coerce_date,
+        ScalarType.ADDRESS: _coerce_address,
+        ScalarType.FILE: _coerce_url,
+        ScalarType.IMAGE: _coerce_url,
+        ScalarType.ANY: _coerce_any,
+    }
+)
