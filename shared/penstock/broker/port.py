@@ -20,6 +20,10 @@ class Delivery(Protocol):
         """What was sent."""
 
     @property
+    def exchange(self) -> str:
+        """The exchange it was published to."""
+
+    @property
     def routing_key(self) -> str:
         """The routing key it was published with."""
 
@@ -45,7 +49,10 @@ class Consumer(Protocol):
     """A subscription to one queue."""
 
     async def stop(self) -> None:
-        """Take nothing more; deliveries that no handler has begun with go back. Handlers under way go on."""
+        """Take nothing more; deliveries that no handler has begun with go back. Handlers under way go on and may settle."""
+
+    async def drain(self) -> None:
+        """Wait until no handler is under way; call it after `stop`, with a deadline of your own."""
 
 
 class Broker(Protocol):
@@ -73,11 +80,21 @@ class Broker(Protocol):
         Deliveries count as settled when they arrive. The name stays the same across reconnects.
         """
 
+    async def subscribe(self, exchange: str, pattern: str, handler: Handler) -> Consumer:
+        """Listen to what is published to `exchange` from now on with a routing key that matches `pattern` (`*` one word, `#` any).
+
+        Deliveries count as settled when they arrive; what is published while the connection is away is missed.
+        """
+
     async def count_ready(self, queue: str) -> int | None:
         """How many messages wait in `queue`; None when that cannot be told now."""
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Call `callback` each time the connection is back after having been lost, topology declared anew."""
+        """Call `callback` each time messages may have been lost and can be sent again: when the connection is back (also when the
+        broker was away at the start), and when a queue had been deleted. The topology has been declared anew by then.
+        """
 
     async def close(self) -> None:
-        """Stop all consumers, hand unsettled deliveries back, and disconnect."""
+        """Stop all consumers, cancel handlers under way, hand unsettled deliveries back, and disconnect; within seconds even if the
+        broker hangs.
+        """

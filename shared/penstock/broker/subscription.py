@@ -1,0 +1,224 @@
+"""Consuming from RabbitMQ: one channel per subscription, handlers in tasks of our own, every delivery settled explicitly.
+
+The driver runs its callback in a task that belongs to the channel and cancels it with the connection, so the callback only hands
+over. Delivery tags belong to a channel: what is settled after its channel was lost has no effect, and the broker delivers again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, cast
+from uuid import uuid4
+
+from aiormq.abc import DeliveredMessage
+
+from penstock.broker.dead_letters import park
+from penstock.broker.driver import CLOSE_SECONDS, DRIVER_ERRORS, Channel, Connection, is_open, open_channel, within
+from penstock.broker.port import Handler
+from penstock.broker.wire import decode
+from penstock.contracts.envelope import Message
+from penstock.errors import BrokerUnavailable
+from penstock.logs import get_logger
+
+log = get_logger(__name__)
+
+_SETTLE_SECONDS: Final = 5.0
+
+Publish = Callable[[str, str, Message], Awaitable[None]]
+Declare = Callable[[Channel], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a subscription consumes. A temporary queue is declared by `declare`, and its deliveries count as settled on arrival."""
+
+    queue: str
+    prefetch: int = 0
+    dead_letter_exchange: str | None = None
+    declare: Declare | None = None
+
+
+@dataclass(slots=True, eq=False)
+class RabbitDelivery:
+    """A delivery of RabbitMQ; see the port for what its methods promise."""
+
+    message: Message
+    routing_key: str
+    exchange: str
+    _tag: int
+    _channel: Channel
+    _subscription: "Subscription"
+    _is_settled: bool = field(default=False)
+
+    async def ack(self) -> None:
+        """See the port."""
+        if self._begin_to_settle():
+            await _settle(self._channel.basic_ack(self._tag, wait=False))
+
+    async def reject(self) -> None:
+        """See the port."""
+        if self._begin_to_settle():
+            await _settle(self._channel.basic_reject(self._tag, requeue=True, wait=False))
+
+    async def requeue(self) -> None:
+        """See the port. A nack, which RabbitMQ does not count since 4.3."""
+        if self._begin_to_settle():
+            await _settle(self._channel.basic_nack(self._tag, requeue=True, wait=False))
+
+    async def dead_letter(self, reason: str) -> None:
+        """See the port. Published before it is acked, so a crash in between doubles the dead letter rather than loses it."""
+        if self._is_settled:
+            return
+        try:
+            await self._subscription.park(self, reason)
+        except BrokerUnavailable as error:
+            log.warning("broker.dead_letter_failed", queue=self._subscription.queue, reason=reason, error=str(error))
+            await self.reject()
+        else:
+            await self.ack()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more can be done with it."""
+        return self._is_settled
+
+    def _begin_to_settle(self) -> bool:
+        was_settled, self._is_settled = self._is_settled, True
+        if not was_settled:
+            self._subscription.forget(self)
+        return not was_settled
+
+
+class Subscription:
+    """A consumer that is restored whenever it is tended and not there any more."""
+
+    def __init__(self, source: Source, handler: Handler, publish: Publish, nudge: Callable[[], None]) -> None:
+        self.queue = source.queue
+        self.is_subscribed = asyncio.Event()
+        self._source = source
+        self._handler = handler
+        self._publish = publish
+        self._nudge = nudge
+        self._channel: Channel | None = None
+        self._tag = ""
+        self._unsettled: dict[RabbitDelivery, None] = {}  # in order of arrival
+        self._handling: set[asyncio.Task[None]] = set()
+        self._is_stopped = False
+
+    async def tend(self, connection: Connection) -> None:
+        """Subscribe, unless the broker has our consumer already. Raises one of DRIVER_ERRORS."""
+        if self._is_stopped or (self._channel is not None and await self._is_consuming(self._channel)):
+            return
+        if self._tag:
+            log.warning("broker.consumer_restored", queue=self.queue)
+        self.is_subscribed.clear()
+        channel = self._channel
+        if channel is None or not is_open(channel):
+            channel = self._channel = await self._open_channel(connection)
+        if self._source.declare is not None:
+            await self._source.declare(channel)
+        # A fresh tag each time: RabbitMQ closes the whole connection of a client that uses the tag of a cancelled consumer again.
+        self._tag = f"penstock-{uuid4().hex}"
+        await channel.basic_consume(self.queue, self._receive, consumer_tag=self._tag, no_ack=self._source.declare is not None)
+        self.is_subscribed.set()
+
+    async def _open_channel(self, connection: Connection) -> Channel:
+        channel = await open_channel(connection)
+        channel.closing.add_done_callback(lambda _: self._nudge())
+        channel.on_consumer_cancel_callbacks.add(lambda _: self._nudge())
+        await channel.basic_qos(prefetch_count=self._source.prefetch)
+        return channel
+
+    async def _is_consuming(self, channel: Channel) -> bool:
+        """Whether we and the broker agree that there is a consumer. One it does not know is given up with its channel."""
+        if not is_open(channel) or self._tag not in channel.consumers:
+            return False
+        counted = await channel.queue_declare(self.queue, passive=True)
+        if counted.consumer_count:
+            return True
+        await channel.close()
+        return False
+
+    async def _receive(self, delivered: DeliveredMessage) -> None:
+        delivery = RabbitDelivery(
+            message=decode(delivered),
+            routing_key=delivered.routing_key or "",
+            exchange=delivered.exchange or "",
+            _tag=delivered.delivery_tag or 0,
+            _channel=cast("Channel", delivered.channel),
+            _subscription=self,
+            _is_settled=self._source.declare is not None,
+        )
+        if not delivery.is_settled:
+            self._unsettled[delivery] = None
+        task = asyncio.get_running_loop().create_task(self._handle(delivery))
+        self._handling.add(task)
+        task.add_done_callback(self._handling.discard)
+
+    async def _handle(self, delivery: RabbitDelivery) -> None:
+        if self._is_stopped:
+            await delivery.requeue()
+            return
+        try:
+            await self._handler(delivery)
+        except asyncio.CancelledError:
+            await delivery.requeue()
+            raise
+        except Exception as error:
+            log.error("broker.handler_failed", queue=self.queue, error=f"{type(error).__name__}: {error}", exc_info=error)
+            await delivery.reject()
+
+    async def park(self, delivery: RabbitDelivery, reason: str) -> None:
+        """Publish a copy to the dead letters. Raises BrokerUnavailable, also when the queue has none."""
+        exchange = self._source.dead_letter_exchange
+        if exchange is None:
+            raise BrokerUnavailable(f"queue {self.queue!r} has no dead letters")
+        copy = park(delivery.message, reason=reason, exchange=delivery.exchange, routing_key=delivery.routing_key)
+        await self._publish(exchange, delivery.routing_key, copy)
+
+    def forget(self, delivery: RabbitDelivery) -> None:
+        """`delivery` is being settled."""
+        self._unsettled.pop(delivery, None)
+
+    async def stop(self) -> None:
+        """See the port. The channel stays open for the handlers under way."""
+        self._is_stopped = True
+        channel = self._channel
+        if channel is not None and is_open(channel) and self._tag in channel.consumers:
+            with suppress(*DRIVER_ERRORS):
+                await within(CLOSE_SECONDS, channel.basic_cancel(self._tag))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has been stopped and nothing of it is left to be settled."""
+        return self._is_stopped and not self._handling and not self._unsettled
+
+    async def drain(self) -> None:
+        """See the port."""
+        while self._handling:
+            await asyncio.wait(self._handling)
+
+    async def close(self) -> None:
+        """Stop, cancel the handlers under way, hand back what is unsettled, all within a moment."""
+        await self.stop()
+        for task in self._handling:
+            task.cancel()
+        with suppress(*DRIVER_ERRORS):
+            await within(CLOSE_SECONDS, self.drain())
+        with suppress(*DRIVER_ERRORS):
+            await within(CLOSE_SECONDS, self._hand_back())
+
+    async def _hand_back(self) -> None:
+        for delivery in list(self._unsettled):
+            await delivery.requeue()
+        if self._channel is not None and is_open(self._channel):
+            # Closing waits for the broker's answer, so what was written before (the last acks) has arrived.
+            await self._channel.close()
+
+
+async def _settle(work: Coroutine[object, object, None]) -> None:
+    """Do it, or nothing when the channel is gone: the broker has taken the delivery back then."""
+    with suppress(*DRIVER_ERRORS):
+        async with asyncio.timeout(_SETTLE_SECONDS):
+            await work

@@ -1,0 +1,54 @@
+"""Messages as AMQP frames, and back. Only here is known which part of the envelope lies in which slot."""
+
+from collections.abc import Iterator
+from typing import Final, cast
+
+from aiormq import spec
+from aiormq.abc import ArgumentsType, DeliveredMessage, FrameType
+from pamqp.body import ContentBody
+from pamqp.header import ContentHeader
+
+from penstock.broker.driver import Channel
+from penstock.contracts.envelope import Message
+
+Properties = spec.Basic.Properties
+_PERSISTENT: Final = 2
+_TRANSIENT: Final = 1
+_FRAME_OVERHEAD_BYTES: Final = 8
+
+
+def encode_properties(message: Message) -> Properties:
+    """The properties of `message`. A header that cannot be told in AMQP raises TypeError when they are sent."""
+    return Properties(
+        content_type=message.content_type or None,
+        headers=cast("ArgumentsType", dict(message.headers)) if message.headers else None,
+        delivery_mode=_PERSISTENT if message.is_persistent else _TRANSIENT,
+        correlation_id=message.correlation_id,
+        reply_to=message.reply_to,
+        message_id=message.message_id or None,
+        message_type=message.type or None,
+    )
+
+
+def encode_frames(exchange: str, routing_key: str, message: Message, channel: Channel) -> Iterator[FrameType]:
+    """The frames that publish `message` on `channel`."""
+    yield spec.Basic.Publish(exchange=exchange, routing_key=routing_key)
+    yield ContentHeader(body_size=len(message.body), properties=encode_properties(message))
+    most = channel.connection.connection_tune.frame_max - _FRAME_OVERHEAD_BYTES
+    for start in range(0, len(message.body), most):
+        yield ContentBody(message.body[start : start + most])
+
+
+def decode(delivered: DeliveredMessage) -> Message:
+    """What was delivered. Senders in other languages may have left out any property."""
+    properties = delivered.header.properties
+    return Message(
+        body=delivered.body,
+        type=properties.message_type or "",
+        message_id=properties.message_id or "",
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
+        headers=properties.headers or {},
+        content_type=properties.content_type or "",
+        is_persistent=properties.delivery_mode == _PERSISTENT,
+    )
