@@ -3,12 +3,20 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
 
-async def eventually(check: Callable[[], Awaitable[T] | T], *, within: float = 10.0, every: float = 0.02) -> T:
+@overload
+async def eventually(check: Callable[[], Awaitable[T]], *, within: float = 10.0, every: float = 0.02) -> T: ...
+
+
+@overload
+async def eventually(check: Callable[[], T], *, within: float = 10.0, every: float = 0.02) -> T: ...
+
+
+async def eventually(check: Callable[[], object], *, within: float = 10.0, every: float = 0.02) -> object:
     """What `check` returns, as soon as it returns something true, or nothing at all (a check that only asserts).
 
     False, 0 and empty collections mean "not yet", and so does an AssertionError; any other error ends the wait at once. Called
@@ -19,7 +27,7 @@ async def eventually(check: Callable[[], Awaitable[T] | T], *, within: float = 1
     while True:
         try:
             outcome = check()
-            result = cast("T", await outcome if inspect.isawaitable(outcome) else outcome)
+            result = await outcome if inspect.isawaitable(outcome) else outcome
             if result or result is None:
                 return result
             failure = AssertionError(f"it returned {result!r}")

@@ -1,0 +1,99 @@
+"""Servers, databases and virtual hosts for every test.
+
+With xdist the servers are looked for or started once, by the process that leads the workers, and stopped by it. Without, they start
+when the first test asks for them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import pytest
+
+from tests.private_servers import NoServer, PrivatePostgres, PrivateRabbitMQ
+from tests.servers import Servers, fresh_database, fresh_vhost, migrated_template, provide_servers, running_postgres, running_rabbitmq
+
+_RUNNER = pytest.StashKey[asyncio.Runner]()
+_STACK = pytest.StashKey[AsyncExitStack]()
+_SERVERS = pytest.StashKey[Servers]()
+
+
+class WorkerNode(Protocol):
+    """What xdist hands over for each worker."""
+
+    config: pytest.Config
+    workerinput: dict[str, Any]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    config = session.config
+    leads_workers = bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
+    if not leads_workers or config.option.collectonly:
+        return
+    # One loop for start and stop: the end of a loop would end the context that keeps the servers.
+    config.stash[_RUNNER] = runner = asyncio.Runner()
+    config.stash[_STACK] = stack = AsyncExitStack()
+    try:
+        config.stash[_SERVERS] = runner.run(stack.enter_async_context(provide_servers()))
+    except NoServer as error:
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerNode) -> None:
+    node.workerinput["servers"] = asdict(node.config.stash[_SERVERS])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    runner = config.stash.get(_RUNNER, None)
+    if runner is not None:
+        runner.run(config.stash[_STACK].aclose())
+        runner.close()
+
+
+@pytest.fixture(scope="session")
+async def servers(request: pytest.FixtureRequest) -> AsyncIterator[Servers]:
+    """The shared servers. Not to be stopped; for that, see `private_postgres` and `private_rabbitmq`."""
+    given = getattr(request.config, "workerinput", {}).get("servers")
+    if given is not None:
+        yield Servers(**given)
+        return
+    async with provide_servers() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+async def database_template(servers: Servers) -> AsyncIterator[str]:
+    """The name of an up-to-date database to copy, one per worker."""
+    async with migrated_template(servers.database_url) as name:
+        yield name
+
+
+@pytest.fixture
+async def database_url(servers: Servers, database_template: str) -> AsyncIterator[str]:
+    """The URL of an up-to-date, empty database of the test's own."""
+    async with fresh_database(servers.database_url, template=database_template) as url:
+        yield url
+
+
+@pytest.fixture
+async def amqp_url(servers: Servers) -> AsyncIterator[str]:
+    """The URL of an empty virtual host of the test's own."""
+    async with fresh_vhost(servers) as url:
+        yield url
+
+
+@pytest.fixture
+async def private_postgres() -> AsyncIterator[PrivatePostgres]:
+    """A running PostgreSQL that the test may stop, kill and restart. Its databases are to be made and migrated by the test."""
+    async with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+async def private_rabbitmq() -> AsyncIterator[PrivateRabbitMQ]:
+    """A running RabbitMQ node that the test may stop, kill, restart and empty."""
+    async with running_rabbitmq() as node:
+        yield node
