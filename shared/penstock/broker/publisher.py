@@ -6,14 +6,15 @@ is in flight on it, and events must not fail commands.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from aiormq.abc import ChannelFrame, FrameType
+from aiormq.abc import ChannelFrame
 from aiormq.exceptions import DeliveryError, PublishError
 
 from penstock.broker.driver import CLOSE_SECONDS, DRIVER_ERRORS, Channel, Connection, is_open, is_our_cancellation, open_channel, within
-from penstock.broker.wire import encode_frames, encode_properties
+from penstock.broker.wire import encode_properties, encode_publish
 from penstock.contracts.envelope import Message
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
@@ -31,9 +32,10 @@ _Outgoing = tuple[str, str, Message]
 
 
 class Publisher:
-    """Publishes on the connection it was last given by `tend`."""
+    """Publishes on the connection it was last given by `tend`. `nudge` asks for being tended, when a channel is lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, nudge: Callable[[], None]) -> None:
+        self._nudge = nudge
         self._confirmed: Channel | None = None
         self._unconfirmed: Channel | None = None
         self._window = asyncio.Semaphore(WINDOW)
@@ -46,11 +48,16 @@ class Publisher:
     async def tend(self, connection: Connection) -> None:
         """Open the channels that are not open."""
         if not is_open(self._confirmed):
-            self._confirmed = await open_channel(connection, confirms=True)
+            self._confirmed = await self._open_channel(connection, confirms=True)
         if not is_open(self._unconfirmed):
-            self._unconfirmed = await open_channel(connection)
+            self._unconfirmed = await self._open_channel(connection, confirms=False)
         if self._pump is None:
             self._pump = asyncio.create_task(self._write_waiting(), name="penstock broker events")
+
+    async def _open_channel(self, connection: Connection, *, confirms: bool) -> Channel:
+        channel = await open_channel(connection, confirms=confirms)
+        channel.closing.add_done_callback(lambda _: self._nudge())
+        return channel
 
     async def publish(self, exchange: str, routing_key: str, message: Message, timeout_seconds: float) -> None:
         """Publish with confirm. Raises BrokerUnavailable."""
@@ -139,11 +146,11 @@ class Publisher:
 
 async def _write(channel: Channel, batch: list[_Outgoing]) -> None:
     drained = channel.create_future()
-    frames: list[FrameType] = []
+    payload = bytearray()
     for exchange, routing_key, message in batch:
         try:
-            frames += encode_frames(exchange, routing_key, message, channel)
+            payload += encode_publish(exchange, routing_key, message, channel)
         except (TypeError, ValueError) as error:
             log.warning("broker.event_not_encoded", exchange=exchange, routing_key=routing_key, error=str(error))
-    await channel.write_queue.put(ChannelFrame.marshall(channel.number, frames, drain_future=drained))
+    await channel.write_queue.put(ChannelFrame(bytes(payload), should_close=False, drain_future=drained))
     await drained

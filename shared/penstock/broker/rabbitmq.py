@@ -45,7 +45,7 @@ class RabbitBroker:
     def __init__(self, url: str, *, topology: Topology, name: str) -> None:
         self._topology = topology
         self._name = name
-        self._publisher = Publisher()
+        self._publisher = Publisher(lambda: self._publish_link.nudge())
         self._subscriptions: list[Subscription] = []
         self._callbacks: list[Callable[[], Awaitable[None]]] = []
         self._calling: set[asyncio.Task[None]] = set()

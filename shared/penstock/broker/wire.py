@@ -1,11 +1,11 @@
 """Messages as AMQP frames, and back. Only here is known which part of the envelope lies in which slot."""
 
-from collections.abc import Iterator
 from typing import Final, cast
 
 from aiormq import spec
-from aiormq.abc import ArgumentsType, DeliveredMessage, FrameType
+from aiormq.abc import ArgumentsType, DeliveredMessage
 from pamqp.body import ContentBody
+from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 
 from penstock.broker.driver import Channel
@@ -30,13 +30,15 @@ def encode_properties(message: Message) -> Properties:
     )
 
 
-def encode_frames(exchange: str, routing_key: str, message: Message, channel: Channel) -> Iterator[FrameType]:
-    """The frames that publish `message` on `channel`."""
-    yield spec.Basic.Publish(exchange=exchange, routing_key=routing_key)
-    yield ContentHeader(body_size=len(message.body), properties=encode_properties(message))
-    most = channel.connection.connection_tune.frame_max - _FRAME_OVERHEAD_BYTES
-    for start in range(0, len(message.body), most):
-        yield ContentBody(message.body[start : start + most])
+def encode_publish(exchange: str, routing_key: str, message: Message, channel: Channel) -> bytes:
+    """The frames that publish `message` on `channel`. Raises TypeError or ValueError when a header cannot be told in AMQP."""
+    number, most = channel.number, channel.connection.connection_tune.frame_max - _FRAME_OVERHEAD_BYTES
+    frames = [
+        marshal(spec.Basic.Publish(exchange=exchange, routing_key=routing_key), number),
+        marshal(ContentHeader(body_size=len(message.body), properties=encode_properties(message)), number),
+    ]
+    frames += (marshal(ContentBody(message.body[start : start + most]), number) for start in range(0, len(message.body), most))
+    return b"".join(frames)
 
 
 def decode(delivered: DeliveredMessage) -> Message:
