@@ -1,156 +1,121 @@
-"""Publishing to RabbitMQ: confirmed, many in flight at once; and unconfirmed, many in one write.
+"""Typed messages over a broker: what the services publish, in batches, with the headers of the envelope."""
 
-Two channels of one connection, because a broker that closes a channel (a message too large, an exchange that is gone) fails all that
-is in flight on it, and events must not fail commands.
-"""
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID, uuid4
 
-import asyncio
-from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Final
-
-from aiormq.abc import ChannelFrame
-from aiormq.exceptions import DeliveryError, PublishError
-
-from penstock.broker.driver import CLOSE_SECONDS, DRIVER_ERRORS, Channel, Connection, is_open, is_our_cancellation, open_channel, within
-from penstock.broker.wire import encode_properties, encode_publish
+from penstock import clock
+from penstock.broker.port import Broker
+from penstock.contracts import envelope, topology
 from penstock.contracts.envelope import Message
-from penstock.errors import BrokerUnavailable
-from penstock.logs import get_logger
+from penstock.contracts.messages import ChainEvent, ChildRun, Contract, DueRun, ExecuteRuns, RunAnswer, RunEvent, ScheduleChildren
+from penstock.domain.runs import Admission, Admitted, RunSummary, Terminated
+from penstock.metrics import ADMISSIONS, TERMINATIONS
 
-log = get_logger(__name__)
-
-WINDOW: Final = 200
-"""Most confirmed publishes in flight; RabbitMQ writes many to disk at once, so one after the other would be slow."""
-MOST_WAITING: Final = 10_000
-"""Most unconfirmed messages that wait for the socket; what comes on top is dropped."""
-_WRITE_AT_ONCE: Final = 64
-_WRITE_LIMIT_SECONDS: Final = 5.0
-
-_Outgoing = tuple[str, str, Message]
+EXECUTE_BATCH = 100
+"""Runs per execute message, at most: enough to make the message's cost vanish, few enough to spread over executors."""
 
 
 class Publisher:
-    """Publishes on the connection it was last given by `tend`. `nudge` asks for being tended, when a channel is lost."""
+    """The services' outgoing messages."""
 
-    def __init__(self, nudge: Callable[[], None]) -> None:
-        self._nudge = nudge
-        self._confirmed: Channel | None = None
-        self._unconfirmed: Channel | None = None
-        self._window = asyncio.Semaphore(WINDOW)
-        self._in_flight: dict[str, asyncio.Future[None]] = {}
-        self._waiting: deque[_Outgoing] = deque()
-        self._has_waiting = asyncio.Event()
-        self._pump: asyncio.Task[None] | None = None
-        self._dropped = 0
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
 
-    async def tend(self, connection: Connection) -> None:
-        """Open the channels that are not open."""
-        if not is_open(self._confirmed):
-            self._confirmed = await self._open_channel(connection, confirms=True)
-        if not is_open(self._unconfirmed):
-            self._unconfirmed = await self._open_channel(connection, confirms=False)
-        if self._pump is None:
-            self._pump = asyncio.create_task(self._write_waiting(), name="penstock broker events")
+    async def dispatch(self, runs: Iterable[RunSummary], reply_to: Mapping[UUID, str] | None = None) -> None:
+        """Hand due runs to the executors, one message per environment, depth and hundred runs. Raises BrokerUnavailable."""
+        groups: dict[tuple[str, int], list[DueRun]] = defaultdict(list)
+        replies = reply_to or {}
+        for run in runs:
+            groups[run.environment, run.depth].append(
+                DueRun.model_construct(
+                    run_id=run.id,
+                    workflow=run.workflow,
+                    chain_id=run.chain_id,
+                    parent_run_id=run.parent_run_id,
+                    reply_to=replies.get(run.id),
+                )
+            )
+        for (environment, depth), due in groups.items():
+            for first in range(0, len(due), EXECUTE_BATCH):
+                await self.execute(environment, depth, due[first : first + EXECUTE_BATCH])
 
-    async def _open_channel(self, connection: Connection, *, confirms: bool) -> Channel:
-        channel = await open_channel(connection, confirms=confirms)
-        channel.closing.add_done_callback(lambda _: self._nudge())
-        return channel
+    async def execute(self, environment: str, depth: int, runs: Sequence[DueRun]) -> None:
+        """One execute message. Raises BrokerUnavailable."""
+        headers = {envelope.DEPTH: depth, envelope.ENVIRONMENT: environment, envelope.LANE: topology.DEFAULT_LANE}
+        message = _message(ExecuteRuns.model_construct(runs=list(runs)), headers)
+        await self._broker.publish(topology.EXECUTE_EXCHANGE, topology.DEFAULT_LANE, message)
 
-    async def publish(self, exchange: str, routing_key: str, message: Message, timeout_seconds: float) -> None:
-        """Publish with confirm. Raises BrokerUnavailable."""
-        target = f"a message to exchange {exchange!r} with routing key {routing_key!r}"
-        try:
-            async with asyncio.timeout(timeout_seconds), self._window:
-                await self._publish_alone(exchange, routing_key, message)
-        except TimeoutError:
-            raise BrokerUnavailable(f"RabbitMQ did not confirm {target} within {timeout_seconds:g} s") from None
-        except PublishError:
-            raise BrokerUnavailable(f"RabbitMQ routed {target} to no queue; does the queue exist and is it bound?") from None
-        except DeliveryError:
-            raise BrokerUnavailable(f"RabbitMQ refused {target}; is a queue full?") from None
-        except DRIVER_ERRORS as error:
-            raise BrokerUnavailable(f"the connection to RabbitMQ was lost before it confirmed {target}: {error}") from error
-        except asyncio.CancelledError:
-            if is_our_cancellation():
-                raise
-            raise BrokerUnavailable(f"the connection to RabbitMQ was lost before it confirmed {target}") from None
-
-    async def _publish_alone(self, exchange: str, routing_key: str, message: Message) -> None:
-        """Publish, but never two messages with one id at a time: the driver tells returned messages apart by their id."""
-        while message.message_id in self._in_flight:
-            await asyncio.wait({self._in_flight[message.message_id]})
-        if message.message_id:
-            self._in_flight[message.message_id] = asyncio.get_running_loop().create_future()
-        try:
-            await self._send(exchange, routing_key, message)
-        finally:
-            if message.message_id:
-                self._in_flight.pop(message.message_id).set_result(None)
-
-    async def _send(self, exchange: str, routing_key: str, message: Message) -> None:
-        if self._confirmed is None or not is_open(self._confirmed):
-            raise ConnectionError("there is no connection")
-        await self._confirmed.basic_publish(
-            message.body,
-            exchange=exchange,
-            routing_key=routing_key,
-            properties=encode_properties(message),
-            mandatory=True,
-            wait=False,
+    async def schedule(self, environment: str, depth: int, children: Sequence[ChildRun]) -> None:
+        """Ask the scheduler for the runs that steps have scheduled, all at `depth`. Raises BrokerUnavailable."""
+        message = _message(
+            ScheduleChildren.model_construct(environment=environment, runs=list(children)),
+            {envelope.DEPTH: depth, envelope.ENVIRONMENT: environment},
         )
+        routing_key = topology.schedule_routing_key(environment, children[0].workflow)
+        await self._broker.publish(topology.SCHEDULE_EXCHANGE, routing_key, message)
 
-    def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
-        """Have the message written with the next ones; dropped when too many wait."""
-        if not is_open(self._unconfirmed) or len(self._waiting) >= MOST_WAITING:
-            self._dropped += 1
-            return
-        self._waiting.append((exchange, routing_key, message))
-        self._has_waiting.set()
+    async def nudge(self, environment: str, nudge: Contract) -> None:
+        """Send ExpandList or WakeScheduler to a scheduler. Raises BrokerUnavailable; the rows are the truth, so it may be ignored."""
+        await self._broker.publish(topology.SCHEDULE_EXCHANGE, topology.schedule_routing_key(environment, "-"), _message(nudge, {}))
 
-    async def _write_waiting(self) -> None:
-        """Write what waits, many messages at once: per message, a task and a write cost more than the frames."""
-        while True:
-            await self._has_waiting.wait()
-            channel, batch = self._unconfirmed, [self._waiting.popleft() for _ in range(min(len(self._waiting), _WRITE_AT_ONCE))]
-            if not self._waiting:
-                self._has_waiting.clear()
-            if channel is not None and is_open(channel):
-                # A deadline, because a full socket of a hanging broker would hold this task for ever.
-                with suppress(*DRIVER_ERRORS):
-                    await within(_WRITE_LIMIT_SECONDS, _write(channel, batch))
-            self._report_dropped()
+    def answer(self, reply_to: str, answer: RunAnswer) -> None:
+        """Tell an ingress instance how a run ended. Best effort: the answer is stored on the run too."""
+        self._broker.publish_soon("", reply_to, _message(answer, {}, is_persistent=False))
 
-    def _report_dropped(self) -> None:
-        if self._dropped:
-            log.warning("broker.events_dropped", count=self._dropped)
-            self._dropped = 0
+    def reply(self, reply_to: str, correlation_id: str | None, body: bytes, content_type: str = "application/json") -> None:
+        """Answer an internal service. Best effort."""
+        message = Message(body, message_id=uuid4().hex, correlation_id=correlation_id, content_type=content_type, is_persistent=False)
+        self._broker.publish_soon("", reply_to, message)
 
-    async def close(self) -> None:
-        """Let what waits leave, if that takes no more than a moment."""
-        with suppress(*DRIVER_ERRORS):
-            await within(CLOSE_SECONDS, self._flush())
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.wait({self._pump})
+    def announce(self, outcomes: Iterable[Admission]) -> None:
+        """Count what was admitted, terminated, rejected, and publish the events; after the commit."""
+        for outcome in outcomes:
+            ADMISSIONS.labels(type(outcome).__name__.lower()).inc()
+            match outcome:
+                case Admitted(run=run):
+                    self.run_event("scheduled", run)
+                    if outcome.has_warned_chain:
+                        self._chain_warned(run, outcome.depth_limit)
+                case Terminated(run=run, reason=reason):
+                    TERMINATIONS.labels(run.environment, reason.value).inc()
+                    self.run_event("terminated", run, reason=reason.value, path=outcome.path)
+                case _:
+                    pass
 
-    async def _flush(self) -> None:
-        while self._waiting and is_open(self._unconfirmed):
-            await asyncio.sleep(0.005)
-        for channel in (self._unconfirmed, self._confirmed):
-            if channel is not None and is_open(channel):
-                await channel.close()
+    def _chain_warned(self, run: RunSummary, depth_limit: int) -> None:
+        event = ChainEvent.model_construct(
+            chain_id=run.chain_id,
+            environment=run.environment,
+            depth=run.depth,
+            depth_limit=depth_limit,
+            workflow=run.workflow,
+            at=clock.now(),
+        )
+        self.event(f"{run.environment}.chain.warned", event, depth=run.depth)
+
+    def run_event(self, what: str, run: RunSummary, *, reason: str | None = None, path: Sequence[str] | None = None) -> None:
+        """Publish `<environment>.run.<what>`. Best effort, after the commit."""
+        event = RunEvent.model_construct(
+            id=run.id,
+            workflow=run.workflow,
+            environment=run.environment,
+            state=run.state,
+            depth=run.depth,
+            chain_id=run.chain_id,
+            parent_run_id=run.parent_run_id,
+            attempt=run.attempt,
+            reason=reason,
+            path=None if path is None else list(path),
+            at=clock.now(),
+        )
+        self.event(f"{run.environment}.run.{what}", event, depth=run.depth)
+
+    def event(self, routing_key: str, event: Contract, *, depth: int | None = None) -> None:
+        """Publish any event. Best effort, after the commit."""
+        headers = {} if depth is None else {envelope.DEPTH: depth}
+        self._broker.publish_soon(topology.EVENTS_EXCHANGE, routing_key, _message(event, headers))
 
 
-async def _write(channel: Channel, batch: list[_Outgoing]) -> None:
-    drained = channel.create_future()
-    payload = bytearray()
-    for exchange, routing_key, message in batch:
-        try:
-            payload += encode_publish(exchange, routing_key, message, channel)
-        except (TypeError, ValueError) as error:
-            log.warning("broker.event_not_encoded", exchange=exchange, routing_key=routing_key, error=str(error))
-    await channel.write_queue.put(ChannelFrame(bytes(payload), should_close=False, drain_future=drained))
-    await drained
+def _message(contract: Contract, headers: Mapping[str, object], *, is_persistent: bool = True) -> Message:
+    return Message(contract.encode(), type=contract.TYPE, message_id=uuid4().hex, headers=headers, is_persistent=is_persistent)

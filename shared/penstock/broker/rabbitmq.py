@@ -15,7 +15,7 @@ from penstock.broker.declaring import TopologyKeeper
 from penstock.broker.driver import DRIVER_ERRORS, Channel, Connection, is_open, open_channel, parse_url, within
 from penstock.broker.link import Link
 from penstock.broker.port import Consumer, Handler
-from penstock.broker.publisher import Publisher
+from penstock.broker.publishing import Publisher
 from penstock.broker.subscription import Source, Subscription
 from penstock.contracts.envelope import Message
 from penstock.contracts.topology import Topology
@@ -45,7 +45,6 @@ class RabbitBroker:
     def __init__(self, url: str, *, topology: Topology, name: str) -> None:
         self._topology = topology
         self._name = name
-        self._publisher = Publisher(lambda: self._publish_link.nudge())
         self._subscriptions: list[Subscription] = []
         self._callbacks: list[Callable[[], Awaitable[None]]] = []
         self._calling: set[asyncio.Task[None]] = set()
@@ -60,6 +59,7 @@ class RabbitBroker:
         self._consume_link = Link(
             parse_url(url, name=f"{name} consume"), purpose="consume", tend=self._tend_consuming, on_change=self._note_change
         )
+        self._publisher = Publisher(self._publish_link.nudge)
 
     async def start(self) -> None:
         """Begin to connect, and wait a moment for it."""

@@ -1,0 +1,156 @@
+"""Publishing to RabbitMQ: confirmed, many in flight at once; and unconfirmed, many in one write.
+
+Two channels of one connection, because a broker that closes a channel (a message too large, an exchange that is gone) fails all that
+is in flight on it, and events must not fail commands.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from aiormq.abc import ChannelFrame
+from aiormq.exceptions import DeliveryError, PublishError
+
+from penstock.broker.driver import CLOSE_SECONDS, DRIVER_ERRORS, Channel, Connection, is_open, is_our_cancellation, open_channel, within
+from penstock.broker.wire import encode_properties, encode_publish
+from penstock.contracts.envelope import Message
+from penstock.errors import BrokerUnavailable
+from penstock.logs import get_logger
+
+log = get_logger(__name__)
+
+WINDOW: Final = 200
+"""Most confirmed publishes in flight; RabbitMQ writes many to disk at once, so one after the other would be slow."""
+MOST_WAITING: Final = 10_000
+"""Most unconfirmed messages that wait for the socket; what comes on top is dropped."""
+_WRITE_AT_ONCE: Final = 64
+_WRITE_LIMIT_SECONDS: Final = 5.0
+
+_Outgoing = tuple[str, str, Message]
+
+
+class Publisher:
+    """Publishes on the connection it was last given by `tend`. `nudge` asks for being tended, when a channel is lost."""
+
+    def __init__(self, nudge: Callable[[], None]) -> None:
+        self._nudge = nudge
+        self._confirmed: Channel | None = None
+        self._unconfirmed: Channel | None = None
+        self._window = asyncio.Semaphore(WINDOW)
+        self._in_flight: dict[str, asyncio.Future[None]] = {}
+        self._waiting: deque[_Outgoing] = deque()
+        self._has_waiting = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+        self._dropped = 0
+
+    async def tend(self, connection: Connection) -> None:
+        """Open the channels that are not open."""
+        if not is_open(self._confirmed):
+            self._confirmed = await self._open_channel(connection, confirms=True)
+        if not is_open(self._unconfirmed):
+            self._unconfirmed = await self._open_channel(connection, confirms=False)
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._write_waiting(), name="penstock broker events")
+
+    async def _open_channel(self, connection: Connection, *, confirms: bool) -> Channel:
+        channel = await open_channel(connection, confirms=confirms)
+        channel.closing.add_done_callback(lambda _: self._nudge())
+        return channel
+
+    async def publish(self, exchange: str, routing_key: str, message: Message, timeout_seconds: float) -> None:
+        """Publish with confirm. Raises BrokerUnavailable."""
+        target = f"a message to exchange {exchange!r} with routing key {routing_key!r}"
+        try:
+            async with asyncio.timeout(timeout_seconds), self._window:
+                await self._publish_alone(exchange, routing_key, message)
+        except TimeoutError:
+            raise BrokerUnavailable(f"RabbitMQ did not confirm {target} within {timeout_seconds:g} s") from None
+        except PublishError:
+            raise BrokerUnavailable(f"RabbitMQ routed {target} to no queue; does the queue exist and is it bound?") from None
+        except DeliveryError:
+            raise BrokerUnavailable(f"RabbitMQ refused {target}; is a queue full?") from None
+        except DRIVER_ERRORS as error:
+            raise BrokerUnavailable(f"the connection to RabbitMQ was lost before it confirmed {target}: {error}") from error
+        except asyncio.CancelledError:
+            if is_our_cancellation():
+                raise
+            raise BrokerUnavailable(f"the connection to RabbitMQ was lost before it confirmed {target}") from None
+
+    async def _publish_alone(self, exchange: str, routing_key: str, message: Message) -> None:
+        """Publish, but never two messages with one id at a time: the driver tells returned messages apart by their id."""
+        while message.message_id in self._in_flight:
+            await asyncio.wait({self._in_flight[message.message_id]})
+        if message.message_id:
+            self._in_flight[message.message_id] = asyncio.get_running_loop().create_future()
+        try:
+            await self._send(exchange, routing_key, message)
+        finally:
+            if message.message_id:
+                self._in_flight.pop(message.message_id).set_result(None)
+
+    async def _send(self, exchange: str, routing_key: str, message: Message) -> None:
+        if self._confirmed is None or not is_open(self._confirmed):
+            raise ConnectionError("there is no connection")
+        await self._confirmed.basic_publish(
+            message.body,
+            exchange=exchange,
+            routing_key=routing_key,
+            properties=encode_properties(message),
+            mandatory=True,
+            wait=False,
+        )
+
+    def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
+        """Have the message written with the next ones; dropped when too many wait."""
+        if not is_open(self._unconfirmed) or len(self._waiting) >= MOST_WAITING:
+            self._dropped += 1
+            return
+        self._waiting.append((exchange, routing_key, message))
+        self._has_waiting.set()
+
+    async def _write_waiting(self) -> None:
+        """Write what waits, many messages at once: per message, a task and a write cost more than the frames."""
+        while True:
+            await self._has_waiting.wait()
+            channel, batch = self._unconfirmed, [self._waiting.popleft() for _ in range(min(len(self._waiting), _WRITE_AT_ONCE))]
+            if not self._waiting:
+                self._has_waiting.clear()
+            if channel is not None and is_open(channel):
+                # A deadline, because a full socket of a hanging broker would hold this task for ever.
+                with suppress(*DRIVER_ERRORS):
+                    await within(_WRITE_LIMIT_SECONDS, _write(channel, batch))
+            self._report_dropped()
+
+    def _report_dropped(self) -> None:
+        if self._dropped:
+            log.warning("broker.events_dropped", count=self._dropped)
+            self._dropped = 0
+
+    async def close(self) -> None:
+        """Let what waits leave, if that takes no more than a moment."""
+        with suppress(*DRIVER_ERRORS):
+            await within(CLOSE_SECONDS, self._flush())
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait({self._pump})
+
+    async def _flush(self) -> None:
+        while self._waiting and is_open(self._unconfirmed):
+            await asyncio.sleep(0.005)
+        for channel in (self._unconfirmed, self._confirmed):
+            if channel is not None and is_open(channel):
+                await channel.close()
+
+
+async def _write(channel: Channel, batch: list[_Outgoing]) -> None:
+    drained = channel.create_future()
+    payload = bytearray()
+    for exchange, routing_key, message in batch:
+        try:
+            payload += encode_publish(exchange, routing_key, message, channel)
+        except (TypeError, ValueError) as error:
+            log.warning("broker.event_not_encoded", exchange=exchange, routing_key=routing_key, error=str(error))
+    await channel.write_queue.put(ChannelFrame(bytes(payload), should_close=False, drain_future=drained))
+    await drained
