@@ -39,7 +39,7 @@ async def test_a_private_rabbitmq_keeps_messages_through_a_kill_and_forgets_them
         await channel.default_exchange.publish(message, queue.name)
 
     await private_rabbitmq.kill()
-    with pytest.raises(OSError, match="refused|Connect call failed"):
+    with pytest.raises(OSError, match=r"refused|Connect call failed"):
         await aio_pika.connect(private_rabbitmq.url)
     await private_rabbitmq.start()
     async with await aio_pika.connect(private_rabbitmq.url) as connection, connection.channel() as channel:
