@@ -190,6 +190,16 @@ class PrivateRabbitMQ:
             await _end(self._node, 5)
             self._node = None
 
+    def freeze(self) -> None:
+        """SIGSTOP to the node: connections stay open, and nothing answers until `thaw`."""
+        assert self._node is not None
+        os.killpg(self._node.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen node go on."""
+        assert self._node is not None
+        os.killpg(self._node.pid, signal.SIGCONT)
+
     async def restart(self) -> None:
         """Stop in order and start again, with everything in it."""
         await self.stop()

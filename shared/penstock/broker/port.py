@@ -91,7 +91,7 @@ class Broker(Protocol):
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Call `callback` each time messages may have been lost and can be sent again: when the connection is back (also when the
-        broker was away at the start), and when a queue had been deleted. The topology has been declared anew by then.
+        broker was away at the start), and when this client found a queue deleted. The topology has been declared anew by then.
         """
 
     async def close(self) -> None:
