@@ -1,0 +1,52 @@
+"""The fields of a data type: their columns, the built-in ones, how clients may spell them, and how they may be constrained."""
+
+import re
+from typing import Final
+
+from penstock.definitions.models import DataField, DataType, FieldType, ScalarType
+
+MAX_IDENTIFIER_BYTES: Final = 63
+BUILT_IN_FIELDS: Final = (
+    DataField(name="_id", type=FieldType(ScalarType.TEXT), column="_id"),
+    DataField(name="Created Date", type=FieldType(ScalarType.DATE), column="created_date"),
+    DataField(name="Modified Date", type=FieldType(ScalarType.DATE), column="modified_date"),
+    DataField(name="Created By", type=FieldType("user"), column="created_by"),
+    DataField(name="Slug", type=FieldType(ScalarType.TEXT), column="slug"),
+)
+"""What every thing has, beside the fields of its type. Only the slug can be written."""
+WRITABLE_BUILT_IN: Final = frozenset({"Slug"})
+SYSTEM_COLUMNS: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+"""PostgreSQL keeps these names for itself."""
+
+_EVERY: Final = frozenset({"equals", "not equal", "is_empty", "is_not_empty", "in", "not in"})
+_ORDERED: Final = frozenset({"greater than", "less than"})
+_WORDS: Final = frozenset({"text contains", "not text contains"})
+_LISTS: Final = frozenset({"contains", "not contains", "empty", "not empty"})
+WITHOUT_VALUE: Final = frozenset({"is_empty", "is_not_empty", "empty", "not empty"})
+CONSTRAINT_TYPES: Final = _EVERY | _ORDERED | _WORDS | _LISTS
+"""Those of Bubble's Data API, but for `geographic_search`."""
+
+
+def column_name(field: str) -> str:
+    """The column of a field: lower case, and `_` for what is no letter, digit or `_` of ASCII."""
+    return re.sub(r"[^a-z0-9_]", "_", field.lower())
+
+
+def find_field(data_type: DataType, key: str) -> DataField | None:
+    """The field, built-in ones included, that a client means by `key`: its name, else the name without case, spaces and signs."""
+    fields = (*data_type.fields, *BUILT_IN_FIELDS)
+    exact = next((field for field in fields if field.name == key), None)
+    return exact or next((field for field in fields if _plain(field.name) == _plain(key)), None)
+
+
+def constraint_types(field_type: FieldType) -> frozenset[str]:
+    """The constraint types that fit a field of this type."""
+    if field_type.is_list:
+        return _EVERY | _LISTS
+    if field_type.name == ScalarType.TEXT:
+        return _EVERY | _ORDERED | _WORDS
+    return _EVERY | _ORDERED if field_type.name in {ScalarType.NUMBER, ScalarType.DATE} else _EVERY
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum()) or name

@@ -1,0 +1,180 @@
+"""Arguments that speak of data types and their fields: values to set, constraints, sorting, what a list is searched by."""
+
+from typing import Final
+
+from pydantic import JsonValue
+
+from penstock.definitions.fields import (
+    BUILT_IN_FIELDS,
+    CONSTRAINT_TYPES,
+    WITHOUT_VALUE,
+    WRITABLE_BUILT_IN,
+    constraint_types,
+    find_field,
+)
+from penstock.definitions.models import DataField, DataType, FieldType
+from penstock.definitions.reading.arguments import anything, check_constant
+from penstock.definitions.reading.available import refuse_unavailable
+from penstock.definitions.reading.documents import Mapping, Node, Sequence, describe, to_json
+from penstock.definitions.reading.reader import StepReader
+from penstock.definitions.reading.scopes import check_templates, is_template
+from penstock.definitions.reading.tables import Table, read_text
+
+_BUILT_IN: Final = frozenset(field.name for field in BUILT_IN_FIELDS)
+
+
+def data_type(reader: StepReader, _key: str, _node: Node) -> JsonValue:
+    """The literal name of a data type."""
+    return type_name(reader)
+
+
+def type_name(reader: StepReader) -> str | None:
+    """The data type that `type` names, if it exists."""
+    node = reader.table.node("type")
+    name = reader.literal("type", "a data type", "such as order")
+    if name is None or node is None or name in reader.index.types:
+        return name
+    if reader.data_type is None and not reader.report.is_partial:
+        reader.report.unknown(node.place, "data type", name, reader.index.types)
+    return None
+
+
+def field_name(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """The literal name of a field of the target's type."""
+    name = read_text(node, f"{key!r}", reader.report)
+    if name is None or reader.data_type is None:
+        return name
+    field = _field(reader, reader.data_type, node, name)
+    return None if field is None else field.name
+
+
+def unique_fields(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """The fields of an upsert: together declared `unique` in the data type."""
+    names = [name for name, _ in reader.table.texts(key)]
+    if reader.data_type is None:
+        return list(names)
+    fields = [_field(reader, reader.data_type, node, name) for name in names]
+    found = [field.name for field in fields if field is not None]
+    groups = reader.data_type.unique
+    if len(found) == len(fields) and frozenset(found) not in {frozenset(group) for group in groups}:
+        declared = f"unique are {', '.join(' + '.join(group) for group in groups)}" if groups else "declare them under unique:"
+        reader.report.error(node.place, f"an upsert needs fields that are unique in {reader.data_type.name!r}", declared)
+    return list(found)
+
+
+def values(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """Fields and their new values; null clears a field. Constants are checked against the field's type."""
+    return _fields_and_values(reader, key, node, are_lists=False)
+
+
+def list_values(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """List fields, with the item or the items to add or remove."""
+    return _fields_and_values(reader, key, node, are_lists=True)
+
+
+def _fields_and_values(reader: StepReader, key: str, node: Node, *, are_lists: bool) -> JsonValue:
+    if not isinstance(node, Mapping):
+        reader.report.error(node.place, f"{key!r} is a mapping of fields to values, not {describe(node)}")
+        return {}
+    kept: dict[str, JsonValue] = {}
+    for name, value in node.entries.values():
+        check_templates(value, reader.scope, reader.report)
+        field = None if reader.data_type is None else _field(reader, reader.data_type, name, name.text)
+        if field is None:
+            kept[name.text] = to_json(value)
+            continue
+        if field.name in _BUILT_IN - WRITABLE_BUILT_IN:
+            reader.report.error(name.place, f"{field.name!r} is built in and cannot be set")
+        elif are_lists and not field.type.is_list:
+            reader.report.error(name.place, f"{field.name!r} is no list", "write it under set:")
+        elif field.name in kept:
+            reader.report.error(name.place, f"the field {field.name!r} is given twice")
+        else:
+            check_constant(reader, name.text, value, _item_or_list(field, value) if are_lists else field.type)
+        kept[field.name] = to_json(value)
+    return kept
+
+
+def _item_or_list(field: DataField, value: Node) -> FieldType:
+    return FieldType(field.type.name, is_list=isinstance(value, Sequence))
+
+
+def _field(reader: StepReader, data_type: DataType, node: Node, name: str) -> DataField | None:
+    field = find_field(data_type, name)
+    if field is None and not reader.report.is_partial:
+        reader.report.unknown(node.place, f"field of {data_type.name!r}", name, [known.name for known in data_type.fields])
+    return field
+
+
+def where(reader: StepReader, _key: str, node: Node) -> JsonValue:
+    """Constraints: a mapping of fields to the values they equal, or a list of {key, constraint_type, value}."""
+    return _where(reader, node, reader.data_type)
+
+
+def _where(reader: StepReader, node: Node, data_type: DataType | None) -> JsonValue:
+    if isinstance(node, Sequence):
+        return [_constraint(reader, Table(item, item.place, "a constraint", reader.report), data_type) for item in node.items]
+    if not isinstance(node, Mapping):
+        expected = "a mapping of fields to values, or a list of {key, constraint_type, value}"
+        reader.report.error(node.place, f"'where' is {expected}, not {describe(node)}")
+        return {}
+    kept: dict[str, JsonValue] = {}
+    for name, value in node.entries.values():
+        check_templates(value, reader.scope, reader.report)
+        field = None if data_type is None else _field(reader, data_type, name, name.text)
+        if field is not None:
+            check_constant(reader, name.text, value, field.type)
+        kept[field.name if field is not None else name.text] = to_json(value)
+    return kept
+
+
+def _constraint(reader: StepReader, table: Table, data_type: DataType | None) -> JsonValue:
+    is_complete = table.require("key", "key: total") and table.require("constraint_type", "constraint_type: greater than")
+    name, kind, value = table.text("key"), table.text("constraint_type"), table.node("value")
+    table.close()
+    if not is_complete or name is None or kind is None:
+        return {}
+    field = None
+    if data_type is not None and (key_node := table.node("key")) is not None:
+        field = _field(reader, data_type, key_node, name)
+    _check_kind(reader, table, kind, field)
+    if kind not in WITHOUT_VALUE and "value" not in table:
+        reader.report.error(table.place, f"the constraint {kind!r} needs a value")
+    if value is not None:
+        check_templates(value, reader.scope, reader.report)
+        if field is not None:
+            check_constant(reader, name, value, FieldType(field.type.name, is_list=kind in {"in", "not in"}))
+    return {"key": field.name if field else name, "constraint_type": kind, "value": None if value is None else to_json(value)}
+
+
+def _check_kind(reader: StepReader, table: Table, kind: str, field: DataField | None) -> None:
+    place = table.key_place("constraint_type")
+    if kind not in CONSTRAINT_TYPES:
+        if not refuse_unavailable(reader.report, place, "constraint_type", kind):
+            reader.report.unknown(place, "constraint_type", kind, CONSTRAINT_TYPES)
+    elif field is not None and kind not in constraint_types(field.type):
+        fitting = ", ".join(sorted(constraint_types(field.type)))
+        reader.report.error(place, f"{kind!r} does not fit {field.name!r}, which is a {field.type}", f"fitting are {fitting}")
+
+
+def over(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """What a list is made of: a list, a template that gives one, or {find: TYPE, where, sort}."""
+    if isinstance(node, Sequence) or is_template(node):
+        return anything(reader, key, node)
+    if not isinstance(node, Mapping):
+        hint = f'did you mean "${{{node.text}}}"?' if isinstance(node.value, str) else ""
+        reader.report.error(node.place, f"'over' needs a list, or {{find: TYPE, where, sort}}, not {describe(node)}", hint)
+        return []
+    search = Table(node, node.place, "'over'", reader.report)
+    name, find_node = (search.text("find"), search.node("find")) if search.require("find", "find: order") else (None, None)
+    data_type = reader.index.types.get(name) if name is not None else None
+    if name is not None and find_node is not None and data_type is None and not reader.report.is_partial:
+        reader.report.unknown(find_node.place, "data type", name, reader.index.types)
+    kept: dict[str, JsonValue] = {"find": name}
+    if (where_node := search.node("where")) is not None:
+        kept["where"] = _where(reader, where_node, data_type)
+    if (sort := search.text("sort")) is not None and (sort_node := search.node("sort")) is not None:
+        field = None if data_type is None else _field(reader, data_type, sort_node, sort)
+        kept["sort"] = field.name if field else sort
+    search.close()
+    return kept

@@ -1,0 +1,201 @@
+"""Reads workflows/*.yaml: the head of each workflow (parameters, triggers, limits); `steps` reads the rest."""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from penstock.definitions.models import (
+    DEFAULT_PRIORITY,
+    DEFAULT_TIMEOUT_SECONDS,
+    ApiTrigger,
+    Auth,
+    FieldType,
+    Parameter,
+    Respond,
+    RetryPolicy,
+    WebhookTrigger,
+    Workflow,
+)
+from penstock.definitions.reading.available import refuse_unavailable
+from penstock.definitions.reading.documents import Mapping, Node, Scalar, Sequence, to_json
+from penstock.definitions.reading.index import Index, read_field_type, read_name, read_retries
+from penstock.definitions.reading.places import Report, shorten
+from penstock.definitions.reading.scopes import ALWAYS, REQUEST_MEMBERS, RUN_MEMBERS, WEBHOOK_MEMBERS, Scope, check_expression, is_template
+from penstock.definitions.reading.steps import read_steps
+from penstock.definitions.reading.tables import Table
+from penstock.definitions.values import coerce_value
+from penstock.domain.depth import MAX_DEPTH
+
+MAX_NAME: Final = 200
+"""Routing keys, `<environment>.<workflow>`, have at most 255 bytes."""
+MAX_PARAMETER_NAME: Final = 200
+_TRIGGERS: Final = frozenset({"api", "webhook"})
+
+
+class Outline(NamedTuple):
+    """A workflow of which only the name and the parameters have been read: what other workflows need to know."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    table: Table
+
+
+class Triggers(NamedTuple):
+    """What starts a workflow from outside."""
+
+    api: ApiTrigger | None
+    webhooks: tuple[WebhookTrigger, ...]
+
+
+def read_outlines(documents: Iterable[Node], index: Index, report: Report) -> list[Outline]:
+    """The first pass: names and parameters, put into the index."""
+    outlines: dict[str, Outline] = {}
+    for document in documents:
+        table = Table(document, document.place, "a workflow", report)
+        name = read_name(table, "workflow", "workflow: create_thing", MAX_NAME)
+        if name is None:
+            continue
+        if name in outlines:
+            report.error(
+                table.key_place("workflow"), f"the workflow {name!r} exists twice", f"it stands in {outlines[name].table.place} already"
+            )
+            continue
+        outlines[name] = Outline(name, _read_parameters(table, index, report), table)
+    index.workflows.update({name: outline.parameters for name, outline in outlines.items()})
+    return list(outlines.values())
+
+
+def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
+    """The second pass: everything else."""
+    table = outline.table
+    triggers = _read_triggers(table, index, report)
+    scope = _scope_of(outline, triggers)
+    if triggers.webhooks:
+        _check_no_required(outline, report)
+    when = table.node("when")
+    priority, timeout_seconds = table.integer("priority", 0, 9), table.seconds("timeout", is_zero_allowed=False)
+    workflow = Workflow(
+        name=outline.name,
+        label=table.text("label") or "",
+        parameters=outline.parameters,
+        api=triggers.api,
+        webhooks=triggers.webhooks,
+        when=None if when is None else check_expression(when, "when", scope, report),
+        timeout_seconds=DEFAULT_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds,
+        retries=read_retries(table, "retries") or RetryPolicy(),
+        depth_limit=table.integer("depth_limit", 0, MAX_DEPTH),
+        is_recursive=table.boolean("recursive"),
+        priority=DEFAULT_PRIORITY if priority is None else priority,
+        ignore_privacy=table.boolean("ignore_privacy"),
+        steps=read_steps(table, scope, outline.parameters, index, report),
+        place=str(table.place),
+    )
+    table.close()
+    return workflow
+
+
+def _scope_of(outline: Outline, triggers: Triggers) -> Scope:
+    names = ALWAYS | ({"request"} if triggers.api else set()) | ({"webhook"} if triggers.webhooks else set())
+    parameters = frozenset(parameter.name for parameter in outline.parameters)
+    members = {"params": parameters, "run": RUN_MEMBERS, "request": REQUEST_MEMBERS, "webhook": WEBHOOK_MEMBERS}
+    return Scope(frozenset(names), members)
+
+
+def _read_parameters(table: Table, index: Index, report: Report) -> tuple[Parameter, ...]:
+    type_names = frozenset(index.types)
+    parameters: list[Parameter] = []
+    for key, node in table.table("parameters", "'parameters'").entries():
+        if not key.text.isprintable() or len(key.text) > MAX_PARAMETER_NAME:
+            report.error(key.place, f"{shorten(key.text)!r} cannot name a parameter", f"use at most {MAX_PARAMETER_NAME} characters")
+            continue
+        if isinstance(node, Mapping):
+            parameter = _read_long_parameter(key, node, type_names, report)
+        else:
+            field_type = read_field_type(node, type_names, report, is_any_allowed=True)
+            parameter = None if field_type is None else Parameter(name=key.text, type=field_type)
+        # One whose type is wrong still has its name, so that its uses are not reported as well.
+        parameters.append(parameter or Parameter(name=key.text, type=FieldType("any"), is_optional=True))
+    return tuple(parameters)
+
+
+def _read_long_parameter(key: Scalar, node: Mapping, type_names: frozenset[str], report: Report) -> Parameter | None:
+    table = Table(node, key.place, f"the parameter {key.text!r}", report)
+    type_node, default = table.node("type"), table.node("default")
+    is_optional = table.boolean("optional")
+    table.close()
+    if type_node is None:
+        report.error(key.place, f"{table.what} needs 'type'", "such as type: text")
+        return None
+    field_type = read_field_type(type_node, type_names, report, is_any_allowed=True)
+    if default is None or field_type is None:
+        return None if field_type is None else Parameter(name=key.text, type=field_type, is_optional=is_optional)
+    if not is_optional:
+        report.error(default.place, f"{table.what} has a default, so it is optional", "add optional: true")
+    if is_template(default):
+        report.error(default.place, "a default is a constant", "work it out in the steps: ${params.name ?? …}")
+        return None
+    try:
+        value = coerce_value(field_type, to_json(default))
+    except ValueError as error:
+        report.error(default.place, f"the default of {key.text!r}: {error}")
+        return None
+    return Parameter(name=key.text, type=field_type, is_optional=True, default=value)
+
+
+def _read_triggers(table: Table, index: Index, report: Report) -> Triggers:
+    node = table.node("on")
+    if node is None:
+        return Triggers(None, ())
+    api: ApiTrigger | None = None
+    webhooks: list[WebhookTrigger] = []
+    for item in node.items if isinstance(node, Sequence) else (node,):
+        triggers = Table(item, item.place, "'on'", report)
+        for key, value in triggers.entries():
+            if key.text == "api":
+                if api is not None:
+                    report.error(key.place, "a workflow has one api trigger", "remove this one")
+                api = _read_api(Table(value, key.place, "the api trigger", report))
+            elif key.text == "webhook":
+                one_each = value.items if isinstance(value, Sequence) else (value,)
+                read = [_read_webhook(Table(one, key.place, "the webhook trigger", report), index) for one in one_each]
+                webhooks.extend(webhook for webhook in read if webhook is not None)
+            elif not refuse_unavailable(report, key.place, "trigger", key.text):
+                report.unknown(key.place, "trigger", key.text, _TRIGGERS)
+    return Triggers(api, tuple(webhooks))
+
+
+def _read_api(table: Table) -> ApiTrigger:
+    method, when_skipped = table.one_of("method", ["GET", "POST"]), table.one_of("when_skipped", ["200", "400"])
+    trigger = ApiTrigger(
+        method="GET" if method == "GET" else "POST",
+        auth=table.choice("auth", Auth, Auth.ADMIN),
+        respond=table.choice("respond", Respond, Respond.WHEN_DONE),
+        when_skipped=200 if when_skipped == "200" else 400,
+    )
+    table.close()
+    return trigger
+
+
+def _read_webhook(table: Table, index: Index) -> WebhookTrigger | None:
+    if not table.require("source", "source: stripe"):
+        return None
+    source, node = table.text("source"), table.node("source")
+    types = tuple(text for text, _ in table.texts("types"))
+    table.close()
+    if source is None or node is None:
+        return None
+    if source not in index.sources:
+        if not table.report.is_partial:
+            hint = "" if index.sources else "declare it in app.yaml under sources:"
+            table.report.unknown(node.place, "source", source, index.sources, hint)
+        return None
+    return WebhookTrigger(source=source, types=types) if types else WebhookTrigger(source=source)
+
+
+def _check_no_required(outline: Outline, report: Report) -> None:
+    required = [parameter.name for parameter in outline.parameters if not parameter.is_optional]
+    if required:
+        report.error(
+            outline.table.key_place("parameters"),
+            f"a workflow with a webhook trigger cannot require parameters ({', '.join(required)})",
+            "make them optional; what was sent is in webhook.payload",
+        )
