@@ -7,7 +7,7 @@ of it.
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -106,9 +106,21 @@ async def supervise(serve: Serve, stop: Stop, *, grace_seconds: float) -> None:
 
 
 @asynccontextmanager
-async def serving(app: web.Application, host: str, port: int, *, limit_seconds: float = 5.0) -> AsyncIterator[int]:
-    """Serve `app` while the block runs; yields the port. Leaving stops listening, then gives open requests `limit_seconds`."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=75, shutdown_timeout=limit_seconds)
+async def serving(
+    app: web.Application, host: str, port: int, *, limit_seconds: float = 5.0, auto_decompress: bool = True
+) -> AsyncIterator[int]:
+    """Serve `app` while the block runs; yields the port. Leaving stops listening, then gives open requests `limit_seconds`.
+
+    Without `auto_decompress` handlers read bodies as they were sent.
+    """
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        keepalive_timeout=75,
+        shutdown_timeout=limit_seconds,
+        auto_decompress=auto_decompress,
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, backlog=2048)
@@ -122,15 +134,15 @@ async def serving(app: web.Application, host: str, port: int, *, limit_seconds: 
         await runner.cleanup()
 
 
-def add_probes(app: web.Application, checks: Mapping[str, Check]) -> None:
-    """Add `/healthz` (this loop turns), `/readyz` (every check holds; the answer names each) and `/metrics`."""
+def add_probes(app: web.Application, checks: Mapping[str, Check], *, required: Collection[str] | None = None) -> None:
+    """Add `/healthz` (this loop turns), `/readyz` (every required check holds, by default all; the answer names each) and `/metrics`."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def readyz(_: web.Request) -> web.Response:
         states = dict(zip(checks, await asyncio.gather(*(check() for check in checks.values())), strict=True))
-        is_ready = all(states.values())
+        is_ready = all(holds for name, holds in states.items() if required is None or name in required)
         body = {"status": "ready" if is_ready else "unavailable", "checks": states}
         return web.json_response(body, status=200 if is_ready else 503)
 
