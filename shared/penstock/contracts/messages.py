@@ -32,7 +32,7 @@ class Contract(BaseModel):
 
     def encode(self) -> bytes:
         """This message as JSON, without the fields that are not set."""
-        return orjson.dumps(self.model_dump(mode="json", exclude_none=True))
+        return orjson.dumps(self.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
 def describe(error: ValidationError) -> str:
