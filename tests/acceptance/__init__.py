@@ -1,0 +1,1 @@
+"""Stories from end to end, through real processes on real servers."""

@@ -1,0 +1,39 @@
+"""`make bench`: measures Penstock and its yardsticks one after the other on private servers, and prints figures and ratios.
+
+`ARGS="accept drain"` chooses measurements; `ARGS=--quick` makes them short. Every figure comes with the CPU shares of its run.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from tests.bench.embedded import Embedded
+from tests.bench.measures import MEASURES, Bench
+from tests.servers import running_postgres, running_rabbitmq
+
+
+async def main() -> None:
+    """Parse the command line, start the servers, measure."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="measurement", help=", ".join(MEASURES))
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(MEASURES)
+    if unknown:
+        parser.error(f"no such measurement: {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+    async with AsyncExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-bench-")))
+        postgres = await stack.enter_async_context(running_postgres())
+        rabbitmq = await stack.enter_async_context(running_rabbitmq())
+        bench = Bench(postgres.url, rabbitmq.url, scratch, share=0.1 if options.quick else 1.0, embedded=Embedded(scratch))
+        for name in options.names or MEASURES:
+            figures = await MEASURES[name](bench)
+            print(json.dumps({"measure": name, **figures}), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,57 @@
+"""The app that is measured: one `create` step per run, a chain of hops, a webhook without work."""
+
+from pathlib import Path
+
+FILES = {
+    "app.yaml": """
+app: bench
+environments:
+  live: {depth_limit: 100000, chain_runs_limit: 10000000}
+  development: {depth_limit: 100000}
+sources:
+  stripe: {scheme: stripe, secrets: ["${secrets.STRIPE_WEBHOOK_SECRET}"]}
+""",
+    "types/thing.yaml": """
+type: thing
+fields: {job: number, payload: text}
+""",
+    "workflows/bench.yaml": """
+workflow: insert
+parameters: {job: number, payload: text}
+on:
+  api: {method: POST, auth: public, respond: at_once}
+steps:
+  - create: thing
+    set: {job: "${params.job}", payload: "${params.payload}"}
+---
+workflow: insert_many
+parameters: {items: list of number}
+steps:
+  - schedule_list: insert
+    over: "${params.items}"
+    with: {job: "${item}", payload: "x"}
+---
+workflow: hop
+recursive: true
+parameters: {remaining: number}
+steps:
+  - when: params.remaining > 0
+    schedule: hop
+    with: {remaining: "${params.remaining - 1}"}
+---
+workflow: hooked
+on:
+  webhook: {source: stripe}
+steps:
+  - log: seen
+""",
+}
+
+
+def write_app(directory: Path) -> Path:
+    """Write the app's files below `directory`, and return it."""
+    for name, text in FILES.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return directory

@@ -1,0 +1,106 @@
+"""`penstock up` as it is, measured from outside: one process, embedded PostgreSQL, in-process broker."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+from tests.acceptance.installation import ADMIN_TOKEN, free_port
+from tests.bench import http_load
+from tests.bench.app import write_app
+from tests.bench.machine import Cpu, memory_of_tree
+from tests.eventually import eventually
+
+_HEADERS = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+
+
+class Embedded:
+    """Starts `penstock up` with the measured app below `scratch`."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._port, self._admin_port = free_port(), free_port()
+
+    async def measure(self, items: int, hops: int, seconds: float) -> Mapping[str, object]:
+        """Idle memory in MB, then items, hops and webhooks per second."""
+        async with self._running() as process, aiohttp.ClientSession(headers=_HEADERS) as http:
+            await asyncio.sleep(3)
+            memory = memory_of_tree(process.pid)
+            with Cpu() as cpu:
+                item_rate = await self._rate(http, "insert_many", {"items": list(range(items))}, "insert", items)
+            hop_rate = await self._rate(http, "hop", {"remaining": hops}, "hop", hops + 1)
+            accepted = await self._accept(seconds)
+            return {
+                "idle_mb": round(memory),
+                "items_per_second": round(item_rate),
+                "hops_per_second": round(hop_rate),
+                "accepted_per_second": round(accepted),
+                "cpu": cpu.shares,
+            }
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[asyncio.subprocess.Process]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+        environment |= {
+            "PENSTOCK_ADMIN_TOKEN": ADMIN_TOKEN,
+            "PENSTOCK_SECRET_STRIPE_WEBHOOK_SECRET": http_load.SECRET,
+            "PENSTOCK_LOG_LEVEL": "warning",
+        }
+        command = ["up", "--app", str(write_app(self._scratch / "app")), "--data", str(self._scratch / "data"), "--no-reload"]
+        ports = ["--port", str(self._port), "--admin-port", str(self._admin_port)]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "penstock.cli", *command, *ports, env=environment, stdout=asyncio.subprocess.DEVNULL
+        )
+        try:
+            await eventually(self._is_ready, within=60, every=0.1)
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            await process.wait()
+
+    async def _is_ready(self) -> bool:
+        try:
+            async with aiohttp.request("GET", f"http://127.0.0.1:{self._admin_port}/readyz") as response:
+                return response.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    async def _rate(self, http: aiohttp.ClientSession, workflow: str, parameters: object, counted: str, runs: int) -> float:
+        """Runs of `counted` per second, from asking for `workflow` until all have succeeded."""
+        url = f"http://127.0.0.1:{self._admin_port}/v1/live/runs"
+        began = time.perf_counter()
+        async with http.post(url, json={"workflow": workflow, "parameters": parameters}) as response:
+            assert response.status == 201, await response.text()
+            chain = (await response.json())["chain_id"]
+
+        async def is_done() -> bool:
+            async with http.get(f"http://127.0.0.1:{self._admin_port}/v1/live/chains/{chain}") as answer:
+                counts = json.dumps(await answer.json())
+            return f'"succeeded": {runs + (counted != workflow)}' in counts
+
+        await eventually(is_done, within=120, every=0.1)
+        return runs / (time.perf_counter() - began)
+
+    async def _accept(self, seconds: float) -> float:
+        client = await asyncio.create_subprocess_exec(
+            *(
+                sys.executable,
+                "-m",
+                "tests.bench.http_load",
+                f"http://127.0.0.1:{self._port}/webhooks/stripe",
+                "64",
+                str(seconds),
+                "stripe",
+            ),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await client.communicate()
+        rate: float = json.loads(output)["per_second"]
+        return rate

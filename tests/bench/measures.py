@@ -1,0 +1,267 @@
+"""What is measured. Each measurement starts what it needs, and returns figures, ratios and CPU shares."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+
+from penstock import clock
+from penstock.broker.publisher import Publisher
+from penstock.broker.rabbitmq import connect
+from penstock.contracts.topology import topology
+from penstock.db import Database, open_database
+from penstock.domain.ids import new_run_id
+from penstock.domain.runs import Admitted
+from penstock.domain.states import RunState, Trigger
+from penstock.store.admission import RunRequest, admit
+from tests.acceptance.installation import Installation, Service, free_port
+from tests.bench import http_load
+from tests.bench.app import write_app
+from tests.bench.embedded import Embedded
+from tests.bench.machine import Cpu
+from tests.bench.prototype import HOME as PROTOTYPE_HOME
+from tests.bench.prototype import Prototype
+from tests.eventually import eventually
+from tests.servers import fresh_database
+
+Figures = Mapping[str, object]
+_CONNECTIONS = 64
+
+
+class Bench:
+    """The servers of one run of the benchmarks; `share` scales how much work each measurement does."""
+
+    def __init__(self, postgres_url: str, amqp_url: str, scratch: Path, *, share: float, embedded: Embedded) -> None:
+        self.postgres_url = postgres_url
+        self.amqp_url = amqp_url
+        self.scratch = scratch
+        self.share = share
+        self.embedded = embedded
+        self._prototype: Prototype | None = None
+
+    def amount(self, full: int) -> int:
+        """How much to do, given what a full measurement does."""
+        return max(int(full * self.share), 50)
+
+    async def prototype(self) -> Prototype | None:
+        """The prepared prototype, if its sources are here."""
+        if self._prototype is None and PROTOTYPE_HOME.is_dir():
+            prototype = Prototype(self.postgres_url, self.amqp_url, self.scratch)
+            await prototype.prepare()
+            self._prototype = prototype
+        return self._prototype
+
+    @asynccontextmanager
+    async def installation(self) -> AsyncIterator[Installation]:
+        """An installation with the measured app on a fresh database; services are started by the measurement."""
+        async with fresh_database(self.postgres_url) as url, aiohttp.ClientSession() as http:
+            database = await open_database(url, name="bench", most=4)
+            settings = {
+                "PENSTOCK_SECRET_STRIPE_WEBHOOK_SECRET": http_load.SECRET,
+                "PENSTOCK_LEASE_SECONDS": "15",
+                "PENSTOCK_LOG_LEVEL": "warning",
+            }
+            whole = Installation(url, self.amqp_url, database, self.scratch, http, settings)
+            try:
+                await whole.prepare(write_app(self.scratch / "app"))
+                yield whole
+            finally:
+                await whole.close()
+                await database.close()
+
+
+async def measure_accept(bench: Bench) -> Figures:
+    """Webhooks accepted per second by one ingress process, against bare aiohttp that only parses and answers."""
+    seconds = 8 * bench.share + 2
+    port = free_port()
+    bare = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.bench.bare_http", str(port))
+    try:
+        await eventually(lambda: _is_listening(port))
+        with Cpu() as bare_cpu:
+            bare_figures = await _load(f"http://127.0.0.1:{port}/hook", seconds, "plain")
+    finally:
+        bare.terminate()
+        await bare.wait()
+    async with bench.installation() as installation:
+        ingress = await installation.start("ingress")
+        with Cpu() as cpu:
+            figures = await _load(f"{ingress.url}/webhooks/stripe", seconds, "stripe")
+        stored = await installation.fetchval("SELECT count(*) FROM penstock.deliveries")
+    return {
+        "accepted_per_second": round(figures["per_second"]),
+        "bare_per_second": round(bare_figures["per_second"]),
+        "ratio": round(figures["per_second"] / bare_figures["per_second"], 3),
+        "p50_ms": round(figures["p50_ms"], 1),
+        "p99_ms": round(figures["p99_ms"], 1),
+        "refused": figures["refused"],
+        "stored": stored,
+        "cpu": cpu.shares,
+        "bare_cpu": bare_cpu.shares,
+    }
+
+
+async def measure_drain(bench: Bench) -> Figures:
+    """Runs of one `create` step per second by one executor process, all queued beforehand, against the prototype."""
+    runs = bench.amount(10_000)
+    async with bench.installation() as installation:
+        await _queue_runs(installation.database, installation.amqp_url, runs)
+        with Cpu() as cpu:
+            await installation.start("executor", is_awaited=False)
+            await eventually(lambda: _has_finished(installation, runs), within=120, every=0.1)
+        rate = await _rate(installation, runs)
+        assert await installation.count_things() == runs
+    prototype = await bench.prototype()
+    figures: dict[str, object] = {"runs": runs, "runs_per_second": round(rate), "cpu": cpu.shares}
+    if prototype is not None:
+        peer = await prototype.drain(runs)
+        figures |= {"prototype_per_second": round(peer), "ratio": round(rate / peer, 3)}
+    return figures
+
+
+async def measure_hops(bench: Bench) -> Figures:
+    """Scheduling hops per second of a single chain: each hop is a run that schedules the next."""
+    hops = bench.amount(500)
+    async with bench.installation() as installation:
+        ingress, _, _ = await installation.start_all()
+        with Cpu() as cpu:
+            await _start_run(installation, ingress, "hop", {"remaining": hops})
+            await eventually(lambda: _has_finished(installation, hops + 1), within=120, every=0.1)
+        return {"hops": hops, "hops_per_second": round(await _rate(installation, hops)), "cpu": cpu.shares}
+
+
+async def measure_latency(bench: Bench) -> Figures:
+    """Time from accepting a call to the claim of its run, on an idle system, against the prototype's."""
+    calls, per_second = bench.amount(400), 50
+    async with bench.installation() as installation:
+        ingress, _, _ = await installation.start_all()
+        for number in range(calls):
+            await installation.call(ingress, "insert", {"job": number, "payload": "x"})
+            await asyncio.sleep(1 / per_second)
+        await installation.settled()
+        median, p99 = await _percentiles(installation, "started_at - created_at")
+    prototype = await bench.prototype()
+    figures: dict[str, object] = {"calls": calls, "start_p50_ms": median, "start_p99_ms": p99}
+    if prototype is not None:
+        peer = await prototype.start_latency_ms(calls, per_second)
+        figures |= {"prototype_p50_ms": round(peer, 2), "ratio": round(median / peer, 2)}
+    return figures
+
+
+async def measure_due(bench: Bench) -> Figures:
+    """Lateness of runs that are all due in the same second."""
+    runs = bench.amount(2000)
+    async with bench.installation() as installation:
+        await installation.start_all()
+        due_at = clock.now() + timedelta(seconds=5)
+        requests = [_request(number, scheduled_at=due_at + timedelta(seconds=number / runs)) for number in range(runs)]
+        await installation.database.in_transaction(lambda conn: admit(conn, requests))
+        with Cpu() as cpu:
+            await eventually(lambda: _has_finished(installation, runs), within=60, every=0.2)
+        median, p99 = await _percentiles(installation, "started_at - scheduled_at")
+        early = await installation.fetchval("SELECT count(*) FROM penstock.runs WHERE started_at < scheduled_at")
+        return {"runs": runs, "late_p50_ms": median, "late_p99_ms": p99, "early": early, "cpu": cpu.shares}
+
+
+async def measure_list(bench: Bench) -> Figures:
+    """Items per second of a list: expanded by one scheduler, performed by one executor."""
+    items = bench.amount(20_000)
+    async with bench.installation() as installation:
+        ingress, _, _ = await installation.start_all()
+        with Cpu() as cpu:
+            await _start_run(installation, ingress, "insert_many", {"items": list(range(items))})
+            await eventually(lambda: _has_finished(installation, items + 1), within=180, every=0.2)
+        return {"items": items, "items_per_second": round(await _rate(installation, items)), "cpu": cpu.shares}
+
+
+async def measure_embedded(bench: Bench) -> Figures:
+    """`penstock up`, one process with the in-process broker: idle memory, drain by list, hops, accepted webhooks."""
+    return await bench.embedded.measure(bench.amount(5000), bench.amount(500), 4 * bench.share + 1)
+
+
+MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
+    "accept": measure_accept,
+    "drain": measure_drain,
+    "hops": measure_hops,
+    "latency": measure_latency,
+    "due": measure_due,
+    "list": measure_list,
+    "embedded": measure_embedded,
+}
+
+
+async def _load(url: str, seconds: float, kind: str) -> dict[str, float]:
+    client = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.http_load", url, str(_CONNECTIONS), str(seconds), kind, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await client.communicate()
+    figures: dict[str, float] = json.loads(output)
+    return figures
+
+
+async def _queue_runs(database: Database, amqp_url: str, runs: int) -> None:
+    broker = await connect(amqp_url, topology=topology(), name="bench")
+    try:
+        publisher = Publisher(broker)
+        for first in range(0, runs, 500):
+            requests = [_request(number) for number in range(first, min(first + 500, runs))]
+            outcomes = await database.in_transaction(lambda conn, batch=requests: admit(conn, batch))
+            await publisher.dispatch(o.run for o in outcomes if isinstance(o, Admitted) and o.run.state is RunState.QUEUED)
+    finally:
+        await broker.close()
+
+
+def _request(number: int, **over: object) -> RunRequest:
+    return RunRequest(
+        run_id=new_run_id(),
+        environment="live",
+        workflow="insert",
+        version=1,
+        trigger=Trigger.API,
+        parameters={"job": number, "payload": "x" * 256},
+        **over,
+    )
+
+
+async def _start_run(installation: Installation, ingress: Service, workflow: str, parameters: object) -> None:
+    body = {"workflow": workflow, "parameters": parameters}
+    status, answer = await installation.manage(ingress, "POST", "live/runs", body)
+    assert status == 201, answer
+
+
+async def _has_finished(installation: Installation, runs: int) -> bool:
+    count = await installation.fetchval("SELECT count(*) FROM penstock.runs WHERE finished_at IS NOT NULL")
+    return isinstance(count, int) and count >= runs
+
+
+async def _rate(installation: Installation, runs: int) -> float:
+    seconds = await installation.fetchval("SELECT extract(epoch FROM max(finished_at) - min(started_at))::float8 FROM penstock.runs")
+    assert isinstance(seconds, float)
+    return runs / seconds
+
+
+async def _percentiles(installation: Installation, interval: str) -> tuple[float, float]:
+    async with installation.database.connection() as conn:
+        row = await conn.fetchrow(
+            f"""
+            SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM {interval})::float8) * 1000,
+                   percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM {interval})::float8) * 1000
+            FROM penstock.runs WHERE started_at IS NOT NULL
+            """
+        )
+    assert row is not None
+    return round(row[0], 2), round(row[1], 2)
+
+
+async def _is_listening(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
