@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from penstock.errors import ConfigurationError
 from tests.private_servers import NoServer, PrivatePostgres, PrivateRabbitMQ
 from tests.servers import Servers, fresh_database, fresh_vhost, migrated_template, provide_servers, running_postgres, running_rabbitmq
 
@@ -37,7 +38,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config.stash[_STACK] = stack = AsyncExitStack()
     try:
         config.stash[_SERVERS] = runner.run(stack.enter_async_context(provide_servers()))
-    except NoServer as error:
+    except (NoServer, ConfigurationError) as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 

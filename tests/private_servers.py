@@ -215,7 +215,13 @@ class PrivateRabbitMQ:
         dying = ("setpriv", "--pdeathsig=KILL") if shutil.which("setpriv") else ()  # ends with the test run, however that ends
         with (self._directory / "output").open("ab") as output:
             return subprocess.Popen(
-                (*dying, *command), env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                (*dying, *command),
+                cwd=self._directory,  # where a crash leaves its dump
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
 
     def _configure(self) -> None:
@@ -227,6 +233,8 @@ class PrivateRabbitMQ:
             cookie.write_text(secrets.token_hex(16))
             cookie.chmod(0o400)
         (self._directory / "environment").touch()
+        # A bare container may not know localhost.
+        (self._directory / "hosts").write_text('{host, {127,0,0,1}, ["localhost"]}.\n{lookup, [file, native]}.\n')
         (self._directory / "plugins").write_text("[rabbitmq_management].\n")
         settings = {
             "listeners.tcp.1": f"127.0.0.1:{self._amqp_port}",
@@ -259,6 +267,7 @@ class PrivateRabbitMQ:
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self._amqp_port),
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
+            "ERL_INETRC": str(own / "hosts"),
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             # Two schedulers that do not spin: the machine has other things to do.

@@ -212,7 +212,7 @@ async def test_it_runs_as_an_ordinary_user(data_dir: Path) -> None:
     os.chown(home, nobody.pw_uid, nobody.pw_gid)
     # The interpreter may live where only root can go, so root's right to pass through directories is kept, and nothing else of root.
     become = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
-    passing = ("--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override")
+    passing = ("--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--securebits=+no_setuid_fixup")
     holder, url = await start_holder(home / "data", *become, *passing, HOME=str(home))
     try:
         assert await execute(url, "SELECT 1") == 1

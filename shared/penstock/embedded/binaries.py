@@ -94,7 +94,8 @@ def choose_identity(*directories: Path) -> Identity:
         return Identity((*namespace, *ends_with_us), 0)
     nobody = pwd.getpwnam("nobody")
     plain = (*dying, f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
-    passing = (*plain, "--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+    # no_setuid_fixup, because access(2), which initdb asks about its programs, else leaves out what is not root's by its number.
+    passing = (*plain, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup")
     wanted = plain if all(_is_open_to_others(directory) for directory in directories) else passing
     if _succeeds(*wanted, "true"):
         return Identity(wanted, nobody.pw_uid)
