@@ -19,7 +19,7 @@ def test_the_document_is_what_the_code_says() -> None:
 def test_every_reference_leads_somewhere() -> None:
     document = build_document()
     references = [str(value) for key, value in _walk(document) if key == "$ref"]
-    assert len(references) > 50
+    assert len(references) >= 40
     for reference in references:
         place: JsonValue = document
         for part in reference.removeprefix("#/").split("/"):
