@@ -21,9 +21,9 @@ from penstock.errors import ConfigurationError
 from tests import debian
 
 WAYS = (
-    "Ways to provide servers for the tests: set PENSTOCK_TEST_DATABASE_URL and PENSTOCK_TEST_AMQP_URL (docker compose -f "
-    "deploy/compose.yaml up -d postgres rabbitmq starts both); or run a PostgreSQL and a RabbitMQ on their default local ports; or "
-    "install them (Debian: apt-get install postgresql rabbitmq-server)."
+    "Ways to provide servers for the tests: start both with Docker (docker compose -f tests/compose.yaml up --wait); or install them "
+    "(Debian: apt-get install postgresql rabbitmq-server); or name running ones in PENSTOCK_TEST_DATABASE_URL and PENSTOCK_TEST_AMQP_URL "
+    "(and PENSTOCK_TEST_RABBITMQ_MANAGEMENT_URL, unless the management plugin listens on its usual port)."
 )
 
 

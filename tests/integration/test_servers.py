@@ -1,9 +1,12 @@
 """The servers of the tests themselves: kept apart, and really ours to harm."""
 
+from dataclasses import replace
+
 import aio_pika
 import asyncpg
 import pytest
 
+from penstock.contracts.topology import SCHEDULER_QUEUE
 from tests.private_servers import PrivatePostgres, PrivateRabbitMQ
 from tests.servers import Servers, fresh_database, fresh_vhost
 
@@ -30,6 +33,19 @@ async def test_two_tests_never_share_a_queue(servers: Servers) -> None:
             channel = await connection.channel()
             with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):
                 await channel.declare_queue("mine", passive=True)
+
+
+async def test_without_a_management_api_a_test_still_gets_an_empty_host(servers: Servers) -> None:
+    async with fresh_vhost(servers) as vhost_url:
+        async with await aio_pika.connect(vhost_url) as connection, connection.channel() as channel:
+            await channel.declare_queue(SCHEDULER_QUEUE, durable=True)
+        async with (
+            fresh_vhost(replace(servers, amqp_url=vhost_url, management_url=None)) as url,
+            await aio_pika.connect(url) as connection,
+        ):
+            channel = await connection.channel()
+            with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):
+                await channel.declare_queue(SCHEDULER_QUEUE, passive=True)
 
 
 async def test_a_private_rabbitmq_keeps_messages_through_a_kill_and_forgets_them_when_wiped(private_rabbitmq: PrivateRabbitMQ) -> None:
