@@ -6,7 +6,10 @@ No payloads, no secrets. The events:
 | event | room | says |
 |---|---|---|
 | `service.started` `service.ready` `service.draining` `service.stopped` | all | the life of a process |
-| `broker.connected` `broker.lost` `broker.consumer_restored` | all | the connection to RabbitMQ |
+| `broker.connected` `broker.lost` `broker.unreachable` `broker.blocked` | all | the connections to RabbitMQ |
+| `broker.consumer_restored` `broker.consume_failed` `broker.topology_restored` `broker.declare_refused` | all | queues and consumers |
+| `broker.handler_failed` `broker.callback_failed` `broker.dead_letter_failed` | all | a message goes back to its queue, and why |
+| `broker.events_dropped` `broker.event_not_encoded` | all | events that were not published |
 | `database.unavailable` | all | PostgreSQL is out of reach; work is held back |
 | `dispatch.failed` | ingress, scheduler | runs were stored but not handed to the broker; a scheduler will find them |
 | `request.failed` | ingress | a request ended in an unexpected error |
@@ -48,8 +51,9 @@ def configure_logs(log_format: Literal["auto", "json", "console"], log_level: st
     )
     # What libraries say through the standard library: warnings and worse only, in one form.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")
-    for chatty in ("aio_pika", "aiormq", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+    for chatty in ("aio_pika", "aiormq"):  # every loss of a connection is told by penstock.broker, once
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
 
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:

@@ -66,12 +66,18 @@ class Link:
                 self._wire = await open_wire(self._url)
                 await self._serve(self._wire)
             except Exception as error:  # a link outlives every failure
-                failures = 0 if self.is_up else failures + 1
-                event = "broker.lost" if self.is_up else "broker.unreachable"
-                log.warning(event, connection=self._purpose, error=f"{type(error).__name__}: {error}")
+                failures = self._report(error, failures)
             finally:
                 await self._drop()
             await asyncio.sleep(backoff_seconds(failures, random.random()))
+
+    def _report(self, error: Exception, failures: int) -> int:
+        """Log the failure, ever more rarely while nothing changes; returns how many there were in a row."""
+        failures = 0 if self.is_up else failures + 1
+        if failures & (failures - 1) == 0:
+            event = "broker.lost" if self.is_up else "broker.unreachable"
+            log.warning(event, connection=self._purpose, error=f"{type(error).__name__}: {error}", failures=failures)
+        return failures
 
     async def _serve(self, wire: Wire) -> None:
         """Tend the connection until it is lost, which raises."""
@@ -82,6 +88,8 @@ class Link:
             is_usable = not await is_blocked(wire.driver)
             if is_usable:
                 await within(TEND_LIMIT_SECONDS, self._tend(wire.driver))
+            elif self.is_up:
+                log.warning("broker.blocked", connection=self._purpose, advice="RabbitMQ is out of memory or disk and takes no messages")
             self._set_up(is_usable)
             await self._rest()
         raise ConnectionError("RabbitMQ closed the connection")

@@ -31,7 +31,7 @@ _WRITE_LIMIT_SECONDS: Final = 5.0
 _Outgoing = tuple[str, str, Message]
 
 
-class Publisher:
+class PublishChannels:
     """Publishes on the connection it was last given by `tend`. `nudge` asks for being tended, when a channel is lost."""
 
     def __init__(self, nudge: Callable[[], None]) -> None:

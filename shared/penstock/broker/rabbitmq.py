@@ -15,7 +15,7 @@ from penstock.broker.declaring import TopologyKeeper
 from penstock.broker.driver import DRIVER_ERRORS, Channel, Connection, is_open, open_channel, parse_url, within
 from penstock.broker.link import Link
 from penstock.broker.port import Consumer, Handler
-from penstock.broker.publishing import Publisher
+from penstock.broker.publishing import PublishChannels
 from penstock.broker.subscription import Source, Subscription
 from penstock.contracts.envelope import Message
 from penstock.contracts.topology import Topology
@@ -52,6 +52,7 @@ class RabbitBroker:
         self._counting_lock = asyncio.Lock()
         self._connected = asyncio.Event()
         self._was_away = False
+        self._is_closing = False
         self._keepers = [TopologyKeeper(topology, self._call_back) for _ in range(2)]
         self._publish_link = Link(
             parse_url(url, name=f"{name} publish"), purpose="publish", tend=self._tend_publishing, on_change=self._note_change
@@ -59,7 +60,7 @@ class RabbitBroker:
         self._consume_link = Link(
             parse_url(url, name=f"{name} consume"), purpose="consume", tend=self._tend_consuming, on_change=self._note_change
         )
-        self._publisher = Publisher(self._publish_link.nudge)
+        self._channels = PublishChannels(self._publish_link.nudge)
 
     async def start(self) -> None:
         """Begin to connect, and wait a moment for it."""
@@ -79,11 +80,12 @@ class RabbitBroker:
         """See the port."""
         if not self._publish_link.is_up:
             raise BrokerUnavailable("there is no connection to RabbitMQ now, or it is out of memory or disk; it is tried again")
-        await self._publisher.publish(exchange, routing_key, message, timeout_seconds)
+        await self._channels.publish(exchange, routing_key, message, timeout_seconds)
 
     def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
         """See the port."""
-        self._publisher.publish_soon(exchange, routing_key, message)
+        if self._publish_link.is_up:
+            self._channels.publish_soon(exchange, routing_key, message)
 
     async def consume(self, queue: str, handler: Handler, *, prefetch: int) -> Consumer:
         """See the port."""
@@ -140,8 +142,9 @@ class RabbitBroker:
 
     async def close(self) -> None:
         """See the port."""
+        self._is_closing = True  # what is closed now is not to be restored
         await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
-        await self._publisher.close()
+        await self._channels.close()
         await asyncio.gather(self._publish_link.close(), self._consume_link.close())
         for task in self._calling:
             task.cancel()
@@ -149,10 +152,13 @@ class RabbitBroker:
             await asyncio.wait(self._calling)
 
     async def _tend_publishing(self, connection: Connection) -> None:
-        await self._keepers[0].tend(connection)
-        await self._publisher.tend(connection)
+        if not self._is_closing:
+            await self._keepers[0].tend(connection)
+            await self._channels.tend(connection)
 
     async def _tend_consuming(self, connection: Connection) -> None:
+        if self._is_closing:
+            return
         await self._keepers[1].tend(connection)
         for subscription in list(self._subscriptions):
             try:
