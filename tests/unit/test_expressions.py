@@ -4,7 +4,7 @@ import math
 
 import pytest
 import zen
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
@@ -231,6 +231,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, values, max_size=3), st.lists(names, max_size=3))
 def test_a_member_path_means_the_same_with_and_without_the_engine(members: dict[str, JsonValue], path: list[str]) -> None:
     source = ".".join(["root", *path])
@@ -242,6 +243,7 @@ def test_a_member_path_means_the_same_with_and_without_the_engine(members: dict[
     assert direct == compile_expression(f"({source})").evaluate(scope)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, values, max_size=3), st.lists(st.lists(names, max_size=3), min_size=1, max_size=4))
 def test_picking_members_never_changes_a_result(members: dict[str, JsonValue], paths: list[list[str]]) -> None:
     source = "[" + ", ".join(".".join(["root", *path]) for path in paths) + "]"
@@ -250,6 +252,7 @@ def test_picking_members_never_changes_a_result(members: dict[str, JsonValue], p
     assert compile_expression(source).evaluate(scope) == tidy(zen.compile_expression(source).evaluate(scope))
 
 
+@settings(deadline=None)
 @given(st.text() | st.text("aparms.n()[]{}'\"`$#+-*/=!<>?:;,1 0&|", max_size=40))
 def test_any_text_compiles_or_is_refused(text: str) -> None:
     offsets: list[int | None] = []

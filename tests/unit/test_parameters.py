@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
@@ -213,6 +213,7 @@ json_values = st.recursive(
 type_names = st.sampled_from(["text", "number", "boolean", "date", "geographic address", "file", "user", "any"])
 
 
+@settings(deadline=None)
 @given(type_names, st.booleans(), json_values, st.sampled_from(ValueSource))
 def test_any_value_is_taken_or_refused_and_what_is_taken_stays_as_it_is(
     name: str, is_list: bool, value: JsonValue, source: ValueSource

@@ -24,8 +24,8 @@ _BUILT_IN: Final = frozenset(field.name for field in BUILT_IN_FIELDS)
 
 
 def data_type(reader: StepReader, _key: str, _node: Node) -> JsonValue:
-    """The literal name of a data type."""
-    return type_name(reader)
+    """The literal name of a data type, which the target has read already."""
+    return None if reader.data_type is None else reader.data_type.name
 
 
 def type_name(reader: StepReader) -> str | None:

@@ -140,10 +140,21 @@ def _exact(node: Scalar, source: str, start: int, offset: int) -> Place:
     raw = node.place.file.text[node.place.start : node.place.end]
     at = raw.find(node.text)
     index = at + start if at >= 0 else raw.find(source)
-    if index < 0 or not source:
-        return node.place
-    begin = node.place.start + index + offset
-    return Place(node.place.file, min(begin, node.place.end), node.place.end)
+    if index >= 0:
+        begin = node.place.start + index + offset
+        return Place(node.place.file, min(begin, node.place.end), node.place.end)
+    folded = _position_in_folded(raw, node.text, start + offset)
+    return node.place if folded is None else Place(node.place.file, node.place.start + folded, node.place.end)
+
+
+def _position_in_folded(raw: str, text: str, index: int) -> int | None:
+    """Where `text[index]` stands in `raw`, which is the same but for line breaks and indentation (a block, or several plain lines)."""
+    begin = raw.find("\n") + 1 if raw[:1] in {"|", ">"} else 0
+    solid = [position for position in range(begin, len(raw)) if not raw[position].isspace()]
+    count = len("".join(text[:index].split()))
+    if [raw[position] for position in solid] != list("".join(text.split())):
+        return None
+    return solid[count] if count < len(solid) else len(raw)
 
 
 def _one_line(source: str) -> str:

@@ -21,9 +21,10 @@ class Table:
         self.report = report
         self._entries: dict[str, tuple[Scalar, Node]] = {}
         self._known: set[str] = set()
+        self._is_mapping = node is None or isinstance(node, Mapping) or (isinstance(node, Scalar) and node.value is None)
         if isinstance(node, Mapping):
             self._entries = node.entries
-        elif node is not None and not (isinstance(node, Scalar) and node.value is None):
+        elif node is not None and not self._is_mapping:
             report.error(node.place, f"{what} is written as keys and values, not as {describe(node)}")
 
     def __contains__(self, key: str) -> bool:
@@ -48,7 +49,8 @@ class Table:
         """Whether the key has a value; it is a problem if not."""
         if self.node(key) is not None:
             return True
-        self.report.error(self.key_place(key), f"{self.what} needs {key!r}", f"such as {example}")
+        if self._is_mapping:
+            self.report.error(self.key_place(key), f"{self.what} needs {key!r}", f"such as {example}")
         return False
 
     def table(self, key: str, what: str) -> "Table":

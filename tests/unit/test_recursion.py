@@ -1,0 +1,73 @@
+"""The static check for recursion: which cycles are found, which are errors, and how they are drawn."""
+
+from penstock.definitions.models import App, Step, StepAction, Workflow
+from penstock.definitions.recursion import find_recursions
+
+
+def build_step(target: str, *, action: StepAction = StepAction.SCHEDULE, when: str | None = None) -> Step:
+    return Step(id=f"to_{target}", action=action, target=target, when=when, place=f"w.yaml:{len(target)}")
+
+
+def build_app(graph: dict[str, list[Step]], *, recursive: tuple[str, ...] = (), guarded: tuple[str, ...] = ()) -> App:
+    workflows = {
+        name: Workflow(name=name, steps=tuple(steps), is_recursive=name in recursive, when="params.go" if name in guarded else None)
+        for name, steps in graph.items()
+    }
+    return App(name="shop", workflows=workflows)
+
+
+def drawn(app: App) -> list[tuple[str, bool]]:
+    return [(str(recursion), recursion.is_guarded) for recursion in find_recursions(app)]
+
+
+def test_a_workflow_that_schedules_itself_is_a_cycle() -> None:
+    (recursion,) = find_recursions(build_app({"a": [build_step("a")]}))
+
+    assert recursion == (("a", "a"), False, "w.yaml:1")
+
+
+def test_schedules_lists_and_triggers_all_count() -> None:
+    app = build_app(
+        {
+            "start": [build_step("create_thing")],
+            "create_thing": [build_step("other", action=StepAction.SCHEDULE_LIST)],
+            "other": [build_step("create_thing", action=StepAction.TRIGGER)],
+        }
+    )
+
+    assert drawn(app) == [("create_thing → other → create_thing", False)]
+
+
+def test_a_condition_on_a_step_or_a_workflow_guards_a_cycle() -> None:
+    on_step = build_app({"a": [build_step("b")], "b": [build_step("a", when="params.go")]})
+    on_workflow = build_app({"a": [build_step("b")], "b": [build_step("a")]}, guarded=("b",))
+
+    assert drawn(on_step) == drawn(on_workflow) == [("a → b → a", True)]
+
+
+def test_a_second_step_without_condition_takes_the_guard_away() -> None:
+    app = build_app({"a": [build_step("a", when="params.go"), build_step("a")]})
+
+    assert drawn(app) == [("a → a", False)]
+
+
+def test_an_unguarded_way_around_is_found_beside_a_guarded_shortcut() -> None:
+    app = build_app({"a": [build_step("b"), build_step("a", when="params.go")], "b": [build_step("c")], "c": [build_step("a")]})
+
+    assert drawn(app) == [("a → b → c → a", False), ("a → a", True)]
+
+
+def test_recursive_says_that_it_is_meant() -> None:
+    app = build_app({"a": [build_step("b")], "b": [build_step("a"), build_step("b")]}, recursive=("a",))
+
+    assert drawn(app) == [("b → b", False)]
+
+
+def test_what_ends_is_no_cycle() -> None:
+    assert drawn(build_app({"a": [build_step("b"), build_step("c")], "b": [build_step("c")], "c": []})) == []
+
+
+def test_a_dense_graph_is_listed_up_to_a_hundred_cycles() -> None:
+    names = [f"w{number}" for number in range(30)]
+
+    assert len(find_recursions(build_app({name: [build_step(other) for other in names] for name in names}))) == 100
