@@ -31,7 +31,8 @@ class WorkerNode(Protocol):
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     leads_workers = bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
-    if not leads_workers or config.option.collectonly:
+    is_without_servers = all(str(argument).startswith("tests/unit") for argument in config.args)
+    if not leads_workers or is_without_servers or config.option.collectonly:
         return
     # One loop for start and stop: the end of a loop would end the context that keeps the servers.
     config.stash[_RUNNER] = runner = asyncio.Runner()
@@ -44,7 +45,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: WorkerNode) -> None:
-    node.workerinput["servers"] = asdict(node.config.stash[_SERVERS])
+    if _SERVERS in node.config.stash:
+        node.workerinput["servers"] = asdict(node.config.stash[_SERVERS])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
