@@ -29,8 +29,9 @@ SCOPE: dict[str, JsonValue] = {
 }
 NAMES = frozenset(SCOPE)
 PLACE = "workflows/a.yaml:3"
-ADD_HINT = "write string(…) to put a number into a text, and ?? to stand in for null"
-ORDER_HINT = "only numbers and dates have an order: write d(a) < d(b) for times, and ?? to stand in for null"
+NULL_HINT = "write ?? to stand in for null, as in (a ?? 0)"
+ORDER_HINT = "only numbers and dates have an order: write d(a) < d(b) for times"
+BOOLEAN_HINT = "compare with something to get true or false"
 
 
 def evaluate(source: str) -> JsonValue:
@@ -123,12 +124,27 @@ def test_what_cannot_be_meant_is_refused_when_it_is_compiled(source: str, proble
     [
         (
             "params.name + 1",
-            f"+ does not take values of these types; params.name is text; {ADD_HINT}",
+            "+ does not take values of these types; params.name is text; write string(…) to put a number into a text",
         ),
         (
             "params.nothing > 1",
-            f"comparing with < > <= >= does not take values of these types; params.nothing is null; {ORDER_HINT}",
+            f"comparing with < > <= >= does not take values of these types; params.nothing is null; {NULL_HINT}",
         ),
+        (
+            "now > params.name",
+            f"comparing with < > <= >= does not take values of these types; now is text, params.name is text; {ORDER_HINT}",
+        ),
+        ("params.nothing + 1", f"+ does not take values of these types; params.nothing is null; {NULL_HINT}"),
+        ("not params.name", f"not does not take values of these types; params.name is text; {BOOLEAN_HINT}"),
+        ("params.n ? 1 : 2", f"a condition (`and`, `? :`) does not take values of these types; params.n is number; {BOOLEAN_HINT}"),
+        (
+            "'a' in params.name",
+            "in does not take values of these types; params.name is text; write contains(a, b) to look for a text in a text",
+        ),
+        ("-params.name", "- does not take values of these types; params.name is text"),
+        ("params.items[-1]", "an index is a whole number from 0 on; params.items is list"),
+        ("params.name[0:9]", "[a:b]: index out of range; params.name is text"),
+        ("[d(params.name), {a: d(now)}]", "d(…) was given something that is not a date; params.name is text, now is text"),
         ("len(params.nothing)", "Function 'len' failed: Cannot determine len of type null; params.nothing is null"),
         ("d(params.name)", "d(…) was given something that is not a date; params.name is text"),
         (

@@ -137,6 +137,20 @@ def test_a_compiled_workflow_is_compiled_once() -> None:
         compiled.workflow("unknown")
 
 
+def test_with_of_a_list_waits_for_its_items() -> None:
+    steps = CompiledApp(load_shop()).workflow("create_thing").steps
+    many = next(step for step in steps if step.definition.id == "many")
+
+    assert many.arguments.evaluate({}) == {
+        "over": {"find": "order", "where": {"paid": True}, "sort": "placed"},
+        "interval": "1s",
+        "sequential": True,
+    }
+    assert many.per_item is not None
+    assert many.per_item.evaluate({"item": {"_id": "1x1"}, "index": 3}) == {"order": "1x1", "position": 3}
+    assert steps[0].per_item is None
+
+
 @pytest.mark.parametrize(
     ("app", "problem"),
     [
@@ -235,6 +249,15 @@ def test_problems_of_app_yaml(app: str, problem: str) -> None:
         ("type: order\nfields: {slug: text}", "2: the field 'slug' is built in (Slug); choose another name"),
         ("type: order\nfields: {Created date: date}", "2: the field 'Created date' is built in (Created Date); choose another name"),
         ("type: order\nfields: {xmin: text}", "2: PostgreSQL keeps the column 'xmin' for itself; choose another name"),
+        (
+            "type: order\nfields: {'a ': text}",
+            "2: the name 'a ' has spaces around it, or characters that cannot be seen; choose another name",
+        ),
+        (
+            "type: order\nfields: {" + ", ".join(f"f{n}: text" for n in range(1001)) + "}",
+            "2: a data type may have 1000 fields, this one has 1001",
+        ),
+        ("type: order\nprivacy: [{name: a, when: [b]}]", "2: 'when' of a privacy rule is a mapping of fields to values, not a list"),
         ("type: order\nfields: {A b: text, a_b: text}", "2: the fields 'A b' and 'a_b' share the column 'a_b'; rename one"),
         (f"type: order\nfields: {{{'a' * 64}: text}}", f"2: the name {'a' * 60 + '…'!r} is longer than 63 bytes; shorten it"),
         ("type: order\nunique: [numbr]\nfields: {number: text}", "2: unknown field 'numbr'; did you mean 'number'?"),
@@ -314,6 +337,9 @@ def test_problems_of_data_types(types: str, problem: str) -> None:
             "workflow: w\nwhen: >\n  true and\n  usr.x",
             "4:3: `true and usr.x`: unknown name 'usr'; did you mean 'user'?",
         ),
+        ("workflow: w\nwhen: |\n  true\n    or usr.x", "4:8: `true or usr.x`: unknown name 'usr'; did you mean 'user'?"),
+        ("workflow: w\nwhen: true\n   or usr.x", "3:7: `true or usr.x`: unknown name 'usr'; did you mean 'user'?"),
+        ('workflow: w\nwhen: "true\\n or usr.x"', "2:7: `true or usr.x`: unknown name 'usr'; did you mean 'user'?"),
         ("workflow: w\ntimeout: 5", "2: 'timeout': '5' is not a duration; write a number and a unit, such as 500ms, 5s, 10m, 2h or 3d"),
         ("workflow: w\ntimeout: 0s", "2: 'timeout': expected a duration above 0, got '0s'"),
         ("workflow: w\nretries: 0", "2: 'retries': expected a whole number from 1 to 1000, got '0'"),
@@ -359,6 +385,12 @@ def test_problems_of_the_head_of_a_workflow(workflow: str, problem: str) -> None
         ("{log: }", "1: 'log' needs a text"),
         ("{create: ordr}", "1: unknown data type 'ordr'; did you mean 'order'?"),
         ("{create: '${params.n}'}", "1: the name of a data type cannot be computed; such as order"),
+        ("{delete: , type: order}", "1: 'delete' needs a thing or its id; such as \"${steps.thing}\""),
+        ("{update: 1x1, set: {total: 1}}", "1: the data type of this thing cannot be told; add type: to the step"),
+        ("{http: }", "1: 'http' needs a URL; such as https://example.com"),
+        ("{state: }", "1: 'state' needs a mapping; such as {total: 1}"),
+        ("{schedule: '${params.n}'}", "1: the name of a workflow cannot be computed; such as create_thing"),
+        ("{schedule: }", "1: 'schedule' needs the name of a workflow; such as create_thing"),
         ("{create: }", "1: 'create' needs the name of a data type; such as order"),
         ("{create: order, set: {totl: 1}}", "1: unknown field of 'order' 'totl'; did you mean 'total'?"),
         ("{create: order, set: {total: '1'}}", "1: 'total': expected a number, got text"),

@@ -4,17 +4,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from penstock.definitions.expressions import Expression, Template, compile_expression, compile_template
-from penstock.definitions.models import App, Step, Workflow
+from penstock.definitions.models import App, Step, StepAction, Workflow
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledStep:
-    """A step with its condition (None: always), what stands behind its action's key, and its other keys."""
+    """A step with its condition (None: always), what stands behind its action's key, and its other keys.
+
+    `per_item` is `with` of a `schedule_list`, to be evaluated for every item with `item` and `index` in scope; as it has no value
+    before, it is left out of `arguments` there. For all other actions it is None.
+    """
 
     definition: Step
     when: Expression | None
     target: Template
     arguments: Template
+    per_item: Template | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +54,7 @@ def _compile_workflow(workflow: Workflow) -> CompiledWorkflow:
 def _compile_step(step: Step) -> CompiledStep:
     when = None if step.when is None else compile_expression(step.when, step.place)
     target = compile_template(step.target, step.place)
-    return CompiledStep(step, when, target, compile_template(step.arguments, step.place))
+    arguments, per_item = dict(step.arguments), None
+    if step.action is StepAction.SCHEDULE_LIST:
+        per_item = compile_template(arguments.pop("with", {}), step.place)
+    return CompiledStep(step, when, target, compile_template(arguments, step.place), per_item)

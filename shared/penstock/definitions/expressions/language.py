@@ -41,7 +41,15 @@ _SIGNS: Final = {
     "Join": "a `…${}…` text",
 }
 
-type_names: Final[Mapping[type, str]] = {
+_HINTS: Final = {
+    "Compare": "only numbers and dates have an order: write d(a) < d(b) for times",
+    "Add": "write string(…) to put a number into a text",
+    "In": "write contains(a, b) to look for a text in a text",
+    "JumpIfFalse": "compare with something to get true or false",
+    "JumpIfTrue": "compare with something to get true or false",
+    "Not": "compare with something to get true or false",
+}
+_TYPE_NAMES: Final[Mapping[type, str]] = {
     str: "text",
     bool: "boolean",
     int: "number",
@@ -103,13 +111,18 @@ class Expression:
         opcode, _, detail = reason.removeprefix("Opcode ").partition(": ")
         if opcode in {"CallFunction", "CallMethod"}:
             return self._error(detail.replace("`", "'"), scope)
+        sign = _SIGNS.get(opcode, opcode)
         if detail == "Unsupported type":
-            return self._error(f"{_SIGNS.get(opcode, opcode)} does not take values of these types", scope, _hint(opcode))
-        return self._error(f"{_SIGNS.get(opcode, opcode)}: {detail[:1].lower()}{detail[1:]}", scope)
+            return self._error(f"{sign} does not take values of these types", scope, _HINTS.get(opcode, ""), is_typed=True)
+        if "usize" in detail:
+            return self._error("an index is a whole number from 0 on", scope)
+        return self._error(f"{sign}: {detail[:1].lower()}{detail[1:]}", scope)
 
-    def _error(self, reason: str, scope: Mapping[str, JsonValue], hint: str = "") -> ExpressionError:
+    def _error(self, reason: str, scope: Mapping[str, JsonValue], hint: str = "", *, is_typed: bool = False) -> ExpressionError:
         found = {".".join(reference.path): describe_type(_walk(scope, reference.path)) for reference in self.references}
         types = ", ".join(f"{path} is {name}" for path, name in found.items())
+        if is_typed and "null" in found.values():
+            hint = "write ?? to stand in for null, as in (a ?? 0)"
         return ExpressionError(self.place, self.source, "; ".join(part for part in (reason, types, hint) if part))
 
 
@@ -142,7 +155,7 @@ def tidy(value: JsonValue) -> JsonValue:
 
 def describe_type(value: JsonValue) -> str:
     """The type of a JSON value in the words of app authors: text, number, boolean, list, object or null."""
-    return type_names.get(type(value), type(value).__name__)
+    return _TYPE_NAMES.get(type(value), type(value).__name__)
 
 
 def _merge(references: tuple[Reference, ...]) -> _Wanted:
@@ -186,16 +199,6 @@ def _holds_invalid_date(value: JsonValue) -> bool:
     if isinstance(value, list):
         return any(_holds_invalid_date(item) for item in value)
     return isinstance(value, dict) and any(_holds_invalid_date(item) for item in value.values())
-
-
-def _hint(opcode: str) -> str:
-    if opcode == "Compare":
-        return "only numbers and dates have an order: write d(a) < d(b) for times, and ?? to stand in for null"
-    if opcode == "Add":
-        return "write string(…) to put a number into a text, and ?? to stand in for null"
-    if opcode.startswith("JumpIf") or opcode == "Not":
-        return "write == true, or ?? false to stand in for null"
-    return "write ?? to stand in for null"
 
 
 def _zen_message(error: RuntimeError) -> str:
