@@ -174,7 +174,7 @@ async def fresh_vhost(servers: Servers) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def _emptied_vhost(url: str) -> AsyncIterator[str]:
-    lock_name = f"penstock-tests-{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock"
+    lock_name = f"penstock-tests-{os.geteuid()}-{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock"
     with (Path(tempfile.gettempdir()) / lock_name).open("ab") as lock:
         await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
         connection = await aio_pika.connect(url)
