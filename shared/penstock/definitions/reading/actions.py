@@ -95,12 +95,10 @@ def _type_of(reader: StepReader, expression: str | None) -> str | None:
             return None
 
 
-def _any_target(reader: StepReader, key: str) -> JsonValue:
+def _answer_target(reader: StepReader, key: str) -> JsonValue:
+    """The mapping of an answer, which may be left out beside `text` or `redirect`."""
     node = reader.table.node(key)
-    if node is None:
-        return None
-    check_templates(node, reader.scope, reader.report)
-    return to_json(node)
+    return None if node is None else take.mapping(reader, key, node)
 
 
 def _object_target(reader: StepReader, key: str) -> JsonValue:
@@ -168,7 +166,9 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         (("over",),),
     ),
     StepAction.TRIGGER: Action(_workflow_target, {"with": take.parameters}),
-    StepAction.RETURN: Action(_any_target, {}),
+    StepAction.RETURN: Action(
+        _answer_target, {"text": take.text, "content_type": take.text, "redirect": take.text}, (("text", "redirect"),)
+    ),
     StepAction.STATE: Action(_object_target, {}),
     StepAction.LOG: Action(_text_target, {}),
     StepAction.FAIL: Action(_text_target, {}),

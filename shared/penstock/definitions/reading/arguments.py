@@ -85,9 +85,9 @@ def time(reader: StepReader, key: str, node: Node) -> JsonValue:
     return anything(reader, key, node)
 
 
-def method(reader: StepReader, key: str, _node: Node) -> JsonValue:
-    """An HTTP method."""
-    return reader.table.one_of(key, _METHODS)
+def method(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """An HTTP method, or a template that gives one."""
+    return anything(reader, key, node) if is_template(node) else reader.table.one_of(key, _METHODS)
 
 
 def fail_or_continue(reader: StepReader, key: str, _node: Node) -> JsonValue:
