@@ -220,6 +220,21 @@ async def test_rejected_message_comes_again_until_the_limit_and_is_dead_lettered
     assert (inbox.bodies, dead.bodies) == ([b"poison"] * (LIMIT + 1), [b"poison"])
 
 
+async def test_requeued_message_comes_again_as_it_was_and_is_not_counted(broker: Broker) -> None:
+    async def requeue_often(delivery: Delivery) -> None:
+        await (delivery.requeue() if len(inbox.deliveries) <= 4 * LIMIT else delivery.ack())
+
+    inbox = Inbox(requeue_often)
+    await broker.consume("work", inbox, prefetch=1)
+    sent = Message(b"x", type="x", message_id="m-1", correlation_id="c-1", reply_to="r", headers={"depth": 1, "list": [1, {"a": True}]})
+    await broker.publish("work", "live.notify", sent)
+    deliveries = await inbox.receive(4 * LIMIT + 1)
+    assert [delivery.message for delivery in deliveries] == [sent] * (4 * LIMIT + 1)
+    assert {(delivery.exchange, delivery.routing_key) for delivery in deliveries} == {("work", "live.notify")}
+    await eventually(lambda: _is_ready(broker, "work", 0))
+    assert await broker.count_ready("dead") == 0
+
+
 async def test_handler_that_raises_rejects(broker: Broker) -> None:
     async def fail(_: Delivery) -> None:
         raise ValueError("a bug")

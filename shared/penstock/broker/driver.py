@@ -107,6 +107,13 @@ def is_open(channel: Channel | None) -> bool:
     return channel is not None and not channel.is_closed
 
 
+def counts_nacks(connection: Connection) -> bool:
+    """Whether a nack brings a message nearer to its delivery limit: before RabbitMQ 4.3 every return does."""
+    version = connection.server_properties.get("version")
+    numbers = version.split(".")[:2] if isinstance(version, str) else []
+    return len(numbers) < 2 or not all(number.isdigit() for number in numbers) or tuple(map(int, numbers)) < (4, 3)
+
+
 async def is_blocked(connection: Connection) -> bool:
     """Whether the broker has said that it reads nothing from us for now: out of memory or disk."""
     with suppress(TimeoutError):

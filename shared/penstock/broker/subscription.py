@@ -14,9 +14,9 @@ from uuid import uuid4
 from aiormq.abc import DeliveredMessage
 
 from penstock.broker.dead_letters import park
-from penstock.broker.driver import CLOSE_SECONDS, DRIVER_ERRORS, Channel, Connection, is_open, open_channel, within
+from penstock.broker.driver import CLOSE_SECONDS, DRIVER_ERRORS, Channel, Connection, counts_nacks, is_open, open_channel, within
 from penstock.broker.port import Handler
-from penstock.broker.wire import decode
+from penstock.broker.wire import decode, unwrap_requeued, wrap_requeued
 from penstock.contracts.envelope import Message
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
@@ -62,7 +62,12 @@ class RabbitDelivery:
             await _settle(self._channel.basic_reject(self._tag, requeue=True, wait=False))
 
     async def requeue(self) -> None:
-        """See the port. A nack, which RabbitMQ does not count since 4.3."""
+        """See the port."""
+        if not self._is_settled:
+            await self._subscription.requeue(self)
+
+    async def give_back(self) -> None:
+        """Have it delivered again soon, to whoever consumes. Up to RabbitMQ 4.2 this counts toward the delivery limit."""
         if self._begin_to_settle():
             await _settle(self._channel.basic_nack(self._tag, requeue=True, wait=False))
 
@@ -77,6 +82,11 @@ class RabbitDelivery:
             await self.reject()
         else:
             await self.ack()
+
+    @property
+    def connection(self) -> Connection:
+        """The connection it came over."""
+        return self._channel.connection
 
     @property
     def is_settled(self) -> bool:
@@ -141,10 +151,12 @@ class Subscription:
         return False
 
     async def _receive(self, delivered: DeliveredMessage) -> None:
+        exchange, routing_key = delivered.exchange or "", delivered.routing_key or ""
+        message, exchange, routing_key = unwrap_requeued(decode(delivered), exchange=exchange, routing_key=routing_key)
         delivery = RabbitDelivery(
-            message=decode(delivered),
-            routing_key=delivered.routing_key or "",
-            exchange=delivered.exchange or "",
+            message=message,
+            routing_key=routing_key,
+            exchange=exchange,
             _tag=delivered.delivery_tag or 0,
             _channel=cast("Channel", delivered.channel),
             _subscription=self,
@@ -158,12 +170,12 @@ class Subscription:
 
     async def _handle(self, delivery: RabbitDelivery) -> None:
         if self._is_stopped:
-            await delivery.requeue()
+            await delivery.give_back()
             return
         try:
             await self._handler(delivery)
         except asyncio.CancelledError:
-            await delivery.requeue()
+            await delivery.give_back()
             raise
         except Exception as error:
             log.error("broker.handler_failed", queue=self.queue, error=f"{type(error).__name__}: {error}", exc_info=error)
@@ -176,6 +188,21 @@ class Subscription:
             raise BrokerUnavailable(f"queue {self.queue!r} has no dead letters")
         copy = park(delivery.message, reason=reason, exchange=delivery.exchange, routing_key=delivery.routing_key)
         await self._publish(exchange, delivery.routing_key, copy)
+
+    async def requeue(self, delivery: RabbitDelivery) -> None:
+        """Give it back uncounted. Where a nack would count, a copy goes to the end of the queue instead: a database that is away
+        for a minute must not send to the dead letters what waits for it.
+        """
+        if not counts_nacks(delivery.connection):
+            await delivery.give_back()
+            return
+        copy = wrap_requeued(delivery.message, exchange=delivery.exchange, routing_key=delivery.routing_key)
+        try:
+            await self._publish("", self.queue, copy)
+        except (BrokerUnavailable, TypeError, ValueError):
+            await delivery.give_back()
+        else:
+            await delivery.ack()
 
     def forget(self, delivery: RabbitDelivery) -> None:
         """`delivery` is being settled."""
@@ -211,7 +238,7 @@ class Subscription:
 
     async def _hand_back(self) -> None:
         for delivery in list(self._unsettled):
-            await delivery.requeue()
+            await delivery.give_back()
         if self._channel is not None and is_open(self._channel):
             # Closing waits for the broker's answer, so what was written before (the last acks) has arrived.
             await self._channel.close()

@@ -1,5 +1,6 @@
 """Messages as AMQP frames, and back. Only here is known which part of the envelope lies in which slot."""
 
+from dataclasses import replace
 from typing import Final, cast
 
 from aiormq import spec
@@ -12,6 +13,8 @@ from penstock.broker.driver import Channel
 from penstock.contracts.envelope import Message
 
 Properties = spec.Basic.Properties
+_REQUEUED_EXCHANGE: Final = "requeued-exchange"
+_REQUEUED_ROUTING_KEY: Final = "requeued-routing-key"
 _PERSISTENT: Final = 2
 _TRANSIENT: Final = 1
 _FRAME_OVERHEAD_BYTES: Final = 8
@@ -54,3 +57,17 @@ def decode(delivered: DeliveredMessage) -> Message:
         content_type=properties.content_type or "",
         is_persistent=properties.delivery_mode == _PERSISTENT,
     )
+
+
+def wrap_requeued(message: Message, *, exchange: str, routing_key: str) -> Message:
+    """`message` to be published to its queue again, with headers that remember how it was published at first."""
+    return replace(message, headers={**message.headers, _REQUEUED_EXCHANGE: exchange, _REQUEUED_ROUTING_KEY: routing_key})
+
+
+def unwrap_requeued(message: Message, *, exchange: str, routing_key: str) -> tuple[Message, str, str]:
+    """The message, exchange and routing key as they were at first, of a delivery that may have been requeued by us."""
+    if exchange or _REQUEUED_ROUTING_KEY not in message.headers:
+        return message, exchange, routing_key
+    headers = dict(message.headers)
+    exchange, routing_key = str(headers.pop(_REQUEUED_EXCHANGE, "")), str(headers.pop(_REQUEUED_ROUTING_KEY))
+    return replace(message, headers=headers), exchange, routing_key
