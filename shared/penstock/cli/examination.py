@@ -1,0 +1,153 @@
+"""What `doctor` checks, one function each: what was found, and what to do about it."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from penstock import clock
+from penstock.broker.rabbitmq import connect
+from penstock.cli.access import Installation, find_installation, open_installation
+from penstock.cli.repository import Health, read_health
+from penstock.contracts.topology import DEAD_LETTER_QUEUE, topology
+from penstock.db import Database
+from penstock.db.migrations import find_pending, list_migrations
+from penstock.errors import ConfigurationError, DatabaseUnavailable
+
+_OLDEST_POSTGRES: Final = 15
+_MOST_SKEW_SECONDS: Final = 1.0
+_LONGEST_WAIT_SECONDS: Final = 30.0
+_DEEP_QUEUE: Final = 10_000
+
+
+class Verdict(StrEnum):
+    """How a check went."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; `advice` says what to do when it is not well."""
+
+    check: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+async def examine(data: Path | None) -> AsyncIterator[Finding]:
+    """All checks, in an order in which each may rely on those before."""
+    try:
+        installation = find_installation(data)
+    except ConfigurationError as error:
+        yield Finding("settings", Verdict.FAILED, str(error), "see deploy/env.example for all settings")
+        return
+    yield Finding("settings", Verdict.OK, f"the installation of {installation.source}")
+    async with AsyncExitStack() as stack:
+        try:
+            database = await stack.enter_async_context(open_installation(data))
+        except (ConfigurationError, DatabaseUnavailable) as error:
+            advice = "is the server up, and do host, port, user and database in PENSTOCK_DATABASE_URL fit?"
+            yield Finding("database", Verdict.FAILED, str(error), advice)
+        else:
+            async for finding in _examine_database(database):
+                yield finding
+    async for finding in _examine_broker(installation):
+        yield finding
+
+
+async def _examine_database(database: Database) -> AsyncIterator[Finding]:
+    pending = await find_pending(database)
+    if pending:
+        found = f"{len(pending)} of {len(list_migrations())} migrations are pending"
+        yield Finding("migrations", Verdict.FAILED, found, "run `penstock migrate`")
+        return
+    before = clock.now()
+    async with database.connection() as conn:
+        health = await read_health(conn)
+    yield _judge_version(health)
+    yield Finding("migrations", Verdict.OK, f"all {len(list_migrations())} are applied")
+    yield _judge_clock(health, before, clock.now())
+    yield _judge_deployments(health)
+    yield _judge_waiting(health)
+    yield _judge_scheduling(health)
+
+
+def _judge_version(health: Health) -> Finding:
+    major = health.server_version // 10_000
+    if major < _OLDEST_POSTGRES:
+        return Finding("database", Verdict.FAILED, f"PostgreSQL {major}", f"upgrade to PostgreSQL {_OLDEST_POSTGRES} or later")
+    return Finding("database", Verdict.OK, f"PostgreSQL {major} answers")
+
+
+def _judge_clock(health: Health, before: datetime, after: datetime) -> Finding:
+    # The server looked at its clock somewhere between our two looks at ours.
+    skew = max((health.clock_at - after).total_seconds(), (before - health.clock_at).total_seconds(), 0.0)
+    if skew > _MOST_SKEW_SECONDS:
+        advice = "synchronise both machines' clocks (NTP); leases and due times follow the database's, signatures the ingress's"
+        return Finding("clock", Verdict.FAILED, f"{skew:.1f} s apart from the database's", advice)
+    return Finding("clock", Verdict.OK, "within a second of the database's")
+
+
+def _judge_deployments(health: Health) -> Finding:
+    found = ", ".join(f"{name} {f'version {number}' if number else 'none'}" for name, number in sorted(health.deployments.items()))
+    if not any(health.deployments.values()):
+        return Finding("deployments", Verdict.WARNING, found, "deploy an app: `penstock deploy DIR --environment development`")
+    return Finding("deployments", Verdict.OK, found)
+
+
+def _judge_waiting(health: Health) -> Finding:
+    found = f"{health.waiting_runs:,} runs wait for an executor"
+    if health.oldest_waiting_seconds > _LONGEST_WAIT_SECONDS:
+        advice = "start an executor, or more of them; their logs say if they cannot reach the broker or the database"
+        return Finding("executors", Verdict.FAILED, f"{found}, the oldest for {health.oldest_waiting_seconds:.0f} s", advice)
+    return Finding("executors", Verdict.OK, found)
+
+
+def _judge_scheduling(health: Health) -> Finding:
+    late = health.overdue_runs + health.expired_leases
+    if late:
+        found = f"{health.overdue_runs:,} runs are overdue, {health.expired_leases:,} are held by executors that died"
+        return Finding("schedulers", Verdict.FAILED, found, "start a scheduler; its logs say if it cannot reach the broker or the database")
+    return Finding("schedulers", Verdict.OK, f"nothing is overdue, {health.open_lists:,} lists are being expanded")
+
+
+async def _examine_broker(installation: Installation) -> AsyncIterator[Finding]:
+    if installation.amqp_url is None:
+        yield Finding("broker", Verdict.UNKNOWN, "inside `penstock up`, or PENSTOCK_AMQP_URL is not set")
+        return
+    try:
+        broker = await connect(installation.amqp_url, topology=topology(), name="penstock doctor")
+    except ConfigurationError as error:
+        yield Finding("broker", Verdict.FAILED, str(error), "correct PENSTOCK_AMQP_URL")
+        return
+    try:
+        if not broker.is_connected:
+            advice = "is RabbitMQ up, and do host, user and vhost in PENSTOCK_AMQP_URL fit? What was accepted is stored and waits"
+            yield Finding("broker", Verdict.FAILED, "RabbitMQ is out of reach", advice)
+            return
+        yield Finding("broker", Verdict.OK, "RabbitMQ answers")
+        for queue in topology().queues:
+            yield _judge_queue(queue.name, await broker.count_ready(queue.name))
+    finally:
+        await broker.close()
+
+
+def _judge_queue(name: str, ready: int | None) -> Finding:
+    check = f"queue {name}"
+    if ready is None:
+        return Finding(check, Verdict.FAILED, "cannot be read", "look at it in RabbitMQ's management console; services declare it at start")
+    found = f"{ready:,} messages wait"
+    if name == DEAD_LETTER_QUEUE:
+        advice = "somebody publishes what cannot be understood: the header `reason` of each message says why" if ready else ""
+        return Finding(check, Verdict.WARNING if ready else Verdict.OK, found, advice)
+    if ready > _DEEP_QUEUE:
+        return Finding(check, Verdict.WARNING, found, "start more of the services that consume it")
+    return Finding(check, Verdict.OK, found)

@@ -1,0 +1,234 @@
+"""What the command line reads: one run or one chain for a person, and the signs of health that `doctor` looks at."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock.db import Connection, Record
+from penstock.domain.states import RunState
+
+MOST_LOG_LINES = 500
+MOST_CHAIN_RUNS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run with its payloads. `depth_limit` is the one that holds for it."""
+
+    id: UUID
+    workflow: str
+    environment: str
+    state: RunState
+    trigger: str
+    depth: int
+    depth_limit: int
+    chain_id: UUID
+    parent_run_id: UUID | None
+    attempt: int
+    version: int | None
+    parameters: JsonValue
+    result: JsonValue
+    error: JsonValue
+    created_at: datetime
+    scheduled_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: Record) -> "RunView":
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name != "state"}, state=RunState(row["state"]))
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """A step that was performed, and in which attempt."""
+
+    step: str
+    action: str
+    outcome: str
+    attempt: int
+    started_at: datetime
+    finished_at: datetime
+    result: JsonValue
+    error: JsonValue
+
+    @classmethod
+    def from_row(cls, row: Record) -> "StepView":
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """A line of the log."""
+
+    at: datetime
+    level: str
+    event: str
+    step: str | None
+    message: str
+
+    @classmethod
+    def from_row(cls, row: Record) -> "LogView":
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRunView:
+    """A run as a part of its chain."""
+
+    id: UUID
+    parent_run_id: UUID | None
+    list_id: UUID | None
+    workflow: str
+    state: RunState
+    depth: int
+    error: JsonValue
+
+    @classmethod
+    def from_row(cls, row: Record) -> "ChainRunView":
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name != "state"}, state=RunState(row["state"]))
+
+
+@dataclass(frozen=True, slots=True)
+class ChainView:
+    """A chain: how many runs it has by depth and state, and those nearest to its root, at most MOST_CHAIN_RUNS."""
+
+    id: UUID
+    environment: str
+    warned_at: datetime | None
+    stopped_at: datetime | None
+    counts: tuple[tuple[int, RunState, int], ...]
+    runs: tuple[ChainRunView, ...]
+
+    @property
+    def total(self) -> int:
+        """How many runs the chain has."""
+        return sum(count for _, _, count in self.counts)
+
+
+async def find_run(conn: Connection, *, run_id: UUID) -> RunView | None:
+    """The run, whatever its environment."""
+    row = await conn.fetchrow(
+        """
+        SELECT r.id, r.workflow, r.environment, r.state, r.trigger, r.depth, coalesce(r.depth_limit, e.depth_limit) AS depth_limit,
+               r.chain_id, r.parent_run_id, r.attempt, r.version, r.parameters, r.result, r.error,
+               r.created_at, r.scheduled_at, r.started_at, r.finished_at
+        FROM penstock.runs r
+        JOIN penstock.environments e ON e.name = r.environment
+        WHERE r.id = $1
+        """,
+        run_id,
+    )
+    return None if row is None else RunView.from_row(row)
+
+
+async def list_steps(conn: Connection, *, run_id: UUID) -> list[StepView]:
+    """What the run has done, in the order in which it was done."""
+    rows = await conn.fetch(
+        """
+        SELECT s.step, s.action, s.outcome, s.attempt, s.started_at, s.finished_at, s.result, s.error
+        FROM penstock.steps s
+        WHERE s.run_id = $1
+        ORDER BY s.started_at, s.finished_at, s.step
+        """,
+        run_id,
+    )
+    return [StepView.from_row(row) for row in rows]
+
+
+async def list_log_lines(conn: Connection, *, run_id: UUID) -> list[LogView]:
+    """The run's lines of the log, oldest first, at most MOST_LOG_LINES."""
+    rows = await conn.fetch(
+        """
+        SELECT l.at, l.level, l.event, l.step, l.message
+        FROM penstock.logs l
+        WHERE l.run_id = $1
+        ORDER BY l.at, l.id
+        LIMIT $2
+        """,
+        run_id,
+        MOST_LOG_LINES,
+    )
+    return [LogView.from_row(row) for row in rows]
+
+
+async def find_chain(conn: Connection, *, run_id: UUID) -> ChainView | None:
+    """The chain that `run_id` belongs to; any of its runs will do."""
+    head = await conn.fetchrow(
+        """
+        SELECT r.chain_id, r.environment, c.warned_at, c.stopped_at
+        FROM penstock.runs r
+        LEFT JOIN penstock.chains c ON c.id = r.chain_id
+        WHERE r.id = $1 OR r.chain_id = $1
+        LIMIT 1
+        """,
+        run_id,
+    )
+    if head is None:
+        return None
+    counts = await conn.fetch(
+        """
+        SELECT r.depth, r.state, count(*) AS runs
+        FROM penstock.runs r
+        WHERE r.chain_id = $1
+        GROUP BY r.depth, r.state
+        ORDER BY r.depth, r.state
+        """,
+        head["chain_id"],
+    )
+    runs = await conn.fetch(
+        """
+        SELECT r.id, r.parent_run_id, r.list_id, r.workflow, r.state, r.depth, r.error
+        FROM penstock.runs r
+        WHERE r.chain_id = $1
+        ORDER BY r.depth, r.created_at, r.id
+        LIMIT $2
+        """,
+        head["chain_id"],
+        MOST_CHAIN_RUNS,
+    )
+    return ChainView(
+        id=head["chain_id"],
+        environment=head["environment"],
+        warned_at=head["warned_at"],
+        stopped_at=head["stopped_at"],
+        counts=tuple((row["depth"], RunState(row["state"]), row["runs"]) for row in counts),
+        runs=tuple(ChainRunView.from_row(row) for row in runs),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The signs that `doctor` looks at. Ages are in seconds, 0 when there is nothing of the kind."""
+
+    server_version: int
+    clock_at: datetime
+    waiting_runs: int
+    oldest_waiting_seconds: float
+    overdue_runs: int
+    expired_leases: int
+    open_lists: int
+    deployments: dict[str, int]
+
+
+async def read_health(conn: Connection) -> Health:
+    """One look at the whole database. Overdue are scheduled runs that no scheduler has dispatched 30 s after they were due."""
+    row = await conn.fetchrow(
+        """
+        SELECT current_setting('server_version_num')::int AS server_version,
+               clock_timestamp() AS clock_at,
+               (SELECT count(*) FROM penstock.runs WHERE state = 'queued') AS waiting_runs,
+               (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(scheduled_at)), 0)::float8
+                FROM penstock.runs WHERE state = 'queued') AS oldest_waiting_seconds,
+               (SELECT count(*) FROM penstock.runs
+                WHERE state = 'scheduled' AND scheduled_at < clock_timestamp() - interval '30 seconds') AS overdue_runs,
+               (SELECT count(*) FROM penstock.runs
+                WHERE state = 'running' AND lease_expires_at < clock_timestamp() - interval '30 seconds') AS expired_leases,
+               (SELECT count(*) FROM penstock.lists WHERE state = 'expanding') AS open_lists,
+               (SELECT jsonb_object_agg(name, deployment_version) FROM penstock.environments) AS deployments
+        """
+    )
+    assert row is not None, "an aggregate without GROUP BY has one row"
+    return Health(**{name: row[name] for name in Health.__dataclass_fields__})

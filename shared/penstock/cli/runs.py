@@ -1,0 +1,173 @@
+"""`penstock run` and `penstock runs show`: start a run, and look at one."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Final
+from uuid import UUID
+
+import typer
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from penstock.cli.access import Environment, find_installation, open_installation
+from penstock.cli.database import Data
+from penstock.cli.output import (
+    AsJson,
+    complain,
+    console,
+    fail,
+    make_facts,
+    make_table,
+    print_json,
+    show_seconds,
+    show_state,
+    show_time,
+    show_value,
+)
+from penstock.cli.repository import LogView, RunView, StepView, find_run, list_log_lines, list_steps
+from penstock.cli.starting import Started, start_run, wait_for_end
+from penstock.cli.values import split_pairs
+from penstock.domain.states import RunState
+
+_RUN_EXAMPLES: Final = """Examples:
+
+  penstock run start -p batch=monday --wait
+
+  penstock run create_list -p batch=b1 -p names='["a", "b"]' --environment live
+
+A value is read as JSON where that fits the parameter's type, else as text. Works with PENSTOCK_DATABASE_URL (and PENSTOCK_AMQP_URL, to \
+start at once), or with the `penstock up` that runs on .penstock."""
+_SHOW_EXAMPLES: Final = (
+    "Examples:\n\n  penstock runs show 0190a5f2-7c00-8a11-9b22-0123456789ab\n\n  penstock runs show ID --json | jq .error"
+)
+_LEVEL_STYLES: Final = {"error": "red", "warning": "yellow", "info": "", "debug": "bright_black"}
+
+Pairs = Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="KEY=VALUE", help="A parameter of the run; repeat it.")]
+In = Annotated[Environment, typer.Option("--environment", "-e", help="Where the workflow is deployed.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until the run has ended and print its result; exit with 1 unless it succeeded.")]
+RunArgument = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the run.", show_default=False)]
+
+
+def add_commands(program: typer.Typer) -> None:
+    """Add `run` and the group `runs`."""
+    program.command("run", epilog=_RUN_EXAMPLES, rich_help_panel="Operate")(run)
+    group = typer.Typer(help="Look at runs.", no_args_is_help=True)
+    group.command("show", epilog=_SHOW_EXAMPLES)(show)
+    program.add_typer(group, name="runs", rich_help_panel="Operate")
+
+
+def run(
+    workflow: Annotated[str, typer.Argument(help="Name of the workflow.", show_default=False)],
+    parameters: Pairs = None,
+    environment: In = Environment.DEVELOPMENT,
+    wait: Wait = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a run, whoever else may start the workflow."""
+    try:
+        given = split_pairs(parameters or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="-p") from None
+    started, ended = asyncio.run(_run(workflow, environment, given, data, is_awaited=wait))
+    if ended is not None:
+        _report_end(ended, as_json=as_json)
+    elif as_json:
+        print_json(started.as_json())
+    else:
+        console.print(f"{started.id}  {show_state(started.state)}")
+    if not started.is_dispatched:
+        complain("the broker is out of reach, so the run starts when a scheduler finds it; `penstock doctor` says more")
+
+
+async def _run(
+    workflow: str, environment: Environment, given: dict[str, str], data: Path | None, *, is_awaited: bool
+) -> tuple[Started, RunView | None]:
+    installation = find_installation(data)
+    async with open_installation(data) as database:
+        started = await start_run(database, installation.amqp_url, environment=environment, workflow=workflow, given=given)
+        if not is_awaited:
+            return started, None
+        return started, await wait_for_end(database, started.id, lambda hint: typer.echo(hint, err=True))
+
+
+def _report_end(run: RunView, *, as_json: bool) -> None:
+    if as_json:
+        print_json(run)
+    elif run.state is RunState.SUCCEEDED:
+        print_json(run.result)
+    else:
+        complain(f"run {run.id} {run.state}: {_reason(run)}")
+    if run.state is not RunState.SUCCEEDED:
+        raise typer.Exit(1)
+
+
+def _reason(run: RunView) -> str:
+    if isinstance(run.error, dict) and "message" in run.error:
+        return str(run.error["message"])
+    return "the workflow's condition was not met" if run.state is RunState.SKIPPED else f"see `penstock runs show {run.id}`"
+
+
+def show(run_id: RunArgument, data: Data = None, as_json: AsJson = False) -> None:
+    """Show a run: its state, its steps, its log."""
+    found = asyncio.run(_read(run_id, data))
+    if found is None:
+        fail(f"no run {run_id}")
+    run, steps, lines = found
+    if as_json:
+        print_json({**{name: getattr(run, name) for name in RunView.__dataclass_fields__}, "steps": steps, "logs": lines})
+        return
+    console.print(Group(_facts(run), *_step_table(steps), *_log_table(lines)))
+
+
+async def _read(run_id: UUID, data: Path | None) -> tuple[RunView, list[StepView], list[LogView]] | None:
+    async with open_installation(data) as database, database.connection() as conn:
+        run = await find_run(conn, run_id=run_id)
+        return None if run is None else (run, await list_steps(conn, run_id=run_id), await list_log_lines(conn, run_id=run_id))
+
+
+def _facts(run: RunView) -> Group:
+    facts = make_facts()
+    facts.add_row("state", show_state(run.state))
+    facts.add_row("environment", run.environment)
+    facts.add_row("started by", "a run of its chain" if run.trigger == "run" else run.trigger)
+    facts.add_row("depth", f"{run.depth} (limit {run.depth_limit})")
+    facts.add_row("chain", str(run.chain_id))
+    facts.add_row("parent", str(run.parent_run_id or "-"))
+    facts.add_row("attempt", f"{run.attempt}" + (f", with deployment {run.version}" if run.version else ""))
+    facts.add_row("due", show_time(run.scheduled_at))
+    facts.add_row("started", f"{show_time(run.started_at)}  ({show_seconds(run.scheduled_at, run.started_at)} after it was due)")
+    facts.add_row("finished", f"{show_time(run.finished_at)}  (took {show_seconds(run.started_at, run.finished_at)})")
+    facts.add_row("parameters", show_value(run.parameters))
+    if run.result is not None:
+        facts.add_row("result", show_value(run.result))
+    if run.error is not None:
+        message = run.error.get("message") if isinstance(run.error, dict) else None
+        facts.add_row("error", f"[red]{escape(str(message)) if message else show_value(run.error)}[/]")
+    return Group(f"[bold]{escape(run.workflow)}[/]  {run.id}", facts)
+
+
+def _step_table(steps: list[StepView]) -> list[Text | Table]:
+    if not steps:
+        return []
+    table = make_table("step", "action", "outcome", "attempt", "took", "result", numbers=("attempt", "took"))
+    for step in steps:
+        colour = {"succeeded": "green", "failed": "red"}.get(step.outcome, "bright_black")
+        shown = step.error if step.error is not None else step.result
+        took = show_seconds(step.started_at, step.finished_at)
+        text = "" if shown is None else show_value(shown, 120)
+        table.add_row(escape(step.step), step.action, f"[{colour}]{step.outcome}[/]", str(step.attempt), took, text)
+    return [Text(), table]
+
+
+def _log_table(lines: list[LogView]) -> list[Text | Table]:
+    if not lines:
+        return []
+    table = make_table("time", "log")
+    for line in lines:
+        style = _LEVEL_STYLES.get(line.level, "")
+        text = f"{line.event}{f' [{line.step}]' if line.step else ''}{f': {line.message}' if line.message else ''}"
+        table.add_row(f"{line.at:%H:%M:%S}.{line.at.microsecond // 1000:03}", Text(text, style=style))
+    return [Text(), table]

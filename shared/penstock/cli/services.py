@@ -1,0 +1,51 @@
+"""`penstock ingress`, `penstock scheduler`, `penstock executor`: one service, as Kubernetes runs it."""
+
+from functools import partial
+from typing import Annotated, Final
+
+import typer
+
+from penstock.embedded.services import find_service
+from penstock.logs import configure_logs
+from penstock.runtime import run_process
+from penstock.settings import read_settings
+
+_PANEL: Final = "Serve"
+_EXAMPLES: Final = """Examples:
+
+  PENSTOCK_DATABASE_URL=postgresql://app@db/penstock PENSTOCK_AMQP_URL=amqp://mq/ penstock {name}
+
+SIGTERM finishes what is in flight within PENSTOCK_SHUTDOWN_GRACE_SECONDS; a second one insists. Settings: deploy/env.example"""
+
+
+def add_commands(program: typer.Typer) -> None:
+    """Add the three services."""
+    for name, command in (("ingress", ingress), ("scheduler", scheduler), ("executor", executor)):
+        program.command(name, epilog=_EXAMPLES.format(name=name), rich_help_panel=_PANEL)(command)
+
+
+def ingress() -> None:
+    """Accept webhooks and API calls, answer them, and request runs. Any number of these may run."""
+    _run("ingress")
+
+
+def scheduler() -> None:
+    """Admit, time and recover runs. Any number of these may run, without a leader."""
+    _run("scheduler")
+
+
+def executor(
+    concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="Most runs performed at once [PENSTOCK_EXECUTOR_CONCURRENCY].", show_default=False),
+    ] = None,
+) -> None:
+    """Perform runs, step by step. Scale these by the number of runs that wait."""
+    _run("executor", **({} if concurrency is None else {"executor_concurrency": concurrency}))
+
+
+def _run(name: str, **given: object) -> None:
+    service = find_service(name)
+    settings = read_settings(service.settings).model_copy(update=given)
+    configure_logs(settings.log_format, settings.log_level)
+    run_process(name, partial(service.serve, settings), grace_seconds=settings.shutdown_grace_seconds)

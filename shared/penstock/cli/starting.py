@@ -1,0 +1,124 @@
+"""Starts a run as ingress does: admitted in one transaction, then handed to the broker if that can be reached."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from penstock import clock
+from penstock.broker.publisher import Publisher
+from penstock.broker.rabbitmq import connect
+from penstock.cli.repository import RunView, find_run
+from penstock.cli.values import read_values
+from penstock.contracts.topology import topology
+from penstock.db import Connection, Database
+from penstock.domain.ids import new_run_id
+from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Terminated
+from penstock.domain.states import RunState, Trigger
+from penstock.errors import BrokerUnavailable, ConfigurationError, Permanent, StaleDefinitions
+from penstock.store.admission import RunRequest, admit
+from penstock.store.deployments import DeploymentCache
+from penstock.store.requests import prepare_run
+
+_ATTEMPTS: Final = 5
+_HINT_SECONDS: Final = 5.0
+_SCHEDULER_DELAY: Final = timedelta(milliseconds=200)
+"""Without a broker to hand it to, a run is stored as due a moment later: due runs are what schedulers look for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run that was made. `is_dispatched` is False when the broker could not be reached."""
+
+    id: UUID
+    workflow: str
+    environment: str
+    state: RunState
+    depth: int
+    chain_id: UUID
+    is_dispatched: bool
+
+    def as_json(self) -> dict[str, object]:
+        """As the management API shows a new run."""
+        return {name: getattr(self, name) for name in ("id", "workflow", "environment", "state", "depth", "chain_id")}
+
+
+async def start_run(database: Database, amqp_url: str | None, *, environment: str, workflow: str, given: Mapping[str, str]) -> Started:
+    """Admit a root run of `workflow` and dispatch it. `amqp_url` None leaves it to the schedulers.
+
+    Raises Permanent when the workflow is not deployed or a parameter is wrong.
+    """
+    run = _run_of(await _admit(database, environment, workflow, given, is_delayed=amqp_url is None))
+    is_dispatched = amqp_url is None or run.state is not RunState.QUEUED or await _dispatch(amqp_url, run)
+    return Started(run.id, run.workflow, run.environment, run.state, run.depth, run.chain_id, is_dispatched)
+
+
+async def _admit(database: Database, environment: str, workflow: str, given: Mapping[str, str], *, is_delayed: bool) -> Admission:
+    run_id = new_run_id()
+    deployments = DeploymentCache(database)
+    for _ in range(_ATTEMPTS):
+        deployment = await deployments.refresh(environment)
+        if deployment.version == 0:
+            raise ConfigurationError(f"nothing is deployed to {environment}; use `penstock deploy DIR --environment {environment}`")
+        definition = deployment.app.workflows.get(workflow)
+        request = prepare_run(
+            deployment,
+            run_id=run_id,
+            environment=environment,
+            workflow=workflow,
+            parameters={} if definition is None else read_values(definition, given),
+            trigger=Trigger.MANUAL,
+            scheduled_at=clock.now() + _SCHEDULER_DELAY if is_delayed else None,
+        )
+        if isinstance(request, Rejected):
+            return request
+        try:
+            return await database.in_transaction(partial(_admit_one, request=request))
+        except StaleDefinitions:
+            continue  # somebody deployed between our reading and our admitting
+    raise Permanent(f"{environment} is being deployed to again and again; try once more")
+
+
+async def _admit_one(conn: Connection, *, request: RunRequest) -> Admission:
+    return (await admit(conn, [request]))[0]
+
+
+def _run_of(admission: Admission) -> RunSummary:
+    match admission:
+        case Admitted(run=run) | Terminated(run=run):
+            return run
+        case Rejected(message=message):
+            raise Permanent(message)
+        case _:
+            raise AssertionError("a new id is no duplicate")
+
+
+async def _dispatch(amqp_url: str, run: RunSummary) -> bool:
+    broker = await connect(amqp_url, topology=topology(), name="penstock cli")
+    try:
+        await Publisher(broker).dispatch([run])
+    except BrokerUnavailable:
+        return False  # the row is its own outbox: a scheduler finds it
+    finally:
+        await broker.close()
+    return True
+
+
+async def wait_for_end(database: Database, run_id: UUID, tell: Callable[[str], None]) -> RunView:
+    """The run, once it has ended. Calls `tell` once with a hint when it has not even started after some seconds."""
+    loop = asyncio.get_running_loop()
+    hint_at, pause = loop.time() + _HINT_SECONDS, 0.02
+    while True:
+        async with database.connection() as conn:
+            run = await find_run(conn, run_id=run_id)
+        assert run is not None, "runs are not deleted while they are new"
+        if run.state.is_final:
+            return run
+        if run.started_at is None and loop.time() > hint_at:
+            tell(f"run {run_id} is still {run.state}: is an executor running? `penstock doctor` looks; Ctrl-C stops waiting, not the run")
+            hint_at = float("inf")
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
