@@ -1,0 +1,174 @@
+"""Deployments: which app holds in an environment, version by version, and the copies of them that a process keeps at hand.
+
+A version is never changed once it is stored, so a cached one is never wrong; which one is current is told by the environment's row,
+and `admit` compares it in the same statement that creates runs.
+"""
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from penstock.db import Connection, Database
+from penstock.definitions.compiled import CompiledApp
+from penstock.definitions.models import App, EnvironmentLimits
+from penstock.errors import ConfigurationError
+from penstock.store.thing_tables import TableChange, apply_table_changes, plan_tables
+
+_MOST_CACHED: Final = 20
+_DEPLOY_LOCK: Final = 0x44504C59  # "DPLY": deployments of one database take turns
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledDeployment:
+    """A version of an app, ready to be performed. Version 0, an empty app, stands for an environment nothing is deployed to."""
+
+    version: int
+    app: App
+    compiled: CompiledApp
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentPlan:
+    """What a deployment would change: names of workflows, and tables."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    tables: tuple[TableChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a deployment did; `is_new` is False when the same app was current already."""
+
+    version: int
+    is_new: bool
+    plan: DeploymentPlan
+
+
+async def plan(conn: Connection, *, environment: str, app: App, prune: bool = False) -> DeploymentPlan:
+    """What deploying `app` would change, compared with what is current and with the tables there are."""
+    current = await load_current(conn, environment=environment)
+    before = current[1].workflows if current else {}
+    return DeploymentPlan(
+        added=tuple(sorted(app.workflows.keys() - before.keys())),
+        changed=tuple(sorted(name for name in app.workflows.keys() & before.keys() if app.workflows[name] != before[name])),
+        removed=tuple(sorted(before.keys() - app.workflows.keys())),
+        tables=tuple(await plan_tables(conn, environment=environment, types=app.types, prune=prune)),
+    )
+
+
+async def deploy(conn: Connection, *, environment: str, app: App, prune: bool = False) -> Deployment:
+    """Make `app` the current one: tables first, then a new version, unless the same app is current.
+
+    The limits and addresses that the app asks for are applied when they differ from what the last deployment asked for, so that a
+    limit changed at run time outlives an unrelated deployment. Raises ConfigurationError for a change of tables that would lose data.
+    """
+    await conn.execute("SELECT pg_advisory_xact_lock($1)", _DEPLOY_LOCK)
+    planned = await plan(conn, environment=environment, app=app, prune=prune)
+    await apply_table_changes(conn, changes=planned.tables)
+    current = await load_current(conn, environment=environment)
+    content = app.model_dump(mode="json")
+    checksum = hashlib.sha256(app.model_dump_json().encode()).hexdigest()
+    if current is not None and checksum == await _get_checksum(conn, environment, current[0]):
+        return Deployment(current[0], False, planned)
+    version: int = await conn.fetchval(
+        """
+        INSERT INTO penstock.deployments (environment, version, app, checksum)
+        SELECT $1, coalesce(max(version), 0) + 1, $2, $3 FROM penstock.deployments WHERE environment = $1
+        RETURNING version
+        """,
+        environment,
+        content,
+        checksum,
+    )
+    await conn.execute("UPDATE penstock.environments SET deployment_version = $2 WHERE name = $1", environment, version)
+    await _apply_limits(conn, environment, app, current[1] if current else None)
+    return Deployment(version, True, planned)
+
+
+async def load_current(conn: Connection, *, environment: str) -> tuple[int, App] | None:
+    """The current version and its app; None when nothing is deployed."""
+    row = await conn.fetchrow(
+        """
+        SELECT d.version, d.app
+        FROM penstock.environments e
+        JOIN penstock.deployments d ON d.environment = e.name AND d.version = e.deployment_version
+        WHERE e.name = $1
+        """,
+        environment,
+    )
+    return None if row is None else (row["version"], App.model_validate(row["app"]))
+
+
+async def load_version(conn: Connection, *, environment: str, version: int) -> App:
+    """The app of one version. Raises ConfigurationError when that version was never deployed."""
+    content = await conn.fetchval("SELECT app FROM penstock.deployments WHERE environment = $1 AND version = $2", environment, version)
+    if content is None:
+        raise ConfigurationError(f"{environment} has no deployment {version}")
+    return App.model_validate(content)
+
+
+async def _get_checksum(conn: Connection, environment: str, version: int) -> str:
+    checksum: str = await conn.fetchval(
+        "SELECT checksum FROM penstock.deployments WHERE environment = $1 AND version = $2", environment, version
+    )
+    return checksum
+
+
+async def _apply_limits(conn: Connection, environment: str, app: App, before: App | None) -> None:
+    asked = app.environments.get(environment, EnvironmentLimits())
+    asked_before = None if before is None else before.environments.get(environment, EnvironmentLimits())
+    if asked != asked_before:
+        await conn.execute(
+            "UPDATE penstock.environments SET depth_limit = $2, chain_runs_limit = $3 WHERE name = $1",
+            environment,
+            asked.depth_limit,
+            asked.chain_runs_limit,
+        )
+    if before is None or before.admins != app.admins:
+        await conn.execute("UPDATE penstock.environments SET notification_addresses = $2 WHERE name = $1", environment, list(app.admins))
+
+
+class DeploymentCache:
+    """The deployments that a process works with. `current` is what it last saw: `refresh` when told that it is stale."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._current: dict[str, CompiledDeployment] = {}
+        self._versions: OrderedDict[tuple[str, int], CompiledDeployment] = OrderedDict()
+
+    async def current(self, environment: str) -> CompiledDeployment:
+        """The current deployment, as far as this process knows."""
+        return self._current.get(environment) or await self.refresh(environment)
+
+    def known(self, environment: str) -> CompiledDeployment | None:
+        """The current deployment if this process has seen one, without waiting."""
+        return self._current.get(environment)
+
+    async def refresh(self, environment: str) -> CompiledDeployment:
+        """Ask the database which deployment is current."""
+        async with self._database.connection() as conn:
+            loaded = await load_current(conn, environment=environment)
+        version, app = loaded or (0, App(name=""))
+        self._current[environment] = self._keep(environment, version, app)
+        return self._current[environment]
+
+    async def get(self, environment: str, version: int) -> CompiledDeployment:
+        """One version, current or not."""
+        kept = self._versions.get((environment, version))
+        if kept is not None:
+            self._versions.move_to_end((environment, version))
+            return kept
+        async with self._database.connection() as conn:
+            app = await load_version(conn, environment=environment, version=version)
+        return self._keep(environment, version, app)
+
+    def _keep(self, environment: str, version: int, app: App) -> CompiledDeployment:
+        kept = self._versions.get((environment, version))
+        if kept is None:
+            kept = self._versions[environment, version] = CompiledDeployment(version, app, CompiledApp(app))
+            while len(self._versions) > _MOST_CACHED:
+                self._versions.popitem(last=False)
+        return kept
