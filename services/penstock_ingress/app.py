@@ -1,0 +1,80 @@
+"""Puts the ingress together and runs it. The only file of this room that constructs things."""
+
+import asyncio
+from contextlib import AsyncExitStack, suppress
+
+from aiohttp import web
+
+from penstock.broker.publisher import Publisher
+from penstock.logs import get_logger
+from penstock.runtime import Resources, Stop, add_probes, open_resources, serving
+from penstock_ingress.handlers.acceptance import Acceptance
+from penstock_ingress.handlers.access import AdminTokens
+from penstock_ingress.handlers.answers import Answers
+from penstock_ingress.handlers.definitions import Definitions
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.routes.public import PublicPort
+from penstock_ingress.settings import IngressSettings
+
+log = get_logger(__name__)
+
+
+async def serve(settings: IngressSettings, stop: Stop, resources: Resources | None = None) -> None:
+    """Run the ingress until a soft stop, then until what is in flight is finished. Given `resources` are used and left open."""
+    async with AsyncExitStack() as stack:
+        if resources is None:
+            resources = await stack.enter_async_context(open_resources(settings, "ingress"))
+        room = await _open_room(settings, resources, stack)
+
+        public = PublicPort(room).build()
+        admin = _build_admin(room)
+        public.on_shutdown.append(lambda _: _let_waiting_go(room))
+        grace = settings.shutdown_grace_seconds / 2
+        admin_port = await stack.enter_async_context(serving(admin, settings.admin_host, settings.admin_port, limit_seconds=1))
+        port = await stack.enter_async_context(serving(public, settings.host, settings.port, limit_seconds=grace, auto_decompress=False))
+
+        log.info("service.ready", service="ingress", port=port, admin_port=admin_port)
+        await stop.soft.wait()
+        log.info("service.draining", service="ingress")
+
+
+async def _open_room(settings: IngressSettings, resources: Resources, stack: AsyncExitStack) -> Room:
+    publisher = Publisher(resources.broker)
+    answers = Answers(resources.database)
+    acceptance = Acceptance(resources.database, resources.broker, publisher)
+    stack.push_async_callback(acceptance.drain)
+    polling = asyncio.create_task(answers.poll())
+    stack.push_async_callback(_cancel, polling)
+    return Room(
+        settings=settings,
+        database=resources.database,
+        broker=resources.broker,
+        publisher=publisher,
+        definitions=Definitions(resources.database),
+        acceptance=acceptance,
+        answers=answers,
+        admins=AdminTokens(settings.admin_token),
+        reply_to=await resources.broker.open_reply_queue(answers.receive),
+    )
+
+
+def _build_admin(room: Room) -> web.Application:
+    async def has_broker() -> bool:
+        return room.broker.is_connected
+
+    admin = web.Application()
+    # Without the broker everything is accepted all the same, and dispatched when it is back.
+    add_probes(admin, {"database": room.database.is_ready, "broker": has_broker}, required={"database"})
+    return admin
+
+
+async def _let_waiting_go(room: Room) -> None:
+    """Those who wait for a run are given a moment, then told where to ask."""
+    await room.answers.wait_until_none(room.settings.shutdown_grace_seconds / 3)
+    room.answers.release()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

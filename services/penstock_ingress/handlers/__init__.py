@@ -1,0 +1,1 @@
+"""The ingress's verbs: accept, answer, show. They know requests and replies as values, and nothing of aiohttp."""

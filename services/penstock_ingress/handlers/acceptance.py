@@ -1,0 +1,173 @@
+"""Makes requests durable: deliveries and root runs of many requests in one transaction, and after its commit on to the executors.
+
+A request counts as accepted once its transaction has committed; whether the broker is there does not matter, because a scheduler finds
+runs that are due and were not dispatched. Copies of one delivery meet at the unique key: the first to commit has the runs, the others
+read what it stored.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from penstock.broker.port import Broker
+from penstock.broker.publisher import Publisher
+from penstock.db import Coalescer, Connection, Database
+from penstock.domain.runs import Admission, Admitted, RunSummary
+from penstock.domain.states import RunState
+from penstock.errors import BrokerUnavailable, DatabaseUnavailable, StaleDefinitions
+from penstock.logs import get_logger
+from penstock.metrics import DISPATCHED
+from penstock.store.admission import RunRequest, admit
+from penstock_ingress.repository.deliveries import (
+    DeliveryKey,
+    NewDelivery,
+    StoredDelivery,
+    count_duplicates,
+    get_deployed_versions,
+    insert_deliveries,
+)
+
+log = get_logger(__name__)
+
+COMMIT_SECONDS: Final = 9.0
+"""Within this time a request is committed or answered 503; senders of webhooks give up after some ten seconds."""
+_LANES: Final = 2
+_MOST_PER_COMMIT: Final = 300
+_MOST_PER_DISPATCH: Final = 1000
+_SECONDS_BETWEEN_REPORTS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one request asks for: root runs, with the delivery they come from if there is one. `reply_to` wants the runs' answers."""
+
+    requests: tuple[RunRequest, ...]
+    delivery: NewDelivery | None = None
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of an entry. `duplicate_of` is the delivery that was stored before under the same key."""
+
+    admissions: tuple[Admission, ...]
+    duplicate_of: StoredDelivery | None = None
+
+
+class Acceptance:
+    """The only way in which this room creates deliveries and runs."""
+
+    def __init__(self, database: Database, broker: Broker, publisher: Publisher) -> None:
+        self._database = database
+        self._broker = broker
+        self._publisher = publisher
+        self._entries: Coalescer[Entry, Accepted] = Coalescer(self._store, lanes=_LANES, most=_MOST_PER_COMMIT)
+        self._dispatches: Coalescer[tuple[RunSummary, str | None], None] = Coalescer(self._dispatch, lanes=_LANES, most=_MOST_PER_DISPATCH)
+        self._undispatched = 0
+        self._next_report_at = 0.0
+
+    async def accept(self, entry: Entry) -> Accepted:
+        """Returns when the entry is durable.
+
+        Raises DatabaseUnavailable when it cannot be made so in time (it may be all the same), StaleDefinitions when it was checked
+        against a deployment that is not current.
+        """
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                return await self._entries.submit(entry)
+        except TimeoutError:
+            raise DatabaseUnavailable(f"nothing was committed within {COMMIT_SECONDS:g} s") from None
+
+    async def drain(self) -> None:
+        """Wait until everything accepted has been committed, and dispatched or given up."""
+        await self._entries.drain()
+        await self._dispatches.drain()
+
+    async def _store(self, batch: list[Entry]) -> Sequence[Accepted | BaseException]:
+        try:
+            stored = await self._database.in_transaction(lambda conn: store_entries(conn, batch))
+        except (DatabaseUnavailable, StaleDefinitions):
+            raise
+        except Exception:
+            if len(batch) == 1:
+                raise
+            # One request that the database refuses must not fail those that happened to share its transaction.
+            return [result for entry in batch for result in await self._store_alone(entry)]
+        self._hand_on(batch, stored)
+        return stored
+
+    async def _store_alone(self, entry: Entry) -> Sequence[Accepted | BaseException]:
+        try:
+            return await self._store([entry])
+        except Exception as error:
+            return [error]
+
+    def _hand_on(self, batch: Sequence[Entry], stored: Sequence[Accepted]) -> None:
+        for entry, accepted in zip(batch, stored, strict=True):
+            self._publisher.announce(accepted.admissions)
+            for admission in accepted.admissions:
+                if isinstance(admission, Admitted) and admission.run.state is RunState.QUEUED:
+                    _ = self._dispatches.submit((admission.run, entry.reply_to))
+
+    async def _dispatch(self, batch: list[tuple[RunSummary, str | None]]) -> list[None]:
+        """Hand runs to the broker; what cannot be handed on now is found by a scheduler."""
+        replies: dict[UUID, str] = {run.id: reply_to for run, reply_to in batch if reply_to is not None}
+        try:
+            if not self._broker.is_connected:
+                raise BrokerUnavailable("there is no connection to the broker")
+            await self._publisher.dispatch([run for run, _ in batch], replies)
+            DISPATCHED.inc(len(batch))
+        except BrokerUnavailable as error:
+            self._report(len(batch), error)
+        return [None] * len(batch)
+
+    def _report(self, count: int, error: BrokerUnavailable) -> None:
+        self._undispatched += count
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_report_at:
+            log.warning("dispatch.failed", runs=self._undispatched, error=str(error))
+            self._undispatched, self._next_report_at = 0, now + _SECONDS_BETWEEN_REPORTS
+
+
+async def store_entries(conn: Connection, entries: Sequence[Entry]) -> list[Accepted]:
+    """Store deliveries and admit runs, in the caller's transaction: first the deliveries, then the runs of those that are new."""
+    stored = await _store_deliveries(conn, [entry.delivery for entry in entries if entry.delivery is not None])
+    fresh = [entry for entry in entries if entry.delivery is None or entry.delivery.id not in stored]
+    await _check_unmatched(conn, fresh)
+    admissions = iter(await admit(conn, [request for entry in fresh for request in entry.requests]))
+    accepted: list[Accepted] = []
+    for entry in entries:
+        if entry.delivery is not None and entry.delivery.id in stored:
+            accepted.append(Accepted((), stored[entry.delivery.id]))
+        else:
+            accepted.append(Accepted(tuple(next(admissions) for _ in entry.requests)))
+    return accepted
+
+
+async def _store_deliveries(conn: Connection, deliveries: Sequence[NewDelivery]) -> dict[UUID, StoredDelivery]:
+    """Returns, by the id they would have had, those whose key was stored before, by another request or an earlier one of the batch."""
+    if not deliveries:
+        return {}
+    firsts: dict[DeliveryKey, NewDelivery] = {}
+    for delivery in deliveries:
+        firsts.setdefault(delivery.key, delivery)
+    # In the order of their keys, so that two batches with the same keys wait for each other in one order.
+    inserted = await insert_deliveries(conn, deliveries=sorted(firsts.values(), key=lambda delivery: delivery.key))
+    copies = [delivery for delivery in deliveries if delivery.id not in inserted]
+    if not copies:
+        return {}
+    known = await count_duplicates(conn, copies=Counter(copy.key for copy in copies))
+    return {copy.id: known[copy.key] for copy in copies}
+
+
+async def _check_unmatched(conn: Connection, entries: Sequence[Entry]) -> None:
+    """A delivery that nobody wants says so only of the current deployment; with runs, `admit` checks that."""
+    unmatched = [entry.delivery for entry in entries if entry.delivery is not None and not entry.requests]
+    if unmatched:
+        versions = await get_deployed_versions(conn)
+        for delivery in unmatched:
+            if versions.get(delivery.environment) != delivery.version:
+                raise StaleDefinitions(f"{delivery.environment} has deployment {versions.get(delivery.environment)} now")

@@ -1,0 +1,66 @@
+"""What is deployed, as this process knows it. Nothing is refused on the word of definitions that are no longer current."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+from penstock.db import Coalescer, Database
+from penstock.errors import StaleDefinitions
+from penstock.settings import read_secrets
+from penstock.store.deployments import CompiledDeployment, DeploymentCache
+from penstock_ingress.repository.deliveries import get_deployed_versions
+from penstock_ingress.rules.deliveries import SourcePlan
+from penstock_ingress.rules.replies import Refusal, unavailable
+
+_MOST_TRIES: Final = 5
+T = TypeVar("T")
+
+
+class Definitions:
+    """The current deployment of each environment, and the plans made from it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._cache = DeploymentCache(database)
+        # One query at a time, whatever the number of requests that ask: a stranger's bad requests cost the database next to nothing.
+        self._refreshes: Coalescer[str, CompiledDeployment] = Coalescer(self._refresh, lanes=1)
+        self._plans: dict[tuple[str, str], tuple[int, SourcePlan]] = {}
+
+    async def decide(self, environment: str, decide: Callable[[CompiledDeployment], Awaitable[T]]) -> T:
+        """What `decide` returns for the current deployment; asked again when it turns out that another one is current.
+
+        A Refusal of `decide` stands only if the deployment it judged by is still current.
+        """
+        deployment = await self._cache.current(environment)
+        for _ in range(_MOST_TRIES):
+            try:
+                return await decide(deployment)
+            except StaleDefinitions:
+                deployment = await self._refreshes.submit(environment)
+            except Refusal:
+                current = await self._refreshes.submit(environment)
+                if current.version == deployment.version:
+                    raise
+                deployment = current
+        raise Refusal(unavailable(f"{environment} is being deployed again and again; try once more", 1))
+
+    def plan_source(self, environment: str, deployment: CompiledDeployment, name: str) -> SourcePlan | None:
+        """The plan of a source; None when there is no such source. One that lacks a secret is made anew each time."""
+        known = self._plans.get((environment, name))
+        if known is not None and known[0] == deployment.version:
+            return known[1]
+        source = deployment.app.sources.get(name)
+        if source is None:
+            return None
+        plan = SourcePlan(source, deployment.app, read_secrets())
+        if not plan.missing:
+            self._plans[environment, name] = deployment.version, plan
+        return plan
+
+    async def _refresh(self, environments: Sequence[str]) -> list[CompiledDeployment]:
+        async with self._database.connection() as conn:
+            versions = await get_deployed_versions(conn)
+        for environment in set(environments):
+            known = self._cache.known(environment)
+            if known is None or known.version != versions.get(environment):
+                await self._cache.refresh(environment)
+        return [await self._cache.current(environment) for environment in environments]

@@ -1,0 +1,145 @@
+"""Receives a webhook: is it genuine, is it new, who wants it; stored with its runs in one transaction before it is answered."""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from multidict import MultiMapping
+from pydantic import JsonValue
+
+from penstock import clock
+from penstock.definitions.models import Workflow
+from penstock.definitions.parameters import ValueSource, bind_parameters
+from penstock.definitions.values import format_date
+from penstock.domain.ids import RunId, child_run_id, new_run_id
+from penstock.domain.states import Trigger
+from penstock.logs import get_logger
+from penstock.metrics import DELIVERIES
+from penstock.store.admission import RunRequest
+from penstock.store.deployments import CompiledDeployment
+from penstock_ingress.handlers.acceptance import Entry
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.repository.deliveries import NewDelivery
+from penstock_ingress.rules.bodies import Undecodable
+from penstock_ingress.rules.deliveries import SourcePlan, decode_payload
+from penstock_ingress.rules.headers import storable_headers
+from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem, unavailable
+from penstock_ingress.rules.signatures import SignedRequest, Verdict
+
+log = get_logger(__name__)
+
+_REFUSED: Final = "the signature is missing, wrong or too old; check the secret of this source, and the clock of the sender"
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookCall:
+    """One request to `/webhooks/{source}`, as it was sent."""
+
+    environment: str
+    source: str
+    request: SignedRequest
+
+    @property
+    def headers(self) -> MultiMapping[str]:
+        """The request's headers."""
+        return self.request.headers
+
+
+async def check_source(room: Room, environment: str, source: str) -> None:
+    """Raises Refusal (404) when no such source is deployed; asked before a body is read."""
+    await room.definitions.decide(environment, partial(_find_plan, room, environment, source))
+
+
+async def receive_delivery(room: Room, call: WebhookCall) -> Reply:
+    """200 once the delivery is durable, also for copies and for what no workflow wants. Raises Refusal, DatabaseUnavailable."""
+    return await room.definitions.decide(call.environment, partial(_receive, room, call, new_run_id()))
+
+
+async def _find_plan(room: Room, environment: str, source: str, deployment: CompiledDeployment) -> SourcePlan:
+    plan = room.definitions.plan_source(environment, deployment, source)
+    if plan is None:
+        DELIVERIES.labels("", "unknown_source").inc()
+        raise Refusal(problem(404, f"no source {source!r} is deployed to {environment}; sources are declared in app.yaml"))
+    return plan
+
+
+async def _receive(room: Room, call: WebhookCall, delivery_id: RunId, deployment: CompiledDeployment) -> Reply:
+    plan = await _find_plan(room, call.environment, call.source, deployment)
+    _check_signature(plan, call)
+    entry = _prepare(plan, call, delivery_id, deployment)
+    accepted = await room.acceptance.accept(entry)
+    if accepted.duplicate_of is not None:
+        DELIVERIES.labels(call.source, "duplicate").inc()
+        return _accepted(str(accepted.duplicate_of.id), list(map(str, accepted.duplicate_of.run_ids)), is_duplicate=True)
+    DELIVERIES.labels(call.source, "accepted" if entry.requests else "unmatched").inc()
+    return _accepted(str(delivery_id), [str(request.run_id) for request in entry.requests], is_duplicate=False)
+
+
+def _check_signature(plan: SourcePlan, call: WebhookCall) -> None:
+    """Raises Refusal unless one of the secrets has signed the request. A secret that is not set may be the one, so that is no 401."""
+    verdict = plan.check(call.request, time.time()) if plan.has_secret else Verdict.FORGED
+    if verdict is Verdict.GENUINE:
+        return
+    if verdict is Verdict.FORGED and plan.missing:
+        DELIVERIES.labels(call.source, "secret_missing").inc()
+        log.error("delivery.secret_missing", source=call.source, environment=call.environment, secrets=plan.missing)
+        raise Refusal(unavailable("a secret of this source is not set on the server", 60))
+    DELIVERIES.labels(call.source, verdict.value).inc()
+    raise Refusal(problem(401, _REFUSED))
+
+
+def _prepare(plan: SourcePlan, call: WebhookCall, delivery_id: RunId, deployment: CompiledDeployment) -> Entry:
+    body, headers = call.request.body, call.headers
+    try:
+        payload = decode_payload(body, headers.get("Content-Type", ""))
+    except Undecodable as error:
+        DELIVERIES.labels(call.source, "undecodable").inc()
+        raise Refusal(problem(400, str(error))) from None
+    kind = plan.type_of(headers, payload)
+    workflows = plan.workflows_for(kind)
+    kept = storable_headers(headers)
+    context: dict[str, JsonValue] = {
+        "webhook": {
+            "source": call.source,
+            "id": str(delivery_id),
+            "type": kind,
+            "payload": payload,
+            "headers": {**kept},
+            "received_at": format_date(clock.now()),
+        }
+    }
+    requests = tuple(_request(workflow, call.environment, delivery_id, deployment, context) for workflow in workflows)
+    delivery = NewDelivery(
+        id=delivery_id,
+        environment=call.environment,
+        source=call.source,
+        dedup_key=plan.key_of(headers, payload, body),
+        type=kind,
+        version=deployment.version,
+        run_ids=tuple(request.run_id for request in requests),
+        headers=kept,
+        body=body,
+    )
+    return Entry(requests, delivery)
+
+
+def _request(
+    workflow: Workflow, environment: str, delivery_id: RunId, deployment: CompiledDeployment, context: dict[str, JsonValue]
+) -> RunRequest:
+    """A root run. Workflows with a webhook trigger require no parameters; what was sent is in `webhook.payload`."""
+    return RunRequest(
+        run_id=child_run_id(delivery_id, workflow.name),
+        environment=environment,
+        workflow=workflow.name,
+        version=deployment.version,
+        trigger=Trigger.WEBHOOK,
+        parameters=bind_parameters(workflow, {}, source=ValueSource.JSON, unknown="ignore", types=deployment.app.types),
+        depth_limit=workflow.depth_limit,
+        priority=workflow.priority,
+        context=context,
+    )
+
+
+def _accepted(delivery_id: str, run_ids: list[str], *, is_duplicate: bool) -> Reply:
+    return json_reply(200, {"status": "accepted", "delivery_id": delivery_id, "run_ids": run_ids, "duplicate": is_duplicate})

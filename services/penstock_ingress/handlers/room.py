@@ -1,0 +1,27 @@
+"""What all handlers of this room work with; made in `app.py`."""
+
+from dataclasses import dataclass
+
+from penstock.broker.port import Broker
+from penstock.broker.publisher import Publisher
+from penstock.db import Database
+from penstock_ingress.handlers.acceptance import Acceptance
+from penstock_ingress.handlers.access import AdminTokens
+from penstock_ingress.handlers.answers import Answers
+from penstock_ingress.handlers.definitions import Definitions
+from penstock_ingress.settings import IngressSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """`reply_to` is the queue on which this process hears how runs ended."""
+
+    settings: IngressSettings
+    database: Database
+    broker: Broker
+    publisher: Publisher
+    definitions: Definitions
+    acceptance: Acceptance
+    answers: Answers
+    admins: AdminTokens
+    reply_to: str

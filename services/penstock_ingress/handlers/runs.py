@@ -1,0 +1,55 @@
+"""Shows a run to the caller who started it: its state, and its answer once there is one."""
+
+from uuid import UUID
+
+from penstock.definitions.models import Auth
+from penstock.domain.states import RunState, Trigger
+from penstock.store.deployments import CompiledDeployment
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.repository.answers import CalledRun, find_called_run
+from penstock_ingress.rules import bubble
+from penstock_ingress.rules.answers import describe_error
+from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem
+
+
+async def show_called_run(room: Room, environment: str, run_id: str, token: str | None) -> Reply:
+    """`{"run_id", "workflow", "state", …}`; of a run that has ended, also what its caller would have been told. Raises Refusal.
+
+    Whoever knows the id may ask, with the rights its workflow demands of its callers.
+    """
+    is_admin = room.admins.identify(token)
+    run = await _find_run(room, environment, run_id)
+
+    async def check(deployment: CompiledDeployment) -> None:
+        workflow = deployment.app.workflows.get(run.workflow)
+        is_public = workflow is not None and workflow.api is not None and workflow.api.auth is Auth.PUBLIC
+        if not is_public and not is_admin:
+            raise Refusal(bubble.unauthorized(f"Permission denied: the workflow {run.workflow} needs an API token"))
+
+    await room.definitions.decide(environment, check)
+    return json_reply(200, _describe(run), {"Penstock-Run-Id": str(run.id)})
+
+
+async def _find_run(room: Room, environment: str, run_id: str) -> CalledRun:
+    absent = Refusal(problem(404, f"no run {run_id[:50]!r} was started by a call to {environment}"))
+    try:
+        wanted = UUID(run_id)
+    except ValueError:
+        raise absent from None
+    async with room.database.connection() as conn:
+        run = await find_called_run(conn, run_id=wanted)
+    if run is None or run.environment != environment or run.trigger != Trigger.API:
+        raise absent
+    return run
+
+
+def _describe(run: CalledRun) -> dict[str, object]:
+    head: dict[str, object] = {"run_id": run.id, "workflow": run.workflow, "state": run.state.value, "created_at": run.created_at}
+    if not run.state.is_final:
+        return {"status": "accepted", **head}
+    head["finished_at"] = run.finished_at
+    if run.state is RunState.SUCCEEDED:
+        return {"status": "success", **head, "response": {} if run.result is None else run.result}
+    if run.state is RunState.SKIPPED:
+        return {"status": "NOT_RUN", **head, "message": f"The condition for the workflow {run.workflow} is not met. Workflow won't run"}
+    return {"status": "ERROR", **head, "message": describe_error(run.error)}

@@ -1,0 +1,188 @@
+"""Calls of API workflows: who may, with which parameters, as which run, and what its caller is told when.
+
+Order of refusals: a token nobody has (401, before anything else), a workflow that is not there for this method or at all (404), a caller
+without rights (401), then keys, bodies and parameters. A wrong method is 404 like everything unexposed, as it is with Bubble.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+from urllib.parse import urlencode
+
+from multidict import MultiMapping
+from pydantic import JsonValue
+
+from penstock.definitions.models import ApiTrigger, Auth, Respond, Workflow
+from penstock.domain.ids import RunId, new_run_id
+from penstock.domain.runs import Admitted, Duplicate, Rejected, Terminated
+from penstock.domain.states import Trigger
+from penstock.store.admission import RunRequest
+from penstock.store.deployments import CompiledDeployment
+from penstock.store.idempotency import IdempotencyKey
+from penstock_ingress.handlers.acceptance import Entry
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.rules import bubble
+from penstock_ingress.rules.answers import reply_for
+from penstock_ingress.rules.headers import (
+    Preference,
+    read_idempotency_key,
+    read_preference,
+    read_traceparent,
+    storable_headers,
+    storable_text,
+    storable_value,
+)
+from penstock_ingress.rules.parameters import read_parameters
+from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem
+
+RUNS_PATH: Final = "/api/1.1/runs/"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """One request to `/api/1.1/wf/{workflow}`. `query` is without `api_token`; `token` is the caller's, from wherever it stood."""
+
+    environment: str
+    prefix: str
+    workflow: str
+    method: str
+    headers: MultiMapping[str]
+    query: Mapping[str, JsonValue]
+    token: str | None
+    ip: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run that a call has made, or the one it is a copy of."""
+
+    run_id: RunId
+    trigger: ApiTrigger
+    is_replay: bool = False
+    terminated: Terminated | None = None
+
+
+async def authorize_call(room: Room, call: ApiCall) -> None:
+    """Raises Refusal when this caller may not call this workflow, or there is none; asked before a body is read."""
+    is_admin = room.admins.identify(call.token)
+
+    async def find(deployment: CompiledDeployment) -> None:
+        _find_exposed(deployment, call, is_admin=is_admin)
+
+    await room.definitions.decide(call.environment, find)
+
+
+async def call_workflow(room: Room, call: ApiCall, body: bytes) -> Reply:
+    """Admit the run, wait for its answer as long as caller and workflow want, and reply. Raises Refusal, DatabaseUnavailable."""
+    key = _bind_key(call, body)
+    preference = read_preference(call.headers.getall("Prefer", ()))
+    run_id = new_run_id()
+    with room.answers.expecting(run_id) as waiter:
+        started = await room.definitions.decide(call.environment, partial(_start, room, call, body, run_id, key, preference))
+        headers = {"Penstock-Run-Id": str(started.run_id)}
+        if started.is_replay:
+            headers["Idempotent-Replayed"] = "true"
+            waiter.follow(started.run_id)
+        if started.terminated is not None:
+            return _terminated(started.terminated).with_headers(headers)
+        patience = _patience(room, started.trigger, preference)
+        is_early = started.trigger.respond is Respond.ON_RETURN
+        answer = await waiter.wait(patience, is_early=is_early) if patience > 0 else None
+    if answer is None:
+        return _accepted(call, started, preference, headers)
+    return reply_for(answer, call.workflow, started.trigger).with_headers({**headers, **_applied_wait(preference)})
+
+
+def _terminated(terminated: Terminated) -> Reply:
+    path = " → ".join(terminated.path)
+    message = f"The workflow {terminated.run.workflow} was terminated ({terminated.reason.value}). Path: {path}"
+    return bubble.wrapped(500, "ERROR", message)
+
+
+def _find_exposed(deployment: CompiledDeployment, call: ApiCall, *, is_admin: bool) -> tuple[Workflow, ApiTrigger]:
+    workflow = deployment.app.workflows.get(call.workflow)
+    if workflow is None or workflow.api is None or workflow.api.method != call.method:
+        raise Refusal(bubble.not_found(f"Workflow not found: no workflow {call.workflow} can be called here with {call.method}"))
+    if workflow.api.auth is not Auth.PUBLIC and not is_admin:
+        raise Refusal(bubble.unauthorized(f"Permission denied: the workflow {call.workflow} needs an API token"))
+    return workflow, workflow.api
+
+
+async def _start(
+    room: Room,
+    call: ApiCall,
+    body: bytes,
+    run_id: RunId,
+    key: IdempotencyKey | None,
+    preference: Preference,
+    deployment: CompiledDeployment,
+) -> Started:
+    """Admit the run, checked against `deployment`."""
+    workflow, trigger = _find_exposed(deployment, call, is_admin=room.admins.identify(call.token))
+    content_type = call.headers.get("Content-Type", "")
+    request = RunRequest(
+        run_id=run_id,
+        environment=call.environment,
+        workflow=workflow.name,
+        version=deployment.version,
+        trigger=Trigger.API,
+        parameters=read_parameters(workflow, deployment.app, call.query, body, content_type),
+        depth_limit=workflow.depth_limit,
+        priority=workflow.priority,
+        context=_context(call),
+        key=key,
+    )
+    is_awaited = _patience(room, trigger, preference) > 0
+    accepted = await room.acceptance.accept(Entry((request,), reply_to=room.reply_to if is_awaited else None))
+    match accepted.admissions[0]:
+        case Admitted():
+            return Started(run_id, trigger)
+        case Duplicate(of=of):
+            return Started(RunId(of), trigger, is_replay=True)
+        case Terminated() as terminated:
+            return Started(run_id, trigger, terminated=terminated)
+        case Rejected(message=message):
+            raise Refusal(problem(422, message))
+
+
+def _bind_key(call: ApiCall, body: bytes) -> IdempotencyKey | None:
+    """The caller's idempotency key: its own for each workflow and kind of caller, and bound to this very request."""
+    key = read_idempotency_key(call.headers.getall("Idempotency-Key", ()))
+    if key is None:
+        return None
+    principal = "anonymous" if call.token is None else "admin"
+    target = f"{call.method}\n/api/1.1/wf/{call.workflow}\n{urlencode(call.query, doseq=True)}\n{call.headers.get('Content-Type', '')}\n"
+    fingerprint = hashlib.sha256(target.encode("utf-8", "surrogateescape") + body).digest()
+    return IdempotencyKey(f"api {principal} {call.method} {call.workflow}", key, fingerprint)
+
+
+def _context(call: ApiCall) -> dict[str, JsonValue]:
+    """What expressions see as `request`, and the trace that the run continues."""
+    query: dict[str, JsonValue] = {storable_text(name): storable_value(value) for name, value in call.query.items()}
+    request: dict[str, JsonValue] = {"method": call.method, "headers": {**storable_headers(call.headers)}, "query": query, "ip": call.ip}
+    traceparent = read_traceparent(call.headers.get("traceparent"))
+    return {"request": request} if traceparent is None else {"request": request, "traceparent": traceparent}
+
+
+def _patience(room: Room, trigger: ApiTrigger, preference: Preference) -> float:
+    """How many seconds the caller is kept waiting; none when too many wait already."""
+    if trigger.respond is Respond.AT_ONCE or room.answers.waiting >= room.settings.max_requests:
+        return 0.0
+    longest = room.settings.respond_timeout_seconds
+    if preference.wait_seconds is not None:
+        return min(preference.wait_seconds, longest)
+    return 0.0 if preference.is_async else longest
+
+
+def _accepted(call: ApiCall, started: Started, preference: Preference, headers: dict[str, str]) -> Reply:
+    """202: the run goes on, and says at `Location` how it ended."""
+    headers = {**headers, "Location": f"{call.prefix}{RUNS_PATH}{started.run_id}", **_applied_wait(preference)}
+    if preference.is_async:
+        headers["Preference-Applied"] = "respond-async"
+    return json_reply(202, {"status": "accepted", "run_id": str(started.run_id)}, headers)
+
+
+def _applied_wait(preference: Preference) -> dict[str, str]:
+    return {} if preference.wait_seconds is None else {"Preference-Applied": f"wait={preference.wait_seconds}"}

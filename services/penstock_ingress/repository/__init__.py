@@ -1,0 +1,1 @@
+"""The ingress's SQL: deliveries, answers, and what the management API shows."""

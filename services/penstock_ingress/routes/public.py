@@ -1,0 +1,108 @@
+"""The public port: one function from request to response, because chains of middlewares and route objects cost more than the rest.
+
+It finds the route, bounds how many requests are in work, lets browsers of other origins in where that is meant, counts, and turns every
+failure into an answer.
+"""
+
+import time
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import Counter, Histogram
+
+from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.routes.places import Place, Route
+from penstock_ingress.routes.transport import FailureReplies, to_response
+from penstock_ingress.routes.webhooks import answer_webhook
+from penstock_ingress.routes.workflows import answer_run, answer_workflow
+from penstock_ingress.rules.environments import split_path
+from penstock_ingress.rules.replies import Reply, problem, unavailable
+
+_API: Final = ("api", "1.1")
+_ROUTES: Final = {
+    ("wf", 1): Route("workflow", ("GET", "POST"), answer_workflow, is_shared=True),
+    ("runs", 1): Route("run", ("GET",), answer_run, is_shared=True),
+}
+_WEBHOOK: Final = Route("webhook", ("POST",), answer_webhook)
+_UNKNOWN: Final = "unknown"
+_SHARED: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Penstock-Run-Id, Idempotent-Replayed, Location, Preference-Applied, Retry-After",
+}
+_PREFLIGHT: Final = {
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Prefer, traceparent",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+class PublicPort:
+    """Answers all requests to the public port."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._failures = FailureReplies()
+        self._open = 0
+        self._counters: dict[tuple[str, int], Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
+
+    def build(self) -> web.Application:
+        """The aiohttp application, to be served with `auto_decompress=False`."""
+        app = web.Application(client_max_size=self._room.settings.max_body_bytes)
+        app.router.add_route("*", "/{path:.*}", self.handle)
+        return app
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """One request."""
+        started_at = time.perf_counter()
+        environment, prefix, segments = split_path(request.path)
+        found = _find_route(segments)
+        name = found[0].name if found else _UNKNOWN
+        self._open += 1
+        try:
+            if found is None:
+                reply = problem(404, f"there is nothing at {request.path[:200]}")
+            else:
+                reply = await self._answer(request, found[0], Place(environment, prefix, found[1]))
+        except Exception as error:
+            reply = self._failures.reply_to(error, name)
+        finally:
+            self._open -= 1
+        if found and found[0].is_shared:
+            reply = reply.with_headers(_SHARED)
+        self._count(name, reply.status, time.perf_counter() - started_at)
+        return to_response(reply)
+
+    async def _answer(self, request: web.Request, route: Route, place: Place) -> Reply:
+        if request.method not in route.methods:
+            return _other_method(request.method, route)
+        # Those who wait for a run hold nothing but a socket; they are bounded on their own.
+        if self._open - self._room.answers.waiting > self._room.settings.max_requests:
+            return unavailable("too many requests are in work; try again in a moment", 1)
+        return await route.endpoint(self._room, request, place)
+
+    def _count(self, route: str, status: int, seconds: float) -> None:
+        counter = self._counters.get((route, status))
+        if counter is None:
+            counter = self._counters[route, status] = HTTP_REQUESTS.labels(route, str(status))
+        counter.inc()
+        histogram = self._histograms.get(route)
+        if histogram is None:
+            histogram = self._histograms[route] = HTTP_SECONDS.labels(route)
+        histogram.observe(seconds)
+
+
+def _find_route(segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
+    if len(segments) == 2 and segments[0] == "webhooks":
+        return _WEBHOOK, segments[1:]
+    if len(segments) > 3 and segments[:2] == _API:
+        route = _ROUTES.get((segments[2], len(segments) - 3))
+        return None if route is None else (route, segments[3:])
+    return None
+
+
+def _other_method(method: str, route: Route) -> Reply:
+    allowed = ", ".join((*route.methods, "OPTIONS") if route.is_shared else route.methods)
+    if method == "OPTIONS" and route.is_shared:
+        return Reply(204, headers={**_PREFLIGHT, "Access-Control-Allow-Methods": allowed, "Allow": allowed})
+    return problem(405, f"{method} is not possible here, only {allowed}", {"Allow": allowed})

@@ -1,0 +1,54 @@
+"""`POST|GET /api/1.1/wf/{workflow}` and `GET /api/1.1/runs/{id}`."""
+
+from typing import Final
+
+from aiohttp import web
+from pydantic import JsonValue
+
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.handlers.runs import show_called_run
+from penstock_ingress.handlers.workflows import ApiCall, authorize_call, call_workflow
+from penstock_ingress.routes.places import Place
+from penstock_ingress.routes.transport import read_body
+from penstock_ingress.rules import bubble
+from penstock_ingress.rules.bodies import Undecodable, parse_form
+from penstock_ingress.rules.headers import read_token
+from penstock_ingress.rules.replies import Refusal, Reply
+
+BODY_SECONDS: Final = 30.0
+
+
+async def answer_workflow(room: Room, request: web.Request, place: Place) -> Reply:
+    """Call an API workflow."""
+    query, token = read_query(request)
+    call = ApiCall(
+        environment=place.environment,
+        prefix=place.prefix,
+        workflow=place.arguments[0],
+        method=request.method,
+        headers=request.headers,
+        query=query,
+        token=token,
+        ip=request.remote,
+    )
+    await authorize_call(room, call)
+    body = await read_body(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS)
+    return await call_workflow(room, call, body)
+
+
+async def answer_run(room: Room, request: web.Request, place: Place) -> Reply:
+    """Show a run to its caller."""
+    _, token = read_query(request)
+    return await show_called_run(room, place.environment, place.arguments[0], token)
+
+
+def read_query(request: web.Request) -> tuple[dict[str, JsonValue], str | None]:
+    """The fields of the query without `api_token`, and the caller's token, from the header or from there. Raises Refusal."""
+    raw = request.rel_url.raw_query_string
+    try:
+        query = parse_form(raw) if raw else {}
+    except Undecodable as error:
+        raise Refusal(bubble.wrapped(400, "INVALID_DATA", f"The query cannot be read: {error}")) from None
+    given = query.pop("api_token", None)
+    api_token = given if isinstance(given, str) or given is None else "several"
+    return query, read_token(request.headers.get("Authorization"), api_token)

@@ -1,0 +1,113 @@
+"""What a webhook request is: its type, the key that its copies share, its payload, and the workflows that want it.
+
+The type is `type` in the body (Stripe), the header `X-GitHub-Event` (GitHub), or what the source's `type` picks; a delivery without
+one is wanted by `*` alone. The key is `id` in the body, `X-GitHub-Delivery`, or what `deduplicate` picks; where that is missing, a hash
+of the body. A NUL in a payload, which PostgreSQL cannot hold, becomes U+FFFD for the runs; the stored body keeps it.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from multidict import MultiMapping
+from pydantic import JsonValue
+
+from penstock.definitions.expressions import compile_template
+from penstock.definitions.models import App, Pick, Source, Workflow
+from penstock_ingress.rules.bodies import Undecodable, kind_of, parse_body_form, parse_json, without_nul
+from penstock_ingress.rules.headers import storable_text
+from penstock_ingress.rules.signatures import build_check
+
+MAX_KEY_LENGTH: Final = 255
+MAX_TYPE_LENGTH: Final = 255
+_MOST_TYPES: Final = 1000
+_NAMED_SECRET: Final = re.compile(r"\bsecrets\.([A-Za-z_][A-Za-z0-9_]*)")
+_LONE: Final = re.compile(r"\$\{[^{}]*\}")
+_TYPE: Final = {"stripe": Pick(payload="type"), "github": Pick(header="X-GitHub-Event")}
+_KEY: Final = {"stripe": Pick(payload="id"), "github": Pick(header="X-GitHub-Delivery")}
+
+
+class SourcePlan:
+    """All that is known of a source before a request arrives; built once per deployment.
+
+    `missing` are secrets that are not set. With no secret at all nothing can be checked, so nothing may be accepted.
+    """
+
+    def __init__(self, source: Source, app: App, secrets: Mapping[str, str]) -> None:
+        resolved = [resolve_secret(text, secrets, source.place) for text in source.secrets]
+        self.source = source
+        self.missing = tuple(text for text, secret in zip(source.secrets, resolved, strict=True) if secret is None)
+        self.has_secret = len(self.missing) < len(resolved)
+        self.check = build_check(source, [secret for secret in resolved if secret is not None])
+        self._type = source.type or _TYPE.get(source.scheme)
+        self._key = source.deduplicate or _KEY.get(source.scheme)
+        self._wanted = [(_pattern(types), workflow) for workflow in app.workflows.values() if (types := _types(workflow, source.name))]
+        self._by_type: dict[str, tuple[Workflow, ...]] = {}
+
+    def type_of(self, headers: MultiMapping[str], payload: JsonValue) -> str | None:
+        """The type of a delivery, or None."""
+        kind = _pick(self._type, headers, payload)
+        return None if kind is None else kind[:MAX_TYPE_LENGTH]
+
+    def key_of(self, headers: MultiMapping[str], payload: JsonValue, body: bytes) -> str:
+        """What copies of one delivery have in common."""
+        key = _pick(self._key, headers, payload)
+        if not key:
+            return f"sha256:{hashlib.sha256(body).hexdigest()}"
+        return key if len(key) <= MAX_KEY_LENGTH else f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+    def workflows_for(self, kind: str | None) -> tuple[Workflow, ...]:
+        """The workflows that a delivery of this type starts."""
+        found = self._by_type.get(kind or "")
+        if found is None:
+            found = tuple(workflow for pattern, workflow in self._wanted if pattern.fullmatch(kind or ""))
+            if len(self._by_type) < _MOST_TYPES:
+                self._by_type[kind or ""] = found
+        return found
+
+
+def decode_payload(body: bytes, content_type: str) -> JsonValue:
+    """The payload of a delivery: JSON, or the fields of a form. Raises Undecodable."""
+    match kind_of(content_type):
+        case "json":
+            return without_nul(parse_json(body), body)
+        case "form":
+            return without_nul(parse_body_form(body), body)
+        case _:
+            raise Undecodable("the body is neither JSON nor a form")
+
+
+def resolve_secret(text: str, secrets: Mapping[str, str], place: str = "") -> str | None:
+    """The secret that `text` names as `${secrets.NAME}`; None when it is not set.
+
+    A text with more around a missing name is missing as a whole: the rest of it would be a key that anybody knows.
+    """
+    missing = [name for name in _NAMED_SECRET.findall(text) if not secrets.get(name)]
+    if missing and not _LONE.fullmatch(text):
+        return None
+    value = compile_template(text, place).evaluate({"secrets": dict(secrets)})
+    return value if isinstance(value, str) and value else None
+
+
+def _types(workflow: Workflow, source: str) -> Sequence[str]:
+    return [kind for trigger in workflow.webhooks if trigger.source == source for kind in trigger.types]
+
+
+def _pattern(types: Iterable[str]) -> re.Pattern[str]:
+    """Matches what one of `types` matches, `*` standing for any run of characters."""
+    return re.compile("|".join(".*".join(map(re.escape, kind.split("*"))) for kind in types), re.DOTALL)
+
+
+def _pick(pick: Pick | None, headers: MultiMapping[str], payload: JsonValue) -> str | None:
+    if pick is None:
+        return None
+    if pick.header is not None:
+        value: JsonValue = headers.get(pick.header)
+    else:
+        value = payload
+        for member in (pick.payload or "").split("."):
+            value = value.get(member) if isinstance(value, dict) else None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    return storable_text(str(value))

@@ -1,0 +1,65 @@
+"""The parameters of an API call: from the query and the body, each read as its type asks; what is not declared is ignored."""
+
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from penstock.definitions.models import App, Parameter, Workflow
+from penstock.definitions.parameters import ParameterProblem, ValueSource, bind_parameters
+from penstock_ingress.rules import bubble
+from penstock_ingress.rules.bodies import Kind, Undecodable, kind_of, parse_body_form, parse_json, parse_multipart
+from penstock_ingress.rules.replies import Refusal, problem
+
+UNSUPPORTED = "send parameters as application/json, application/x-www-form-urlencoded, multipart/form-data, or in the query"
+
+
+def read_parameters(workflow: Workflow, app: App, query: Mapping[str, JsonValue], body: bytes, content_type: str) -> dict[str, JsonValue]:
+    """The value of every parameter; the body stands before the query. Raises Refusal in Bubble's words."""
+    kind = kind_of(content_type)
+    if body and kind is None:
+        raise Refusal(problem(415, f"the content type {content_type.partition(';')[0]} is not supported; {UNSUPPORTED}"))
+    try:
+        given = _decode(body, content_type, kind)
+        is_text = kind != "json" or not given
+        from_query = [parameter for parameter in workflow.parameters if parameter.name in query and parameter.name not in given]
+        if is_text or not from_query:
+            source = ValueSource.TEXT if is_text else ValueSource.JSON
+            scalars = _last_of_lists(workflow, {**query, **given}) if is_text else given
+            return bind_parameters(workflow, scalars, source=source, unknown="ignore", types=app.types)
+        return _bind_both(workflow, app, query, given, from_query)
+    except Undecodable as error:
+        raise Refusal(bubble.wrapped(400, "INVALID_DATA", str(error))) from None
+    except ParameterProblem as error:
+        raise Refusal(bubble.wrapped(400, error.code, error.message)) from None
+
+
+def _decode(body: bytes, content_type: str, kind: Kind | None) -> dict[str, JsonValue]:
+    if not body:
+        return {}
+    if kind == "form":
+        return parse_body_form(body)
+    if kind == "multipart":
+        return parse_multipart(body, content_type)
+    value = parse_json(body)
+    if not isinstance(value, dict):
+        raise Undecodable("the body has to be a JSON object whose members are the parameters")
+    return value
+
+
+def _bind_both(
+    workflow: Workflow, app: App, query: Mapping[str, JsonValue], body: Mapping[str, JsonValue], from_query: list[Parameter]
+) -> dict[str, JsonValue]:
+    """Parameters from a JSON body and a query at once: each has its own way of being read."""
+    rest = tuple(parameter for parameter in workflow.parameters if parameter not in from_query)
+    in_query = workflow.model_copy(update={"parameters": tuple(from_query)})
+    in_body = workflow.model_copy(update={"parameters": rest})
+    bound = bind_parameters(in_body, body, source=ValueSource.JSON, unknown="ignore", types=app.types)
+    texts = _last_of_lists(workflow, query)
+    bound |= bind_parameters(in_query, texts, source=ValueSource.TEXT, unknown="ignore", types=app.types)
+    return {parameter.name: bound[parameter.name] for parameter in workflow.parameters}
+
+
+def _last_of_lists(workflow: Workflow, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """A field that occurs several times is a list where the parameter is one; else its last value counts."""
+    lists = {parameter.name for parameter in workflow.parameters if parameter.type.is_list}
+    return {name: value[-1] if isinstance(value, list) and value and name not in lists else value for name, value in given.items()}

@@ -1,0 +1,52 @@
+"""Answers as values, and the forms they have outside of Bubble's API: JSON, and problem details (RFC 9457)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+import orjson
+from pydantic import JsonValue
+
+from penstock.errors import PenstockError
+
+JSON: Final = "application/json"
+PROBLEM: Final = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a caller is told. `content_type` stands beside the other headers."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def with_headers(self, headers: Mapping[str, str]) -> "Reply":
+        """This reply with further headers."""
+        return Reply(self.status, self.body, self.content_type, {**self.headers, **headers})
+
+
+class Refusal(PenstockError):
+    """The request ends here, with this reply."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"{reply.status}: {reply.body[:300].decode(errors='replace')}")
+        self.reply = reply
+
+
+def json_reply(status: int, body: object, headers: Mapping[str, str] | None = None) -> Reply:
+    """A JSON document; `body` may hold UUIDs and times."""
+    return Reply(status, orjson.dumps(body, option=orjson.OPT_UTC_Z), JSON, headers or {})
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **extensions: JsonValue) -> Reply:
+    """A problem document (RFC 9457): `detail` says what was wrong and what to do; extensions are further members."""
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **extensions}
+    return Reply(status, orjson.dumps(document), PROBLEM, headers or {})
+
+
+def unavailable(detail: str, retry_after_seconds: int) -> Reply:
+    """503: nothing was decided, so the request may be sent again."""
+    return problem(503, detail, {"Retry-After": str(retry_after_seconds)})

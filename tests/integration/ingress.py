@@ -1,0 +1,268 @@
+"""An ingress in this process, on the test's own database and virtual host, spoken to over real HTTP."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import aiohttp
+
+from penstock.db import Database, open_database
+from penstock.definitions.loader import load_app
+from penstock.runtime import Stop
+from penstock.store.deployments import deploy
+from penstock_ingress.app import serve
+from penstock_ingress.settings import IngressSettings
+from tests.acceptance.installation import free_port
+from tests.eventually import eventually
+
+ADMIN_TOKEN = "integration-admin-token-0123456789"
+STRIPE_SECRET = "whsec_integration_0123456789abcdef"
+GITHUB_SECRET = "github-secret-0123456789abcdef"
+PARTNER_SECRET = "partner-secret-0123456789abcdef"
+ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+SECRETS = {
+    "PENSTOCK_SECRET_STRIPE": STRIPE_SECRET,
+    "PENSTOCK_SECRET_GITHUB": GITHUB_SECRET,
+    "PENSTOCK_SECRET_PARTNER": PARTNER_SECRET,
+}
+JsonObject = dict[str, object]
+
+APP_YAML = """
+app: integration
+sources:
+  stripe: {scheme: stripe, secrets: ["${secrets.STRIPE}"]}
+  github: {scheme: github, secrets: ["${secrets.GITHUB}"]}
+  unset: {scheme: github, secrets: ["whsec_${secrets.NOBODY_SET_IT}"]}
+  partner:
+    scheme: hmac
+    secrets: ["${secrets.PARTNER}"]
+    encoding: base64
+    header: X-Signature
+    signed: "{timestamp}.{body}"
+    timestamp: {header: X-Timestamp, tolerance: 1m}
+    deduplicate: {payload: data.id}
+    type: {payload: event.name}
+"""
+WORKFLOWS_YAML = """
+workflow: greet
+parameters:
+  name: text
+  times: {type: number, optional: true, default: 1}
+  tags: {type: list of text, optional: true}
+on: {api: {method: POST, auth: public}}
+steps:
+  - return: {greeting: "hello ${params.name}"}
+---
+workflow: look
+parameters: {name: text, times: {type: number, optional: true}}
+on: {api: {method: GET, auth: public}}
+steps:
+  - return: {greeting: "hello ${params.name}"}
+---
+workflow: secretly
+on: {api: {method: POST, auth: admin}}
+steps:
+  - return: {}
+---
+workflow: quickly
+on: {api: {method: POST, auth: public, respond: at_once}}
+steps:
+  - return: {}
+---
+workflow: perhaps
+on: {api: {method: POST, auth: public, when_skipped: 200}}
+when: 1 > 2
+steps:
+  - return: {}
+---
+workflow: hidden
+steps:
+  - return: {}
+---
+workflow: paid
+on: {webhook: {source: stripe, types: [invoice.paid, "customer.*"]}}
+steps:
+  - log: "${webhook.payload.id}"
+---
+workflow: bookkeeping
+on: {webhook: {source: stripe, types: [invoice.paid]}}
+steps:
+  - log: "${webhook.payload.id}"
+---
+workflow: pushed
+on: {webhook: {source: github, types: [push]}}
+steps:
+  - log: "${webhook.type}"
+---
+workflow: partner_event
+on: {webhook: {source: partner, types: [order.made]}}
+steps:
+  - log: "${webhook.type}"
+"""
+TYPE_YAML = """
+type: order
+api: true
+fields: {number: number, name: text, tags: list of text, hidden: text}
+privacy:
+  - everyone: {find: true, view: [number, name, tags]}
+---
+type: secret
+api: true
+fields: {name: text}
+---
+type: internal
+fields: {name: text}
+"""
+
+
+@dataclass
+class Ingress:
+    """A running ingress and what a test needs around it."""
+
+    settings: IngressSettings
+    database: Database
+    http: aiohttp.ClientSession
+    stop: Stop = field(default_factory=Stop)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.port}"
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.admin_port}"
+
+    async def send(self, method: str, path: str, **options: object) -> "Answer":
+        """A request to the public port."""
+        return await self._send(method, self.url + path, options)
+
+    async def manage(self, method: str, path: str, **options: object) -> "Answer":
+        """A request to the admin port, as an admin."""
+        return await self._send(method, self.admin_url + path, {"headers": ADMIN, **options})
+
+    async def _send(self, method: str, url: str, options: Mapping[str, object]) -> "Answer":
+        async with self.http.request(method, url, allow_redirects=False, **options) as response:  # type: ignore[arg-type]
+            return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
+
+    async def fetchval(self, query: str, *arguments: object) -> object:
+        """One value from the database."""
+        async with self.database.connection() as conn:
+            return await conn.fetchval(query, *arguments)
+
+    async def finish_run(self, run_id: object, state: str = "succeeded", *, result: object = None, error: object = None) -> None:
+        """End a run the way an executor does, but for the message."""
+        async with self.database.connection() as conn:
+            await conn.execute(
+                "UPDATE penstock.runs SET state = $2, finished_at = clock_timestamp(), result = $3, error = $4 WHERE id = $1",
+                UUID(str(run_id)),
+                state,
+                result,
+                error,
+            )
+
+    async def finish_next(self, workflow: str, state: str = "succeeded", *, result: object = None, error: object = None) -> UUID:
+        """Wait for a run of `workflow` that has not ended, and end it."""
+
+        async def find() -> object:
+            return await self.fetchval("SELECT id FROM penstock.runs WHERE workflow = $1 AND finished_at IS NULL", workflow)
+
+        run_id = await eventually(find)
+        assert isinstance(run_id, UUID)
+        await self.finish_run(run_id, state, result=result, error=error)
+        return run_id
+
+    async def count_runs(self) -> object:
+        """How many runs there are."""
+        return await self.fetchval("SELECT count(*) FROM penstock.runs")
+
+    async def count_deliveries(self) -> object:
+        """How many deliveries there are."""
+        return await self.fetchval("SELECT count(*) FROM penstock.deliveries")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> JsonObject:
+        document: JsonObject = json.loads(self.body)
+        return document
+
+
+def write_app(directory: Path, **more: str) -> Path:
+    """The app of these tests, in a directory; `more` are further workflow files by name."""
+    files = {"app.yaml": APP_YAML, "workflows/all.yaml": WORKFLOWS_YAML, "types/all.yaml": TYPE_YAML}
+    for name, content in {**files, **{f"workflows/{name}.yaml": content for name, content in more.items()}}.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return directory
+
+
+async def deploy_directory(database: Database, directory: Path) -> None:
+    """Deploy to both environments."""
+    loaded = load_app(directory)
+    assert loaded.app is not None, [str(problem) for problem in loaded.problems]
+    app = loaded.app
+    for environment in ("development", "live"):
+        await database.in_transaction(lambda conn, name=environment: deploy(conn, environment=name, app=app))
+
+
+@asynccontextmanager
+async def running_ingress(database_url: str, amqp_url: str, directory: Path | None, **settings: object) -> AsyncIterator[Ingress]:
+    """An ingress that serves the app in `directory` (None: nothing is deployed); the ports are free ones."""
+    chosen = IngressSettings.model_validate(
+        {
+            "database_url": database_url,
+            "amqp_url": amqp_url,
+            "admin_token": ADMIN_TOKEN,
+            "port": free_port(),
+            "admin_port": free_port(),
+            "shutdown_grace_seconds": 3,
+            **settings,
+        }
+    )
+    database = await open_database(database_url, name="test", most=4)
+    try:
+        if directory is not None:
+            await deploy_directory(database, directory)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+            ingress = Ingress(chosen, database, http)
+            serving = asyncio.create_task(serve(chosen, ingress.stop))
+            try:
+                await eventually(lambda: _is_up(ingress, serving))
+                yield ingress
+            finally:
+                ingress.stop.request()
+                await serving
+    finally:
+        await database.close()
+
+
+async def _is_up(ingress: Ingress, serving: asyncio.Task[None]) -> bool:
+    if serving.done():
+        serving.result()
+    try:
+        return (await ingress.manage("GET", "/readyz")).status == 200
+    except aiohttp.ClientError:
+        return False
+
+
+def sign_stripe(event: object, *, secret: str = STRIPE_SECRET, at: float | None = None) -> tuple[bytes, dict[str, str]]:
+    """A body and the headers that Stripe would send with it."""
+    body = event if isinstance(event, bytes) else json.dumps(event).encode()
+    signed_at = int(time.time() if at is None else at)
+    signature = hmac.new(secret.encode(), f"{signed_at}.".encode() + body, hashlib.sha256).hexdigest()
+    return body, {"Stripe-Signature": f"t={signed_at},v1={signature}", "Content-Type": "application/json"}
