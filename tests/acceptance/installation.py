@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -81,9 +82,8 @@ class Installation:
         await migrate(self.database)
         loaded = load_app(app)
         assert loaded.app is not None, [str(problem) for problem in loaded.problems]
-        app_definition = loaded.app
         for environment in ENVIRONMENTS:
-            await self.database.in_transaction(lambda conn, name=environment: deploy(conn, environment=name, app=app_definition))
+            await self.database.in_transaction(partial(deploy, environment=environment, app=loaded.app))
 
     async def start(self, kind: str, *, is_awaited: bool = True, **settings: str) -> Service:
         """Start one service process and wait until it is ready."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -58,7 +59,7 @@ async def test_rabbitmq_restarted_under_load(outage: Installation, private_rabbi
     await private_rabbitmq.start()
     await outage.settled(within=90)
     for service in (ingress, scheduler, executor):
-        await eventually(lambda one=service: outage.is_ready(one), within=30)
+        await eventually(partial(outage.is_ready, service), within=30)
     await assert_each_ran_once(outage, list(load.accepted.values()), things_each=3)
 
 
@@ -91,7 +92,7 @@ async def test_postgresql_restarted_under_load(outage: Installation, private_pos
     assert {status for status, _ in load.refusals} == {503}
     assert all(retry_after for _, retry_after in load.refusals)
     for service in (ingress, scheduler, executor):
-        await eventually(lambda one=service: outage.is_ready(one), within=30)
+        await eventually(partial(outage.is_ready, service), within=30)
     await assert_each_ran_once(outage, list(load.accepted.values()), things_each=3)
 
 

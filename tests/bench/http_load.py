@@ -67,10 +67,11 @@ class Connection(asyncio.Protocol):
 async def load(url: str, connections: int, seconds: float, kind: str) -> dict[str, float]:
     """Answers per second, and latency percentiles in milliseconds."""
     parts = urlsplit(url)
+    host, port = parts.hostname or "127.0.0.1", parts.port or 80
     numbers = count(time.time_ns())
     loop = asyncio.get_running_loop()
     clients = [
-        (await loop.create_connection(lambda: Connection(parts.netloc, parts.path, kind, numbers), parts.hostname, parts.port))[1]
+        (await loop.create_connection(lambda: Connection(parts.netloc, parts.path, kind, numbers), host, port))[1]
         for _ in range(connections)
     ]
     began = time.perf_counter()

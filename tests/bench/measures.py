@@ -5,7 +5,8 @@ import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -209,13 +210,13 @@ async def _queue_runs(database: Database, amqp_url: str, runs: int) -> None:
         publisher = Publisher(broker)
         for first in range(0, runs, 500):
             requests = [_request(number) for number in range(first, min(first + 500, runs))]
-            outcomes = await database.in_transaction(lambda conn, batch=requests: admit(conn, batch))
+            outcomes = await database.in_transaction(partial(admit, requests=requests))
             await publisher.dispatch(o.run for o in outcomes if isinstance(o, Admitted) and o.run.state is RunState.QUEUED)
     finally:
         await broker.close()
 
 
-def _request(number: int, **over: object) -> RunRequest:
+def _request(number: int, scheduled_at: datetime | None = None) -> RunRequest:
     return RunRequest(
         run_id=new_run_id(),
         environment="live",
@@ -223,7 +224,7 @@ def _request(number: int, **over: object) -> RunRequest:
         version=1,
         trigger=Trigger.API,
         parameters={"job": number, "payload": "x" * 256},
-        **over,
+        scheduled_at=scheduled_at,
     )
 
 

@@ -114,8 +114,8 @@ def _add_columns(environment: str, data_type: DataType, columns: Mapping[str, st
             changes.append(TableChange("add", description, statement + _check(field)))
         elif found != wanted:
             raise ConfigurationError(
-                f"{data_type.place or data_type.name}: field {field.name!r} of type {data_type.name!r} is stored as {found} in {environment}, "
-                f"and {field.type} needs {wanted}; give the new field another name and copy the values, or convert the column by hand"
+                f"{data_type.place or data_type.name}: field {field.name!r} of type {data_type.name!r} is {found} in {environment}"
+                f" and {field.type} needs {wanted}; give the new field another name and copy the values, or convert the column by hand"
             )
     return changes
 
