@@ -9,6 +9,7 @@ import base64
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Final
 
@@ -32,11 +33,12 @@ _CREATED: Final = next(known for known in BUILT_IN_FIELDS if known.name == "Crea
 
 @dataclass(frozen=True, slots=True)
 class NewThing:
-    """A thing to be created: its id, its values by field name, and who creates it."""
+    """A thing to be created: its id, its values by field name, who creates it, and when (None: now, by the database's clock)."""
 
     id: str
     values: Mapping[str, JsonValue]
     created_by: str | None = None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +78,29 @@ async def create_things(
     target = qualified_table(environment, data_type.name)
     statement = f"""
         INSERT INTO {target} AS t ("_id", "created_date", "modified_date", "created_by"{"".join(f", {name}" for name in quoted)})
-        SELECT q."_id", m.moment, m.moment, q."created_by"{"".join(f", q.{name}" for name in quoted)}
+        SELECT q."_id", coalesce(q."created_date", m.moment), coalesce(q."created_date", m.moment), q."created_by"{"".join(f", q.{name}" for name in quoted)}
         FROM jsonb_populate_recordset(NULL::{target}, $1::jsonb) q
         CROSS JOIN (SELECT date_trunc('milliseconds', clock_timestamp()) AS moment) m
         """
-    records = [{**row, "_id": thing.id, "created_by": thing.created_by} for thing, row in zip(things, rows, strict=True)]
+    records = [
+        {**row, "_id": thing.id, "created_by": thing.created_by, "created_date": thing.created_at and format_date(thing.created_at)}
+        for thing, row in zip(things, rows, strict=True)
+    ]
     if not upsert:
-        moments = await conn.fetch(statement + 'RETURNING "created_date"', records)
-        moment = format_date(moments[0]["created_date"]) if moments else ""
-        return [_render(data_type, thing, row, moment) for thing, row in zip(things, rows, strict=True)]
+        inserted = await conn.fetch(statement + 'RETURNING "_id", "created_date"', records)
+        moments = {row["_id"]: format_date(row["created_date"]) for row in inserted}
+        return [_render(data_type, thing, row, moments[thing.id]) for thing, row in zip(things, rows, strict=True)]
     keys = [quote_identifier(_writable(data_type, name).column) for name in upsert]
     changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in ['"modified_date"', *quoted])
     statement += f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes} RETURNING {_json_of(data_type)} AS thing"
     # One by one, because two things of the batch may be the same one, which a single statement refuses to change twice.
     return [_tidy(data_type, await conn.fetchval(statement, [record])) for record in records]
+
+
+def render_new(data_type: DataType, thing: NewThing) -> Thing:
+    """A thing with a `created_at` as it will be once it is created. Raises Permanent for values that do not fit."""
+    assert thing.created_at is not None
+    return _render(data_type, thing, check_values(data_type, thing.values), format_date(thing.created_at))
 
 
 async def update_things(conn: Connection, *, environment: str, data_type: DataType, changes: Sequence[ThingChange]) -> dict[str, Thing]:
