@@ -1,0 +1,40 @@
+"""The kinds of step, one file each: what a step asks for becomes an effect, a call, or a value. Committing is left to the handlers."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from penstock.definitions.models import StepAction
+from penstock_executor.actions.create import create
+from penstock_executor.actions.delete import delete
+from penstock_executor.actions.fail import fail
+from penstock_executor.actions.find import find
+from penstock_executor.actions.get import get
+from penstock_executor.actions.http import http
+from penstock_executor.actions.log import log
+from penstock_executor.actions.return_ import return_
+from penstock_executor.actions.schedule import schedule
+from penstock_executor.actions.schedule_list import schedule_list
+from penstock_executor.actions.state import state
+from penstock_executor.actions.steps import Awaited, Immediate
+from penstock_executor.actions.stop import stop
+from penstock_executor.actions.trigger import trigger
+from penstock_executor.actions.update import update
+
+IMMEDIATE: Final[Mapping[StepAction, Immediate]] = {
+    StepAction.CREATE: create,
+    StepAction.UPDATE: update,
+    StepAction.DELETE: delete,
+    StepAction.TRIGGER: trigger,
+    StepAction.RETURN: return_,
+    StepAction.STATE: state,
+    StepAction.LOG: log,
+    StepAction.FAIL: fail,
+    StepAction.STOP: stop,
+}
+AWAITED: Final[Mapping[StepAction, Awaited]] = {
+    StepAction.GET: get,
+    StepAction.FIND: find,
+    StepAction.SCHEDULE: schedule,
+    StepAction.SCHEDULE_LIST: schedule_list,
+    StepAction.HTTP: http,
+}

@@ -1,0 +1,141 @@
+"""What stands behind a step's keys, brought into form, with messages for the author."""
+
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+
+from pydantic import JsonValue
+
+from penstock.definitions.expressions.language import describe_type
+from penstock.definitions.models import App, DataType, Workflow
+from penstock.definitions.parameters import ValueSource, bind_parameters
+from penstock.domain.durations import parse_duration
+from penstock.errors import Permanent
+from penstock.store.constraints import Where
+from penstock.store.thing_tables import USER
+from penstock_executor.actions.steps import Call
+from penstock_executor.runs import Values
+
+
+def wrong(call: Call, message: str) -> Permanent:
+    """An error in how a step is written or in what its expressions gave."""
+    return Permanent(f"{call.plan.definition.action} at {call.plan.definition.place}: {message}", kind="arguments")
+
+
+def mapping(call: Call, name: str) -> Values:
+    """The mapping behind key `name`; empty when it is missing or null."""
+    value = call.arguments.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise wrong(call, f"`{name}` has to be a mapping, and it is {describe_type(value)}")
+    return value
+
+
+def text(call: Call, name: str) -> str | None:
+    """The text behind key `name`; None when it is missing or null."""
+    value = call.arguments.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise wrong(call, f"`{name}` has to be text, and it is {describe_type(value)}")
+
+
+def target_text(call: Call, what: str) -> str:
+    """What stands behind the action's own key, which has to be text: `what` says in words what is expected."""
+    if isinstance(call.target, str) and call.target:
+        return call.target
+    raise wrong(call, f"{what} is expected, and this is {describe_type(call.target)}")
+
+
+def target_thing(call: Call) -> str:
+    """The id of the thing behind the action's own key, which is a thing or its id."""
+    wanted = thing_id(call, call.target)
+    if wanted is None:
+        raise wrong(call, "a thing or its id is expected, and this is null")
+    return wanted
+
+
+def thing_id(call: Call, value: JsonValue) -> str | None:
+    """The id of a thing that is given as itself or as its id; None for null."""
+    if isinstance(value, dict):
+        value = value.get("_id")
+    if value is None or isinstance(value, str):
+        return value
+    raise wrong(call, f"a thing or its id is expected, and this is {describe_type(value)}")
+
+
+def constraints(call: Call, search: Values) -> Where:
+    """`where` of a search: a mapping of fields to the values they equal, or a list of constraints."""
+    where = search.get("where")
+    if where is None or isinstance(where, dict | list):
+        return where
+    raise wrong(call, f"`where` has to be a mapping or a list of constraints, and it is {describe_type(where)}")
+
+
+def data_type(call: Call, name: str) -> DataType:
+    """The data type of that name."""
+    found = call.app.types.get(name) or (USER if name == USER.name else None)
+    if found is None:
+        raise wrong(call, f"there is no data type {name!r}{_did_you_mean(name, list(call.app.types))}")
+    return found
+
+
+def workflow(app: App, call: Call, name: str) -> Workflow:
+    """The workflow of that name in `app`."""
+    found = app.workflows.get(name)
+    if found is None:
+        raise wrong(call, f"no workflow {name!r} is deployed to {call.run.environment}{_did_you_mean(name, list(app.workflows))}")
+    return found
+
+
+def bind(app: App, target: Workflow, given: Values) -> Values:
+    """The parameters of a workflow that a step starts. Raises ParameterProblem, also for parameters it does not declare."""
+    return bind_parameters(target, given, source=ValueSource.JSON, unknown="reject", types=app.types)
+
+
+def due_at(call: Call) -> datetime | None:
+    """When `at` or `after` says; None for now."""
+    at, after = call.arguments.get("at"), call.arguments.get("after")
+    if at is not None and after is not None:
+        raise wrong(call, "give either `at` or `after`, not both")
+    if after is not None:
+        delay = duration(call, "after", after)
+        return call.now + delay if delay else None
+    return None if at is None else _moment(call, at)
+
+
+def duration(call: Call, name: str, value: JsonValue) -> timedelta:
+    """A duration such as `10m`, or a number of seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 3_155_760_000:
+        return timedelta(seconds=value)
+    if not isinstance(value, str):
+        raise wrong(call, f"`{name}` has to be a duration such as 10m, and it is {describe_type(value)}")
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise wrong(call, f"`{name}`: {error}") from None
+
+
+def priority(call: Call) -> int | None:
+    """`priority`, from 0 (first) to 9 (last); None when it is not given."""
+    value = call.arguments.get("priority")
+    if value is None or (type(value) is int and 0 <= value <= 9):
+        return value
+    raise wrong(call, "`priority` has to be a whole number from 0 (first) to 9 (last)")
+
+
+def _moment(call: Call, value: JsonValue) -> datetime:
+    """An ISO 8601 time, in UTC if it has no zone; or milliseconds since 1970."""
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise wrong(call, "`at` has to be a time such as 2030-01-31T09:00:00Z")
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

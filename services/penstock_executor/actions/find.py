@@ -1,0 +1,59 @@
+"""`find: TYPE`: a page of things; and all of them, for the lists of `schedule_list`."""
+
+from typing import Final
+
+from pydantic import JsonValue
+
+from penstock.store.things import MAX_PAGE, Order, find_things
+from penstock_executor.actions.arguments import constraints, data_type, target_text, text, wrong
+from penstock_executor.actions.steps import Call, Done, Outcome
+from penstock_executor.runs import Values
+
+DEFAULT_PAGE: Final = 100
+_MOST_LISTED: Final = 1_000_000
+
+
+async def find(call: Call) -> Outcome:
+    """`{results, after, remaining}`; `after` asks for the next page, null at the end."""
+    kind = data_type(call, target_text(call, "the name of a data type"))
+    limit = call.arguments.get("limit", DEFAULT_PAGE)
+    if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
+        raise wrong(call, f"`limit` has to be a whole number from 1 to {MAX_PAGE}")
+    async with call.tools.database.connection() as conn:
+        page = await find_things(
+            conn,
+            environment=call.run.environment,
+            data_type=kind,
+            where=constraints(call, call.arguments),
+            order=Order(text(call, "sort"), call.arguments.get("descending") is True),
+            limit=limit,
+            after=text(call, "after"),
+            with_remaining=True,
+        )
+    results: list[JsonValue] = list(page.results)
+    return Done({"results": results, "after": page.after, "remaining": page.remaining})
+
+
+async def list_things(call: Call, search: Values) -> list[JsonValue]:
+    """All things that `{find: TYPE, where, sort}` finds, read page by page."""
+    kind, sort = data_type(call, str(search.get("find"))), search.get("sort")
+    order = Order(sort if isinstance(sort, str) else None)
+    found: list[JsonValue] = []
+    after: str | None = None
+    while True:
+        async with call.tools.database.connection() as conn:
+            page = await find_things(
+                conn,
+                environment=call.run.environment,
+                data_type=kind,
+                where=constraints(call, search),
+                order=order,
+                limit=MAX_PAGE,
+                after=after,
+            )
+        found += page.results
+        after = page.after
+        if after is None:
+            return found
+        if len(found) > _MOST_LISTED:
+            raise wrong(call, f"more than {_MOST_LISTED} things were found; narrow the search")

@@ -1,0 +1,33 @@
+"""`schedule: WORKFLOW`: asks the scheduler for a child run, one deeper than this one."""
+
+from typing import Final
+
+from penstock.contracts.messages import ChildRun
+from penstock.domain.ids import child_run_id
+from penstock_executor.actions.arguments import bind, due_at, mapping, priority, target_text, text, workflow
+from penstock_executor.actions.steps import Call, Done, Outcome
+
+PATIENCE_SECONDS: Final = 30.0
+"""How long a step waits for the broker before its run is given back."""
+
+
+async def schedule(call: Call) -> Outcome:
+    """The child's id, once the broker has confirmed the request.
+
+    The id derives from this run, the step's path and the author's `key`: what is asked for twice, after a crash between the
+    confirmation and the record, is one run all the same.
+    """
+    app = await call.tools.find_app(call.run.environment)
+    target = workflow(app, call, target_text(call, "the name of a workflow"))
+    key = text(call, "key")
+    child = ChildRun.model_construct(
+        parent_run_id=call.run.id,
+        key=call.path if key is None else f"{call.path}:{key}",
+        workflow=target.name,
+        parameters=bind(app, target, mapping(call, "with")),
+        scheduled_at=due_at(call),
+        priority=priority(call),
+    )
+    patience = call.plan.definition.timeout_seconds or PATIENCE_SECONDS
+    await call.tools.schedule(call.run.environment, call.run.depth + 1, child, patience)
+    return Done(str(child_run_id(call.run.id, child.key)), must_commit=True)

@@ -1,0 +1,66 @@
+"""`schedule_list: WORKFLOW`: stores a list of runs to be scheduled, whole, in one transaction with the record of the step."""
+
+import asyncio
+from typing import Final
+
+from pydantic import JsonValue
+
+from penstock.contracts.messages import ExpandList
+from penstock.definitions.expressions.language import describe_type
+from penstock.definitions.models import App, Workflow
+from penstock.domain.ids import child_run_id
+from penstock.errors import Permanent
+from penstock.store.lists import ListRequest
+from penstock_executor.actions.arguments import bind, due_at, duration, priority, target_text, workflow, wrong
+from penstock_executor.actions.find import list_things
+from penstock_executor.actions.steps import Call, Outcome, Write
+from penstock_executor.runs import StoreList, Values
+
+_AT_ONCE: Final = 200
+"""Items evaluated before other runs have a turn."""
+
+
+async def schedule_list(call: Call) -> Outcome:
+    """The list's id. It derives from this run and the step's path: the same list, however often the step is tried."""
+    app = await call.tools.find_app(call.run.environment)
+    target = workflow(app, call, target_text(call, "the name of a workflow"))
+    parameters = await _bind_items(call, app, target, await _find_items(call))
+    list_id = child_run_id(call.run.id, call.path)
+    interval = call.arguments.get("interval")
+    request = ListRequest(
+        id=list_id,
+        environment=call.run.environment,
+        workflow=target.name,
+        start_at=due_at(call) or call.now,
+        interval_seconds=0.0 if interval is None else duration(call, "interval", interval).total_seconds(),
+        is_sequential=call.arguments.get("sequential") is True,
+        parent_run_id=call.run.id,
+        priority=priority(call),
+    )
+    nudge = ExpandList.model_construct(list_id=list_id)
+    return Write(StoreList(request, parameters), str(list_id), is_known=True, nudge=nudge)
+
+
+async def _find_items(call: Call) -> list[JsonValue]:
+    over = call.arguments.get("over")
+    if isinstance(over, dict):
+        return await list_things(call, over)
+    if not isinstance(over, list):
+        raise wrong(call, f"`over` has to be a list, and it is {describe_type(over)}")
+    return over
+
+
+async def _bind_items(call: Call, app: App, target: Workflow, items: list[JsonValue]) -> list[Values]:
+    """The parameters of each item's run. Raises Permanent, naming the item, when one of them does not fit."""
+    assert call.plan.items is not None
+    scope, bound = dict(call.scope), []
+    for index, item in enumerate(items):
+        scope["item"], scope["index"] = item, index
+        try:
+            given = call.plan.items.evaluate(scope)
+            bound.append(bind(app, target, given if isinstance(given, dict) else {}))
+        except Permanent as error:
+            raise Permanent(f"item {index} of the list: {error}", kind=error.kind) from error
+        if index % _AT_ONCE == _AT_ONCE - 1:
+            await asyncio.sleep(0)
+    return bound

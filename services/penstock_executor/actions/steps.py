@@ -1,0 +1,97 @@
+"""What an action gets, and what it hands back. Actions decide; whoever calls them commits, records and goes on."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from aiohttp import ClientSession
+from pydantic import JsonValue
+
+from penstock.contracts.messages import ChildRun, Contract
+from penstock.db import Database
+from penstock.definitions.expressions import Expression, Template
+from penstock.definitions.models import App, Step
+from penstock_executor.runs import ClaimedRun, Effect, Values
+
+Scope = dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """A step, ready to be performed. `items` is the template that is evaluated once per item of a list.
+
+    `is_deferrable` says that its effect may be committed together with what comes next, because nothing depends on how it ends.
+    """
+
+    definition: Step
+    when: Expression | None
+    target: Template
+    arguments: Template
+    items: Template | None
+    uses_now: bool
+    is_deferrable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What actions use of the room.
+
+    `find_app(environment)` is the app that is deployed now, for what is started from here on. `schedule(environment, depth, child,
+    patience_seconds)` returns when the broker has taken the request; raises Interrupted when it does not for so long.
+    """
+
+    database: Database
+    session: ClientSession
+    find_app: Callable[[str], Awaitable[App]]
+    schedule: Callable[[str, int, ChildRun, float], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Call:
+    """One step about to be performed: its plan, and what stands behind its keys, evaluated. `now` is the database's time."""
+
+    run: ClaimedRun
+    path: str
+    plan: StepPlan
+    target: JsonValue
+    arguments: Values
+    scope: Scope
+    now: datetime
+    app: App
+    tools: Tools
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The step is done. `must_commit`: it had an effect outside of the database, so its record may not wait for anything else.
+
+    For `return` and `state` the result is the mapping they give, for `log` and `stop` the text.
+    """
+
+    result: JsonValue = None
+    must_commit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """The step changes the database. The commit tells its result, unless `is_known` beforehand; `nudge` is sent after it."""
+
+    effect: Effect
+    result: JsonValue = None
+    is_known: bool = False
+    nudge: Contract | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """The step performs another workflow, inside this run."""
+
+    workflow: str
+    parameters: Values
+
+
+Outcome = Done | Write | Nested
+Immediate = Callable[[Call], Outcome]
+"""Answers at once, without waiting for anything."""
+Awaited = Callable[[Call], Awaitable[Outcome]]
+"""Waits for a database, a broker, or somebody else's server."""

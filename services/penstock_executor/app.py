@@ -1,0 +1,133 @@
+"""One executor, from its settings to its last released lease."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import Final
+
+from aiohttp import web
+
+from penstock.broker.port import Broker, Delivery
+from penstock.broker.publisher import Publisher
+from penstock.contracts.messages import ExecuteRuns
+from penstock.contracts.topology import executor_queue
+from penstock.logs import get_logger
+from penstock.metrics import RUNS_RUNNING
+from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every, serving
+from penstock.settings import read_secrets
+from penstock.store.deployments import DeploymentCache
+from penstock_executor.actions.outgoing import open_session
+from penstock_executor.actions.steps import Tools
+from penstock_executor.handlers import HANDLERS, release_unfinished
+from penstock_executor.handlers.children import Children
+from penstock_executor.handlers.claiming import Claims
+from penstock_executor.handlers.commits import Commits
+from penstock_executor.handlers.leases import Leases
+from penstock_executor.handlers.library import Library
+from penstock_executor.handlers.limits import Limits
+from penstock_executor.handlers.logbook import Logbook
+from penstock_executor.handlers.room import Room
+from penstock_executor.handlers.slots import Slots
+from penstock_executor.settings import ExecutorSettings
+
+log = get_logger(__name__)
+
+_MOST_MESSAGES: Final = 20
+"""Messages held while they wait for slots; each names up to a hundred runs, and an executor should not hoard what others could do."""
+_CLEANUP_SECONDS: Final = 5.0
+
+
+async def serve(settings: ExecutorSettings, stop: Stop, resources: Resources | None = None) -> None:
+    """Perform runs until `stop` is requested and what is in flight is finished.
+
+    When cancelled, gives back what is not. With `resources`, which stay open, there is no admin port.
+    """
+    async with AsyncExitStack() as stack:
+        if resources is None:
+            resources = await stack.enter_async_context(open_resources(settings, "executor"))
+            await stack.enter_async_context(serving(_make_admin(resources), settings.admin_host, settings.admin_port))
+        room = await stack.enter_async_context(open_room(settings, resources))
+        log.info("service.ready", service="executor", concurrency=settings.executor_concurrency)
+        await perform_until_stopped(room, resources.broker, stop)
+
+
+@asynccontextmanager
+async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIterator[Room]:
+    """All that the handlers work with. What is unfinished when the block is left is given back."""
+    database, publisher = resources.database, Publisher(resources.broker)
+    library, children = Library(DeploymentCache(database)), Children(publisher)
+    async with open_session(settings.outgoing_allow) as session:
+        room = Room(
+            database=database,
+            publisher=publisher,
+            tools=Tools(database, session, library.find_app, children.schedule),
+            library=library,
+            limits=Limits(database, library),
+            slots=Slots(settings.executor_concurrency),
+            claims=Claims(database, publisher, owner=name_owner(), lease=settings.lease),
+            leases=Leases(database, settings.lease),
+            commits=Commits(database),
+            logbook=Logbook(database),
+            secrets=dict(read_secrets()),
+        )
+        RUNS_RUNNING.set_function(lambda: room.slots.taken)
+        try:
+            yield room
+        finally:
+            await _leave(room)
+
+
+async def perform_until_stopped(room: Room, broker: Broker, stop: Stop) -> None:
+    """Take messages until a soft stop, then finish the runs in flight. Leases are renewed for as long as there are any."""
+    renewing = asyncio.create_task(run_every(room.leases.period_seconds, room.leases.renew, Stop()))
+    try:
+        consumer = await broker.consume(executor_queue(), partial(_handle, room), prefetch=_MOST_MESSAGES)
+        try:
+            await stop.soft.wait()
+            log.info("service.draining", service="executor", runs=room.slots.taken)
+        finally:
+            room.slots.close()
+            await consumer.stop()
+        await consumer.drain()
+        await room.slots.wait_until_idle()
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+
+
+def name_owner() -> str:
+    """Who claims, for whoever looks at the row: host, process, and a few random digits because both come again."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+async def _handle(room: Room, delivery: Delivery) -> None:
+    handle = HANDLERS.get(delivery.message.type or ExecuteRuns.TYPE)
+    if handle is None:
+        await delivery.dead_letter(f"executors do not know messages of type {delivery.message.type!r}")
+    else:
+        await handle(room, delivery)
+
+
+async def _leave(room: Room) -> None:
+    room.slots.close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CLEANUP_SECONDS):
+            try:
+                await release_unfinished(room)
+            except Exception as error:
+                log.warning("run.release_failed", error=f"{type(error).__name__}: {error}")
+            await room.logbook.drain()
+
+
+def _make_admin(resources: Resources) -> web.Application:
+    admin = web.Application()
+    add_probes(admin, {"database": resources.database.is_ready, "broker": partial(_is_connected, resources.broker)})
+    return admin
+
+
+async def _is_connected(broker: Broker) -> bool:
+    return broker.is_connected

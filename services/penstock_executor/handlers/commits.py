@@ -1,0 +1,115 @@
+"""What runs write, many runs in one transaction: effects, the records of their steps, outcomes; each guarded by its attempt.
+
+A step's effect and its record commit together, so the record tells whether the effect happened. That is how a commit whose outcome is
+unknown (the server died in it) is sent again: first it is asked whether its record is there.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock.db import Coalescer, Connection, Database, UniqueViolation
+from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent
+from penstock.logs import get_logger
+from penstock_executor import repository
+from penstock_executor.handlers.effects import apply_effects
+from penstock_executor.handlers.leases import Lease
+from penstock_executor.runs import Commit, StoreList
+
+log = get_logger(__name__)
+_LANES = 2
+_MOST_COMMITS = 250
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
+
+Written = JsonValue | BaseException
+
+
+class Commits:
+    """Commits of many runs at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._coalescer: Coalescer[Commit, JsonValue] = Coalescer(self._flush, lanes=_LANES, most=_MOST_COMMITS)
+
+    async def commit(self, lease: Lease, commit: Commit) -> JsonValue:
+        """Returns the result of the effect, if there is one, once all of `commit` is durable.
+
+        While the database is away it is sent again, for as long as the lease may hold. Raises LeaseLost when the run belongs to
+        another attempt by now, Permanent when the data is refused (nothing of this commit was written then).
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await (self._commit_alone(commit) if isinstance(commit.effect, StoreList) else self._coalescer.submit(commit))
+            except DatabaseUnavailable as error:
+                if asyncio.get_running_loop().time() + pause >= lease.expires_at:
+                    raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
+                commit.is_repeat = True
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    async def drain(self) -> None:
+        """Wait until everything submitted so far has been written or refused."""
+        await self._coalescer.drain()
+
+    async def _commit_alone(self, commit: Commit) -> JsonValue:
+        """A long list takes its time, and nobody else's commit should wait for it."""
+        written = (await self._flush([commit]))[0]
+        if isinstance(written, BaseException):
+            raise written
+        return written
+
+    async def _flush(self, commits: list[Commit]) -> Sequence[Written]:
+        try:
+            return await self._database.in_transaction(lambda conn: _write(conn, commits))
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
+            if len(commits) == 1:
+                return [_refusal(error)]
+        # One of them cannot be written: find it by halves, so that the others are written without it.
+        middle = len(commits) // 2
+        return [*await self._flush(commits[:middle]), *await self._flush(commits[middle:])]
+
+
+async def _write(conn: Connection, commits: Sequence[Commit]) -> list[Written]:
+    repeats = [commit for commit in commits if commit.is_repeat]
+    done = await repository.find_committed(conn, commits=repeats) if repeats else {}
+    fresh = sorted((commit for commit in commits if commit.run_id not in done), key=lambda commit: commit.run_id)
+    held = await _hold(conn, fresh)
+    ours = [commit for commit in fresh if commit.run_id in held]
+    results = await apply_effects(conn, [commit for commit in ours if commit.effect is not None])
+    records = [(commit.run_id, commit.attempt, record) for commit in ours for record in commit.records]
+    if records:
+        await repository.record_steps(conn, records=records)
+    return [_outcome(commit, held, done, results) for commit in commits]
+
+
+async def _hold(conn: Connection, commits: Sequence[Commit]) -> set[UUID]:
+    """Lock the runs that are still held, those that end by ending them."""
+    ending = [(commit.run_id, commit.attempt, commit.ending) for commit in commits if commit.ending is not None]
+    going_on = [(commit.run_id, commit.attempt) for commit in commits if commit.ending is None]
+    held = await repository.end_attempts(conn, endings=ending) if ending else set()
+    if going_on:
+        held |= await repository.hold_runs(conn, held=going_on)
+    answers = [(commit.run_id, commit.answer) for commit in commits if commit.answer is not None and commit.run_id in held]
+    if answers:
+        await repository.store_answers(conn, answers=answers)
+    return held
+
+
+def _outcome(commit: Commit, held: set[UUID], done: dict[UUID, JsonValue], results: dict[UUID, JsonValue]) -> Written:
+    if commit.run_id in done:
+        return done[commit.run_id]
+    if commit.run_id not in held:
+        return LeaseLost(f"run {commit.run_id} is no longer held in attempt {commit.attempt}")
+    return results.get(commit.run_id)
+
+
+def _refusal(error: Exception) -> Exception:
+    if isinstance(error, UniqueViolation):
+        return Permanent(f"the values are not unique: {error.detail or error}", kind="unique")
+    return error

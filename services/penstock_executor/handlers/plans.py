@@ -1,0 +1,77 @@
+"""Workflows ready to be performed: what can be computed once per deployed version is computed once."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from penstock.definitions.compiled import CompiledApp, CompiledStep
+from penstock.definitions.expressions import Expression, compile_template
+from penstock.definitions.models import App, Respond, StepAction, Workflow
+from penstock_executor.actions.steps import StepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowPlan:
+    """A workflow with its steps. `roots` are the names that its expressions read."""
+
+    definition: Workflow
+    when: Expression | None
+    steps: tuple[StepPlan, ...]
+    roots: frozenset[str]
+    answers_early: bool
+
+
+class Plans:
+    """The plans of one deployed version, each made when it is first asked for."""
+
+    def __init__(self, compiled: CompiledApp) -> None:
+        self._compiled = compiled
+        self._plans: dict[str, WorkflowPlan] = {}
+
+    @property
+    def app(self) -> App:
+        """The app as deployed in this version."""
+        return self._compiled.app
+
+    def workflow(self, name: str) -> WorkflowPlan:
+        """Raises KeyError when this version has no such workflow."""
+        plan = self._plans.get(name)
+        if plan is None:
+            plan = self._plans[name] = self._make(name)
+        return plan
+
+    def _make(self, name: str) -> WorkflowPlan:
+        compiled = self._compiled.workflow(name)
+        steps = tuple(_plan_step(step) for step in compiled.steps)
+        when = [compiled.when] if compiled.when is not None else []
+        roots = frozenset[str]().union(*(expression.roots for expression in when), *(_roots(step) for step in steps))
+        api = compiled.definition.api
+        return WorkflowPlan(compiled.definition, compiled.when, steps, roots, api is not None and api.respond is Respond.ON_RETURN)
+
+
+_ITEMS: Final = "with"
+
+
+def _plan_step(step: CompiledStep) -> StepPlan:
+    definition, arguments, items = step.definition, step.arguments, None
+    if definition.action is StepAction.SCHEDULE_LIST:
+        # `with` is evaluated once per item, where `item` and `index` are in scope.
+        rest = {name: value for name, value in definition.arguments.items() if name != _ITEMS}
+        arguments = compile_template(rest, definition.place)
+        items = compile_template(definition.arguments.get(_ITEMS) or {}, definition.place)
+    roots = step.target.roots | arguments.roots | (step.when.roots if step.when is not None else frozenset())
+    return StepPlan(
+        definition=definition,
+        when=step.when,
+        target=step.target,
+        arguments=arguments,
+        items=items,
+        uses_now="now" in roots or (items is not None and "now" in items.roots),
+        is_deferrable=definition.on_error == "fail" and definition.retry is None,
+    )
+
+
+def _roots(step: StepPlan) -> frozenset[str]:
+    roots = step.target.roots | step.arguments.roots
+    if step.when is not None:
+        roots |= step.when.roots
+    return roots if step.items is None else roots | step.items.roots

@@ -1,0 +1,54 @@
+"""What the handlers work with: built once, in `app.py`, and shared by all runs of this executor."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from penstock.broker.publisher import Publisher
+from penstock.contracts.messages import Contract
+from penstock.db import Database
+from penstock.errors import BrokerUnavailable
+from penstock_executor.actions.steps import Tools
+from penstock_executor.handlers.claiming import Claims
+from penstock_executor.handlers.commits import Commits
+from penstock_executor.handlers.leases import Leases
+from penstock_executor.handlers.library import Library
+from penstock_executor.handlers.limits import Limits
+from penstock_executor.handlers.logbook import Logbook
+from penstock_executor.handlers.slots import Slots
+
+
+@dataclass(slots=True)
+class Room:
+    """The executor's furniture. `secrets` is what expressions see as `secrets`."""
+
+    database: Database
+    publisher: Publisher
+    tools: Tools
+    library: Library
+    limits: Limits
+    slots: Slots
+    claims: Claims
+    leases: Leases
+    commits: Commits
+    logbook: Logbook
+    secrets: dict[str, JsonValue]
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """A task that is this room's: it is waited for, or cancelled, when the room is left."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    def nudge(self, environment: str, nudge: Contract) -> None:
+        """Tell a scheduler, without waiting for it; it would find the row by itself, later."""
+        _ = self.spawn(self._nudge(environment, nudge))
+
+    async def _nudge(self, environment: str, nudge: Contract) -> None:
+        with suppress(BrokerUnavailable):
+            await self.publisher.nudge(environment, nudge)

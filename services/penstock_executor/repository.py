@@ -1,0 +1,248 @@
+"""The executor's SQL: runs change hands by claims, keep them by renewals, and every other write names the attempt it belongs to."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import orjson
+from pydantic import JsonValue
+
+from penstock.db import Connection, Record
+from penstock.domain.runs import RunSummary
+from penstock.domain.states import RunState, Termination
+from penstock_executor.runs import ClaimedRun, Commit, Ending, StepRecord
+
+Held = tuple[UUID, int]
+"""A run and the attempt in which it is held."""
+
+
+async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, lease: timedelta) -> list[ClaimedRun]:
+    """Take those runs that are queued, within their depth limit, and in no stopped chain. Two executors never get the same attempt.
+
+    A run keeps the deployment it first started with. Steps finished by earlier attempts come along where there were any.
+    """
+    rows = await conn.fetch(
+        """
+        UPDATE penstock.runs r
+        SET state = 'running', attempt = r.attempt + 1, owner = $2, lease_expires_at = clock_timestamp() + $3,
+            started_at = coalesce(r.started_at, clock_timestamp()), version = coalesce(r.version, e.deployment_version)
+        FROM unnest($1::uuid[]) AS q (id), penstock.environments e
+        WHERE r.id = q.id AND r.state = 'queued' AND e.name = r.environment
+          AND r.depth <= coalesce(r.depth_limit, e.depth_limit)
+          AND NOT EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL)
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.depth,
+                  coalesce(r.depth_limit, e.depth_limit) AS depth_limit, r.priority, r.attempt, r.failures, r.version,
+                  r.scheduled_at, r.started_at, clock_timestamp() AS claimed_at, r.parameters, r.context,
+                  CASE WHEN r.attempt > 1 THEN (
+                      SELECT jsonb_object_agg(s.step, s.result) FROM penstock.steps s
+                      WHERE s.run_id = r.id AND (s.outcome <> 'failed' OR s.result IS NOT NULL)
+                  ) END AS finished
+        """,
+        sorted(run_ids),
+        owner,
+        lease,
+    )
+    return [ClaimedRun(*row) for row in rows]
+
+
+async def terminate_queued_runs(conn: Connection, *, run_ids: Sequence[UUID]) -> list[tuple[RunSummary, Termination, int]]:
+    """Stop those queued runs that are beyond the depth limit as it is now, or whose chain was stopped; with reason and limit."""
+    rows = await conn.fetch(
+        """
+        UPDATE penstock.runs r
+        SET state = 'terminated', finished_at = clock_timestamp()
+        FROM unnest($1::uuid[]) AS q (id), penstock.environments e
+        WHERE r.id = q.id AND r.state = 'queued' AND e.name = r.environment
+          AND (r.depth > coalesce(r.depth_limit, e.depth_limit)
+               OR EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL))
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
+                  r.attempt, coalesce(r.depth_limit, e.depth_limit) AS depth_limit
+        """,
+        sorted(run_ids),
+    )
+    return [(_summary_from_row(row), _termination_from_row(row), row["depth_limit"]) for row in rows]
+
+
+def _termination_from_row(row: Record) -> Termination:
+    return Termination.DEPTH_LIMIT if row["depth"] > row["depth_limit"] else Termination.CHAIN_STOPPED
+
+
+def _summary_from_row(row: Record) -> RunSummary:
+    return RunSummary(
+        id=row["id"],
+        chain_id=row["chain_id"],
+        parent_run_id=row["parent_run_id"],
+        environment=row["environment"],
+        workflow=row["workflow"],
+        state=RunState(row["state"]),
+        depth=row["depth"],
+        scheduled_at=row["scheduled_at"],
+        attempt=row["attempt"],
+    )
+
+
+async def renew_leases(conn: Connection, *, held: Sequence[Held], lease: timedelta) -> set[UUID]:
+    """Extend the leases of runs that are still held; returns those. Skips rows that a commit of ours has locked at this moment."""
+    rows = await conn.fetch(
+        """
+        WITH held AS MATERIALIZED (
+            SELECT r.id
+            FROM unnest($1::uuid[], $2::int[]) AS q (id, attempt)
+            JOIN penstock.runs r ON r.id = q.id AND r.attempt = q.attempt
+            WHERE r.state = 'running'
+            FOR NO KEY UPDATE OF r SKIP LOCKED
+        )
+        UPDATE penstock.runs r SET lease_expires_at = clock_timestamp() + $3 FROM held WHERE r.id = held.id
+        RETURNING r.id
+        """,
+        [run_id for run_id, _ in held],
+        [attempt for _, attempt in held],
+        lease,
+    )
+    return {row["id"] for row in rows}
+
+
+async def list_held(conn: Connection, *, held: Sequence[Held]) -> set[UUID]:
+    """Those of these runs that are still running in this attempt; waits for nobody."""
+    rows = await conn.fetch(
+        """
+        SELECT r.id
+        FROM unnest($1::uuid[], $2::int[]) AS q (id, attempt)
+        JOIN penstock.runs r ON r.id = q.id AND r.attempt = q.attempt
+        WHERE r.state = 'running'
+        """,
+        [run_id for run_id, _ in held],
+        [attempt for _, attempt in held],
+    )
+    return {row["id"] for row in rows}
+
+
+async def release_runs(conn: Connection, *, owner: str) -> list[RunSummary]:
+    """Give back all runs that `owner` holds, for others to claim; returns those."""
+    rows = await conn.fetch(
+        """
+        UPDATE penstock.runs r
+        SET state = 'queued', lease_expires_at = NULL, dispatched_at = clock_timestamp()
+        WHERE r.state = 'running' AND r.owner = $1
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
+        """,
+        owner,
+    )
+    return [_summary_from_row(row) for row in rows]
+
+
+async def hold_runs(conn: Connection, *, held: Sequence[Held]) -> set[UUID]:
+    """Lock the runs that are still held until the transaction ends, in one order; returns those. The rest belong to others now."""
+    rows = await conn.fetch(
+        """
+        SELECT r.id
+        FROM unnest($1::uuid[], $2::int[]) AS q (id, attempt)
+        JOIN penstock.runs r ON r.id = q.id AND r.attempt = q.attempt
+        WHERE r.state = 'running'
+        ORDER BY r.id
+        FOR NO KEY UPDATE OF r
+        """,
+        [run_id for run_id, _ in held],
+        [attempt for _, attempt in held],
+    )
+    return {row["id"] for row in rows}
+
+
+async def end_attempts(conn: Connection, *, endings: Sequence[tuple[UUID, int, Ending]]) -> set[UUID]:
+    """End the attempts of runs that are still held: finished, scheduled again, or queued again; returns those runs."""
+    rows = await conn.fetch(
+        """
+        UPDATE penstock.runs r
+        SET state = q.state, lease_expires_at = NULL, result = coalesce(q.result::jsonb, r.result), error = q.error::jsonb,
+            scheduled_at = coalesce(q.due_at, r.scheduled_at), failures = r.failures + q.failures,
+            dispatched_at = CASE q.state WHEN 'queued' THEN clock_timestamp() WHEN 'scheduled' THEN NULL ELSE r.dispatched_at END,
+            finished_at = CASE WHEN q.state NOT IN ('queued', 'scheduled') THEN clock_timestamp() END
+        FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::int[])
+             AS q (id, attempt, state, result, error, due_at, failures)
+        WHERE r.id = q.id AND r.attempt = q.attempt AND r.state = 'running'
+        RETURNING r.id
+        """,
+        [run_id for run_id, _, _ in endings],
+        [attempt for _, attempt, _ in endings],
+        [ending.state for _, _, ending in endings],
+        [_to_text(ending.result) for _, _, ending in endings],
+        [_to_text(ending.error) for _, _, ending in endings],
+        [ending.due_at for _, _, ending in endings],
+        [1 if ending.is_failure else 0 for _, _, ending in endings],
+    )
+    return {row["id"] for row in rows}
+
+
+async def store_answers(conn: Connection, *, answers: Sequence[tuple[UUID, JsonValue]]) -> None:
+    """Keep what callers are told before their run has ended. The rows must be held by this transaction."""
+    await conn.execute(
+        """
+        UPDATE penstock.runs r SET result = q.result::jsonb
+        FROM unnest($1::uuid[], $2::text[]) AS q (id, result)
+        WHERE r.id = q.id
+        """,
+        [run_id for run_id, _ in answers],
+        [_to_text(answer) for _, answer in answers],
+    )
+
+
+async def record_steps(conn: Connection, *, records: Sequence[tuple[UUID, int, StepRecord]]) -> None:
+    """Remember steps of runs that this transaction holds. A step that has failed before may succeed now; a finished one stays."""
+    await conn.execute(
+        """
+        INSERT INTO penstock.steps AS s (run_id, attempt, step, action, outcome, started_at, result, error)
+        SELECT q.run_id, q.attempt, q.step, q.action, q.outcome, q.started_at, q.result::jsonb, q.error::jsonb
+        FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[])
+             AS q (run_id, attempt, step, action, outcome, started_at, result, error)
+        ON CONFLICT (run_id, step) DO UPDATE
+            SET attempt = EXCLUDED.attempt, outcome = EXCLUDED.outcome, started_at = EXCLUDED.started_at,
+                finished_at = EXCLUDED.finished_at, result = EXCLUDED.result, error = EXCLUDED.error
+            WHERE s.outcome = 'failed'
+        """,
+        [run_id for run_id, _, _ in records],
+        [attempt for _, attempt, _ in records],
+        [record.step for _, _, record in records],
+        [record.action for _, _, record in records],
+        [record.outcome for _, _, record in records],
+        [record.started_at for _, _, record in records],
+        [_to_text(record.result) for _, _, record in records],
+        [_to_text(record.error) for _, _, record in records],
+    )
+
+
+async def find_committed(conn: Connection, *, commits: Sequence[Commit]) -> dict[UUID, JsonValue]:
+    """Which of these commits, whose outcome we never learned, did succeed; with the result of their last step.
+
+    A commit's records and ending appear together, so either one tells of the whole.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT r.id, s.result
+        FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[]) AS q (id, attempt, step, state)
+        JOIN penstock.runs r ON r.id = q.id AND r.attempt = q.attempt
+        LEFT JOIN penstock.steps s ON s.run_id = q.id AND s.step = q.step AND s.attempt = q.attempt
+        WHERE CASE WHEN q.state IS NULL THEN s.step IS NOT NULL ELSE r.state = q.state END
+        """,
+        [commit.run_id for commit in commits],
+        [commit.attempt for commit in commits],
+        [_marker(commit) for commit in commits],
+        [None if commit.ending is None else commit.ending.state for commit in commits],
+    )
+    return {row["id"]: row["result"] for row in rows}
+
+
+def _marker(commit: Commit) -> str | None:
+    """The step whose record shows that the commit succeeded."""
+    if commit.effect_record is not None:
+        return commit.effect_record.step
+    return commit.records[-1].step if commit.records else None
+
+
+async def get_depth_limit(conn: Connection, *, environment: str) -> int | None:
+    """The depth limit of an environment as it is now; None when there is no such environment."""
+    limit: int | None = await conn.fetchval("SELECT depth_limit FROM penstock.environments WHERE name = $1", environment)
+    return limit
+
+
+def _to_text(value: JsonValue) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()

@@ -1,0 +1,111 @@
+"""Pure decisions of the executor: what kind of failure an error is, and what becomes of a run whose attempt failed."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from pydantic import JsonValue
+
+from penstock.definitions.expressions import ExpressionError
+from penstock.definitions.models import RetryPolicy
+from penstock.errors import DatabaseUnavailable, Interrupted, LeaseLost, Permanent, Transient
+
+_LONGEST_MESSAGE: Final = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try the run again at `at`; the attempt counts as a failure."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give the run back for another executor to take up at once; the attempt is not held against it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Do nothing: somebody else owns the run now."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """The run has failed for good and waits for a person."""
+
+    reason: str
+
+
+Decision = Retry | Release | Discard | DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a step, or a run, failed: for the run's record, the log and the caller."""
+
+    kind: str
+    message: str
+    step: str | None = None
+    place: str | None = None
+    expression: str | None = None
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """The fields that are known."""
+        fields: dict[str, JsonValue] = {
+            "kind": self.kind, "message": self.message, "step": self.step, "place": self.place, "expression": self.expression,
+        }  # fmt: skip
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def decide(policy: RetryPolicy, failures: int, error: Exception, now: datetime, jitter: float) -> Decision:
+    """What becomes of a run whose attempt ended with `error` after `failures` earlier failed attempts; `jitter` is from 0 to 1."""
+    if isinstance(error, LeaseLost):
+        return Discard(str(error))
+    if isinstance(error, Interrupted | DatabaseUnavailable):
+        return Release(str(error))
+    if not isinstance(error, Transient):
+        return DeadLetter("trying again cannot help")
+    if failures + 1 >= policy.attempts:
+        return DeadLetter(f"failed {failures + 1} of at most {policy.attempts} times")
+    return Retry(now + timedelta(seconds=retry_delay(policy, failures, error, jitter)))
+
+
+def retry_delay(policy: RetryPolicy, failures: int, error: Transient, jitter: float) -> float:
+    """Seconds until the next try: the backoff, or what the other side asked for when that is longer, at most the policy's `max`."""
+    delay = spread(backoff(policy, failures), policy.jitter, jitter)
+    if error.retry_after_seconds is not None:
+        delay = max(delay, min(error.retry_after_seconds, policy.max_seconds))
+    return delay
+
+
+def backoff(policy: RetryPolicy, failures: int) -> float:
+    """Seconds to wait after the failure that follows `failures` others: `backoff * factor ** failures`, at most `max`."""
+    try:
+        return min(policy.backoff_seconds * policy.factor**failures, policy.max_seconds)
+    except OverflowError:
+        return policy.max_seconds
+
+
+def spread(seconds: float, share: float, jitter: float) -> float:
+    """`seconds` moved by up to ± `share` of it; `jitter` from 0 to 1 says where to, 0.5 being not at all."""
+    return seconds * (1 + share * (2 * jitter - 1))
+
+
+def describe_failure(error: Exception, step: str | None = None, place: str | None = None) -> Failure:
+    """An error as what is stored and shown. Errors that are not ours are named by their type, as internal ones."""
+    if isinstance(error, ExpressionError):
+        return Failure("expression", _cut(str(error)), step, error.place or place, error.source)
+    if isinstance(error, Permanent | Transient):
+        return Failure(error.kind, _cut(str(error)), step, place)
+    return Failure("internal", _cut(f"{type(error).__name__}: {error}"), step, place)
+
+
+def _cut(message: str) -> str:
+    """The message, short enough to show, and without what PostgreSQL cannot store."""
+    storable = message.encode(errors="replace").decode().replace("\x00", "�")
+    return storable if len(storable) <= _LONGEST_MESSAGE else f"{storable[:_LONGEST_MESSAGE]}…"

@@ -1,0 +1,158 @@
+"""A run as this room holds it, and what the room's files hand to each other: claims, effects, records, endings."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock.definitions.models import DataType
+from penstock.definitions.values import format_date
+from penstock.domain.runs import RunSummary
+from penstock.domain.states import RunState
+from penstock.store.lists import ListRequest
+from penstock.store.logs import LogEvent, LogLine
+from penstock.store.things import NewThing, ThingChange
+
+Values = dict[str, JsonValue]
+
+
+@dataclass(slots=True)
+class ClaimedRun:
+    """A run that this executor holds a lease on, with all that it needs to perform it. Times are the database's.
+
+    `finished` has, by path, the results of the steps that earlier attempts have finished; None in a first attempt.
+    """
+
+    id: UUID
+    chain_id: UUID
+    parent_run_id: UUID | None
+    environment: str
+    workflow: str
+    depth: int
+    depth_limit: int
+    priority: int
+    attempt: int
+    failures: int
+    version: int
+    scheduled_at: datetime
+    started_at: datetime
+    claimed_at: datetime
+    parameters: Values
+    context: Values | None
+    finished: Values | None
+
+    def summarize(self, state: RunState) -> RunSummary:
+        """This run for an event or a message, as being in `state`."""
+        return RunSummary(
+            self.id,
+            self.chain_id,
+            self.parent_run_id,
+            self.environment,
+            self.workflow,
+            state,
+            self.depth,
+            self.scheduled_at,
+            self.attempt,
+        )
+
+    def to_scope(self) -> Values:
+        """What expressions see as `run`."""
+        return {
+            "id": str(self.id),
+            "chain_id": str(self.chain_id),
+            "depth": self.depth,
+            "depth_limit": self.depth_limit,
+            "attempt": self.attempt,
+            "environment": self.environment,
+            "workflow": self.workflow,
+            "scheduled_at": format_date(self.scheduled_at),
+            "started_at": format_date(self.started_at),
+        }
+
+    def line(
+        self, level: str, event: LogEvent, message: str, at: datetime, *, step: str | None = None, details: JsonValue = None
+    ) -> LogLine:
+        """A line of the app's log about this run."""
+        return LogLine(at, self.environment, level, event, message, self.id, self.chain_id, self.workflow, step, self.depth, details)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateThing:
+    """Create a thing, or change the one that has the same values in the fields of `upsert`."""
+
+    data_type: DataType
+    thing: NewThing
+    upsert: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateThing:
+    """Change a thing."""
+
+    data_type: DataType
+    change: ThingChange
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteThing:
+    """Delete a thing."""
+
+    data_type: DataType
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreList:
+    """Store a list of runs to be scheduled."""
+
+    request: ListRequest
+    parameters: list[Values]
+
+
+Effect = CreateThing | UpdateThing | DeleteThing | StoreList
+"""What a step changes in the database; it commits together with the record that the step was performed."""
+
+
+@dataclass(slots=True)
+class StepRecord:
+    """That a step was performed, or not. `outcome` is `succeeded`, `skipped` or `failed`; a failed one with a result was passed over
+    (`on_error: continue`) and is as finished as the others.
+    """
+
+    step: str
+    action: str
+    outcome: str
+    started_at: datetime
+    result: JsonValue = None
+    error: JsonValue = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ends. `state` is a final one, `scheduled` (retried at `due_at`) or `queued` (released)."""
+
+    state: RunState
+    result: JsonValue = None
+    error: JsonValue = None
+    due_at: datetime | None = None
+    is_failure: bool = False
+
+
+@dataclass(slots=True)
+class Commit:
+    """What one run writes in one transaction, guarded by its attempt. `records[-1]` is that of `effect`'s step, if there is an effect.
+
+    `answer` is a result that a caller is told before the run has ended. `is_repeat` says that an earlier try of the same commit may
+    have succeeded, unknown to us.
+    """
+
+    run_id: UUID
+    attempt: int
+    environment: str
+    records: list[StepRecord]
+    effect: Effect | None = None
+    effect_record: StepRecord | None = None
+    ending: Ending | None = None
+    answer: JsonValue = None
+    is_repeat: bool = False
