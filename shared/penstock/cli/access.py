@@ -7,11 +7,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
-
 from penstock.db import Database, open_database
 from penstock.embedded.presence import find_presence
+from penstock.embedded.settings import ServerSettings
 from penstock.errors import ConfigurationError
 from penstock.settings import AppSettings, read_settings
 
@@ -23,15 +21,6 @@ class Environment(StrEnum):
 
     DEVELOPMENT = "development"
     LIVE = "live"
-
-
-class AccessSettings(BaseSettings):
-    """The two addresses, of which the command line can do without either when a `penstock up` runs here."""
-
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
-
-    database_url: str | None = Field(default=None, description="PostgreSQL, as postgresql://user:password@host:5432/name")
-    amqp_url: str | None = Field(default=None, description="RabbitMQ, as amqp://user:password@host:5672/vhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +37,7 @@ class Installation:
 
 def find_installation(data: Path | None) -> Installation:
     """PENSTOCK_DATABASE_URL, unless a data directory is named; else the `penstock up` that runs on it. Raises ConfigurationError."""
-    given = read_settings(AccessSettings)
+    given = read_settings(ServerSettings)
     if given.database_url and data is None:
         return Installation(given.database_url, given.amqp_url, "PENSTOCK_DATABASE_URL")
     directory = data or read_settings(AppSettings).data

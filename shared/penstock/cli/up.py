@@ -1,7 +1,119 @@
-"""`penstock up`: everything in one process."""
+"""`penstock up`: everything in one process, told to a person."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
+from rich.markup import escape
+
+from penstock.cli.access import Environment
+from penstock.cli.apps import print_plan, print_problems
+from penstock.cli.output import complain, console, make_facts
+from penstock.demo import Demo
+from penstock.embedded.deploying import Deployed
+from penstock.embedded.settings import ServerSettings
+from penstock.embedded.up import Options, Running, serve_all
+from penstock.errors import ConfigurationError, PenstockError
+from penstock.logs import configure_logs
+from penstock.runtime import run_process
+from penstock.settings import AppSettings, read_settings
+
+_EXAMPLES: Final = """Examples:
+
+  penstock up --app examples/quickstart --demo
+
+  penstock up --environment development --port 9000 --no-reload
+
+Needs no server: PostgreSQL and the broker are its own, unless PENSTOCK_DATABASE_URL and PENSTOCK_AMQP_URL name others. Ctrl-C finishes \
+what is in flight; a second one insists."""
+
+App = Annotated[Path | None, typer.Option(help="The app to deploy and watch; by default this directory, if it is one.", show_default=False)]
+DataDirectory = Annotated[Path | None, typer.Option("--data", help="Where the data is kept.", show_default=".penstock")]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port of webhooks, API workflows and the Data API.", show_default="8080")]
+AdminPort = Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the probes and the management API.", show_default="8081")]
+Environments = Annotated[
+    list[Environment] | None, typer.Option("--environment", "-e", help="Where to deploy the app; repeat it.", show_default="both")
+]
+IsDemo = Annotated[bool, typer.Option("--demo", help="Play the quickstart's story once everything serves, and go on serving.")]
+Reload = Annotated[bool, typer.Option("--reload/--no-reload", help="Deploy again when a file of the app changes.")]
 
 
 def add_commands(program: typer.Typer) -> None:
     """Add `up`."""
+    program.command("up", epilog=_EXAMPLES, rich_help_panel="Serve")(up)
+
+
+def up(
+    app: App = None,
+    data: DataDirectory = None,
+    port: Port = None,
+    admin_port: AdminPort = None,
+    environment: Environments = None,
+    demo: IsDemo = False,
+    reload: Reload = True,
+) -> None:
+    """Serve everything in one process: to develop, to try out, or on a single machine."""
+    settings, places = read_settings(ServerSettings), read_settings(AppSettings)
+    options = Options(
+        app=_find_app(app or places.app),
+        data=data or places.data,
+        host=settings.host,
+        port=port or settings.port,
+        admin_host=settings.admin_host,
+        admin_port=admin_port or settings.admin_port,
+        environments=tuple(dict.fromkeys(str(name) for name in environment or Environment)),
+        is_reloading=reload,
+    )
+    configure_logs(settings.log_format, settings.log_level or ("warning" if demo else "info"))
+    story = Demo(options.app, console) if demo else None
+    serve = partial(serve_all, options, _Terminal(), story)
+    run_process("up", serve, grace_seconds=settings.shutdown_grace_seconds)
+    if story is not None and story.has_failed:
+        raise typer.Exit(1)
+
+
+def _find_app(named: Path | None) -> Path | None:
+    if named is None:
+        return Path() if Path("app.yaml").is_file() else None
+    if not named.is_dir():
+        raise ConfigurationError(f"there is no directory {named}; --app (or PENSTOCK_APP) names the directory that holds app.yaml")
+    return named
+
+
+class _Terminal:
+    """Tells a person what goes on; see `penstock.embedded.up.Show`."""
+
+    def serving(self, running: Running) -> None:
+        facts = make_facts()
+        facts.add_row("app", self._describe_app(running))
+        for name in running.environments:
+            facts.add_row(name, f"{running.url}{'' if name == 'live' else '/version-test'}/api/1.1/wf/<workflow>")
+        facts.add_row("admin", f"{running.admin_url}/v1/{running.environments[0]}/runs")
+        facts.add_row("admin token", running.token if running.is_token_kept else "PENSTOCK_ADMIN_TOKEN")
+        facts.add_row("database", escape(running.database))
+        facts.add_row("broker", running.broker)
+        console.print("[bold green]Penstock serves.[/] Ctrl-C stops it.")
+        console.print(facts)
+
+    def _describe_app(self, running: Running) -> str:
+        deployed = running.deployed
+        if deployed is None:
+            return "what is deployed already (name another with --app)"
+        print_problems(deployed.problems)
+        if deployed.app is None:
+            return "[red]has errors[/], so nothing was deployed; correct them, and it is"
+        versions = ", ".join(f"{name} version {deployment.version}" for name, deployment in deployed.deployments.items())
+        return f"{escape(deployed.app.name)}  ({versions})"
+
+    def deployed(self, outcome: Deployed | PenstockError) -> None:
+        if isinstance(outcome, PenstockError):
+            complain(f"not deployed: {outcome}")
+            return
+        print_problems(outcome.problems)
+        if outcome.app is None:
+            console.print("[red]not deployed[/]; the version before goes on serving")
+        elif outcome.is_new:
+            print_plan(next(iter(outcome.deployments.values())).plan)
+            versions = ", ".join(f"{name} version {deployment.version}" for name, deployment in outcome.deployments.items())
+            console.print(f"[green]deployed[/] {escape(outcome.app.name)}: {versions}")

@@ -1,0 +1,60 @@
+"""Keeps what is deployed equal to an app directory: once at the start, and whenever a file changes."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from penstock.db import Connection, Database
+from penstock.definitions.loader import Problem, load_app
+from penstock.definitions.models import App
+from penstock.errors import PenstockError
+from penstock.logs import get_logger
+from penstock.store.deployments import Deployment, deploy
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What came of an app directory: a deployment per environment, or none at all when the app has errors."""
+
+    app: App | None
+    problems: tuple[Problem, ...]
+    deployments: dict[str, Deployment]
+
+    @property
+    def is_new(self) -> bool:
+        """Whether anything was changed."""
+        return any(deployment.is_new for deployment in self.deployments.values())
+
+
+async def deploy_directory(database: Database, directory: Path, environments: Sequence[str]) -> Deployed:
+    """Deploy the app in `directory` to all of `environments`, together, unless it has errors.
+
+    Raises ConfigurationError when the tables that exist do not allow it.
+    """
+    loaded = await asyncio.to_thread(load_app, directory)
+    if loaded.app is None:
+        return Deployed(None, loaded.problems, {})
+    deployments = await database.in_transaction(partial(_deploy, app=loaded.app, environments=environments))
+    return Deployed(loaded.app, loaded.problems, deployments)
+
+
+async def _deploy(conn: Connection, *, app: App, environments: Sequence[str]) -> dict[str, Deployment]:
+    return {environment: await deploy(conn, environment=environment, app=app) for environment in environments}
+
+
+async def redeploy_on_change(
+    database: Database, directory: Path, environments: Sequence[str], tell: Callable[[Deployed | PenstockError], None]
+) -> None:
+    """Deploy again whenever a file of the app changes, until cancelled, and `tell` what came of it."""
+    # Not needed, and not loaded, where nothing is watched.
+    from watchfiles import awatch
+
+    async for _ in awatch(directory, debounce=300, step=50, recursive=True):
+        try:
+            tell(await deploy_directory(database, directory, environments))
+        except PenstockError as error:
+            tell(error)

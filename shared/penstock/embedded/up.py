@@ -1,0 +1,216 @@
+"""`penstock up`: the same three services in one process, on a PostgreSQL and a broker of its own unless others are named.
+
+Order of life: data directory → database → migrations → deployment → services → watching the app's files; and back the same way.
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import aiohttp
+
+from penstock.broker.inprocess import InProcessBroker
+from penstock.broker.port import Broker
+from penstock.broker.rabbitmq import connect
+from penstock.contracts.topology import topology
+from penstock.db import Database, open_database
+from penstock.db.migrations import migrate
+from penstock.embedded.deploying import Deployed, deploy_directory, redeploy_on_change
+from penstock.embedded.fleet import Fleet, OpenBroker
+from penstock.embedded.postgres import embedded_postgres
+from penstock.embedded.presence import Presence, announce
+from penstock.embedded.services import SERVICES
+from penstock.embedded.settings import ServerSettings
+from penstock.errors import ConfigurationError, PenstockError
+from penstock.runtime import Stop
+from penstock.settings import read_settings
+
+_TOKEN_FILE: Final = "admin-token"
+_READY_SECONDS: Final = 30.0
+_IN_PROCESS: Final = "in-process:"
+"""Stands for an AMQP URL in the settings of services that are given a broker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to serve, and where. `app` None serves what is deployed already; `lease_seconds` None leaves it to the settings."""
+
+    app: Path | None
+    data: Path
+    host: str
+    port: int
+    admin_host: str
+    admin_port: int
+    environments: tuple[str, ...]
+    is_reloading: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What is being served."""
+
+    url: str
+    admin_url: str
+    token: str
+    is_token_kept: bool
+    environments: tuple[str, ...]
+    deployed: Deployed | None
+    database: str
+    broker: str
+    fleet: Fleet
+
+
+class Show(Protocol):
+    """Tells a person what goes on."""
+
+    def serving(self, running: Running) -> None:
+        """All services are ready."""
+
+    def deployed(self, outcome: Deployed | PenstockError) -> None:
+        """A file of the app was changed, and this came of it."""
+
+
+Play = Callable[[Running], Coroutine[object, object, None]]
+
+
+async def serve_all(options: Options, show: Show, play: Play | None, stop: Stop) -> None:
+    """Serve until a soft stop, then drain. `play` runs once everything is ready.
+
+    Raises ConfigurationError for whatever a person has to change first: a port that is taken, a data directory in use, a broken app.
+    """
+    for host, port in ((options.host, options.port), (options.admin_host, options.admin_port)):
+        _check_port(host, port)
+    async with AsyncExitStack() as stack:
+        options.data.mkdir(parents=True, exist_ok=True)
+        given = read_settings(ServerSettings)
+        database_url = given.database_url
+        if database_url is None:
+            database_url = await stack.enter_async_context(embedded_postgres(options.data))
+        token = given.admin_token.get_secret_value() if given.admin_token else _keep_token(options.data)
+        _provide(options, database_url, given.amqp_url or _IN_PROCESS, token)
+        database = await stack.enter_async_context(_open_database(database_url))
+        await migrate(database)
+        deployed = await _deploy_first(database, options)
+        running = Running(
+            url=_url(options.host, options.port),
+            admin_url=_url(options.admin_host, options.admin_port),
+            token=token,
+            is_token_kept=given.admin_token is None,
+            environments=options.environments,
+            deployed=deployed,
+            database="PENSTOCK_DATABASE_URL" if given.database_url else f"PostgreSQL of its own in {options.data}",
+            broker="PENSTOCK_AMQP_URL" if given.amqp_url else "in this process",
+            fleet=Fleet(database_url, database, _broker_opener(given.amqp_url)),
+        )
+        stack.enter_context(announce(options.data, Presence(database_url, given.amqp_url, running.url, running.admin_url)))
+        await _serve(running, database, options, show, play, stop)
+
+
+async def _serve(running: Running, database: Database, options: Options, show: Show, play: Play | None, stop: Stop) -> None:
+    fleet = running.fleet
+    try:
+        for name in SERVICES:
+            await fleet.start(name)
+        await _wait_until_ready(running)
+        show.serving(running)
+        if options.app is not None and options.is_reloading:
+            fleet.accompany(redeploy_on_change(database, options.app, options.environments, show.deployed))
+        if play is not None:
+            fleet.accompany(play(running))
+        await fleet.wait(stop)
+        await fleet.drain_all()
+    finally:
+        await fleet.close()
+
+
+def _check_port(host: str, port: int) -> None:
+    """Say at once that a port is taken, before anything is started."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server will, so that connections closing do not count
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}; stop what uses it, or choose another port") from None
+
+
+def _keep_token(data: Path) -> str:
+    """The installation's admin token, made once and kept where only its owner may read it."""
+    path = data / _TOKEN_FILE
+    try:
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+            token = file.read().strip()
+            if not token:
+                token = secrets.token_urlsafe(24)
+                file.write(token + "\n")
+            return token
+    except OSError as error:
+        raise ConfigurationError(f"cannot keep an admin token in {path}: {error.strerror}; set PENSTOCK_ADMIN_TOKEN") from error
+
+
+def _provide(options: Options, database_url: str, amqp_url: str, token: str) -> None:
+    """Set the variables that the services read their settings from, as a deployment would."""
+    os.environ.update(
+        PENSTOCK_DATABASE_URL=database_url,
+        PENSTOCK_AMQP_URL=amqp_url,
+        PENSTOCK_ADMIN_TOKEN=token,
+        PENSTOCK_HOST=options.host,
+        PENSTOCK_PORT=str(options.port),
+        PENSTOCK_ADMIN_HOST=options.admin_host,
+        PENSTOCK_ADMIN_PORT=str(options.admin_port),
+    )
+
+
+@asynccontextmanager
+async def _open_database(url: str) -> AsyncIterator[Database]:
+    database = await open_database(url, name="penstock up", wait_seconds=10)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def _broker_opener(amqp_url: str | None) -> OpenBroker:
+    node = InProcessBroker(topology())
+
+    async def open_client(name: str) -> Broker:
+        return node.share() if amqp_url is None else await connect(amqp_url, topology=topology(), name=name)
+
+    return open_client
+
+
+async def _deploy_first(database: Database, options: Options) -> Deployed | None:
+    if options.app is None:
+        return None
+    deployed = await deploy_directory(database, options.app, options.environments)
+    if deployed.app is None and not options.is_reloading:
+        problems = "\n".join(f"  {problem}" for problem in deployed.problems)
+        raise ConfigurationError(f"{options.app} has errors, so there is nothing to serve:\n{problems}")
+    return deployed
+
+
+def _url(host: str, port: int) -> str:
+    shown = "localhost" if host in {"0.0.0.0", "127.0.0.1", "::", "::1", ""} else host
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+
+async def _wait_until_ready(running: Running) -> None:
+    """Raises what ended a service, and ConfigurationError when the ingress does not become ready."""
+    deadline = asyncio.get_running_loop().time() + _READY_SECONDS
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+        while asyncio.get_running_loop().time() < deadline:
+            running.fleet.check()
+            try:
+                async with http.get(f"{running.admin_url}/readyz") as response:
+                    if response.status == 200:
+                        return
+            except (aiohttp.ClientError, TimeoutError):
+                pass
+            await asyncio.sleep(0.02)
+    raise ConfigurationError(f"the services did not become ready within {_READY_SECONDS:.0f} s; the log above says why")
