@@ -1,0 +1,91 @@
+"""The scheduler's verbs, one per message. A handler decides and commits; `receive` settles the message and answers.
+
+A message is acknowledged after the commit of what it asked for, so one that is delivered again finds its runs made already. One that
+is not understood goes to the dead letters with its reason; one that comes while PostgreSQL is away is held back and requeued.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import orjson
+
+from penstock.broker.port import Delivery
+from penstock.contracts.envelope import Message
+from penstock.contracts.messages import ExpandList, ScheduleChildren, ScheduleRun, WakeScheduler
+from penstock.contracts.topology import SCHEDULER_QUEUE
+from penstock.domain.runs import Rejected
+from penstock.errors import BrokerUnavailable, DatabaseUnavailable, DecodeError
+from penstock.logs import get_logger
+from penstock.metrics import DEAD_LETTERED
+from penstock_scheduler.handlers.children import schedule_children
+from penstock_scheduler.handlers.messages import Reply, schedule_run
+from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.rules import describe_problem
+from penstock_scheduler.runs import Refused
+
+log = get_logger(__name__)
+
+PROBLEM_TYPE: Final = "application/problem+json"
+_PATIENCE_SECONDS: Final = 20.0
+_PAUSE_SECONDS: Final = 0.5
+
+
+async def receive(room: Room, delivery: Delivery) -> None:
+    """Handle one message and settle it."""
+    message = delivery.message
+    try:
+        handle = HANDLERS.get(message.type or ScheduleRun.TYPE)
+        if handle is None:
+            raise DecodeError(f"type: {message.type!r} is no message a scheduler knows; leave it out, or write {ScheduleRun.TYPE}")
+        reply = await handle(room, message)
+    except DecodeError as error:
+        await _refuse(room, delivery, error)
+    except (DatabaseUnavailable, BrokerUnavailable) as error:
+        log.warning("database.unavailable" if isinstance(error, DatabaseUnavailable) else "broker.unreachable", error=str(error))
+        await _wait_for_database(room)
+        await delivery.requeue()
+    else:
+        if reply is not None and message.reply_to:
+            room.publisher.reply(message.reply_to, message.correlation_id, orjson.dumps(reply))
+        await delivery.ack()
+
+
+async def expand_list(room: Room, message: Message) -> None:
+    """A list awaits expansion; the loop that expands them all is woken."""
+    ExpandList.decode(message.body)
+    room.nudges.expand.set()
+
+
+async def wake_scheduler(room: Room, message: Message) -> None:
+    """A run is due, perhaps sooner than the loop that dispatches them knows."""
+    WakeScheduler.decode(message.body)
+    room.nudges.dispatch.set()
+
+
+async def _refuse(room: Room, delivery: Delivery, error: DecodeError) -> None:
+    message = delivery.message
+    DEAD_LETTERED.labels(SCHEDULER_QUEUE).inc()
+    log.warning("message.dead_lettered", queue=SCHEDULER_QUEUE, message_id=message.message_id, reason=error.reason)
+    rejection = error.rejection if isinstance(error, Refused) else Rejected("malformed", error.reason)
+    if message.reply_to:
+        room.publisher.reply(message.reply_to, message.correlation_id, orjson.dumps(describe_problem(rejection)), PROBLEM_TYPE)
+    await delivery.dead_letter(error.reason)
+
+
+async def _wait_for_database(room: Room) -> None:
+    """Hold a message back while the database is away, instead of sending it round and round."""
+    for _ in range(round(_PATIENCE_SECONDS / _PAUSE_SECONDS)):
+        await asyncio.sleep(_PAUSE_SECONDS)
+        if room.stop.soft.is_set() or await room.database.is_ready():
+            return
+
+
+Handle = Callable[[Room, Message], Awaitable[Reply | None]]
+HANDLERS: Final[Mapping[str, Handle]] = {
+    ScheduleRun.TYPE: schedule_run,
+    ScheduleChildren.TYPE: schedule_children,
+    ExpandList.TYPE: expand_list,
+    WakeScheduler.TYPE: wake_scheduler,
+}
+"""By the message's type; none means ScheduleRun."""

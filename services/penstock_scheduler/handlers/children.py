@@ -1,0 +1,88 @@
+"""The runs that steps of runs have scheduled: a batch from one executor. A child that is refused never keeps its siblings out."""
+
+from typing import Final
+
+from penstock import clock
+from penstock.broker.dead_letters import park
+from penstock.contracts.envelope import Message
+from penstock.contracts.messages import ChildRun, ScheduleChildren
+from penstock.contracts.topology import DEAD_LETTER_EXCHANGE, SCHEDULE_EXCHANGE, SCHEDULER_QUEUE, schedule_routing_key
+from penstock.domain.ids import child_run_id
+from penstock.domain.runs import Admission, Rejected
+from penstock.domain.states import Trigger
+from penstock.errors import DecodeError
+from penstock.logs import get_logger
+from penstock.metrics import DEAD_LETTERED
+from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock_scheduler import rules
+from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.runs import WantedRun
+
+log = get_logger(__name__)
+
+_UNSTORABLE: Final = "unstorable"
+
+
+async def schedule_children(room: Room, message: Message) -> None:
+    """Admit the batch. The id of each run is derived from its parent and step, so a batch that comes twice makes no second run."""
+    batch = ScheduleChildren.decode(message.body)
+    environment, depth = rules.check_environment(batch.environment), rules.read_depth(message.headers)
+    wanted = [_want(child, environment, depth) for child in batch.runs]
+    for child, outcome in zip(batch.runs, await _admit(room, wanted), strict=True):
+        if isinstance(outcome, Rejected):
+            await _bury(room, message, batch.environment, child, outcome)
+
+
+def _want(child: ChildRun, environment: str, depth: int) -> WantedRun:
+    return WantedRun(
+        run_id=child_run_id(child.parent_run_id, child.key),
+        environment=environment,
+        workflow=child.workflow,
+        parameters=child.parameters,
+        trigger=Trigger.RUN,
+        parent_run_id=child.parent_run_id,
+        claimed_depth=depth,
+        scheduled_at=child.scheduled_at,
+        priority=child.priority,
+    )
+
+
+async def _admit(room: Room, wanted: list[WantedRun]) -> list[Admission]:
+    try:
+        return await room.admissions.admit(wanted)
+    except DecodeError:  # one of them cannot be stored: find out which, the others are admitted already
+        return [await _admit_one(room, run) for run in wanted]
+
+
+async def _admit_one(room: Room, run: WantedRun) -> Admission:
+    try:
+        (outcome,) = await room.admissions.admit([run])
+    except DecodeError as error:
+        return Rejected(_UNSTORABLE, error.reason)
+    return outcome
+
+
+async def _bury(room: Room, message: Message, environment: str, child: ChildRun, rejected: Rejected) -> None:
+    """Log a Workflow error of the parent, and put the one child among the dead letters, as a message that can be sent again."""
+    reason = f"Workflow error: {child.workflow} could not be scheduled: {rejected.message}"
+    DEAD_LETTERED.labels(SCHEDULER_QUEUE).inc()
+    log.warning("message.dead_lettered", queue=SCHEDULER_QUEUE, parent_run_id=str(child.parent_run_id), reason=reason)
+    alone = Message(
+        body=ScheduleChildren.model_construct(environment=environment, runs=[child]).encode(),
+        type=ScheduleChildren.TYPE,
+        message_id=f"{child.parent_run_id}/{child.key}",
+        headers=message.headers,
+    )
+    routing_key = schedule_routing_key(environment, child.workflow)
+    parked = park(alone, reason=reason, exchange=SCHEDULE_EXCHANGE, routing_key=routing_key)
+    await room.broker.publish(DEAD_LETTER_EXCHANGE, routing_key, parked)
+    async with room.database.connection() as conn:
+        await write_logs(
+            conn,
+            [
+                LogLine(
+                    at=clock.now(), environment=environment, level="error", event=LogEvent.WORKFLOW_ERROR, message=reason,
+                    run_id=child.parent_run_id, workflow=child.workflow, step=child.key, details={"kind": rejected.code},
+                )
+            ],
+        )  # fmt: skip

@@ -1,0 +1,160 @@
+"""A schedule message of an internal service, in any language: one run, or a list of them, and the answer to it."""
+
+import asyncio
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock import clock
+from penstock.contracts.envelope import Message
+from penstock.contracts.messages import ScheduleRun
+from penstock.db import Connection
+from penstock.domain.ids import child_run_id, new_run_id
+from penstock.domain.runs import Admitted, Duplicate, Rejected, Terminated
+from penstock.domain.states import Trigger
+from penstock.errors import DecodeError, PenstockError
+from penstock.store.idempotency import IdempotencyKey, bind_keys
+from penstock.store.lists import ListRequest, insert_list
+from penstock.store.requests import describe_unknown_workflow
+from penstock_scheduler import rules
+from penstock_scheduler.handlers.admissions import YIELD_EVERY
+from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.repository.lists import find_list_state
+from penstock_scheduler.repository.runs import find_run_environment, list_duplicates
+from penstock_scheduler.runs import Refused, WantedRun
+
+Reply = dict[str, JsonValue]
+
+
+async def schedule_run(room: Room, message: Message) -> Reply:
+    """Admit what the message asks for; the answer is `{run_id | list_id, state, duplicate}`. Raises DecodeError and Refused."""
+    asked = ScheduleRun.decode(message.body)
+    rules.check_environment(asked.environment)
+    lineage, key = rules.read_lineage(message.headers), rules.read_key(message)
+    if asked.list_ is not None:
+        async with room.big_lists:
+            return await _accept_list(room, asked, lineage, key)
+    run = WantedRun(
+        run_id=derive_id(lineage.parent_run_id, key),
+        environment=asked.environment,
+        workflow=asked.workflow,
+        parameters=asked.parameters,
+        trigger=Trigger.RUN if lineage.parent_run_id else Trigger.MESSAGE,
+        parent_run_id=lineage.parent_run_id,
+        claimed_depth=lineage.depth,
+        claimed_chain_id=lineage.chain_id,
+        scheduled_at=rules.due_at(asked, clock.now()),
+        priority=asked.priority,
+        key=key,
+    )
+    (outcome,) = await room.admissions.admit([run])
+    match outcome:
+        case Admitted(run=admitted) | Terminated(run=admitted):
+            return {"run_id": str(admitted.id), "state": admitted.state.value, "duplicate": False}
+        case Duplicate(of=run_id):
+            return await _describe_duplicate(room, run_id, run.environment, key)
+        case Rejected():
+            raise Refused(outcome)
+
+
+def derive_id(parent_run_id: UUID | None, key: IdempotencyKey | None) -> UUID:
+    """A new id; for a child with a key always the same, so that it holds for as long as the run is stored."""
+    return new_run_id() if parent_run_id is None or key is None else child_run_id(parent_run_id, key.key)
+
+
+async def _describe_duplicate(room: Room, run_id: UUID, environment: str, key: IdempotencyKey | None) -> Reply:
+    async with room.database.connection() as conn:
+        found = await list_duplicates(conn, run_ids=[run_id], environment=environment, scope=rules.KEY_SCOPE, key=key.key if key else None)
+    for _, state, fingerprint in found:
+        # A child's id is derived from its key, so `admit` takes another request with that key for the same one.
+        _check_fingerprint(key, fingerprint)
+        return {"run_id": str(run_id), "state": state.value, "duplicate": True}
+    return {"run_id": str(run_id), "state": "unknown", "duplicate": True}
+
+
+def _check_fingerprint(key: IdempotencyKey | None, fingerprint: bytes | None) -> None:
+    if key is not None and fingerprint is not None and fingerprint != key.fingerprint:
+        message = f"idempotency key {key.key!r} was used before with another request; use a new key for a new request"
+        raise Refused(Rejected("idempotency_conflict", message))
+
+
+async def _accept_list(room: Room, asked: ScheduleRun, lineage: rules.Lineage, key: IdempotencyKey | None) -> Reply:
+    start_at = rules.due_at(asked, clock.now()) or clock.now()
+    request = ListRequest(
+        id=derive_id(lineage.parent_run_id, key),
+        environment=asked.environment,
+        workflow=asked.workflow,
+        start_at=start_at,
+        interval_seconds=rules.interval_seconds(asked, start_at),
+        parent_run_id=lineage.parent_run_id,
+        claimed_depth=lineage.depth,
+        claimed_chain_id=lineage.chain_id,
+        priority=asked.priority,
+    )
+    parameters = await _check_items(room, asked)
+    try:
+        reply = await room.database.in_transaction(lambda conn: _store_list(conn, request, parameters, key))
+    except PenstockError:
+        raise
+    except Exception as error:
+        raise DecodeError(f"list.items: they cannot be stored: {type(error).__name__}: {error}") from error
+    room.nudges.expand.set()
+    return reply
+
+
+async def _store_list(conn: Connection, request: ListRequest, parameters: list[dict[str, JsonValue]], key: IdempotencyKey | None) -> Reply:
+    if request.parent_run_id is not None:
+        await _check_parent(conn, request.parent_run_id, request.environment)
+    bound = (await bind_keys(conn, [(0, request.environment, key, request.id)])).get(0)
+    if isinstance(bound, Rejected):
+        raise Refused(bound)
+    list_id = bound.of if isinstance(bound, Duplicate) else request.id
+    if list_id == request.id and await insert_list(conn, request=request, parameters=parameters):
+        return {"list_id": str(list_id), "state": "expanding", "duplicate": False}
+    state = await find_list_state(conn, list_id=list_id)
+    if state is None:
+        # The key stands for a single run, or is another parent's: the same key, but not the same request.
+        raise Refused(Rejected("idempotency_conflict", "the idempotency key was used before for a single run; use a new key"))
+    return {"list_id": str(list_id), "state": state, "duplicate": True}
+
+
+async def _check_parent(conn: Connection, parent_run_id: UUID, environment: str) -> None:
+    found = await find_run_environment(conn, run_id=parent_run_id)
+    if found is None:
+        raise Refused(Rejected("unknown_parent", f"parent-run-id {parent_run_id} is no run of this installation"))
+    if found != environment:
+        raise Refused(Rejected("unknown_parent", f"parent-run-id {parent_run_id} belongs to {found}, not {environment}"))
+
+
+async def _check_items(room: Room, asked: ScheduleRun) -> list[dict[str, JsonValue]]:
+    """The parameters of each item's run, all checked against the definition. Raises DecodeError that names the first bad item."""
+    try:
+        return await _bind_items(room, asked, is_newest=False)
+    except DecodeError:  # perhaps only because a newer definition was deployed
+        return await _bind_items(room, asked, is_newest=True)
+
+
+async def _bind_items(room: Room, asked: ScheduleRun, *, is_newest: bool) -> list[dict[str, JsonValue]]:
+    assert asked.list_ is not None
+    deployment = await room.admissions.current(asked.environment, is_newest=is_newest)
+    workflow = deployment.app.workflows.get(asked.workflow)
+    if workflow is None:
+        raise Refused(Rejected("unknown_workflow", describe_unknown_workflow(asked.workflow, asked.environment, deployment)))
+    open_name = rules.open_parameter(workflow, asked.parameters)
+    checked: list[dict[str, JsonValue]] = []
+    for index, item in enumerate(asked.list_.items):
+        try:
+            parameters = rules.item_parameters(asked.parameters, item, open_name)
+        except ValueError as error:
+            raise DecodeError(f"list.items.{index}: {error}") from None
+        run = WantedRun(_NO_RUN, asked.environment, asked.workflow, parameters, Trigger.MESSAGE)
+        if isinstance(refused := run.prepare(deployment), Rejected):
+            raise Refused(Rejected(refused.code, f"list.items.{index}: {refused.message}", refused.parameter))
+        checked.append(parameters)
+        if index % YIELD_EVERY == YIELD_EVERY - 1:
+            await asyncio.sleep(0)
+    return checked
+
+
+_NO_RUN = UUID(int=0)
+"""Stands for the id of a run that is only checked, not admitted."""

@@ -1,0 +1,38 @@
+"""How a handler tells a loop that there is work sooner than it thinks."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from penstock import clock
+
+_SOON: Final = timedelta(seconds=5)
+"""Well beyond the longest rest of the loop that dispatches, and what the clocks of this process and the database may differ by."""
+
+
+@dataclass(slots=True, eq=False)
+class Nudges:
+    """One event per loop that can be woken; the timer clears it."""
+
+    dispatch: asyncio.Event = field(default_factory=asyncio.Event)
+    redispatch: asyncio.Event = field(default_factory=asyncio.Event)
+    expand: asyncio.Event = field(default_factory=asyncio.Event)
+    is_reconnected: bool = False
+
+    async def note_reconnect(self) -> None:
+        """Messages may have been lost, and can be sent again."""
+        self.is_reconnected = True
+        self.redispatch.set()
+
+    def take_reconnect(self) -> bool:
+        """Whether that was noted since this was last asked."""
+        was_reconnected, self.is_reconnected = self.is_reconnected, False
+        return was_reconnected
+
+    def expect(self, due_times: Iterable[datetime]) -> None:
+        """Runs have been admitted that are due at these times."""
+        soon = clock.now() + _SOON
+        if not self.dispatch.is_set() and any(due_at <= soon for due_at in due_times):
+            self.dispatch.set()

@@ -1,0 +1,48 @@
+"""What the scheduler's handlers and loops work with, and how they nudge each other."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from penstock.broker.port import Broker
+from penstock.broker.publisher import Publisher
+from penstock.db import Database
+from penstock.runtime import Resources, Stop
+from penstock.store.deployments import DeploymentCache
+from penstock_scheduler.handlers.admissions import Admissions
+from penstock_scheduler.handlers.dispatches import Dispatches
+from penstock_scheduler.handlers.nudges import Nudges
+from penstock_scheduler.settings import MailServer, SchedulerSettings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Room:
+    """One scheduler."""
+
+    database: Database
+    broker: Broker
+    publisher: Publisher
+    admissions: Admissions
+    dispatches: Dispatches
+    nudges: Nudges
+    mail_server: MailServer | None
+    email_from: str
+    stop: Stop
+    big_lists: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Messages with lists that are checked at a time: one may carry a hundred thousand items."""
+
+
+def furnish(settings: SchedulerSettings, resources: Resources, stop: Stop) -> Room:
+    """A room that works with `resources`."""
+    publisher, nudges = Publisher(resources.broker), Nudges()
+    dispatches = Dispatches(resources.broker, publisher)
+    return Room(
+        database=resources.database,
+        broker=resources.broker,
+        publisher=publisher,
+        admissions=Admissions(resources.database, DeploymentCache(resources.database), publisher, dispatches, nudges),
+        dispatches=dispatches,
+        nudges=nudges,
+        mail_server=settings.mail_server,
+        email_from=settings.email_from,
+        stop=stop,
+    )

@@ -1,0 +1,155 @@
+"""Stored lists become runs, chunk by chunk, the chunk and its runs in one transaction: a crash repeats nothing and forgets nothing.
+
+The run of item i has an id derived from the list's, so even a chunk admitted twice would make each run once. A sequential list moves
+on by one item when the run of the one before has ended. A list whose items no longer fit the workflow fails; runs it has made go on.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock import clock
+from penstock.contracts.messages import ListEvent
+from penstock.db import Connection
+from penstock.domain.ids import child_run_id
+from penstock.domain.runs import Admission, Rejected
+from penstock.domain.states import Trigger
+from penstock.errors import StaleDefinitions
+from penstock.store.deployments import CompiledDeployment
+from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock_scheduler.handlers.admissions import admit_prepared, prepare_all
+from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.repository import lists as repository
+from penstock_scheduler.runs import Chunk, Counts, WantedRun
+
+Claim = Callable[[Connection], Awaitable[Chunk | None]]
+Deployments = dict[str, CompiledDeployment]
+FAST_SECONDS: Final = 0.05
+"""How often it is looked whether a sequential list may go on, while there is one."""
+
+
+async def expand_lists(room: Room) -> Counts:
+    """Expand chunks until none is left that another scheduler does not have in hand; then see which lists are done with."""
+    runs = 0
+    while not room.stop.soft.is_set():
+        outcomes = await expand_chunk(room)
+        if outcomes is None:
+            break
+        runs += len(outcomes)
+    return Counts({"admitted": runs, "closed": await _close_lists(room)})
+
+
+async def expand_chunk(room: Room) -> Sequence[Admission] | None:
+    """Admit the runs of one chunk and dispatch those that are due; None when there is no chunk to expand."""
+    return await _admit_claimed(room, _claim_chunk)
+
+
+async def advance_sequential(room: Room) -> Counts:
+    """Admit the next run of each sequential list whose run before has ended."""
+    async with room.database.connection() as conn:
+        positions = await repository.list_positions(conn)
+        before = {position: child_run_id(position.list_id, str(position.index - 1)) for position in positions if position.index}
+        ended = await repository.list_ended(conn, run_ids=list(before.values())) if before else set[UUID]()
+    admitted = 0
+    for position in positions:
+        if position.index == 0 or before[position] in ended:
+            admitted += len(await _admit_claimed(room, partial(repository.claim_item, position=position)) or [])
+    if admitted:
+        await _close_lists(room)
+    return Counts({"admitted": admitted}, FAST_SECONDS if positions else None)
+
+
+async def _claim_chunk(conn: Connection) -> Chunk | None:
+    chunk = await repository.claim_chunk(conn)
+    if chunk is not None:
+        await repository.finish_chunk(conn, list_id=chunk.of.id, first_index=chunk.first_index)
+    return chunk
+
+
+async def finish_lists(room: Room) -> Counts:
+    """Finish lists all of whose runs have ended, and say so."""
+    async with room.database.connection() as conn:
+        finished = await repository.finish_lists(conn)
+    for done in finished:
+        event = ListEvent.model_construct(
+            list_id=done.id, environment=done.environment, workflow=done.workflow, total=done.total, at=clock.now()
+        )
+        room.publisher.event(f"{done.environment}.list.finished", event)
+    return Counts({"finished": len(finished)})
+
+
+async def _admit_claimed(room: Room, claim: Claim) -> Sequence[Admission] | None:
+    async def expand(deployments: Deployments, is_newest: bool) -> list[Admission] | None:
+        return await room.database.in_transaction(
+            partial(_expand, claim=claim, deployments=deployments, is_newest=is_newest),
+        )
+
+    outcomes = await room.admissions.with_current(expand)
+    if outcomes:
+        await room.admissions.tell(outcomes)
+    return outcomes
+
+
+async def _expand(conn: Connection, *, claim: Claim, deployments: Deployments, is_newest: bool) -> list[Admission] | None:
+    """Claim a chunk, check its items, admit their runs. Raises StaleDefinitions."""
+    chunk = await claim(conn)
+    if chunk is None:
+        return None
+    wanted = [_want(chunk, offset, parameters) for offset, parameters in enumerate(chunk.parameters)]
+    prepared = await prepare_all(wanted, deployments)
+    if (refused := _find_rejected(prepared)) is not None:
+        if not is_newest:
+            raise StaleDefinitions(f"{chunk.of.workflow} may have been deployed anew")
+        await _fail(conn, chunk, *refused)
+        return []
+    outcomes = await admit_prepared(conn, prepared)
+    if (refused := _find_rejected(outcomes)) is not None:
+        await _fail(conn, chunk, *refused)
+    return outcomes
+
+
+def _find_rejected(outcomes: Sequence[object]) -> tuple[int, Rejected] | None:
+    return next(((offset, outcome) for offset, outcome in enumerate(outcomes) if isinstance(outcome, Rejected)), None)
+
+
+def _want(chunk: Chunk, offset: int, parameters: dict[str, JsonValue]) -> WantedRun:
+    index = chunk.first_index + offset
+    return WantedRun(
+        run_id=child_run_id(chunk.of.id, str(index)),
+        environment=chunk.of.environment,
+        workflow=chunk.of.workflow,
+        parameters=parameters,
+        trigger=Trigger.MESSAGE if chunk.of.parent_run_id is None else Trigger.RUN,
+        parent_run_id=chunk.of.parent_run_id,
+        claimed_depth=chunk.of.claimed_depth,
+        claimed_chain_id=chunk.of.claimed_chain_id,
+        scheduled_at=chunk.of.due_at(index),
+        priority=chunk.of.priority,
+        list_id=chunk.of.id,
+    )
+
+
+async def _fail(conn: Connection, chunk: Chunk, offset: int, rejected: Rejected) -> None:
+    """Give the list up, and say at which item and why. Chunks expanded before keep their runs."""
+    message = f"Workflow error: list {chunk.of.id} of {chunk.of.workflow} failed at item {chunk.first_index + offset}: {rejected.message}"
+    if not await repository.fail_list(conn, list_id=chunk.of.id, error={"kind": rejected.code, "message": message}):
+        return
+    line = LogLine(
+        at=clock.now(),
+        environment=chunk.of.environment,
+        level="error",
+        event=LogEvent.WORKFLOW_ERROR,
+        message=message,
+        run_id=chunk.of.parent_run_id,
+        workflow=chunk.of.workflow,
+        details={"kind": rejected.code, "list_id": str(chunk.of.id)},
+    )
+    await write_logs(conn, [line])
+
+
+async def _close_lists(room: Room) -> int:
+    async with room.database.connection() as conn:
+        return await repository.close_expanded_lists(conn)

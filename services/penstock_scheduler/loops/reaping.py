@@ -1,0 +1,66 @@
+"""Runs whose executor died are taken back: a lease that has expired, by the database's clock, is the only sign of death there is.
+
+A run that was only slow finds its attempt outnumbered when it next writes, and stops. A run that outlives no executor fails for good
+after the third, so that it cannot take the whole fleet down one by one.
+"""
+
+from typing import Final
+
+from penstock import clock
+from penstock.db import Connection
+from penstock.domain.runs import RunSummary
+from penstock.domain.states import RunState
+from penstock.logs import get_logger
+from penstock.metrics import REAPED
+from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.repository import runs as repository
+from penstock_scheduler.runs import Counts
+
+log = get_logger(__name__)
+
+MOST_CRASHES: Final = 3
+BATCH: Final = 500
+_CRASHED: Final = (
+    f"its executor died or lost the database {MOST_CRASHES} times while it performed this run; look for what exhausts memory or blocks "
+    "in its steps, then retry it from the failed step"
+)
+
+
+async def reap_leases(room: Room) -> Counts:
+    """Queue expired runs again and dispatch them, or fail them after the third crash; each once, however many schedulers reap."""
+    reaped = await room.database.in_transaction(_take_back)
+    queued = [run for run in reaped if run.state is RunState.QUEUED]
+    failed = [run for run in reaped if run.state is RunState.FAILED]
+    await room.dispatches.begin(queued)
+    for run in failed:
+        room.publisher.run_event("failed", run, reason="crashed")
+    for run in reaped:
+        log.warning(
+            "run.reaped", run_id=str(run.id), chain_id=str(run.chain_id), workflow=run.workflow, attempt=run.attempt, state=run.state.value
+        )
+    REAPED.inc(len(reaped))
+    return Counts({"reaped": len(reaped), "failed": len(failed)}, 0.0 if len(reaped) >= BATCH else None)
+
+
+async def _take_back(conn: Connection) -> list[RunSummary]:
+    reaped = await repository.reap_leases(conn, most_crashes=MOST_CRASHES, message=_CRASHED, most=BATCH)
+    failed = [run for run in reaped if run.state is RunState.FAILED]
+    if failed:
+        await write_logs(conn, [_line(run) for run in failed])
+    return reaped
+
+
+def _line(run: RunSummary) -> LogLine:
+    return LogLine(
+        at=clock.now(),
+        environment=run.environment,
+        level="error",
+        event=LogEvent.WORKFLOW_ERROR,
+        message=f"Workflow error: {run.workflow} failed: {_CRASHED}",
+        run_id=run.id,
+        chain_id=run.chain_id,
+        workflow=run.workflow,
+        depth=run.depth,
+        details={"kind": "crashed", "attempt": run.attempt},
+    )

@@ -1,0 +1,47 @@
+"""What keeps the tables ready and small, and what tells how much work waits."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from penstock import clock
+from penstock.metrics import OLDEST_READY_SECONDS, RUNS_READY, RUNS_SCHEDULED
+from penstock.store.idempotency import KEY_LIFETIME
+from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.repository import runs as run_repository
+from penstock_scheduler.repository import upkeep as repository
+from penstock_scheduler.runs import Counts
+
+DAYS_AHEAD: Final = 7
+_KEY_BATCH: Final = 5000
+
+
+async def measure_backlog(room: Room) -> Counts:
+    """Set the gauges by which executors are scaled."""
+    async with room.database.connection() as conn:
+        backlog = await run_repository.measure_backlog(conn)
+    RUNS_READY.set(backlog.ready)
+    OLDEST_READY_SECONDS.set(backlog.oldest_seconds)
+    RUNS_SCHEDULED.set(backlog.scheduled)
+    return Counts()
+
+
+async def make_partitions(room: Room) -> Counts:
+    """Make the daily partitions of the log for today and the next week, each once however many schedulers try."""
+    today = clock.now().date()
+    made = 0
+    for ahead in range(DAYS_AHEAD + 1):
+        made += await room.database.in_transaction(partial(repository.make_log_partition, day=today + timedelta(days=ahead)))
+    return Counts({"partitions": made})
+
+
+async def delete_expired_keys(room: Room) -> Counts:
+    """Forget idempotency keys that have expired, in batches."""
+    deleted = 0
+    while not room.stop.soft.is_set():
+        async with room.database.connection() as conn:
+            batch = await repository.delete_expired_keys(conn, older_than=KEY_LIFETIME, most=_KEY_BATCH)
+        deleted += batch
+        if batch < _KEY_BATCH:
+            break
+    return Counts({"keys": deleted})

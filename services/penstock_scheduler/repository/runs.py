@@ -1,0 +1,175 @@
+"""Runs that are due, lost or left behind. Every statement skips rows that another scheduler holds, so any number may work at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from penstock.db import Connection, Record
+from penstock.domain.runs import RunSummary
+from penstock.domain.states import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How much work waits: runs that are due, the age of the oldest in seconds, and runs for later."""
+
+    ready: int
+    oldest_seconds: float
+    scheduled: int
+
+
+def _from_row(row: Record) -> RunSummary:
+    return RunSummary(
+        id=row["id"],
+        chain_id=row["chain_id"],
+        parent_run_id=row["parent_run_id"],
+        environment=row["environment"],
+        workflow=row["workflow"],
+        state=RunState(row["state"]),
+        depth=row["depth"],
+        scheduled_at=row["scheduled_at"],
+        attempt=row["attempt"],
+    )
+
+
+async def dispatch_due_runs(conn: Connection, *, most: int) -> list[RunSummary]:
+    """Make due runs `queued`, by priority and then by due time; those of a stopped chain `terminated`. Never before they are due.
+
+    Priority counts among the 10,000 that are due longest, so that a backlog is not sorted as a whole each time.
+    """
+    rows = await conn.fetch(
+        """
+        WITH front AS MATERIALIZED (
+            SELECT r.id, r.priority, r.scheduled_at
+            FROM penstock.runs r
+            WHERE r.state = 'scheduled' AND r.scheduled_at <= statement_timestamp()
+            ORDER BY r.scheduled_at
+            LIMIT 10000
+        ), due AS MATERIALIZED (
+            SELECT r.id
+            FROM front f
+            JOIN penstock.runs r ON r.id = f.id
+            WHERE r.state = 'scheduled' AND r.scheduled_at <= statement_timestamp()
+            ORDER BY f.priority, f.scheduled_at
+            LIMIT $1
+            FOR UPDATE OF r SKIP LOCKED
+        ), judged AS MATERIALIZED (
+            SELECT r.id, EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL) AS is_stopped
+            FROM due d
+            JOIN penstock.runs r ON r.id = d.id
+        )
+        UPDATE penstock.runs r
+        SET state = CASE WHEN j.is_stopped THEN 'terminated' ELSE 'queued' END,
+            dispatched_at = clock_timestamp(),
+            finished_at = CASE WHEN j.is_stopped THEN clock_timestamp() END
+        FROM judged j
+        WHERE r.id = j.id AND r.state = 'scheduled'
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt, r.priority
+        """,
+        most,
+    )
+    return [_from_row(row) for row in sorted(rows, key=lambda row: (row["priority"], row["scheduled_at"], row["id"]))]
+
+
+async def find_next_due(conn: Connection) -> float | None:
+    """Seconds until the next scheduled run is due, by the database's clock (below 0: it is already); None when there is none."""
+    seconds: float | None = await conn.fetchval(
+        "SELECT extract(epoch FROM min(scheduled_at) - clock_timestamp())::float8 FROM penstock.runs WHERE state = 'scheduled'"
+    )
+    return seconds
+
+
+async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int) -> list[RunSummary]:
+    """Stamp queued runs whose last dispatch is longer ago than `older_than` as dispatched now; returns them."""
+    rows = await conn.fetch(
+        """
+        WITH lost AS MATERIALIZED (
+            SELECT r.id
+            FROM penstock.runs r
+            WHERE r.state = 'queued' AND (r.dispatched_at < statement_timestamp() - $1::interval OR r.dispatched_at IS NULL)
+            ORDER BY r.dispatched_at
+            LIMIT $2
+            FOR UPDATE SKIP LOCKED
+        )
+        UPDATE penstock.runs r
+        SET dispatched_at = clock_timestamp()
+        FROM lost l
+        WHERE r.id = l.id AND r.state = 'queued'
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
+        """,
+        older_than,
+        most,
+    )
+    return [_from_row(row) for row in rows]
+
+
+async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most: int) -> list[RunSummary]:
+    """Take runs whose lease has expired: `queued` again, or `failed` with `message` when this was crash number `most_crashes`."""
+    rows = await conn.fetch(
+        """
+        WITH expired AS MATERIALIZED (
+            SELECT r.id, r.crashes + 1 >= $1 AS is_spent
+            FROM penstock.runs r
+            WHERE r.state = 'running' AND r.lease_expires_at < statement_timestamp()
+            ORDER BY r.lease_expires_at
+            LIMIT $3
+            FOR UPDATE SKIP LOCKED
+        )
+        UPDATE penstock.runs r
+        SET state = CASE WHEN e.is_spent THEN 'failed' ELSE 'queued' END,
+            crashes = r.crashes + 1,
+            owner = NULL,
+            lease_expires_at = NULL,
+            dispatched_at = clock_timestamp(),
+            finished_at = CASE WHEN e.is_spent THEN clock_timestamp() END,
+            error = CASE WHEN e.is_spent THEN jsonb_build_object('kind', 'crashed', 'message', $2::text) ELSE r.error END
+        FROM expired e
+        WHERE r.id = e.id AND r.state = 'running'
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
+        """,
+        most_crashes,
+        message,
+        most,
+    )
+    return [_from_row(row) for row in rows]
+
+
+async def measure_backlog(conn: Connection) -> Backlog:
+    """What waits now, over all environments."""
+    row = await conn.fetchrow(
+        """
+        SELECT count(*) FILTER (WHERE r.scheduled_at <= statement_timestamp() OR r.state = 'queued') AS ready,
+               coalesce(extract(epoch FROM statement_timestamp() - min(r.scheduled_at)), 0)::float8 AS oldest_seconds,
+               count(*) FILTER (WHERE r.state = 'scheduled' AND r.scheduled_at > statement_timestamp()) AS scheduled
+        FROM penstock.runs r
+        WHERE r.state IN ('queued', 'scheduled')
+        """
+    )
+    assert row is not None
+    return Backlog(row["ready"], max(0.0, row["oldest_seconds"]), row["scheduled"])
+
+
+async def list_duplicates(
+    conn: Connection, *, run_ids: Sequence[UUID], environment: str, scope: str, key: str | None
+) -> list[tuple[UUID, RunState, bytes | None]]:
+    """The state of each run that exists, beside the fingerprint that the key is bound to, if it is."""
+    rows = await conn.fetch(
+        """
+        SELECT r.id, r.state, k.fingerprint
+        FROM penstock.runs r
+        LEFT JOIN penstock.idempotency_keys k ON k.environment = $2 AND k.scope = $3 AND k.key = $4
+        WHERE r.id = ANY($1::uuid[])
+        """,
+        run_ids,
+        environment,
+        scope,
+        key,
+    )
+    return [(row["id"], RunState(row["state"]), row["fingerprint"]) for row in rows]
+
+
+async def find_run_environment(conn: Connection, *, run_id: UUID) -> str | None:
+    """The environment of a run; None when there is no such run."""
+    environment: str | None = await conn.fetchval("SELECT environment FROM penstock.runs WHERE id = $1", run_id)
+    return environment

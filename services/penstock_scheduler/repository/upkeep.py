@@ -1,0 +1,53 @@
+"""What keeps tables small and ready: partitions ahead of time, keys that have expired."""
+
+from datetime import date, timedelta
+from typing import Final
+
+from penstock.db import Connection
+
+_PARTITION_LOCK: Final = 0x50415254  # "PART": schedulers make partitions in turn
+
+
+async def make_log_partition(conn: Connection, *, day: date) -> bool:
+    """Make the partition of the log for one day (UTC); False when it is there, or when lines of that day lie in the default one.
+
+    To be called in a transaction: it takes turns with other schedulers.
+    """
+    await conn.execute("SELECT pg_advisory_xact_lock($1)", _PARTITION_LOCK)
+    # The server writes the statement: DDL takes no arguments.
+    statement: str | None = await conn.fetchval(
+        """
+        SELECT format(
+            'CREATE TABLE penstock.%I PARTITION OF penstock.logs FOR VALUES FROM (%L) TO (%L)',
+            'logs_' || to_char($1::date, 'YYYYMMDD'), $1::date, $1::date + 1
+        )
+        WHERE to_regclass('penstock.logs_' || to_char($1::date, 'YYYYMMDD')) IS NULL
+          AND NOT EXISTS (SELECT FROM penstock.logs_default WHERE at >= $1::date AND at < $1::date + 1)
+        """,
+        day,
+    )
+    if statement is None:
+        return False
+    await conn.execute(statement)
+    return True
+
+
+async def delete_expired_keys(conn: Connection, *, older_than: timedelta, most: int) -> int:
+    """Forget idempotency keys that have expired, at most `most`; returns how many."""
+    rows = await conn.fetch(
+        """
+        DELETE FROM penstock.idempotency_keys k
+        USING (
+            SELECT environment, scope, key FROM penstock.idempotency_keys
+            WHERE created_at < statement_timestamp() - $1::interval
+            ORDER BY created_at
+            LIMIT $2
+            FOR UPDATE SKIP LOCKED
+        ) old
+        WHERE (k.environment, k.scope, k.key) = (old.environment, old.scope, old.key)
+        RETURNING true
+        """,
+        older_than,
+        most,
+    )
+    return len(rows)

@@ -1,0 +1,180 @@
+"""Pure decisions of the scheduler: how a schedule message is read, when a run is due, what a list's items mean, when to try again."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock.contracts import envelope
+from penstock.contracts.envelope import Message
+from penstock.contracts.messages import ScheduleRun
+from penstock.definitions.models import ENVIRONMENTS, Workflow
+from penstock.domain.depth import MAX_DEPTH, parse_depth
+from penstock.domain.durations import parse_duration
+from penstock.domain.runs import Rejected
+from penstock.errors import DecodeError
+from penstock.store.idempotency import IdempotencyKey
+
+KEY_SCOPE: Final = "message"
+_LONGEST_KEY: Final = 500
+_STATUSES: Final = {
+    "malformed": (400, "Malformed message"),
+    "unknown_workflow": (404, "Unknown workflow"),
+    "unknown_parent": (404, "Unknown parent run"),
+    "missing_parameter": (400, "Missing parameter"),
+    "invalid_parameter": (400, "Invalid parameter"),
+    "idempotency_conflict": (422, "Idempotency key used for another request"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a message says of where its runs belong. Nothing: new roots, at depth 0."""
+
+    depth: int = 0
+    chain_id: UUID | None = None
+    parent_run_id: UUID | None = None
+
+
+def read_lineage(headers: Mapping[str, object]) -> Lineage:
+    """The lineage headers. Raises DecodeError for one that is there but malformed; a missing depth is 0."""
+    return Lineage(read_depth(headers), _read_id(headers, envelope.CHAIN_ID), _read_id(headers, envelope.PARENT_RUN_ID))
+
+
+def read_depth(headers: Mapping[str, object]) -> int:
+    """The depth header, 0 when there is none. Raises DecodeError when it is anything but a whole number from 0 to a million."""
+    value = headers.get(envelope.DEPTH)
+    if value is None and envelope.DEPTH not in headers:
+        return 0
+    depth = parse_depth(value)
+    if depth is None:
+        raise DecodeError(f"header depth: {_show(value)} is no whole number from 0 to {MAX_DEPTH}; send an AMQP integer, or leave it out")
+    return depth
+
+
+def _read_id(headers: Mapping[str, object], name: str) -> UUID | None:
+    value = headers.get(name)
+    if value is None:
+        return None
+    try:
+        if not isinstance(value, str):
+            raise TypeError
+        return UUID(value)
+    except (TypeError, ValueError):
+        raise DecodeError(f"header {name}: {_show(value)} is no id; send a run's id as text, or leave it out") from None
+
+
+def _show(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:80]}…"
+
+
+def check_environment(environment: str) -> str:
+    """`environment`, if there is one of that name. Raises DecodeError."""
+    if environment not in ENVIRONMENTS:
+        raise DecodeError(f"environment: {_show(environment)} does not exist; write one of {', '.join(ENVIRONMENTS)}")
+    return environment
+
+
+def read_key(message: Message) -> IdempotencyKey | None:
+    """The message's idempotency key: the header, else the message id; None when it has neither. Raises DecodeError."""
+    key = message.headers.get(envelope.IDEMPOTENCY_KEY)
+    if key is None:
+        key = message.message_id
+    if not isinstance(key, str) or len(key) > _LONGEST_KEY or "\x00" in key:
+        raise DecodeError(f"header {envelope.IDEMPOTENCY_KEY}: {_show(key)} is no text of at most {_LONGEST_KEY} characters")
+    return IdempotencyKey(KEY_SCOPE, key, hashlib.sha256(message.body).digest()) if key else None
+
+
+def due_at(message: ScheduleRun, now: datetime) -> datetime | None:
+    """When the message wants its runs; None: now."""
+    if message.at is not None:
+        return message.at
+    delay = parse_duration(message.after) if message.after is not None else timedelta()
+    return now + delay if delay else None
+
+
+def interval_seconds(message: ScheduleRun, start_at: datetime) -> float:
+    """Seconds between two items of the message's list. Raises DecodeError when the last would be due after the end of time."""
+    if message.list_ is None or message.list_.interval is None:
+        return 0.0
+    interval = parse_duration(message.list_.interval)
+    try:
+        start_at + interval * len(message.list_.items)
+    except OverflowError:
+        raise DecodeError(f"list.interval: with {message.list_.interval} the last item would be due after the year 9999") from None
+    return interval.total_seconds()
+
+
+def open_parameter(workflow: Workflow, common: Mapping[str, JsonValue]) -> str | None:
+    """The one parameter that the common ones leave open: items that are no objects are its values. None when there is not just one."""
+    names = [parameter.name for parameter in workflow.parameters if parameter.name not in common]
+    return names[0] if len(names) == 1 else None
+
+
+def item_parameters(common: Mapping[str, JsonValue], item: JsonValue, open_name: str | None) -> dict[str, JsonValue]:
+    """The parameters of an item's run. Raises ValueError for an item that is no object where no single parameter can take it."""
+    if isinstance(item, dict):
+        return {**common, **item}
+    if open_name is None:
+        raise ValueError("is no object, and there is not exactly one parameter it could be the value of; write {parameter: value}")
+    return {**common, open_name: item}
+
+
+def describe_problem(rejection: Rejected) -> dict[str, JsonValue]:
+    """A refusal as a problem document (RFC 9457), with `code` and, where it is about one, `parameter` as extension members."""
+    status, title = _STATUSES.get(rejection.code, (400, "Refused"))
+    problem: dict[str, JsonValue] = {
+        "type": "about:blank", "title": title, "status": status, "detail": rejection.message, "code": rejection.code,
+    }  # fmt: skip
+    return problem if rejection.parameter is None else {**problem, "parameter": rejection.parameter}
+
+
+def mail_backoff(attempts: int) -> timedelta:
+    """How long to wait before mail is tried again that was refused `attempts` times: half a minute, doubling, at most an hour."""
+    return timedelta(seconds=min(30 * 2 ** min(attempts - 1, 10), 3600))
+
+
+def next_wait(*, did_work: bool, is_full: bool, next_due_seconds: float | None) -> float:
+    """How long the dispatching of due runs may rest: until the next is due, but not for less than it takes to gather a few."""
+    if is_full:
+        return 0.0
+    if next_due_seconds is None:
+        return LONGEST_REST_SECONDS
+    least = SHORTEST_REST_SECONDS if did_work or next_due_seconds > 0 else BLOCKED_REST_SECONDS
+    return min(max(next_due_seconds, least), LONGEST_REST_SECONDS)
+
+
+SHORTEST_REST_SECONDS: Final = 0.008
+BLOCKED_REST_SECONDS: Final = 0.02
+"""When a run is due but another scheduler has it in hand."""
+LONGEST_REST_SECONDS: Final = 1.0
+
+
+def mail_text(
+    *, message: str, run_id: str, chain_id: str, path: Sequence[str], depth: int | None, limit: int | None, environment: str
+) -> str:
+    """What an admin is told of a run that was terminated: what, where, how it came about, and what to do."""
+    lines = [
+        message,
+        "",
+        f"Environment:  {environment}",
+        f"Run:          {run_id}",
+        f"Chain:        {chain_id}",
+        f"Depth:        {'unknown' if depth is None else depth} (limit {'unknown' if limit is None else limit})",
+        "Path:         " + " → ".join(path),
+        "",
+        "What to do:",
+        f"  See the chain:    penstock chain show {chain_id} --environment {environment}",
+        "  If it loops by mistake, give the step that schedules the next workflow a condition (`when`), deploy, and",
+        f"  stop what is left: penstock chain stop {chain_id} --environment {environment}",
+        "  If it is meant to go on, raise the limit (`depth_limit` of the workflow or the environment), deploy, and",
+        f"  go on where it was cut: penstock chain resume {chain_id} --environment {environment}",
+        "",
+        "More runs may have been terminated since: this is sent at most once a day per environment.",
+    ]
+    return "\n".join(lines) + "\n"
