@@ -13,6 +13,7 @@ from penstock_ingress.handlers.access import AdminTokens
 from penstock_ingress.handlers.answers import Answers
 from penstock_ingress.handlers.definitions import Definitions
 from penstock_ingress.handlers.room import Room
+from penstock_ingress.routes.management import ManagementApi
 from penstock_ingress.routes.public import PublicPort
 from penstock_ingress.settings import IngressSettings
 
@@ -62,7 +63,7 @@ def _build_admin(room: Room) -> web.Application:
     async def has_broker() -> bool:
         return room.broker.is_connected
 
-    admin = web.Application()
+    admin = ManagementApi(room).build()
     # Without the broker everything is accepted all the same, and dispatched when it is back.
     add_probes(admin, {"database": room.database.is_ready, "broker": has_broker}, required={"database"})
     return admin

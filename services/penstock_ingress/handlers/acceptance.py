@@ -34,7 +34,7 @@ log = get_logger(__name__)
 
 COMMIT_SECONDS: Final = 9.0
 """Within this time a request is committed or answered 503; senders of webhooks give up after some ten seconds."""
-_LANES: Final = 2
+_LANES: Final = 1
 _MOST_PER_COMMIT: Final = 300
 _MOST_PER_DISPATCH: Final = 1000
 _SECONDS_BETWEEN_REPORTS: Final = 5.0

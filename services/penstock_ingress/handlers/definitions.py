@@ -43,6 +43,10 @@ class Definitions:
                 deployment = current
         raise Refusal(unavailable(f"{environment} is being deployed again and again; try once more", 1))
 
+    async def newest(self, environment: str) -> CompiledDeployment:
+        """The deployment that is current at this moment."""
+        return await self._refreshes.submit(environment)
+
     def plan_source(self, environment: str, deployment: CompiledDeployment, name: str) -> SourcePlan | None:
         """The plan of a source; None when there is no such source. One that lacks a secret is made anew each time."""
         known = self._plans.get((environment, name))

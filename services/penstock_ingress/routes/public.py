@@ -12,6 +12,7 @@ from prometheus_client import Counter, Histogram
 
 from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from penstock_ingress.handlers.room import Room
+from penstock_ingress.routes.data import answer_list, answer_thing
 from penstock_ingress.routes.places import Place, Route
 from penstock_ingress.routes.transport import FailureReplies, to_response
 from penstock_ingress.routes.webhooks import answer_webhook
@@ -23,6 +24,8 @@ _API: Final = ("api", "1.1")
 _ROUTES: Final = {
     ("wf", 1): Route("workflow", ("GET", "POST"), answer_workflow, is_shared=True),
     ("runs", 1): Route("run", ("GET",), answer_run, is_shared=True),
+    ("obj", 1): Route("things", ("GET",), answer_list, is_shared=True),
+    ("obj", 2): Route("thing", ("GET",), answer_thing, is_shared=True),
 }
 _WEBHOOK: Final = Route("webhook", ("POST",), answer_webhook)
 _UNKNOWN: Final = "unknown"

@@ -1,0 +1,201 @@
+"""The verbs of the management API. Each takes the environment and what the request says, and returns what is shown."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+import orjson
+from pydantic import JsonValue
+
+from penstock import clock
+from penstock.domain.durations import parse_duration
+from penstock.domain.ids import RunId, new_run_id
+from penstock.domain.runs import Duplicate, Rejected
+from penstock.domain.states import Trigger
+from penstock.store.deployments import CompiledDeployment
+from penstock.store.idempotency import IdempotencyKey
+from penstock.store.requests import prepare_run
+from penstock_ingress.handlers.acceptance import Entry
+from penstock_ingress.handlers.pages import (
+    read_limit,
+    read_log_filter,
+    read_log_token,
+    read_run_filter,
+    read_run_token,
+    read_tree_token,
+    write_token,
+)
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.repository.chains import count_chain, find_chain_id, find_marks, list_chain_runs
+from penstock_ingress.repository.environments import change_settings, get_settings
+from penstock_ingress.repository.logs import list_logs, list_run_logs
+from penstock_ingress.repository.runs import find_run, list_runs, list_steps
+from penstock_ingress.repository.views import (
+    Chain,
+    ChainTree,
+    EnvironmentSettings,
+    LogPage,
+    Run,
+    RunDetails,
+    RunPage,
+    Stopped,
+    WorkflowList,
+    WorkflowParameter,
+    WorkflowSummary,
+)
+from penstock_ingress.rules.management import NewRun, SettingsChange
+from penstock_ingress.rules.replies import Refusal, problem
+
+MOST_LOGS: Final = 500
+_STATUSES: Final = {"unknown_workflow": 404}
+Query = Mapping[str, str]
+
+
+async def create_run(room: Room, environment: str, wanted: NewRun) -> tuple[Run, bool]:
+    """The run, and whether it is new: with an idempotency key that was used before, it is the one made then. Raises Refusal."""
+    if wanted.at is not None and wanted.after is not None:
+        raise Refusal(problem(422, "give either `at` or `after`, not both"))
+    run_id, is_new = await room.definitions.decide(environment, partial(_admit, room, environment, wanted, new_run_id()))
+    async with room.database.connection() as conn:
+        found = await find_run(conn, environment=environment, run_id=run_id)
+    assert found is not None, "a run that was admitted is not deleted while its key lives"
+    return found[0], is_new
+
+
+async def _admit(room: Room, environment: str, wanted: NewRun, run_id: RunId, deployment: CompiledDeployment) -> tuple[UUID, bool]:
+    scheduled_at = clock.now() + parse_duration(wanted.after) if wanted.after is not None else wanted.at
+    request = prepare_run(
+        deployment,
+        run_id=run_id,
+        environment=environment,
+        workflow=wanted.workflow,
+        parameters=wanted.parameters,
+        trigger=Trigger.MANUAL if scheduled_at is None else Trigger.SCHEDULE,
+        scheduled_at=scheduled_at,
+        priority=wanted.priority,
+        key=_key(wanted),
+    )
+    if isinstance(request, Rejected):
+        raise _rejected(request)
+    admission = (await room.acceptance.accept(Entry((request,)))).admissions[0]
+    match admission:
+        case Duplicate(of=of):
+            return of, False
+        case Rejected():
+            raise _rejected(admission)
+        case _:
+            return run_id, True
+
+
+def _key(wanted: NewRun) -> IdempotencyKey | None:
+    if wanted.idempotency_key is None:
+        return None
+    content = orjson.dumps(wanted.model_dump(mode="json", exclude={"idempotency_key"}), option=orjson.OPT_SORT_KEYS)
+    return IdempotencyKey("management", wanted.idempotency_key, hashlib.sha256(content).digest())
+
+
+def _rejected(rejected: Rejected) -> Refusal:
+    extensions: dict[str, JsonValue] = {"code": rejected.code}
+    if rejected.parameter is not None:
+        extensions["parameter"] = rejected.parameter
+    return Refusal(problem(_STATUSES.get(rejected.code, 422), rejected.message, extensions=extensions))
+
+
+async def show_runs(room: Room, environment: str, query: Query) -> RunPage:
+    """Runs, newest first. Raises Refusal."""
+    wanted, after, limit = read_run_filter(query), read_run_token(query), read_limit(query)
+    async with room.database.connection() as conn:
+        runs = await list_runs(conn, environment=environment, wanted=wanted, after=after, limit=limit + 1)
+    shown = runs[:limit]
+    token = write_token(shown[-1].created_at, shown[-1].id) if len(runs) > limit else None
+    return RunPage.model_construct(results=shown, after=token)
+
+
+async def show_run(room: Room, environment: str, run_id: UUID) -> RunDetails:
+    """A run with its steps and log. Raises Refusal."""
+    async with room.database.connection() as conn:
+        found = await find_run(conn, environment=environment, run_id=run_id)
+        if found is None:
+            raise Refusal(problem(404, f"{environment} has no run {run_id}"))
+        run, trigger, attempts = found
+        steps = await list_steps(conn, run_id=run_id)
+        logs = await list_run_logs(conn, run_id=run_id, limit=MOST_LOGS)
+    return RunDetails.model_construct(**dict(run), trigger=trigger, attempts=attempts, steps=steps, logs=logs)
+
+
+async def show_chain(room: Room, environment: str, run_id: UUID, query: Query) -> Chain:
+    """The chain with that id, or of the run with that id. Raises Refusal."""
+    after, limit = read_tree_token(query), read_limit(query)
+    async with room.database.connection() as conn:
+        chain_id = await find_chain_id(conn, environment=environment, run_id=run_id)
+        if chain_id is None:
+            raise Refusal(problem(404, f"{environment} has no chain {run_id}, and no run of that id"))
+        root = await find_run(conn, environment=environment, run_id=chain_id)
+        counted = await count_chain(conn, chain_id=chain_id)
+        marks = await find_marks(conn, chain_id=chain_id)
+        runs = await list_chain_runs(conn, chain_id=chain_id, after=after, limit=limit + 1)
+    shown = runs[:limit]
+    states: dict[str, int] = {}
+    depths: dict[str, dict[str, int]] = {}
+    for depth, state, count in counted:
+        states[state] = states.get(state, 0) + count
+        depths.setdefault(str(depth), {})[state] = count
+    return Chain.model_construct(
+        id=chain_id,
+        environment=environment,
+        root=root[0] if root else None,
+        runs=sum(states.values()),
+        counts=states,
+        depths=depths,
+        workload=None,
+        warned_at=marks.warned_at,
+        stopped=None if marks.stopped_at is None else Stopped(at=marks.stopped_at, reason=marks.stop_reason),
+        tree=ChainTree.model_construct(results=shown, after=write_token(shown[-1].depth, shown[-1].id) if len(runs) > limit else None),
+    )
+
+
+async def show_logs(room: Room, environment: str, query: Query) -> LogPage:
+    """Lines of the log, newest first. Raises Refusal."""
+    wanted, after, limit = read_log_filter(query), read_log_token(query), read_limit(query)
+    async with room.database.connection() as conn:
+        lines = await list_logs(conn, environment=environment, wanted=wanted, after=after, limit=limit + 1)
+    shown = lines[:limit]
+    return LogPage.model_construct(results=shown, after=write_token(shown[-1].at, shown[-1].id) if len(lines) > limit else None)
+
+
+async def show_settings(room: Room, environment: str) -> EnvironmentSettings:
+    """The settings of an environment."""
+    async with room.database.connection() as conn:
+        return await get_settings(conn, environment=environment)
+
+
+async def update_settings(room: Room, environment: str, change: SettingsChange) -> EnvironmentSettings:
+    """Change settings; they hold for what is admitted from now on."""
+    async with room.database.connection() as conn:
+        return await change_settings(
+            conn,
+            environment=environment,
+            depth_limit=change.depth_limit,
+            chain_runs_limit=change.chain_runs_limit,
+            notification_addresses=change.notification_addresses,
+        )
+
+
+async def show_workflows(room: Room, environment: str) -> WorkflowList:
+    """The workflows that are deployed now."""
+    deployment = await room.definitions.newest(environment)
+    workflows = [
+        WorkflowSummary(
+            name=workflow.name,
+            label=workflow.label,
+            parameters=[
+                WorkflowParameter(name=known.name, type=str(known.type), is_optional=known.is_optional, default=known.default)
+                for known in workflow.parameters
+            ],
+            triggers=[*(["api"] if workflow.api else []), *(["webhook"] if workflow.webhooks else [])],
+        )
+        for workflow in deployment.app.workflows.values()
+    ]
+    return WorkflowList(version=deployment.version, results=workflows)

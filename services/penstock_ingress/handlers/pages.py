@@ -1,0 +1,156 @@
+"""Pages of the management API: how many, from where on, and the token that asks for the next."""
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import orjson
+
+from penstock.domain.states import RunState
+from penstock_ingress.repository.logs import LogFilter
+from penstock_ingress.repository.runs import RunFilter
+from penstock_ingress.rules.replies import Refusal, problem
+
+DEFAULT_LIMIT: Final = 50
+MAX_LIMIT: Final = 500
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+def read_run_filter(query: Mapping[str, str]) -> RunFilter:
+    """The filter in a query; `state` may name several, separated by commas. Raises Refusal."""
+    states = query.get("state")
+    for state in states.split(",") if states else ():
+        if state not in frozenset(RunState):
+            raise _wrong("state", f"one or several of {', '.join(RunState)}, separated by commas")
+    return RunFilter(
+        workflow=read_text(query, "workflow"),
+        states=tuple(states.split(",")) if states else None,
+        chain_id=_read_id(query, "chain"),
+        parent_run_id=_read_id(query, "parent"),
+        since=_read_moment(query, "since"),
+        until=_read_moment(query, "until"),
+        contains=read_text(query, "contains"),
+    )
+
+
+def read_log_filter(query: Mapping[str, str]) -> LogFilter:
+    """The filter in a query. Raises Refusal."""
+    level = query.get("level")
+    if level is not None and level not in LEVELS:
+        raise _wrong("level", f"one of {', '.join(LEVELS)}")
+    return LogFilter(
+        run_id=_read_id(query, "run"),
+        chain_id=_read_id(query, "chain"),
+        levels=None if level is None else LEVELS[LEVELS.index(level) :],
+        since=_read_moment(query, "since"),
+        until=_read_moment(query, "until"),
+        contains=read_text(query, "contains"),
+    )
+
+
+def read_limit(query: Mapping[str, str]) -> int:
+    """`limit`, by default 50, at most 500. Raises Refusal."""
+    text = query.get("limit")
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdecimal() and len(text) < 5 and 1 <= int(text) <= MAX_LIMIT):
+        raise _wrong("limit", f"a number from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def read_text(query: Mapping[str, str], name: str) -> str | None:
+    """A text that PostgreSQL can hold, or None; an empty one counts as none. Raises Refusal."""
+    text = query.get(name)
+    if text and ("\x00" in text or any("\ud800" <= character <= "\udfff" for character in text)):
+        raise _wrong(name, "text without NUL")
+    return text or None
+
+
+def write_token(moment: datetime | int, key: UUID | int) -> str:
+    """The token of the page behind the row with this place: a time (or depth) and an id."""
+    place = [moment.isoformat() if isinstance(moment, datetime) else moment, str(key) if isinstance(key, UUID) else key]
+    return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
+
+
+def read_run_token(query: Mapping[str, str]) -> tuple[datetime, UUID] | None:
+    """Where a page of runs begins. Raises Refusal."""
+    place = _read_token(query)
+    if place is None:
+        return None
+    try:
+        return datetime.fromisoformat(str(place[0])), UUID(str(place[1]))
+    except ValueError:
+        raise _not_ours() from None
+
+
+def read_log_token(query: Mapping[str, str]) -> tuple[datetime, int] | None:
+    """Where a page of log lines begins. Raises Refusal."""
+    place = _read_token(query)
+    if place is None:
+        return None
+    if not isinstance(place[1], int) or not isinstance(place[0], str):
+        raise _not_ours()
+    try:
+        return datetime.fromisoformat(place[0]), place[1]
+    except ValueError:
+        raise _not_ours() from None
+
+
+def read_tree_token(query: Mapping[str, str]) -> tuple[int, UUID] | None:
+    """Where a page of a chain's tree begins. Raises Refusal."""
+    place = _read_token(query)
+    if place is None:
+        return None
+    if not isinstance(place[0], int):
+        raise _not_ours()
+    try:
+        return place[0], UUID(str(place[1]))
+    except ValueError:
+        raise _not_ours() from None
+
+
+def _read_token(query: Mapping[str, str]) -> tuple[str | int, str | int] | None:
+    token = query.get("after")
+    if not token:
+        return None
+    try:
+        first, second = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    except (ValueError, TypeError):
+        raise _not_ours() from None
+    if not isinstance(first, str | int) or not isinstance(second, str | int):
+        raise _not_ours()
+    return first, second
+
+
+def _read_id(query: Mapping[str, str], name: str) -> UUID | None:
+    text = query.get(name)
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise _wrong(name, "an id such as 0190a5f2-7c00-8a11-9b22-0123456789ab") from None
+
+
+def _read_moment(query: Mapping[str, str], name: str) -> datetime | None:
+    text = query.get(name)
+    if not text:
+        return None
+    try:
+        # A plus sign that was not escaped in the query arrives as a space.
+        moment = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+    except ValueError:
+        raise _wrong(name, "a time such as 2030-01-31T09:00:00Z") from None
+    if moment.tzinfo is None:
+        raise _wrong(name, "a time with a zone, such as 2030-01-31T09:00:00Z")
+    return moment
+
+
+def _wrong(name: str, expected: str) -> Refusal:
+    return Refusal(problem(400, f"{name}: expected {expected}"))
+
+
+def _not_ours() -> Refusal:
+    return _wrong("after", "what an earlier page gave")

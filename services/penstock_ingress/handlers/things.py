@@ -1,0 +1,109 @@
+"""Reads things through the Data API, under the privacy rules of their types.
+
+A constraint or an order on a field that the caller may not see is dropped, as Bubble does; it would tell what the field holds. A thing of
+which the caller may see no field is answered like one that does not exist (Bubble's own answer differs by case).
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from pydantic import JsonValue
+
+from penstock.definitions.fields import find_field
+from penstock.definitions.models import DataType
+from penstock.store.constraints import ConstraintProblem
+from penstock.store.deployments import CompiledDeployment
+from penstock.store.things import Order, Page, Thing, find_things, get_thing
+from penstock.store.visibility import Visibility, visibility
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.rules import bubble
+from penstock_ingress.rules.headers import storable_text
+from penstock_ingress.rules.replies import Refusal, Reply, json_reply
+from penstock_ingress.rules.searches import Search, read_search
+
+
+async def list_things(room: Room, environment: str, type_name: str, query: Mapping[str, JsonValue], token: str | None) -> Reply:
+    """A page of things: `{"response": {"cursor", "results", "count", "remaining"}}`. Raises Refusal."""
+    is_admin = room.admins.identify(token)
+    data_type = await _find_exposed_type(room, environment, type_name)
+    search = read_search(query)
+    seen = visibility(data_type, is_admin=is_admin)
+    page = await _find(room, environment, data_type, search, seen) if seen.may_find else Page([], None, 0)
+    body: dict[str, JsonValue] = {
+        "cursor": search.cursor,
+        "results": [_show(thing, seen) for thing in page.results],
+        "count": len(page.results) if search.limit >= 0 else search.limit,
+    }
+    if not search.excludes_remaining:
+        body["remaining"] = page.remaining or 0
+    return json_reply(200, {"response": body})
+
+
+async def show_thing(room: Room, environment: str, type_name: str, thing_id: str, token: str | None) -> Reply:
+    """One thing: `{"response": {"_id", …}}`. Raises Refusal."""
+    is_admin = room.admins.identify(token)
+    data_type = await _find_exposed_type(room, environment, type_name)
+    seen = visibility(data_type, is_admin=is_admin)
+    thing = None
+    if storable_text(thing_id) == thing_id and (seen.fields is None or seen.fields):
+        async with room.database.connection() as conn:
+            thing = await get_thing(conn, environment=environment, data_type=data_type, id=thing_id)
+    if thing is None:
+        message = f"Missing object of type {data_type.name}: object with id {thing_id[:100]} does not exist"
+        raise Refusal(bubble.wrapped(404, "MISSING_DATA", message))
+    return json_reply(200, {"response": _show(thing, seen)})
+
+
+async def _find_exposed_type(room: Room, environment: str, name: str) -> DataType:
+    return await room.definitions.decide(environment, partial(_exposed_type, name))
+
+
+async def _exposed_type(name: str, deployment: CompiledDeployment) -> DataType:
+    plain = _plain(name)
+    for data_type in deployment.app.types.values():
+        if plain and data_type.is_in_api and plain in {_plain(data_type.name), _plain(data_type.display)}:
+            return data_type
+    raise Refusal(bubble.not_found(f"Type not found: {name[:100]}"))
+
+
+async def _find(room: Room, environment: str, data_type: DataType, search: Search, seen: Visibility) -> Page:
+    sort = search.sort_field if search.sort_field and _is_seen(data_type, search.sort_field, seen) else None
+    further = tuple((name, falls) for name, falls in search.further_sorts if _is_seen(data_type, name, seen))
+    try:
+        async with room.database.connection() as conn:
+            return await find_things(
+                conn,
+                environment=environment,
+                data_type=data_type,
+                where=list(_seen_constraints(data_type, search, seen)),
+                order=Order(sort, search.is_descending, further),
+                limit=max(search.limit, 0),
+                skip=search.cursor,
+                with_remaining=not search.excludes_remaining,
+            )
+    except ConstraintProblem as error:
+        code = "NOT_FOUND" if error.status == 404 else "ERROR"
+        raise Refusal(bubble.wrapped(error.status, code, str(error))) from None
+
+
+def _seen_constraints(data_type: DataType, search: Search, seen: Visibility) -> Iterator[JsonValue]:
+    for constraint in search.constraints:
+        key = constraint.get("key") if isinstance(constraint, dict) else None
+        if not isinstance(key, str) or _is_seen(data_type, key, seen):
+            yield constraint
+
+
+def _is_seen(data_type: DataType, key: str, seen: Visibility) -> bool:
+    """Whether the caller may see the field; a field that does not exist is left to be refused by name."""
+    found = find_field(data_type, key)
+    return seen.fields is None or found is None or found.name == "_id" or found.name in seen.fields
+
+
+def _show(thing: Thing, seen: Visibility) -> Thing:
+    if seen.fields is None:
+        return thing
+    return {name: value for name, value in thing.items() if name == "_id" or name in seen.fields}
+
+
+def _plain(name: str) -> str:
+    return name.replace(" ", "").casefold()

@@ -1,0 +1,172 @@
+"""What the management API shows, as rows become it. `/openapi.json` is generated from these models."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from penstock.domain.states import RunState
+
+
+class Shown(BaseModel):
+    """What is sent by us."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class EnvironmentSettings(Shown):
+    """Settings of an environment."""
+
+    depth_limit: int
+    chain_runs_limit: int
+    notification_addresses: list[str]
+
+
+class Run(Shown):
+    """A run. `workload` is not measured yet and therefore null."""
+
+    id: UUID
+    workflow: str
+    environment: str
+    state: RunState
+    depth: int
+    chain_id: UUID
+    parent_run_id: UUID | None
+    attempt: int = Field(description="How often it was begun")
+    parameters: dict[str, JsonValue]
+    result: JsonValue = None
+    error: JsonValue = None
+    workload: float | None = None
+    created_at: datetime
+    scheduled_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Step(Shown):
+    """A step of a run, as it ended last."""
+
+    step: str = Field(description="Path of the step: its id, after that of each `trigger` it is nested in")
+    action: str
+    outcome: Literal["succeeded", "failed", "skipped"]
+    attempt: int
+    started_at: datetime
+    finished_at: datetime
+    result: JsonValue = None
+    error: JsonValue = None
+
+
+class LogEntry(Shown):
+    """A line of the log."""
+
+    id: int
+    at: datetime
+    environment: str
+    level: Literal["debug", "info", "warning", "error"]
+    event: str
+    message: str
+    run_id: UUID | None
+    chain_id: UUID | None
+    workflow: str | None
+    step: str | None
+    depth: int | None
+    details: JsonValue = None
+
+
+class Attempts(Shown):
+    """How a run's attempts went: those begun, those that failed, and those whose executor died."""
+
+    begun: int
+    failed: int
+    crashed: int
+
+
+class RunDetails(Run):
+    """A run with its steps and its newest log lines, the oldest of them first."""
+
+    trigger: str
+    attempts: Attempts
+    steps: list[Step]
+    logs: list[LogEntry]
+
+
+class RunPage(Shown):
+    """Runs, newest first; `after` asks for the next page."""
+
+    results: list[Run]
+    after: str | None
+
+
+class LogPage(Shown):
+    """Log lines, newest first; `after` asks for the next page."""
+
+    results: list[LogEntry]
+    after: str | None
+
+
+class ChainRun(Shown):
+    """A run in its chain's tree."""
+
+    id: UUID
+    parent_run_id: UUID | None
+    workflow: str
+    state: RunState
+    depth: int
+    created_at: datetime
+    finished_at: datetime | None
+    error: JsonValue = None
+
+
+class ChainTree(Shown):
+    """Runs of a chain, those nearest to the root first; `after` asks for the next page."""
+
+    results: list[ChainRun]
+    after: str | None
+
+
+class Stopped(Shown):
+    """That a chain was stopped."""
+
+    at: datetime
+    reason: str | None
+
+
+class Chain(Shown):
+    """A chain: all runs that come from one root. `workload` is not measured yet and therefore null."""
+
+    id: UUID
+    environment: str
+    root: Run | None
+    runs: int
+    counts: dict[str, int] = Field(description="Runs by state")
+    depths: dict[str, dict[str, int]] = Field(description="Runs by depth and state")
+    workload: float | None = None
+    warned_at: datetime | None
+    stopped: Stopped | None
+    tree: ChainTree
+
+
+class WorkflowParameter(Shown):
+    """A parameter that a workflow declares."""
+
+    name: str
+    type: str
+    is_optional: bool
+    default: JsonValue = None
+
+
+class WorkflowSummary(Shown):
+    """A workflow that is deployed; `triggers` are `api` and `webhook`."""
+
+    name: str
+    label: str
+    parameters: list[WorkflowParameter]
+    triggers: list[str]
+
+
+class WorkflowList(Shown):
+    """The workflows of the current deployment; `version` 0 says that nothing is deployed."""
+
+    version: int
+    results: list[WorkflowSummary]

@@ -1,0 +1,21 @@
+"""`GET /api/1.1/obj/{type}` and `GET /api/1.1/obj/{type}/{id}`: the Data API, to be read."""
+
+from aiohttp import web
+
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.handlers.things import list_things, show_thing
+from penstock_ingress.routes.places import Place
+from penstock_ingress.routes.workflows import read_query
+from penstock_ingress.rules.replies import Reply
+
+
+async def answer_list(room: Room, request: web.Request, place: Place) -> Reply:
+    """A page of things."""
+    query, token = read_query(request)
+    return await list_things(room, place.environment, place.arguments[0], query, token)
+
+
+async def answer_thing(room: Room, request: web.Request, place: Place) -> Reply:
+    """One thing."""
+    _, token = read_query(request)
+    return await show_thing(room, place.environment, place.arguments[0], place.arguments[1], token)

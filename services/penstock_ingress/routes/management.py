@@ -1,0 +1,133 @@
+"""The admin port: the management API under `/v1/{environment}`, and its description at `/openapi.json`. Needs an admin token."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from penstock.contracts.messages import describe
+from penstock.definitions.models import ENVIRONMENTS
+from penstock_ingress.handlers.management import (
+    create_run,
+    show_chain,
+    show_logs,
+    show_run,
+    show_runs,
+    show_settings,
+    show_workflows,
+    update_settings,
+)
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.routes.openapi import describe_management
+from penstock_ingress.routes.transport import FailureReplies, read_body, to_response
+from penstock_ingress.rules.headers import read_token
+from penstock_ingress.rules.management import NewRun, SettingsChange
+from penstock_ingress.rules.replies import JSON, Refusal, Reply, json_reply, problem
+
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+_BODY_SECONDS: Final = 30.0
+_OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+Model = TypeVar("Model", bound=BaseModel)
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ManagementApi:
+    """The routes of the management API and what stands before them."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._failures = FailureReplies()
+
+    def build(self) -> web.Application:
+        """The admin port's application, without the probes."""
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._guard])
+        app.router.add_post("/v1/{environment}/runs", self._create_run)
+        app.router.add_get("/v1/{environment}/runs", self._list_runs)
+        app.router.add_get("/v1/{environment}/runs/{id}", self._get_run)
+        app.router.add_get("/v1/{environment}/chains/{id}", self._get_chain)
+        app.router.add_get("/v1/{environment}/settings", self._get_settings)
+        app.router.add_put("/v1/{environment}/settings", self._put_settings)
+        app.router.add_get("/v1/{environment}/logs", self._list_logs)
+        app.router.add_get("/v1/{environment}/workflows", self._list_workflows)
+        app.router.add_get("/openapi.json", self._describe)
+        return app
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Lets admins in, and turns every failure into a problem document. The probes are open."""
+        if request.path in _OPEN:
+            return await handler(request)
+        try:
+            self._check_token(request)
+            return await handler(request)
+        except web.HTTPException as error:
+            allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+            return to_response(problem(error.status, f"{request.method} {request.path[:200]}: {error.reason}", allow))
+        except Exception as error:
+            return to_response(self._failures.reply_to(error, "management"))
+
+    def _check_token(self, request: web.Request) -> None:
+        token = read_token(request.headers.get("Authorization"), None)
+        if token is None or not self._room.admins.is_admin(token):
+            detail = "an admin token is needed: send it as Authorization: Bearer …; PENSTOCK_ADMIN_TOKEN sets it"
+            raise Refusal(problem(401, detail, {"WWW-Authenticate": "Bearer"}))
+
+    async def _create_run(self, request: web.Request) -> web.Response:
+        environment = _environment(request)
+        run, is_new = await create_run(self._room, environment, await _read(request, NewRun))
+        location = {"Location": f"/v1/{environment}/runs/{run.id}"}
+        return _show(run, 201, location) if is_new else _show(run, 200, {**location, "Idempotent-Replayed": "true"})
+
+    async def _list_runs(self, request: web.Request) -> web.Response:
+        return _show(await show_runs(self._room, _environment(request), request.query))
+
+    async def _get_run(self, request: web.Request) -> web.Response:
+        return _show(await show_run(self._room, _environment(request), _id(request)))
+
+    async def _get_chain(self, request: web.Request) -> web.Response:
+        return _show(await show_chain(self._room, _environment(request), _id(request), request.query))
+
+    async def _get_settings(self, request: web.Request) -> web.Response:
+        return _show(await show_settings(self._room, _environment(request)))
+
+    async def _put_settings(self, request: web.Request) -> web.Response:
+        return _show(await update_settings(self._room, _environment(request), await _read(request, SettingsChange)))
+
+    async def _list_logs(self, request: web.Request) -> web.Response:
+        return _show(await show_logs(self._room, _environment(request), request.query))
+
+    async def _list_workflows(self, request: web.Request) -> web.Response:
+        return _show(await show_workflows(self._room, _environment(request)))
+
+    async def _describe(self, _: web.Request) -> web.Response:
+        return to_response(json_reply(200, describe_management()))
+
+
+def _environment(request: web.Request) -> str:
+    environment = request.match_info["environment"]
+    if environment not in ENVIRONMENTS:
+        raise Refusal(problem(404, f"there is no environment {environment[:50]!r}, only {' and '.join(ENVIRONMENTS)}"))
+    return environment
+
+
+def _id(request: web.Request) -> UUID:
+    text = request.match_info["id"]
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Refusal(problem(404, f"{text[:50]!r} is no id; ids look like 0190a5f2-7c00-8a11-9b22-0123456789ab")) from None
+
+
+async def _read(request: web.Request, model: type[Model]) -> Model:
+    body = await read_body(request, most=MAX_BODY_BYTES, seconds=_BODY_SECONDS)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        is_json = all(found["type"] != "json_invalid" for found in error.errors())
+        raise Refusal(problem(422 if is_json else 400, describe(error))) from None
+
+
+def _show(shown: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return to_response(Reply(status, shown.model_dump_json().encode(), JSON, headers or {}))

@@ -1,0 +1,139 @@
+"""The description of the management API (OpenAPI 3.1), generated from its models."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import Final, Literal
+
+from pydantic import BaseModel, JsonValue
+from pydantic.json_schema import models_json_schema
+
+from penstock.definitions.models import ENVIRONMENTS
+from penstock.domain.states import RunState
+from penstock_ingress.handlers.pages import DEFAULT_LIMIT, LEVELS, MAX_LIMIT
+from penstock_ingress.repository.views import (
+    Chain,
+    EnvironmentSettings,
+    LogPage,
+    Run,
+    RunDetails,
+    RunPage,
+    WorkflowList,
+)
+from penstock_ingress.rules.management import NewRun, Problem, SettingsChange
+
+_REF: Final = "#/components/schemas/{model}"
+Document = dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One route: what goes in, what comes out, and the statuses of problems it may answer beside 401."""
+
+    path: str
+    method: str
+    summary: str
+    answer: type[BaseModel]
+    body: type[BaseModel] | None = None
+    query: Sequence[str] = ()
+    status: int = 200
+    problems: Sequence[int] = (404,)
+
+
+_PAGE: Final = ("after", "limit")
+OPERATIONS: Final = (
+    Operation("runs", "post", "Start or schedule a run", Run, body=NewRun, status=201, problems=(400, 404, 413, 422, 503)),
+    Operation(
+        "runs", "get", "Runs, newest first", RunPage,
+        query=("workflow", "state", "chain", "parent", "since", "until", "contains", *_PAGE), problems=(400, 404),
+    ),
+    Operation("runs/{id}", "get", "A run with its steps and log", RunDetails),
+    Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=_PAGE, problems=(400, 404)),
+    Operation("settings", "get", "Limits, and who is notified", EnvironmentSettings),
+    Operation("settings", "put", "Change limits, or who is notified", EnvironmentSettings, body=SettingsChange, problems=(400, 404, 422)),
+    Operation(
+        "logs", "get", "Lines of the log, newest first", LogPage,
+        query=("run", "chain", "level", "contains", "since", "until", *_PAGE), problems=(400, 404),
+    ),
+    Operation("workflows", "get", "The workflows that are deployed", WorkflowList),
+)  # fmt: skip
+_ID: Final[Document] = {"type": "string", "format": "uuid"}
+_TIME: Final[Document] = {"type": "string", "format": "date-time"}
+_TEXT: Final[Document] = {"type": "string"}
+_QUERY: Final[Mapping[str, tuple[str, Document]]] = {
+    "workflow": ("Only runs of this workflow", _TEXT),
+    "state": (f"Only runs in these states, separated by commas: {', '.join(RunState)}", _TEXT),
+    "run": ("Only lines of this run", _ID),
+    "chain": ("Only what belongs to this chain", _ID),
+    "parent": ("Only runs that this run has scheduled", _ID),
+    "level": ("Only lines of this level or worse", {"type": "string", "enum": list(LEVELS)}),
+    "since": ("From this time on", _TIME),
+    "until": ("Before this time", _TIME),
+    "contains": ("Only what has this text in it; case does not matter", _TEXT),
+    "after": ("The page behind the one that gave this token", _TEXT),
+    "limit": ("Most results of a page", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
+}
+
+
+@cache
+def describe_management() -> Document:
+    """The whole document; not to be changed."""
+    paths: dict[str, JsonValue] = {}
+    for operation in OPERATIONS:
+        path = paths.setdefault(f"/v1/{{environment}}/{operation.path}", {})
+        assert isinstance(path, dict)
+        path[operation.method] = _describe(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Penstock management API", "version": version("penstock")},
+        "security": [{"admin": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "An admin token"}},
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _describe(operation: Operation) -> Document:
+    ok: Document = {"description": "Done", "content": _content("application/json", operation.answer)}
+    responses: Document = {str(operation.status): ok}
+    if operation.status == 201:
+        responses["200"] = {**ok, "description": "The run that this idempotency key has made before"}
+    for status in (401, *operation.problems):
+        responses[str(status)] = {"description": "Not done", "content": _content("application/problem+json", Problem)}
+    described: Document = {
+        "summary": operation.summary,
+        "operationId": f"{operation.method}_{operation.path.split('/')[0]}{'_by_id' if '{id}' in operation.path else ''}",
+        "parameters": _parameters(operation),
+        "responses": responses,
+    }
+    if operation.body is not None:
+        described["requestBody"] = {"required": True, "content": _content("application/json", operation.body)}
+    return described
+
+
+def _parameters(operation: Operation) -> list[JsonValue]:
+    environment: Document = {"type": "string", "enum": list(ENVIRONMENTS)}
+    parameters: list[JsonValue] = [{"name": "environment", "in": "path", "required": True, "schema": environment}]
+    if "{id}" in operation.path:
+        parameters.append({"name": "id", "in": "path", "required": True, "schema": _ID})
+    for name in operation.query:
+        description, schema = _QUERY[name]
+        parameters.append({"name": name, "in": "query", "description": description, "schema": schema})
+    return parameters
+
+
+def _content(media_type: str, model: type[BaseModel]) -> Document:
+    return {media_type: {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+
+
+def _schemas() -> JsonValue:
+    answers = {operation.answer for operation in OPERATIONS} | {Problem}
+    bodies = {operation.body for operation in OPERATIONS if operation.body is not None}
+    models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [(answer, "serialization") for answer in answers]
+    models += [(body, "validation") for body in bodies]
+    _, schema = models_json_schema(sorted(models, key=lambda model: model[0].__name__), ref_template=_REF)
+    definitions: JsonValue = schema["$defs"]
+    return definitions

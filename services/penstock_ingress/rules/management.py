@@ -1,0 +1,67 @@
+"""What is sent to the management API, and its problems. `/openapi.json` is generated from these models."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from penstock.domain.depth import MAX_DEPTH
+from penstock.domain.durations import parse_duration
+
+MAX_CHAIN_RUNS = 10**12
+_MOST_ADDRESSES = 50
+
+
+def _has_zone(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time needs a zone, such as 2030-01-31T09:00:00Z")
+    return value
+
+
+def _is_duration(value: str) -> str:
+    parse_duration(value)
+    return value
+
+
+Moment = Annotated[datetime, AfterValidator(_has_zone)]
+Address = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+
+
+class Given(BaseModel):
+    """What is sent to us: no key that is not known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class NewRun(Given):
+    """A run that is asked for."""
+
+    workflow: str = Field(min_length=1, description="Name of the workflow, case-sensitive")
+    parameters: dict[str, JsonValue] = Field(default_factory=dict, description="By name; unknown ones are an error")
+    at: Moment | None = Field(default=None, description="When it is due, ISO 8601 with zone; none: now")
+    after: Annotated[str, AfterValidator(_is_duration)] | None = Field(
+        default=None, description="Instead of `at`: a duration from now, such as `10m`"
+    )
+    priority: int | None = Field(default=None, ge=0, le=9, description="0 (first) to 9 (last); none: the workflow's own")
+    idempotency_key: str | None = Field(
+        default=None, min_length=1, max_length=255, description="For 24 hours the same key makes no second run"
+    )
+
+
+class SettingsChange(Given):
+    """Settings of an environment that are to change; those left out stay as they are."""
+
+    depth_limit: int | None = Field(default=None, ge=0, le=MAX_DEPTH, description="Deepest run that is admitted")
+    chain_runs_limit: int | None = Field(default=None, ge=1, le=MAX_CHAIN_RUNS, description="Most runs of one chain")
+    notification_addresses: list[Address] | None = Field(
+        default=None, max_length=_MOST_ADDRESSES, description="Who is told when a run is terminated, at most once a day"
+    )
+
+
+class Problem(BaseModel):
+    """What was wrong and what to do (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
