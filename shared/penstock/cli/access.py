@@ -27,12 +27,13 @@ class Environment(StrEnum):
 class Installation:
     """Where the database and the broker are. `amqp_url` is None when the broker is inside a `penstock up`, or not told.
 
-    `source` says, for people, how it was found.
+    `admin_url` is known of a `penstock up` only. `source` says, for people, how it was found.
     """
 
     database_url: str
     amqp_url: str | None
     source: str
+    admin_url: str | None = None
 
 
 def find_installation(data: Path | None) -> Installation:
@@ -48,7 +49,7 @@ def find_installation(data: Path | None) -> Installation:
             + ("" if data else ", and PENSTOCK_DATABASE_URL is not set")
             + "; start one, name its directory with --data, or set PENSTOCK_DATABASE_URL"
         )
-    return Installation(running.database_url, running.amqp_url, f"penstock up on {directory}")
+    return Installation(running.database_url, running.amqp_url, f"`penstock up` on {directory}", running.admin_url)
 
 
 @asynccontextmanager

@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+import aiohttp
+
 from penstock import clock
 from penstock.broker.rabbitmq import connect
 from penstock.cli.access import Installation, find_installation, open_installation
@@ -21,6 +23,7 @@ _OLDEST_POSTGRES: Final = 15
 _MOST_SKEW_SECONDS: Final = 1.0
 _LONGEST_WAIT_SECONDS: Final = 30.0
 _DEEP_QUEUE: Final = 10_000
+_PROBE_SECONDS: Final = 5.0
 
 
 class Verdict(StrEnum):
@@ -59,6 +62,8 @@ async def examine(data: Path | None) -> AsyncIterator[Finding]:
         else:
             async for finding in _examine_database(database):
                 yield finding
+    async for finding in _examine_services(installation):
+        yield finding
     async for finding in _examine_broker(installation):
         yield finding
 
@@ -73,7 +78,7 @@ async def _examine_database(database: Database) -> AsyncIterator[Finding]:
     async with database.connection() as conn:
         health = await read_health(conn)
     yield _judge_version(health)
-    yield Finding("migrations", Verdict.OK, f"all {len(list_migrations())} are applied")
+    yield Finding("migrations", Verdict.OK, f"up to date ({len(list_migrations())} applied)")
     yield _judge_clock(health, before, clock.now())
     yield _judge_deployments(health)
     yield _judge_waiting(health)
@@ -119,9 +124,28 @@ def _judge_scheduling(health: Health) -> Finding:
     return Finding("schedulers", Verdict.OK, f"nothing is overdue, {health.open_lists:,} lists are being expanded")
 
 
+async def _examine_services(installation: Installation) -> AsyncIterator[Finding]:
+    """What the services of a `penstock up` say of themselves; where separate ones listen is not known here."""
+    if installation.admin_url is None:
+        return
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PROBE_SECONDS)) as http,
+            http.get(f"{installation.admin_url}/readyz") as response,
+        ):
+            text = await response.text()
+            is_ready = response.status == 200
+    except (aiohttp.ClientError, TimeoutError) as error:
+        yield Finding("services", Verdict.FAILED, f"{installation.admin_url} does not answer: {error}", "look at what `penstock up` prints")
+        return
+    yield Finding("services", Verdict.OK if is_ready else Verdict.FAILED, text, "" if is_ready else "look at what `penstock up` prints")
+
+
 async def _examine_broker(installation: Installation) -> AsyncIterator[Finding]:
     if installation.amqp_url is None:
-        yield Finding("broker", Verdict.UNKNOWN, "inside `penstock up`, or PENSTOCK_AMQP_URL is not set")
+        if installation.admin_url is None:
+            advice = "set PENSTOCK_AMQP_URL to have the broker checked too"
+            yield Finding("broker", Verdict.UNKNOWN, "PENSTOCK_AMQP_URL is not set", advice)
         return
     try:
         broker = await connect(installation.amqp_url, topology=topology(), name="penstock doctor")

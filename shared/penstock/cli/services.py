@@ -13,6 +13,8 @@ from penstock.settings import read_settings
 _PANEL: Final = "Serve"
 _EXAMPLES: Final = """Examples:
 
+  penstock {name}
+
   PENSTOCK_DATABASE_URL=postgresql://app@db/penstock PENSTOCK_AMQP_URL=amqp://mq/ penstock {name}
 
 SIGTERM finishes what is in flight within PENSTOCK_SHUTDOWN_GRACE_SECONDS; a second one insists. Settings: deploy/env.example"""

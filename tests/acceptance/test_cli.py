@@ -1,0 +1,284 @@
+"""The command line as people and scripts use it: what it prints, where, and with which exit code."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.acceptance.console import QUICKSTART, Outcome, clean_environment, penstock
+from tests.acceptance.installation import Installation, Service
+from tests.servers import Servers, fresh_database
+
+COMMANDS = (
+    ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("check",), ("deploy",), ("run",), ("runs", "show"),
+    ("chain", "show"), ("doctor",),
+)  # fmt: skip
+PRINTS_DATA = (("migrate",), ("check",), ("deploy",), ("run",), ("runs", "show"), ("chain", "show"), ("doctor",))
+NOBODY = "00000000-0000-8000-8000-000000000000"
+
+
+@pytest.fixture
+async def empty_database(servers: Servers) -> AsyncIterator[str]:
+    """The URL of a database that nothing was done to yet."""
+    async with fresh_database(servers.database_url) as url:
+        yield url
+
+
+def _assert_one_clear_line(outcome: Outcome, *parts: str) -> None:
+    assert outcome.code == 1, outcome
+    assert outcome.err.count("\n") == 1, outcome.err
+    assert outcome.err.startswith("penstock: ")
+    for part in parts:
+        assert part in outcome.err
+    assert "Traceback" not in outcome.err + outcome.out
+
+
+async def test_help_lists_what_there_is_and_nothing_else() -> None:
+    outcome = await penstock("--help", environment=clean_environment())
+    assert outcome.code == 0
+    listed = re.findall(r"^│ ([a-z][a-z-]*) ", outcome.out, re.MULTILINE)
+    assert sorted(listed) == sorted({command[0] for command in COMMANDS})
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+async def test_every_command_explains_itself_with_examples(command: tuple[str, ...]) -> None:
+    outcome = await penstock(*command, "--help", environment=clean_environment())
+    assert outcome.code == 0
+    assert "Examples:" in outcome.out
+    assert f"penstock {' '.join(command)}" in outcome.out.split("Examples:")[1]
+    assert ("--json" in outcome.out.split("Examples:")[0]) == (command in PRINTS_DATA)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bogus",),
+        ("runs", "list"),
+        ("promote",),
+        ("deploy", "."),
+        ("deploy", ".", "--environment", "production"),
+        ("run", "start", "-p", "no equals sign"),
+        ("runs", "show", "not-an-id"),
+        ("executor", "--concurrency", "0"),
+        ("up", "--port", "70000"),
+    ],
+    ids=" ".join,
+)
+async def test_a_command_line_that_cannot_be_meant_exits_with_2(arguments: tuple[str, ...]) -> None:
+    outcome = await penstock(*arguments, environment=clean_environment())
+    assert outcome.code == 2
+    assert outcome.err
+    assert not outcome.out
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("command", [("migrate",), ("run", "start"), ("runs", "show", NOBODY), ("chain", "show", NOBODY)], ids=" ".join)
+async def test_without_an_installation_a_command_says_how_to_name_one(command: tuple[str, ...], tmp_path: Path) -> None:
+    outcome = await penstock(*command, environment=clean_environment(), directory=tmp_path)
+    _assert_one_clear_line(outcome, "PENSTOCK_DATABASE_URL", "penstock up", "--data")
+
+
+@pytest.mark.parametrize("service", ["ingress", "scheduler", "executor"])
+async def test_a_service_without_settings_names_each_that_is_missing(service: str, tmp_path: Path) -> None:
+    outcome = await penstock(service, environment=clean_environment(PENSTOCK_ADMIN_PORT="many"), directory=tmp_path)
+    assert outcome.code == 1
+    for name in ("PENSTOCK_DATABASE_URL", "PENSTOCK_AMQP_URL", "PENSTOCK_ADMIN_PORT"):
+        assert name in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+async def test_a_database_that_is_away_is_one_line(tmp_path: Path) -> None:
+    environment = clean_environment(PENSTOCK_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
+    _assert_one_clear_line(await penstock("migrate", environment=environment, directory=tmp_path), "PostgreSQL")
+
+
+async def test_migrate_brings_a_database_up_to_date_once(empty_database: str) -> None:
+    environment = clean_environment(PENSTOCK_DATABASE_URL=empty_database)
+    before = await penstock("migrate", "--check", environment=environment)
+    assert before.code == 1
+    assert "pending  0001_create_engine" in before.out
+    applied = await penstock("migrate", "--json", environment=environment)
+    assert applied.code == 0
+    assert "0001_create_engine" in str(applied.json["applied"])
+    assert (await penstock("migrate", "--check", environment=environment)).code == 0
+    assert "up to date" in (await penstock("migrate", environment=environment)).out
+
+
+async def test_check_finds_nothing_wrong_with_the_quickstart() -> None:
+    outcome = await penstock("check", str(QUICKSTART), environment=clean_environment())
+    assert outcome.code == 0
+    assert outcome.out.splitlines() == ["ok  quickstart: 9 workflows, 4 data types, 1 sources"]
+
+
+async def test_check_prints_every_problem_with_its_place(tmp_path: Path) -> None:
+    _write(tmp_path / "app.yaml", "app: broken\n")
+    _write(
+        tmp_path / "workflows" / "notify.yaml",
+        "workflow: notify\nparameters: {n: number}\nsteps:\n  - emial: someone\n  - when: params.m > 1\n    log: hi\n",
+    )
+    _write(tmp_path / "workflows" / "loop.yaml", "workflow: loop\nsteps:\n  - schedule: loop\n")
+    outcome = await penstock("check", str(tmp_path), environment=clean_environment())
+    assert outcome.code == 1
+    lines = outcome.out.splitlines()
+    assert any(line.startswith("error: workflows/notify.yaml:4: ") and "emial" in line for line in lines), lines
+    assert any(line.startswith("error: workflows/notify.yaml:5") and "params.m" in line for line in lines), lines
+    assert any(line.startswith("error: workflows/loop.yaml:") and "loop → loop" in line for line in lines), lines
+    as_json = await penstock("check", str(tmp_path), "--json", environment=clean_environment())
+    assert as_json.code == 1
+    assert as_json.json["ok"] is False
+    assert len(_items(as_json.json["problems"])) == len(lines) - 1
+
+
+async def test_deploy_shows_what_it_would_do_and_then_does_it(database_url: str) -> None:
+    environment = clean_environment(PENSTOCK_DATABASE_URL=database_url)
+    arguments = ("deploy", str(QUICKSTART), "--environment", "live")
+    planned = await penstock(*arguments, "--plan", environment=environment)
+    assert planned.code == 0
+    assert "+ workflow create_thing" in planned.out
+    assert "+ add type thing to live" in planned.out
+    assert "nothing was changed" in planned.out
+    done = await penstock(*arguments, environment=environment)
+    assert done.code == 0
+    assert "deployed quickstart to live, version 1" in done.out
+    again = await penstock(*arguments, "--json", environment=environment)
+    assert again.json["version"] == 1
+    assert again.json["added"] == again.json["changed"] == again.json["removed"] == again.json["tables"] == []
+
+
+async def test_deploy_of_a_broken_app_changes_nothing(database_url: str, tmp_path: Path) -> None:
+    _write(tmp_path / "app.yaml", "app: broken\nsauces: {}\n")
+    environment = clean_environment(PENSTOCK_DATABASE_URL=database_url)
+    outcome = await penstock("deploy", str(tmp_path), "--environment", "live", environment=environment)
+    assert outcome.code == 1
+    assert "error: app.yaml:2" in outcome.out
+    refused = await penstock("run", "anything", "--environment", "live", environment=environment)
+    _assert_one_clear_line(refused, "nothing is deployed to live", "penstock deploy")
+
+
+async def test_run_waits_for_the_result_and_shows_what_was_done(
+    installation: Installation, services: tuple[Service, Service, Service]
+) -> None:
+    environment = _environment_of(installation)
+    waited = await penstock("run", "one_thing", "-p", "name=from a terminal", "--wait", environment=environment)
+    assert waited.code == 0, waited
+    assert set(waited.json) == {"id"}
+    started = await penstock("run", "start", "-p", "first=a", "--environment", "live", "--json", environment=environment)
+    assert started.code == 0, started
+    assert started.json["state"] == "queued"
+    await installation.settled()
+    run_id = str(started.json["id"])
+    await _assert_shown(run_id, environment)
+    assert await installation.count_things() == 8
+
+
+async def _assert_shown(run_id: str, environment: dict[str, str]) -> None:
+    shown = await penstock("runs", "show", run_id, environment=environment)
+    assert shown.code == 0
+    for part in ("start", run_id, "succeeded", "manual", "0 (limit 10)", "schedule"):
+        assert part in shown.out
+    run = (await penstock("runs", "show", run_id, "--json", environment=environment)).json
+    assert run["parameters"] == {"first": "a"}
+    assert _items(run["steps"])
+    chain = await penstock("chain", "show", run_id, environment=environment)
+    assert chain.code == 0
+    assert "└── a  succeeded  depth 1" in chain.out
+    assert "terminated (depth_limit)  depth 11" in chain.out
+    counted = (await penstock("chain", "show", run_id, "--json", environment=environment)).json
+    assert counted["total"] == 12
+    assert {"depth": 11, "state": "terminated", "runs": 1} in _items(counted["counts"])
+
+
+async def test_a_list_is_drawn_as_one_line(installation: Installation, services: tuple[Service, Service, Service]) -> None:
+    environment = _environment_of(installation)
+    started = await penstock("run", "start_list", "-p", "items=[1, 2, 3, 4, 5]", "--json", environment=environment)
+    assert started.code == 0, started
+    await installation.settled(environment="development")
+    chain = await penstock("chain", "show", str(started.json["id"]), environment=environment)
+    assert "5 × item  succeeded  depth 1" in chain.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("run", "one_thin"), ("no workflow 'one_thin'", "did you mean 'one_thing'?")),
+        (("run", "one_thing"), ("Missing parameter", "name")),
+        (("run", "one_thing", "-p", "name=a", "-p", "nmae=b"), ("nmae", "did you mean 'name'?")),
+        (("run", "start_list", "-p", "items=many"), ("items", "list")),
+        (("runs", "show", NOBODY), (f"no run {NOBODY}",)),
+        (("chain", "show", NOBODY), (f"no chain {NOBODY}",)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+async def test_what_does_not_exist_is_one_line(installation: Installation, arguments: tuple[str, ...], parts: tuple[str, ...]) -> None:
+    _assert_one_clear_line(await penstock(*arguments, environment=_environment_of(installation)), *parts)
+
+
+async def test_run_that_fails_exits_with_1_and_says_why(installation: Installation, services: tuple[Service, ...], tmp_path: Path) -> None:
+    _write(tmp_path / "app.yaml", "app: failing\n")
+    _write(tmp_path / "workflows" / "failing.yaml", "workflow: failing\nsteps:\n  - fail: the card was declined\n")
+    environment = _environment_of(installation)
+    assert (await penstock("deploy", str(tmp_path), "--environment", "development", environment=environment)).code == 0
+    outcome = await penstock("run", "failing", "--wait", environment=environment)
+    _assert_one_clear_line(outcome, "failed", "the card was declined")
+    assert not outcome.out
+
+
+async def test_run_is_stored_when_the_broker_is_away(installation: Installation) -> None:
+    environment = {**_environment_of(installation), "PENSTOCK_AMQP_URL": "amqp://guest:guest@127.0.0.1:1/"}
+    outcome = await penstock("run", "one_thing", "-p", "name=later", environment=environment)
+    assert outcome.code == 0
+    assert "the broker is out of reach" in outcome.err
+    assert await installation.fetchval("SELECT count(*) FROM penstock.runs WHERE state = 'queued'") == 1
+
+
+async def test_doctor_finds_an_installation_well(installation: Installation, services: tuple[Service, ...]) -> None:
+    outcome = await penstock("doctor", "--json", environment=_environment_of(installation))
+    assert outcome.code == 0, outcome
+    verdicts = {str(finding["check"]): finding["verdict"] for finding in _items(outcome.json["findings"])}
+    assert set(verdicts.values()) == {"ok"}, verdicts
+    assert {"settings", "database", "migrations", "clock", "deployments", "executors", "schedulers", "broker"} <= set(verdicts)
+    assert "queue penstock.scheduler" in verdicts
+
+
+async def test_doctor_says_what_to_do_about_each_failure(empty_database: str, tmp_path: Path) -> None:
+    away = urlsplit(empty_database)._replace(netloc="nobody@127.0.0.1:1").geturl()
+    broker_away = "amqp://guest:guest@127.0.0.1:1/"
+    environment = clean_environment(PENSTOCK_DATABASE_URL=empty_database, PENSTOCK_AMQP_URL=broker_away)
+    outdated, unreachable, nameless = await asyncio.gather(
+        penstock("doctor", environment=environment),
+        penstock("doctor", environment={**environment, "PENSTOCK_DATABASE_URL": away}),
+        penstock("doctor", environment=clean_environment(), directory=tmp_path),
+    )
+    assert outdated.code == unreachable.code == nameless.code == 1
+    assert "→ run `penstock migrate`" in outdated.out
+    assert "RabbitMQ is out of reach" in outdated.out
+    assert "→ is the server up" in unreachable.out
+    assert "→ see deploy/env.example" in nameless.out
+
+
+async def test_doctor_notices_that_nobody_works(installation: Installation) -> None:
+    environment = _environment_of(installation)
+    await penstock("run", "one_thing", "-p", "name=stuck", environment=environment)
+    async with installation.database.connection() as conn:
+        await conn.execute("UPDATE penstock.runs SET scheduled_at = scheduled_at - interval '1 hour'")
+    outcome = await penstock("doctor", environment=environment)
+    assert outcome.code == 1
+    assert "1 runs wait for an executor, the oldest for 3600 s" in outcome.out
+    assert "→ start an executor" in outcome.out
+
+
+def _environment_of(installation: Installation) -> dict[str, str]:
+    return clean_environment(PENSTOCK_DATABASE_URL=installation.database_url, PENSTOCK_AMQP_URL=installation.amqp_url)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _items(value: object) -> list[dict[str, object]]:
+    assert isinstance(value, list)
+    return value
