@@ -19,6 +19,9 @@ from penstock.definitions.values import ValueSource, coerce_value
 from penstock.errors import Permanent
 from penstock.store.thing_tables import sql_type
 
+_TEXT: Final = FieldType(ScalarType.TEXT)
+_MAX_WORDS: Final = 100_000
+"""Characters of a text that are searched for words: the words of one much longer do not fit into a tsvector."""
 Where = Mapping[str, JsonValue] | Sequence[JsonValue] | None
 
 
@@ -96,19 +99,19 @@ def _add(condition: Condition, data_type: DataType, key: str, kind: str, value: 
 def to_parameter(data_field: DataField, value: JsonValue) -> str:
     """`value` as the text that PostgreSQL casts to the field's type. Raises ConstraintProblem."""
     try:
-        if data_field.type.is_thing and isinstance(value, str):
-            return value  # an id that no thing has, whatever its form, simply matches nothing
-        coerced = coerce_value(data_field.type, value, source=ValueSource.TEXT)
+        # An id that no thing has, whatever its form, simply matches nothing.
+        is_id = data_field.type.is_thing and isinstance(value, str)
+        coerced = coerce_value(_TEXT if is_id else data_field.type, value, source=ValueSource.TEXT)
     except ValueError as error:
         raise ConstraintProblem(f"the value for {data_field.name} does not fit: {error}") from None
     return coerced if isinstance(coerced, str) else orjson.dumps(coerced).decode()
 
 
 def _cast(condition: Condition, data_field: DataField, value: JsonValue) -> str:
+    if data_field.type.is_list and sql_type(data_field.type) == "jsonb":
+        return f"{condition.bind(to_parameter(data_field, value if isinstance(value, list) else [value]))}::text::jsonb"
     if data_field.type.is_list:
-        items = value if isinstance(value, list) else [value]
-        element = DataField(name=data_field.name, type=FieldType(data_field.type.name), column=data_field.column)
-        return f"{condition.bind([to_parameter(element, item) for item in items])}::text[]::{sql_type(data_field.type)}"
+        return _cast_many(condition, data_field, value)
     return f"{condition.bind(to_parameter(data_field, value))}::text::{sql_type(data_field.type)}"
 
 
@@ -124,12 +127,23 @@ def _column(data_field: DataField) -> str:
 
 def _compare(operator: str) -> Callable[[Condition, DataField, JsonValue], str]:
     def clause(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-        return f"{_column(data_field)} {operator} {_cast(condition, data_field, value)}"
+        return f"({_column(data_field)} {operator} {_cast(condition, data_field, value)})"
 
     return clause
 
 
+def _equals(condition: Condition, data_field: DataField, value: JsonValue) -> str:
+    return _is_empty(condition, data_field, value) if value == [] else _compare("=")(condition, data_field, value)
+
+
+def _differs(condition: Condition, data_field: DataField, value: JsonValue) -> str:
+    return f"{_equals(condition, data_field, value)} IS NOT TRUE"
+
+
 def _among(condition: Condition, data_field: DataField, value: JsonValue) -> str:
+    if data_field.type.is_list:  # one of several lists; an item that is no list is taken for a list of one
+        wanted = [_equals(condition, data_field, item) for item in (value if isinstance(value, list) else [value])]
+        return f"({' OR '.join(wanted) or 'false'})"
     return f"({_column(data_field)} = ANY ({_cast_many(condition, data_field, value)}))"
 
 
@@ -140,7 +154,7 @@ def _not_among(condition: Condition, data_field: DataField, value: JsonValue) ->
 def _has_words(condition: Condition, data_field: DataField, value: JsonValue) -> str:
     # Words, stemmed, without stop words: `pepper` finds "peppers", `pepp` does not.
     words = f"{condition.bind(to_parameter(data_field, value))}::text"
-    return f"(to_tsvector('english', {_column(data_field)}) @@ plainto_tsquery('english', {words}))"
+    return f"(to_tsvector('english', left({_column(data_field)}, {_MAX_WORDS})) @@ plainto_tsquery('english', {words}))"
 
 
 def _lacks_words(condition: Condition, data_field: DataField, value: JsonValue) -> str:
@@ -171,8 +185,8 @@ def _is_not_empty(condition: Condition, data_field: DataField, value: JsonValue)
 
 
 _CLAUSES: Final[Mapping[str, Callable[[Condition, DataField, JsonValue], str]]] = {
-    "equals": _compare("="),
-    "not equal": _compare("IS DISTINCT FROM"),
+    "equals": _equals,
+    "not equal": _differs,
     "greater than": _compare(">"),
     "less than": _compare("<"),
     "in": _among,

@@ -9,7 +9,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from penstock.db import Connection, Database
+import orjson
+
+from penstock.db import Connection, Database, quote_identifier
 from penstock.definitions.compiled import CompiledApp
 from penstock.definitions.models import App, EnvironmentLimits
 from penstock.errors import ConfigurationError
@@ -70,7 +72,8 @@ async def deploy(conn: Connection, *, environment: str, app: App, prune: bool = 
     await apply_table_changes(conn, changes=planned.tables)
     current = await load_current(conn, environment=environment)
     content = app.model_dump(mode="json")
-    checksum = hashlib.sha256(app.model_dump_json().encode()).hexdigest()
+    # With sorted keys, because jsonb does not keep their order: an app read back from a deployment is the same app.
+    checksum = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
     if current is not None and checksum == await _get_checksum(conn, environment, current[0]):
         return Deployment(current[0], False, planned)
     version: int = await conn.fetchval(
@@ -119,14 +122,13 @@ async def _get_checksum(conn: Connection, environment: str, version: int) -> str
 
 async def _apply_limits(conn: Connection, environment: str, app: App, before: App | None) -> None:
     asked = app.environments.get(environment, EnvironmentLimits())
-    asked_before = None if before is None else before.environments.get(environment, EnvironmentLimits())
-    if asked != asked_before:
-        await conn.execute(
-            "UPDATE penstock.environments SET depth_limit = $2, chain_runs_limit = $3 WHERE name = $1",
-            environment,
-            asked.depth_limit,
-            asked.chain_runs_limit,
-        )
+    asked_before = EnvironmentLimits() if before is None else before.environments.get(environment, EnvironmentLimits())
+    is_first_wish = before is None and environment in app.environments
+    for column in ("depth_limit", "chain_runs_limit"):
+        wish = getattr(asked, column)
+        if is_first_wish or wish != getattr(asked_before, column):
+            statement = f"UPDATE penstock.environments SET {quote_identifier(column)} = $2 WHERE name = $1"
+            await conn.execute(statement, environment, wish)
     if before is None or before.admins != app.admins:
         await conn.execute("UPDATE penstock.environments SET notification_addresses = $2 WHERE name = $1", environment, list(app.admins))
 
@@ -157,10 +159,9 @@ class DeploymentCache:
 
     async def get(self, environment: str, version: int) -> CompiledDeployment:
         """One version, current or not."""
-        kept = self._versions.get((environment, version))
-        if kept is not None:
-            self._versions.move_to_end((environment, version))
-            return kept
+        kept = self._versions.get((environment, version)) or self._current.get(environment)
+        if kept is not None and kept.version == version:
+            return self._keep(environment, version, kept.app)
         async with self._database.connection() as conn:
             app = await load_version(conn, environment=environment, version=version)
         return self._keep(environment, version, app)

@@ -130,8 +130,10 @@ def _check(field: DataField) -> str:
 
 def constraint_name(data_type_name: str, columns: Iterable[str]) -> str:
     """The name of the unique constraint on `columns`: readable if it fits, and never the same for two groups."""
-    joined = "_".join((table_name(data_type_name), *columns))
-    return f"{joined[:40]}_{hashlib.sha256(joined.encode()).hexdigest()[:8]}_unique"
+    parts = (table_name(data_type_name), *columns)
+    # Hashed with a separator that no name holds: type `a` with `b_c` is not type `a_b` with `c`.
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+    return f"{'_'.join(parts)[:40]}_{digest}_unique"
 
 
 def _change_uniques(environment: str, data_type: DataType, found: frozenset[str]) -> list[TableChange]:
