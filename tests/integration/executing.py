@@ -1,0 +1,197 @@
+"""An executor in this process, on a real database and either broker, and what its tests ask of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import JsonValue
+
+from penstock.broker.port import Broker
+from penstock.broker.publisher import Publisher
+from penstock.db import Database, Record
+from penstock.definitions.loader import load_files
+from penstock.domain.ids import new_run_id
+from penstock.domain.runs import Admitted, RunSummary
+from penstock.domain.states import RunState, Trigger
+from penstock.runtime import Resources, Stop
+from penstock.store.admission import RunRequest, admit
+from penstock.store.deployments import DeploymentCache, deploy
+from penstock.store.requests import prepare_run
+from penstock_executor.app import serve
+from penstock_executor.settings import ExecutorSettings
+from tests.eventually import eventually
+
+ENVIRONMENT = "development"
+TYPES = """
+type: thing
+fields: {name: text, remaining: number, tags: list of text, code: text}
+unique: [code]
+"""
+
+
+@dataclass
+class House:
+    """A database with an app deployed, a broker, and any number of executors."""
+
+    database: Database
+    broker: Broker
+    publisher: Publisher
+    deployments: DeploymentCache
+
+    async def deploy(self, workflows: str, *, depth_limit: int = 10) -> None:
+        """Make an app of these workflows, with the type `thing`, the current one."""
+        head = f"app: house\nenvironments:\n  {ENVIRONMENT}: {{depth_limit: {depth_limit}}}\n"
+        result = load_files({"app.yaml": head.encode(), "types/thing.yaml": TYPES.encode(), "workflows/all.yaml": workflows.encode()})
+        app = result.app
+        assert app is not None, "\n".join(str(problem) for problem in result.problems)
+        await self.database.in_transaction(lambda conn: deploy(conn, environment=ENVIRONMENT, app=app))
+        await self.deployments.refresh(ENVIRONMENT)
+
+    async def admit(
+        self, workflow: str, parameters: Mapping[str, JsonValue] | None = None, *, count: int = 1, depth: int = 0,
+        context: dict[str, JsonValue] | None = None,
+    ) -> list[RunSummary]:  # fmt: skip
+        """Admit root runs that are due now, and dispatch none."""
+        deployment = await self.deployments.current(ENVIRONMENT)
+        requests = [
+            prepare_run(
+                deployment, run_id=new_run_id(), environment=ENVIRONMENT, workflow=workflow, parameters=parameters or {},
+                trigger=Trigger.API, claimed_depth=depth, context=context,
+            )
+            for _ in range(count)
+        ]  # fmt: skip
+        accepted = [request for request in requests if isinstance(request, RunRequest)]
+        assert len(accepted) == count, requests[0]
+        outcomes = await self.database.in_transaction(lambda conn: admit(conn, accepted))
+        return [outcome.run for outcome in outcomes if isinstance(outcome, Admitted)]
+
+    async def start(self, workflow: str, parameters: Mapping[str, JsonValue] | None = None) -> UUID:
+        """Admit one run and dispatch it."""
+        runs = await self.admit(workflow, parameters)
+        await self.publisher.dispatch(runs)
+        return runs[0].id
+
+    async def get(self, run_id: UUID) -> Record:
+        """The run's row."""
+        return (await self.fetch("SELECT * FROM penstock.runs WHERE id = $1", run_id))[0]
+
+    async def ended(self, run_id: UUID, *states: str) -> Record:
+        """The run's row, once it is in one of these states; by default, once it has ended."""
+
+        async def look() -> Record:
+            row = await self.get(run_id)
+            assert row["state"] in states if states else row["finished_at"] is not None, dict(row)
+            return row
+
+        return await eventually(look)
+
+    async def perform(self, workflow: str, parameters: Mapping[str, JsonValue] | None = None) -> Record:
+        """Start a run, and its row when it has ended."""
+        return await self.ended(await self.start(workflow, parameters))
+
+    async def steps(self, run_id: UUID) -> dict[str, Record]:
+        """The records of the run's steps, by path."""
+        return {row["step"]: row for row in await self.fetch("SELECT * FROM penstock.steps WHERE run_id = $1", run_id)}
+
+    async def things(self) -> list[Record]:
+        """All things, the oldest first."""
+        return await self.fetch(f'SELECT * FROM {ENVIRONMENT}.thing ORDER BY created_date, "_id"')
+
+    async def logs(self, run_id: UUID) -> list[Record]:
+        """The lines about a run."""
+        return await self.fetch("SELECT * FROM penstock.logs WHERE run_id = $1 ORDER BY id", run_id)
+
+    async def fetch(self, statement: str, *arguments: object) -> list[Record]:
+        """Any query."""
+        async with self.database.connection() as conn:
+            return await conn.fetch(statement, *arguments)
+
+    async def summaries(self, *run_ids: UUID) -> list[RunSummary]:
+        """Runs as they are dispatched."""
+        rows = await self.fetch("SELECT * FROM penstock.runs WHERE id = ANY($1::uuid[])", list(run_ids))
+        return [
+            RunSummary(
+                row["id"], row["chain_id"], row["parent_run_id"], row["environment"], row["workflow"], RunState(row["state"]),
+                row["depth"], row["scheduled_at"], row["attempt"],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    @asynccontextmanager
+    async def executor(self, **settings: object) -> AsyncIterator["Executor"]:
+        """An executor that works while the block runs, and drains at its end."""
+        given = {"database_url": "postgresql://unused", "amqp_url": "amqp://unused", **settings}
+        stop = Stop()
+        task = asyncio.create_task(serve(ExecutorSettings.model_validate(given), stop, Resources(self.database, self.broker)))
+        executor = Executor(stop, task)
+        try:
+            yield executor
+        finally:
+            stop.request()
+            async with asyncio.timeout(20):
+                await asyncio.wait({task})
+            if not task.cancelled():
+                task.result()
+
+
+@dataclass
+class Executor:
+    """One executor in this process."""
+
+    stop: Stop
+    task: asyncio.Task[None]
+
+    def drain(self) -> None:
+        """What the first SIGTERM does."""
+        self.stop.request()
+
+    async def kill(self) -> None:
+        """What the end of the grace period does."""
+        self.task.cancel()
+        await asyncio.wait({self.task})
+
+
+@dataclass
+class Outside:
+    """A server that answers only when it is told to."""
+
+    url: str = ""
+    seen: int = 0
+    waiting: int = 0
+    given_up: int = 0
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle(self, _: web.Request) -> web.Response:
+        """Wait to be told."""
+        self.seen += 1
+        self.waiting += 1
+        try:
+            await self.answers.wait()
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
+        finally:
+            self.waiting -= 1
+        return web.json_response({"ok": True})
+
+
+@asynccontextmanager
+async def serve_outside(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """A server on 127.0.0.1 that answers every request with `handler`; its URL."""
+    app = web.Application(client_max_size=2**24)
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def names(records: Sequence[Record]) -> list[str]:
+    """The names of things."""
+    return [record["name"] for record in records]
