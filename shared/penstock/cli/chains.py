@@ -9,7 +9,6 @@ from uuid import UUID
 import typer
 from rich.markup import escape
 from rich.table import Table
-from rich.tree import Tree
 
 from penstock.cli.access import open_installation
 from penstock.cli.database import Data
@@ -41,10 +40,12 @@ def show(chain_id: ChainArgument, data: Data = None, as_json: AsJson = False) ->
         return
     stopped = f"  [red]stopped {show_time(chain.stopped_at)}[/]" if chain.stopped_at else ""
     warned = f"  [yellow]near its depth limit since {show_time(chain.warned_at)}[/]" if chain.warned_at else ""
-    console.print(f"[bold]chain[/] {chain.id}  {chain.environment}  {_runs(chain.total)}{stopped}{warned}")
-    console.print(draw_tree(chain))
+    console.print(f"[bold]chain[/] {chain.id}  {chain.environment}  {_runs(chain.total)}{stopped}{warned}", soft_wrap=True)
+    for line in draw_tree(chain):
+        console.print(line, soft_wrap=True)
     if len(chain.runs) < chain.total:
         console.print(f"[bright_black]… the {len(chain.runs)} runs nearest to the root; the rest is only counted[/]")
+    console.print()
     console.print(_count_table(chain))
 
 
@@ -59,21 +60,23 @@ def _as_json(chain: ChainView) -> dict[str, object]:
     return {name: getattr(chain, name) for name in fields} | {"counts": counts}
 
 
-def draw_tree(chain: ChainView) -> Tree:
-    """The chain's runs under their parents; many alike are drawn as one line."""
+def draw_tree(chain: ChainView) -> list[str]:
+    """The chain's runs under their parents, a line of markup each; many alike are one line."""
     known = {run.id for run in chain.runs}
     children: _Children = defaultdict(list)
     for run in chain.runs:
         children[run.parent_run_id if run.parent_run_id in known else None].append(run)
-    tree = Tree("", hide_root=True, guide_style="bright_black")
-    # Not by recursion: a chain may be deeper than Python's stack.
-    open_branches: list[tuple[Tree, UUID | None]] = [(tree, None)]
+    lines = []
+    # Not by recursion: a chain may be deeper than Python's stack. Each entry: guides of its children, guides of itself, run, how many.
+    open_branches = [("", "", run, alike) for run, alike in reversed(_group(children[None], children))]
     while open_branches:
-        branch, parent = open_branches.pop()
-        for shown, alike in _group(children[parent], children):
-            label = _label(shown) if alike == 1 else f"{alike} × {_label(shown, with_id=False)}"
-            open_branches.append((branch.add(label), shown.id))
-    return tree
+        below, guides, run, alike = open_branches.pop()
+        lines.append(_line(run, alike, guides))
+        grouped = _group(children.get(run.id, []), children) if alike == 1 else []
+        for position, (child, count) in reversed(list(enumerate(grouped))):
+            is_last = position == len(grouped) - 1
+            open_branches.append((below + ("  " if is_last else "│ "), below + ("└ " if is_last else "├ "), child, count))
+    return lines
 
 
 def _group(runs: list[ChainRunView], children: _Children) -> list[tuple[ChainRunView, int]]:
@@ -91,10 +94,11 @@ def _group(runs: list[ChainRunView], children: _Children) -> list[tuple[ChainRun
     ]
 
 
-def _label(run: ChainRunView, *, with_id: bool = True) -> str:
+def _line(run: ChainRunView, alike: int, guides: str) -> str:
     reason = run.error.get("kind") if isinstance(run.error, dict) else None
     why = f" [bright_black]({escape(str(reason))})[/]" if reason else ""
-    return f"{escape(run.workflow)}  {show_state(run.state)}{why}  depth {run.depth}{f'  [bright_black]{run.id}[/]' if with_id else ''}"
+    identity = str(run.id) if alike == 1 else f"{f'{alike:,} alike':36}"
+    return f"[bright_black]{identity}  {guides}[/]{escape(run.workflow)}  {show_state(run.state)}{why}"
 
 
 def _count_table(chain: ChainView) -> Table:

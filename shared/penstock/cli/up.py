@@ -65,7 +65,7 @@ def up(
         environments=tuple(dict.fromkeys(str(name) for name in environment or Environment)),
         is_reloading=reload,
     )
-    configure_logs(settings.log_format, settings.log_level or ("warning" if demo else "info"))
+    configure_logs(settings.log_format, settings.log_level or ("error" if demo else "info"))
     story = Demo(options.app, console) if demo else None
     serve = partial(serve_all, options, _Terminal(), story)
     run_process("up", serve, grace_seconds=settings.shutdown_grace_seconds)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -60,9 +61,9 @@ class Demo:
             )
 
     def _print(self, checks: Sequence[Check], environment: str) -> None:
-        table = Table(title=f"What happened in {environment}", title_justify="left", title_style="bold", show_lines=False, expand=False)
+        table = Table(title=f"What happened in {environment}", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
         table.add_column("")
-        table.add_column("what", overflow="fold")
+        table.add_column("what happened", overflow="fold")
         table.add_column("expected", overflow="fold")
         table.add_column("got", overflow="fold")
         for check in checks:

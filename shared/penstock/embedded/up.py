@@ -94,7 +94,7 @@ async def serve_all(options: Options, show: Show, play: Play | None, stop: Stop)
             database_url = await stack.enter_async_context(embedded_postgres(options.data))
         token = given.admin_token.get_secret_value() if given.admin_token else _keep_token(options.data)
         _provide(options, database_url, given.amqp_url or _IN_PROCESS, token)
-        database = await stack.enter_async_context(_open_database(database_url))
+        database = await stack.enter_async_context(_open_database(database_url, given.database_connections))
         await migrate(database)
         deployed = await _deploy_first(database, options)
         running = Running(
@@ -168,8 +168,8 @@ def _provide(options: Options, database_url: str, amqp_url: str, token: str) -> 
 
 
 @asynccontextmanager
-async def _open_database(url: str) -> AsyncIterator[Database]:
-    database = await open_database(url, name="penstock up", wait_seconds=10)
+async def _open_database(url: str, most: int) -> AsyncIterator[Database]:
+    database = await open_database(url, name="penstock up", most=most, wait_seconds=10)
     try:
         yield database
     finally:
