@@ -1,4 +1,4 @@
-"""The values of a thing on their way into its table: known fields only, each in the form of its type; else Permanent says what is expected."""
+"""The values of a thing on their way into its table: known fields only, in the form of their types; else Permanent says what is wrong."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -15,7 +15,8 @@ from penstock.errors import Permanent
 MAX_UNIQUE_BYTES: Final = 2_400
 """Of the texts of a unique group together: an index of PostgreSQL takes 2,704 bytes a row."""
 SLUG: Final = next(known for known in BUILT_IN_FIELDS if known.name == "Slug")
-_WHOLE_BELOW: Final = 2**64
+_WHOLE: Final = range(-(2**63), 2**64)
+"""Integers that the JSON between us and PostgreSQL can carry."""
 
 
 def check_values(data_type: DataType, values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -54,8 +55,10 @@ def _check(data_type: DataType, known: DataField, value: JsonValue) -> JsonValue
 
 def _as_read(number: JsonValue) -> JsonValue:
     """A number as it will be read back: PostgreSQL keeps the digits as written, so a whole one comes back as an integer if it fits."""
-    is_whole = isinstance(number, float) and number.is_integer() and abs(number) < _WHOLE_BELOW
-    return int(Decimal(repr(number))) if is_whole else number
+    if not isinstance(number, float) or not number.is_integer():
+        return number
+    whole = int(Decimal(repr(number)))
+    return whole if whole in _WHOLE else number
 
 
 def may_exist(id: str) -> bool:
