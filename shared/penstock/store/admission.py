@@ -80,17 +80,26 @@ async def admit(conn: Connection, requests: Sequence[RunRequest]) -> list[Admiss
         fresh.sort(key=lambda position: requests[position].run_id)
         batch = [requests[position] for position in fresh]
         outcomes.update(zip(fresh, await _admit_distinct(conn, batch), strict=True))
-        await unbind_keys(conn, [requests[p] for p in fresh if isinstance(outcomes[p], Rejected)])
+        rejected = {requests[p].run_id: outcomes[p] for p in fresh if isinstance(outcomes[p], Rejected)}
+        if rejected:
+            await unbind_keys(conn, [request for request in batch if request.run_id in rejected])
+            outcomes = {p: _follow(outcome, rejected) for p, outcome in outcomes.items()}
     return [outcomes[position] for position in range(len(requests))]
 
 
+def _follow(outcome: Admission, rejected: Mapping[UUID, Admission]) -> Admission:
+    """What is the duplicate of a request of the same batch that was rejected is no duplicate: there is no such run."""
+    return rejected.get(outcome.of, outcome) if isinstance(outcome, Duplicate) else outcome
+
+
 async def _admit_distinct(conn: Connection, requests: Sequence[RunRequest]) -> list[Admission]:
-    if any(request.parent_run_id or request.claimed_chain_id for request in requests):
-        await _enter_chains(conn, requests)
-    rows = await _insert_runs(conn, requests)
+    has_chains = any(request.parent_run_id or request.claimed_chain_id for request in requests)
+    counted = await _enter_chains(conn, requests) if has_chains else set()
+    rows = await _insert_runs(conn, requests, counted)
     for request, row in zip(requests, rows, strict=True):
         if row["deployment_version"] != request.version:
             raise StaleDefinitions(f"{request.environment} has deployment {row['deployment_version']} now, not {request.version}")
+    await _leave_chains(conn, [row["chain_id"] for row in rows if row["id"] in counted and (row["termination"] or not row["is_inserted"])])
     terminated = {row["id"]: Termination(row["termination"]) for row in rows if row["is_inserted"] and row["termination"]}
     paths = await record_terminations(conn, terminated) if terminated else {}
     warned = await _warn_chains(conn, rows)
@@ -117,38 +126,64 @@ def _outcome(request: RunRequest, row: Record, paths: Mapping[UUID, tuple[str, .
     return Admitted(run, row["effective_limit"], has_warned_chain=run.id in warned)
 
 
-async def _enter_chains(conn: Connection, requests: Sequence[RunRequest]) -> None:
-    """Count the new runs into their chains and lock the chains' rows, in one order, until the transaction ends."""
-    await conn.execute(
+async def _enter_chains(conn: Connection, requests: Sequence[RunRequest]) -> set[UUID]:
+    """Count the new runs into their chains and lock the chains' rows, in one order, until the transaction ends; returns those runs.
+
+    A run that another transaction is about to commit may be counted too: only the insert, under the lock, knows which are new.
+    """
+    rows = await conn.fetch(
         """
-        INSERT INTO penstock.chains AS c (id, environment, runs)
-        SELECT coalesce(p.chain_id, q.chain_id), min(coalesce(p.environment, q.environment)), 1 + count(*)
-        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) AS q (run_id, parent_run_id, chain_id, environment)
-        LEFT JOIN penstock.runs p ON p.id = q.parent_run_id
-        WHERE coalesce(p.chain_id, q.chain_id) IS NOT NULL
-          AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id = q.run_id)
-        GROUP BY 1
-        ORDER BY 1
-        ON CONFLICT (id) DO UPDATE SET runs = c.runs + EXCLUDED.runs - 1
+        WITH entering AS MATERIALIZED (
+            SELECT q.run_id, coalesce(p.chain_id, q.chain_id) AS chain_id, coalesce(p.environment, q.environment) AS environment
+            FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) AS q (run_id, parent_run_id, chain_id, environment)
+            LEFT JOIN penstock.runs p ON p.id = q.parent_run_id
+            WHERE coalesce(p.chain_id, q.chain_id) IS NOT NULL
+              AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id = q.run_id)
+        ), entered AS (
+            INSERT INTO penstock.chains AS c (id, environment, runs)
+            SELECT e.chain_id, min(e.environment), count(*) + count(DISTINCT root.id)
+            FROM entering e
+            LEFT JOIN penstock.runs root ON root.id = e.chain_id
+            GROUP BY e.chain_id
+            ORDER BY e.chain_id
+            -- The chain's row counts its root already, where there is one: a chain may be another installation's.
+            ON CONFLICT (id) DO UPDATE
+                SET runs = c.runs + EXCLUDED.runs - (SELECT count(*) FROM penstock.runs root WHERE root.id = EXCLUDED.id)
+        )
+        SELECT run_id FROM entering
         """,
         [request.run_id for request in requests],
         [request.parent_run_id for request in requests],
         [request.claimed_chain_id for request in requests],
         [request.environment for request in requests],
     )
+    return {row["run_id"] for row in rows}
 
 
-async def _insert_runs(conn: Connection, requests: Sequence[RunRequest]) -> list[Record]:
+async def _leave_chains(conn: Connection, chain_ids: Sequence[UUID]) -> None:
+    """Take back, once per entry, what was counted for runs that are not part of their chain: duplicates, terminated and rejected ones."""
+    if chain_ids:
+        await conn.execute(
+            """
+            UPDATE penstock.chains c SET runs = c.runs - q.runs
+            FROM (SELECT id, count(*) AS runs FROM unnest($1::uuid[]) AS u (id) GROUP BY id) q
+            WHERE c.id = q.id
+            """,
+            chain_ids,
+        )
+
+
+async def _insert_runs(conn: Connection, requests: Sequence[RunRequest], counted: Collection[UUID]) -> list[Record]:
     """Place, judge and insert each request; skips ids that exist. One row per request, in order."""
     return await conn.fetch(
         """
         WITH request AS MATERIALIZED (
             SELECT * FROM unnest(
                 $1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::int[], $7::uuid[],
-                $8::int[], $9::timestamptz[], $10::int[], $11::text[], $12::text[], $13::uuid[]
+                $8::int[], $9::timestamptz[], $10::int[], $11::text[], $12::text[], $13::uuid[], $14::boolean[]
             ) WITH ORDINALITY AS q (
                 id, environment, workflow, trigger, parent_run_id, claimed_depth, claimed_chain_id,
-                depth_limit, scheduled_at, priority, parameters, context, list_id, position
+                depth_limit, scheduled_at, priority, parameters, context, list_id, is_counted, position
             )
         ), placed AS MATERIALIZED (
             SELECT q.*,
@@ -170,9 +205,12 @@ async def _insert_runs(conn: Connection, requests: Sequence[RunRequest]) -> list
             SELECT d.*,
                    CASE WHEN c.stopped_at IS NOT NULL THEN 'chain_stopped'
                         WHEN d.depth > d.effective_limit THEN 'depth_limit'
-                        -- c.runs counts this batch already: the n-th newcomer of m found c.runs - m + n - 1 runs before it.
-                        WHEN c.runs - count(*) FILTER (WHERE NOT d.is_known) OVER (PARTITION BY d.chain_id)
-                           + row_number() OVER (PARTITION BY d.chain_id ORDER BY d.is_known, d.position) > d.chain_runs_limit
+                        -- c.runs counts this batch already: with m counted, the n-th that may enter finds c.runs - m + n - 1 before it.
+                        WHEN c.runs - count(*) FILTER (WHERE d.is_counted) OVER (PARTITION BY d.chain_id)
+                           + row_number() OVER (
+                                 PARTITION BY d.chain_id
+                                 ORDER BY d.is_known OR d.problem IS NOT NULL OR d.depth > d.effective_limit, d.position
+                             ) > d.chain_runs_limit
                         THEN 'chain_limit'
                    END AS termination
             FROM placed d
@@ -214,12 +252,14 @@ async def _insert_runs(conn: Connection, requests: Sequence[RunRequest]) -> list
         [orjson.dumps(request.parameters).decode() for request in requests],
         [None if request.context is None else orjson.dumps(request.context).decode() for request in requests],
         [request.list_id for request in requests],
+        [request.run_id in counted for request in requests],
     )
 
 
 async def _warn_chains(conn: Connection, rows: Sequence[Record]) -> set[UUID]:
     """Note and log, once per chain, that it has come near the depth limit; returns the runs that brought it there."""
-    near = {row["chain_id"]: row for row in rows if row["is_inserted"] and reaches_warning(row["depth"], row["effective_limit"])}
+    admitted = [row for row in rows if row["is_inserted"] and not row["termination"]]
+    near = {row["chain_id"]: row for row in admitted if reaches_warning(row["depth"], row["effective_limit"])}
     if not near:
         return set()
     chain_ids = sorted(near)
