@@ -159,9 +159,12 @@ class DeploymentCache:
 
     async def get(self, environment: str, version: int) -> CompiledDeployment:
         """One version, current or not."""
-        kept = self._versions.get((environment, version)) or self._current.get(environment)
-        if kept is not None and kept.version == version:
-            return self._keep(environment, version, kept.app)
+        known = self._current.get(environment)
+        if known is not None and known.version == version:
+            return known
+        if (environment, version) in self._versions:
+            self._versions.move_to_end((environment, version))
+            return self._versions[environment, version]
         async with self._database.connection() as conn:
             app = await load_version(conn, environment=environment, version=version)
         return self._keep(environment, version, app)

@@ -1,0 +1,32 @@
+"""Definitions and things with everything a test does not care about filled in."""
+
+from itertools import count
+
+from pydantic import JsonValue
+
+from penstock.definitions.fields import column_name
+from penstock.definitions.models import App, DataField, DataType, FieldType
+from penstock.store.things import NewThing
+
+_NUMBERS = count(1)
+
+
+def build_field_type(text: str) -> FieldType:
+    """`list of number`, as type files write it."""
+    return FieldType(text.removeprefix("list of "), text.startswith("list of "))
+
+
+def build_type(name: str, fields: dict[str, str], *, unique: tuple[tuple[str, ...], ...] = ()) -> DataType:
+    """A data type with `fields`, by name, as type files write them."""
+    built = tuple(DataField(name=field, type=build_field_type(text), column=column_name(field)) for field, text in fields.items())
+    return DataType(name=name, fields=built, unique=unique)
+
+
+def build_app(*types: DataType) -> App:
+    """An app of nothing but data types."""
+    return App(name="shop", types={data_type.name: data_type for data_type in types})
+
+
+def build_thing(**values: JsonValue) -> NewThing:
+    """A thing to be created, with an id of its own; later ones have greater ids."""
+    return NewThing(f"1700000000000x{next(_NUMBERS):018d}", values)
