@@ -1,8 +1,13 @@
 """Typed messages over a broker: what the services publish, in batches, with the headers of the envelope."""
 
+import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from uuid import UUID, uuid4
+from itertools import count
+from typing import Final
+from uuid import UUID
+
+import orjson
 
 from penstock import clock
 from penstock.broker.port import Broker
@@ -65,7 +70,7 @@ class Publisher:
 
     def reply(self, reply_to: str, correlation_id: str | None, body: bytes, content_type: str = "application/json") -> None:
         """Answer an internal service. Best effort."""
-        message = Message(body, message_id=uuid4().hex, correlation_id=correlation_id, content_type=content_type, is_persistent=False)
+        message = Message(body, message_id=_new_message_id(), correlation_id=correlation_id, content_type=content_type, is_persistent=False)
         self._broker.publish_soon("", reply_to, message)
 
     def announce(self, outcomes: Iterable[Admission]) -> None:
@@ -95,21 +100,30 @@ class Publisher:
         self.event(f"{run.environment}.chain.warned", event, depth=run.depth)
 
     def run_event(self, what: str, run: RunSummary, *, reason: str | None = None, path: Sequence[str] | None = None) -> None:
-        """Publish `<environment>.run.<what>`. Best effort, after the commit."""
-        event = RunEvent.model_construct(
-            id=run.id,
-            workflow=run.workflow,
-            environment=run.environment,
-            state=run.state,
-            depth=run.depth,
-            chain_id=run.chain_id,
-            parent_run_id=run.parent_run_id,
-            attempt=run.attempt,
-            reason=reason,
-            path=None if path is None else list(path),
-            at=clock.now(),
-        )
-        self.event(f"{run.environment}.run.{what}", event, depth=run.depth)
+        """Publish `<environment>.run.<what>`. Best effort, after the commit.
+
+        The body is that of RunEvent, without going through the model: two of these leave with every run, and it costs ten times as
+        much. A test holds the two together.
+        """
+        body: dict[str, object] = {
+            "id": str(run.id),
+            "workflow": run.workflow,
+            "environment": run.environment,
+            "state": run.state.value,
+            "depth": run.depth,
+            "chain_id": str(run.chain_id),
+            "attempt": run.attempt,
+            "at": clock.now(),
+        }
+        if run.parent_run_id is not None:
+            body["parent_run_id"] = str(run.parent_run_id)
+        if reason is not None:
+            body["reason"] = reason
+        if path is not None:
+            body["path"] = list(path)
+        encoded = orjson.dumps(body, option=orjson.OPT_UTC_Z)
+        message = Message(encoded, type=RunEvent.TYPE, message_id=_new_message_id(), headers={envelope.DEPTH: run.depth})
+        self._broker.publish_soon(topology.EVENTS_EXCHANGE, f"{run.environment}.run.{what}", message)
 
     def event(self, routing_key: str, event: Contract, *, depth: int | None = None) -> None:
         """Publish any event. Best effort, after the commit."""
@@ -118,4 +132,13 @@ class Publisher:
 
 
 def _message(contract: Contract, headers: Mapping[str, object], *, is_persistent: bool = True) -> Message:
-    return Message(contract.encode(), type=contract.TYPE, message_id=uuid4().hex, headers=headers, is_persistent=is_persistent)
+    return Message(contract.encode(), type=contract.TYPE, message_id=_new_message_id(), headers=headers, is_persistent=is_persistent)
+
+
+_PROCESS: Final = secrets.token_hex(10)
+_COUNT: Final = count()
+
+
+def _new_message_id() -> str:
+    """Unique for every publish, which the driver needs to tell returned messages apart; as long as a UUID, and much cheaper."""
+    return f"{_PROCESS}{next(_COUNT):012x}"
