@@ -5,11 +5,13 @@ adds tables, columns and unique constraints. It never converts a column, and dro
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from penstock.db import Connection, UniqueViolation, quote_identifier
+from penstock.definitions.fields import BUILT_IN_FIELDS
 from penstock.definitions.models import DataField, DataType, FieldType, ScalarType
 from penstock.errors import ConfigurationError
 
@@ -23,13 +25,10 @@ _SQL_TYPES: Final[Mapping[str, str]] = {
     ScalarType.IMAGE: "text",
     ScalarType.ANY: "jsonb",
 }
-_BUILT_IN_COLUMNS: Final = {
-    "_id": "text",
-    "created_date": "timestamp with time zone",
-    "modified_date": "timestamp with time zone",
-    "created_by": "text",
-    "slug": "text",
-}
+_OUR_CONSTRAINT: Final = re.compile(r".*_[0-9a-f]{8}_unique")
+"""Others were added by hand, and are left alone."""
+_STATEMENT_SECONDS: Final = 600.0
+"""A large table takes its time to be searched for duplicates."""
 USER: Final = DataType(name="user", fields=(DataField(name="email", type=FieldType(ScalarType.TEXT), column="email"),))
 """The type that always exists; an app may add fields to it."""
 
@@ -80,7 +79,7 @@ async def apply_table_changes(conn: Connection, *, changes: Iterable[TableChange
     """Carry out what was planned. Raises ConfigurationError when existing things contradict a new unique constraint."""
     for change in changes:
         try:
-            await conn.execute(change.sql)
+            await conn.execute(change.sql, timeout=_STATEMENT_SECONDS)
         except UniqueViolation as error:
             raise ConfigurationError(f"cannot {change.description}: {error.detail}; change those things first") from error
 
@@ -122,9 +121,11 @@ def _add_columns(environment: str, data_type: DataType, columns: Mapping[str, st
 
 def _check(field: DataField) -> str:
     """numeric knows NaN and infinities, JSON does not."""
-    if sql_type(field.type) != "numeric":
+    if field.type.name != ScalarType.NUMBER:
         return ""
     column = quote_identifier(field.column)
+    if field.type.is_list:
+        return f" CHECK (NOT {column} && '{{NaN,Infinity,-Infinity}}')"
     return f" CHECK ({column} NOT IN ('NaN', 'Infinity', '-Infinity'))"
 
 
@@ -137,7 +138,7 @@ def constraint_name(data_type_name: str, columns: Iterable[str]) -> str:
 
 
 def _change_uniques(environment: str, data_type: DataType, found: frozenset[str]) -> list[TableChange]:
-    columns_of = {field.name: field.column for field in data_type.fields}
+    columns_of = {field.name: field.column for field in (*BUILT_IN_FIELDS, *data_type.fields)}
     changes = []
     wanted = set()
     for group in data_type.unique:
@@ -151,6 +152,7 @@ def _change_uniques(environment: str, data_type: DataType, found: frozenset[str]
     changes += [
         _alter("remove", environment, data_type, f"drop unique constraint {name}", f"DROP CONSTRAINT {quote_identifier(name)}")
         for name in sorted(found - wanted)
+        if _OUR_CONSTRAINT.fullmatch(name)
     ]
     return changes
 
@@ -168,7 +170,7 @@ def _prune(environment: str, wanted: Mapping[str, DataType], existing: Mapping[s
         if table not in by_table:
             changes.append(TableChange("remove", f"drop table {table} and all its things from {environment}", f"DROP TABLE {quoted}"))
             continue
-        kept = {field.column for field in by_table[table].fields} | _BUILT_IN_COLUMNS.keys()
+        kept = {field.column for field in by_table[table].fields} | {field.column for field in BUILT_IN_FIELDS}
         changes += [
             TableChange(
                 "remove",

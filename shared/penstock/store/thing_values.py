@@ -67,7 +67,7 @@ def may_exist(id: str) -> bool:
 
 
 def _check_uniques(data_type: DataType, row: Mapping[str, JsonValue]) -> None:
-    column_of = {known.name: known.column for known in data_type.fields}
+    column_of = {known.name: known.column for known in (*BUILT_IN_FIELDS, *data_type.fields)}
     for group in data_type.unique:
         texts = {name: value for name in group if isinstance(value := row.get(column_of[name]), str)}
         for name, text in texts.items():
