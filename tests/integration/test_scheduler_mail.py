@@ -1,0 +1,188 @@
+"""The admins are told of a terminated run by mail, at most once a day and environment, whatever fails."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from types import SimpleNamespace
+from typing import Final
+
+import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from penstock.broker.inprocess import InProcessBroker
+from penstock.contracts.topology import topology
+from penstock.db import Database
+from penstock_scheduler.loops.notifying import MOST_ATTEMPTS, notify
+from tests.eventually import eventually
+from tests.integration.scheduling import ENVIRONMENT, Station
+
+ADMINS: Final = "admins: [ops@example.com, boss@example.com]\n"
+
+
+@dataclass
+class MailServer:
+    """An SMTP server's mind: what it answers, and what it took."""
+
+    mails: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    tries: int = 0
+    hangs_up: bool = False
+    refused: str = ""
+
+    async def take_recipient(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]) -> str:
+        """One recipient."""
+        if address == self.refused:
+            return "550 nobody of that name"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def take_message(self, server: SMTP, _session: Session, envelope: Envelope) -> str:
+        """The message."""
+        self.tries += 1
+        answer = self.answers.pop(0) if self.answers else "250 taken"
+        content = envelope.content
+        assert isinstance(content, bytes)
+        if answer.startswith("250"):
+            self.mails.append((list(envelope.rcpt_tos), message_from_bytes(content, EmailMessage, policy=default)))
+        if self.hangs_up:
+            assert server.transport is not None
+            server.transport.close()
+        return answer
+
+
+@pytest.fixture
+async def station(database: Database) -> AsyncIterator[Station]:
+    """A station with admins."""
+    broker = InProcessBroker(topology())
+    station = Station(database, broker)
+    await station.open()
+    await station.deploy("workflow: notify\nparameters: {name: text}\nsteps: [{log: x}]\n", head=ADMINS)
+    yield station
+    await broker.close()
+
+
+@asynccontextmanager
+async def serve_mail(mind: MailServer) -> AsyncIterator[str]:
+    """An SMTP server on a free port of this machine; its URL."""
+    loop = asyncio.get_running_loop()
+    handler = SimpleNamespace(handle_RCPT=mind.take_recipient, handle_DATA=mind.take_message)
+    server = await loop.create_server(lambda: SMTP(handler, hostname="localhost", loop=loop), "127.0.0.1", 0)
+    try:
+        yield f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def _terminate(station: Station) -> None:
+    async with station.scheduler():
+        assert (await station.ask(headers={"depth": 11}))["state"] == "terminated"
+
+
+async def _again(station: Station) -> None:
+    await station.fetch("UPDATE penstock.notifications SET next_try_at = clock_timestamp() WHERE next_try_at IS NOT NULL")
+
+
+async def test_two_schedulers_send_one_mail_that_says_all(station: Station) -> None:
+    mind = MailServer()
+    async with serve_mail(mind) as url:
+        async with station.scheduler(smtp_url=url), station.scheduler(smtp_url=url):
+            answers = [await station.ask(headers={"depth": 11}) for _ in range(20)]
+            await eventually(lambda: mind.mails)
+        rooms = [station.furnish(smtp_url=url) for _ in range(4)]
+        await asyncio.gather(*(notify(room) for room in rooms))
+    ((addresses, mail),) = mind.mails
+    assert addresses == ["ops@example.com", "boss@example.com"]
+    assert mail["Subject"] == "[Penstock] notify was terminated in live"
+    text = mail.get_content()
+    for part in (str(answers[0]["run_id"]), "Depth:        11 (limit 10)", "Path:         notify", "What to do:", "penstock chain stop"):
+        assert part in text
+    assert await station.fetchval("SELECT sent_at IS NOT NULL FROM penstock.notifications") is True
+
+
+@pytest.mark.parametrize("answer", ["451 later", "550 never"])
+async def test_refused_mail_is_tried_again_later(station: Station, answer: str) -> None:
+    await _take_without_mail(station)
+    mind = MailServer(answers=[answer])
+    async with serve_mail(mind) as url:
+        room = station.furnish(smtp_url=url)
+        assert (await notify(room)).done["sent"] == 0
+        (row,) = await station.fetch("SELECT next_try_at > clock_timestamp() + interval '20 s' AS later FROM penstock.notifications")
+        assert row["later"] is True
+        assert (await notify(room)).done["sent"] == 0
+        await _again(station)
+        assert (await notify(room)).done["sent"] == 1
+    assert (mind.tries, len(mind.mails)) == (2, 1)
+    assert await station.fetchval("SELECT count(*) FROM penstock.logs WHERE event = 'Sending email failed'") == 1
+
+
+async def _take_without_mail(station: Station) -> None:
+    """Have a run terminated, and its notification waiting."""
+    await _terminate(station)
+    await station.fetch("UPDATE penstock.notifications SET next_try_at = clock_timestamp(), attempts = 0")
+
+
+async def test_mail_is_tried_again_while_nobody_listens(station: Station) -> None:
+    await _take_without_mail(station)
+    mind = MailServer()
+    async with serve_mail(mind) as url:
+        pass
+    room = station.furnish(smtp_url=url)
+    assert (await notify(room)).done["sent"] == 0
+    assert await station.fetchval("SELECT next_try_at IS NOT NULL FROM penstock.notifications") is True
+
+
+async def test_mail_that_may_have_been_taken_is_never_sent_again(station: Station) -> None:
+    await _take_without_mail(station)
+    mind = MailServer(hangs_up=True)
+    async with serve_mail(mind) as url:
+        room = station.furnish(smtp_url=url)
+        for _ in range(3):
+            await notify(room)
+            await _again(station)
+    assert mind.tries == 1
+    (row,) = await station.fetch("SELECT next_try_at, sent_at FROM penstock.notifications")
+    assert tuple(row) == (None, None)
+
+
+async def test_one_refused_address_does_not_keep_the_others_from_being_told(station: Station) -> None:
+    await _take_without_mail(station)
+    mind = MailServer(refused="ops@example.com")
+    async with serve_mail(mind) as url:
+        assert (await notify(station.furnish(smtp_url=url))).done["sent"] == 1
+    assert mind.mails[0][0] == ["boss@example.com"]
+
+
+async def test_mail_is_given_up_after_many_attempts(station: Station) -> None:
+    await _take_without_mail(station)
+    await station.fetch("UPDATE penstock.notifications SET attempts = $1", MOST_ATTEMPTS - 1)
+    mind = MailServer(answers=["451 later"])
+    async with serve_mail(mind) as url:
+        await notify(station.furnish(smtp_url=url))
+    assert await station.fetchval("SELECT next_try_at FROM penstock.notifications") is None
+
+
+@pytest.mark.parametrize("lacks", ["server", "addresses"])
+async def test_without_server_or_addresses_the_notification_is_closed(station: Station, lacks: str) -> None:
+    await _take_without_mail(station)
+    if lacks == "addresses":
+        await station.fetch("UPDATE penstock.environments SET notification_addresses = '{}'")
+    mind = MailServer()
+    async with serve_mail(mind) as url:
+        room = station.furnish(**({"smtp_url": url} if lacks == "addresses" else {}))
+        assert (await notify(room)).done["sent"] == 0
+    assert mind.tries == 0
+    assert await station.fetchval("SELECT next_try_at FROM penstock.notifications WHERE environment = $1", ENVIRONMENT) is None
+
+
+async def test_each_day_and_environment_is_told_of_once(station: Station) -> None:
+    await _terminate(station)
+    await station.fetch("UPDATE penstock.notifications SET day = day - 1")
+    await _terminate(station)
+    await _terminate(station)
+    rows = await station.fetch("SELECT day FROM penstock.notifications ORDER BY day")
+    assert len(rows) == 2
