@@ -15,7 +15,12 @@ LIVE = "live"
 
 def build_workflow(name: str = "notify", text: str = "hello") -> Workflow:
     parameter = Parameter(name="to", type=build_field_type("list of text"), default=["a", 1.5, {"b": None}])
-    step = Step(id="say", action=StepAction.LOG, target=text, arguments={"zeta": 1, "alpha": "${params.to}"})
+    step = Step(
+        id="say",
+        action=StepAction.LOG,
+        target=text,
+        arguments={"alpha": "${params.to}", "zeta": 1},  # jsonb puts the shorter key first
+    )
     return Workflow(name=name, parameters=(parameter,), steps=(step,))
 
 
