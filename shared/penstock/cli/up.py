@@ -110,7 +110,8 @@ class _Terminal:
         if isinstance(outcome, PenstockError):
             complain(f"not deployed: {outcome}")
             return
-        print_problems(outcome.problems)
+        if outcome.app is None or outcome.is_new:
+            print_problems(outcome.problems)
         if outcome.app is None:
             console.print("[red]not deployed[/]; the version before goes on serving")
         elif outcome.is_new:

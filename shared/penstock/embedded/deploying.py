@@ -5,15 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from penstock.db import Connection, Database
 from penstock.definitions.loader import Problem, load_app
 from penstock.definitions.models import App
 from penstock.errors import PenstockError
-from penstock.logs import get_logger
 from penstock.store.deployments import Deployment, deploy
 
-log = get_logger(__name__)
+_WATCH_MILLISECONDS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,20 @@ async def _deploy(conn: Connection, *, app: App, environments: Sequence[str]) ->
 async def redeploy_on_change(
     database: Database, directory: Path, environments: Sequence[str], tell: Callable[[Deployed | PenstockError], None]
 ) -> None:
-    """Deploy again whenever a file of the app changes, until cancelled, and `tell` what came of it."""
+    """Deploy again whenever a file of the app changes, until cancelled and `tell` what came of it."""
     # Not needed, and not loaded, where nothing is watched.
     from watchfiles import awatch
 
-    async for _ in awatch(directory, debounce=300, step=50, recursive=True):
+    is_first = True
+    # The first turn is for what was changed before the watch began; mostly that is nothing, and nothing is said of it.
+    async for changes in awatch(directory, debounce=300, step=50, rust_timeout=_WATCH_MILLISECONDS, yield_on_timeout=True):
+        if not changes and not is_first:
+            continue
         try:
-            tell(await deploy_directory(database, directory, environments))
+            outcome = await deploy_directory(database, directory, environments)
         except PenstockError as error:
             tell(error)
+        else:
+            if changes or outcome.is_new:
+                tell(outcome)
+        is_first = False
