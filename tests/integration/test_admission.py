@@ -1,380 +1,214 @@
-"""The one door: what `admit` makes of requests, alone, in batches and in races. Limits are exact, and a request is one run."""
+"""`admit`, the one door: limits, chains, fences and keys hold however many ask at once; its depth rule is the domain's."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from penstock.db import Connection, Database
+from penstock.domain.depth import depth_of, effective_limit, is_within_limit
 from penstock.domain.ids import child_run_id, new_run_id
 from penstock.domain.runs import Admission, Admitted, Duplicate, Rejected, Terminated
-from penstock.domain.states import RunState, Termination, Trigger
+from penstock.domain.states import Termination, Trigger
 from penstock.errors import StaleDefinitions
 from penstock.store.admission import RunRequest, admit
 from penstock.store.idempotency import IdempotencyKey
 from tests.eventually import eventually
 
-LATER = datetime(2100, 1, 1, tzinfo=UTC)
+ENVIRONMENT = "development"
+ROOT = RunRequest(UUID(int=0), ENVIRONMENT, "loop", 0, Trigger.MESSAGE, {"n": 1})
 
 
-def build_request(**over: object) -> RunRequest:
-    """A root run of an environment that nothing is deployed to, which is version 0."""
-    request = RunRequest(
-        run_id=new_run_id(), environment="live", workflow="greet", version=0, trigger=Trigger.MESSAGE, parameters={"name": "Ada"}
-    )
-    return replace(request, **over)  # type: ignore[arg-type]
+def _root() -> RunRequest:
+    return replace(ROOT, run_id=new_run_id())
 
 
-def build_child(parent: UUID, step: str = "step", **over: object) -> RunRequest:
-    return build_request(run_id=child_run_id(parent, step), parent_run_id=parent, trigger=Trigger.RUN, **over)
+def _child(parent: UUID, key: str = "next") -> RunRequest:
+    return replace(ROOT, run_id=child_run_id(parent, key), trigger=Trigger.RUN, parent_run_id=parent)
 
 
-def build_key(key: str = "order-42", fingerprint: bytes = b"one") -> IdempotencyKey:
-    return IdempotencyKey("message", key, fingerprint)
+async def _admit(database: Database, *requests: RunRequest) -> list[Admission]:
+    async def work(conn: Connection) -> list[Admission]:
+        return await admit(conn, requests)
+
+    return await database.in_transaction(work)
 
 
-async def admit_all(database: Database, *requests: RunRequest) -> list[Admission]:
-    return await database.in_transaction(lambda conn: admit(conn, requests))
-
-
-async def admit_root(database: Database, **over: object) -> Admitted:
-    (outcome,) = await admit_all(database, build_request(**over))
-    assert isinstance(outcome, Admitted)
-    return outcome
-
-
-async def set_limits(conn: Connection, *, depth: int = 10, chain_runs: int = 1_000_000) -> None:
-    await conn.execute("UPDATE penstock.environments SET depth_limit = $1, chain_runs_limit = $2", depth, chain_runs)
-
-
-async def count_runs(conn: Connection, *states: RunState) -> int:
-    count: int = await conn.fetchval(
-        "SELECT count(*) FROM penstock.runs WHERE cardinality($1::text[]) = 0 OR state = ANY($1)", [state.value for state in states]
-    )
-    return count
-
-
-async def stop_chain(conn: Connection, chain_id: UUID) -> None:
-    await conn.execute(
-        """
-        INSERT INTO penstock.chains (id, environment, runs, stopped_at) VALUES ($1, 'live', 1, clock_timestamp())
-        ON CONFLICT (id) DO UPDATE SET stopped_at = clock_timestamp()
-        """,
-        chain_id,
-    )
-
-
-def kinds(outcomes: Sequence[Admission]) -> list[str]:
-    return [type(outcome).__name__ for outcome in outcomes]
-
-
-async def test_root_is_due_at_once_at_depth_0_in_a_chain_of_its_own(database: Database, conn: Connection) -> None:
-    admitted = await admit_root(database)
-    assert (admitted.run.state, admitted.run.depth, admitted.run.chain_id) == (RunState.QUEUED, 0, admitted.run.id)
-    row = await conn.fetchrow("SELECT * FROM penstock.runs")
-    assert row is not None
-    assert (row["id"], row["state"], row["trigger"], row["parameters"]) == (admitted.run.id, "queued", "message", {"name": "Ada"})
-    assert row["dispatched_at"] is not None
-
-
-async def test_run_of_a_later_time_waits_undispatched(database: Database, conn: Connection) -> None:
-    admitted = await admit_root(database, scheduled_at=LATER, priority=2)
-    assert (admitted.run.state, admitted.run.scheduled_at) == (RunState.SCHEDULED, LATER)
-    row = await conn.fetchrow("SELECT state, dispatched_at, priority FROM penstock.runs")
-    assert row is not None
-    assert tuple(row) == ("scheduled", None, 2)
-
-
-async def test_run_of_a_past_time_is_due_now(database: Database) -> None:
-    past = datetime.now(UTC) - timedelta(days=3)
-    assert (await admit_root(database, scheduled_at=past)).run.state is RunState.QUEUED
-
-
-@pytest.mark.parametrize(("claimed", "depth"), [(0, 5), (5, 5), (8, 8)])
-async def test_stored_parent_decides_the_depth_of_a_child(database: Database, claimed: int, depth: int) -> None:
-    parent = await admit_root(database, claimed_depth=4)
-    (child,) = await admit_all(database, build_child(parent.run.id, claimed_depth=claimed, claimed_chain_id=new_run_id()))
-    assert isinstance(child, Admitted)
-    assert (child.run.depth, child.run.chain_id) == (depth, parent.run.chain_id)
-
-
-async def test_claimed_depth_and_chain_are_believed_of_a_request_without_a_parent(database: Database, conn: Connection) -> None:
-    first = await admit_root(database, claimed_depth=3)
-    joined = await admit_root(database, claimed_depth=4, claimed_chain_id=first.run.id)
-    assert (joined.run.depth, joined.run.chain_id) == (4, first.run.id)
-    assert await conn.fetchval("SELECT runs FROM penstock.chains WHERE id = $1", first.run.id) == 2
-
-
-async def test_depth_equal_to_the_limit_runs_and_one_more_is_terminated(database: Database, conn: Connection) -> None:
-    outcomes = await admit_all(database, *(build_request(claimed_depth=depth) for depth in (0, 10, 11)))
-    assert kinds(outcomes) == ["Admitted", "Admitted", "Terminated"]
-    assert isinstance(outcomes[2], Terminated)
-    assert (outcomes[2].reason, outcomes[2].depth_limit) == (Termination.DEPTH_LIMIT, 10)
-    row = await conn.fetchrow("SELECT state, dispatched_at, parameters FROM penstock.runs WHERE depth = 11")
-    assert row is not None
-    assert tuple(row) == ("terminated", None, {"name": "Ada"}), "kept with its parameters, so that it can be resumed"
-
-
-async def test_limit_changed_at_run_time_holds_at_once(database: Database, conn: Connection) -> None:
-    await set_limits(conn, depth=25)
-    assert kinds(await admit_all(database, *(build_request(claimed_depth=depth) for depth in (25, 26)))) == ["Admitted", "Terminated"]
-    await set_limits(conn, depth=0)
-    assert kinds(await admit_all(database, *(build_request(claimed_depth=depth) for depth in (0, 1)))) == ["Admitted", "Terminated"]
-
-
-async def test_limit_of_a_workflow_overrides_that_of_its_environment_both_ways(database: Database) -> None:
-    outcomes = await admit_all(
-        database,
-        build_request(claimed_depth=500, depth_limit=500),
-        build_request(claimed_depth=501, depth_limit=500),
-        build_request(claimed_depth=3, depth_limit=2),
-    )
-    assert kinds(outcomes) == ["Admitted", "Terminated", "Terminated"]
-
-
-async def test_termination_is_explained_on_the_run_in_the_log_and_to_the_admins(database: Database, conn: Connection) -> None:
-    await set_limits(conn, depth=1)
-    root = await admit_root(database, workflow="start")
-    (middle,) = await admit_all(database, build_child(root.run.id, workflow="middle"))
-    assert isinstance(middle, Admitted)
-    (end,) = await admit_all(database, build_child(middle.run.id, workflow="end"))
-    assert isinstance(end, Terminated)
-    assert end.path == ("start", "middle", "end")
-    error = await conn.fetchval("SELECT error FROM penstock.runs WHERE id = $1", end.run.id)
-    assert (error["kind"], error["path"]) == ("depth_limit", ["start", "middle", "end"])
-    line = await conn.fetchrow("SELECT level, event, message, run_id, chain_id, depth FROM penstock.logs WHERE level = 'error'")
-    assert line is not None
-    assert (line["event"], line["run_id"], line["chain_id"]) == ("error occurred during workflow execution", end.run.id, root.run.id)
-    assert "Workflow error: end was terminated at depth 2, beyond the depth limit of 1" in line["message"]
-    assert "start → middle → end" in line["message"]
-    details = await conn.fetchval("SELECT details FROM penstock.notifications WHERE environment = 'live' AND kind = 'terminated'")
-    assert details["run_id"] == str(end.run.id)
-
-
-async def test_many_terminations_at_once_ask_for_one_notification_an_environment(database: Database, conn: Connection) -> None:
-    async def terminate(environment: str) -> None:
-        await admit_all(database, *(build_request(environment=environment, claimed_depth=11) for _ in range(20)))
-
-    await asyncio.gather(*(terminate(environment) for environment in ("live", "development") * 5))
-    assert await count_runs(conn, RunState.TERMINATED) == 200
-    rows = await conn.fetch("SELECT environment FROM penstock.notifications ORDER BY 1")
-    assert [row["environment"] for row in rows] == ["development", "live"]
-
-
-async def test_same_run_id_is_one_run_in_a_batch_and_across_batches(database: Database, conn: Connection) -> None:
-    request = build_request()
-    assert kinds(await admit_all(database, request, request)) == ["Admitted", "Duplicate"]
-    assert await admit_all(database, request) == [Duplicate(request.run_id)]
-    assert await count_runs(conn) == 1
-
-
-async def test_same_child_asked_for_in_a_race_is_one_run(database: Database, conn: Connection) -> None:
-    root = await admit_root(database)
-    outcomes = await asyncio.gather(*(admit_all(database, build_child(root.run.id)) for _ in range(40)))
-    assert sorted(kinds([outcome for (outcome,) in outcomes])) == ["Admitted"] + ["Duplicate"] * 39
-    assert await count_runs(conn) == 2
-    assert await conn.fetchval("SELECT runs FROM penstock.chains") == 2, "a duplicate takes nothing of the chain's budget"
-
-
-async def test_child_that_another_transaction_is_about_to_commit_is_no_second_run(database: Database, conn: Connection) -> None:
-    root = await admit_root(database)
-    async with conn.transaction():
-        await admit(conn, [build_child(root.run.id)])
-        admitting = asyncio.create_task(admit_all(database, build_child(root.run.id)))
-        await eventually(lambda: _is_waiting_for_a_lock(database))
-    assert kinds(await admitting) == ["Duplicate"]
-    assert await conn.fetchval("SELECT runs FROM penstock.chains") == 2, "a duplicate takes nothing of the chain's budget"
-
-
-async def _is_waiting_for_a_lock(database: Database) -> bool:
+async def _fetchval(database: Database, statement: str, *arguments: object) -> object:
     async with database.connection() as conn:
-        return bool(
-            await conn.fetchval(
-                "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity USING (pid) "
-                "WHERE NOT l.granted AND datname = current_database())"
-            )
-        )
+        value: object = await conn.fetchval(statement, *arguments)
+        return value
 
 
-async def test_200_requests_with_one_key_make_one_run(database: Database, conn: Connection) -> None:
-    outcomes = await asyncio.gather(*(admit_all(database, build_request(key=build_key())) for _ in range(200)))
-    flat = [outcome for (outcome,) in outcomes]
-    (admitted,) = [outcome for outcome in flat if isinstance(outcome, Admitted)]
-    assert [outcome for outcome in flat if not isinstance(outcome, Admitted)] == [Duplicate(admitted.run.id)] * 199
-    assert await count_runs(conn) == 1
+async def test_chain_of_runs_is_cut_beyond_the_limit_and_says_how_it_came_about(database: Database) -> None:
+    request = _root()
+    outcomes: list[Admission] = []
+    for _ in range(12):
+        (outcome,) = await _admit(database, request)
+        outcomes.append(outcome)
+        if isinstance(outcome, Terminated):
+            break
+        request = _child(request.run_id)
+    assert [type(outcome) for outcome in outcomes] == [Admitted] * 11 + [Terminated]
+    last = outcomes[-1]
+    assert isinstance(last, Terminated)
+    assert (last.reason, last.depth_limit, last.path) == (Termination.DEPTH_LIMIT, 10, ("loop",) * 12)
+    warned = [outcome.run.depth for outcome in outcomes if isinstance(outcome, Admitted) and outcome.has_warned_chain]
+    assert warned == [8]
+    message = await _fetchval(database, "SELECT message FROM penstock.logs WHERE level = 'error'")
+    assert "loop → loop" in str(message)
+    assert await _fetchval(database, "SELECT count(*) FROM penstock.notifications") == 1
 
 
-async def test_one_key_within_a_batch_makes_one_run(database: Database) -> None:
-    first, second, other = (build_request(key=build_key(fingerprint=print_)) for print_ in (b"one", b"one", b"other"))
-    outcomes = await admit_all(database, first, second, other)
-    assert kinds(outcomes) == ["Admitted", "Duplicate", "Rejected"]
-    assert outcomes[1] == Duplicate(first.run_id)
+async def test_chain_limit_is_exact_under_concurrent_admissions(database: Database) -> None:
+    root = _root()
+    await _admit(database, root)
+    await _fetchval(database, "UPDATE penstock.environments SET chain_runs_limit = 50 WHERE name = $1", ENVIRONMENT)
+    batches = [[_child(root.run_id, f"{batch}/{n}") for n in range(9)] for batch in range(20)]
+    outcomes = [outcome for batch in await asyncio.gather(*(_admit(database, *batch) for batch in batches)) for outcome in batch]
+    admitted = [outcome for outcome in outcomes if isinstance(outcome, Admitted)]
+    assert len(admitted) == 49
+    assert {outcome.reason for outcome in outcomes if isinstance(outcome, Terminated)} == {Termination.CHAIN_LIMIT}
+    assert len(outcomes) == 180
 
 
-async def test_key_used_for_another_request_is_a_conflict(database: Database, conn: Connection) -> None:
-    await admit_root(database, key=build_key())
-    (outcome,) = await admit_all(database, build_request(key=build_key(fingerprint=b"other")))
+async def test_repeated_batches_do_not_count_twice_toward_the_chain_limit(database: Database) -> None:
+    root = _root()
+    await _admit(database, root)
+    await _fetchval(database, "UPDATE penstock.environments SET chain_runs_limit = 10 WHERE name = $1", ENVIRONMENT)
+    children = [_child(root.run_id, f"{n}") for n in range(5)]
+    for turn in range(4):
+        outcomes = await _admit(database, *children)
+        assert {type(outcome) for outcome in outcomes} == {Duplicate if turn else Admitted}
+    fresh = await _admit(database, *children, *(_child(root.run_id, f"new/{n}") for n in range(5)))
+    assert Counter(type(outcome) for outcome in fresh) == {Duplicate: 5, Admitted: 4, Terminated: 1}
+
+
+async def test_nothing_is_admitted_into_a_stopped_chain(database: Database) -> None:
+    root = _root()
+    await _admit(database, root)
+    await _admit(database, _child(root.run_id, "before"))
+    await _fetchval(database, "UPDATE penstock.chains SET stopped_at = clock_timestamp() WHERE id = $1", root.run_id)
+    outcomes = await asyncio.gather(*(_admit(database, _child(root.run_id, f"{n}")) for n in range(10)))
+    assert {outcome.reason for (outcome,) in outcomes if isinstance(outcome, Terminated)} == {Termination.CHAIN_STOPPED}
+    assert await _fetchval(database, "SELECT count(*) FROM penstock.runs WHERE state <> 'terminated'") == 2
+
+
+async def test_chain_that_multiplies_cannot_outrun_its_stop(database: Database) -> None:
+    root = _root()
+    await _admit(database, root)
+    await _admit(database, _child(root.run_id, "first"))
+    stop_at: list[int] = []
+
+    async def multiply(lane: int) -> None:
+        parents = [root.run_id]
+        for generation in range(30):
+            children = [_child(parent, f"{lane}/{generation}") for parent in parents[:20]]
+            outcomes = await _admit(database, *children)
+            parents += [outcome.run.id for outcome in outcomes if isinstance(outcome, Admitted) and outcome.run.depth < 9]
+
+    async def has_multiplied() -> bool:
+        return cast("int", await _fetchval(database, "SELECT count(*) FROM penstock.runs")) > 50
+
+    async def stop() -> None:
+        await eventually(has_multiplied)
+        statement = "UPDATE penstock.chains SET stopped_at = clock_timestamp() WHERE id = $1"
+        await _fetchval(database, statement, root.run_id)
+        count = await _fetchval(database, "SELECT count(*) FROM penstock.runs WHERE state <> 'terminated'")
+        assert isinstance(count, int)
+        stop_at.append(count)
+
+    await asyncio.gather(multiply(0), multiply(1), stop())
+    assert await _fetchval(database, "SELECT count(*) FROM penstock.runs WHERE state <> 'terminated'") == stop_at[0]
+
+
+async def test_key_makes_one_run_of_two_hundred_concurrent_requests(database: Database) -> None:
+    key = IdempotencyKey("test", "order-42", b"same")
+    outcomes = [
+        outcome
+        for batch in await asyncio.gather(*(_admit(database, *(replace(_root(), key=key) for _ in range(4))) for _ in range(50)))
+        for outcome in batch
+    ]
+    (made,) = [outcome.run.id for outcome in outcomes if isinstance(outcome, Admitted)]
+    assert {outcome.of for outcome in outcomes if isinstance(outcome, Duplicate)} == {made}
+    assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 1
+
+
+async def test_key_with_another_request_is_a_conflict_and_leaves_no_trace(database: Database) -> None:
+    await _admit(database, replace(_root(), key=IdempotencyKey("test", "k", b"one")))
+    (outcome,) = await _admit(database, replace(_root(), key=IdempotencyKey("test", "k", b"two")))
     assert isinstance(outcome, Rejected)
-    assert (outcome.code, "order-42" in outcome.message) == ("idempotency_conflict", True)
-    assert await count_runs(conn) == 1
+    assert outcome.code == "idempotency_conflict"
+    assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 1
 
 
-async def test_keys_of_other_scopes_and_environments_are_other_keys(database: Database, conn: Connection) -> None:
-    await admit_all(
-        database,
-        build_request(key=build_key()),
-        build_request(key=replace(build_key(), scope="api")),
-        build_request(key=build_key(), environment="development"),
-    )
-    assert await count_runs(conn) == 3
+async def test_key_of_a_rejected_request_may_be_used_again(database: Database) -> None:
+    key = IdempotencyKey("test", "k", b"one")
+    unknown = replace(_child(new_run_id()), key=key)
+    (outcome,) = await _admit(database, unknown)
+    assert isinstance(outcome, Rejected)
+    assert outcome.code == "unknown_parent"
+    assert isinstance((await _admit(database, replace(_root(), key=key)))[0], Admitted)
 
 
-async def test_key_may_be_used_again_after_a_day(database: Database, conn: Connection) -> None:
-    await admit_root(database, key=build_key())
-    await conn.execute("UPDATE penstock.idempotency_keys SET created_at = clock_timestamp() - interval '24 hours 1 second'")
-    second = await admit_root(database, key=build_key(fingerprint=b"other"))
-    assert await conn.fetchval("SELECT run_id FROM penstock.idempotency_keys") == second.run.id
-    assert await admit_all(database, build_request(key=build_key(fingerprint=b"other"))) == [Duplicate(second.run.id)]
+async def test_expired_key_may_be_used_again(database: Database) -> None:
+    key = IdempotencyKey("test", "k", b"one")
+    await _admit(database, replace(_root(), key=key))
+    await _fetchval(database, "UPDATE penstock.idempotency_keys SET created_at = created_at - interval '25 hours'")
+    assert isinstance((await _admit(database, replace(_root(), key=key)))[0], Admitted)
 
 
-async def test_key_of_a_rejected_request_is_free_again(database: Database, conn: Connection) -> None:
-    outcomes = await admit_all(database, *(build_child(new_run_id(), step, key=build_key()) for step in ("a", "b")))
-    assert kinds(outcomes) == ["Rejected", "Rejected"], "neither may be called the duplicate of a run that does not exist"
-    assert await conn.fetchval("SELECT count(*) FROM penstock.idempotency_keys") == 0
-    await admit_root(database, key=build_key())
+async def test_parent_of_another_environment_is_refused(database: Database) -> None:
+    root = _root()
+    await _admit(database, root)
+    (outcome,) = await _admit(database, replace(_child(root.run_id), environment="live"))
+    assert isinstance(outcome, Rejected)
+    assert "belongs to development" in outcome.message
 
 
-async def test_same_child_of_an_unknown_parent_twice_in_a_batch_is_rejected_twice(database: Database) -> None:
-    request = build_child(new_run_id())
-    assert kinds(await admit_all(database, request, request)) == ["Rejected", "Rejected"]
-
-
-async def test_parent_that_is_unknown_or_of_another_environment_is_rejected_and_the_rest_admitted(
-    database: Database, conn: Connection
-) -> None:
-    foreign = await admit_root(database, environment="development")
-    good = build_request()
-    outcomes = await admit_all(database, build_child(new_run_id()), good, build_child(foreign.run.id))
-    assert kinds(outcomes) == ["Rejected", "Admitted", "Rejected"]
-    messages = [outcome.message for outcome in outcomes if isinstance(outcome, Rejected)]
-    assert "is no run of this installation" in messages[0]
-    assert "belongs to development, not live" in messages[1]
-    assert await count_runs(conn) == 2
-
-
-async def test_request_checked_against_an_old_deployment_changes_nothing(database: Database, conn: Connection) -> None:
+async def test_request_checked_against_another_deployment_changes_nothing(database: Database) -> None:
     with pytest.raises(StaleDefinitions):
-        await admit_all(database, build_request(version=0), build_request(version=3, key=build_key()))
-    assert await count_runs(conn) == 0
-    assert await conn.fetchval("SELECT count(*) FROM penstock.idempotency_keys") == 0
+        await _admit(database, _root(), replace(_root(), version=7))
+    assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 0
 
 
-async def test_chain_limit_is_exact_under_concurrent_admissions(database: Database, conn: Connection) -> None:
-    await set_limits(conn, chain_runs=50)
-    root = await admit_root(database)
-    batches = [[build_child(root.run.id, f"{batch}/{index}") for index in range(7)] for batch in range(20)]
-    outcomes = await asyncio.gather(*(admit_all(database, *batch) for batch in batches))
-    flat = [outcome for batch in outcomes for outcome in batch]
-    assert kinds(flat).count("Admitted") == 49, "and the root makes 50"
-    assert {outcome.reason for outcome in flat if isinstance(outcome, Terminated)} == {Termination.CHAIN_LIMIT}
-    assert await count_runs(conn, RunState.QUEUED) == 50
+async def test_rivals_with_the_same_children_make_each_once(database: Database) -> None:
+    root = _root()
+    await _admit(database, root)
+    children = [_child(root.run_id, f"{n}") for n in range(50)]
+    rivals = await asyncio.gather(*(_admit(database, *(children if n % 2 else reversed(children))) for n in range(8)))
+    assert sum(isinstance(outcome, Admitted) for outcomes in rivals for outcome in outcomes) == 50
+    assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 51
+    assert await _fetchval(database, "SELECT runs FROM penstock.chains WHERE id = $1", root.run_id) == 51
 
 
-async def test_duplicates_and_runs_beyond_the_depth_limit_take_nothing_of_the_chains_budget(database: Database, conn: Connection) -> None:
-    await set_limits(conn, chain_runs=11)
-    root = await admit_root(database)
-    known = [build_child(root.run.id, f"known/{index}") for index in range(5)]
-    await asyncio.gather(*(admit_all(database, *known) for _ in range(8)))
-    deep = [build_child(root.run.id, f"deep/{index}", claimed_depth=11) for index in range(6)]
-    fresh = [build_child(root.run.id, f"fresh/{index}") for index in range(9)]
-    outcomes = await admit_all(database, *deep[:3], *known[:2], *fresh[:2], *deep[3:], *fresh[2:])
-    reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, Terminated)]
-    assert kinds(outcomes).count("Admitted") == 5, "root, 5 known, 5 fresh"
-    assert (reasons.count(Termination.DEPTH_LIMIT), reasons.count(Termination.CHAIN_LIMIT)) == (6, 4)
-    assert await conn.fetchval("SELECT runs FROM penstock.chains") == 11
+DEPTHS = st.integers(min_value=0, max_value=30)
+CASES = st.lists(st.tuples(st.none() | DEPTHS, DEPTHS, st.none() | DEPTHS), min_size=1, max_size=20)
 
 
-async def test_chain_that_was_limited_goes_on_when_the_limit_is_raised(database: Database, conn: Connection) -> None:
-    await set_limits(conn, chain_runs=3)
-    root = await admit_root(database)
-    await admit_all(database, *(build_child(root.run.id, f"{index}") for index in range(10)))
-    await set_limits(conn, chain_runs=5)
-    outcomes = await admit_all(database, *(build_child(root.run.id, f"more/{index}") for index in range(10)))
-    assert kinds(outcomes).count("Admitted") == 2, "those that were terminated before were never part of the chain's size"
-
-
-async def test_joining_an_unknown_chain_counts_only_what_is_there(database: Database, conn: Connection) -> None:
-    await set_limits(conn, chain_runs=3)
-    chain_id = new_run_id()
-    outcomes = await admit_all(database, *(build_request(claimed_chain_id=chain_id, claimed_depth=1) for _ in range(5)))
-    assert sorted(kinds(outcomes)) == ["Admitted"] * 3 + ["Terminated"] * 2
-
-
-async def test_nothing_of_a_stopped_chain_is_admitted(database: Database, conn: Connection) -> None:
-    root = await admit_root(database)
-    await stop_chain(conn, root.run.chain_id)
-    outcomes = await admit_all(database, build_child(root.run.id), build_request(claimed_chain_id=root.run.id), build_request())
-    assert kinds(outcomes) == ["Terminated", "Terminated", "Admitted"]
-    assert isinstance(outcomes[0], Terminated)
-    assert outcomes[0].reason is Termination.CHAIN_STOPPED
-
-
-async def test_stop_under_way_is_waited_for_by_admissions_into_its_chain(database: Database, conn: Connection) -> None:
-    root = await admit_root(database)
-    await admit_all(database, build_child(root.run.id, "before"))
-    async with conn.transaction():
-        await stop_chain(conn, root.run.chain_id)
-        admitting = asyncio.create_task(admit_all(database, build_child(root.run.id, "during")))
-        await eventually(lambda: _is_waiting_for_a_lock(database))
-        assert kinds(await admit_all(database, build_request())) == ["Admitted"], "other chains do not wait"
-        assert not admitting.done()
-    assert kinds(await admitting) == ["Terminated"]
-
-
-async def test_stop_waits_for_admissions_under_way(database: Database, conn: Connection) -> None:
-    root = await admit_root(database)
-    async with conn.transaction():
-        await admit(conn, [build_child(root.run.id)])
-        stopping = asyncio.create_task(database.in_transaction(lambda other: stop_chain(other, root.run.chain_id)))
-        await eventually(lambda: _is_waiting_for_a_lock(database))
-        assert not stopping.done()
-    await stopping
-    assert kinds(await admit_all(database, build_child(root.run.id, "after"))) == ["Terminated"]
-
-
-async def test_chain_is_warned_of_once_at_80_percent_of_its_limit(database: Database, conn: Connection) -> None:
-    root = await admit_root(database, claimed_depth=6)
-    warned = []
-    parent = root.run.id
-    for _ in range(4):
-        (outcome,) = await admit_all(database, build_child(parent))
-        assert isinstance(outcome, Admitted)
-        warned.append((outcome.run.depth, outcome.has_warned_chain))
-        parent = outcome.run.id
-    assert warned == [(7, False), (8, True), (9, False), (10, False)]
-    message = await conn.fetchval("SELECT message FROM penstock.logs WHERE event = 'chain near its depth limit'")
-    assert "reached depth 8 of at most 10" in message
-
-
-async def test_many_at_once_near_the_limit_warn_once(database: Database, conn: Connection) -> None:
-    root = await admit_root(database, claimed_depth=7)
-    outcomes = await asyncio.gather(*(admit_all(database, build_child(root.run.id, f"{index}")) for index in range(20)))
-    assert [outcome.has_warned_chain for (outcome,) in outcomes if isinstance(outcome, Admitted)].count(True) == 1
-    assert await conn.fetchval("SELECT count(*) FROM penstock.logs WHERE level = 'warning'") == 1
-
-
-async def test_terminated_run_is_an_error_and_no_warning(database: Database, conn: Connection) -> None:
-    await admit_all(database, build_request(claimed_depth=11))
-    assert await conn.fetchval("SELECT array_agg(level) FROM penstock.logs") == ["error"]
-
-
-async def test_batches_of_overlapping_chains_and_ids_in_any_order_do_not_block_each_other(database: Database, conn: Connection) -> None:
-    roots = [(await admit_root(database)).run.id for _ in range(6)]
-    requests = [build_child(root, f"{index}") for root in roots for index in range(10)]
-    turned = [requests[start:] + requests[:start] for start in range(0, 60, 7)]
-    await asyncio.gather(*(admit_all(database, *batch) for batch in turned + [list(reversed(batch)) for batch in turned]))
-    assert await count_runs(conn) == 66
-    assert await conn.fetchval("SELECT array_agg(DISTINCT runs) FROM penstock.chains") == [11]
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cases=CASES, environment_limit=DEPTHS)
+async def test_sql_states_the_same_depth_rule_as_the_domain(
+    database: Database, cases: Sequence[tuple[int | None, int, int | None]], environment_limit: int
+) -> None:
+    await _fetchval(database, "UPDATE penstock.environments SET depth_limit = $2 WHERE name = $1", ENVIRONMENT, environment_limit)
+    requests = []
+    for parent_depth, claimed_depth, workflow_limit in cases:
+        parent = None if parent_depth is None else replace(_root(), claimed_depth=parent_depth)
+        if parent is not None:
+            await _admit(database, parent)
+        request = _root() if parent is None else _child(parent.run_id)
+        requests.append(replace(request, claimed_depth=claimed_depth, depth_limit=workflow_limit))
+    outcomes = await _admit(database, *requests)
+    for (parent_depth, claimed_depth, workflow_limit), outcome in zip(cases, outcomes, strict=True):
+        assert isinstance(outcome, Admitted | Terminated)
+        expected = depth_of(parent_depth=parent_depth, claimed_depth=claimed_depth)
+        limit = effective_limit(environment_limit=environment_limit, workflow_limit=workflow_limit)
+        assert (outcome.run.depth, outcome.depth_limit) == (expected, limit)
+        assert isinstance(outcome, Admitted) is is_within_limit(expected, limit)
