@@ -22,7 +22,9 @@ from penstock.definitions.values import format_date
 from penstock.errors import Permanent
 from penstock.store.constraints import Condition, ConstraintProblem, Where, compile_where, to_parameter
 from penstock.store.thing_json import is_json, json_of, read_thing, render_thing
+from penstock.store.thing_statements import insert_statement, update_statement
 from penstock.store.thing_tables import qualified_table, sql_type
+from penstock.store.thing_upserts import upsert_rows
 from penstock.store.thing_values import check_values, may_exist, writable_field
 
 Thing = dict[str, JsonValue]
@@ -70,14 +72,12 @@ async def create_things(
     Raises UniqueViolation (nothing was created then), Permanent for values that do not fit and an `upsert` that is no unique group.
     """
     rows = [check_values(data_type, thing.values) for thing in things]
+    records = [_record(thing, row) for thing, row in zip(things, rows, strict=True)]
     if upsert:
-        keys = _upsert_columns(data_type, upsert)
-        # One by one, because two things of the batch may be the same one, which a single statement refuses to change twice; and
-        # because what a thing does not name has to stay as it is.
-        return [await _upsert_one(conn, environment, data_type, keys, pair) for pair in zip(things, rows, strict=True)]
+        return await upsert_rows(conn, environment=environment, data_type=data_type, upsert=upsert, rows=records)
     columns = sorted({column for row in rows for column in row})
-    statement = f"""{_insert(environment, data_type, columns)} RETURNING "_id", "created_date" """
-    inserted = await conn.fetch(statement, [_record(thing, row) for thing, row in zip(things, rows, strict=True)])
+    statement = f"""{insert_statement(environment, data_type, columns)} RETURNING "_id", "created_date" """
+    inserted = await conn.fetch(statement, records)
     moments = {row["_id"]: format_date(row["created_date"]) for row in inserted}
     return [_render(data_type, thing, row, moments[thing.id]) for thing, row in zip(things, rows, strict=True)]
 
@@ -97,38 +97,6 @@ def _record(thing: NewThing, row: Mapping[str, JsonValue]) -> dict[str, JsonValu
     return {**row, "_id": thing.id, "created_by": thing.created_by, "created_date": created}
 
 
-def _insert(environment: str, data_type: DataType, columns: Iterable[str]) -> str:
-    target = qualified_table(environment, data_type.name)
-    quoted = [quote_identifier(column) for column in columns]
-    written = "coalesce(q.created_date, m.moment)"
-    return f"""
-        INSERT INTO {target} AS t ("_id", "created_date", "modified_date", "created_by"{"".join(f", {name}" for name in quoted)})
-        SELECT q."_id", {written}, {written}, q."created_by"{"".join(f", q.{name}" for name in quoted)}
-        FROM jsonb_populate_recordset(NULL::{target}, $1::jsonb) q
-        CROSS JOIN (SELECT date_trunc('milliseconds', clock_timestamp()) AS moment) m
-        """
-
-
-async def _upsert_one(
-    conn: Connection, environment: str, data_type: DataType, keys: Sequence[str], pair: tuple[NewThing, dict[str, JsonValue]]
-) -> Thing:
-    thing, row = pair
-    changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in ('"modified_date"', *map(quote_identifier, row)))
-    conflict = f"ON CONFLICT ({', '.join(map(quote_identifier, keys))}) DO UPDATE SET {changes}"
-    statement = f"{_insert(environment, data_type, row)} {conflict} RETURNING {json_of(data_type)} AS thing"
-    return read_thing(data_type, await conn.fetchval(statement, [_record(thing, row)]))
-
-
-def _upsert_columns(data_type: DataType, upsert: Sequence[str]) -> list[str]:
-    if not any(set(upsert) == set(group) for group in data_type.unique):
-        groups = " or ".join(" + ".join(group) for group in data_type.unique) or "none so far"
-        raise Permanent(
-            f"upsert by {' + '.join(upsert)}: type {data_type.name!r} needs these fields as one entry of `unique` (it has: {groups})",
-            kind="not_unique",
-        )
-    return [writable_field(data_type, name).column for name in upsert]
-
-
 async def update_things(conn: Connection, *, environment: str, data_type: DataType, changes: Sequence[ThingChange]) -> dict[str, Thing]:
     """Change things; returns those that exist, by id. An id should occur once."""
     shapes: defaultdict[tuple[tuple[str, ...], ...], list[dict[str, JsonValue]]] = defaultdict(list)
@@ -142,7 +110,7 @@ async def update_things(conn: Connection, *, environment: str, data_type: DataTy
         shapes[shape].append({"_id": change.id, "changed": parts[0], "added": parts[1], "removed": parts[2]})
     found: dict[str, Thing] = {}
     for shape, records in shapes.items():
-        rows = await conn.fetch(_update_statement(environment, data_type, shape), records)
+        rows = await conn.fetch(update_statement(environment, data_type, shape), records)
         found |= {row["_id"]: read_thing(data_type, row["thing"]) for row in rows}
     return found
 
@@ -296,32 +264,3 @@ def _require_list(data_type: DataType, name: str) -> None:
             f"field {known.name!r} of type {data_type.name!r} is a {known.type}; only lists (not of addresses) are added to",
             kind="not_a_list",
         )
-
-
-def _update_statement(environment: str, data_type: DataType, shape: tuple[tuple[str, ...], ...]) -> str:
-    """Sets, then adds what a list does not hold yet, then removes; the same columns for every record."""
-    values, adds, removes = shape
-    target = qualified_table(environment, data_type.name)
-    expressions = {column: f"s.{quote_identifier(column)}" for column in values}
-    for column in adds:
-        name = quote_identifier(column)
-        current = expressions.get(column, f"t.{name}")
-        given = f"(SELECT g.item, min(g.place) AS place FROM unnest(a.{name}) WITH ORDINALITY AS g (item, place) GROUP BY g.item) n"
-        new = f"(SELECT array_agg(n.item ORDER BY n.place) FROM {given} WHERE n.item <> ALL (coalesce({current}, '{{}}')))"
-        expressions[column] = f"nullif(coalesce({current}, '{{}}') || coalesce({new}, '{{}}'), '{{}}')"
-    for column in removes:
-        name = quote_identifier(column)
-        current = expressions.get(column, f"t.{name}")
-        kept = f"unnest({current}) WITH ORDINALITY AS k (item, place) WHERE k.item <> ALL (coalesce(r.{name}, '{{}}'))"
-        expressions[column] = f"(SELECT array_agg(k.item ORDER BY k.place) FROM {kept})"
-    changed = "".join(f", {quote_identifier(column)} = {expression}" for column, expression in expressions.items())
-    populated = ", ".join(
-        f"LATERAL jsonb_populate_record(NULL::{target}, q.{part}) {alias}"
-        for part, alias in (("changed", "s"), ("added", "a"), ("removed", "r"))
-    )
-    return f"""
-        UPDATE {target} t SET "modified_date" = date_trunc('milliseconds', clock_timestamp()){changed}
-        FROM jsonb_to_recordset($1::jsonb) AS q ("_id" text, "changed" jsonb, "added" jsonb, "removed" jsonb), {populated}
-        WHERE t."_id" = q."_id"
-        RETURNING t."_id", {json_of(data_type)} AS thing
-        """
