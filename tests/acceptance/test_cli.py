@@ -12,11 +12,6 @@ from tests.acceptance.console import QUICKSTART, Outcome, clean_environment, pen
 from tests.acceptance.installation import Installation, Service
 from tests.servers import Servers, fresh_database
 
-COMMANDS = (
-    ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("check",), ("deploy",), ("run",), ("runs", "show"),
-    ("chain", "show"), ("doctor",),
-)  # fmt: skip
-PRINTS_DATA = (("migrate",), ("check",), ("deploy",), ("run",), ("runs", "show"), ("chain", "show"), ("doctor",))
 NOBODY = "00000000-0000-8000-8000-000000000000"
 
 
@@ -34,45 +29,6 @@ def _assert_one_clear_line(outcome: Outcome, *parts: str) -> None:
     for part in parts:
         assert part in outcome.err
     assert "Traceback" not in outcome.err + outcome.out
-
-
-async def test_help_lists_what_there_is_and_nothing_else() -> None:
-    outcome = await penstock("--help", environment=clean_environment())
-    assert outcome.code == 0
-    listed = re.findall(r"^│ ([a-z][a-z-]*) ", outcome.out, re.MULTILINE)
-    assert sorted(listed) == sorted({command[0] for command in COMMANDS})
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-async def test_every_command_explains_itself_with_examples(command: tuple[str, ...]) -> None:
-    outcome = await penstock(*command, "--help", environment=clean_environment())
-    assert outcome.code == 0
-    assert "Examples:" in outcome.out
-    assert f"penstock {' '.join(command)}" in outcome.out.split("Examples:")[1]
-    assert ("--json" in outcome.out.split("Examples:")[0]) == (command in PRINTS_DATA)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("bogus",),
-        ("runs", "list"),
-        ("promote",),
-        ("deploy", "."),
-        ("deploy", ".", "--environment", "production"),
-        ("run", "start", "-p", "no equals sign"),
-        ("runs", "show", "not-an-id"),
-        ("executor", "--concurrency", "0"),
-        ("up", "--port", "70000"),
-    ],
-    ids=" ".join,
-)
-async def test_a_command_line_that_cannot_be_meant_exits_with_2(arguments: tuple[str, ...]) -> None:
-    outcome = await penstock(*arguments, environment=clean_environment())
-    assert outcome.code == 2
-    assert outcome.err
-    assert not outcome.out
-    assert "Traceback" not in outcome.err
 
 
 @pytest.mark.parametrize("command", [("migrate",), ("run", "start"), ("runs", "show", NOBODY), ("chain", "show", NOBODY)], ids=" ".join)
@@ -267,7 +223,7 @@ async def test_doctor_notices_that_nobody_works(installation: Installation) -> N
         await conn.execute("UPDATE penstock.runs SET scheduled_at = scheduled_at - interval '1 hour'")
     outcome = await penstock("doctor", environment=environment)
     assert outcome.code == 1
-    assert "1 runs wait for an executor, the oldest for 3600 s" in outcome.out
+    assert re.search(r"1 run waits for an executor, the oldest for 36\d\d s", outcome.out)
     assert "→ start an executor" in outcome.out
 
 

@@ -109,7 +109,7 @@ def _judge_deployments(health: Health) -> Finding:
 
 
 def _judge_waiting(health: Health) -> Finding:
-    found = f"{health.waiting_runs:,} runs wait for an executor"
+    found = f"{_count(health.waiting_runs, 'run')} for an executor"
     if health.oldest_waiting_seconds > _LONGEST_WAIT_SECONDS:
         advice = "start an executor, or more of them; their logs say if they cannot reach the broker or the database"
         return Finding("executors", Verdict.FAILED, f"{found}, the oldest for {health.oldest_waiting_seconds:.0f} s", advice)
@@ -168,10 +168,14 @@ def _judge_queue(name: str, ready: int | None) -> Finding:
     check = f"queue {name}"
     if ready is None:
         return Finding(check, Verdict.FAILED, "cannot be read", "look at it in RabbitMQ's management console; services declare it at start")
-    found = f"{ready:,} messages wait"
+    found = _count(ready, "message")
     if name == DEAD_LETTER_QUEUE:
         advice = "somebody publishes what cannot be understood: the header `reason` of each message says why" if ready else ""
         return Finding(check, Verdict.WARNING if ready else Verdict.OK, found, advice)
     if ready > _DEEP_QUEUE:
         return Finding(check, Verdict.WARNING, found, "start more of the services that consume it")
     return Finding(check, Verdict.OK, found)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"1 {noun} waits" if number == 1 else f"{number:,} {noun}s wait"

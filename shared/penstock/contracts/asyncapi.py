@@ -67,9 +67,10 @@ _SCHEDULE_ANSWER: Final[Document] = {
     "type": "object",
     "description": "Answer to a ScheduleRun that has `reply_to`: what became of it, or a problem document (RFC 9457).",
     "properties": {
-        "run_id": {"type": "string", "format": "uuid"},
-        "state": {"type": "string", "description": "The run's state when it was admitted"},
-        "duplicate": {"type": "boolean", "description": "The message was known already; `run_id` is the run it made then"},
+        "run_id": {"type": "string", "format": "uuid", "description": "The run, when one was asked for"},
+        "list_id": {"type": "string", "format": "uuid", "description": "The list, when a list was asked for"},
+        "state": {"type": "string", "description": "Of the run or the list, when this was answered"},
+        "duplicate": {"type": "boolean", "description": "The message was known already; the id is what it made then"},
     },
 }
 

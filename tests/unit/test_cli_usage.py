@@ -1,0 +1,59 @@
+"""What the command line offers, how it explains itself, and what it refuses before it does anything."""
+
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from penstock.cli.program import build_program
+
+COMMANDS = (
+    ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("check",), ("deploy",), ("run",), ("runs", "show"),
+    ("chain", "show"), ("doctor",),
+)  # fmt: skip
+PRINTS_DATA = (("migrate",), ("check",), ("deploy",), ("run",), ("runs", "show"), ("chain", "show"), ("doctor",))
+WIDE = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
+
+
+def test_help_lists_what_there_is_and_nothing_else() -> None:
+    outcome = CliRunner().invoke(build_program(), ["--help"], env=WIDE)
+    assert outcome.exit_code == 0
+    listed = re.findall(r"^│ ([a-z][a-z-]*) ", outcome.stdout, re.MULTILINE)
+    assert sorted(listed) == sorted({command[0] for command in COMMANDS})
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself_with_examples(command: tuple[str, ...]) -> None:
+    outcome = CliRunner().invoke(build_program(command), [*command, "--help"], env=WIDE)
+    assert outcome.exit_code == 0
+    options, _, examples = outcome.stdout.partition("Examples:")
+    assert f"penstock {' '.join(command)}" in examples
+    assert ("--json" in options) == (command in PRINTS_DATA)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bogus",),
+        ("runs", "list"),
+        ("promote",),
+        ("deploy", "."),
+        ("deploy", ".", "--environment", "production"),
+        ("run", "start", "-p", "no equals sign"),
+        ("runs", "show", "not-an-id"),
+        ("executor", "--concurrency", "0"),
+        ("up", "--port", "70000"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_line_that_cannot_be_meant_exits_with_2(arguments: tuple[str, ...]) -> None:
+    outcome = CliRunner().invoke(build_program(arguments), arguments, env=WIDE)
+    assert outcome.exit_code == 2
+    assert "Error" in outcome.stderr
+    assert not outcome.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_command_is_the_same_whether_it_is_loaded_alone_or_with_all(command: tuple[str, ...]) -> None:
+    alone, together = (CliRunner().invoke(build_program(loaded), [*command, "--help"], env=WIDE).stdout for loaded in (command, ()))
+    assert alone == together
