@@ -1,4 +1,7 @@
-"""The executor's SQL: runs change hands by claims, keep them by renewals, and every other write names the attempt it belongs to."""
+"""The executor's SQL: runs change hands by claims, keep them by renewals, and every other write names the attempt it belongs to.
+
+Rows with many columns are passed as one JSON document: the driver looks at each element of an array, which costs more than all else.
+"""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -153,23 +156,23 @@ async def end_attempts(conn: Connection, *, endings: Sequence[tuple[UUID, int, E
     rows = await conn.fetch(
         """
         UPDATE penstock.runs r
-        SET state = q.state, lease_expires_at = NULL, result = coalesce(q.result::jsonb, r.result), error = q.error::jsonb,
+        SET state = q.state, lease_expires_at = NULL, result = coalesce(q.result, r.result), error = q.error,
             scheduled_at = coalesce(q.due_at, r.scheduled_at), failures = r.failures + q.failures,
             dispatched_at = CASE q.state WHEN 'queued' THEN clock_timestamp() WHEN 'scheduled' THEN NULL ELSE r.dispatched_at END,
             finished_at = CASE WHEN q.state NOT IN ('queued', 'scheduled') THEN clock_timestamp() END
-        FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::int[])
-             AS q (id, attempt, state, result, error, due_at, failures)
+        FROM jsonb_to_recordset($1) AS q
+             (id uuid, attempt int, state text, result jsonb, error jsonb, due_at timestamptz, failures int)
         WHERE r.id = q.id AND r.attempt = q.attempt AND r.state = 'running'
         RETURNING r.id
         """,
-        [run_id for run_id, _, _ in endings],
-        [attempt for _, attempt, _ in endings],
-        [ending.state for _, _, ending in endings],
-        [_to_text(ending.result) for _, _, ending in endings],
-        [_to_text(ending.error) for _, _, ending in endings],
-        [ending.due_at for _, _, ending in endings],
-        [1 if ending.is_failure else 0 for _, _, ending in endings],
-    )
+        [
+            {
+                "id": str(run_id), "attempt": attempt, "state": ending.state, "result": ending.result, "error": ending.error,
+                "due_at": ending.due_at, "failures": 1 if ending.is_failure else 0,
+            }
+            for run_id, attempt, ending in endings
+        ],
+    )  # fmt: skip
     return {row["id"] for row in rows}
 
 
@@ -191,23 +194,22 @@ async def record_steps(conn: Connection, *, records: Sequence[tuple[UUID, int, S
     await conn.execute(
         """
         INSERT INTO penstock.steps AS s (run_id, attempt, step, action, outcome, started_at, result, error)
-        SELECT q.run_id, q.attempt, q.step, q.action, q.outcome, q.started_at, q.result::jsonb, q.error::jsonb
-        FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[])
-             AS q (run_id, attempt, step, action, outcome, started_at, result, error)
+        SELECT q.run_id, q.attempt, q.step, q.action, q.outcome, q.started_at, q.result, q.error
+        FROM jsonb_to_recordset($1) AS q
+             (run_id uuid, attempt int, step text, action text, outcome text, started_at timestamptz, result jsonb, error jsonb)
         ON CONFLICT (run_id, step) DO UPDATE
             SET attempt = EXCLUDED.attempt, outcome = EXCLUDED.outcome, started_at = EXCLUDED.started_at,
                 finished_at = EXCLUDED.finished_at, result = EXCLUDED.result, error = EXCLUDED.error
             WHERE s.outcome = 'failed'
         """,
-        [run_id for run_id, _, _ in records],
-        [attempt for _, attempt, _ in records],
-        [record.step for _, _, record in records],
-        [record.action for _, _, record in records],
-        [record.outcome for _, _, record in records],
-        [record.started_at for _, _, record in records],
-        [_to_text(record.result) for _, _, record in records],
-        [_to_text(record.error) for _, _, record in records],
-    )
+        [
+            {
+                "run_id": str(run_id), "attempt": attempt, "step": record.step, "action": record.action, "outcome": record.outcome,
+                "started_at": record.started_at, "result": record.result, "error": record.error,
+            }
+            for run_id, attempt, record in records
+        ],
+    )  # fmt: skip
 
 
 async def find_committed(conn: Connection, *, commits: Sequence[Commit]) -> dict[UUID, JsonValue]:

@@ -12,7 +12,7 @@ from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 from penstock.store.lists import ListRequest
 from penstock.store.logs import LogEvent, LogLine
-from penstock.store.things import NewThing, ThingChange
+from penstock.store.things import NewThing, PreparedThing, ThingChange
 
 Values = dict[str, JsonValue]
 
@@ -79,11 +79,19 @@ class ClaimedRun:
 
 @dataclass(frozen=True, slots=True)
 class CreateThing:
+    """Create a thing."""
+
+    data_type: DataType
+    thing: PreparedThing
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertThing:
     """Create a thing, or change the one that has the same values in the fields of `upsert`."""
 
     data_type: DataType
     thing: NewThing
-    upsert: tuple[str, ...] = ()
+    upsert: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,7 @@ class StoreList:
     parameters: list[Values]
 
 
-Effect = CreateThing | UpdateThing | DeleteThing | StoreList
+Effect = CreateThing | UpsertThing | UpdateThing | DeleteThing | StoreList
 """What a step changes in the database; it commits together with the record that the step was performed."""
 
 

@@ -1,10 +1,10 @@
 """`create: TYPE`: a new thing, or with `upsert` perhaps one that exists already."""
 
 from penstock.domain.ids import new_thing_id
-from penstock.store.things import NewThing, render_new
+from penstock.store.things import NewThing, prepare_thing
 from penstock_executor.actions.arguments import data_type, mapping, target_text
 from penstock_executor.actions.steps import Call, Outcome, Write
-from penstock_executor.runs import CreateThing
+from penstock_executor.runs import CreateThing, UpsertThing
 
 
 def create(call: Call) -> Outcome:
@@ -15,5 +15,6 @@ def create(call: Call) -> Outcome:
     thing = NewThing(new_thing_id(), mapping(call, "set"), created_by if isinstance(created_by, str) else None, call.now)
     upsert = call.arguments.get("upsert")
     if isinstance(upsert, list) and upsert:
-        return Write(CreateThing(kind, thing, tuple(str(name) for name in upsert)))
-    return Write(CreateThing(kind, thing), render_new(kind, thing), is_known=True)
+        return Write(UpsertThing(kind, thing, tuple(str(name) for name in upsert)))
+    prepared = prepare_thing(kind, thing)
+    return Write(CreateThing(kind, prepared), prepared.shown, is_known=True)

@@ -10,8 +10,8 @@ from pydantic import JsonValue
 from penstock.db import Connection
 from penstock.errors import Permanent
 from penstock.store.lists import insert_list
-from penstock.store.things import create_things, delete_things, update_things
-from penstock_executor.runs import Commit, CreateThing, DeleteThing, StoreList, UpdateThing
+from penstock.store.things import create_things, delete_things, insert_prepared, update_things
+from penstock_executor.runs import Commit, CreateThing, DeleteThing, StoreList, UpdateThing, UpsertThing
 
 Results = dict[UUID, JsonValue]
 Group = tuple[str, str, str, int, tuple[str, ...]]
@@ -27,8 +27,10 @@ async def apply_effects(conn: Connection, commits: Sequence[Commit]) -> Results:
     changed: defaultdict[str, int] = defaultdict(int)
     for commit in commits:
         match commit.effect:
-            case CreateThing(data_type, _, upsert):
-                groups["create", commit.environment, data_type.name, id(data_type), upsert].append(commit)
+            case CreateThing(data_type):
+                groups["create", commit.environment, data_type.name, id(data_type), ()].append(commit)
+            case UpsertThing(data_type, _, upsert):
+                groups["upsert", commit.environment, data_type.name, id(data_type), upsert].append(commit)
             case UpdateThing(data_type, change):
                 # One statement changes a row once: of several changes of one thing, each waits for the next statement.
                 groups["update", commit.environment, data_type.name, id(data_type), (str(changed[change.id]),)].append(commit)
@@ -49,16 +51,17 @@ async def apply_effects(conn: Connection, commits: Sequence[Commit]) -> Results:
     return results
 
 
-async def _create(conn: Connection, commits: list[Commit], results: Results) -> None:
+async def _create(conn: Connection, commits: list[Commit], _: Results) -> None:
     effects = [commit.effect for commit in commits if isinstance(commit.effect, CreateThing)]
-    first = effects[0]
-    things = await create_things(
-        conn,
-        environment=commits[0].environment,
-        data_type=first.data_type,
-        things=[effect.thing for effect in effects],
-        upsert=first.upsert,
-    )
+    things = [effect.thing for effect in effects]
+    await insert_prepared(conn, environment=commits[0].environment, data_type=effects[0].data_type, things=things)
+
+
+async def _upsert(conn: Connection, commits: list[Commit], results: Results) -> None:
+    effects = [commit.effect for commit in commits if isinstance(commit.effect, UpsertThing)]
+    first, environment = effects[0], commits[0].environment
+    new = [effect.thing for effect in effects]
+    things = await create_things(conn, environment=environment, data_type=first.data_type, things=new, upsert=first.upsert)
     results.update(zip((commit.run_id for commit in commits), things, strict=True))
 
 
@@ -84,6 +87,7 @@ async def _delete(conn: Connection, commits: list[Commit], _: Results) -> None:
 
 _APPLY: Final[Mapping[str, Callable[[Connection, list[Commit], Results], Awaitable[None]]]] = {
     "create": _create,
+    "upsert": _upsert,
     "update": _update,
     "delete": _delete,
 }

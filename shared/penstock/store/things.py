@@ -46,6 +46,15 @@ class NewThing:
 
 
 @dataclass(frozen=True, slots=True)
+class PreparedThing:
+    """A new thing that was checked: the columns it sets, what is written, and the thing as it will be read."""
+
+    columns: tuple[str, ...]
+    record: dict[str, JsonValue]
+    shown: Thing
+
+
+@dataclass(frozen=True, slots=True)
 class ThingChange:
     """What is to change in a thing: values to set (null clears), and what to add to or remove from its lists."""
 
@@ -82,10 +91,18 @@ async def create_things(
     return [_render(data_type, thing, row, moments[thing.id]) for thing, row in zip(things, rows, strict=True)]
 
 
-def render_new(data_type: DataType, thing: NewThing) -> Thing:
-    """A thing with a `created_at` as it will be once it is created. Raises Permanent for values that do not fit."""
+def prepare_thing(data_type: DataType, thing: NewThing) -> PreparedThing:
+    """Check a new thing that has a `created_at`. Raises Permanent for values that do not fit."""
     assert thing.created_at is not None
-    return _render(data_type, thing, check_values(data_type, thing.values), format_date(thing.created_at))
+    row = check_values(data_type, thing.values)
+    shown = _render(data_type, thing, row, format_date(thing.created_at))
+    return PreparedThing(tuple(row), _record(thing, row), shown)
+
+
+async def insert_prepared(conn: Connection, *, environment: str, data_type: DataType, things: Sequence[PreparedThing]) -> None:
+    """Create things that were prepared for this type. Raises UniqueViolation; nothing was created then."""
+    columns = sorted({column for thing in things for column in thing.columns})
+    await conn.execute(insert_statement(environment, data_type, columns), [thing.record for thing in things])
 
 
 def _render(data_type: DataType, thing: NewThing, row: Mapping[str, JsonValue], moment: str) -> Thing:
