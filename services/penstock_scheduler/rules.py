@@ -1,6 +1,5 @@
 """Pure decisions of the scheduler: how a schedule message is read, when a run is due, what a list's items mean, when to try again."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,9 +16,7 @@ from penstock.domain.depth import MAX_DEPTH, parse_depth
 from penstock.domain.durations import parse_duration
 from penstock.domain.runs import Rejected
 from penstock.errors import DecodeError
-from penstock.store.idempotency import IdempotencyKey
 
-KEY_SCOPE: Final = "message"
 _LONGEST_KEY: Final = 500
 _STATUSES: Final = {
     "malformed": (400, "Malformed message"),
@@ -80,14 +77,14 @@ def check_environment(environment: str) -> str:
     return environment
 
 
-def read_key(message: Message) -> IdempotencyKey | None:
+def read_key(message: Message) -> str | None:
     """The message's idempotency key: the header, else the message id; None when it has neither. Raises DecodeError."""
     key = message.headers.get(envelope.IDEMPOTENCY_KEY)
     if key is None:
         key = message.message_id
     if not isinstance(key, str) or len(key) > _LONGEST_KEY or "\x00" in key:
         raise DecodeError(f"header {envelope.IDEMPOTENCY_KEY}: {_show(key)} is no text of at most {_LONGEST_KEY} characters")
-    return IdempotencyKey(KEY_SCOPE, key, hashlib.sha256(message.body).digest()) if key else None
+    return key or None
 
 
 def due_at(message: ScheduleRun, now: datetime) -> datetime | None:

@@ -18,6 +18,7 @@ No payloads, no secrets. The events:
 | `run.released` | executor | a run was given back unfinished |
 | `run.terminated` | scheduler, ingress, executor | a protection stopped a run |
 | `loop.worked` `loop.failed` | scheduler | what a loop did, when it did anything |
+| `run.reaped` `run.redispatched` | scheduler | runs taken back from dead executors, and runs whose dispatch was lost |
 | `notification.sent` `notification.failed` | scheduler | mail to the admins |
 """
 

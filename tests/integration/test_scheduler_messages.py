@@ -87,7 +87,7 @@ async def test_chain_id_alone_joins_that_chain(station: Station) -> None:
         for depth in (2, 3):
             await station.ask(headers={"depth": depth, "chain-id": str(chain_id)})
     assert {(run["chain_id"], run["parent_run_id"]) for run in await station.runs()} == {(chain_id, None)}
-    assert await station.fetchval("SELECT runs FROM penstock.chains WHERE id = $1", chain_id) == 3
+    assert await station.fetchval("SELECT runs FROM penstock.chains WHERE id = $1", chain_id) == 2
 
 
 async def test_same_message_id_or_key_makes_one_run_and_another_body_is_refused(station: Station) -> None:

@@ -1,6 +1,8 @@
 """A schedule message of an internal service, in any language: one run, or a list of them, and the answer to it."""
 
 import asyncio
+import hashlib
+from typing import Final
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -24,13 +26,14 @@ from penstock_scheduler.repository.runs import find_run_environment, list_duplic
 from penstock_scheduler.runs import Refused, WantedRun
 
 Reply = dict[str, JsonValue]
+KEY_SCOPE: Final = "message"
 
 
 async def schedule_run(room: Room, message: Message) -> Reply:
     """Admit what the message asks for; the answer is `{run_id | list_id, state, duplicate}`. Raises DecodeError and Refused."""
     asked = ScheduleRun.decode(message.body)
     rules.check_environment(asked.environment)
-    lineage, key = rules.read_lineage(message.headers), rules.read_key(message)
+    lineage, key = rules.read_lineage(message.headers), read_key(message)
     if asked.list_ is not None:
         async with room.big_lists:
             return await _accept_list(room, asked, lineage, key)
@@ -57,6 +60,12 @@ async def schedule_run(room: Room, message: Message) -> Reply:
             raise Refused(outcome)
 
 
+def read_key(message: Message) -> IdempotencyKey | None:
+    """The message's key, and the hash by which another request with that key is recognised. Raises DecodeError."""
+    key = rules.read_key(message)
+    return None if key is None else IdempotencyKey(KEY_SCOPE, key, hashlib.sha256(message.body).digest())
+
+
 def derive_id(parent_run_id: UUID | None, key: IdempotencyKey | None) -> UUID:
     """A new id; for a child with a key always the same, so that it holds for as long as the run is stored."""
     return new_run_id() if parent_run_id is None or key is None else child_run_id(parent_run_id, key.key)
@@ -64,7 +73,7 @@ def derive_id(parent_run_id: UUID | None, key: IdempotencyKey | None) -> UUID:
 
 async def _describe_duplicate(room: Room, run_id: UUID, environment: str, key: IdempotencyKey | None) -> Reply:
     async with room.database.connection() as conn:
-        found = await list_duplicates(conn, run_ids=[run_id], environment=environment, scope=rules.KEY_SCOPE, key=key.key if key else None)
+        found = await list_duplicates(conn, run_ids=[run_id], environment=environment, scope=KEY_SCOPE, key=key.key if key else None)
     for _, state, fingerprint in found:
         # A child's id is derived from its key, so `admit` takes another request with that key for the same one.
         _check_fingerprint(key, fingerprint)

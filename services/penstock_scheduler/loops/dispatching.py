@@ -4,6 +4,7 @@ A due run becomes `queued` in one statement, then a message goes out. If this pr
 the row still says `queued`, and `redispatch_lost` sends it again. Sending twice is harmless, because claiming is exclusive.
 """
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
@@ -73,9 +74,10 @@ async def redispatch_lost(room: Room) -> Counts:
     lost_after = LOST_AFTER_WITH_BACKLOG
     if waiting == 0:
         lost_after = LOST_AFTER_RECONNECT if is_after_reconnect else LOST_AFTER
-    total = 0
+    total, began = 0, time.monotonic()
     for _ in range(_MOST_BATCHES):
-        runs = await _stamp_lost(room, lost_after)
+        # As of the turn's beginning: what this turn has dispatched is not lost a second later.
+        runs = await _stamp_lost(room, lost_after + timedelta(seconds=time.monotonic() - began))
         if not runs:
             break
         await room.dispatches.begin(runs)
