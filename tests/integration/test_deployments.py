@@ -74,6 +74,15 @@ async def test_a_plan_names_what_changes(database: Database, conn: Connection) -
     assert (planned.added, planned.changed, planned.removed, planned.tables) == (("new",), ("edited",), ("old",), ())
 
 
+async def test_a_workflow_that_only_moved_in_its_file_is_not_changed(database: Database, conn: Connection) -> None:
+    workflow = build_workflow()
+    await put(database, build_version(workflows={"notify": workflow}))
+    steps = tuple(step.model_copy(update={"place": "workflows/all.yaml:9"}) for step in workflow.steps)
+    moved = workflow.model_copy(update={"place": "workflows/all.yaml:7", "steps": steps})
+    assert (await plan(conn, environment=LIVE, app=build_version(workflows={"notify": moved}))).changed == ()
+    assert (await put(database, build_version(workflows={"notify": moved}))).is_new, "its errors name the new place"
+
+
 async def test_two_deployers_at_once_make_one_version(database: Database, conn: Connection) -> None:
     both = await asyncio.gather(put(database, build_version()), put(database, build_version()))
     assert sorted((deployed.version, deployed.is_new) for deployed in both) == [(1, False), (1, True)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from penstock.db import Connection, Database
+from penstock.db import Connection, Database, UniqueViolation
 from penstock.definitions.models import DataType
 from penstock.errors import ConfigurationError
 from penstock.store.deployments import deploy, plan
@@ -90,6 +90,26 @@ async def test_uniques_are_added_and_dropped(conn: Connection) -> None:
     ]
 
 
+async def test_what_was_added_to_a_table_by_hand_stays(conn: Connection) -> None:
+    await deploy_types(conn, ORDER)
+    await conn.execute('ALTER TABLE live."order" ADD CONSTRAINT by_hand UNIQUE (number)')
+    assert await deploy_types(conn, ORDER) == []
+    assert await conn.fetchval("SELECT count(*) FROM pg_constraint WHERE conname = 'by_hand'") == 1
+
+
+async def test_built_in_fields_can_be_unique(conn: Connection) -> None:
+    page = build_type("page", {"shop": "text"}, unique=(("shop", "Slug"),))
+    await deploy_types(conn, page)
+    things = [build_thing(shop="a", Slug="home"), build_thing(shop="b", Slug="home")]
+    await create_things(conn, environment=LIVE, data_type=page, things=things)
+    with pytest.raises(UniqueViolation):
+        await create_things(conn, environment=LIVE, data_type=page, things=[build_thing(shop="a", Slug="home")])
+    again = await create_things(
+        conn, environment=LIVE, data_type=page, things=[build_thing(shop="a", Slug="home")], upsert=["shop", "Slug"]
+    )
+    assert again[0]["_id"] == things[0].id
+
+
 def test_names_of_unique_constraints_are_never_shared_and_always_fit() -> None:
     columns = [("a", "b_c"), ("a_b", "c"), ("a_b_c",), ("x" * 63,), ("x" * 62 + "y",)]
     names = {constraint_name(kind, group) for kind in ("t", "t_a", "u" * 63) for group in (*columns, ("b_c",))}
@@ -142,3 +162,6 @@ async def test_numbers_that_json_does_not_know_stay_out_of_tables(conn: Connecti
             f"'{value}'",
         )
         assert refused, value
+    await deploy_types(conn, build_type("sums", {"parts": "list of number"}))
+    definition = await conn.fetchval("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'sums_parts_check'")
+    assert definition == "CHECK ((NOT (parts && '{NaN,Infinity,-Infinity}'::numeric[])))"

@@ -25,7 +25,8 @@ from penstock.store.things import (
     find_things,
     find_type_of,
     get_thing,
-    render_new,
+    insert_prepared,
+    prepare_thing,
     update_things,
 )
 from tests.factories import build_app, build_thing, build_type
@@ -281,7 +282,23 @@ async def test_a_created_thing_is_told_as_it_is_read_back(orders: Connection) ->
         "number": "n",
         "total": 2,
     }
-    assert created == render_new(ORDER, thing) == await get_thing(orders, environment=LIVE, data_type=ORDER, id="1700000000000x5")
+    assert created == await get_thing(orders, environment=LIVE, data_type=ORDER, id="1700000000000x5")
+    assert created == prepare_thing(ORDER, thing).shown
+
+
+async def test_prepared_things_are_stored_as_they_were_shown(orders: Connection) -> None:
+    values: list[dict[str, JsonValue]] = [
+        {"number": "n", "total": 2.0},
+        {"tags": ["a"], "amounts": [1.0, 0.5]},
+        {"total": None, "tags": []},
+    ]
+    things = [
+        prepare_thing(ORDER, NewThing(f"1700000000000x{number}", given, None, datetime(2026, 3, 1, 12, 0, 0, number, tzinfo=UTC)))
+        for number, given in enumerate(values)
+    ]
+    await insert_prepared(orders, environment=LIVE, data_type=ORDER, things=things)
+    for number, thing in enumerate(things):
+        assert await get_thing(orders, environment=LIVE, data_type=ORDER, id=f"1700000000000x{number}") == thing.shown
 
 
 async def test_the_database_tells_the_date_of_creation(orders: Connection) -> None:
@@ -487,6 +504,20 @@ async def test_keyset_pages_give_each_thing_once_and_in_order(orders: Connection
     if by not in {"Slug", "total"}:  # the order of texts is the database's; that of numbers has a test of its own
         filled = [str(thing[by]).lower() for thing in things if by in thing]
         assert filled == sorted(filled, reverse=descending)
+
+
+async def test_fields_may_be_named_like_what_a_search_calls_its_own(conn: Connection) -> None:
+    names = ("thing", "sort_key", "t", "q", "moment", "item", "place", "changed", "count")
+    kind = build_type("named", dict.fromkeys(names, "text") | {"items": "list of text"})
+    await deploy(conn, environment=LIVE, app=build_app(kind))
+    later, sooner = [await create(conn, kind, **dict.fromkeys(names, text), items=["a"]) for text in ("z", "a")]
+    for name in names:
+        page = await find_things(conn, environment=LIVE, data_type=kind, where={"items": ["a"]}, order=Order(name), limit=1)
+        rest = await find_things(conn, environment=LIVE, data_type=kind, order=Order(name), after=page.after)
+        assert [thing["_id"] for thing in (*page.results, *rest.results)] == [sooner["_id"], later["_id"]], name
+    changed = await update(conn, later["_id"], kind, values=dict.fromkeys(names, "b"), add={"items": "b"}, remove={"items": "a"})
+    assert {changed[name] for name in names} == {"b"}
+    assert changed["items"] == ["b"]
 
 
 async def test_keyset_pages_survive_microseconds_written_by_others(orders: Connection) -> None:

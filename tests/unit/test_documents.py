@@ -9,6 +9,7 @@ from penstock.definitions.reading.documents import MAX_FILE_BYTES, Mapping, read
 from penstock.definitions.reading.places import Report
 
 UNQUOTED = 'put texts with ${…} in quotes inside { } and [ ], such as "${params.name}"'
+UNSTORABLE = "the text holds a character that cannot be stored (NUL or half of a surrogate pair); leave it out"
 QUOTES = "put it in quotes if it is text"
 
 
@@ -71,6 +72,8 @@ def test_nodes_know_their_lines_and_columns() -> None:
         ("a: !!set {b}", "w.yaml:1: tags such as !!set are not supported; write a plain list or mapping"),
         ("a: 9007199254740993", f"w.yaml:1: 9007199254740993 has more digits than a number keeps; {QUOTES}"),
         (f"a: {'9' * 5000}", f"w.yaml:1: {'9' * 30}… has more digits than a number keeps; {QUOTES}"),
+        (r'a: "x\0"', f"w.yaml:1: {UNSTORABLE}"),
+        (r'"\ud800": 1', f"w.yaml:1: {UNSTORABLE}"),
         ("a: .inf", f"w.yaml:1: .inf is not a number that JSON can hold; {QUOTES}"),
         ("a: 1e999", f"w.yaml:1: 1e999 is not a number that JSON can hold; {QUOTES}"),
         ("[" * 1000, "w.yaml:1: this is nested more than 40 deep"),

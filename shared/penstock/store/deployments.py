@@ -13,7 +13,7 @@ import orjson
 
 from penstock.db import Connection, Database, quote_identifier
 from penstock.definitions.compiled import CompiledApp
-from penstock.definitions.models import App, EnvironmentLimits
+from penstock.definitions.models import App, EnvironmentLimits, Workflow
 from penstock.errors import ConfigurationError
 from penstock.store.thing_tables import TableChange, apply_table_changes, plan_tables
 
@@ -55,10 +55,15 @@ async def plan(conn: Connection, *, environment: str, app: App, prune: bool = Fa
     before = current[1].workflows if current else {}
     return DeploymentPlan(
         added=tuple(sorted(app.workflows.keys() - before.keys())),
-        changed=tuple(sorted(name for name in app.workflows.keys() & before.keys() if app.workflows[name] != before[name])),
+        changed=tuple(sorted(name for name in app.workflows.keys() & before.keys() if _acts(app.workflows[name]) != _acts(before[name]))),
         removed=tuple(sorted(before.keys() - app.workflows.keys())),
         tables=tuple(await plan_tables(conn, environment=environment, types=app.types, prune=prune)),
     )
+
+
+def _acts(workflow: Workflow) -> Workflow:
+    """A workflow without the places in files it was read from: to move one is not to change it."""
+    return workflow.model_copy(update={"place": "", "steps": tuple(step.model_copy(update={"place": ""}) for step in workflow.steps)})
 
 
 async def deploy(conn: Connection, *, environment: str, app: App, prune: bool = False) -> Deployment:
