@@ -41,7 +41,7 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
                       WHERE s.run_id = r.id AND (s.outcome <> 'failed' OR s.result IS NOT NULL)
                   ) END AS finished
         """,
-        sorted(run_ids),
+        sorted(run_ids, key=_by_bytes),
         owner,
         lease,
     )
@@ -61,7 +61,7 @@ async def terminate_queued_runs(conn: Connection, *, run_ids: Sequence[UUID]) ->
         RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
                   r.attempt, coalesce(r.depth_limit, e.depth_limit) AS depth_limit
         """,
-        sorted(run_ids),
+        sorted(run_ids, key=_by_bytes),
     )
     return [(_summary_from_row(row), _termination_from_row(row), row["depth_limit"]) for row in rows]
 
@@ -248,3 +248,8 @@ async def get_depth_limit(conn: Connection, *, environment: str) -> int | None:
 
 def _to_text(value: JsonValue) -> str | None:
     return None if value is None else orjson.dumps(value).decode()
+
+
+def _by_bytes(run_id: UUID) -> bytes:
+    """The order of the index, so that two statements that meet wait for each other in one order; cheaper than comparing ids."""
+    return run_id.bytes

@@ -6,6 +6,7 @@ of it.
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -72,6 +73,10 @@ Serve = Callable[[Stop], Coroutine[object, object, None]]
 
 def run_process(name: str, serve: Serve, *, grace_seconds: float) -> None:
     """Run `serve` on uvloop until it returns or the process is told to stop; the whole of a service's main function."""
+    # Requests and runs make many objects that die young and are in no cycle. Looking for cycles every 700 of them, and through all
+    # that was imported each time, costs a sixth of an executor's time.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     uvloop.run(_supervise(name, serve, grace_seconds))
 
 

@@ -78,7 +78,7 @@ class Commits:
 async def _write(conn: Connection, commits: Sequence[Commit]) -> list[Written]:
     repeats = [commit for commit in commits if commit.is_repeat]
     done = await repository.find_committed(conn, commits=repeats) if repeats else {}
-    fresh = sorted((commit for commit in commits if commit.run_id not in done), key=lambda commit: commit.run_id)
+    fresh = sorted((commit for commit in commits if commit.run_id not in done), key=lambda commit: commit.run_id.bytes)
     held = await _hold(conn, fresh)
     ours = [commit for commit in fresh if commit.run_id in held]
     results = await apply_effects(conn, [commit for commit in ours if commit.effect is not None])

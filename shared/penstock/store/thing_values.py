@@ -67,6 +67,8 @@ def may_exist(id: str) -> bool:
 
 
 def _check_uniques(data_type: DataType, row: Mapping[str, JsonValue]) -> None:
+    if not data_type.unique:
+        return
     column_of = {known.name: known.column for known in (*BUILT_IN_FIELDS, *data_type.fields)}
     for group in data_type.unique:
         texts = {name: value for name in group if isinstance(value := row.get(column_of[name]), str)}
