@@ -282,6 +282,18 @@ async def test_list_whose_items_no_longer_fit_fails_and_says_so(station: Station
     assert await station.runs() == []
 
 
+async def test_list_that_cannot_be_stored_fails_and_others_go_on(station: Station) -> None:
+    bad, good = await _store_list(station, 2), await _store_list(station, 2)
+    # As if a definition had let through what a column refuses.
+    await station.fetch("UPDATE penstock.lists SET priority = 99 WHERE id = $1", bad)
+    room = station.furnish()
+    with pytest.raises(Exception, match="priority"):
+        await expand_lists(room)
+    await expand_lists(room)
+    states = {row["id"]: row["state"] for row in await station.fetch("SELECT id, state FROM penstock.lists")}
+    assert states == {bad: "failed", good: "expanded"}
+
+
 async def test_list_survives_a_deployment_between_two_chunks(station: Station) -> None:
     room = station.furnish()
     await _store_list(station, 1500)

@@ -112,6 +112,19 @@ async def test_key_of_a_child_makes_one_run_of_a_derived_id_and_another_body_is_
     assert (again["duplicate"], other["status"]) == (True, 422)
 
 
+async def test_key_of_a_list_makes_one_list_and_another_body_is_refused(station: Station) -> None:
+    async with station.scheduler():
+        parent = str((await station.ask())["run_id"])
+        for headers in ({}, {"parent-run-id": parent}):
+            given = {"message_id": f"list {len(headers)}", "headers": headers, "parameters": {"urgency": 1}}
+            first = await station.ask(**given, list={"items": ["a"]})
+            again = await station.ask(**given, list={"items": ["a"]})
+            other = await station.ask(**given, list={"items": ["b"]})
+            assert (again["list_id"], again["duplicate"]) == (first["list_id"], True)
+            assert (other["status"], other["code"]) == (422, "idempotency_conflict")
+    assert await station.fetchval("SELECT count(*) FROM penstock.lists") == 2
+
+
 async def test_message_without_any_key_always_makes_a_run(station: Station) -> None:
     async with station.scheduler():
         answers = [await station.ask(message_id="") for _ in range(3)]

@@ -22,7 +22,7 @@ from penstock_scheduler import rules
 from penstock_scheduler.handlers.admissions import YIELD_EVERY
 from penstock_scheduler.handlers.room import Room
 from penstock_scheduler.repository.lists import find_list_state
-from penstock_scheduler.repository.runs import find_run_environment, list_duplicates
+from penstock_scheduler.repository.runs import find_fingerprint, find_run_environment, find_run_state
 from penstock_scheduler.runs import Refused, WantedRun
 
 Reply = dict[str, JsonValue]
@@ -73,16 +73,17 @@ def derive_id(parent_run_id: UUID | None, key: IdempotencyKey | None) -> UUID:
 
 async def _describe_duplicate(room: Room, run_id: UUID, environment: str, key: IdempotencyKey | None) -> Reply:
     async with room.database.connection() as conn:
-        found = await list_duplicates(conn, run_ids=[run_id], environment=environment, scope=KEY_SCOPE, key=key.key if key else None)
-    for _, state, fingerprint in found:
-        # A child's id is derived from its key, so `admit` takes another request with that key for the same one.
-        _check_fingerprint(key, fingerprint)
-        return {"run_id": str(run_id), "state": state.value, "duplicate": True}
-    return {"run_id": str(run_id), "state": "unknown", "duplicate": True}
+        await _check_fingerprint(conn, environment, key)
+        state = await find_run_state(conn, run_id=run_id)
+    return {"run_id": str(run_id), "state": None if state is None else state.value, "duplicate": True}
 
 
-def _check_fingerprint(key: IdempotencyKey | None, fingerprint: bytes | None) -> None:
-    if key is not None and fingerprint is not None and fingerprint != key.fingerprint:
+async def _check_fingerprint(conn: Connection, environment: str, key: IdempotencyKey | None) -> None:
+    """A child's id is derived from its key, so another request with that key has the same id. Raises Refused for it."""
+    if key is None:
+        return
+    fingerprint = await find_fingerprint(conn, environment=environment, scope=key.scope, key=key.key)
+    if fingerprint is not None and fingerprint != key.fingerprint:
         message = f"idempotency key {key.key!r} was used before with another request; use a new key for a new request"
         raise Refused(Rejected("idempotency_conflict", message))
 
@@ -120,11 +121,8 @@ async def _store_list(conn: Connection, request: ListRequest, parameters: list[d
     list_id = bound.of if isinstance(bound, Duplicate) else request.id
     if list_id == request.id and await insert_list(conn, request=request, parameters=parameters):
         return {"list_id": str(list_id), "state": "expanding", "duplicate": False}
-    state = await find_list_state(conn, list_id=list_id)
-    if state is None:
-        # The key stands for a single run, or is another parent's: the same key, but not the same request.
-        raise Refused(Rejected("idempotency_conflict", "the idempotency key was used before for a single run; use a new key"))
-    return {"list_id": str(list_id), "state": state, "duplicate": True}
+    await _check_fingerprint(conn, request.environment, key)
+    return {"list_id": str(list_id), "state": await find_list_state(conn, list_id=list_id), "duplicate": True}
 
 
 async def _check_parent(conn: Connection, parent_run_id: UUID, environment: str) -> None:

@@ -17,7 +17,7 @@ from penstock.db import Connection
 from penstock.domain.ids import child_run_id
 from penstock.domain.runs import Admission, Rejected
 from penstock.domain.states import Trigger
-from penstock.errors import StaleDefinitions
+from penstock.errors import PenstockError, StaleDefinitions
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import LogEvent, LogLine, write_logs
 from penstock_scheduler.handlers.admissions import admit_prepared, prepare_all
@@ -82,12 +82,28 @@ async def finish_lists(room: Room) -> Counts:
 
 
 async def _admit_claimed(room: Room, claim: Claim) -> Sequence[Admission] | None:
+    claimed: list[Chunk] = []
+
+    async def claim_and_note(conn: Connection) -> Chunk | None:
+        chunk = await claim(conn)
+        claimed[:] = [] if chunk is None else [chunk]
+        return chunk
+
     async def expand(deployments: Deployments, is_newest: bool) -> list[Admission] | None:
         return await room.database.in_transaction(
-            partial(_expand, claim=claim, deployments=deployments, is_newest=is_newest),
+            partial(_expand, claim=claim_and_note, deployments=deployments, is_newest=is_newest),
         )
 
-    outcomes = await room.admissions.with_current(expand)
+    try:
+        outcomes = await room.admissions.with_current(expand)
+    except PenstockError:
+        raise
+    except Exception as error:
+        # Else this chunk would be claimed first again and again, and no list would ever be expanded.
+        for chunk in claimed:
+            refused = Rejected("unstorable", f"its runs cannot be stored: {type(error).__name__}: {error}")
+            await room.database.in_transaction(partial(_fail, chunk=chunk, offset=0, rejected=refused))
+        raise
     if outcomes:
         await room.admissions.tell(outcomes)
     return outcomes
@@ -103,11 +119,11 @@ async def _expand(conn: Connection, *, claim: Claim, deployments: Deployments, i
     if (refused := _find_rejected(prepared)) is not None:
         if not is_newest:
             raise StaleDefinitions(f"{chunk.of.workflow} may have been deployed anew")
-        await _fail(conn, chunk, *refused)
+        await _fail(conn, chunk=chunk, offset=refused[0], rejected=refused[1])
         return []
     outcomes = await admit_prepared(conn, prepared)
     if (refused := _find_rejected(outcomes)) is not None:
-        await _fail(conn, chunk, *refused)
+        await _fail(conn, chunk=chunk, offset=refused[0], rejected=refused[1])
     return outcomes
 
 
@@ -132,7 +148,7 @@ def _want(chunk: Chunk, offset: int, parameters: dict[str, JsonValue]) -> Wanted
     )
 
 
-async def _fail(conn: Connection, chunk: Chunk, offset: int, rejected: Rejected) -> None:
+async def _fail(conn: Connection, *, chunk: Chunk, offset: int, rejected: Rejected) -> None:
     """Give the list up, and say at which item and why. Chunks expanded before keep their runs."""
     message = f"Workflow error: list {chunk.of.id} of {chunk.of.workflow} failed at item {chunk.first_index + offset}: {rejected.message}"
     if not await repository.fail_list(conn, list_id=chunk.of.id, error={"kind": rejected.code, "message": message}):

@@ -1,6 +1,5 @@
 """Runs that are due, lost or left behind. Every statement skips rows that another scheduler holds, so any number may work at once."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -150,23 +149,18 @@ async def measure_backlog(conn: Connection) -> Backlog:
     return Backlog(row["ready"], max(0.0, row["oldest_seconds"]), row["scheduled"])
 
 
-async def list_duplicates(
-    conn: Connection, *, run_ids: Sequence[UUID], environment: str, scope: str, key: str | None
-) -> list[tuple[UUID, RunState, bytes | None]]:
-    """The state of each run that exists, beside the fingerprint that the key is bound to, if it is."""
-    rows = await conn.fetch(
-        """
-        SELECT r.id, r.state, k.fingerprint
-        FROM penstock.runs r
-        LEFT JOIN penstock.idempotency_keys k ON k.environment = $2 AND k.scope = $3 AND k.key = $4
-        WHERE r.id = ANY($1::uuid[])
-        """,
-        run_ids,
-        environment,
-        scope,
-        key,
+async def find_run_state(conn: Connection, *, run_id: UUID) -> RunState | None:
+    """The state of a run; None when there is no such run."""
+    state: str | None = await conn.fetchval("SELECT state FROM penstock.runs WHERE id = $1", run_id)
+    return None if state is None else RunState(state)
+
+
+async def find_fingerprint(conn: Connection, *, environment: str, scope: str, key: str) -> bytes | None:
+    """The hash of the request that an idempotency key is bound to; None when it is not bound."""
+    fingerprint: bytes | None = await conn.fetchval(
+        "SELECT fingerprint FROM penstock.idempotency_keys WHERE environment = $1 AND scope = $2 AND key = $3", environment, scope, key
     )
-    return [(row["id"], RunState(row["state"]), row["fingerprint"]) for row in rows]
+    return fingerprint
 
 
 async def find_run_environment(conn: Connection, *, run_id: UUID) -> str | None:
