@@ -5,13 +5,15 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import aiohttp
+from yarl import URL
 
 from penstock.db import Database, open_database
 from penstock.definitions.loader import load_app
@@ -33,6 +35,7 @@ SECRETS = {
     "PENSTOCK_SECRET_PARTNER": PARTNER_SECRET,
 }
 JsonObject = dict[str, object]
+Body = bytes | AsyncIterable[bytes] | aiohttp.FormData | None
 
 APP_YAML = """
 app: integration
@@ -139,16 +142,21 @@ class Ingress:
     def admin_url(self) -> str:
         return f"http://127.0.0.1:{self.settings.admin_port}"
 
-    async def send(self, method: str, path: str, **options: object) -> "Answer":
+    async def send(
+        self, method: str, path: str, *, data: Body = None, json: object = None, headers: Mapping[str, str] | None = None
+    ) -> "Answer":
         """A request to the public port."""
-        return await self._send(method, self.url + path, options)
+        return await self._send(method, self.url + path, data, json, headers)
 
-    async def manage(self, method: str, path: str, **options: object) -> "Answer":
-        """A request to the admin port, as an admin."""
-        return await self._send(method, self.admin_url + path, {"headers": ADMIN, **options})
+    async def manage(
+        self, method: str, path: str, *, data: Body = None, json: object = None, headers: Mapping[str, str] | None = None
+    ) -> "Answer":
+        """A request to the admin port, by default as an admin."""
+        return await self._send(method, self.admin_url + path, data, json, ADMIN if headers is None else headers)
 
-    async def _send(self, method: str, url: str, options: Mapping[str, object]) -> "Answer":
-        async with self.http.request(method, url, allow_redirects=False, **options) as response:  # type: ignore[arg-type]
+    async def _send(self, method: str, url: str, data: Body, json: object, headers: Mapping[str, str] | None) -> "Answer":
+        target = URL(url, encoded=True)
+        async with self.http.request(method, target, data=data, json=json, headers=headers, allow_redirects=False) as response:
             return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
     async def fetchval(self, query: str, *arguments: object) -> object:
@@ -171,12 +179,17 @@ class Ingress:
         """Wait for a run of `workflow` that has not ended, and end it."""
 
         async def find() -> object:
-            return await self.fetchval("SELECT id FROM penstock.runs WHERE workflow = $1 AND finished_at IS NULL", workflow)
+            return await self.fetchval("SELECT id FROM penstock.runs WHERE workflow = $1 AND finished_at IS NULL", workflow) or False
 
         run_id = await eventually(find)
         assert isinstance(run_id, UUID)
         await self.finish_run(run_id, state, result=result, error=error)
         return run_id
+
+    async def count_waiting(self, workflow: str, runs: int = 1) -> bool:
+        """Whether so many runs of `workflow` have not ended."""
+        found = await self.fetchval("SELECT count(*) FROM penstock.runs WHERE workflow = $1 AND finished_at IS NULL", workflow)
+        return found == runs
 
     async def count_runs(self) -> object:
         """How many runs there are."""
@@ -200,6 +213,13 @@ class Answer:
         document: JsonObject = json.loads(self.body)
         return document
 
+    @property
+    def wrapped(self) -> tuple[object, object, str]:
+        """Status code, code and message of Bubble's wrapped envelope."""
+        body = self.json["body"]
+        assert isinstance(body, dict)
+        return self.json["statusCode"], body["status"], body["message"]
+
 
 def write_app(directory: Path, **more: str) -> Path:
     """The app of these tests, in a directory; `more` are further workflow files by name."""
@@ -217,7 +237,7 @@ async def deploy_directory(database: Database, directory: Path) -> None:
     assert loaded.app is not None, [str(problem) for problem in loaded.problems]
     app = loaded.app
     for environment in ("development", "live"):
-        await database.in_transaction(lambda conn, name=environment: deploy(conn, environment=name, app=app))
+        await database.in_transaction(partial(deploy, environment=environment, app=app))
 
 
 @asynccontextmanager
@@ -242,7 +262,7 @@ async def running_ingress(database_url: str, amqp_url: str, directory: Path | No
             ingress = Ingress(chosen, database, http)
             serving = asyncio.create_task(serve(chosen, ingress.stop))
             try:
-                await eventually(lambda: _is_up(ingress, serving))
+                await eventually(partial(_is_up, ingress, serving))
                 yield ingress
             finally:
                 ingress.stop.request()

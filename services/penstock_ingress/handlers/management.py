@@ -110,7 +110,7 @@ async def show_runs(room: Room, environment: str, query: Query) -> RunPage:
         runs = await list_runs(conn, environment=environment, wanted=wanted, after=after, limit=limit + 1)
     shown = runs[:limit]
     token = write_token(shown[-1].created_at, shown[-1].id) if len(runs) > limit else None
-    return RunPage.model_construct(results=shown, after=token)
+    return RunPage(results=shown, after=token)
 
 
 async def show_run(room: Room, environment: str, run_id: UUID) -> RunDetails:
@@ -122,7 +122,7 @@ async def show_run(room: Room, environment: str, run_id: UUID) -> RunDetails:
         run, trigger, attempts = found
         steps = await list_steps(conn, run_id=run_id)
         logs = await list_run_logs(conn, run_id=run_id, limit=MOST_LOGS)
-    return RunDetails.model_construct(**dict(run), trigger=trigger, attempts=attempts, steps=steps, logs=logs)
+    return RunDetails(**dict(run), trigger=trigger, attempts=attempts, steps=steps, logs=logs)
 
 
 async def show_chain(room: Room, environment: str, run_id: UUID, query: Query) -> Chain:
@@ -142,7 +142,7 @@ async def show_chain(room: Room, environment: str, run_id: UUID, query: Query) -
     for depth, state, count in counted:
         states[state] = states.get(state, 0) + count
         depths.setdefault(str(depth), {})[state] = count
-    return Chain.model_construct(
+    return Chain(
         id=chain_id,
         environment=environment,
         root=root[0] if root else None,
@@ -152,7 +152,7 @@ async def show_chain(room: Room, environment: str, run_id: UUID, query: Query) -
         workload=None,
         warned_at=marks.warned_at,
         stopped=None if marks.stopped_at is None else Stopped(at=marks.stopped_at, reason=marks.stop_reason),
-        tree=ChainTree.model_construct(results=shown, after=write_token(shown[-1].depth, shown[-1].id) if len(runs) > limit else None),
+        tree=ChainTree(results=shown, after=write_token(shown[-1].depth, shown[-1].id) if len(runs) > limit else None),
     )
 
 
@@ -162,7 +162,7 @@ async def show_logs(room: Room, environment: str, query: Query) -> LogPage:
     async with room.database.connection() as conn:
         lines = await list_logs(conn, environment=environment, wanted=wanted, after=after, limit=limit + 1)
     shown = lines[:limit]
-    return LogPage.model_construct(results=shown, after=write_token(shown[-1].at, shown[-1].id) if len(lines) > limit else None)
+    return LogPage(results=shown, after=write_token(shown[-1].at, shown[-1].id) if len(lines) > limit else None)
 
 
 async def show_settings(room: Room, environment: str) -> EnvironmentSettings:

@@ -61,4 +61,4 @@ async def list_chain_runs(conn: Connection, *, chain_id: UUID, after: tuple[int,
         after[1] if after else None,
         limit,
     )
-    return [ChainRun.model_construct(**row) for row in rows]
+    return [ChainRun.model_validate(dict(row)) for row in rows]

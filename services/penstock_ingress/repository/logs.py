@@ -50,7 +50,7 @@ async def list_logs(
         after[1] if after else None,
         limit,
     )
-    return [LogEntry.model_construct(**row) for row in rows]
+    return [LogEntry.model_validate(dict(row)) for row in rows]
 
 
 async def list_run_logs(conn: Connection, *, run_id: UUID, limit: int) -> list[LogEntry]:
@@ -66,4 +66,4 @@ async def list_run_logs(conn: Connection, *, run_id: UUID, limit: int) -> list[L
         run_id,
         limit,
     )
-    return [LogEntry.model_construct(**row) for row in reversed(rows)]
+    return [LogEntry.model_validate(dict(row)) for row in reversed(rows)]

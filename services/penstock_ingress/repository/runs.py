@@ -84,8 +84,8 @@ async def list_steps(conn: Connection, *, run_id: UUID) -> list[Step]:
         """,
         run_id,
     )
-    return [Step.model_construct(**row) for row in rows]
+    return [Step.model_validate(dict(row)) for row in rows]
 
 
 def _run_from_row(row: Record) -> Run:
-    return Run.model_construct(**{name: row[name] for name in Run.model_fields if name != "workload"}, workload=None)
+    return Run.model_validate(dict(row))

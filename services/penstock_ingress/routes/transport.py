@@ -22,9 +22,9 @@ async def read_body(request: web.Request, *, most: int, seconds: float) -> bytes
         raise Refusal(problem(415, f"Content-Encoding {encoding[:50]} is not supported; send the body uncompressed"))
     if (request.content_length or 0) > most:
         raise _too_large(most)
-    if request.content.is_eof():  # it came with the headers, as nearly all do
-        return await request.read()
     try:
+        if request.content.is_eof():  # it came with the headers, as nearly all do
+            return await request.read()
         async with asyncio.timeout(seconds):
             return await request.read()
     except TimeoutError:

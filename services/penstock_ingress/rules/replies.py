@@ -37,8 +37,8 @@ class Refusal(PenstockError):
 
 
 def json_reply(status: int, body: object, headers: Mapping[str, str] | None = None) -> Reply:
-    """A JSON document; `body` may hold UUIDs and times."""
-    return Reply(status, orjson.dumps(body, option=orjson.OPT_UTC_Z), JSON, headers or {})
+    """A JSON document; `body` may hold times, and ids in whatever class the database's driver gives them."""
+    return Reply(status, orjson.dumps(body, default=str, option=orjson.OPT_UTC_Z), JSON, headers or {})
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, extensions: Mapping[str, JsonValue] | None = None) -> Reply:
