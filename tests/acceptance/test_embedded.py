@@ -43,6 +43,7 @@ async def _count(process: Up, batch: str) -> int:
         return int(page["count"]) + int(page["remaining"])
 
 
+@pytest.mark.timeout(240)
 async def test_the_demo_finds_all_as_documented_twice_on_the_same_data(running: Up) -> None:
     for _ in range(2):
         await running.start("--demo", says="Still serving", within=110)
@@ -113,18 +114,18 @@ async def test_a_changed_app_is_deployed_and_a_broken_one_is_not(running: Up) ->
     _write(greeting, "hello")
     await eventually(lambda: running.has_said("development version 2, live version 2"), within=30)
     assert "+ workflow greet" in running.out
-    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"text": "hello"}})
+    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "hello"}})
     greeting.write_text("workflow: greet\nsteps:\n  - retrun: {}\n")
     await eventually(lambda: running.has_said("not deployed"), within=30)
     assert re.search(r"error: workflows/greeting.yaml:3: .*retrun", running.out)
-    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"text": "hello"}})
+    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "hello"}})
     _write(greeting, "hello again")
     await eventually(lambda: running.has_said("development version 3, live version 3"), within=30)
-    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"text": "hello again"}})
+    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "hello again"}})
 
 
 def _write(path: Path, greeting: str) -> None:
-    path.write_text(f"workflow: greet\non:\n  api: {{method: POST, auth: admin}}\nsteps:\n  - return: {{text: {greeting}}}\n")
+    path.write_text(f"workflow: greet\non:\n  api: {{method: POST, auth: admin}}\nsteps:\n  - return: {{greeting: {greeting}}}\n")
 
 
 async def test_a_broken_app_is_an_error_when_nothing_is_watched(running: Up) -> None:
