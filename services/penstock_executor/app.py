@@ -93,7 +93,7 @@ async def perform_until_stopped(room: Room, broker: Broker, stop: Stop) -> None:
             room.slots.close()
             await consumer.stop()
         await consumer.drain()
-        await room.slots.wait_until_idle()
+        await room.wait_until_idle()
     finally:
         renewing.cancel()
         await asyncio.gather(renewing, return_exceptions=True)

@@ -113,7 +113,7 @@ async def _hold_slot(room: Room, lease: Lease) -> None:
         log.error("run.crashed", run_id=str(lease.run.id), workflow=lease.run.workflow, exc_info=error)
     finally:
         room.leases.end(lease)
-        room.slots.give_back(1)
+        room.give_back_slot(lease)
 
 
 async def perform_run(room: Room, lease: Lease) -> None:
@@ -127,6 +127,8 @@ async def perform_run(room: Room, lease: Lease) -> None:
         ending: Ending | None = await performance.perform()
     except Exception as error:
         ending = conclude(performance, error)
+    # What is left is to write it down: meanwhile another run may be claimed and performed.
+    room.give_back_slot(lease)
     if ending is not None:
         ending = await write(performance, lease, ending)
     if ending is not None:

@@ -6,7 +6,6 @@ unknown (the server died in it) is sent again: first it is asked whether its rec
 
 import asyncio
 from collections.abc import Sequence
-from uuid import UUID
 
 from pydantic import JsonValue
 
@@ -25,6 +24,7 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 
 Written = JsonValue | BaseException
+Held = repository.Held
 
 
 class Commits:
@@ -63,50 +63,81 @@ class Commits:
         return written
 
     async def _flush(self, commits: list[Commit]) -> Sequence[Written]:
+        results: dict[Held, Written] = {}
+        rest: list[Commit] = []
+        for shape, group in _group(commits).items():
+            if shape is None or not await self._finish(group, results):
+                rest += group
+        if rest:
+            results |= await self._write(rest)
+        return [results[commit.run_id, commit.attempt] for commit in commits]
+
+    async def _finish(self, commits: list[Commit], results: dict[Held, Written]) -> bool:
+        """Finish runs in one statement; False, having changed nothing, when it is refused and has to be done with more care."""
+        commits.sort(key=lambda commit: commit.run_id.bytes)
+        try:
+            async with self._database.connection() as conn:
+                held = await repository.finish_runs(conn, commits=commits)
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            return False
+        results.update((_key(commit), None if _key(commit) in held else _lost(commit)) for commit in commits)
+        return True
+
+    async def _write(self, commits: list[Commit]) -> dict[Held, Written]:
+        """Any commits, in one transaction. One that cannot be written is found by halves, so that the others are written without it."""
         try:
             return await self._database.in_transaction(lambda conn: _write(conn, commits))
         except DatabaseUnavailable:
             raise
         except Exception as error:
             if len(commits) == 1:
-                return [_refusal(error)]
-        # One of them cannot be written: find it by halves, so that the others are written without it.
+                return {_key(commits[0]): _refusal(error)}
         middle = len(commits) // 2
-        return [*await self._flush(commits[:middle]), *await self._flush(commits[middle:])]
+        return {**await self._write(commits[:middle]), **await self._write(commits[middle:])}
 
 
-async def _write(conn: Connection, commits: Sequence[Commit]) -> list[Written]:
+def _group(commits: list[Commit]) -> dict[repository.Shape | None, list[Commit]]:
+    groups: dict[repository.Shape | None, list[Commit]] = {}
+    for commit in commits:
+        groups.setdefault(repository.shape_of(commit), []).append(commit)
+    return groups
+
+
+async def _write(conn: Connection, commits: Sequence[Commit]) -> dict[Held, Written]:
     repeats = [commit for commit in commits if commit.is_repeat]
     done = await repository.find_committed(conn, commits=repeats) if repeats else {}
-    fresh = sorted((commit for commit in commits if commit.run_id not in done), key=lambda commit: commit.run_id.bytes)
+    fresh = sorted((commit for commit in commits if _key(commit) not in done), key=lambda commit: commit.run_id.bytes)
     held = await _hold(conn, fresh)
-    ours = [commit for commit in fresh if commit.run_id in held]
+    ours = [commit for commit in fresh if _key(commit) in held]
     results = await apply_effects(conn, [commit for commit in ours if commit.effect is not None])
     records = [(commit.run_id, commit.attempt, record) for commit in ours for record in commit.records]
     if records:
         await repository.record_steps(conn, records=records)
-    return [_outcome(commit, held, done, results) for commit in commits]
+    written: dict[Held, Written] = {_key(commit): _lost(commit) for commit in fresh}
+    return {**written, **{_key(commit): results.get(commit.run_id) for commit in ours}, **done}
 
 
-async def _hold(conn: Connection, commits: Sequence[Commit]) -> set[UUID]:
+async def _hold(conn: Connection, commits: Sequence[Commit]) -> set[Held]:
     """Lock the runs that are still held, those that end by ending them."""
     ending = [(commit.run_id, commit.attempt, commit.ending) for commit in commits if commit.ending is not None]
-    going_on = [(commit.run_id, commit.attempt) for commit in commits if commit.ending is None]
+    going_on = [_key(commit) for commit in commits if commit.ending is None]
     held = await repository.end_attempts(conn, endings=ending) if ending else set()
     if going_on:
         held |= await repository.hold_runs(conn, held=going_on)
-    answers = [(commit.run_id, commit.answer) for commit in commits if commit.answer is not None and commit.run_id in held]
+    answers = [(commit.run_id, commit.answer) for commit in commits if commit.answer is not None and _key(commit) in held]
     if answers:
         await repository.store_answers(conn, answers=answers)
     return held
 
 
-def _outcome(commit: Commit, held: set[UUID], done: dict[UUID, JsonValue], results: dict[UUID, JsonValue]) -> Written:
-    if commit.run_id in done:
-        return done[commit.run_id]
-    if commit.run_id not in held:
-        return LeaseLost(f"run {commit.run_id} is no longer held in attempt {commit.attempt}")
-    return results.get(commit.run_id)
+def _key(commit: Commit) -> Held:
+    return (commit.run_id, commit.attempt)
+
+
+def _lost(commit: Commit) -> LeaseLost:
+    return LeaseLost(f"run {commit.run_id} is no longer held in attempt {commit.attempt}")
 
 
 def _refusal(error: Exception) -> Exception:

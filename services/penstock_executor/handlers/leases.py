@@ -26,7 +26,7 @@ _PAUSE_SECONDS = 0.05
 class Lease:
     """One run, held. `expires_at` is on the loop's clock, and never later than the database's view of it."""
 
-    __slots__ = ("expires_at", "is_ending", "is_lost", "reply_to", "run", "task")
+    __slots__ = ("expires_at", "holds_slot", "is_ending", "is_lost", "reply_to", "run", "task")
 
     def __init__(self, run: ClaimedRun, reply_to: str | None, expires_at: float) -> None:
         self.run = run
@@ -34,6 +34,7 @@ class Lease:
         self.expires_at = expires_at
         self.task: asyncio.Task[None] | None = None
         self.is_lost = False
+        self.holds_slot = True
         self.is_ending = False
         """Its last commit is on its way, so that the row may no longer be `running`."""
 
@@ -60,6 +61,8 @@ class Leases:
 
     def begin(self, run: ClaimedRun, reply_to: str | None, claimed_at: float) -> Lease:
         """Hold a run that was claimed; `claimed_at` is the loop's time from before the claim."""
+        if (earlier := self._held.get(run.id)) is not None:
+            earlier.lose()  # it ran out, and we have claimed the run again
         lease = self._held[run.id] = Lease(run, reply_to, claimed_at + self._lease.total_seconds())
         return lease
 

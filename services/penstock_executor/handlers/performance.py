@@ -181,6 +181,7 @@ class Performance:
                 outcome = Done(await self._perform_nested(outcome, record.step, frame, may_defer=may_defer))
             record.result = outcome.result
             self.journal.record(record, must_commit=outcome.must_commit)
+        self._remember(record, frame)
         if step.definition.action is StepAction.LOG:
             self._room.logbook.write(self.run.line("info", LogEvent.OUTPUT, str(record.result), self.now(), step=record.step))
         goes_on = _settle(step, frame, record.result)
@@ -222,6 +223,7 @@ class Performance:
     def _skip(self, record: StepRecord, step: StepPlan, frame: Frame) -> bool:
         record.outcome = "skipped"
         self.journal.record(record)
+        self._remember(record, frame)
         return _settle(step, frame, None)
 
     def _pass_over(self, error: Permanent | Transient, record: StepRecord, step: StepPlan, frame: Frame) -> bool:
@@ -230,8 +232,14 @@ class Performance:
         record.outcome, record.error = "failed", failure.to_json()
         record.result = {"error": {"kind": failure.kind, "message": failure.message}}
         self.journal.record(record)
+        self._remember(record, frame)
         frame.results[step.definition.id] = record.result
         return True
+
+    def _remember(self, record: StepRecord, frame: Frame) -> None:
+        """So that a `trigger` that is retried does not perform again what is finished inside it."""
+        if frame.nesting:
+            self._finished[record.step] = record.result
 
     def _open(self, plan: WorkflowPlan, parameters: Values) -> Frame:
         """A frame with what expressions see: only what this workflow reads is put there."""

@@ -14,7 +14,7 @@ from penstock.errors import BrokerUnavailable
 from penstock_executor.actions.steps import Tools
 from penstock_executor.handlers.claiming import Claims
 from penstock_executor.handlers.commits import Commits
-from penstock_executor.handlers.leases import Leases
+from penstock_executor.handlers.leases import Lease, Leases
 from penstock_executor.handlers.library import Library
 from penstock_executor.handlers.limits import Limits
 from penstock_executor.handlers.logbook import Logbook
@@ -44,6 +44,17 @@ class Room:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
+
+    def give_back_slot(self, lease: Lease) -> None:
+        """The run has been performed, though perhaps not yet been recorded; doing this twice is harmless."""
+        if lease.holds_slot:
+            lease.holds_slot = False
+            self.slots.give_back(1)
+
+    async def wait_until_idle(self) -> None:
+        """Wait until all runs have ended and nothing is left to be told."""
+        while self.tasks:
+            await asyncio.wait(self.tasks)
 
     def nudge(self, environment: str, nudge: Contract) -> None:
         """Tell a scheduler, without waiting for it; it would find the row by itself, later."""

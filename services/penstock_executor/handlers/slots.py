@@ -1,4 +1,4 @@
-"""How many runs this executor performs at once: a run has a slot from before its claim until it has ended."""
+"""How many runs this executor performs at once: a run has a slot from before its claim until its last step is performed."""
 
 import asyncio
 
@@ -10,8 +10,6 @@ class Slots:
         self._capacity = capacity
         self._free = capacity
         self._changed = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self.is_closed = False
 
     @property
@@ -32,21 +30,14 @@ class Slots:
                 return 0
         taken = min(most, self._free)
         self._free -= taken
-        self._idle.clear()
         return taken
 
     def give_back(self, count: int) -> None:
         """Free `count` slots."""
         self._free += count
         self._changed.set()
-        if self._free == self._capacity:
-            self._idle.set()
 
     def close(self) -> None:
         """Hand out no more."""
         self.is_closed = True
         self._changed.set()
-
-    async def wait_until_idle(self) -> None:
-        """Wait until all slots are free."""
-        await self._idle.wait()

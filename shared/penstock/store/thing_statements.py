@@ -8,10 +8,10 @@ from penstock.store.thing_json import json_of
 from penstock.store.thing_tables import qualified_table
 
 
-def insert_statement(environment: str, data_type: DataType, columns: Iterable[str]) -> str:
-    """Inserts `$1`, a JSON array of rows by column with `_id`, `created_by` and perhaps `created_date`; `columns` are the others to set.
+def insert_statement(environment: str, data_type: DataType, columns: Iterable[str], *, rows: str = "$1::jsonb") -> str:
+    """Inserts `rows`, SQL for a JSON array of rows by column with `_id`, `created_by` and perhaps `created_date`; `columns` are the others.
 
-    One parameter, whatever the number of rows and columns, so that the statement stays prepared.
+    By default one parameter, whatever the number of rows and columns, so that the statement stays prepared.
     """
     target = qualified_table(environment, data_type.name)
     quoted = [quote_identifier(column) for column in columns]
@@ -19,7 +19,7 @@ def insert_statement(environment: str, data_type: DataType, columns: Iterable[st
     return f"""
         INSERT INTO {target} AS t ("_id", "created_date", "modified_date", "created_by"{"".join(f", {name}" for name in quoted)})
         SELECT q."_id", {written}, {written}, q."created_by"{"".join(f", q.{name}" for name in quoted)}
-        FROM jsonb_populate_recordset(NULL::{target}, $1::jsonb) q
+        FROM jsonb_populate_recordset(NULL::{target}, {rows}) q
         CROSS JOIN (SELECT date_trunc('milliseconds', clock_timestamp()) AS moment) m
         """
 
