@@ -1,6 +1,8 @@
 """The executor's SQL: runs change hands by claims, keep them by renewals, and every other write names the attempt it belongs to.
 
 Rows with many columns are passed as one JSON document: the driver looks at each element of an array, which costs more than all else.
+Where runs are named by id, `state || ''` keeps the planner from the partial indexes: it takes them for small, and would read through
+all that is queued or was running since the last vacuum.
 """
 
 from collections.abc import Sequence
@@ -34,7 +36,7 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
         SET state = 'running', attempt = r.attempt + 1, owner = $2, lease_expires_at = clock_timestamp() + $3,
             started_at = coalesce(r.started_at, clock_timestamp()), version = coalesce(r.version, e.deployment_version)
         FROM unnest($1::uuid[]) AS q (id), penstock.environments e
-        WHERE r.id = q.id AND r.state = 'queued' AND e.name = r.environment
+        WHERE r.id = q.id AND r.state || '' = 'queued' AND e.name = r.environment
           AND r.depth <= coalesce(r.depth_limit, e.depth_limit)
           AND NOT EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL)
         RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.depth,
@@ -59,7 +61,7 @@ async def terminate_queued_runs(conn: Connection, *, run_ids: Sequence[UUID]) ->
         UPDATE penstock.runs r
         SET state = 'terminated', finished_at = clock_timestamp()
         FROM unnest($1::uuid[]) AS q (id), penstock.environments e
-        WHERE r.id = q.id AND r.state = 'queued' AND e.name = r.environment
+        WHERE r.id = q.id AND r.state || '' = 'queued' AND e.name = r.environment
           AND (r.depth > coalesce(r.depth_limit, e.depth_limit)
                OR EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL))
         RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
@@ -96,7 +98,7 @@ async def renew_leases(conn: Connection, *, held: Sequence[Held], lease: timedel
             SELECT r.id
             FROM unnest($1::uuid[], $2::int[]) AS q (id, attempt)
             JOIN penstock.runs r ON r.id = q.id AND r.attempt = q.attempt
-            WHERE r.state = 'running'
+            WHERE r.state || '' = 'running'
             FOR NO KEY UPDATE OF r SKIP LOCKED
         )
         UPDATE penstock.runs r SET lease_expires_at = clock_timestamp() + $3 FROM held WHERE r.id = held.id
@@ -116,7 +118,7 @@ async def list_held(conn: Connection, *, held: Sequence[Held]) -> set[UUID]:
         SELECT r.id
         FROM unnest($1::uuid[], $2::int[]) AS q (id, attempt)
         JOIN penstock.runs r ON r.id = q.id AND r.attempt = q.attempt
-        WHERE r.state = 'running'
+        WHERE r.state || '' = 'running'
         """,
         [run_id for run_id, _ in held],
         [attempt for _, attempt in held],
@@ -145,7 +147,7 @@ async def hold_runs(conn: Connection, *, held: Sequence[Held]) -> set[Held]:
         SELECT r.id, r.attempt
         FROM unnest($1::uuid[], $2::int[]) AS q (id, attempt)
         JOIN penstock.runs r ON r.id = q.id AND r.attempt = q.attempt
-        WHERE r.state = 'running'
+        WHERE r.state || '' = 'running'
         ORDER BY r.id
         FOR NO KEY UPDATE OF r
         """,
@@ -162,7 +164,7 @@ _END_ATTEMPTS: Final = """
         dispatched_at = CASE q.state WHEN 'queued' THEN clock_timestamp() WHEN 'scheduled' THEN NULL ELSE r.dispatched_at END,
         finished_at = CASE WHEN q.state NOT IN ('queued', 'scheduled') THEN clock_timestamp() END
     """
-_HELD_BY: Final = "WHERE r.id = q.id AND r.attempt = q.attempt AND r.state = 'running'"
+_HELD_BY: Final = "WHERE r.id = q.id AND r.attempt = q.attempt AND r.state || '' = 'running'"
 _RECORD_STEPS: Final = """
     INSERT INTO penstock.steps AS s (run_id, attempt, step, action, outcome, started_at, result, error)
     SELECT e.id, e.attempt, q.step, q.action, q.outcome, q.started_at, q.result, q.error
