@@ -15,7 +15,10 @@ No payloads, no secrets. The events:
 | `request.failed` | ingress | a request ended in an unexpected error |
 | `message.dead_lettered` | scheduler, executor | a message was not understood, and why |
 | `run.finished` | executor | one wide line per attempt |
-| `run.released` | executor | a run was given back unfinished |
+| `run.released` `run.release_failed` | executor | a run was given back unfinished, or could not be and is reaped later |
+| `run.lease_lost` | executor | another attempt owns the run, or the database was away for too long; it was stopped here |
+| `run.crashed` `run.internal_error` | executor | an error of ours, with its traceback |
+| `claim.termination_failed` `logs.not_written` | executor | what a batch could not do beside its main work |
 | `run.terminated` | scheduler, ingress, executor | a protection stopped a run |
 | `loop.worked` `loop.failed` | scheduler | what a loop did, when it did anything |
 | `run.reaped` `run.redispatched` | scheduler | runs taken back from dead executors, and runs whose dispatch was lost |

@@ -1,10 +1,12 @@
 """Runs performed by an executor on a real database: each action, conditions, memory, failures, and who may write what."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from aiohttp import web
 
 from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.port import Delivery
@@ -13,8 +15,14 @@ from penstock.contracts.messages import RunAnswer, ScheduleChildren
 from penstock.contracts.topology import EVENTS_EXCHANGE, SCHEDULER_QUEUE, topology
 from penstock.db import open_database
 from penstock.domain.ids import child_run_id
+from penstock.domain.states import RunState
+from penstock.errors import LeaseLost
 from penstock.store.deployments import DeploymentCache
+from penstock.store.things import NewThing, prepare_thing
 from penstock_executor import repository
+from penstock_executor.handlers.commits import Commits
+from penstock_executor.handlers.leases import Lease
+from penstock_executor.runs import Commit, CreateThing, Ending, StepRecord, UpsertThing
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, names, serve_outside
 
@@ -737,3 +745,65 @@ async def test_an_unknown_workflow_of_a_message_is_ignored(house: House) -> None
     async with house.executor():
         await house.publisher.dispatch([ghost, run])
         assert (await house.ended(run.id))["state"] == "succeeded"
+
+
+async def test_a_retried_trigger_does_not_repeat_what_is_finished_inside(house: House) -> None:
+    seen = 0
+
+    async def fail_twice(_: web.Request) -> web.Response:
+        nonlocal seen
+        seen += 1
+        return web.Response(status=503 if seen < 3 else 200, text="ok")
+
+    async with serve_outside(fail_twice) as url:
+        await house.deploy("""
+workflow: outer
+parameters: {url: text}
+steps:
+  - id: inner
+    trigger: inner
+    with: {url: "${params.url}"}
+    retry: {attempts: 3, backoff: 1ms}
+  - return: {inner: "${steps.inner}"}
+---
+workflow: inner
+parameters: {url: text}
+steps:
+  - id: thing
+    create: thing
+    set: {name: once}
+  - id: call
+    http: "${params.url}"
+  - return: {id: "${steps.thing._id}", body: "${steps.call.body}"}
+""")
+        async with house.executor(outgoing_allow="127.0.0.1"):
+            run = await house.perform("outer", {"url": url})
+    (thing,) = await house.things()
+    assert (run["state"], run["result"]) == ("succeeded", {"inner": {"id": thing["_id"], "body": "ok"}})
+
+
+@pytest.mark.parametrize("is_ending", [True, False])
+async def test_a_commit_whose_outcome_is_unknown_may_be_sent_again(house: House, is_ending: bool) -> None:
+    await house.deploy("workflow: once\nsteps:\n  - create: thing\n    set: {name: once}\n")
+    (run,) = await house.admit("once")
+    async with house.database.connection() as conn:
+        (held,) = await repository.claim_runs(conn, run_ids=[run.id], owner="me", lease=timedelta(seconds=60))
+    kind = (await house.deployments.current(ENVIRONMENT)).app.types["thing"]
+    thing = NewThing("1700000000000x1", {"name": "made", "code": "c"}, None, held.claimed_at)
+    lease = Lease(held, None, asyncio.get_running_loop().time() + 60)
+    commits = Commits(house.database)
+
+    def build(effect: CreateThing | UpsertThing, *, is_repeat: bool) -> Commit:
+        record = StepRecord("step1", "create", "succeeded", held.claimed_at)
+        ending = Ending(RunState.SUCCEEDED, {"done": True}) if is_ending else None
+        return Commit(run.id, held.attempt, ENVIRONMENT, [record], effect, record, ending, is_repeat=is_repeat)
+
+    first = await commits.commit(lease, build(UpsertThing(kind, thing, ("code",)), is_repeat=False))
+    again = await commits.commit(lease, build(UpsertThing(kind, thing, ("code",)), is_repeat=True))
+    assert first == again
+    await commits.commit(lease, build(CreateThing(kind, prepare_thing(kind, thing)), is_repeat=True))
+    assert len(await house.things()) == 1
+    # What was not committed is not taken for committed.
+    other = Commit(run.id, held.attempt + 1, ENVIRONMENT, [], ending=Ending(RunState.SUCCEEDED), is_repeat=True)
+    with pytest.raises(LeaseLost):
+        await commits.commit(lease, other)

@@ -58,7 +58,7 @@ async def execute_runs(room: Room, delivery: Delivery) -> None:
         await delivery.dead_letter(error.reason)
     except (DatabaseUnavailable, BrokerUnavailable) as error:
         # Runs of this message that are claimed already are not claimed again when it comes back.
-        log.warning("database.unavailable" if isinstance(error, DatabaseUnavailable) else "broker.unavailable", error=str(error))
+        log.warning("database.unavailable" if isinstance(error, DatabaseUnavailable) else "dispatch.failed", error=str(error))
         await _wait_for_database(room)
         await delivery.requeue()
 

@@ -7,7 +7,6 @@ from typing import Final, assert_never
 from penstock.contracts.messages import RunAnswer, WakeScheduler
 from penstock.definitions.values import format_date
 from penstock.domain.states import RunState
-from penstock.errors import LeaseLost
 from penstock.logs import get_logger
 from penstock.metrics import RUN_SECONDS, RUNS_FINISHED
 from penstock.store.logs import LogEvent, LogLine
@@ -26,7 +25,8 @@ def conclude(performance: Performance, error: Exception) -> Ending | None:
     run, position = performance.run, performance.journal.position
     failure = describe_failure(error, *(position[:2] if position else ()))
     match decide(performance.plan.definition.retries, run.failures, error, performance.now(), random()):
-        case Discard():
+        case Discard(reason):
+            log.warning("run.lease_lost", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason=reason)
             return None
         case Release(reason):
             log.warning("run.released", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason=reason)
@@ -54,9 +54,6 @@ async def write(performance: Performance, lease: Lease, ending: Ending) -> Endin
     for _ in range(3):
         try:
             await performance.journal.commit(ending)
-        except LeaseLost as error:
-            log.warning("run.lease_lost", run_id=str(lease.run.id), attempt=lease.run.attempt, reason=str(error))
-            return None
         except Exception as error:
             concluded = conclude(performance, error)
             if concluded is None:
