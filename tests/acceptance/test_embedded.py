@@ -55,6 +55,28 @@ async def test_the_demo_finds_all_as_documented_twice_on_the_same_data(running: 
         assert await running.stop() == 0
 
 
+async def test_a_demo_that_differs_says_so_and_exits_with_1(running: Up) -> None:
+    app = running.directory / "app"
+    shutil.copytree(QUICKSTART, app)
+    recursion = app / "workflows" / "recursion.yaml"
+    recursion.write_text(recursion.read_text().replace("workflow: create_thing\n", "workflow: create_thing\ndepth_limit: 4\n"))
+    running.arguments = ("--app", str(app))
+    await running.start("--demo", says="3 of 10 differ from what was expected.", within=110)
+    assert re.search(r"✗ .*10 things, then cut +4 things, then cut", running.out)
+    assert await running.stop() == 1
+
+
+async def test_a_demo_of_another_app_is_refused(running: Up) -> None:
+    app = running.directory / "app"
+    app.mkdir()
+    (app / "app.yaml").write_text("app: other\n")
+    running.arguments = ("--app", str(app))
+    await running.start("--demo")
+    await eventually(lambda: "--demo plays the story of examples/quickstart" in running.err)
+    assert running.process is not None
+    assert await running.process.wait() == 1
+
+
 async def test_it_serves_http_and_the_command_line_at_once(running: Up) -> None:
     await running.start()
     status, answer = await _post(running, "/api/1.1/wf/start", {"batch": "over http"})
