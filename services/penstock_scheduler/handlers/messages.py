@@ -67,8 +67,11 @@ def read_key(message: Message) -> IdempotencyKey | None:
 
 
 def derive_id(parent_run_id: UUID | None, key: IdempotencyKey | None) -> UUID:
-    """A new id; for a child with a key always the same, so that it holds for as long as the run is stored."""
-    return new_run_id() if parent_run_id is None or key is None else child_run_id(parent_run_id, key.key)
+    """A new id; for a child with a key always the same, so that it holds for as long as the run is stored.
+
+    The prefix, which no step's path can have, keeps a message's key apart from the steps of the same parent.
+    """
+    return new_run_id() if parent_run_id is None or key is None else child_run_id(parent_run_id, f"message:{key.key}")
 
 
 async def _describe_duplicate(room: Room, run_id: UUID, environment: str, key: IdempotencyKey | None) -> Reply:

@@ -28,7 +28,7 @@ BATCH: Final = 1000
 LOST_AFTER: Final = timedelta(seconds=5)
 """With an empty queue: long enough for a message on its way, or held by an executor until it has slots."""
 LOST_AFTER_RECONNECT: Final = timedelta(seconds=1)
-LOST_AFTER_WITH_BACKLOG: Final = timedelta(minutes=5)
+LOST_AFTER_WITH_BACKLOG: Final = timedelta(minutes=1)
 _MOST_BATCHES: Final = 50
 
 Paths = dict[RunSummary, tuple[str, ...]]

@@ -1,6 +1,7 @@
 """Typed messages over a broker: what the services publish, in batches, with the headers of the envelope."""
 
 import secrets
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
@@ -41,9 +42,13 @@ class Publisher:
                     reply_to=replies.get(run.id),
                 )
             )
-        for (environment, depth), due in groups.items():
-            for first in range(0, len(due), EXECUTE_BATCH):
-                await self.execute(environment, depth, due[first : first + EXECUTE_BATCH])
+        await asyncio.gather(
+            *(
+                self.execute(environment, depth, due[first : first + EXECUTE_BATCH])
+                for (environment, depth), due in groups.items()
+                for first in range(0, len(due), EXECUTE_BATCH)
+            )
+        )
 
     async def execute(self, environment: str, depth: int, runs: Sequence[DueRun]) -> None:
         """One execute message. Raises BrokerUnavailable."""
