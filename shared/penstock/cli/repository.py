@@ -156,7 +156,22 @@ async def list_log_lines(conn: Connection, *, run_id: UUID) -> list[LogView]:
 
 async def find_chain(conn: Connection, *, run_id: UUID) -> ChainView | None:
     """The chain that `run_id` belongs to; any of its runs will do."""
-    head = await conn.fetchrow(
+    head = await _find_chain_head(conn, run_id=run_id)
+    if head is None:
+        return None
+    return ChainView(
+        id=head["chain_id"],
+        environment=head["environment"],
+        warned_at=head["warned_at"],
+        stopped_at=head["stopped_at"],
+        counts=tuple(await _count_chain_runs(conn, chain_id=head["chain_id"])),
+        runs=tuple(await _list_chain_runs(conn, chain_id=head["chain_id"])),
+    )
+
+
+async def _find_chain_head(conn: Connection, *, run_id: UUID) -> Record | None:
+    """What is known of the chain itself; a chain that has scheduled nothing yet is known by its root only."""
+    return await conn.fetchrow(
         """
         SELECT r.chain_id, r.environment, c.warned_at, c.stopped_at
         FROM penstock.runs r
@@ -166,9 +181,11 @@ async def find_chain(conn: Connection, *, run_id: UUID) -> ChainView | None:
         """,
         run_id,
     )
-    if head is None:
-        return None
-    counts = await conn.fetch(
+
+
+async def _count_chain_runs(conn: Connection, *, chain_id: UUID) -> list[tuple[int, RunState, int]]:
+    """How many runs the chain has, by depth and state."""
+    rows = await conn.fetch(
         """
         SELECT r.depth, r.state, count(*) AS runs
         FROM penstock.runs r
@@ -176,9 +193,14 @@ async def find_chain(conn: Connection, *, run_id: UUID) -> ChainView | None:
         GROUP BY r.depth, r.state
         ORDER BY r.depth, r.state
         """,
-        head["chain_id"],
+        chain_id,
     )
-    runs = await conn.fetch(
+    return [(row["depth"], RunState(row["state"]), row["runs"]) for row in rows]
+
+
+async def _list_chain_runs(conn: Connection, *, chain_id: UUID) -> list[ChainRunView]:
+    """The runs nearest to the root, at most MOST_CHAIN_RUNS."""
+    rows = await conn.fetch(
         """
         SELECT r.id, r.parent_run_id, r.list_id, r.workflow, r.state, r.depth, r.error
         FROM penstock.runs r
@@ -186,17 +208,10 @@ async def find_chain(conn: Connection, *, run_id: UUID) -> ChainView | None:
         ORDER BY r.depth, r.created_at, r.id
         LIMIT $2
         """,
-        head["chain_id"],
+        chain_id,
         MOST_CHAIN_RUNS,
     )
-    return ChainView(
-        id=head["chain_id"],
-        environment=head["environment"],
-        warned_at=head["warned_at"],
-        stopped_at=head["stopped_at"],
-        counts=tuple((row["depth"], RunState(row["state"]), row["runs"]) for row in counts),
-        runs=tuple(ChainRunView.from_row(row) for row in runs),
-    )
+    return [ChainRunView.from_row(row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
