@@ -8,8 +8,7 @@ read what it stored.
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from penstock.broker.port import Broker
@@ -32,16 +31,16 @@ from penstock_ingress.repository.deliveries import (
 
 log = get_logger(__name__)
 
-COMMIT_SECONDS: Final = 9.0
-"""Within this time a request is committed or answered 503; senders of webhooks give up after some ten seconds."""
+COMMIT_SECONDS: Final = 4.5
+"""Within this time a batch is committed or its requests are answered 503. A request may have to wait for the batch before its own, and
+senders of webhooks give up after some ten seconds."""
 _LANES: Final = 1
 _MOST_PER_COMMIT: Final = 300
 _MOST_PER_DISPATCH: Final = 1000
 _SECONDS_BETWEEN_REPORTS: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What one request asks for: root runs, with the delivery they come from if there is one. `reply_to` wants the runs' answers."""
 
     requests: tuple[RunRequest, ...]
@@ -49,8 +48,7 @@ class Entry:
     reply_to: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """What became of an entry. `duplicate_of` is the delivery that was stored before under the same key."""
 
     admissions: tuple[Admission, ...]
@@ -75,11 +73,7 @@ class Acceptance:
         Raises DatabaseUnavailable when it cannot be made so in time (it may be all the same), StaleDefinitions when it was checked
         against a deployment that is not current.
         """
-        try:
-            async with asyncio.timeout(COMMIT_SECONDS):
-                return await self._entries.submit(entry)
-        except TimeoutError:
-            raise DatabaseUnavailable(f"nothing was committed within {COMMIT_SECONDS:g} s") from None
+        return await self._entries.submit(entry)
 
     async def drain(self) -> None:
         """Wait until everything accepted has been committed, and dispatched or given up."""
@@ -88,7 +82,10 @@ class Acceptance:
 
     async def _store(self, batch: list[Entry]) -> Sequence[Accepted | BaseException]:
         try:
-            stored = await self._database.in_transaction(lambda conn: store_entries(conn, batch))
+            async with asyncio.timeout(COMMIT_SECONDS):
+                stored = await self._database.in_transaction(lambda conn: store_entries(conn, batch))
+        except TimeoutError:
+            raise DatabaseUnavailable(f"nothing was committed within {COMMIT_SECONDS:g} s") from None
         except (DatabaseUnavailable, StaleDefinitions):
             raise
         except Exception:

@@ -47,6 +47,10 @@ class Definitions:
         """The deployment that is current at this moment."""
         return await self._refreshes.submit(environment)
 
+    def has_plan(self, environment: str, name: str) -> bool:
+        """Whether the source was there a moment ago, as far as that is known without waiting."""
+        return (environment, name) in self._plans
+
     def plan_source(self, environment: str, deployment: CompiledDeployment, name: str) -> SourcePlan | None:
         """The plan of a source; None when there is no such source. One that lacks a secret is made anew each time."""
         known = self._plans.get((environment, name))

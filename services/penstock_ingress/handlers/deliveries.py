@@ -1,11 +1,11 @@
 """Receives a webhook: is it genuine, is it new, who wants it; stored with its runs in one transaction before it is answered."""
 
 import time
-from dataclasses import dataclass
-from functools import partial
-from typing import Final
+from functools import cache, partial
+from typing import Final, NamedTuple
 
 from multidict import MultiMapping
+from prometheus_client import Counter
 from pydantic import JsonValue
 
 from penstock import clock
@@ -32,8 +32,7 @@ log = get_logger(__name__)
 _REFUSED: Final = "the signature is missing, wrong or too old; check the secret of this source, and the clock of the sender"
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookCall:
+class WebhookCall(NamedTuple):
     """One request to `/webhooks/{source}`, as it was sent."""
 
     environment: str
@@ -48,6 +47,8 @@ class WebhookCall:
 
 async def check_source(room: Room, environment: str, source: str) -> None:
     """Raises Refusal (404) when no such source is deployed; asked before a body is read."""
+    if room.definitions.has_plan(environment, source):
+        return
     await room.definitions.decide(environment, partial(_find_plan, room, environment, source))
 
 
@@ -59,7 +60,7 @@ async def receive_delivery(room: Room, call: WebhookCall) -> Reply:
 async def _find_plan(room: Room, environment: str, source: str, deployment: CompiledDeployment) -> SourcePlan:
     plan = room.definitions.plan_source(environment, deployment, source)
     if plan is None:
-        DELIVERIES.labels("", "unknown_source").inc()
+        _count("", "unknown_source")
         raise Refusal(problem(404, f"no source {source!r} is deployed to {environment}; sources are declared in app.yaml"))
     return plan
 
@@ -70,9 +71,9 @@ async def _receive(room: Room, call: WebhookCall, delivery_id: RunId, deployment
     entry = _prepare(plan, call, delivery_id, deployment)
     accepted = await room.acceptance.accept(entry)
     if accepted.duplicate_of is not None:
-        DELIVERIES.labels(call.source, "duplicate").inc()
+        _count(call.source, "duplicate")
         return _accepted(str(accepted.duplicate_of.id), list(map(str, accepted.duplicate_of.run_ids)), is_duplicate=True)
-    DELIVERIES.labels(call.source, "accepted" if entry.requests else "unmatched").inc()
+    _count(call.source, "accepted" if entry.requests else "unmatched")
     return _accepted(str(delivery_id), [str(request.run_id) for request in entry.requests], is_duplicate=False)
 
 
@@ -82,10 +83,10 @@ def _check_signature(plan: SourcePlan, call: WebhookCall) -> None:
     if verdict is Verdict.GENUINE:
         return
     if verdict is Verdict.FORGED and plan.missing:
-        DELIVERIES.labels(call.source, "secret_missing").inc()
+        _count(call.source, "secret_missing")
         log.error("delivery.secret_missing", source=call.source, environment=call.environment, secrets=plan.missing)
         raise Refusal(unavailable("a secret of this source is not set on the server", 60))
-    DELIVERIES.labels(call.source, verdict.value).inc()
+    _count(call.source, verdict.value)
     raise Refusal(problem(401, _REFUSED))
 
 
@@ -94,7 +95,7 @@ def _prepare(plan: SourcePlan, call: WebhookCall, delivery_id: RunId, deployment
     try:
         payload = decode_payload(body, headers.get("Content-Type", ""))
     except Undecodable as error:
-        DELIVERIES.labels(call.source, "undecodable").inc()
+        _count(call.source, "undecodable")
         raise Refusal(problem(400, str(error))) from None
     kind = plan.type_of(headers, payload)
     workflows = plan.workflows_for(kind)
@@ -143,3 +144,13 @@ def _request(
 
 def _accepted(delivery_id: str, run_ids: list[str], *, is_duplicate: bool) -> Reply:
     return json_reply(200, {"status": "accepted", "delivery_id": delivery_id, "run_ids": run_ids, "duplicate": is_duplicate})
+
+
+@cache
+def _counter(source: str, outcome: str) -> Counter:
+    return DELIVERIES.labels(source, outcome)
+
+
+def _count(source: str, outcome: str) -> None:
+    """Count a request; `source` is one that is deployed, or empty."""
+    _counter(source, outcome).inc()

@@ -1,7 +1,7 @@
 """SQL of deliveries: one row per webhook request that was let in, however often it is sent."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 import orjson
@@ -12,8 +12,7 @@ DeliveryKey = tuple[str, str, str]
 """Environment, source, and what the copies of a delivery have in common."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewDelivery:
+class NewDelivery(NamedTuple):
     """A webhook request to be stored. `version` is the deployment that said which workflows want it; without any it is unmatched."""
 
     id: UUID
@@ -32,8 +31,7 @@ class NewDelivery:
         return self.environment, self.source, self.dedup_key
 
 
-@dataclass(frozen=True, slots=True)
-class StoredDelivery:
+class StoredDelivery(NamedTuple):
     """The delivery that stands for a key."""
 
     id: UUID

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -9,8 +10,7 @@ from penstock_ingress.handlers.room import Room
 from penstock_ingress.rules.replies import Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a request went: the environment, the prefix as it was written, and the segments of the path that vary."""
 
     environment: str

@@ -10,10 +10,9 @@ import hmac
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from multidict import MultiMapping
 
@@ -34,8 +33,7 @@ class Verdict(StrEnum):
     FORGED = "forged"
 
 
-@dataclass(frozen=True, slots=True)
-class SignedRequest:
+class SignedRequest(NamedTuple):
     """What a signature may cover. `path` is as it was sent, without the query."""
 
     method: str
