@@ -738,6 +738,17 @@ async def test_a_run_keeps_the_definition_it_started_with(house: House) -> None:
     assert results == [{"version": 1}, {"version": 2}]
 
 
+async def test_a_run_whose_workflow_was_removed_meanwhile_fails_with_a_word(house: House) -> None:
+    await house.deploy("workflow: old\nsteps:\n  - log: hello\n")
+    (run,) = await house.admit("old")
+    await house.deploy("workflow: new\nsteps:\n  - log: hello\n")
+    async with house.executor():
+        await house.publisher.dispatch([run])
+        row = await house.ended(run.id)
+    assert (row["state"], row["attempt"], row["error"]["kind"]) == ("failed", 1, "unknown_workflow")
+    assert "has no workflow 'old'" in row["error"]["message"]
+
+
 async def test_an_unknown_workflow_of_a_message_is_ignored(house: House) -> None:
     await house.deploy("workflow: good\nsteps:\n  - log: hello\n")
     (run,) = await house.admit("good")

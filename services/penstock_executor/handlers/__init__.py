@@ -17,12 +17,12 @@ from penstock.contracts.messages import DueRun, ExecuteRuns, RunAnswer
 from penstock.contracts.topology import executor_queue
 from penstock.domain.depth import MAX_DEPTH, parse_depth
 from penstock.domain.states import RunState
-from penstock.errors import BrokerUnavailable, DatabaseUnavailable, DecodeError
+from penstock.errors import BrokerUnavailable, DatabaseUnavailable, DecodeError, LeaseLost, Permanent
 from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED, START_LATENESS_SECONDS
 from penstock_executor import repository
 from penstock_executor.handlers.claiming import Terminated
-from penstock_executor.handlers.conclusion import conclude, tell, write
+from penstock_executor.handlers.conclusion import conclude, tell, write, write_unloaded
 from penstock_executor.handlers.leases import Lease
 from penstock_executor.handlers.performance import Performance
 from penstock_executor.handlers.room import Room
@@ -34,6 +34,7 @@ HAND_BACK_SECONDS: Final = 5.0
 """How long a message waits for slots before the rest of it is offered to other executors."""
 _DATABASE_PATIENCE_SECONDS: Final = 20.0
 _DATABASE_PAUSE_SECONDS: Final = 0.5
+_LAST_COMMITS_SECONDS: Final = 2.0
 
 
 async def execute_runs(room: Room, delivery: Delivery) -> None:
@@ -120,31 +121,47 @@ async def perform_run(room: Room, lease: Lease) -> None:
     """Load, perform steps, decide, record: one attempt of a run that was claimed."""
     began = asyncio.get_running_loop().time()
     _announce_start(room, lease.run)
-    performance = await _load(room, lease)
-    if performance is None:
+    ending: Ending | None
+    try:
+        performance = await _load(room, lease)
+        ending = await _perform(room, lease, performance)
+    except LeaseLost as error:
+        log.warning("run.lease_lost", run_id=str(lease.run.id), workflow=lease.run.workflow, attempt=lease.run.attempt, reason=str(error))
         return
+    except Permanent as error:
+        ending = await write_unloaded(room, lease, error)
+    if ending is not None:
+        tell(room, lease, ending, asyncio.get_running_loop().time() - began)
+
+
+async def _perform(room: Room, lease: Lease, performance: Performance) -> Ending | None:
+    """How the attempt ended, once that is written; None when the run is no longer ours."""
     try:
         ending: Ending | None = await performance.perform()
     except Exception as error:
         ending = conclude(performance, error)
     # What is left is to write it down: meanwhile another run may be claimed and performed.
     room.give_back_slot(lease)
-    if ending is not None:
-        ending = await write(performance, lease, ending)
-    if ending is not None:
-        tell(room, lease, ending, asyncio.get_running_loop().time() - began)
+    return None if ending is None else await write(performance, lease, ending)
 
 
-async def _load(room: Room, lease: Lease) -> Performance | None:
-    """The run with the definition it started with; None when the database stays away for longer than the lease holds."""
+async def _load(room: Room, lease: Lease) -> Performance:
+    """The run with the definition it starts, or has started, with.
+
+    Raises Permanent when that version has no such workflow, LeaseLost when the database stays away for longer than the lease holds.
+    """
     run = lease.run
     while True:
         try:
             return Performance(room, lease, await room.library.find_plans(run.environment, run.version))
+        except KeyError:
+            raise Permanent(
+                f"deployment {run.version} of {run.environment} has no workflow {run.workflow!r}; it was removed after this run was asked for",
+                kind="unknown_workflow",
+            ) from None
         except DatabaseUnavailable as error:
             if asyncio.get_running_loop().time() + _DATABASE_PAUSE_SECONDS >= lease.expires_at:
-                log.warning("run.lease_lost", run_id=str(run.id), attempt=run.attempt, reason=str(error))
-                return None
+                raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
             await asyncio.sleep(_DATABASE_PAUSE_SECONDS)
 
 
@@ -169,6 +186,9 @@ async def release_unfinished(room: Room) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    with suppress(TimeoutError):  # what was on its way to be written is not done again by others
+        async with asyncio.timeout(_LAST_COMMITS_SECONDS):
+            await room.commits.drain()
     async with room.database.connection() as conn:
         # By owner, not by what is known here: a claim whose answer was lost is given back too.
         released = await repository.release_runs(conn, owner=room.claims.owner)

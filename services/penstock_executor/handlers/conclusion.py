@@ -7,9 +7,11 @@ from typing import Final, assert_never
 from penstock.contracts.messages import RunAnswer, WakeScheduler
 from penstock.definitions.values import format_date
 from penstock.domain.states import RunState
+from penstock.errors import LeaseLost, Permanent
 from penstock.logs import get_logger
 from penstock.metrics import RUN_SECONDS, RUNS_FINISHED
 from penstock.store.logs import LogEvent, LogLine
+from penstock_executor.handlers.journal import Journal
 from penstock_executor.handlers.leases import Lease
 from penstock_executor.handlers.performance import Performance
 from penstock_executor.handlers.room import Room
@@ -62,6 +64,17 @@ async def write(performance: Performance, lease: Lease, ending: Ending) -> Endin
         else:
             return ending
     raise AssertionError("an ending without data was refused")
+
+
+async def write_unloaded(room: Room, lease: Lease, error: Permanent) -> Ending | None:
+    """Fail a run that could not even be begun; None when it is no longer ours."""
+    ending = Ending(RunState.FAILED, error=describe_failure(error).to_json(), is_failure=True)
+    lease.is_ending = True
+    try:
+        await Journal(room, lease).commit(ending)
+    except LeaseLost:
+        return None
+    return ending
 
 
 def tell(room: Room, lease: Lease, ending: Ending, seconds: float) -> None:
