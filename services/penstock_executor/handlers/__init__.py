@@ -156,7 +156,7 @@ async def _load(room: Room, lease: Lease) -> Performance:
             return Performance(room, lease, await room.library.find_plans(run.environment, run.version))
         except KeyError:
             raise Permanent(
-                f"deployment {run.version} of {run.environment} has no workflow {run.workflow!r}; it was removed after this run was asked for",
+                f"deployment {run.version} of {run.environment} has no workflow {run.workflow!r}: it was removed before the run began",
                 kind="unknown_workflow",
             ) from None
         except DatabaseUnavailable as error:
