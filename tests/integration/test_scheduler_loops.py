@@ -154,10 +154,10 @@ async def test_lost_dispatch_is_repeated_when_the_queue_is_empty(station: Statio
 async def test_with_a_backlog_only_what_was_dispatched_long_ago_is_repeated(quiet: Station) -> None:
     room = quiet.furnish()
     old, _ = await _admit(quiet, [_root(), _root()])
-    await quiet.fetch("UPDATE penstock.runs SET dispatched_at = dispatched_at - interval '1 minute'")
+    await quiet.fetch("UPDATE penstock.runs SET dispatched_at = dispatched_at - interval '30 seconds'")
     await quiet.broker.publish(EXECUTE_EXCHANGE, DEFAULT_LANE, Message(b"anything that waits"))
     assert (await redispatch_lost(room)).done["redispatched"] == 0
-    await quiet.fetch("UPDATE penstock.runs SET dispatched_at = dispatched_at - interval '5 minutes' WHERE id = $1", old)
+    await quiet.fetch("UPDATE penstock.runs SET dispatched_at = dispatched_at - interval '1 minute' WHERE id = $1", old)
     assert (await redispatch_lost(room)).done["redispatched"] == 1
 
 

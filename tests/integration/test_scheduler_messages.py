@@ -108,7 +108,7 @@ async def test_key_of_a_child_makes_one_run_of_a_derived_id_and_another_body_is_
         first = await station.ask(message_id="k", headers={"parent-run-id": parent})
         again = await station.ask(message_id="k", headers={"parent-run-id": parent})
         other = await station.ask(message_id="k", headers={"parent-run-id": parent}, parameters={"name": "b"})
-    assert first["run_id"] == again["run_id"] == str(child_run_id(UUID(parent), "k"))
+    assert first["run_id"] == again["run_id"] == str(child_run_id(UUID(parent), "message:k"))
     assert (again["duplicate"], other["status"]) == (True, 422)
 
 
