@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_PATTERN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_PATTERN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _LONGEST = timedelta(days=36_525)
 
 
