@@ -62,7 +62,8 @@ async def test_error_of_a_service_is_raised() -> None:
 
 
 async def test_loop_outlives_a_failing_turn_and_ends_with_the_soft_stop() -> None:
-    stop, turns = Stop(), []
+    stop = Stop()
+    turns: list[int] = []
 
     async def work() -> None:
         turns.append(len(turns))
