@@ -13,6 +13,7 @@ No payloads, no secrets. The events:
 | `database.unavailable` | all | PostgreSQL is out of reach; work is held back |
 | `dispatch.failed` | ingress, scheduler | runs were stored but not handed to the broker; a scheduler will find them |
 | `request.failed` | ingress | a request ended in an unexpected error |
+| `delivery.secret_missing` | ingress | a webhook cannot be checked, because a secret of its source is not set |
 | `message.dead_lettered` | scheduler, executor | a message was not understood, and why |
 | `run.finished` | executor | one wide line per attempt |
 | `run.released` `run.release_failed` | executor | a run was given back unfinished, or could not be and is reaped later |

@@ -34,7 +34,7 @@ log = get_logger(__name__)
 COMMIT_SECONDS: Final = 4.5
 """Within this time a batch is committed or its requests are answered 503. A request may have to wait for the batch before its own, and
 senders of webhooks give up after some ten seconds."""
-_LANES: Final = 1
+_LANES: Final = 3
 _MOST_PER_COMMIT: Final = 300
 _MOST_PER_DISPATCH: Final = 1000
 _SECONDS_BETWEEN_REPORTS: Final = 5.0

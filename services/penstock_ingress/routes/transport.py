@@ -37,7 +37,9 @@ async def read_body(request: web.Request, *, most: int, seconds: float) -> bytes
 
 def to_response(reply: Reply) -> web.Response:
     """The reply as aiohttp sends it."""
-    headers = {**reply.headers, "Content-Type": reply.content_type} if reply.body else reply.headers
+    headers = {**reply.headers, "Server": "penstock"}
+    if reply.body:
+        headers["Content-Type"] = reply.content_type
     return web.Response(status=reply.status, body=reply.body, headers=headers)
 
 
