@@ -196,7 +196,8 @@ async def _deploy_first(database: Database, options: Options) -> Deployed | None
 
 
 def _url(host: str, port: int) -> str:
-    shown = "localhost" if host in {"0.0.0.0", "127.0.0.1", "::", "::1", ""} else host
+    # By number: a bare container may not know what localhost is.
+    shown = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
 
 
