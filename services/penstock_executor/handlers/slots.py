@@ -18,7 +18,10 @@ class Slots:
         return self._capacity - self._free
 
     async def take(self, most: int, *, until: float) -> int:
-        """Take at least one slot and at most `most`; 0 when none was free `until` that time of the loop's clock, or they are closed."""
+        """Take at least one slot and at most `most`; 0 when none was free `until` that time of the loop's clock, or they are closed.
+
+        Never more than half of all at once: while one half's claim is on its way, the other half's runs are performed.
+        """
         while not self._free or self.is_closed:
             if self.is_closed:
                 return 0
@@ -28,7 +31,7 @@ class Slots:
                     await self._changed.wait()
             except TimeoutError:
                 return 0
-        taken = min(most, self._free)
+        taken = min(most, self._free, max(1, self._capacity // 2))
         self._free -= taken
         return taken
 
