@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any, cast
 from uuid import UUID
 
 from penstock.db import Connection, Database
@@ -25,7 +26,7 @@ def build_request(**over: object) -> RunRequest:
     request = RunRequest(
         run_id=new_run_id(), environment="live", workflow="greet", version=0, trigger=Trigger.MESSAGE, parameters={"name": "Ada"}
     )
-    return replace(request, **over)  # type: ignore[arg-type]
+    return replace(request, **cast("dict[str, Any]", over))
 
 
 def build_child(parent: UUID, step: str = "step", **over: object) -> RunRequest:
