@@ -101,13 +101,13 @@ def _channels() -> Document:
         "runEvents": _channel(
             topology.EVENTS_EXCHANGE,
             "{environment}.run.{event}",
-            _ENVIRONMENT | {"event": {"enum": ["scheduled", "started", "succeeded", "failed", "skipped", "cancelled", "terminated"]}},
+            _ENVIRONMENT | {"event": {"enum": ["scheduled", "started", "succeeded", "failed", "skipped", "terminated"]}},
             (RunEvent,),
         ),
         "chainEvents": _channel(
             topology.EVENTS_EXCHANGE,
             "{environment}.chain.{event}",
-            _ENVIRONMENT | {"event": {"enum": ["warned", "stopped", "resumed"]}},
+            _ENVIRONMENT | {"event": {"enum": ["warned"]}},
             (ChainEvent,),
         ),
         "listEvents": _channel(topology.EVENTS_EXCHANGE, "{environment}.list.finished", _ENVIRONMENT, (ListEvent,)),

@@ -166,13 +166,13 @@ class RunEvent(Contract):
     chain_id: UUID
     parent_run_id: UUID | None = None
     attempt: int = 0
-    reason: str | None = Field(default=None, description="Why it failed, was skipped, cancelled or terminated")
+    reason: str | None = Field(default=None, description="Why it failed, was skipped or terminated")
     path: list[str] | None = Field(default=None, description="On termination: the names of the workflows from the root to this run")
     at: datetime
 
 
 class ChainEvent(Contract):
-    """What happened to a chain: routing key `<environment>.chain.{warned,stopped,resumed}`."""
+    """A chain has come near its depth limit: routing key `<environment>.chain.warned`."""
 
     TYPE: ClassVar[str] = "chain.event.v1"
     chain_id: UUID
