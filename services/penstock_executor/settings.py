@@ -14,7 +14,7 @@ Network = IPv4Network | IPv6Network
 class ExecutorSettings(CommonSettings):
     """`PENSTOCK_*` of one executor process."""
 
-    executor_concurrency: int = Field(default=100, ge=1, le=10_000, description="Most runs that one executor performs at once")
+    executor_concurrency: int = Field(default=200, ge=1, le=10_000, description="Most runs that one executor performs at once")
     outgoing_allow: Annotated[tuple[Network, ...], NoDecode] = Field(
         default=(), description="Private networks that `http` steps may reach, as 10.1.0.0/16,192.168.7.9; by default none"
     )
