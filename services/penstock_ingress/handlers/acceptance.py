@@ -34,7 +34,8 @@ log = get_logger(__name__)
 COMMIT_SECONDS: Final = 4.5
 """Within this time a batch is committed or its requests are answered 503. A request may have to wait for the batch before its own, and
 senders of webhooks give up after some ten seconds."""
-_LANES: Final = 3
+_COMMIT_LANES: Final = 3
+_DISPATCH_LANES: Final = 1
 _MOST_PER_COMMIT: Final = 300
 _MOST_PER_DISPATCH: Final = 1000
 _SECONDS_BETWEEN_REPORTS: Final = 5.0
@@ -62,8 +63,12 @@ class Acceptance:
         self._database = database
         self._broker = broker
         self._publisher = publisher
-        self._entries: Coalescer[Entry, Accepted] = Coalescer(self._store, lanes=_LANES, most=_MOST_PER_COMMIT)
-        self._dispatches: Coalescer[tuple[RunSummary, str | None], None] = Coalescer(self._dispatch, lanes=_LANES, most=_MOST_PER_DISPATCH)
+        self._entries: Coalescer[Entry, Accepted] = Coalescer(self._store, lanes=_COMMIT_LANES, most=_MOST_PER_COMMIT)
+        self._dispatches: Coalescer[tuple[RunSummary, str | None], None] = Coalescer(
+            self._dispatch,
+            lanes=_DISPATCH_LANES,
+            most=_MOST_PER_DISPATCH,
+        )
         self._undispatched = 0
         self._next_report_at = 0.0
 
