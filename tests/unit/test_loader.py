@@ -191,7 +191,7 @@ def test_with_of_a_list_waits_for_its_items() -> None:
         ),
         (
             "app: a\nsources: {s: {scheme: stripe, secrets: [whsec]}}",
-            "app.yaml:2: a secret stands in the file; write ${secrets.NAME} and set it with `penstock secret set`",
+            "app.yaml:2: a secret stands in the file; write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>",
         ),
         (
             "app: a\nsources: {s: {scheme: stripe, secrets: ['${secrets.A}'], header: X}}",

@@ -107,7 +107,7 @@ def _read_secrets(table: Table) -> tuple[str, ...]:
             table.report.error(node.place, f"{table.what} needs at least one secret")
     for secret, place in secrets:
         if "${" not in secret:
-            table.report.warning(place, "a secret stands in the file", "write ${secrets.NAME} and set it with `penstock secret set`")
+            table.report.warning(place, "a secret stands in the file", "write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>")
     return tuple(secret for secret, _ in secrets)
 
 
