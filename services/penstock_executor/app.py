@@ -39,6 +39,8 @@ log = get_logger(__name__)
 _MOST_MESSAGES: Final = 20
 """Messages held while they wait for slots; each names up to a hundred runs, and an executor should not hoard what others could do."""
 _CLEANUP_SECONDS: Final = 5.0
+_EXPIRY_SECONDS: Final = 0.5
+"""How often it is looked whether a lease has run out; shorter than what a scheduler takes to hand the run to another executor."""
 
 
 async def serve(settings: ExecutorSettings, stop: Stop, resources: Resources | None = None) -> None:
@@ -83,7 +85,11 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
 
 async def perform_until_stopped(room: Room, broker: Broker, stop: Stop) -> None:
     """Take messages until a soft stop, then finish the runs in flight. Leases are renewed for as long as there are any."""
-    renewing = asyncio.create_task(run_every(room.leases.period_seconds, room.leases.renew, Stop()))
+    leases = room.leases
+    keeping = [
+        asyncio.create_task(run_every(leases.period_seconds, leases.renew, Stop())),
+        asyncio.create_task(run_every(_EXPIRY_SECONDS, leases.stop_expired, Stop())),
+    ]
     try:
         consumer = await broker.consume(executor_queue(), partial(_handle, room), prefetch=_MOST_MESSAGES)
         try:
@@ -95,8 +101,9 @@ async def perform_until_stopped(room: Room, broker: Broker, stop: Stop) -> None:
         await consumer.drain()
         await room.wait_until_idle()
     finally:
-        renewing.cancel()
-        await asyncio.gather(renewing, return_exceptions=True)
+        for task in keeping:
+            task.cancel()
+        await asyncio.gather(*keeping, return_exceptions=True)
 
 
 def name_owner() -> str:

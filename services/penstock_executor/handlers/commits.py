@@ -106,16 +106,16 @@ def _group(commits: list[Commit]) -> dict[repository.Shape | None, list[Commit]]
 
 
 async def _write(conn: Connection, commits: Sequence[Commit]) -> dict[Held, Written]:
-    repeats = [commit for commit in commits if commit.is_repeat]
+    held = await _hold(conn, sorted(commits, key=lambda commit: commit.run_id.bytes))
+    # Asked behind the lock: the server may still be busy with the earlier try. An ending that took hold just now is no repeat.
+    repeats = [commit for commit in commits if commit.is_repeat and (commit.ending is None or _key(commit) not in held)]
     done = await repository.find_committed(conn, commits=repeats) if repeats else {}
-    fresh = sorted((commit for commit in commits if _key(commit) not in done), key=lambda commit: commit.run_id.bytes)
-    held = await _hold(conn, fresh)
-    ours = [commit for commit in fresh if _key(commit) in held]
+    ours = [commit for commit in commits if _key(commit) in held and _key(commit) not in done]
     results = await apply_effects(conn, [commit for commit in ours if commit.effect is not None])
     records = [(commit.run_id, commit.attempt, record) for commit in ours for record in commit.records]
     if records:
         await repository.record_steps(conn, records=records)
-    written: dict[Held, Written] = {_key(commit): _lost(commit) for commit in fresh}
+    written: dict[Held, Written] = {_key(commit): _lost(commit) for commit in commits}
     return {**written, **{_key(commit): results.get(commit.run_id) for commit in ours}, **done}
 
 

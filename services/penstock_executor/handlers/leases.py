@@ -13,7 +13,6 @@ from datetime import timedelta
 from uuid import UUID
 
 from penstock.db import Database
-from penstock.errors import DatabaseUnavailable
 from penstock.logs import get_logger
 from penstock_executor import repository
 from penstock_executor.runs import ClaimedRun
@@ -76,18 +75,18 @@ class Leases:
         return list(self._held.values())
 
     async def renew(self) -> None:
-        """Extend all leases; stop the runs whose lease is gone. Raises DatabaseUnavailable, after stopping those that ran out."""
-        try:
-            missing = self.list_all()
-            for attempt in range(_TRIES):
-                missing = await self._renew(missing)
-                if not missing:
-                    return
-                await asyncio.sleep(_PAUSE_SECONDS * (attempt + 1))
-        except DatabaseUnavailable:
-            now = asyncio.get_running_loop().time()
-            self._lose(lease for lease in self.list_all() if lease.expires_at <= now)
-            raise
+        """Extend all leases; stop the runs whose lease is gone. Raises DatabaseUnavailable."""
+        missing = self.list_all()
+        for attempt in range(_TRIES):
+            missing = await self._renew(missing)
+            if not missing:
+                return
+            await asyncio.sleep(_PAUSE_SECONDS * (attempt + 1))
+
+    async def stop_expired(self) -> None:
+        """Stop the runs whose lease has run out. Apart from renewing, which may hang for longer than a lease holds."""
+        now = asyncio.get_running_loop().time()
+        self._lose(lease for lease in self.list_all() if lease.expires_at <= now)
 
     async def _renew(self, leases: list[Lease]) -> list[Lease]:
         """Renew these; returns those that a commit of ours has locked just now, to be tried again."""

@@ -112,6 +112,8 @@ class Performance:
 
     def _begin_step(self, step: StepPlan, frame: Frame) -> datetime:
         now = self._loop.time()
+        if now >= self._lease.expires_at:  # this process stood still, perhaps: others may perform the run by now
+            raise LeaseLost("the lease ran out before the step")
         if now > self._deadline:
             raise self._took_too_long()
         started_at = self.run.claimed_at + timedelta(seconds=now - self._began)

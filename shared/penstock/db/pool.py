@@ -78,7 +78,15 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection for single statements. Raises DatabaseUnavailable when there is none or it breaks."""
+        """A connection for single statements. Raises DatabaseUnavailable when there is none, it breaks, or a lock cannot be had."""
+        try:
+            async with self._connection() as connection:
+                yield connection
+        except _CONFLICTS as error:
+            raise DatabaseUnavailable(f"PostgreSQL reports a conflict: {error}") from error
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
         try:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
                 yield connection
@@ -89,7 +97,7 @@ class Database:
         """What `work` returns, its statements committed together; run again as a whole after a deadlock."""
         for attempt in range(_CONFLICT_RETRIES):
             try:
-                async with self.connection() as connection, connection.transaction():
+                async with self._connection() as connection, connection.transaction():
                     return await work(connection)
             except _CONFLICTS as error:
                 if attempt == _CONFLICT_RETRIES - 1:

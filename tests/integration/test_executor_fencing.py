@@ -1,0 +1,109 @@
+"""Who may write, and go on, when the database is slow to answer: a late commit is not repeated, a lease that ran out is respected."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from penstock.broker.inprocess import InProcessBroker
+from penstock.broker.publisher import Publisher
+from penstock.contracts.topology import topology
+from penstock.db import Database, open_database
+from penstock.domain.states import RunState
+from penstock.errors import DatabaseUnavailable
+from penstock.store.deployments import DeploymentCache
+from penstock.store.things import NewThing, create_things, prepare_thing
+from penstock_executor import repository
+from penstock_executor.handlers.commits import Commits
+from penstock_executor.handlers.leases import Lease
+from penstock_executor.runs import ClaimedRun, Commit, CreateThing, Ending, StepRecord
+from tests.eventually import eventually
+from tests.integration.executing import ENVIRONMENT, House, Outside, serve_outside
+
+BLOCKED = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+SLOW = """
+workflow: slow
+steps:
+  - http: "${secrets.URL}"
+"""
+
+
+@pytest.fixture
+async def house(database_url: str) -> AsyncIterator[House]:
+    """A house with the in-process broker."""
+    database = await open_database(database_url, name="fencing tests", most=8)
+    broker = InProcessBroker(topology())
+    yield House(database, broker, Publisher(broker), DeploymentCache(database))
+    await broker.close()
+    await database.close()
+
+
+async def _claim(house: House) -> ClaimedRun:
+    await house.deploy("workflow: once\nsteps:\n  - create: thing\n    set: {name: once}\n")
+    (run,) = await house.admit("once")
+    async with house.database.connection() as conn:
+        (held,) = await repository.claim_runs(conn, run_ids=[run.id], owner="me", lease=timedelta(seconds=60))
+    return held
+
+
+@pytest.mark.parametrize("is_ending", [True, False])
+async def test_a_commit_that_the_server_still_works_on_is_not_repeated(house: House, is_ending: bool) -> None:
+    held = await _claim(house)
+    kind = (await house.deployments.current(ENVIRONMENT)).app.types["thing"]
+    thing = NewThing("1700000000000x1", {"name": "made"}, None, held.claimed_at)
+    record = StepRecord("step1", "create", "succeeded", held.claimed_at, "the result")
+    ending = Ending(RunState.SUCCEEDED) if is_ending else None
+    effect = CreateThing(kind, prepare_thing(kind, thing))
+    commit = Commit(held.id, held.attempt, ENVIRONMENT, [record], effect, record, ending, is_repeat=True)
+    lease = Lease(held, None, asyncio.get_running_loop().time() + 60)
+    async with house.database.connection() as conn, conn.transaction():
+        # The first try, whose connection we have given up while it went on.
+        await repository.hold_runs(conn, held=[(held.id, held.attempt)])
+        await create_things(conn, environment=ENVIRONMENT, data_type=kind, things=[thing])
+        await repository.record_steps(conn, records=[(held.id, held.attempt, record)])
+        if ending is not None:
+            await repository.end_attempts(conn, endings=[(held.id, held.attempt, ending)])
+        again = asyncio.create_task(Commits(house.database).commit(lease, commit))
+        await eventually(lambda: house.fetch(BLOCKED))
+    assert await again == "the result"
+    assert len(await house.things()) == 1
+
+
+async def test_an_ending_that_was_not_committed_is_written_when_it_is_repeated(house: House) -> None:
+    held = await _claim(house)
+    kind = (await house.deployments.current(ENVIRONMENT)).app.types["thing"]
+    record = StepRecord("step1", "create", "succeeded", held.claimed_at)
+    effect = CreateThing(kind, prepare_thing(kind, NewThing("1700000000000x1", {"name": "made"}, None, held.claimed_at)))
+    ending = Ending(RunState.SUCCEEDED)
+    commit = Commit(held.id, held.attempt, ENVIRONMENT, [record], effect, record, ending, is_repeat=True)
+    lease = Lease(held, None, asyncio.get_running_loop().time() + 60)
+    await Commits(house.database).commit(lease, commit)
+    assert (await house.get(held.id))["state"] == "succeeded"
+    assert len(await house.things()) == 1
+    assert set(await house.steps(held.id)) == {"step1"}
+
+
+async def test_a_run_stops_when_its_lease_runs_out_though_renewing_it_hangs(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Outside()
+    async with serve_outside(server.handle) as server.url:
+        monkeypatch.setenv("PENSTOCK_SECRET_URL", server.url)
+        await house.deploy(SLOW)
+        async with house.executor(lease_seconds=1, outgoing_allow="127.0.0.0/8"):
+            await house.start("slow")
+            await eventually(lambda: server.waiting == 1)
+            async with house.database.connection() as conn, conn.transaction():
+                await conn.execute("LOCK TABLE penstock.runs IN ACCESS EXCLUSIVE MODE")
+                await eventually(lambda: server.given_up == 1, within=3)
+
+
+async def test_a_lock_that_cannot_be_had_is_an_absence_and_no_error_of_the_caller(database: Database) -> None:
+    async def read() -> None:
+        async with database.connection() as conn, conn.transaction():
+            await conn.execute("SET LOCAL lock_timeout = '20ms'")
+            await conn.execute("SELECT FROM penstock.lists")
+
+    async with database.connection() as holder, holder.transaction():
+        await holder.execute("LOCK TABLE penstock.lists IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(DatabaseUnavailable, match="lock timeout"):
+            await read()
