@@ -22,7 +22,7 @@ from penstock.domain.states import Trigger
 from penstock.errors import BrokerUnavailable
 from penstock.store.admission import RunRequest, admit
 from penstock.store.lists import ListRequest, insert_list
-from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
+from penstock_scheduler.loops.dispatching import MOST_WAITING, dispatch_due, redispatch_lost
 from penstock_scheduler.loops.lists import advance_sequential, expand_chunk, expand_lists, finish_lists
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.upkeep import DAYS_AHEAD, delete_expired_keys, make_partitions, measure_backlog
@@ -159,6 +159,15 @@ async def test_with_a_backlog_only_what_was_dispatched_long_ago_is_repeated(quie
     assert (await redispatch_lost(room)).done["redispatched"] == 0
     await quiet.fetch("UPDATE penstock.runs SET dispatched_at = dispatched_at - interval '1 minute' WHERE id = $1", old)
     assert (await redispatch_lost(room)).done["redispatched"] == 1
+
+
+async def test_nothing_is_repeated_while_the_queue_only_grows(quiet: Station) -> None:
+    room = quiet.furnish()
+    await _admit(quiet, [_root()])
+    for _ in range(MOST_WAITING + 1):
+        await quiet.broker.publish(EXECUTE_EXCHANGE, DEFAULT_LANE, Message(b"anything that waits"))
+    await quiet.fetch("UPDATE penstock.runs SET dispatched_at = dispatched_at - interval '1 hour'")
+    assert (await redispatch_lost(room)).done["redispatched"] == 0
 
 
 async def test_expired_lease_is_reaped_once_by_rivals_and_a_living_one_is_left_alone(station: Station) -> None:

@@ -29,6 +29,8 @@ LOST_AFTER: Final = timedelta(seconds=5)
 """With an empty queue: long enough for a message on its way, or held by an executor until it has slots."""
 LOST_AFTER_RECONNECT: Final = timedelta(seconds=1)
 LOST_AFTER_WITH_BACKLOG: Final = timedelta(minutes=1)
+MOST_WAITING: Final = 1000
+"""With more messages than this in the queue nothing is repeated: while no executor runs, each repetition would only pile up."""
 _MOST_BATCHES: Final = 50
 
 Paths = dict[RunSummary, tuple[str, ...]]
@@ -65,12 +67,13 @@ def _tell_terminated(room: Room, ended: Paths) -> None:
 async def redispatch_lost(room: Room) -> Counts:
     """Dispatch queued runs again whose message must have been lost: none waits in the queue. Nothing while that cannot be told.
 
-    With a backlog only runs that were dispatched very long ago: their message may be just another one's turn away.
+    With a backlog only runs that were dispatched very long ago, their message may be just another one's turn away; with a long one
+    none.
     """
     is_after_reconnect = room.nudges.take_reconnect()
     waiting = await room.broker.count_ready(executor_queue())
-    if waiting is None:
-        return Counts()
+    if waiting is None or waiting > MOST_WAITING:
+        return Counts({"redispatched": 0})
     lost_after = LOST_AFTER_WITH_BACKLOG
     if waiting == 0:
         lost_after = LOST_AFTER_RECONNECT if is_after_reconnect else LOST_AFTER
