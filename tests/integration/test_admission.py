@@ -19,6 +19,7 @@ from penstock.domain.states import Termination, Trigger
 from penstock.errors import StaleDefinitions
 from penstock.store.admission import RunRequest, admit
 from penstock.store.idempotency import IdempotencyKey
+from penstock.store.terminations import MOST_ANCESTORS
 from tests.eventually import eventually
 
 ENVIRONMENT = "development"
@@ -212,3 +213,28 @@ async def test_sql_states_the_same_depth_rule_as_the_domain(
         limit = effective_limit(environment_limit=environment_limit, workflow_limit=workflow_limit)
         assert (outcome.run.depth, outcome.depth_limit) == (expected, limit)
         assert isinstance(outcome, Admitted) is is_within_limit(expected, limit)
+
+
+async def test_a_batch_that_ends_very_deep_is_told_of_in_time_with_a_shortened_path(database: Database) -> None:
+    depth, children = 10_000, 1000
+    ids = [new_run_id() for _ in range(depth)]
+    async with database.connection() as conn:
+        await conn.execute(
+            """
+            INSERT INTO penstock.runs (
+                id, chain_id, parent_run_id, environment, workflow, trigger, state, depth, scheduled_at, finished_at
+            )
+            SELECT q.id, $4, q.parent, $5, 'loop' || q.depth, 'run', 'succeeded', q.depth, now(), now()
+            FROM unnest($1::uuid[], $2::uuid[], $3::int[]) AS q (id, parent, depth)
+            """,
+            ids,
+            [None, *ids[:-1]],
+            list(range(depth)),
+            ids[0],
+            ENVIRONMENT,
+        )
+    outcomes = await _admit(database, *(_child(ids[-1], str(number)) for number in range(children)))
+    ended = [outcome for outcome in outcomes if isinstance(outcome, Terminated)]
+    assert len(ended) == children
+    last = [f"loop{number}" for number in range(depth - MOST_ANCESTORS, depth)]
+    assert ended[0].path == ("loop0", "…", *last, "loop")

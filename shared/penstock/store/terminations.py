@@ -1,6 +1,7 @@
 """What is done, in the same transaction, when a protection stops runs: say so on the run and in the log, and note whom to tell."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 from uuid import UUID
 
 import orjson
@@ -11,6 +12,8 @@ from penstock.domain.states import Termination
 from penstock.store.logs import LogEvent, LogLine, write_logs
 
 TERMINATED = "terminated"
+MOST_ANCESTORS: Final = 100
+"""Ancestors named in the path of a run, at most, besides the root."""
 
 
 async def record_terminations(conn: Connection, terminated: Mapping[UUID, Termination]) -> dict[UUID, tuple[str, ...]]:
@@ -49,24 +52,40 @@ def _explain(row: Record, reason: Termination) -> str:
 
 
 async def _get_lineages(conn: Connection, run_ids: Sequence[UUID]) -> list[Record]:
-    """Each run with `path`, the workflow names from the root down to it."""
+    """Each run with `path`, the workflow names from the root down to it; of a very long one the root, `…` and the last ones.
+
+    Walked once for all children of a parent: a thousand items that end at depth 10,000 together must not take ten million steps.
+    """
     return await conn.fetch(
         """
         WITH RECURSIVE lineage AS (
-            SELECT r.id, r.workflow, r.parent_run_id, 0 AS distance FROM penstock.runs r WHERE r.id = ANY($1::uuid[])
+            SELECT p.id, p.workflow, p.parent_run_id, 1 AS distance
+            FROM penstock.runs p
+            WHERE p.id IN (SELECT r.parent_run_id FROM penstock.runs r WHERE r.id = ANY($1::uuid[]))
             UNION ALL
             SELECT l.id, p.workflow, p.parent_run_id, l.distance + 1
             FROM lineage l
             JOIN penstock.runs p ON p.id = l.parent_run_id
+            WHERE l.distance < $2
+        ), path AS (
+            SELECT id, array_agg(workflow ORDER BY distance DESC) AS names,
+                   count(*) = $2 AND bool_and(parent_run_id IS NOT NULL) AS is_cut
+            FROM lineage
+            GROUP BY id
         )
-        SELECT r.id, r.chain_id, r.environment, r.workflow, r.depth, path.names AS path,
+        SELECT r.id, r.chain_id, r.environment, r.workflow, r.depth,
+               CASE WHEN path.is_cut THEN array_remove(ARRAY[root.workflow], NULL) || '…'::text ELSE '{}' END
+                   || coalesce(path.names, '{}') || r.workflow AS path,
                coalesce(r.depth_limit, e.depth_limit) AS effective_limit, e.chain_runs_limit
         FROM penstock.runs r
         JOIN penstock.environments e ON e.name = r.environment
-        JOIN (SELECT id, array_agg(workflow ORDER BY distance DESC) AS names FROM lineage GROUP BY id) path ON path.id = r.id
+        LEFT JOIN path ON path.id = r.parent_run_id
+        LEFT JOIN penstock.runs root ON root.id = r.chain_id
+        WHERE r.id = ANY($1::uuid[])
         ORDER BY r.id
         """,
         run_ids,
+        MOST_ANCESTORS,
     )
 
 
