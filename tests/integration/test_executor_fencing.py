@@ -15,6 +15,7 @@ from penstock.errors import DatabaseUnavailable
 from penstock.store.deployments import DeploymentCache
 from penstock.store.things import NewThing, create_things, prepare_thing
 from penstock_executor import repository
+from penstock_executor.handlers import MOST_UNWRITTEN
 from penstock_executor.handlers.commits import Commits
 from penstock_executor.handlers.leases import Lease
 from penstock_executor.runs import ClaimedRun, Commit, CreateThing, Ending, StepRecord
@@ -107,3 +108,27 @@ async def test_a_lock_that_cannot_be_had_is_an_absence_and_no_error_of_the_calle
         await holder.execute("LOCK TABLE penstock.lists IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(DatabaseUnavailable, match="lock timeout"):
             await read()
+
+
+async def test_runs_that_cannot_be_written_do_not_pile_up(house: House) -> None:
+    await house.deploy("workflow: once\nsteps:\n  - create: thing\n    set: {name: once}\n")
+    concurrency, count = 10, MOST_UNWRITTEN + 500
+    runs = await house.admit("once", count=count)
+    async with house.executor(executor_concurrency=concurrency):
+        async with house.database.connection() as conn, conn.transaction():
+            await conn.execute(f"LOCK TABLE {ENVIRONMENT}.thing IN ACCESS EXCLUSIVE MODE")
+            await house.publisher.dispatch(runs)
+            running = "SELECT FROM penstock.runs WHERE state = 'running'"
+            await eventually(lambda: _is_stable(house, running), within=4)
+            assert len(await house.fetch(running)) <= MOST_UNWRITTEN + 2 * concurrency
+        await eventually(lambda: _has(house, "SELECT FROM penstock.runs WHERE state = 'succeeded'", count), within=30)
+
+
+async def _is_stable(house: House, query: str) -> bool:
+    before = len(await house.fetch(query))
+    await asyncio.wait({asyncio.create_task(house.fetch("SELECT pg_sleep(0.3)"))})
+    return before > 0 and len(await house.fetch(query)) == before
+
+
+async def _has(house: House, query: str, count: int) -> bool:
+    return len(await house.fetch(query)) == count

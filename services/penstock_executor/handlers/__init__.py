@@ -32,6 +32,8 @@ log = get_logger(__name__)
 
 HAND_BACK_SECONDS: Final = 5.0
 """How long a message waits for slots before the rest of it is offered to other executors."""
+MOST_UNWRITTEN: Final = 1000
+"""Performed runs that wait to be written, about: beyond that they keep their slots, so that a slow commit slows the claims."""
 _DATABASE_PATIENCE_SECONDS: Final = 20.0
 _DATABASE_PAUSE_SECONDS: Final = 0.5
 _LAST_COMMITS_SECONDS: Final = 2.0
@@ -141,7 +143,8 @@ async def _perform(room: Room, lease: Lease, performance: Performance) -> Ending
     except Exception as error:
         ending = conclude(performance, error)
     # What is left is to write it down: meanwhile another run may be claimed and performed.
-    room.give_back_slot(lease)
+    if room.leases.count - room.slots.taken < MOST_UNWRITTEN:
+        room.give_back_slot(lease)
     return None if ending is None else await write(performance, lease, ending)
 
 

@@ -70,6 +70,11 @@ class Leases:
         if self._held.get(lease.run.id) is lease:
             del self._held[lease.run.id]
 
+    @property
+    def count(self) -> int:
+        """How many are held."""
+        return len(self._held)
+
     def list_all(self) -> list[Lease]:
         """Those held at this moment."""
         return list(self._held.values())
