@@ -1,7 +1,7 @@
 """Typed messages over a broker: what the services publish, in batches, with the headers of the envelope."""
 
-import secrets
 import asyncio
+import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
