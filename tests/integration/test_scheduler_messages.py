@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import cast
 from uuid import UUID, uuid4
 
@@ -12,10 +13,14 @@ from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
 from penstock.broker.rabbitmq import connect
+from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ChildRun, ScheduleChildren
 from penstock.contracts.topology import topology
 from penstock.db import Database
 from penstock.domain.ids import child_run_id
+from penstock.errors import DecodeError
+from penstock_scheduler.handlers.messages import BIG_BYTES, schedule_run
+from penstock_scheduler.handlers.room import BIG_MESSAGES
 from tests.eventually import eventually
 from tests.integration.scheduling import ENVIRONMENT, WORKFLOWS, Station
 
@@ -224,3 +229,17 @@ async def test_children_are_admitted_once_and_a_bad_one_is_parked_alone(station:
     assert [child.key for child in parked.runs] == ["next/1"]
     assert "gone" in cast("str", station.dead.messages[0].headers["reason"])
     assert lines[0]["event"] == "error occurred during workflow execution"
+
+
+async def test_a_big_message_is_not_even_decoded_before_its_turn(station: Station) -> None:
+    room = station.furnish()
+    big = Message(b"[" * (BIG_BYTES + 1), message_id="big")
+    async with AsyncExitStack() as turns:
+        for _ in range(BIG_MESSAGES):
+            await turns.enter_async_context(room.big_messages)
+        handling = asyncio.create_task(schedule_run(room, big))
+        with pytest.raises(DecodeError):  # a small one is refused at once
+            await schedule_run(room, Message(b"[", message_id="small"))
+        assert not (await asyncio.wait({handling}, timeout=0.1))[0]
+    with pytest.raises(DecodeError):
+        await handling

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Final
 
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
@@ -12,6 +13,8 @@ from penstock_scheduler.handlers.admissions import Admissions
 from penstock_scheduler.handlers.dispatches import Dispatches
 from penstock_scheduler.handlers.nudges import Nudges
 from penstock_scheduler.settings import MailServer, SchedulerSettings
+
+BIG_MESSAGES: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,8 +30,8 @@ class Room:
     mail_server: MailServer | None
     email_from: str
     stop: Stop
-    big_lists: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
-    """Messages with lists that are checked at a time: one may carry a hundred thousand items."""
+    big_messages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BIG_MESSAGES))
+    """Big messages that are handled at a time: one may carry a hundred thousand items."""
 
 
 def furnish(settings: SchedulerSettings, resources: Resources, stop: Stop) -> Room:
