@@ -15,7 +15,8 @@ from pydantic import JsonValue
 
 from penstock.db import Connection, Record
 from penstock.domain.runs import RunSummary
-from penstock.domain.states import RunState, Termination
+from penstock.domain.states import Termination
+from penstock.store.runs import summary_from_row
 from penstock.store.thing_statements import insert_statement
 from penstock_executor.runs import ClaimedRun, Commit, CreateThing, Ending, StepRecord
 
@@ -69,25 +70,11 @@ async def terminate_queued_runs(conn: Connection, *, run_ids: Sequence[UUID]) ->
         """,
         sorted(run_ids, key=_by_bytes),
     )
-    return [(_summary_from_row(row), _termination_from_row(row), row["depth_limit"]) for row in rows]
+    return [(summary_from_row(row), _termination_from_row(row), row["depth_limit"]) for row in rows]
 
 
 def _termination_from_row(row: Record) -> Termination:
     return Termination.DEPTH_LIMIT if row["depth"] > row["depth_limit"] else Termination.CHAIN_STOPPED
-
-
-def _summary_from_row(row: Record) -> RunSummary:
-    return RunSummary(
-        id=row["id"],
-        chain_id=row["chain_id"],
-        parent_run_id=row["parent_run_id"],
-        environment=row["environment"],
-        workflow=row["workflow"],
-        state=RunState(row["state"]),
-        depth=row["depth"],
-        scheduled_at=row["scheduled_at"],
-        attempt=row["attempt"],
-    )
 
 
 async def renew_leases(conn: Connection, *, held: Sequence[Held], lease: timedelta) -> set[UUID]:
@@ -137,7 +124,7 @@ async def release_runs(conn: Connection, *, owner: str) -> list[RunSummary]:
         """,
         owner,
     )
-    return [_summary_from_row(row) for row in rows]
+    return [summary_from_row(row) for row in rows]
 
 
 async def hold_runs(conn: Connection, *, held: Sequence[Held]) -> set[Held]:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from penstock.db import Connection, Record
+from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
+from penstock.store.runs import summary_from_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,20 +17,6 @@ class Backlog:
     ready: int
     oldest_seconds: float
     scheduled: int
-
-
-def _from_row(row: Record) -> RunSummary:
-    return RunSummary(
-        id=row["id"],
-        chain_id=row["chain_id"],
-        parent_run_id=row["parent_run_id"],
-        environment=row["environment"],
-        workflow=row["workflow"],
-        state=RunState(row["state"]),
-        depth=row["depth"],
-        scheduled_at=row["scheduled_at"],
-        attempt=row["attempt"],
-    )
 
 
 async def dispatch_due_runs(conn: Connection, *, most: int) -> list[RunSummary]:
@@ -69,7 +56,7 @@ async def dispatch_due_runs(conn: Connection, *, most: int) -> list[RunSummary]:
         """,
         most,
     )
-    return [_from_row(row) for row in sorted(rows, key=lambda row: (row["priority"], row["scheduled_at"], row["id"]))]
+    return [summary_from_row(row) for row in sorted(rows, key=lambda row: (row["priority"], row["scheduled_at"], row["id"]))]
 
 
 async def find_next_due(conn: Connection) -> float | None:
@@ -101,7 +88,7 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int)
         older_than,
         most,
     )
-    return [_from_row(row) for row in rows]
+    return [summary_from_row(row) for row in rows]
 
 
 async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most: int) -> list[RunSummary]:
@@ -132,7 +119,7 @@ async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most
         message,
         most,
     )
-    return [_from_row(row) for row in rows]
+    return [summary_from_row(row) for row in rows]
 
 
 async def measure_backlog(conn: Connection) -> Backlog:
