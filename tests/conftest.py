@@ -14,7 +14,16 @@ import pytest
 
 from penstock.errors import ConfigurationError
 from tests.private_servers import NoServer, PrivatePostgres, PrivateRabbitMQ
-from tests.servers import Servers, fresh_database, fresh_vhost, migrated_template, provide_servers, running_postgres, running_rabbitmq
+from tests.servers import (
+    Servers,
+    fresh_database,
+    fresh_vhost,
+    install_clock_at,
+    migrated_template,
+    provide_servers,
+    running_postgres,
+    running_rabbitmq,
+)
 
 _RUNNER = pytest.StashKey[asyncio.Runner]()
 _STACK = pytest.StashKey[AsyncExitStack]()
@@ -78,6 +87,21 @@ async def database_template(servers: Servers) -> AsyncIterator[str]:
 async def database_url(servers: Servers, database_template: str) -> AsyncIterator[str]:
     """The URL of an up-to-date, empty database of the test's own."""
     async with fresh_database(servers.database_url, template=database_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def movable_template(servers: Servers) -> AsyncIterator[str]:
+    """As `database_template`, with the clock of `penstock.testing.time`."""
+    async with migrated_template(servers.database_url, is_movable=True) as name:
+        yield name
+
+
+@pytest.fixture
+async def movable_database_url(servers: Servers, movable_template: str) -> AsyncIterator[str]:
+    """As `database_url`, but the test may move this database's time: `penstock.testing.time.advance`."""
+    async with fresh_database(servers.database_url, template=movable_template) as url:
+        await install_clock_at(url)
         yield url
 
 

@@ -23,6 +23,7 @@ import asyncpg
 from penstock.contracts.topology import topology
 from penstock.db import open_database
 from penstock.db.migrations import migrate
+from penstock.testing.time import install_clock
 from tests.private_servers import NoServer, PrivatePostgres, PrivateRabbitMQ
 
 OLDEST_POSTGRES = 150000
@@ -144,13 +145,26 @@ async def fresh_database(server_url: str, *, template: str = "template1") -> Asy
 
 
 @asynccontextmanager
-async def migrated_template(server_url: str) -> AsyncIterator[str]:
-    """The name of a database that is up to date and that nobody is connected to: a template for `fresh_database`."""
+async def migrated_template(server_url: str, *, is_movable: bool = False) -> AsyncIterator[str]:
+    """The name of a database that is up to date and that nobody is connected to: a template for `fresh_database`.
+
+    In one that `is_movable` time can be moved; so it can in a copy, once the clock is installed there again.
+    """
     async with fresh_database(server_url) as url:
+        if is_movable:
+            await install_clock_at(url)
         database = await open_database(url, name="template", most=2)
         await migrate(database)
         await database.close()
         yield urlsplit(url).path.removeprefix("/")
+
+
+async def install_clock_at(url: str) -> None:
+    """Let the time of the database at `url` be moved, for all who connect to it from now on."""
+    database = await open_database(url, name="clock", most=1)
+    async with database.connection() as conn:
+        await install_clock(conn)
+    await database.close()
 
 
 @asynccontextmanager

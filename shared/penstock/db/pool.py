@@ -159,7 +159,6 @@ async def _create_pool(url: str, name: str, most: int) -> Pool:
         server_settings={
             "application_name": name,
             "timezone": "UTC",
-            "search_path": "penstock, public",
             "idle_in_transaction_session_timeout": "15s",
             "lock_timeout": "5s",
             "jit": "off",

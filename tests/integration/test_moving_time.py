@@ -1,0 +1,66 @@
+"""Time that tests move: due runs, defaults of columns and dates of things follow it; nothing else of the product knows."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from penstock.db import Database, open_database
+from penstock.db.migrations import migrate
+from penstock.testing.time import advance, install_clock
+from tests.servers import Servers, fresh_database
+
+MONTH = timedelta(days=30)
+A_MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+async def moving(movable_database_url: str) -> AsyncIterator[Database]:
+    """A pool on a database whose time can be moved."""
+    opened = await open_database(movable_database_url, name="test", most=2)
+    yield opened
+    await opened.close()
+
+
+async def _ahead(database: Database, expression: str) -> timedelta:
+    async with database.connection() as conn:
+        moment: datetime = await conn.fetchval(f"SELECT {expression}")
+        return moment - datetime.now(UTC)
+
+
+@pytest.mark.parametrize("expression", ["clock_timestamp()", "statement_timestamp()", "now()"])
+async def test_every_function_the_product_uses_follows(moving: Database, expression: str) -> None:
+    assert abs(await _ahead(moving, expression)) < A_MINUTE
+    async with moving.connection() as conn:
+        await advance(conn, MONTH)
+        await advance(conn, A_MINUTE)
+    assert abs(await _ahead(moving, expression) - MONTH - A_MINUTE) < A_MINUTE
+
+
+async def test_defaults_of_columns_follow(moving: Database) -> None:
+    async with moving.connection() as conn:
+        await advance(conn, MONTH)
+        created: datetime = await conn.fetchval(
+            "INSERT INTO penstock.logs (environment, level, event) VALUES ('live', 'info', 'running event') RETURNING at"
+        )
+    assert created - datetime.now(UTC) > MONTH - A_MINUTE
+
+
+async def test_time_does_not_go_back(moving: Database) -> None:
+    async with moving.connection() as conn:
+        with pytest.raises(ValueError, match="forward only"):
+            await advance(conn, timedelta(seconds=-1))
+
+
+async def test_the_clock_may_be_installed_later_and_again(servers: Servers) -> None:
+    async with fresh_database(servers.database_url) as url:
+        database = await open_database(url, name="test", most=1)
+        await migrate(database)
+        async with database.connection() as conn:
+            await install_clock(conn)
+            await advance(conn, MONTH)
+            await install_clock(conn)
+        await database.close()
+        database = await open_database(url, name="test", most=1)
+        assert await _ahead(database, "clock_timestamp()") > MONTH - A_MINUTE
+        await database.close()
