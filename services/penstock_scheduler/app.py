@@ -19,7 +19,7 @@ from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
 from penstock_scheduler.loops.lists import advance_sequential, expand_lists, finish_lists
 from penstock_scheduler.loops.notifying import notify
 from penstock_scheduler.loops.reaping import reap_leases
-from penstock_scheduler.loops.upkeep import delete_expired_keys, make_partitions, measure_backlog
+from penstock_scheduler.loops.upkeep import delete_expired_keys, delete_old_files, make_partitions, measure_backlog
 from penstock_scheduler.settings import SchedulerSettings
 
 log = get_logger(__name__)
@@ -51,6 +51,7 @@ def list_loops(nudges: Nudges) -> tuple[Loop, ...]:
         Loop("measure_backlog", 5.0, measure_backlog),
         Loop("make_partitions", 3600.0, make_partitions),
         Loop("delete_expired_keys", 600.0, delete_expired_keys),
+        Loop("delete_old_files", 600.0, delete_old_files),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from penstock import clock
 from penstock.metrics import OLDEST_READY_SECONDS, RUNS_READY, RUNS_SCHEDULED
+from penstock.store.files import delete_expired_files
 from penstock.store.idempotency import KEY_LIFETIME
 from penstock_scheduler.handlers.room import Room
 from penstock_scheduler.repository import runs as run_repository
@@ -14,6 +15,7 @@ from penstock_scheduler.runs import Counts
 
 DAYS_AHEAD: Final = 7
 _KEY_BATCH: Final = 5000
+_FILE_BATCH: Final = 20
 
 
 async def measure_backlog(room: Room) -> Counts:
@@ -45,3 +47,15 @@ async def delete_expired_keys(room: Room) -> Counts:
         if batch < _KEY_BATCH:
             break
     return Counts({"keys": deleted})
+
+
+async def delete_old_files(room: Room) -> Counts:
+    """Delete stored files that have expired, some at a time: each may have thousands of chunks."""
+    deleted = 0
+    while not room.stop.soft.is_set():
+        async with room.database.connection() as conn:
+            batch = await delete_expired_files(conn, most=_FILE_BATCH)
+        deleted += batch
+        if batch < _FILE_BATCH:
+            break
+    return Counts({"files": deleted})

@@ -1,0 +1,180 @@
+"""Files that steps hand to each other: stored in chunks, read chunk by chunk, gone after a week.
+
+A file value, as workflows see it, is `{"file": "<id>", "name": "orders.csv", "content_type": "text/csv", "size": 123}`. Nothing here
+ever holds more than a chunk or two of a file. A file is seen once all of it is stored; what a crash leaves behind expires with the rest.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID, uuid4
+
+from pydantic import JsonValue
+
+from penstock.db import Connection, Database
+
+CHUNK_BYTES: Final = 256 * 1024
+_MOST_NAME: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class FileValue:
+    """A stored file as a value: its id, the name a person sees, its media type, and its size in bytes."""
+
+    id: UUID
+    name: str
+    content_type: str
+    size: int
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """The file value as workflows see it."""
+        return {"file": str(self.id), "name": self.name, "content_type": self.content_type, "size": self.size}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that can be read, again and again, as chunks of bytes: `async for chunk in file`. `size` is in bytes.
+
+    Reading raises DatabaseUnavailable.
+    """
+
+    id: UUID
+    name: str
+    content_type: str
+    size: int
+    database: Database
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        position = 0
+        while (chunk := await self._read(position)) is not None:
+            yield chunk
+            position += 1
+
+    async def _read(self, position: int) -> bytes | None:
+        async with self.database.connection() as conn:
+            chunk: bytes | None = await conn.fetchval(
+                "SELECT content FROM penstock.file_chunks WHERE file_id = $1 AND position = $2", self.id, position
+            )
+        return chunk
+
+
+class FileWriter:
+    """Stores a file piece by piece: `write` any number of times, then `finish`. Both raise DatabaseUnavailable.
+
+    One that is never finished is seen by nobody, and expires like all others.
+    """
+
+    def __init__(self, database: Database, id: UUID, name: str, content_type: str) -> None:
+        self._database = database
+        self._id = id
+        self._name = name
+        self._content_type = content_type
+        self._rest = bytearray()
+        self._position = 0
+        self._size = 0
+
+    async def write(self, content: bytes) -> None:
+        """Append to the file; stored when a chunk is full."""
+        self._rest += content
+        while len(self._rest) >= CHUNK_BYTES:
+            chunk = bytes(self._rest[:CHUNK_BYTES])
+            del self._rest[:CHUNK_BYTES]
+            await self._store(chunk)
+
+    async def finish(self) -> FileValue:
+        """Store what is left and show the file to everyone."""
+        if self._rest:
+            await self._store(bytes(self._rest))
+            self._rest.clear()
+        async with self._database.connection() as conn:
+            await conn.execute("UPDATE penstock.files SET size = $2 WHERE id = $1", self._id, self._size)
+        return FileValue(self._id, self._name, self._content_type, self._size)
+
+    async def _store(self, chunk: bytes) -> None:
+        async with self._database.connection() as conn:
+            # A chunk whose first try was committed unknown to us is the same chunk.
+            await conn.execute(
+                """
+                INSERT INTO penstock.file_chunks (file_id, position, content) VALUES ($1, $2, $3)
+                ON CONFLICT (file_id, position) DO NOTHING
+                """,
+                self._id,
+                self._position,
+                chunk,
+            )
+        self._position += 1
+        self._size += len(chunk)
+
+
+async def begin_file(database: Database, *, environment: str, name: str, content_type: str, run_id: UUID | None) -> FileWriter:
+    """A writer for a new file. Nobody sees the file before it is finished. Raises DatabaseUnavailable."""
+    id, shown = uuid4(), plain_name(name)
+    async with database.connection() as conn:
+        await conn.execute(
+            "INSERT INTO penstock.files (id, environment, name, content_type, run_id) VALUES ($1, $2, $3, $4, $5)",
+            id,
+            environment,
+            shown,
+            content_type,
+            run_id,
+        )
+    return FileWriter(database, id, shown, content_type)
+
+
+async def store_file(
+    database: Database, *, environment: str, name: str, content_type: str, run_id: UUID | None, content: AsyncIterator[bytes]
+) -> FileValue:
+    """Store all that `content` yields as a file that expires after seven days. Raises DatabaseUnavailable, and what `content` raises."""
+    writer = await begin_file(database, environment=environment, name=name, content_type=content_type, run_id=run_id)
+    async for piece in content:
+        await writer.write(piece)
+    return await writer.finish()
+
+
+async def open_file(database: Database, *, environment: str, id: UUID) -> StoredFile | None:
+    """The file with that id, if it is of this environment, whole, and not yet expired; its content is read by iterating over it."""
+    async with database.connection() as conn:
+        row = await conn.fetchrow(
+            """
+            SELECT id, name, content_type, size FROM penstock.files
+            WHERE id = $1 AND environment = $2 AND size IS NOT NULL AND expires_at > clock_timestamp()
+            """,
+            id,
+            environment,
+        )
+    return None if row is None else StoredFile(row["id"], row["name"], row["content_type"], row["size"], database)
+
+
+async def delete_expired_files(conn: Connection, *, most: int) -> int:
+    """Delete files that have expired, whole or not, at most `most`; returns how many."""
+    rows = await conn.fetch(
+        """
+        DELETE FROM penstock.files f
+        USING (
+            SELECT id FROM penstock.files
+            WHERE expires_at <= statement_timestamp()
+            ORDER BY expires_at
+            LIMIT $1
+            FOR UPDATE SKIP LOCKED
+        ) old
+        WHERE f.id = old.id
+        RETURNING true
+        """,
+        most,
+    )
+    return len(rows)
+
+
+def file_id(value: JsonValue) -> UUID | None:
+    """The id in a file value, or a file's id as text; None for anything else."""
+    given = value.get("file") if isinstance(value, dict) else value
+    try:
+        return UUID(given) if isinstance(given, str) and len(given) == len(str(UUID(int=0))) else None
+    except ValueError:
+        return None
+
+
+def plain_name(name: str) -> str:
+    """A file's name without folders and without characters that have a meaning in headers, so that it can be shown anywhere."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return "".join(character for character in last if character.isprintable() and character != '"').strip()[:_MOST_NAME] or "file"
