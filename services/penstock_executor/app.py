@@ -20,6 +20,7 @@ from penstock.metrics import RUNS_RUNNING
 from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every, serving
 from penstock.settings import read_secrets
 from penstock.store.deployments import DeploymentCache
+from penstock.store.workload import FLUSH_SECONDS, Meter
 from penstock_executor.actions.outgoing import open_session
 from penstock_executor.actions.steps import Tools
 from penstock_executor.handlers import HANDLERS, release_unfinished
@@ -74,6 +75,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
             leases=Leases(database, settings.lease),
             commits=Commits(database),
             logbook=Logbook(database),
+            meter=Meter(database),
             secrets=dict(read_secrets()),
         )
         RUNS_RUNNING.set_function(lambda: room.slots.taken)
@@ -89,6 +91,7 @@ async def perform_until_stopped(room: Room, broker: Broker, stop: Stop) -> None:
     keeping = [
         asyncio.create_task(run_every(leases.period_seconds, leases.renew, Stop())),
         asyncio.create_task(run_every(_EXPIRY_SECONDS, leases.stop_expired, Stop())),
+        asyncio.create_task(run_every(FLUSH_SECONDS, room.meter.flush, Stop())),
     ]
     try:
         consumer = await broker.consume(executor_queue(), partial(_handle, room), prefetch=_MOST_MESSAGES)
@@ -128,6 +131,7 @@ async def _leave(room: Room) -> None:
             except Exception as error:
                 log.warning("run.release_failed", error=f"{type(error).__name__}: {error}")
             await room.logbook.drain()
+            await room.meter.close()
 
 
 def _make_admin(resources: Resources) -> web.Application:

@@ -148,6 +148,7 @@ _END_ATTEMPTS: Final = """
     UPDATE penstock.runs r
     SET state = q.state, lease_expires_at = NULL, result = coalesce(q.result, r.result), error = q.error,
         scheduled_at = coalesce(q.due_at, r.scheduled_at), failures = r.failures + q.failures,
+        workload = r.workload + q.workload,
         dispatched_at = CASE q.state WHEN 'queued' THEN clock_timestamp() WHEN 'scheduled' THEN NULL ELSE r.dispatched_at END,
         finished_at = CASE WHEN q.state NOT IN ('queued', 'scheduled') THEN clock_timestamp() END
     """
@@ -164,22 +165,25 @@ _UNLESS_FINISHED: Final = """
     """
 
 
-async def end_attempts(conn: Connection, *, endings: Sequence[tuple[UUID, int, Ending]]) -> set[Held]:
-    """End the attempts of runs that are still held: finished, scheduled again, or queued again; returns those runs."""
+async def end_attempts(conn: Connection, *, endings: Sequence[tuple[UUID, int, Ending, float]]) -> set[Held]:
+    """End the attempts of runs that are still held: finished, scheduled again, or queued again; returns those runs.
+
+    Each ending comes with the workload units of its attempt.
+    """
     rows = await conn.fetch(
         f"""
         {_END_ATTEMPTS}
         FROM jsonb_to_recordset($1) AS q
-             (id uuid, attempt int, state text, result jsonb, error jsonb, due_at timestamptz, failures int)
+             (id uuid, attempt int, state text, result jsonb, error jsonb, due_at timestamptz, failures int, workload float8)
         {_HELD_BY}
         RETURNING r.id, r.attempt
         """,
         [
             {
                 "id": str(run_id), "attempt": attempt, "state": ending.state, "result": ending.result, "error": ending.error,
-                "due_at": ending.due_at, "failures": 1 if ending.is_failure else 0,
+                "due_at": ending.due_at, "failures": 1 if ending.is_failure else 0, "workload": workload,
             }
-            for run_id, attempt, ending in endings
+            for run_id, attempt, ending, workload in endings
         ],
     )  # fmt: skip
     return {(row["id"], row["attempt"]) for row in rows}
@@ -212,7 +216,7 @@ def _whole_document(commit: Commit) -> dict[str, object]:
     assert ending is not None
     return {
         "id": str(commit.run_id), "attempt": commit.attempt, "state": ending.state, "result": ending.result, "error": ending.error,
-        "due_at": ending.due_at, "failures": 1 if ending.is_failure else 0,
+        "due_at": ending.due_at, "failures": 1 if ending.is_failure else 0, "workload": commit.workload,
         "thing": commit.effect.thing.record if isinstance(commit.effect, CreateThing) else None,
         "steps": [
             {
@@ -238,7 +242,8 @@ def _finish_statement(commit: Commit) -> str:
         _statements[shape] = f"""
             WITH given AS MATERIALIZED (
                 SELECT * FROM jsonb_to_recordset($1) AS q (
-                    id uuid, attempt int, state text, result jsonb, error jsonb, due_at timestamptz, failures int, thing jsonb, steps jsonb
+                    id uuid, attempt int, state text, result jsonb, error jsonb, due_at timestamptz, failures int, workload float8,
+                    thing jsonb, steps jsonb
                 )
             ), ended AS ({_END_ATTEMPTS} FROM given q {_HELD_BY} RETURNING r.id, r.attempt, q.thing, q.steps),
             recorded AS (

@@ -152,7 +152,7 @@ class Commit:
     """What one run writes in one transaction, guarded by its attempt. `records[-1]` is that of `effect`'s step, if there is an effect.
 
     `answer` is a result that a caller is told before the run has ended. `is_repeat` says that an earlier try of the same commit may
-    have succeeded, unknown to us.
+    have succeeded, unknown to us. `workload` are the units of an attempt that ends.
     """
 
     run_id: UUID
@@ -164,3 +164,4 @@ class Commit:
     ending: Ending | None = None
     answer: JsonValue = None
     is_repeat: bool = False
+    workload: float = 0.0

@@ -23,6 +23,9 @@ OLDEST_READY_SECONDS = Gauge("penstock_oldest_ready_run_seconds", "Age of the ol
 RUNS_SCHEDULED = Gauge("penstock_runs_scheduled", "Runs admitted for later", registry=REGISTRY)
 DEAD_LETTERED = Counter("penstock_dead_lettered_messages_total", "Messages that were not understood", ("queue",), registry=REGISTRY)
 REAPED = Counter("penstock_reaped_runs_total", "Runs taken back from dead executors", registry=REGISTRY)
+WORKLOAD_UNITS = Counter(
+    "penstock_workload_units_total", "Workload units metered in this process", ("environment", "activity"), registry=REGISTRY
+)
 REDISPATCHED = Counter("penstock_redispatched_runs_total", "Runs whose dispatch was lost", registry=REGISTRY)
 
 

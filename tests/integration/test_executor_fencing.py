@@ -64,7 +64,7 @@ async def test_a_commit_that_the_server_still_works_on_is_not_repeated(house: Ho
         await create_things(conn, environment=ENVIRONMENT, data_type=kind, things=[thing])
         await repository.record_steps(conn, records=[(held.id, held.attempt, record)])
         if ending is not None:
-            await repository.end_attempts(conn, endings=[(held.id, held.attempt, ending)])
+            await repository.end_attempts(conn, endings=[(held.id, held.attempt, ending, 0.0)])
         again = asyncio.create_task(Commits(house.database).commit(lease, commit))
         await eventually(lambda: house.fetch(BLOCKED))
     assert await again == "the result"

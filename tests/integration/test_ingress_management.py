@@ -163,7 +163,7 @@ async def test_a_chain_is_shown_as_a_tree_with_counts(ingress: Ingress) -> None:
     await ingress.database.in_transaction(lambda conn: admit(conn, children))
     await ingress.finish_run(children[0].run_id, "failed", error={"kind": "failed"})
     chain = (await ingress.manage("GET", f"/v1/live/chains/{root}")).json
-    assert (chain["id"], chain["runs"], chain["stopped"], chain["workload"]) == (str(root), 5, None, None)
+    assert (chain["id"], chain["runs"], chain["stopped"], chain["workload"]) == (str(root), 5, None, 0)
     assert chain["counts"] == {"queued": 4, "failed": 1}
     assert chain["depths"] == {"0": {"queued": 1}, "1": {"queued": 3, "failed": 1}}
     assert cast("dict[str, object]", chain["root"])["id"] == str(root)

@@ -15,7 +15,7 @@ def _run(number: int, parent: int | None, workflow: str, state: RunState = RunSt
 
 def _draw(*runs: ChainRunView) -> list[str]:
     """The lines without their ids and colours."""
-    chain = ChainView(UUID(int=1), "live", None, None, (), runs)
+    chain = ChainView(UUID(int=1), "live", None, None, 0, (), runs)
     return [Text.from_markup(line).plain[38:] for line in draw_tree(chain)]
 
 
@@ -31,7 +31,7 @@ def test_many_leaves_that_are_alike_are_one_line() -> None:
 
 
 def test_alike_runs_are_counted_where_their_id_would_stand() -> None:
-    chain = ChainView(UUID(int=1), "live", None, None, (), tuple(_run(number, None, "item") for number in range(1, 1202)))
+    chain = ChainView(UUID(int=1), "live", None, None, 0, (), tuple(_run(number, None, "item") for number in range(1, 1202)))
     assert Text.from_markup(draw_tree(chain)[0]).plain == f"{'1,201 alike':36}  item  succeeded"
 
 

@@ -12,6 +12,7 @@ from yarl import URL
 
 from penstock.definitions.expressions.language import describe_type
 from penstock.definitions.expressions.templates import write_value
+from penstock.domain.workload import Activity
 from penstock.errors import Permanent, Transient
 from penstock_executor.actions.arguments import mapping, target_text, text, wrong
 from penstock_executor.actions.outgoing import Request, Response, send
@@ -37,7 +38,8 @@ async def http(call: Call) -> Outcome:
     if response.status >= 400 and errors == "fail":
         raise _refusal(request, response)
     headers: dict[str, JsonValue] = dict(response.headers)
-    return Done({"status": response.status, "headers": headers, "body": _read_body(response)}, must_commit=True)
+    used = {Activity.API_BYTE: len(request.body or b"") + len(response.body)}
+    return Done({"status": response.status, "headers": headers, "body": _read_body(response)}, must_commit=True, used=used)
 
 
 def _build_request(call: Call) -> Request:

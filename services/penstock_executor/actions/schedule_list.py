@@ -13,6 +13,7 @@ from penstock.errors import Permanent
 from penstock.store.lists import ListRequest
 from penstock_executor.actions.arguments import bind, due_at, duration, priority, target_text, workflow, wrong
 from penstock_executor.actions.find import list_things
+from penstock_executor.actions.metering import used_by_reading
 from penstock_executor.actions.steps import Call, Outcome, Write
 from penstock_executor.runs import StoreList, Values
 
@@ -24,7 +25,9 @@ async def schedule_list(call: Call) -> Outcome:
     """The list's id. It derives from this run and the step's path: the same list, however often the step is tried."""
     app = await call.tools.find_app(call.run.environment)
     target = workflow(app, call, target_text(call, "the name of a workflow"))
-    parameters = await _bind_items(call, app, target, await _find_items(call))
+    items = await _find_items(call)
+    parameters = await _bind_items(call, app, target, items)
+    used = used_by_reading(items) if isinstance(call.arguments.get("over"), dict) else None
     list_id = child_run_id(call.run.id, call.path)
     interval = call.arguments.get("interval")
     request = ListRequest(
@@ -38,7 +41,7 @@ async def schedule_list(call: Call) -> Outcome:
         priority=priority(call),
     )
     nudge = ExpandList.model_construct(list_id=list_id)
-    return Write(StoreList(request, parameters), str(list_id), is_known=True, nudge=nudge)
+    return Write(StoreList(request, parameters), str(list_id), is_known=True, nudge=nudge, used=used)
 
 
 async def _find_items(call: Call) -> list[JsonValue]:

@@ -1,8 +1,9 @@
 """What an action gets, and what it hands back. Actions decide; whoever calls them commits, records and goes on."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from aiohttp import ClientSession
 from pydantic import JsonValue
@@ -11,9 +12,11 @@ from penstock.contracts.messages import ChildRun, Contract
 from penstock.db import Database
 from penstock.definitions.expressions import Expression, Template
 from penstock.definitions.models import App, Step
+from penstock.domain.workload import Activity, Counts
 from penstock_executor.runs import ClaimedRun, Effect, Values
 
 Scope = dict[str, JsonValue]
+Used = Mapping[Activity, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class StepPlan:
     """A step, ready to be performed. `items` is the template that is evaluated once per item of a list.
 
     `is_deferrable` says that its effect may be committed together with what comes next, because nothing depends on how it ends.
+    `consumption` is what it adds to the workload.
     """
 
     definition: Step
@@ -30,6 +34,7 @@ class StepPlan:
     items: Template | None
     uses_now: bool
     is_deferrable: bool
+    consumption: "Consumption"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +70,13 @@ class Call:
 class Done:
     """The step is done. `must_commit`: it had an effect outside of the database, so its record may not wait for anything else.
 
-    For `return` and `state` the result is the mapping they give, for `log` and `stop` the text.
+    For `return` and `state` the result is the mapping they give, for `log` and `stop` the text. `used` is what only the action
+    knows that it has consumed; `metering` says which actions report it.
     """
 
     result: JsonValue = None
     must_commit: bool = False
+    used: Used | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,7 @@ class Write:
     result: JsonValue = None
     is_known: bool = False
     nudge: Contract | None = None
+    used: Used | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +103,12 @@ Immediate = Callable[[Call], Outcome]
 """Answers at once, without waiting for anything."""
 Awaited = Callable[[Call], Awaitable[Outcome]]
 """Waits for a database, a broker, or somebody else's server."""
+
+
+class Consumption(NamedTuple):
+    """What a kind of step adds to the workload: `begun` are places in the counts that each try adds one to, `done` adds what the
+    outcome and the result tell, once the step has succeeded.
+    """
+
+    begun: tuple[int, ...]
+    done: Callable[[Counts, Outcome, JsonValue], None] | None = None

@@ -121,7 +121,7 @@ async def _write(conn: Connection, commits: Sequence[Commit]) -> dict[Held, Writ
 
 async def _hold(conn: Connection, commits: Sequence[Commit]) -> set[Held]:
     """Lock the runs that are still held, those that end by ending them."""
-    ending = [(commit.run_id, commit.attempt, commit.ending) for commit in commits if commit.ending is not None]
+    ending = [(commit.run_id, commit.attempt, commit.ending, commit.workload) for commit in commits if commit.ending is not None]
     going_on = [_key(commit) for commit in commits if commit.ending is None]
     held = await repository.end_attempts(conn, endings=ending) if ending else set()
     if going_on:

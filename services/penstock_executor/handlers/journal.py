@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from penstock.domain.workload import POSITIONS, Activity, no_counts
 from penstock.errors import LeaseLost
 from penstock_executor.actions.steps import Write
 from penstock_executor.handlers.leases import Lease
 from penstock_executor.handlers.room import Room
 from penstock_executor.runs import Commit, Ending, StepRecord, Values
+
+_RUN = POSITIONS[Activity.RUN]
 
 
 class Position(NamedTuple):
@@ -35,7 +38,7 @@ class _Pending:
 class Journal:
     """The journal of one attempt. `position` is the step that an error belongs to, None before the first."""
 
-    __slots__ = ("_lease", "_pending", "_records", "_room", "must_commit", "position")
+    __slots__ = ("_lease", "_pending", "_records", "_room", "must_commit", "position", "used")
 
     def __init__(self, room: Room, lease: Lease) -> None:
         self._room = room
@@ -45,6 +48,8 @@ class Journal:
         self.must_commit = False
         """Something happened that has to be durable before the run waits for anything else."""
         self.position: Position | None = None
+        self.used = no_counts()
+        """What the attempt has consumed; its run's total has it once the ending is written."""
 
     def record(self, record: StepRecord, *, must_commit: bool = False) -> None:
         """Remember that a step was performed; written with the next commit."""
@@ -64,6 +69,8 @@ class Journal:
         """
         pending, records = self._pending, self._records
         run = self._lease.run
+        if ending is not None and ending.state.is_final:
+            self.used[_RUN] = 1
         commit = Commit(
             run.id,
             run.attempt,
@@ -73,6 +80,7 @@ class Journal:
             None if pending is None else pending.record,
             ending,
             answer,
+            workload=0.0 if ending is None else self._room.meter.weigh(run.environment, self.used),
         )
         self._pending, self._records, self.must_commit = None, [], False
         try:
@@ -84,6 +92,8 @@ class Journal:
                 self._records = records[: pending.index]
                 self.position = pending.position
             raise
+        if ending is not None:
+            self._room.meter.add(run.environment, run.workflow, self.used)
         if pending is not None and pending.write.nudge is not None:
             self._room.nudge(run.environment, pending.write.nudge)
         return result

@@ -134,6 +134,8 @@ class Performance:
                 failures += 1
 
     async def _act(self, step: StepPlan, record: StepRecord, frame: Frame) -> Outcome:
+        for activity in step.consumption.begun:
+            self.journal.used[activity] += 1
         arguments = step.arguments.evaluate(frame.scope)
         call = Call(
             self.run,
@@ -183,6 +185,8 @@ class Performance:
                 outcome = Done(await self._perform_nested(outcome, record.step, frame, may_defer=may_defer))
             record.result = outcome.result
             self.journal.record(record, must_commit=outcome.must_commit)
+        if step.consumption.done is not None:
+            step.consumption.done(self.journal.used, outcome, record.result)
         self._remember(record, frame)
         if step.definition.action is StepAction.LOG:
             self._room.logbook.write(self.run.line("info", LogEvent.OUTPUT, str(record.result), self.now(), step=record.step))

@@ -6,6 +6,7 @@ from typing import Final
 from penstock.definitions.compiled import CompiledApp, CompiledStep
 from penstock.definitions.expressions import Expression, compile_template
 from penstock.definitions.models import App, Respond, StepAction, Workflow
+from penstock_executor.actions.metering import CONSUMPTION
 from penstock_executor.actions.steps import StepPlan
 
 
@@ -67,6 +68,7 @@ def _plan_step(step: CompiledStep) -> StepPlan:
         items=items,
         uses_now="now" in roots or (items is not None and "now" in items.roots),
         is_deferrable=definition.on_error == "fail" and definition.retry is None,
+        consumption=CONSUMPTION[definition.action],
     )
 
 

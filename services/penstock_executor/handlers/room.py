@@ -11,6 +11,7 @@ from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import Contract
 from penstock.db import Database
 from penstock.errors import BrokerUnavailable
+from penstock.store.workload import Meter
 from penstock_executor.actions.steps import Tools
 from penstock_executor.handlers.claiming import Claims
 from penstock_executor.handlers.commits import Commits
@@ -35,6 +36,7 @@ class Room:
     leases: Leases
     commits: Commits
     logbook: Logbook
+    meter: Meter
     secrets: dict[str, JsonValue]
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 

@@ -14,6 +14,7 @@ from penstock.domain.durations import parse_duration
 from penstock.domain.ids import RunId, new_run_id
 from penstock.domain.runs import Duplicate, Rejected
 from penstock.domain.states import Trigger
+from penstock.domain.workload import shown_units
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.idempotency import IdempotencyKey
 from penstock.store.requests import prepare_run
@@ -139,7 +140,7 @@ async def show_chain(room: Room, environment: str, run_id: UUID, query: Query) -
     shown = runs[:limit]
     states: dict[str, int] = {}
     depths: dict[str, dict[str, int]] = {}
-    for depth, state, count in counted:
+    for depth, state, count, _ in counted:
         states[state] = states.get(state, 0) + count
         depths.setdefault(str(depth), {})[state] = count
     return Chain(
@@ -149,7 +150,7 @@ async def show_chain(room: Room, environment: str, run_id: UUID, query: Query) -
         runs=sum(states.values()),
         counts=states,
         depths=depths,
-        workload=None,
+        workload=shown_units(sum(units for *_, units in counted)),
         warned_at=marks.warned_at,
         stopped=None if marks.stopped_at is None else Stopped(at=marks.stopped_at, reason=marks.stop_reason),
         tree=ChainTree(results=shown, after=write_token(shown[-1].depth, shown[-1].id) if len(runs) > limit else None),

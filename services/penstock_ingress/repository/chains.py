@@ -29,15 +29,19 @@ async def find_chain_id(conn: Connection, *, environment: str, run_id: UUID) -> 
     return chain_id
 
 
-async def count_chain(conn: Connection, *, chain_id: UUID) -> list[tuple[int, str, int]]:
-    """How many runs a chain has, by depth and state, in order of depth."""
+async def count_chain(conn: Connection, *, chain_id: UUID) -> list[tuple[int, str, int, float]]:
+    """How many runs a chain has, and their workload units, by depth and state, in order of depth."""
     rows = await conn.fetch(
         """
-        SELECT depth, state, count(*) AS runs FROM penstock.runs WHERE chain_id = $1 GROUP BY depth, state ORDER BY depth, state
+        SELECT depth, state, count(*) AS runs, sum(workload) AS workload
+        FROM penstock.runs
+        WHERE chain_id = $1
+        GROUP BY depth, state
+        ORDER BY depth, state
         """,
         chain_id,
     )
-    return [(row["depth"], row["state"], row["runs"]) for row in rows]
+    return [(row["depth"], row["state"], row["runs"], row["workload"]) for row in rows]
 
 
 async def find_marks(conn: Connection, *, chain_id: UUID) -> ChainMarks:

@@ -27,7 +27,7 @@ async def list_runs(conn: Connection, *, environment: str, wanted: RunFilter, af
     rows = await conn.fetch(
         """
         SELECT r.id, r.workflow, r.environment, r.state, r.depth, r.chain_id, r.parent_run_id, r.attempt, r.parameters, r.result, r.error,
-               r.created_at, r.scheduled_at, r.started_at, r.finished_at
+               round(r.workload::numeric, 6)::float8 AS workload, r.created_at, r.scheduled_at, r.started_at, r.finished_at
         FROM penstock.runs r
         WHERE r.environment = $1
           AND ($2::text IS NULL OR r.workflow = $2)
@@ -61,6 +61,7 @@ async def find_run(conn: Connection, *, environment: str, run_id: UUID) -> tuple
     row = await conn.fetchrow(
         """
         SELECT r.id, r.workflow, r.environment, r.state, r.depth, r.chain_id, r.parent_run_id, r.attempt, r.parameters, r.result, r.error,
+               round(r.workload::numeric, 6)::float8 AS workload,
                r.created_at, r.scheduled_at, r.started_at, r.finished_at, r.trigger, r.failures, r.crashes
         FROM penstock.runs r
         WHERE r.id = $1 AND r.environment = $2

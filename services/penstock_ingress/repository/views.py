@@ -24,7 +24,7 @@ class EnvironmentSettings(Shown):
 
 
 class Run(Shown):
-    """A run. `workload` is not measured yet and therefore null."""
+    """A run."""
 
     id: UUID
     workflow: str
@@ -37,7 +37,7 @@ class Run(Shown):
     parameters: dict[str, JsonValue]
     result: JsonValue = None
     error: JsonValue = None
-    workload: float | None = None
+    workload: float = Field(description="Workload units of its attempts that have ended; those whose executor died count for nothing")
     created_at: datetime
     scheduled_at: datetime
     started_at: datetime | None
@@ -133,7 +133,7 @@ class Stopped(Shown):
 
 
 class Chain(Shown):
-    """A chain: all runs that come from one root. `workload` is not measured yet and therefore null."""
+    """A chain: all runs that come from one root."""
 
     id: UUID
     environment: str
@@ -141,7 +141,7 @@ class Chain(Shown):
     runs: int
     counts: dict[str, int] = Field(description="Runs by state")
     depths: dict[str, dict[str, int]] = Field(description="Runs by depth and state")
-    workload: float | None = None
+    workload: float = Field(description="Workload units of its runs")
     warned_at: datetime | None
     stopped: Stopped | None
     tree: ChainTree

@@ -38,9 +38,13 @@ def show(chain_id: ChainArgument, data: Data = None, as_json: AsJson = False) ->
     if as_json:
         print_json(_as_json(chain))
         return
+    size = f"{_runs(chain.total)}  {chain.workload:,.6g} units"
     stopped = f"  [red]stopped {show_time(chain.stopped_at)}[/]" if chain.stopped_at else ""
     warned = f"  [yellow]near its depth limit since {show_time(chain.warned_at)}[/]" if chain.warned_at else ""
-    console.print(f"[bold]chain[/] {chain.id}  {chain.environment}  {_runs(chain.total)}{stopped}{warned}", soft_wrap=True)
+    console.print(
+        f"[bold]chain[/] {chain.id}  {chain.environment}  {size}{stopped}{warned}",
+        soft_wrap=True,
+    )
     for line in draw_tree(chain):
         console.print(line, soft_wrap=True)
     if len(chain.runs) < chain.total:
@@ -56,7 +60,7 @@ async def _read(chain_id: UUID, data: Path | None) -> ChainView | None:
 
 def _as_json(chain: ChainView) -> dict[str, object]:
     counts = [{"depth": depth, "state": state, "runs": runs} for depth, state, runs in chain.counts]
-    fields = ("id", "environment", "warned_at", "stopped_at", "runs", "total")
+    fields = ("id", "environment", "warned_at", "stopped_at", "workload", "runs", "total")
     return {name: getattr(chain, name) for name in fields} | {"counts": counts}
 
 

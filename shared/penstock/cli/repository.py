@@ -31,6 +31,7 @@ class RunView:
     parameters: JsonValue
     result: JsonValue
     error: JsonValue
+    workload: float
     created_at: datetime
     scheduled_at: datetime
     started_at: datetime | None
@@ -99,6 +100,7 @@ class ChainView:
     environment: str
     warned_at: datetime | None
     stopped_at: datetime | None
+    workload: float
     counts: tuple[tuple[int, RunState, int], ...]
     runs: tuple[ChainRunView, ...]
 
@@ -114,6 +116,7 @@ async def find_run(conn: Connection, *, run_id: UUID) -> RunView | None:
         """
         SELECT r.id, r.workflow, r.environment, r.state, r.trigger, r.depth, coalesce(r.depth_limit, e.depth_limit) AS depth_limit,
                r.chain_id, r.parent_run_id, r.attempt, r.version, r.parameters, r.result, r.error,
+               round(r.workload::numeric, 6)::float8 AS workload,
                r.created_at, r.scheduled_at, r.started_at, r.finished_at
         FROM penstock.runs r
         JOIN penstock.environments e ON e.name = r.environment
@@ -164,6 +167,7 @@ async def find_chain(conn: Connection, *, run_id: UUID) -> ChainView | None:
         environment=head["environment"],
         warned_at=head["warned_at"],
         stopped_at=head["stopped_at"],
+        workload=head["workload"],
         counts=tuple(await _count_chain_runs(conn, chain_id=head["chain_id"])),
         runs=tuple(await _list_chain_runs(conn, chain_id=head["chain_id"])),
     )
@@ -173,7 +177,9 @@ async def _find_chain_head(conn: Connection, *, run_id: UUID) -> Record | None:
     """What is known of the chain itself; a chain that has scheduled nothing yet is known by its root only."""
     return await conn.fetchrow(
         """
-        SELECT r.chain_id, r.environment, c.warned_at, c.stopped_at
+        SELECT r.chain_id, r.environment, c.warned_at, c.stopped_at,
+               (SELECT round(sum(all_runs.workload)::numeric, 6)::float8 FROM penstock.runs all_runs WHERE all_runs.chain_id = r.chain_id)
+                   AS workload
         FROM penstock.runs r
         LEFT JOIN penstock.chains c ON c.id = r.chain_id
         WHERE r.id = $1 OR r.chain_id = $1

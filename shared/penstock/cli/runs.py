@@ -140,6 +140,7 @@ def _facts(run: RunView) -> Group:
     facts.add_row("due", show_time(run.scheduled_at))
     facts.add_row("started", f"{show_time(run.started_at)}  ({show_seconds(run.scheduled_at, run.started_at)} after it was due)")
     facts.add_row("finished", f"{show_time(run.finished_at)}  (took {show_seconds(run.started_at, run.finished_at)})")
+    facts.add_row("workload", f"{run.workload:,.4g} units")
     facts.add_row("parameters", show_value(run.parameters))
     if run.result is not None:
         facts.add_row("result", show_value(run.result))

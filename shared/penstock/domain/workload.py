@@ -1,0 +1,97 @@
+"""Workload units: what runs and requests consume, by activity, and what each activity weighs (BUBBLE 6.2).
+
+Counts are kept as a list with a place per activity, because a run is metered in memory, step by step, and that must cost next to
+nothing. Weights are a tuple in the same order; an environment may weigh an activity differently than the published figures do.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from operator import add, mul
+from typing import Final
+
+
+class Activity(StrEnum):
+    """What is metered. `docs/operations.md` says where each of them happens."""
+
+    RUN = "run"
+    """A run ended. The published figures charge for what it does, not for it."""
+    ACTION = "action"
+    """A step was performed, or tried."""
+    SEARCH = "search"
+    THING_RETURNED = "thing_returned"
+    """A thing was read by a search, or by its id."""
+    CHARACTER_RETURNED = "character_returned"
+    """A character of such a thing, as JSON."""
+    AGGREGATE = "aggregate"
+    """A count, sum, … over all that meets a condition."""
+    GROUPED_AGGREGATE = "grouped_aggregate"
+    """The same by groups."""
+    THING_WRITTEN = "thing_written"
+    THING_DELETED = "thing_deleted"
+    CHANGE_EVALUATED = "change_evaluated"
+    """A change trigger looked at a change."""
+    API_REQUEST = "api_request"
+    """A call of an API workflow, a webhook, or a request to the Data API."""
+    API_BYTE = "api_byte"
+    """A byte of a body, in or out, of such a request or of a call to the outside."""
+    CALL = "call"
+    """A call to the outside: HTTP, or a mail."""
+    ITEM_SCHEDULED = "item_scheduled"
+    PYTHON_CALL = "python_call"
+    PYTHON_MILLISECOND = "python_millisecond"
+
+
+Counts = list[int]
+"""How often each activity happened, in the order of ACTIVITIES."""
+Weights = tuple[float, ...]
+"""What each activity weighs, in workload units, in the order of ACTIVITIES."""
+
+ACTIVITIES: Final = tuple(Activity)
+POSITIONS: Final[Mapping[Activity, int]] = {activity: position for position, activity in enumerate(ACTIVITIES)}
+MAX_WEIGHT: Final = 1_000_000.0
+
+PUBLISHED_WEIGHTS: Final[Mapping[Activity, float]] = {
+    Activity.RUN: 0.0,
+    Activity.ACTION: 0.6,
+    Activity.SEARCH: 0.3,
+    Activity.THING_RETURNED: 0.015,
+    Activity.CHARACTER_RETURNED: 0.000003,
+    Activity.AGGREGATE: 0.2,
+    Activity.GROUPED_AGGREGATE: 0.3,
+    Activity.THING_WRITTEN: 0.5,
+    Activity.THING_DELETED: 0.1,
+    Activity.CHANGE_EVALUATED: 0.05,
+    Activity.API_REQUEST: 0.01,
+    Activity.API_BYTE: 0.000003,
+    Activity.CALL: 0.1,
+    Activity.ITEM_SCHEDULED: 0.1,
+    Activity.PYTHON_CALL: 0.2,
+    Activity.PYTHON_MILLISECOND: 0.0005,
+}
+_NOTHING: Final = (0,) * len(ACTIVITIES)
+
+
+def no_counts() -> Counts:
+    """Nothing, yet."""
+    return list(_NOTHING)
+
+
+def add_counts(some: Counts, more: Counts) -> Counts:
+    """Both together."""
+    return list(map(add, some, more))
+
+
+def weigh(counts: Counts, weights: Weights) -> float:
+    """The workload units of `counts`."""
+    units: float = sum(map(mul, counts, weights))
+    return units
+
+
+def make_weights(changed: Mapping[str, float]) -> Weights:
+    """The published weights, but for those in `changed`; what is not an activity of this release is left out."""
+    return tuple(changed.get(activity.value, PUBLISHED_WEIGHTS[activity]) for activity in ACTIVITIES)
+
+
+def shown_units(units: float) -> float:
+    """Units as they are shown: without the digits that come of adding floats."""
+    return round(units, 6)
