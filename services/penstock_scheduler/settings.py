@@ -1,62 +1,7 @@
-"""The scheduler's own settings, beside the common ones: the mail server, and how it is written as a URL."""
+"""The scheduler's own settings, beside the common ones."""
 
-from dataclasses import dataclass
-from typing import Final
-from urllib.parse import parse_qs, unquote, urlsplit
-
-from pydantic import Field, SecretStr, field_validator
-
-from penstock.settings import CommonSettings
-
-_PORTS: Final = {"smtp": 25, "smtps": 465}
-_STARTTLS_PORT: Final = 587
+from penstock.mail.settings import MailSettings
 
 
-@dataclass(frozen=True, slots=True)
-class MailServer:
-    """Where mail is handed in. `is_tls` from the first byte on; `is_starttls`: encrypted by STARTTLS, which must succeed then."""
-
-    host: str
-    port: int
-    username: str | None
-    password: str | None
-    is_tls: bool
-    is_starttls: bool
-
-
-def parse_smtp_url(url: str) -> MailServer:
-    """`smtp://user:password@host:port?starttls=1` or `smtps://…`. Raises ValueError for anything else."""
-    parts = urlsplit(url)
-    if parts.scheme not in _PORTS or not parts.hostname:
-        raise ValueError("write it as smtp://user:password@host:port?starttls=1, or smtps://… for TLS from the start")
-    is_starttls = parse_qs(parts.query).get("starttls", ["0"])[-1].lower() in {"1", "true", "yes"}
-    default_port = _STARTTLS_PORT if is_starttls else _PORTS[parts.scheme]
-    return MailServer(
-        host=parts.hostname,
-        port=parts.port or default_port,
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        is_tls=parts.scheme == "smtps",
-        is_starttls=is_starttls,
-    )
-
-
-class SchedulerSettings(CommonSettings):
+class SchedulerSettings(MailSettings):
     """`PENSTOCK_*` of one scheduler process."""
-
-    smtp_url: SecretStr | None = Field(
-        default=None, description="Mail server, as smtp://user:password@host:port?starttls=1; none: the admins are not told by mail"
-    )
-    email_from: str = Field(default="Penstock <penstock@localhost>", min_length=3, description="Sender of mail to the admins")
-
-    @field_validator("smtp_url")
-    @classmethod
-    def _is_smtp_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            parse_smtp_url(value.get_secret_value())
-        return value
-
-    @property
-    def mail_server(self) -> MailServer | None:
-        """The mail server, if there is one."""
-        return None if self.smtp_url is None else parse_smtp_url(self.smtp_url.get_secret_value())

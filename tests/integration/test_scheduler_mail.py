@@ -2,16 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import default
-from types import SimpleNamespace
 from typing import Final
 
 import pytest
-from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from penstock.broker.inprocess import InProcessBroker
 from penstock.contracts.topology import topology
@@ -19,39 +12,9 @@ from penstock.db import Database
 from penstock_scheduler.loops.notifying import MOST_ATTEMPTS, notify
 from tests.eventually import eventually
 from tests.integration.scheduling import ENVIRONMENT, Station
+from tests.mail_server import MailServer, serve_mail
 
 ADMINS: Final = "admins: [ops@example.com, boss@example.com]\n"
-
-
-@dataclass
-class MailServer:
-    """An SMTP server's mind: what it answers, and what it took."""
-
-    mails: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
-    answers: list[str] = field(default_factory=list)
-    tries: int = 0
-    hangs_up: bool = False
-    refused: str = ""
-
-    async def take_recipient(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]) -> str:
-        """One recipient."""
-        if address == self.refused:
-            return "550 nobody of that name"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def take_message(self, server: SMTP, _session: Session, envelope: Envelope) -> str:
-        """The message."""
-        self.tries += 1
-        answer = self.answers.pop(0) if self.answers else "250 taken"
-        content = envelope.content
-        assert isinstance(content, bytes)
-        if answer.startswith("250"):
-            self.mails.append((list(envelope.rcpt_tos), message_from_bytes(content, EmailMessage, policy=default)))
-        if self.hangs_up:
-            assert server.transport is not None
-            server.transport.close()
-        return answer
 
 
 @pytest.fixture
@@ -63,19 +26,6 @@ async def station(database: Database) -> AsyncIterator[Station]:
     await station.deploy("workflow: notify\nparameters: {name: text}\nsteps: [{log: x}]\n", head=ADMINS)
     yield station
     await broker.close()
-
-
-@asynccontextmanager
-async def serve_mail(mind: MailServer) -> AsyncIterator[str]:
-    """An SMTP server on a free port of this machine; its URL."""
-    loop = asyncio.get_running_loop()
-    handler = SimpleNamespace(handle_RCPT=mind.take_recipient, handle_DATA=mind.take_message)
-    server = await loop.create_server(lambda: SMTP(handler, hostname="localhost", loop=loop), "127.0.0.1", 0)
-    try:
-        yield f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        await server.wait_closed()
 
 
 async def _terminate(station: Station) -> None:
@@ -151,7 +101,16 @@ async def test_mail_that_may_have_been_taken_is_never_sent_again(station: Statio
 
 async def test_one_refused_address_does_not_keep_the_others_from_being_told(station: Station) -> None:
     await _take_without_mail(station)
-    mind = MailServer(refused="ops@example.com")
+    mind = MailServer(refusals={"ops@example.com": ["550 nobody of that name"]})
+    async with serve_mail(mind) as url:
+        assert (await notify(station.furnish(smtp_url=url))).done["sent"] == 1
+    assert mind.mails[0][0] == ["boss@example.com"]
+
+
+async def test_an_address_that_is_none_does_not_keep_the_others_from_being_told(station: Station) -> None:
+    await _take_without_mail(station)
+    await station.fetch("UPDATE penstock.environments SET notification_addresses = $1", ["ops@@example.com", "boss@example.com"])
+    mind = MailServer()
     async with serve_mail(mind) as url:
         assert (await notify(station.furnish(smtp_url=url))).done["sent"] == 1
     assert mind.mails[0][0] == ["boss@example.com"]

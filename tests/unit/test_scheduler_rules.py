@@ -13,7 +13,6 @@ from penstock.domain.runs import Rejected
 from penstock.errors import DecodeError
 from penstock_scheduler import rules
 from penstock_scheduler.rules import Lineage
-from penstock_scheduler.settings import MailServer, parse_smtp_url
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 RUN_ID = UUID("01890000-0000-8000-8000-000000000001")
@@ -126,22 +125,3 @@ def test_mail_names_the_run_its_depth_the_limit_the_path_and_what_to_do() -> Non
     )  # fmt: skip
     for part in ("loop was terminated", "r-1", "11 (limit 10)", "start → loop → loop", "penstock chain stop c-1", "resume c-1"):
         assert part in text
-
-
-@pytest.mark.parametrize(
-    ("url", "server"),
-    [
-        ("smtp://mail", MailServer("mail", 25, None, None, False, False)),
-        ("smtp://u:p%40ss@mail:2525?starttls=1", MailServer("mail", 2525, "u", "p@ss", False, True)),
-        ("smtp://mail?starttls=1", MailServer("mail", 587, None, None, False, True)),
-        ("smtps://u:p@mail", MailServer("mail", 465, "u", "p", True, False)),
-    ],
-)
-def test_mail_server_is_read_from_its_url(url: str, server: MailServer) -> None:
-    assert parse_smtp_url(url) == server
-
-
-@pytest.mark.parametrize("url", ["mail:25", "http://mail", "smtp://"])
-def test_url_that_is_no_mail_server_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="smtp://user:password@host:port"):
-        parse_smtp_url(url)

@@ -7,12 +7,14 @@ from typing import Final
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
 from penstock.db import Database
+from penstock.domain.addresses import Address
+from penstock.mail.smtp import MailClient
 from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
 from penstock_scheduler.handlers.admissions import Admissions
 from penstock_scheduler.handlers.dispatches import Dispatches
 from penstock_scheduler.handlers.nudges import Nudges
-from penstock_scheduler.settings import MailServer, SchedulerSettings
+from penstock_scheduler.settings import SchedulerSettings
 
 BIG_MESSAGES: Final = 2
 
@@ -27,8 +29,8 @@ class Room:
     admissions: Admissions
     dispatches: Dispatches
     nudges: Nudges
-    mail_server: MailServer | None
-    email_from: str
+    mail: MailClient | None
+    mail_sender: Address
     stop: Stop
     big_messages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BIG_MESSAGES))
     """Big messages that are handled at a time: one may carry a hundred thousand items."""
@@ -45,7 +47,7 @@ def furnish(settings: SchedulerSettings, resources: Resources, stop: Stop) -> Ro
         admissions=Admissions(resources.database, DeploymentCache(resources.database), publisher, dispatches, nudges),
         dispatches=dispatches,
         nudges=nudges,
-        mail_server=settings.mail_server,
-        email_from=settings.email_from,
+        mail=None if settings.mail_server is None else MailClient(settings.mail_server),
+        mail_sender=settings.mail_sender,
         stop=stop,
     )

@@ -1,0 +1,97 @@
+"""A real SMTP server on a free port of this machine, whose mind a test may set: what it refuses, when it is silent or hangs up."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from types import SimpleNamespace
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+
+@dataclass
+class MailServer:
+    """What it took, in `mails` (recipients and message), and what it answers.
+
+    `answers` to whole messages, one after another, then 250. `refusals` are answers to recipients, used up one after another.
+    """
+
+    mails: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    refusals: dict[str, list[str]] = field(default_factory=dict)
+    refuses_sender: str = ""
+    tries: int = 0
+    hangs_up: bool = False
+    is_silent: bool = False
+    most_recipients: int = 1000
+    largest: int = 2**25
+    knows_smtputf8: bool = True
+    user: tuple[str, str] | None = None
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def recipients(self) -> list[str]:
+        """All who got a mail, in order."""
+        return [address for addresses, _ in self.mails for address in addresses]
+
+    async def take_sender(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
+        """The sender."""
+        if self.is_silent:
+            await asyncio.Event().wait()
+        if self.refuses_sender:
+            return self.refuses_sender
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
+
+    async def take_recipient(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]) -> str:
+        """One recipient."""
+        if refusals := self.refusals.get(address):
+            return refusals.pop(0)
+        if len(envelope.rcpt_tos) >= self.most_recipients:
+            return "452 too many recipients"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def take_message(self, server: SMTP, _session: Session, envelope: Envelope) -> str:
+        """The message."""
+        self.tries += 1
+        answer = self.answers.pop(0) if self.answers else "250 taken"
+        content = envelope.content
+        assert isinstance(content, bytes)
+        if answer.startswith("250"):
+            self.mails.append((list(envelope.rcpt_tos), message_from_bytes(content, EmailMessage, policy=default)))
+        if self.hangs_up:
+            assert server.transport is not None
+            server.transport.close()
+        return answer
+
+    def check(self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, given: object) -> AuthResult:
+        """User and password."""
+        assert isinstance(given, LoginPassword)
+        return AuthResult(success=self.user == (given.login.decode(), given.password.decode()))
+
+
+@asynccontextmanager
+async def serve_mail(mind: MailServer) -> AsyncIterator[str]:
+    """The server; its URL, without user and password."""
+    loop = asyncio.get_running_loop()
+    handler = SimpleNamespace(handle_MAIL=mind.take_sender, handle_RCPT=mind.take_recipient, handle_DATA=mind.take_message)
+
+    def converse() -> SMTP:
+        return SMTP(
+            handler, hostname="localhost", loop=loop, data_size_limit=mind.largest, enable_SMTPUTF8=mind.knows_smtputf8,
+            authenticator=mind.check, auth_required=mind.user is not None, auth_require_tls=False,
+            tls_context=mind.tls, require_starttls=mind.tls is not None,
+        )  # fmt: skip
+
+    server = await loop.create_server(converse, "127.0.0.1", 0)
+    try:
+        yield f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await server.wait_closed()
