@@ -20,8 +20,9 @@ from penstock.metrics import RUNS_RUNNING
 from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every, serving
 from penstock.settings import read_secrets
 from penstock.store.deployments import DeploymentCache
+from penstock.store.installation import Installation
 from penstock.store.workload import FLUSH_SECONDS, Meter
-from penstock_executor.actions.outgoing import open_session
+from penstock_executor.actions.outgoing import Outgoing
 from penstock_executor.actions.steps import Tools
 from penstock_executor.handlers import HANDLERS, release_unfinished
 from penstock_executor.handlers.children import Children
@@ -63,11 +64,13 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
     """All that the handlers work with. What is unfinished when the block is left is given back."""
     database, publisher = resources.database, Publisher(resources.broker)
     library, children = Library(DeploymentCache(database)), Children(publisher)
-    async with open_session(settings.outgoing_allow) as session:
+    async with AsyncExitStack() as stack:
+        outgoing = Outgoing(settings.outgoing_allow)
+        stack.push_async_callback(outgoing.close)
         room = Room(
             database=database,
             publisher=publisher,
-            tools=Tools(database, session, library.find_app, children.schedule),
+            tools=Tools(database, outgoing, Installation(database), library.find_app, children.schedule),
             library=library,
             limits=Limits(database, library),
             slots=Slots(settings.executor_concurrency),

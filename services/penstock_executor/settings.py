@@ -16,7 +16,7 @@ class ExecutorSettings(CommonSettings):
 
     executor_concurrency: int = Field(default=200, ge=1, le=10_000, description="Most runs that one executor performs at once")
     outgoing_allow: Annotated[tuple[Network, ...], NoDecode] = Field(
-        default=(), description="Private networks that `http` steps may reach, as 10.1.0.0/16,192.168.7.9; by default none"
+        default=(), description="Private networks that outgoing calls may reach, as 10.1.0.0/16,192.168.7.9; by default none"
     )
 
     @field_validator("outgoing_allow", mode="before")

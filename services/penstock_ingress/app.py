@@ -8,6 +8,7 @@ from aiohttp import web
 from penstock.broker.publisher import Publisher
 from penstock.logs import get_logger
 from penstock.runtime import Resources, Stop, add_probes, open_resources, serving
+from penstock.store.installation import Installation
 from penstock_ingress.handlers.acceptance import Acceptance
 from penstock_ingress.handlers.access import AdminTokens
 from penstock_ingress.handlers.answers import Answers
@@ -56,6 +57,7 @@ async def _open_room(settings: IngressSettings, resources: Resources, stack: Asy
         answers=answers,
         admins=AdminTokens(settings.admin_token),
         reply_to=await resources.broker.open_reply_queue(answers.receive),
+        installation=Installation(resources.database),
     )
 
 

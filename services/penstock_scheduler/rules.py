@@ -14,6 +14,7 @@ from penstock.contracts.messages import ScheduleRun
 from penstock.definitions.models import ENVIRONMENTS, Workflow
 from penstock.domain.depth import MAX_DEPTH, parse_depth
 from penstock.domain.durations import parse_duration
+from penstock.domain.lineage import read_trace
 from penstock.domain.runs import Rejected
 from penstock.errors import DecodeError
 
@@ -51,6 +52,13 @@ def read_depth(headers: Mapping[str, object]) -> int:
     if depth is None:
         raise DecodeError(f"header depth: {_show(value)} is no whole number from 0 to {MAX_DEPTH}; send an AMQP integer, or leave it out")
     return depth
+
+
+def read_context(headers: Mapping[str, object]) -> dict[str, JsonValue] | None:
+    """What the run keeps of the message's headers: the trace it belongs to. One that is malformed is no reason to refuse a message."""
+    traceparent = headers.get(envelope.TRACEPARENT)
+    trace = read_trace({"traceparent": traceparent}) if isinstance(traceparent, str) else {}
+    return {"trace": {**trace}} if trace else None
 
 
 def _read_id(headers: Mapping[str, object], name: str) -> UUID | None:

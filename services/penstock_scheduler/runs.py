@@ -38,6 +38,7 @@ class WantedRun:
     claimed_chain_id: UUID | None = None
     scheduled_at: datetime | None = None
     priority: int | None = None
+    context: dict[str, JsonValue] | None = None
     list_id: UUID | None = None
     key: IdempotencyKey | None = None
 
@@ -55,6 +56,7 @@ class WantedRun:
             claimed_chain_id=self.claimed_chain_id,
             scheduled_at=self.scheduled_at,
             priority=self.priority,
+            context=self.context,
             list_id=self.list_id,
             key=self.key,
         )

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from penstock.db import Connection, Database
 from penstock.domain.depth import depth_of, effective_limit, is_within_limit
@@ -171,6 +172,17 @@ async def test_parent_of_another_environment_is_refused(database: Database) -> N
     (outcome,) = await _admit(database, replace(_child(root.run_id), environment="live"))
     assert isinstance(outcome, Rejected)
     assert "belongs to development" in outcome.message
+
+
+async def test_children_inherit_the_trace_of_their_parent_beside_their_own_context(database: Database) -> None:
+    trace: dict[str, JsonValue] = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "baggage": "tenant=a"}
+    root = replace(_root(), context={"trace": {**trace}, "request": {"method": "POST"}})
+    plain, own = _child(root.run_id, "plain"), replace(_child(root.run_id, "own"), context={"user": None})
+    await _admit(database, root)
+    await _admit(database, plain, own)
+    contexts = "SELECT context FROM penstock.runs WHERE id = $1"
+    assert await _fetchval(database, contexts, plain.run_id) == {"trace": trace}
+    assert await _fetchval(database, contexts, own.run_id) == {"trace": trace, "user": None}
 
 
 async def test_request_checked_against_another_deployment_changes_nothing(database: Database) -> None:

@@ -5,12 +5,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+from pydantic import JsonValue
 
+from penstock import clock
 from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.publisher import Publisher
 from penstock.contracts.topology import topology
 from penstock.db import Record, open_database
+from penstock.domain.lineage import Lineage
 from penstock.store.deployments import DeploymentCache
+from penstock.store.installation import Installation
 from tests.integration.executing import House, serve_outside
 
 CALL = """
@@ -247,3 +251,37 @@ steps:
     first, second = (headers for _, _, headers, _ in server.requests)
     assert (first["authorization"], first["x-api-key"]) == ("Bearer t", "k")
     assert ("authorization" in second, "x-api-key" in second, second["accept"]) == (False, False, "text/x")
+
+
+async def test_a_call_says_its_trace_chain_and_depth(house: House, server: Server) -> None:
+    await house.deploy(
+        "workflow: twice\nparameters: {url: text}\nsteps:\n"
+        "  - {http: '${params.url}/json'}\n  - {http: '${params.url}/json', headers: {Baggage: mine=1}}\n"
+    )
+    async with house.executor(outgoing_allow="127.0.0.1"):
+        run = await house.perform("twice", {"url": server.url})
+    first, second = (headers for _, _, headers, _ in server.requests)
+    seal = await Installation(house.database).find_seal()
+    assert seal.read(first["baggage"], clock.now()) == Lineage(run["chain_id"], run["id"], 0)
+    assert second["baggage"].endswith(",mine=1")
+    traces = [headers["traceparent"].split("-") for headers in (first, second)]
+    assert {trace[1] for trace in traces} == {run["chain_id"].hex}
+    assert len({trace[2] for trace in traces}) == 2
+
+
+async def test_what_others_said_of_the_request_goes_on_with_the_calls_of_its_run(house: House, server: Server) -> None:
+    await house.deploy(CALL)
+    trace: dict[str, JsonValue] = {
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", "tracestate": "v=1", "baggage": "tenant=a;x=1,user=b",
+    }  # fmt: skip
+    async with house.executor(outgoing_allow="127.0.0.1"):
+        runs = await house.admit("call", {"url": f"{server.url}/away"}, depth=3, context={"trace": trace})
+        await house.publisher.dispatch(runs)
+        await house.ended(runs[0].id)
+    seal = await Installation(house.database).find_seal()
+    for _, _, headers, _ in server.requests:  # the second is at another origin
+        assert headers["traceparent"].startswith("00-4bf92f3577b34da6a3ce929d0e0e4736-")
+        assert (headers["traceparent"][-3:], headers["tracestate"]) == ("-00", "v=1")
+        assert headers["baggage"].partition(",")[2] == "tenant=a;x=1,user=b"
+        assert seal.read(headers["baggage"], clock.now()) == Lineage(runs[0].chain_id, runs[0].id, 3)
+    assert len(server.requests) == 2

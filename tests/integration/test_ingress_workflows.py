@@ -56,7 +56,7 @@ async def test_what_expressions_see_of_the_request_holds_no_credentials(ingress:
     assert context["request"]["method"] == "POST"
     assert context["request"]["query"] == {"name": "Ada", "tag": ["a", "b"]}
     assert (context["request"]["headers"]["x-mine"], context["request"]["ip"]) == ("1", "127.0.0.1")
-    assert context["traceparent"] == trace
+    assert context["trace"] == {"traceparent": trace}
     assert ADMIN_TOKEN not in json.dumps(context)
 
 

@@ -8,7 +8,7 @@ import pytest
 from penstock.definitions.expressions import ExpressionError
 from penstock.definitions.models import RetryPolicy
 from penstock.errors import DatabaseUnavailable, Interrupted, LeaseLost, Permanent, Transient
-from penstock_executor.actions.outgoing import is_allowed
+from penstock_executor.actions.addresses import PRIVATE, is_allowed
 from penstock_executor.rules import DeadLetter, Decision, Discard, Release, Retry, backoff, decide, describe_failure, retry_delay, spread
 
 NOW = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
@@ -86,7 +86,7 @@ def test_addresses_that_lead_inside_are_not_allowed(address: str) -> None:
     assert not is_allowed(ip_address(address), ())
 
 
-@pytest.mark.parametrize("address", ["93.184.216.34", "1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1"])
+@pytest.mark.parametrize("address", ["93.184.216.34", "1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"])
 def test_public_addresses_are_allowed(address: str) -> None:
     assert is_allowed(ip_address(address), ())
 
@@ -96,3 +96,18 @@ def test_a_private_network_can_be_allowed() -> None:
     assert is_allowed(ip_address("10.1.2.3"), allowed)
     assert is_allowed(ip_address("::ffff:10.1.2.3"), allowed)
     assert not is_allowed(ip_address("10.2.0.1"), allowed)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "::ffff:169.254.169.254"],
+)
+def test_a_metadata_service_is_allowed_by_its_very_address_only(address: str) -> None:
+    wide = (*PRIVATE, *(ip_network(network) for network in ("0.0.0.0/0", "::/0")))
+    assert not is_allowed(ip_address(address), wide)
+    assert is_allowed(ip_address(address), (ip_network(address.removeprefix("::ffff:")),))
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "127.0.0.1", "::1", "fd12::1", "192.168.0.1", "172.20.0.1", "64:ff9b::10.1.2.3"])
+def test_what_is_private_is_one_list(address: str) -> None:
+    assert is_allowed(ip_address(address), PRIVATE)

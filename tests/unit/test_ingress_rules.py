@@ -22,7 +22,6 @@ from penstock_ingress.rules.headers import (
     read_idempotency_key,
     read_preference,
     read_token,
-    read_traceparent,
     storable_headers,
     storable_text,
 )
@@ -101,13 +100,6 @@ def test_no_idempotency_key_is_none() -> None:
 )
 def test_what_is_understood_of_prefer(values: list[str], expected: Preference) -> None:
     assert read_preference(values) == expected
-
-
-def test_only_a_valid_trace_is_continued() -> None:
-    valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    assert read_traceparent(valid) == valid
-    for wrong in (None, "", valid.upper(), f"00-{'0' * 32}-00f067aa0ba902b7-01", f"ff{valid[2:]}", f"{valid}-x"):
-        assert read_traceparent(wrong) is None
 
 
 def test_headers_are_kept_in_lower_case_without_credentials_and_without_what_cannot_be_stored() -> None:

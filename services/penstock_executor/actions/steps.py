@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from aiohttp import ClientSession
 from pydantic import JsonValue
 
 from penstock.contracts.messages import ChildRun, Contract
@@ -13,6 +12,8 @@ from penstock.db import Database
 from penstock.definitions.expressions import Expression, Template
 from penstock.definitions.models import App, Step
 from penstock.domain.workload import Activity, Counts
+from penstock.store.installation import Installation
+from penstock_executor.actions.outgoing import Outgoing
 from penstock_executor.runs import ClaimedRun, Effect, Values
 
 Scope = dict[str, JsonValue]
@@ -46,7 +47,8 @@ class Tools:
     """
 
     database: Database
-    session: ClientSession
+    outgoing: Outgoing
+    installation: Installation
     find_app: Callable[[str], Awaitable[App]]
     schedule: Callable[[str, int, ChildRun, float], Awaitable[None]]
 

@@ -19,11 +19,12 @@ from penstock.metrics import DELIVERIES
 from penstock.store.admission import RunRequest
 from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.handlers.acceptance import Entry
+from penstock_ingress.handlers.lineage import Origin, find_origin
 from penstock_ingress.handlers.room import Room
 from penstock_ingress.repository.deliveries import NewDelivery
 from penstock_ingress.rules.bodies import Undecodable
 from penstock_ingress.rules.deliveries import SourcePlan, decode_payload
-from penstock_ingress.rules.headers import storable_headers
+from penstock_ingress.rules.headers import read_trace_context, storable_headers
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem, unavailable
 from penstock_ingress.rules.signatures import SignedRequest, Verdict
 
@@ -68,7 +69,8 @@ async def _find_plan(room: Room, environment: str, source: str, deployment: Comp
 async def _receive(room: Room, call: WebhookCall, delivery_id: RunId, deployment: CompiledDeployment) -> Reply:
     plan = await _find_plan(room, call.environment, call.source, deployment)
     _check_signature(plan, call)
-    entry = _prepare(plan, call, delivery_id, deployment)
+    origin = await find_origin(room, call.headers, call.environment)
+    entry = _prepare(plan, call, delivery_id, origin, deployment)
     accepted = await room.acceptance.accept(entry)
     if accepted.duplicate_of is not None:
         _count(call.source, "duplicate")
@@ -90,7 +92,7 @@ def _check_signature(plan: SourcePlan, call: WebhookCall) -> None:
     raise Refusal(problem(401, _REFUSED))
 
 
-def _prepare(plan: SourcePlan, call: WebhookCall, delivery_id: RunId, deployment: CompiledDeployment) -> Entry:
+def _prepare(plan: SourcePlan, call: WebhookCall, delivery_id: RunId, origin: Origin, deployment: CompiledDeployment) -> Entry:
     body, headers = call.request.body, call.headers
     try:
         payload = decode_payload(body, headers.get("Content-Type", ""))
@@ -110,7 +112,9 @@ def _prepare(plan: SourcePlan, call: WebhookCall, delivery_id: RunId, deployment
             "received_at": format_date(clock.now()),
         }
     }
-    requests = tuple(_request(workflow, call.environment, delivery_id, deployment, context) for workflow in workflows)
+    if (trace := read_trace_context(headers)) is not None:
+        context["trace"] = trace
+    requests = tuple(_request(workflow, call.environment, delivery_id, origin, deployment, context) for workflow in workflows)
     delivery = NewDelivery(
         id=delivery_id,
         environment=call.environment,
@@ -126,9 +130,17 @@ def _prepare(plan: SourcePlan, call: WebhookCall, delivery_id: RunId, deployment
 
 
 def _request(
-    workflow: Workflow, environment: str, delivery_id: RunId, deployment: CompiledDeployment, context: dict[str, JsonValue]
+    workflow: Workflow,
+    environment: str,
+    delivery_id: RunId,
+    origin: Origin,
+    deployment: CompiledDeployment,
+    context: dict[str, JsonValue],
 ) -> RunRequest:
-    """A root run. Workflows with a webhook trigger require no parameters; what was sent is in `webhook.payload`."""
+    """A root run, or the next one of the chain that sent the delivery.
+
+    Workflows with a webhook trigger require no parameters; what was sent is in `webhook.payload`.
+    """
     return RunRequest(
         run_id=child_run_id(delivery_id, workflow.name),
         environment=environment,
@@ -136,6 +148,9 @@ def _request(
         version=deployment.version,
         trigger=Trigger.WEBHOOK,
         parameters=bind_parameters(workflow, {}, source=ValueSource.JSON, unknown="ignore", types=deployment.app.types),
+        parent_run_id=origin.parent_run_id,
+        claimed_depth=origin.depth,
+        claimed_chain_id=origin.chain_id,
         depth_limit=workflow.depth_limit,
         priority=workflow.priority,
         context=context,

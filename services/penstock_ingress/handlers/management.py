@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 import orjson
+from multidict import MultiMapping
 from pydantic import JsonValue
 
 from penstock import clock
@@ -19,6 +20,7 @@ from penstock.store.deployments import CompiledDeployment
 from penstock.store.idempotency import IdempotencyKey
 from penstock.store.requests import prepare_run
 from penstock_ingress.handlers.acceptance import Entry
+from penstock_ingress.handlers.lineage import find_origin
 from penstock_ingress.handlers.pages import (
     read_limit,
     read_log_filter,
@@ -46,6 +48,7 @@ from penstock_ingress.repository.views import (
     WorkflowParameter,
     WorkflowSummary,
 )
+from penstock_ingress.rules.headers import read_trace_context
 from penstock_ingress.rules.management import NewRun, SettingsChange
 from penstock_ingress.rules.replies import Refusal, problem
 
@@ -54,18 +57,24 @@ _STATUSES: Final = {"unknown_workflow": 404}
 Query = Mapping[str, str]
 
 
-async def create_run(room: Room, environment: str, wanted: NewRun) -> tuple[Run, bool]:
-    """The run, and whether it is new: with an idempotency key that was used before, it is the one made then. Raises Refusal."""
+async def create_run(room: Room, environment: str, wanted: NewRun, headers: MultiMapping[str]) -> tuple[Run, bool]:
+    """The run, and whether it is new: with an idempotency key that was used before, it is the one made then. Raises Refusal.
+
+    A call of a run of ours continues its chain.
+    """
     if wanted.at is not None and wanted.after is not None:
         raise Refusal(problem(422, "give either `at` or `after`, not both"))
-    run_id, is_new = await room.definitions.decide(environment, partial(_admit, room, environment, wanted, new_run_id()))
+    run_id, is_new = await room.definitions.decide(environment, partial(_admit, room, environment, wanted, headers, new_run_id()))
     async with room.database.connection() as conn:
         found = await find_run(conn, environment=environment, run_id=run_id)
     assert found is not None, "a run that was admitted is not deleted while its key lives"
     return found[0], is_new
 
 
-async def _admit(room: Room, environment: str, wanted: NewRun, run_id: RunId, deployment: CompiledDeployment) -> tuple[UUID, bool]:
+async def _admit(
+    room: Room, environment: str, wanted: NewRun, headers: MultiMapping[str], run_id: RunId, deployment: CompiledDeployment
+) -> tuple[UUID, bool]:
+    origin, trace = await find_origin(room, headers, environment), read_trace_context(headers)
     scheduled_at = clock.now() + parse_duration(wanted.after) if wanted.after is not None else wanted.at
     request = prepare_run(
         deployment,
@@ -74,8 +83,12 @@ async def _admit(room: Room, environment: str, wanted: NewRun, run_id: RunId, de
         workflow=wanted.workflow,
         parameters=wanted.parameters,
         trigger=Trigger.MANUAL if scheduled_at is None else Trigger.SCHEDULE,
+        parent_run_id=origin.parent_run_id,
+        claimed_depth=origin.depth,
+        claimed_chain_id=origin.chain_id,
         scheduled_at=scheduled_at,
         priority=wanted.priority,
+        context=None if trace is None else {"trace": trace},
         key=_key(wanted),
     )
     if isinstance(request, Rejected):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
 from penstock.db import Database
+from penstock.store.installation import Installation
 from penstock_ingress.handlers.acceptance import Acceptance
 from penstock_ingress.handlers.access import AdminTokens
 from penstock_ingress.handlers.answers import Answers
@@ -25,3 +26,4 @@ class Room:
     answers: Answers
     admins: AdminTokens
     reply_to: str
+    installation: Installation

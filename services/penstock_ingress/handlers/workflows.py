@@ -22,6 +22,7 @@ from penstock.store.admission import RunRequest
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.idempotency import IdempotencyKey
 from penstock_ingress.handlers.acceptance import Entry
+from penstock_ingress.handlers.lineage import find_origin
 from penstock_ingress.handlers.room import Room
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.answers import reply_for
@@ -29,7 +30,7 @@ from penstock_ingress.rules.headers import (
     Preference,
     read_idempotency_key,
     read_preference,
-    read_traceparent,
+    read_trace_context,
     storable_headers,
     storable_text,
     storable_value,
@@ -122,6 +123,7 @@ async def _start(
     """Admit the run, checked against `deployment`."""
     workflow, trigger = _find_exposed(deployment, call, is_admin=room.admins.identify(call.token))
     content_type = call.headers.get("Content-Type", "")
+    origin = await find_origin(room, call.headers, call.environment)
     request = RunRequest(
         run_id=run_id,
         environment=call.environment,
@@ -129,6 +131,9 @@ async def _start(
         version=deployment.version,
         trigger=Trigger.API,
         parameters=read_parameters(workflow, deployment.app, call.query, body, content_type),
+        parent_run_id=origin.parent_run_id,
+        claimed_depth=origin.depth,
+        claimed_chain_id=origin.chain_id,
         depth_limit=workflow.depth_limit,
         priority=workflow.priority,
         context=_context(call),
@@ -162,8 +167,8 @@ def _context(call: ApiCall) -> dict[str, JsonValue]:
     """What expressions see as `request`, and the trace that the run continues."""
     query: dict[str, JsonValue] = {storable_text(name): storable_value(value) for name, value in call.query.items()}
     request: dict[str, JsonValue] = {"method": call.method, "headers": {**storable_headers(call.headers)}, "query": query, "ip": call.ip}
-    traceparent = read_traceparent(call.headers.get("traceparent"))
-    return {"request": request} if traceparent is None else {"request": request, "traceparent": traceparent}
+    trace = read_trace_context(call.headers)
+    return {"request": request} if trace is None else {"request": request, "trace": trace}
 
 
 def _patience(room: Room, trigger: ApiTrigger, preference: Preference) -> float:

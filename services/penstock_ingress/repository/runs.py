@@ -90,3 +90,9 @@ async def list_steps(conn: Connection, *, run_id: UUID) -> list[Step]:
 
 def _run_from_row(row: Record) -> Run:
     return Run.model_validate(dict(row))
+
+
+async def has_run(conn: Connection, *, run_id: UUID, environment: str) -> bool:
+    """Whether the environment has this run."""
+    found: bool = await conn.fetchval("SELECT EXISTS (SELECT FROM penstock.runs WHERE id = $1 AND environment = $2)", run_id, environment)
+    return found

@@ -76,7 +76,7 @@ class ManagementApi:
 
     async def _create_run(self, request: web.Request) -> web.Response:
         environment = _environment(request)
-        run, is_new = await create_run(self._room, environment, await _read(request, NewRun))
+        run, is_new = await create_run(self._room, environment, await _read(request, NewRun), request.headers)
         location = {"Location": f"/v1/{environment}/runs/{run.id}"}
         return _show(run, 201, location) if is_new else _show(run, 200, {**location, "Idempotent-Replayed": "true"})
 

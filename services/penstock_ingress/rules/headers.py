@@ -5,14 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from multidict import MultiMapping
 from pydantic import JsonValue
 
+from penstock.domain.lineage import read_trace
 from penstock_ingress.rules.replies import Refusal, problem
 
 MAX_KEY_LENGTH: Final = 255
 _QUOTED: Final = re.compile(r'"((?:[^"\\\x00-\x1f\x7f-\uffff]|\\["\\])*)"')
 _BARE: Final = re.compile(r"[\x21\x23-\x7e]+")
-_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _HIDDEN: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
@@ -62,9 +63,12 @@ def read_preference(values: Iterable[str]) -> Preference:
     return Preference(is_async, wait)
 
 
-def read_traceparent(value: str | None) -> str | None:
-    """A W3C trace context that is valid, else None."""
-    return value if value is not None and _TRACEPARENT.fullmatch(value) else None
+def read_trace_context(headers: MultiMapping[str]) -> dict[str, JsonValue] | None:
+    """What the run keeps of the trace it belongs to and of the baggage that others gave to it; None when there is nothing."""
+    if "traceparent" not in headers and "baggage" not in headers:
+        return None
+    given = {name: ",".join(headers.getall(name, ())) for name in ("traceparent", "tracestate", "baggage")}
+    return {**read_trace(given)} or None
 
 
 def storable_text(text: str) -> str:

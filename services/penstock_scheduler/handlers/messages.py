@@ -56,6 +56,7 @@ async def _schedule(room: Room, message: Message) -> Reply:
         claimed_chain_id=lineage.chain_id,
         scheduled_at=rules.due_at(asked, clock.now()),
         priority=asked.priority,
+        context=rules.read_context(message.headers),
         key=key,
     )
     (outcome,) = await room.admissions.admit([run])

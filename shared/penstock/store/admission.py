@@ -141,7 +141,7 @@ async def _enter_chains(conn: Connection, requests: Sequence[RunRequest]) -> set
               AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id = q.run_id)
         ), entered AS (
             INSERT INTO penstock.chains AS c (id, environment, runs)
-            SELECT e.chain_id, min(e.environment), count(*) + count(DISTINCT root.id)
+            SELECT e.chain_id, coalesce(min(root.environment), min(e.environment)), count(*) + count(DISTINCT root.id)
             FROM entering e
             LEFT JOIN penstock.runs root ON root.id = e.chain_id
             GROUP BY e.chain_id
@@ -192,6 +192,11 @@ async def _insert_runs(conn: Connection, requests: Sequence[RunRequest], counted
                    coalesce(q.depth_limit, e.depth_limit) AS effective_limit,
                    coalesce(q.scheduled_at, clock_timestamp()) AS due_at,
                    e.chain_runs_limit, e.deployment_version,
+                   -- The trace, and the baggage of others, go on from run to run.
+                   CASE WHEN p.context ? 'trace'
+                        THEN jsonb_build_object('trace', p.context -> 'trace') || coalesce(q.context::jsonb, '{}')
+                        ELSE q.context::jsonb
+                   END AS inherited,
                    EXISTS (SELECT FROM penstock.runs r WHERE r.id = q.id) AS is_known,
                    CASE WHEN q.parent_run_id IS NOT NULL AND p.id IS NULL
                         THEN 'parent-run-id ' || q.parent_run_id || ' is no run of this installation'
@@ -226,7 +231,7 @@ async def _insert_runs(conn: Connection, requests: Sequence[RunRequest], counted
                    j.depth, j.depth_limit, j.priority, j.due_at,
                    CASE WHEN j.termination IS NULL AND j.due_at <= clock_timestamp() THEN clock_timestamp() END,
                    CASE WHEN j.termination IS NOT NULL THEN clock_timestamp() END,
-                   j.parameters::jsonb, j.context::jsonb
+                   j.parameters::jsonb, j.inherited
             FROM judged j
             WHERE j.problem IS NULL
             ORDER BY j.id

@@ -1,0 +1,96 @@
+"""What a step asks another server for, and that it says whose call it is: method, query, headers, body, idempotency key, lineage."""
+
+import re
+from typing import Final
+
+import orjson
+from multidict import CIMultiDict
+from yarl import URL
+
+from penstock import clock
+from penstock.definitions.expressions.language import describe_type
+from penstock.definitions.expressions.templates import write_value
+from penstock.domain.lineage import Lineage, continue_trace, join_baggage, split_baggage
+from penstock_executor.actions.arguments import mapping, text, wrong
+from penstock_executor.actions.outgoing import Request, Response
+from penstock_executor.actions.steps import Call
+from penstock_executor.runs import Values
+
+_METHOD: Final = re.compile(r"[A-Z]{1,20}")
+_OUR_OWN: Final = frozenset({"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
+"""Headers of the connection: the client's, and in an author's hands a way to make two requests of one."""
+
+
+def build_request(call: Call, url: URL, own: Values | None = None) -> Request:
+    """The request that `method query headers json form body` ask for; `own` are headers that stand before the step's."""
+    if query := mapping(call, "query"):
+        pairs = [(name, item) for name, value in query.items() for item in (value if isinstance(value, list) else [value])]
+        url = url.extend_query([(name, write_value(item)) for name, item in pairs if item is not None])
+    headers = _build_headers(call, {**mapping(call, "headers"), **(own or {})})
+    body = _build_body(call, headers)
+    method = (text(call, "method") or ("GET" if body is None else "POST")).upper()
+    if not _METHOD.fullmatch(method):
+        raise wrong(call, "`method` has to be a method such as GET or POST")
+    return Request(method, url, headers, body)
+
+
+async def call_out(call: Call, request: Request, timeout_seconds: float) -> Response:
+    """Send a request of a run, with its idempotency key (the same in every attempt), trace and lineage: the way out for all actions.
+
+    Raises what `Outgoing.send` raises, and DatabaseUnavailable.
+    """
+    request.headers.setdefault("Idempotency-Key", idempotency_key(call))
+    await _add_lineage(call, request.headers)
+    return await call.tools.outgoing.send(request, timeout_seconds)
+
+
+def idempotency_key(call: Call) -> str:
+    """What all attempts of a step have in common."""
+    return f"{call.run.id}/{call.path}"
+
+
+async def _add_lineage(call: Call, headers: CIMultiDict[str]) -> None:
+    """Say in which chain and at which depth the call is made, beside what others said of the request that started it.
+
+    An author's own baggage goes along; that of the chain cannot be taken away, because it is what cuts loops.
+    """
+    run, trace = call.run, (call.run.context or {}).get("trace")
+    kept = {name: str(value) for name, value in trace.items()} if isinstance(trace, dict) else {}
+    if "traceparent" not in headers:
+        headers["traceparent"] = continue_trace(kept.get("traceparent"), run.chain_id)
+        if "tracestate" in kept:
+            headers["tracestate"] = kept["tracestate"]
+    seal = await call.tools.installation.find_seal()
+    entry = seal.sign(Lineage(run.chain_id, run.id, run.depth), clock.now())
+    written = ",".join(headers.popall("baggage", ()))
+    headers["baggage"] = join_baggage(entry, split_baggage(f"{written},{kept.get('baggage', '')}"))
+
+
+def _build_headers(call: Call, given: Values) -> CIMultiDict[str]:
+    headers: CIMultiDict[str] = CIMultiDict()
+    for name, value in given.items():
+        if name.lower() in _OUR_OWN:
+            raise wrong(call, f"the header {name} is set by the connection; leave it out")
+        if value is not None:
+            headers[name] = write_value(value).replace("\r", " ").replace("\n", " ")
+    return headers
+
+
+def _build_body(call: Call, headers: CIMultiDict[str]) -> bytes | None:
+    given = [name for name in ("json", "form", "body") if call.arguments.get(name) is not None]
+    if len(given) > 1:
+        raise wrong(call, f"give one of `json`, `form` and `body`, not {' and '.join(given)}")
+    if not given:
+        return None
+    if given == ["json"]:
+        headers.setdefault("Content-Type", "application/json")
+        return orjson.dumps(call.arguments["json"])
+    if given == ["form"]:
+        headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+        form = {name: write_value(value) for name, value in mapping(call, "form").items() if value is not None}
+        return URL.build(query=form).raw_query_string.encode()
+    body = call.arguments["body"]
+    if not isinstance(body, str):
+        raise wrong(call, f"`body` has to be text, and it is {describe_type(body)}; use `json` for other values")
+    headers.setdefault("Content-Type", "text/plain; charset=utf-8")
+    return body.encode()

@@ -1,0 +1,70 @@
+"""What an answer of another server means for a step: a result, a reason to try again, or the end."""
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import orjson
+from pydantic import JsonValue
+
+from penstock.errors import Permanent, Transient
+from penstock_executor.actions.outgoing import Request, Response
+
+_TRANSIENT: Final = frozenset({408, 425, 429})
+_LONGEST_EXCERPT: Final = 200
+
+
+def to_result(response: Response) -> dict[str, JsonValue]:
+    """`{status, headers, body}`; the body is parsed when it is JSON, else text."""
+    headers: dict[str, JsonValue] = dict(response.headers)
+    return {"status": response.status, "headers": headers, "body": read_body(response)}
+
+
+def refusal(request: Request, response: Response) -> Permanent | Transient:
+    """An error status: 408, 425, 429 and 5xx may be asked again, after what `Retry-After` says; the others need somebody's hand."""
+    message = describe_refusal(request, response)
+    if response.status in _TRANSIENT or response.status >= 500:
+        return Transient(message, kind="http", retry_after_seconds=retry_after(response))
+    return Permanent(message, kind="http")
+
+
+def describe_refusal(request: Request, response: Response) -> str:
+    """One sentence with the beginning of what the server said."""
+    body = read_body(response)
+    excerpt = (body if isinstance(body, str) else orjson.dumps(body).decode())[:_LONGEST_EXCERPT]
+    return f"{request.method} {request.url.host} answered with status {response.status}: {excerpt}"
+
+
+def retry_after(response: Response) -> float | None:
+    """Seconds, from a number or a date (RFC 9110, 10.2.3); None when the header is missing or neither."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isdecimal() and value.isascii():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def read_body(response: Response) -> JsonValue:
+    """The body as JSON if it is JSON that can be stored, else as text."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # PostgreSQL cannot store NUL, also not when JSON escapes it.
+    if (kind == "application/json" or kind.endswith("+json")) and b"\\u0000" not in response.body:
+        try:
+            parsed: JsonValue = orjson.loads(response.body)
+            orjson.dumps(parsed)  # nested too deep to be stored?
+        except (ValueError, TypeError):
+            return _decode(response)
+        return parsed
+    return _decode(response)
+
+
+def _decode(response: Response) -> str:
+    try:
+        decoded = response.body.decode(response.charset or "utf-8", errors="replace")
+    except LookupError:
+        decoded = response.body.decode(errors="replace")
+    return decoded.replace("\x00", "�")

@@ -1,0 +1,41 @@
+"""Where a request comes from: outside, or a run of this installation whose call went round through another service.
+
+A run that continues a chain is deeper than the run that called, whatever environment it runs in: the chain's depth, its size limit and
+a stop of it hold across both. Only in its own environment the calling run becomes its parent too, for the path and the tree.
+"""
+
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from multidict import MultiMapping
+
+from penstock import clock
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.repository.runs import has_run
+
+
+class Origin(NamedTuple):
+    """Depth and chain of the runs that a request starts, and their parent if it is stored."""
+
+    depth: int = 0
+    chain_id: UUID | None = None
+    parent_run_id: UUID | None = None
+
+
+OUTSIDE: Final = Origin()
+
+
+async def find_origin(room: Room, headers: MultiMapping[str], environment: str) -> Origin:
+    """What our entry in `baggage` says, if there is one. Raises DatabaseUnavailable.
+
+    The calling run may be gone by now (retention): then the signed entry is all there is, and it suffices.
+    """
+    if "baggage" not in headers:
+        return OUTSIDE
+    seal = await room.installation.find_seal()
+    lineage = seal.read(",".join(headers.getall("baggage")), clock.now())
+    if lineage is None:
+        return OUTSIDE
+    async with room.database.connection() as conn:
+        is_stored = await has_run(conn, run_id=lineage.run_id, environment=environment)
+    return Origin(lineage.depth + 1, lineage.chain_id, lineage.run_id if is_stored else None)
