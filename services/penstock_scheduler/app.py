@@ -11,6 +11,7 @@ from penstock.broker.port import Broker
 from penstock.contracts.topology import SCHEDULER_QUEUE
 from penstock.logs import get_logger
 from penstock.runtime import Resources, Stop, add_probes, open_resources, serving
+from penstock.store.workload import FLUSH_SECONDS
 from penstock_scheduler.handlers import receive
 from penstock_scheduler.handlers.nudges import Nudges
 from penstock_scheduler.handlers.room import Room, furnish
@@ -20,6 +21,7 @@ from penstock_scheduler.loops.lists import advance_sequential, expand_lists, fin
 from penstock_scheduler.loops.notifying import notify
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.upkeep import delete_expired_keys, delete_old_files, make_partitions, measure_backlog
+from penstock_scheduler.loops.workload import flush_workload, watch_workload
 from penstock_scheduler.settings import SchedulerSettings
 
 log = get_logger(__name__)
@@ -48,6 +50,8 @@ def list_loops(nudges: Nudges) -> tuple[Loop, ...]:
         Loop("advance_sequential", 0.5, advance_sequential),
         Loop("finish_lists", 2.0, finish_lists),
         Loop("notify", 2.0, notify),
+        Loop("flush_workload", FLUSH_SECONDS, flush_workload),
+        Loop("watch_workload", 60.0, watch_workload),
         Loop("measure_backlog", 5.0, measure_backlog),
         Loop("make_partitions", 3600.0, make_partitions),
         Loop("delete_expired_keys", 600.0, delete_expired_keys),
@@ -69,6 +73,7 @@ async def schedule_until_stopped(room: Room) -> None:
             await consumer.drain()
         await room.admissions.drain()
         await room.dispatches.drain()
+        await room.meter.close()
     finally:
         await consumer.stop()
 

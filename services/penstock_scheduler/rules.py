@@ -16,6 +16,7 @@ from penstock.domain.depth import MAX_DEPTH, parse_depth
 from penstock.domain.durations import parse_duration
 from penstock.domain.lineage import read_trace
 from penstock.domain.runs import Rejected
+from penstock.domain.thresholds import WorkloadWarning
 from penstock.errors import DecodeError
 
 _LONGEST_KEY: Final = 500
@@ -181,5 +182,39 @@ def mail_text(
         f"  go on where it was cut: penstock chain resume {chain_id} --environment {environment}",
         "",
         "More runs may have been terminated since: this is sent at most once a day per environment.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def describe_warning(environment: str, warning: WorkloadWarning) -> str:
+    """One sentence for the log and the mail."""
+    if warning.usual is not None:
+        return (
+            f"{environment} has consumed {warning.units:,.0f} workload units in the hour from {warning.since:%Y-%m-%d %H:%M} UTC; "
+            f"an ordinary hour of the last week had {warning.usual:,.0f}, and more than {warning.limit:,.0f} count as a spike"
+        )
+    percent = warning.threshold.rpartition("_")[2]
+    return (
+        f"{environment} has consumed {warning.units:,.0f} workload units since {warning.since:%Y-%m-%d}, "
+        f"which is {percent} % of the month's allowance or more ({warning.limit:,.0f} units)"
+    )
+
+
+def workload_mail_text(*, message: str, environment: str) -> str:
+    """What an admin is told of a threshold that was reached, and what to do."""
+    lines = [
+        message + ".",
+        "",
+        "Nothing was stopped: this only tells you.",
+        "",
+        "What to do:",
+        f"  See what consumes it:    penstock workload --environment {environment} --by workflow",
+        f"                           penstock workload --environment {environment} --by activity",
+        f"  See when:                penstock workload --environment {environment} --by hour --since 7d",
+        "  A chain that runs away:  penstock chain stop ID",
+        "  If it is meant to be so, raise the threshold: penstock workload allowance UNITS, or PUT",
+        f"  /v1/{environment}/settings with workload_allowance, workload_spike_factor or workload_spike_minimum.",
+        "",
+        "This is sent once a month for each share of the allowance, and once a day for spikes.",
     ]
     return "\n".join(lines) + "\n"

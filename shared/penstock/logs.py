@@ -20,6 +20,7 @@ No payloads, no secrets. The events:
 | `run.lease_lost` | executor | another attempt owns the run, or the database was away for too long; it was stopped here |
 | `run.crashed` `run.internal_error` | executor | an error of ours, with its traceback |
 | `claim.termination_failed` `logs.not_written` | executor | what a batch could not do beside its main work |
+| `workload.warned` | scheduler | the month's allowance, or an hour far above the usual, was reached |
 | `workload.not_written` | all | what was metered in the last seconds of a process is lost |
 | `run.terminated` | scheduler, ingress, executor | a protection stopped a run |
 | `loop.worked` `loop.failed` | scheduler | what a loop did, when it did anything |

@@ -14,6 +14,7 @@ from penstock.db import Connection
 from penstock.domain.ids import child_run_id, new_run_id
 from penstock.domain.runs import Admitted, Duplicate, Rejected, Terminated
 from penstock.domain.states import Trigger
+from penstock.domain.workload import Activity
 from penstock.errors import DecodeError, PenstockError
 from penstock.store.idempotency import IdempotencyKey, bind_keys
 from penstock.store.lists import ListRequest, insert_list
@@ -62,6 +63,7 @@ async def _schedule(room: Room, message: Message) -> Reply:
     (outcome,) = await room.admissions.admit([run])
     match outcome:
         case Admitted(run=admitted) | Terminated(run=admitted):
+            room.meter.count(run.environment, run.workflow, {Activity.ITEM_SCHEDULED: 1})
             return {"run_id": str(admitted.id), "state": admitted.state.value, "duplicate": False}
         case Duplicate(of=run_id):
             return await _describe_duplicate(room, run_id, run.environment, key)
@@ -121,6 +123,8 @@ async def _accept_list(room: Room, asked: ScheduleRun, lineage: rules.Lineage, k
     except Exception as error:
         raise DecodeError(f"list.items: they cannot be stored: {type(error).__name__}: {error}") from error
     room.nudges.expand.set()
+    if not reply["duplicate"]:
+        room.meter.count(request.environment, request.workflow, {Activity.ITEM_SCHEDULED: len(parameters)})
     return reply
 
 

@@ -11,6 +11,7 @@ from penstock.domain.addresses import Address
 from penstock.mail.smtp import MailClient
 from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
+from penstock.store.workload import Meter
 from penstock_scheduler.handlers.admissions import Admissions
 from penstock_scheduler.handlers.dispatches import Dispatches
 from penstock_scheduler.handlers.nudges import Nudges
@@ -29,6 +30,7 @@ class Room:
     admissions: Admissions
     dispatches: Dispatches
     nudges: Nudges
+    meter: Meter
     mail: MailClient | None
     mail_sender: Address
     stop: Stop
@@ -47,6 +49,7 @@ def furnish(settings: SchedulerSettings, resources: Resources, stop: Stop) -> Ro
         admissions=Admissions(resources.database, DeploymentCache(resources.database), publisher, dispatches, nudges),
         dispatches=dispatches,
         nudges=nudges,
+        meter=Meter(resources.database),
         mail=None if settings.mail_server is None else MailClient(settings.mail_server),
         mail_sender=settings.mail_sender,
         stop=stop,

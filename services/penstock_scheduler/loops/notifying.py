@@ -1,4 +1,4 @@
-"""The admins are told by mail of a run that was terminated, at most once a day and environment.
+"""The admins are told by mail of a run that was terminated, at most once a day and environment, and of workload (`workload` says when).
 
 A scheduler takes the notification, in a transaction of its own, before it sends: from then on nobody sends it again, unless the mail
 server certainly did not take it. If this process dies, or the connection breaks while the server has the message, it stays unsent.
@@ -26,6 +26,12 @@ log = get_logger(__name__)
 
 MOST_ATTEMPTS: Final = 12
 _TIMEOUT_SECONDS: Final = 60.0
+_SUBJECTS: Final = {
+    "allowance_75": "has used 75 % of the month's workload",
+    "allowance_100": "has used up the month's workload",
+    "spike": "consumes far more workload than usual",
+}
+"""What a mail is about, by the kind of notification; all others are about a run that was terminated."""
 
 
 async def notify(room: Room) -> Counts:
@@ -87,30 +93,44 @@ def _line(notification: Notification, failure: NotTaken, wait: timedelta | None)
         environment=notification.environment,
         level="error" if wait is None else "warning",
         event=LogEvent.MAIL_FAILED,
-        message=f"mail to the admins about {notification.workflow or 'a run'}: {failure.reason}; {outlook}",
+        message=f"mail to the admins, {_subject(notification)}: {failure.reason}; {outlook}",
         workflow=notification.workflow,
         details={"attempt": notification.attempts},
     )
 
 
 def compose(notification: Notification, sender: Address, addresses: tuple[Address, ...]) -> Mail:
-    """The mail: what was terminated, where, how it came about, and what to do."""
-    details = notification.details
+    """The mail: what was terminated or consumed, where, how it came about, and what to do."""
     return Mail(
         sender=sender,
         to=addresses,
-        subject=f"[Penstock] {_one_line(notification.workflow or 'a run')} was terminated in {notification.environment}",
+        subject=f"[Penstock] {_subject(notification)}",
         message_id=make_msgid(domain="penstock.invalid"),
         headers=(("Auto-Submitted", "auto-generated"),),
-        text=rules.mail_text(
-            message=str(details.get("message", "")),
-            run_id=str(details.get("run_id", "")),
-            chain_id=str(details.get("chain_id", "")),
-            path=_path(details),
-            depth=notification.depth,
-            limit=notification.depth_limit,
-            environment=notification.environment,
-        ),
+        text=_text(notification),
+    )
+
+
+def _subject(notification: Notification) -> str:
+    subject = _SUBJECTS.get(notification.kind)
+    if subject is not None:
+        return f"{notification.environment} {subject}"
+    return f"{_one_line(notification.workflow or 'a run')} was terminated in {notification.environment}"
+
+
+def _text(notification: Notification) -> str:
+    details = notification.details
+    message = str(details.get("message", ""))
+    if notification.kind in _SUBJECTS:
+        return rules.workload_mail_text(message=message, environment=notification.environment)
+    return rules.mail_text(
+        message=message,
+        run_id=str(details.get("run_id", "")),
+        chain_id=str(details.get("chain_id", "")),
+        path=_path(details),
+        depth=notification.depth,
+        limit=notification.depth_limit,
+        environment=notification.environment,
     )
 
 

@@ -26,6 +26,7 @@ from penstock.contracts.messages import (
     ScheduleChildren,
     ScheduleRun,
     WakeScheduler,
+    WorkloadEvent,
 )
 from penstock.domain.depth import MAX_DEPTH
 
@@ -111,6 +112,7 @@ def _channels() -> Document:
             (ChainEvent,),
         ),
         "listEvents": _channel(topology.EVENTS_EXCHANGE, "{environment}.list.finished", _ENVIRONMENT, (ListEvent,)),
+        "workloadEvents": _channel(topology.EVENTS_EXCHANGE, "{environment}.workload.warned", _ENVIRONMENT, (WorkloadEvent,)),
         "replies": {
             "address": None,
             "description": "The queue that the property reply_to of the request names, over the default exchange",
@@ -150,6 +152,7 @@ def _operations() -> Document:
         "reportRun": _operation("send", "runEvents", (RunEvent,), "What happened to a run; best effort after the commit, at least once"),
         "reportChain": _operation("send", "chainEvents", (ChainEvent,), "What happened to a chain"),
         "reportList": _operation("send", "listEvents", (ListEvent,), "All runs of a list have ended"),
+        "reportWorkload": _operation("send", "workloadEvents", (WorkloadEvent,), "Workload has reached a threshold"),
     }
 
 

@@ -194,7 +194,19 @@ class ListEvent(Contract):
     at: datetime
 
 
+class WorkloadEvent(Contract):
+    """Workload has reached a threshold: routing key `<environment>.workload.warned`. Once per threshold and period at most."""
+
+    TYPE: ClassVar[str] = "workload.event.v1"
+    environment: str
+    threshold: str = Field(description="`allowance_75` or `allowance_100` of a calendar month (UTC), or `spike` of an hour, once a day")
+    units: float = Field(description="Workload units of the month, or the hour, so far")
+    limit: float = Field(description="Units at which the threshold lies")
+    since: datetime = Field(description="When the month, or the hour, began")
+    at: datetime
+
+
 COMMANDS: Mapping[str, type[Contract]] = {
     model.TYPE: model for model in (ScheduleRun, ScheduleChildren, ExpandList, WakeScheduler, ExecuteRuns, RunAnswer)
 }
-EVENTS: Mapping[str, type[Contract]] = {model.TYPE: model for model in (RunEvent, ChainEvent, ListEvent)}
+EVENTS: Mapping[str, type[Contract]] = {model.TYPE: model for model in (RunEvent, ChainEvent, ListEvent, WorkloadEvent)}

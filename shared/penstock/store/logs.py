@@ -21,6 +21,7 @@ class LogEvent(StrEnum):
     WORKFLOW_ERROR = "error occurred during workflow execution"
     OUTPUT = "plugin action console output"
     CHAIN_WARNED = "chain near its depth limit"
+    WORKLOAD_WARNED = "workload threshold reached"
     MAIL_FAILED = "Sending email failed"
 
 
