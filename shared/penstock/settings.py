@@ -1,6 +1,7 @@
 """The settings every room shares; each room's `settings.py` adds its own. Read once, in `app.py`, before anything connects."""
 
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -57,10 +58,13 @@ def read_secrets() -> dict[str, str]:
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
-def read_settings(kind: type[Settings]) -> Settings:
-    """The settings of a room from the environment. Raises ConfigurationError naming each variable that is missing or wrong."""
+def read_settings(kind: type[Settings], given: Mapping[str, object] | None = None) -> Settings:
+    """The settings of a room from the environment, except those `given`, by field name.
+
+    Raises ConfigurationError naming each variable that is missing or wrong.
+    """
     try:
-        return kind()
+        return kind.model_validate(dict(given or {}))  # goes through __init__, which reads the environment
     except ValidationError as error:
         lines = [f"PENSTOCK_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}" for problem in error.errors()]
         raise ConfigurationError("wrong settings:\n  " + "\n  ".join(lines) + "\n  see deploy/env.example") from None

@@ -213,6 +213,7 @@ class _Node:
         self.queues = {queue.name: _Queue(queue, self._bury) for queue in topology.queues}
         self.bindings = [(binding.exchange, binding.routing_key, binding.queue) for binding in topology.bindings]
         self._routes: dict[tuple[str, str], tuple[_Queue, ...]] = {}
+        self.published = 0
 
     def route(self, exchange: str, routing_key: str) -> tuple[_Queue, ...]:
         """The queues that take a message published so."""
@@ -280,12 +281,14 @@ class InProcessBroker:
         if not queues:
             target = f"a message to exchange {exchange!r} with routing key {routing_key!r}"
             raise BrokerUnavailable(f"no queue takes {target}; does the queue exist and is it bound?")
+        self._node.published += 1
         for queue in queues:
             queue.put(_Entry(message, exchange, routing_key))
 
     def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
         """See the port."""
         if not self._is_closed:
+            self._node.published += 1
             for queue in self._node.route(exchange, routing_key):
                 queue.put(_Entry(message, exchange, routing_key))
 
@@ -308,6 +311,12 @@ class InProcessBroker:
         """See the port. None when there is no such queue."""
         known = self._node.queues.get(queue)
         return None if known is None else known.count_ready
+
+    def count_settled(self) -> int | None:
+        """How many messages were published so far, by all clients, if each is settled by now; None while a consumer is due to."""
+        consumed = [queue for queue in self._node.queues.values() if queue.consumers]
+        is_quiet = not any(queue.count_ready or any(consumer.unsettled for consumer in queue.consumers) for queue in consumed)
+        return self._node.published if is_quiet else None
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
         """See the port. Never calls: memory is not lost without the process."""

@@ -5,9 +5,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import aiohttp
+
 from penstock.broker.port import Broker
 from penstock.db import Database, open_database
 from penstock.embedded.services import find_service
+from penstock.errors import ConfigurationError
 from penstock.logs import get_logger
 from penstock.runtime import Resources, Stop
 from penstock.settings import read_settings
@@ -16,6 +19,7 @@ log = get_logger(__name__)
 OpenBroker = Callable[[str], Awaitable[Broker]]
 """Takes a client's name."""
 _LOSS_SECONDS: Final = 10.0
+_READY_SECONDS: Final = 30.0
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +52,7 @@ class Fleet:
         One `is_apart` has database connections of its own, so that it can be lost. Raises ConfigurationError.
         """
         service = find_service(name)
-        settings = read_settings(service.settings).model_copy(update=dict(given or {}))
+        settings = read_settings(service.settings, given)
         own_database = await open_database(self._database_url, name=f"penstock {name}", most=5) if is_apart else None
         broker = await self._open_broker(f"penstock {name}")
         stop = Stop()
@@ -86,6 +90,21 @@ class Fleet:
         instance.task.cancel()
         await asyncio.wait({instance.task}, timeout=_LOSS_SECONDS)
         await self._forget(instance)
+
+    async def wait_until_ready(self, admin_url: str) -> None:
+        """Until the ingress answers there that it is ready. Raises what ended a service, ConfigurationError when it takes too long."""
+        deadline = asyncio.get_running_loop().time() + _READY_SECONDS
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+            while asyncio.get_running_loop().time() < deadline:
+                self.check()
+                try:
+                    async with http.get(f"{admin_url}/readyz") as response:
+                        if response.status == 200:
+                            return
+                except (aiohttp.ClientError, TimeoutError):
+                    pass
+                await asyncio.sleep(0.02)
+        raise ConfigurationError(f"the services did not become ready within {_READY_SECONDS:.0f} s; the log above says why")
 
     async def wait(self, stop: Stop) -> None:
         """Until a soft stop. Raises what ended a service by itself."""

@@ -92,9 +92,12 @@ class PostgresServer:
             await self.stop()
             raise
 
-    async def stop(self) -> None:
-        """End the server, the harder the longer it takes, and give the directory free. Harmless when it does not run."""
-        for number, seconds in _ENDINGS:
+    async def stop(self, *, at_once: bool = False) -> None:
+        """End the server, the harder the longer it takes, and give the directory free. Harmless when it does not run.
+
+        `at_once` spares the orderly shutdown: what is stored stays, the next start recovers it.
+        """
+        for number, seconds in _ENDINGS[at_once:]:
             if not self.is_running:
                 break
             self._signal(number)

@@ -3,7 +3,6 @@
 Order of life: data directory → database → migrations → deployment → services → watching the app's files; and back the same way.
 """
 
-import asyncio
 import os
 import secrets
 import socket
@@ -12,8 +11,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
-
-import aiohttp
 
 from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.port import Broker
@@ -32,7 +29,6 @@ from penstock.runtime import Stop
 from penstock.settings import read_settings
 
 _TOKEN_FILE: Final = "admin-token"
-_READY_SECONDS: Final = 30.0
 _IN_PROCESS: Final = "in-process:"
 """Stands for an AMQP URL in the settings of services that are given a broker."""
 
@@ -117,7 +113,7 @@ async def _serve(running: Running, database: Database, options: Options, show: S
     try:
         for name in SERVICES:
             await fleet.start(name)
-        await _wait_until_ready(running)
+        await fleet.wait_until_ready(running.admin_url)
         show.serving(running)
         if options.app is not None and options.is_reloading:
             fleet.accompany(redeploy_on_change(database, options.app, options.environments, show.deployed))
@@ -199,19 +195,3 @@ def _url(host: str, port: int) -> str:
     # By number: a bare container may not know what localhost is.
     shown = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
-
-
-async def _wait_until_ready(running: Running) -> None:
-    """Raises what ended a service, and ConfigurationError when the ingress does not become ready."""
-    deadline = asyncio.get_running_loop().time() + _READY_SECONDS
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
-        while asyncio.get_running_loop().time() < deadline:
-            running.fleet.check()
-            try:
-                async with http.get(f"{running.admin_url}/readyz") as response:
-                    if response.status == 200:
-                        return
-            except (aiohttp.ClientError, TimeoutError):
-                pass
-            await asyncio.sleep(0.02)
-    raise ConfigurationError(f"the services did not become ready within {_READY_SECONDS:.0f} s; the log above says why")

@@ -1,1 +1,14 @@
-"""A kit for testing apps: run one against a throw-away PostgreSQL, move its time, and look at what its workflows did."""
+"""A kit for testing apps: run one against a throw-away PostgreSQL, move its time, and look at what its workflows did.
+
+async with open_app("examples/payments", secrets={"STRIPE_WEBHOOK_SECRET": "whsec_1"}) as app:
+    run = await app.run("create_order", {"number": "1"})
+    assert run.result == {"ok": True}
+    await app.advance(timedelta(days=30))
+    assert await app.count("order", {"archived": True}) == 1
+"""
+
+from penstock.testing.app import AppUnderTest, Reply
+from penstock.testing.opening import open_app
+from penstock.testing.repository import Line, Run, StepDone
+
+__all__ = ["AppUnderTest", "Line", "Reply", "Run", "StepDone", "open_app"]

@@ -1,0 +1,152 @@
+"""The three services of an app under test, in this process, with all that they share."""
+
+import asyncio
+import os
+import random
+import secrets as randomness
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from penstock.broker.inprocess import InProcessBroker
+from penstock.broker.port import Broker, Delivery
+from penstock.contracts.topology import EVENTS_EXCHANGE, topology
+from penstock.db import Database, open_database
+from penstock.embedded.fleet import Fleet
+from penstock.embedded.services import SERVICES
+from penstock.errors import ConfigurationError
+from penstock.settings import SECRET_PREFIX
+
+_HOST: Final = "127.0.0.1"
+_PORTS: Final = range(20_000, 32_000)
+"""Below those that the system gives to outgoing connections, which may take a port between our looking and our listening."""
+_EXECUTOR: Final = "executor"
+
+
+def _find_port() -> int:
+    """A port that nothing listens on. Raises ConfigurationError when there is none."""
+    for port in random.sample(_PORTS, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind((_HOST, port))
+            except OSError:
+                continue
+            return port
+    raise ConfigurationError(f"no port from {_PORTS.start} to {_PORTS.stop} is free on {_HOST}")
+
+
+@dataclass(slots=True, eq=False)
+class House:
+    """What an app under test is made of. `settings` are those of every service; `stirred` is set by the next event."""
+
+    directory: Path
+    environment: str
+    database_url: str
+    database: Database
+    broker: InProcessBroker
+    http: aiohttp.ClientSession
+    settings: Mapping[str, object]
+    token: str
+    port: int = field(default_factory=_find_port)
+    admin_port: int = field(default_factory=_find_port)
+    stirred: asyncio.Event = field(default_factory=asyncio.Event)
+    _fleet: Fleet | None = None
+
+    @property
+    def url(self) -> str:
+        """The public port."""
+        return f"http://{_HOST}:{self.port}"
+
+    @property
+    def admin_url(self) -> str:
+        """The admin port."""
+        return f"http://{_HOST}:{self.admin_port}"
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a claim holds."""
+        return timedelta(seconds=float(str(self.settings["lease_seconds"])))
+
+    async def start(self) -> None:
+        """Start the services and wait until they are ready."""
+        self._fleet = Fleet(self.database_url, self.database, self._open_client)
+        for name in SERVICES:
+            await self._fleet.start(name, is_apart=name == _EXECUTOR, given=self._given)
+        await self._fleet.wait_until_ready(self.admin_url)
+
+    async def restart(self) -> None:
+        """Drain the services, then start them again."""
+        assert self._fleet is not None, "started"
+        await self._fleet.drain_all()
+        await self.close()
+        await self.start()
+
+    async def crash_executor(self) -> None:
+        """Lose the executor, and start another."""
+        assert self._fleet is not None, "started"
+        await self._fleet.lose(self._fleet.find(_EXECUTOR))
+        await self._fleet.start(_EXECUTOR, is_apart=True, given=self._given)
+
+    async def close(self) -> None:
+        """End the services; what is unfinished is given back."""
+        if self._fleet is not None:
+            await self._fleet.close()
+
+    def check(self) -> None:
+        """Raise what ended a service by itself, if one has ended."""
+        assert self._fleet is not None, "started"
+        self._fleet.check()
+
+    async def note_event(self, _: Delivery) -> None:
+        """Somebody may wait for what has happened."""
+        happened, self.stirred = self.stirred, asyncio.Event()
+        happened.set()
+
+    @property
+    def _given(self) -> dict[str, object]:
+        return {
+            "database_url": self.database_url, "amqp_url": "in-process:", "host": _HOST, "port": self.port,
+            "admin_host": _HOST, "admin_port": self.admin_port, "admin_token": self.token, **self.settings,
+        }  # fmt: skip
+
+    async def _open_client(self, _: str) -> Broker:
+        return self.broker.share()
+
+
+@asynccontextmanager
+async def open_house(
+    directory: Path, *, environment: str, database_url: str, secrets: Mapping[str, str], settings: Mapping[str, object]
+) -> AsyncIterator[House]:
+    """The house of an app on an empty database, not yet started. All that it has started is ended with the block."""
+    async with AsyncExitStack() as stack:
+        _set_secrets(secrets, stack)
+        database = await open_database(database_url, name="penstock testing", most=5)
+        stack.push_async_callback(database.close)
+        broker = InProcessBroker(topology())
+        stack.push_async_callback(broker.close)
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        # A test's own servers listen on this machine.
+        defaults: dict[str, object] = {"lease_seconds": 15.0, "outgoing_allow": "127.0.0.0/8,::1/128"}
+        token = randomness.token_urlsafe(24)
+        house = House(directory, environment, database_url, database, broker, http, {**defaults, **settings}, token)
+        await broker.subscribe(EVENTS_EXCHANGE, "#", house.note_event)
+        stack.push_async_callback(house.close)
+        yield house
+
+
+def _set_secrets(secrets: Mapping[str, str], stack: AsyncExitStack) -> None:
+    """As variables of this process, where the services look for them, until the stack is left."""
+    for name, value in secrets.items():
+        variable = SECRET_PREFIX + name
+        before = os.environ.get(variable)
+        os.environ[variable] = value
+        if before is None:
+            stack.callback(os.environ.pop, variable, None)
+        else:
+            stack.callback(os.environ.__setitem__, variable, before)
