@@ -41,6 +41,8 @@ log = get_logger(__name__)
 _MOST_MESSAGES: Final = 20
 """Messages held while they wait for slots; each names up to a hundred runs, and an executor should not hoard what others could do."""
 _CLEANUP_SECONDS: Final = 5.0
+_CONNECTIONS_PER_BULK: Final = 5
+"""Of how many connections one may be kept by a bulk step (an export takes a second one, now and then)."""
 _EXPIRY_SECONDS: Final = 0.5
 """How often it is looked whether a lease has run out; shorter than what a scheduler takes to hand the run to another executor."""
 
@@ -64,19 +66,20 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
     """All that the handlers work with. What is unfinished when the block is left is given back."""
     database, publisher = resources.database, Publisher(resources.broker)
     library, children = Library(DeploymentCache(database)), Children(publisher)
+    bulk = asyncio.Semaphore(max(1, database.most_connections // _CONNECTIONS_PER_BULK))
     async with AsyncExitStack() as stack:
         outgoing = Outgoing(settings.outgoing_allow)
         stack.push_async_callback(outgoing.close)
         room = Room(
             database=database,
             publisher=publisher,
-            tools=Tools(database, outgoing, Installation(database), library.find_app, children.schedule),
+            tools=Tools(database, bulk, outgoing, Installation(database), library.find_app, children.schedule),
             library=library,
             limits=Limits(database, library),
             slots=Slots(settings.executor_concurrency),
             claims=Claims(database, publisher, owner=name_owner(), lease=settings.lease),
             leases=Leases(database, settings.lease),
-            commits=Commits(database),
+            commits=Commits(database, bulk),
             logbook=Logbook(database),
             meter=Meter(database),
             secrets=dict(read_secrets()),

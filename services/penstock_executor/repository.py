@@ -20,6 +20,7 @@ from penstock.store.runs import summary_from_row
 from penstock.store.thing_statements import insert_statement
 from penstock_executor.runs import ClaimedRun, Commit, CreateThing, Ending, StepRecord
 
+_LONGEST_LOCK_TIMEOUT: Final = 2**31 - 1
 Held = tuple[UUID, int]
 """A run and the attempt in which it is held."""
 Shape = tuple[str, str, tuple[str, ...]]
@@ -125,6 +126,11 @@ async def release_runs(conn: Connection, *, owner: str) -> list[RunSummary]:
         owner,
     )
     return [summary_from_row(row) for row in rows]
+
+
+async def wait_for_locks(conn: Connection, *, seconds: float) -> None:
+    """Let the statements of this transaction wait that long for rows that others are changing, instead of a few seconds."""
+    await conn.execute("SELECT set_config('lock_timeout', $1, true)", f"{max(1, min(round(seconds * 1000), _LONGEST_LOCK_TIMEOUT))}ms")
 
 
 async def hold_runs(conn: Connection, *, held: Sequence[Held]) -> set[Held]:

@@ -10,8 +10,10 @@ from penstock.definitions.models import DataType
 from penstock.definitions.values import format_date
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
+from penstock.store.constraints import Where
 from penstock.store.lists import ListRequest
 from penstock.store.logs import LogEvent, LogLine
+from penstock.store.thing_bulk import Row
 from penstock.store.things import NewThing, PreparedThing, ThingChange
 
 Values = dict[str, JsonValue]
@@ -118,7 +120,37 @@ class StoreList:
     parameters: list[Values]
 
 
-Effect = CreateThing | UpsertThing | UpdateThing | DeleteThing | StoreList
+@dataclass(frozen=True, slots=True)
+class CreateMany:
+    """Create a thing of each of these rows. `until`, here and below, is when it has to be done, on the loop's clock."""
+
+    data_type: DataType
+    until: float
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateMany:
+    """Set the same values in all things that meet `where`."""
+
+    data_type: DataType
+    until: float
+    where: Where
+    values: Values
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMany:
+    """Delete all things that meet `where`."""
+
+    data_type: DataType
+    until: float
+    where: Where
+
+
+BulkEffect = CreateMany | UpdateMany | DeleteMany
+"""Takes as long as there are things, so it is committed by itself, and the run's row is not locked meanwhile."""
+Effect = CreateThing | UpsertThing | UpdateThing | DeleteThing | StoreList | BulkEffect
 """What a step changes in the database; it commits together with the record that the step was performed."""
 
 

@@ -65,7 +65,7 @@ async def test_a_commit_that_the_server_still_works_on_is_not_repeated(house: Ho
         await repository.record_steps(conn, records=[(held.id, held.attempt, record)])
         if ending is not None:
             await repository.end_attempts(conn, endings=[(held.id, held.attempt, ending, 0.0)])
-        again = asyncio.create_task(Commits(house.database).commit(lease, commit))
+        again = asyncio.create_task(Commits(house.database, asyncio.Semaphore(1)).commit(lease, commit))
         await eventually(lambda: house.fetch(BLOCKED))
     assert await again == "the result"
     assert len(await house.things()) == 1
@@ -79,7 +79,7 @@ async def test_an_ending_that_was_not_committed_is_written_when_it_is_repeated(h
     ending = Ending(RunState.SUCCEEDED)
     commit = Commit(held.id, held.attempt, ENVIRONMENT, [record], effect, record, ending, is_repeat=True)
     lease = Lease(held, None, asyncio.get_running_loop().time() + 60)
-    await Commits(house.database).commit(lease, commit)
+    await Commits(house.database, asyncio.Semaphore(1)).commit(lease, commit)
     assert (await house.get(held.id))["state"] == "succeeded"
     assert len(await house.things()) == 1
     assert set(await house.steps(held.id)) == {"step1"}

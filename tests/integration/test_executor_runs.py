@@ -802,7 +802,7 @@ async def test_a_commit_whose_outcome_is_unknown_may_be_sent_again(house: House,
     kind = (await house.deployments.current(ENVIRONMENT)).app.types["thing"]
     thing = NewThing("1700000000000x1", {"name": "made", "code": "c"}, None, held.claimed_at)
     lease = Lease(held, None, asyncio.get_running_loop().time() + 60)
-    commits = Commits(house.database)
+    commits = Commits(house.database, asyncio.Semaphore(1))
 
     def build(effect: CreateThing | UpsertThing, *, is_repeat: bool) -> Commit:
         record = StepRecord("step1", "create", "succeeded", held.claimed_at)

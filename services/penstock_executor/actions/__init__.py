@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from penstock.definitions.models import StepAction
+from penstock_executor.actions.aggregate import aggregate, count
 from penstock_executor.actions.create import create
+from penstock_executor.actions.create_many import create_many
 from penstock_executor.actions.delete import delete
+from penstock_executor.actions.delete_many import delete_many
 from penstock_executor.actions.fail import fail
 from penstock_executor.actions.find import find
 from penstock_executor.actions.get import get
@@ -19,6 +22,7 @@ from penstock_executor.actions.steps import Awaited, Immediate
 from penstock_executor.actions.stop import stop
 from penstock_executor.actions.trigger import trigger
 from penstock_executor.actions.update import update
+from penstock_executor.actions.update_many import update_many
 
 IMMEDIATE: Final[Mapping[StepAction, Immediate]] = {
     StepAction.CREATE: create,
@@ -34,6 +38,11 @@ IMMEDIATE: Final[Mapping[StepAction, Immediate]] = {
 AWAITED: Final[Mapping[StepAction, Awaited]] = {
     StepAction.GET: get,
     StepAction.FIND: find,
+    StepAction.COUNT: count,
+    StepAction.AGGREGATE: aggregate,
+    StepAction.CREATE_MANY: create_many,
+    StepAction.UPDATE_MANY: update_many,
+    StepAction.DELETE_MANY: delete_many,
     StepAction.SCHEDULE: schedule,
     StepAction.SCHEDULE_LIST: schedule_list,
     StepAction.HTTP: http,

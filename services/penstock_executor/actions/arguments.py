@@ -71,6 +71,29 @@ def constraints(call: Call, search: Values) -> Where:
     raise wrong(call, f"`where` has to be a mapping or a list of constraints, and it is {describe_type(where)}")
 
 
+def required_constraints(call: Call) -> Where:
+    """`where` of a step that may change every thing: it has to be said that all are meant, by `where: {}`."""
+    where = constraints(call, call.arguments)
+    if where is None:
+        raise wrong(call, "`where` is needed; `where: {}` means all things")
+    return where
+
+
+def names(call: Call, name: str) -> tuple[str, ...]:
+    """The names behind key `name`: one, or a list of them; none when it is missing."""
+    value = call.arguments.get(name)
+    if isinstance(value, str):
+        return (value,)
+    return tuple(str(item) for item in value) if isinstance(value, list) else ()
+
+
+def created_by(call: Call) -> str | None:
+    """The id of the user for whom the run works, who is the creator of what it makes; None when there is none."""
+    user = call.scope.get("user") if "user" in call.scope else (call.run.context or {}).get("user")
+    id = user.get("_id") if isinstance(user, dict) else None
+    return id if isinstance(id, str) else None
+
+
 def data_type(call: Call, name: str) -> DataType:
     """The data type of that name."""
     found = call.app.types.get(name) or (USER if name == USER.name else None)

@@ -2,7 +2,7 @@
 
 from penstock.domain.ids import new_thing_id
 from penstock.store.things import NewThing, prepare_thing
-from penstock_executor.actions.arguments import data_type, mapping, target_text
+from penstock_executor.actions.arguments import created_by, data_type, mapping, target_text
 from penstock_executor.actions.steps import Call, Outcome, Write
 from penstock_executor.runs import CreateThing, UpsertThing
 
@@ -10,9 +10,7 @@ from penstock_executor.runs import CreateThing, UpsertThing
 def create(call: Call) -> Outcome:
     """The thing. Its id and dates are made here, so that later steps know it before it is committed together with them."""
     kind = data_type(call, target_text(call, "the name of a data type"))
-    user = call.scope.get("user") if "user" in call.scope else (call.run.context or {}).get("user")
-    created_by = user.get("_id") if isinstance(user, dict) else None
-    thing = NewThing(new_thing_id(), mapping(call, "set"), created_by if isinstance(created_by, str) else None, call.now)
+    thing = NewThing(new_thing_id(), mapping(call, "set"), created_by(call), call.now)
     upsert = call.arguments.get("upsert")
     if isinstance(upsert, list) and upsert:
         return Write(UpsertThing(kind, thing, tuple(str(name) for name in upsert)))

@@ -43,6 +43,18 @@ def _delete_one(counts: Counts, _: Outcome, __: JsonValue) -> None:
     counts[_DELETED] += 1
 
 
+def _write_each(counts: Counts, _: Outcome, ids: JsonValue) -> None:
+    counts[_WRITTEN] += len(ids) if isinstance(ids, list) else 0
+
+
+def _write_all(counts: Counts, _: Outcome, number: JsonValue) -> None:
+    counts[_WRITTEN] += number if isinstance(number, int) else 0
+
+
+def _delete_all(counts: Counts, _: Outcome, number: JsonValue) -> None:
+    counts[_DELETED] += number if isinstance(number, int) else 0
+
+
 def _schedule_one(counts: Counts, _: Outcome, __: JsonValue) -> None:
     counts[_SCHEDULED] += 1
 
@@ -83,6 +95,11 @@ CONSUMPTION: Final[Mapping[StepAction, Consumption]] = {
     StepAction.CREATE: Consumption(_consumes(), _write_one),
     StepAction.UPDATE: Consumption(_consumes(), _write_one),
     StepAction.DELETE: Consumption(_consumes(), _delete_one),
+    StepAction.CREATE_MANY: Consumption(_consumes(), _write_each),
+    StepAction.UPDATE_MANY: Consumption(_consumes(Activity.SEARCH), _write_all),
+    StepAction.DELETE_MANY: Consumption(_consumes(Activity.SEARCH), _delete_all),
+    StepAction.COUNT: Consumption(_consumes(Activity.AGGREGATE)),
+    StepAction.AGGREGATE: Consumption(_consumes(), _report),
     StepAction.GET: Consumption(_consumes(), _read_one),
     StepAction.FIND: Consumption(_consumes(Activity.SEARCH), _read_page),
     StepAction.SCHEDULE: Consumption(_consumes(), _schedule_one),

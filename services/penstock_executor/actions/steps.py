@@ -1,9 +1,10 @@
 """What an action gets, and what it hands back. Actions decide; whoever calls them commits, records and goes on."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
@@ -18,6 +19,7 @@ from penstock_executor.runs import ClaimedRun, Effect, Values
 
 Scope = dict[str, JsonValue]
 Used = Mapping[Activity, int]
+_GRACE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,12 @@ class Tools:
     """What actions use of the room.
 
     `find_app(environment)` is the app that is deployed now, for what is started from here on. `schedule(environment, depth, child,
-    patience_seconds)` returns when the broker has taken the request; raises Interrupted when it does not for so long.
+    patience_seconds)` returns when the broker has taken the request; raises Interrupted when it does not for so long. `bulk` is to be
+    held by whoever keeps a connection for long: it leaves enough of them to everyone else, and to the leases above all.
     """
 
     database: Database
+    bulk: asyncio.Semaphore
     outgoing: Outgoing
     installation: Installation
     find_app: Callable[[str], Awaitable[App]]
@@ -55,7 +59,10 @@ class Tools:
 
 @dataclass(slots=True)
 class Call:
-    """One step about to be performed: its plan, and what stands behind its keys, evaluated. `now` is the database's time."""
+    """One step about to be performed: its plan, and what stands behind its keys, evaluated. `now` is the database's time.
+
+    `deadline` is when the run has used up its time, on the loop's clock.
+    """
 
     run: ClaimedRun
     path: str
@@ -66,6 +73,16 @@ class Call:
     now: datetime
     app: App
     tools: Tools
+    deadline: float
+
+    def until(self) -> float:
+        """When the step, or the run if that is sooner, has used up its time, on the loop's clock."""
+        seconds = self.plan.definition.timeout_seconds
+        return self.deadline if seconds is None else min(self.deadline, asyncio.get_running_loop().time() + seconds)
+
+    def seconds_left(self) -> float:
+        """How long a statement may take: a little longer than the step may, so that it is the step's timeout that says so."""
+        return max(self.until() - asyncio.get_running_loop().time(), 0) + _GRACE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from penstock.db import Coalescer, Connection, Database, UniqueViolation
 from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent
 from penstock.logs import get_logger
 from penstock_executor import repository
+from penstock_executor.handlers.bulk import commit_bulk
 from penstock_executor.handlers.effects import apply_effects
 from penstock_executor.handlers.leases import Lease
-from penstock_executor.runs import Commit, StoreList
+from penstock_executor.runs import Commit, CreateMany, DeleteMany, StoreList, UpdateMany
 
 log = get_logger(__name__)
 _LANES = 2
@@ -30,20 +31,28 @@ Held = repository.Held
 class Commits:
     """Commits of many runs at once."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, bulk: asyncio.Semaphore) -> None:
         self._database = database
+        self._bulk = bulk
         self._coalescer: Coalescer[Commit, JsonValue] = Coalescer(self._flush, lanes=_LANES, most=_MOST_COMMITS)
 
     async def commit(self, lease: Lease, commit: Commit) -> JsonValue:
         """Returns the result of the effect, if there is one, once all of `commit` is durable.
 
         While the database is away it is sent again, for as long as the lease may hold. Raises LeaseLost when the run belongs to
-        another attempt by now, Permanent when the data is refused (nothing of this commit was written then).
+        another attempt by now, Permanent when the data is refused, Transient when a bulk effect takes too long (nothing of this commit
+        was written then).
         """
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
-                return await (self._commit_alone(commit) if isinstance(commit.effect, StoreList) else self._coalescer.submit(commit))
+                match commit.effect:
+                    case CreateMany() | UpdateMany() | DeleteMany() as effect:
+                        return await commit_bulk(self._database, self._bulk, commit, effect)
+                    case StoreList():
+                        return await self._commit_alone(commit)
+                    case _:
+                        return await self._coalescer.submit(commit)
             except DatabaseUnavailable as error:
                 if asyncio.get_running_loop().time() + pause >= lease.expires_at:
                     raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error

@@ -11,7 +11,7 @@ from penstock.db import Connection
 from penstock.errors import Permanent
 from penstock.store.lists import insert_list
 from penstock.store.things import create_things, delete_things, insert_prepared, update_things
-from penstock_executor.runs import Commit, CreateThing, DeleteThing, StoreList, UpdateThing, UpsertThing
+from penstock_executor.runs import Commit, CreateMany, CreateThing, DeleteMany, DeleteThing, StoreList, UpdateMany, UpdateThing, UpsertThing
 
 Results = dict[UUID, JsonValue]
 Group = tuple[str, str, str, int, tuple[str, ...]]
@@ -39,6 +39,8 @@ async def apply_effects(conn: Connection, commits: Sequence[Commit]) -> Results:
                 groups["delete", commit.environment, data_type.name, id(data_type), ()].append(commit)
             case StoreList(request, parameters):
                 await insert_list(conn, request=request, parameters=parameters)
+            case CreateMany() | UpdateMany() | DeleteMany():
+                raise AssertionError("`bulk` commits these, each by itself")
             case None:
                 pass
     results: Results = {}

@@ -147,6 +147,7 @@ class Performance:
             record.started_at,
             self._plans.app,
             self._room.tools,
+            self._deadline,
         )
         immediate = IMMEDIATE.get(step.definition.action)
         return immediate(call) if immediate is not None else await self._wait_for(call)

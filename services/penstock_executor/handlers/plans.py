@@ -1,11 +1,10 @@
 """Workflows ready to be performed: what can be computed once per deployed version is computed once."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from penstock.definitions.compiled import CompiledApp, CompiledStep
-from penstock.definitions.expressions import Expression, compile_template
-from penstock.definitions.models import App, Respond, StepAction, Workflow
+from penstock.definitions.expressions import Expression
+from penstock.definitions.models import App, Respond, Workflow
 from penstock_executor.actions.metering import CONSUMPTION
 from penstock_executor.actions.steps import StepPlan
 
@@ -49,16 +48,8 @@ class Plans:
         return WorkflowPlan(compiled.definition, compiled.when, steps, roots, api is not None and api.respond is Respond.ON_RETURN)
 
 
-_ITEMS: Final = "with"
-
-
 def _plan_step(step: CompiledStep) -> StepPlan:
-    definition, arguments, items = step.definition, step.arguments, None
-    if definition.action is StepAction.SCHEDULE_LIST:
-        # `with` is evaluated once per item, where `item` and `index` are in scope.
-        rest = {name: value for name, value in definition.arguments.items() if name != _ITEMS}
-        arguments = compile_template(rest, definition.place)
-        items = compile_template(definition.arguments.get(_ITEMS) or {}, definition.place)
+    definition, arguments, items = step.definition, step.arguments, step.per_item
     roots = step.target.roots | arguments.roots | (step.when.roots if step.when is not None else frozenset())
     return StepPlan(
         definition=definition,

@@ -76,6 +76,11 @@ class Database:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
+    @property
+    def most_connections(self) -> int:
+        """How many connections there may be at once."""
+        return self._pool.get_max_size()
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection for single statements. Raises DatabaseUnavailable when there is none, it breaks, or a lock cannot be had."""

@@ -1,17 +1,21 @@
 """A deployed app with its expressions compiled: each workflow when it is first asked for, then kept as long as the version is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from penstock.definitions.expressions import Expression, Template, compile_expression, compile_template
 from penstock.definitions.models import App, Step, StepAction, Workflow
 
+PER_ITEM: Final[Mapping[StepAction, str]] = {StepAction.SCHEDULE_LIST: "with", StepAction.CREATE_MANY: "set"}
+"""The argument that is evaluated once per item of a list, by action."""
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledStep:
     """A step with its condition (None: always), what stands behind its action's key, and its other keys.
 
-    `per_item` is `with` of a `schedule_list`, to be evaluated for every item with `item` and `index` in scope; as it has no value
+    `per_item` is the argument that PER_ITEM names, to be evaluated for every item with `item` and `index` in scope; as it has no value
     before, it is left out of `arguments` there. For all other actions it is None.
     """
 
@@ -55,6 +59,6 @@ def _compile_step(step: Step) -> CompiledStep:
     when = None if step.when is None else compile_expression(step.when, step.place)
     target = compile_template(step.target, step.place)
     arguments, per_item = dict(step.arguments), None
-    if step.action is StepAction.SCHEDULE_LIST:
-        per_item = compile_template(arguments.pop("with", {}), step.place)
+    if (name := PER_ITEM.get(step.action)) is not None:
+        per_item = compile_template(arguments.pop(name, {}) or {}, step.place)
     return CompiledStep(step, when, target, compile_template(arguments, step.place), per_item)

@@ -1,6 +1,7 @@
 """The fields of a data type: their columns, the built-in ones, how clients may spell them, and how they may be constrained."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from penstock.definitions.models import DataField, DataType, FieldType, ScalarType
@@ -26,6 +27,14 @@ WITHOUT_VALUE: Final = frozenset({"is_empty", "is_not_empty", "empty", "not empt
 CONSTRAINT_TYPES: Final = _EVERY | _ORDERED | _WORDS | _LISTS
 """Those of Bubble's Data API, but for `geographic_search`."""
 
+AGGREGATES: Final[Mapping[str, frozenset[str]]] = {
+    "sum": frozenset({ScalarType.NUMBER}),
+    "min": frozenset({ScalarType.NUMBER, ScalarType.DATE, ScalarType.TEXT}),
+    "max": frozenset({ScalarType.NUMBER, ScalarType.DATE, ScalarType.TEXT}),
+    "avg": frozenset({ScalarType.NUMBER}),
+}
+"""The functions that sum up a field of many things, and the types of field that each takes."""
+
 
 def column_name(field: str) -> str:
     """The column of a field: lower case, and `_` for what is no letter, digit or `_` of ASCII."""
@@ -46,6 +55,17 @@ def constraint_types(field_type: FieldType) -> frozenset[str]:
     if field_type.name == ScalarType.TEXT:
         return _EVERY | _ORDERED | _WORDS
     return _EVERY | _ORDERED if field_type.name in {ScalarType.NUMBER, ScalarType.DATE} else _EVERY
+
+
+def misfit(data_field: DataField, function: str | None) -> str | None:
+    """Why the field cannot be summed up by this function (None: cannot make groups), for the author; None when it can."""
+    kind = data_field.type
+    if function is None:
+        cannot = kind.is_list or kind.name in {ScalarType.ADDRESS, ScalarType.ANY}
+        return f"groups cannot be made by {data_field.name}, which is a {kind}" if cannot else None
+    if kind.is_list or kind.name not in AGGREGATES[function]:
+        return f"`{function}` needs a {' or '.join(sorted(AGGREGATES[function]))}, and {data_field.name} is a {kind}"
+    return None
 
 
 def _plain(name: str) -> str:

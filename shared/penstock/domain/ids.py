@@ -36,6 +36,12 @@ def new_thing_id() -> str:
     return f"{time.time_ns() // 1_000_000}x{secrets.randbelow(9 * 10**17) + 10**17}"
 
 
+def new_thing_ids(count: int) -> list[str]:
+    """So many ids for things that are made at once, rising, so that these sort by id as they stand in their list."""
+    milliseconds = time.time_ns() // 1_000_000
+    return [f"{milliseconds}x{digits}" for digits in sorted(secrets.randbelow(9 * 10**17) + 10**17 for _ in range(count))]
+
+
 def _compose(milliseconds: int, noise: int) -> UUID:
     low = noise & _RANDOM_B
     middle = (noise >> 62) & _RANDOM_A

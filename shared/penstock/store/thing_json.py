@@ -17,7 +17,7 @@ _MOST_PARTS: Final = 40
 
 def json_of(data_type: DataType) -> str:
     """SQL that gives a row `t` of the type's table as the JSON of a thing; `read_thing` makes a thing of it."""
-    parts = [f"{_literal(known.name)}, {_value_of(known)}" for known in (*BUILT_IN_FIELDS, *data_type.fields)]
+    parts = [f"{literal(known.name)}, {_value_of(known)}" for known in (*BUILT_IN_FIELDS, *data_type.fields)]
     objects = [f"jsonb_build_object({', '.join(parts[first : first + _MOST_PARTS])})" for first in range(0, len(parts), _MOST_PARTS)]
     return f"jsonb_strip_nulls({' || '.join(objects)})"
 
@@ -46,15 +46,20 @@ def render_thing(
 
 def _value_of(known: DataField) -> str:
     column = f"t.{quote_identifier(known.column)}"
-    if known.type.name == ScalarType.DATE:
-        if known.type.is_list:
-            written = f"to_char(d.item AT TIME ZONE 'UTC', {_DATE_FORMAT})"
-            return f"(SELECT jsonb_agg({written} ORDER BY d.place) FROM unnest({column}) WITH ORDINALITY AS d (item, place))"
-        return f"to_char({column} AT TIME ZONE 'UTC', {_DATE_FORMAT})"
-    if known.type.name == ScalarType.NUMBER and not known.type.is_list:
-        return f"trim_scale({column})"
-    # An empty list is an empty field, whoever wrote it.
-    return f"CASE WHEN cardinality({column}) > 0 THEN {column} END" if known.type.is_list and not is_json(known) else column
+    if known.type.is_list and known.type.name == ScalarType.DATE:
+        written = scalar_sql("d.item", known.type.name)
+        return f"(SELECT jsonb_agg({written} ORDER BY d.place) FROM unnest({column}) WITH ORDINALITY AS d (item, place))"
+    if known.type.is_list and not is_json(known):
+        # An empty list is an empty field, whoever wrote it.
+        return f"CASE WHEN cardinality({column}) > 0 THEN {column} END"
+    return column if known.type.is_list else scalar_sql(column, known.type.name)
+
+
+def scalar_sql(expression: str, type_name: str) -> str:
+    """SQL that gives `expression`, a single value of that type, in the form it has in JSON."""
+    if type_name == ScalarType.DATE:
+        return f"to_char({expression} AT TIME ZONE 'UTC', {_DATE_FORMAT})"
+    return f"trim_scale({expression})" if type_name == ScalarType.NUMBER else expression
 
 
 def is_json(known: DataField) -> bool:
@@ -62,5 +67,6 @@ def is_json(known: DataField) -> bool:
     return known.type.name in {ScalarType.ADDRESS, ScalarType.ANY}
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """`text` as an SQL literal: names of fields as they stand in JSON, which no statement can take as parameters."""
     return "'" + text.replace("'", "''") + "'"

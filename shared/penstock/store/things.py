@@ -81,7 +81,7 @@ async def create_things(
     Raises UniqueViolation (nothing was created then), Permanent for values that do not fit and an `upsert` that is no unique group.
     """
     rows = [check_values(data_type, thing.values) for thing in things]
-    records = [_record(thing, row) for thing, row in zip(things, rows, strict=True)]
+    records = [to_record(thing, row) for thing, row in zip(things, rows, strict=True)]
     if upsert:
         return await upsert_rows(conn, environment=environment, data_type=data_type, upsert=upsert, rows=records)
     columns = sorted({column for row in rows for column in row})
@@ -96,7 +96,7 @@ def prepare_thing(data_type: DataType, thing: NewThing) -> PreparedThing:
     assert thing.created_at is not None
     row = check_values(data_type, thing.values)
     shown = _render(data_type, thing, row, format_date(thing.created_at))
-    return PreparedThing(tuple(row), _record(thing, row), shown)
+    return PreparedThing(tuple(row), to_record(thing, row), shown)
 
 
 async def insert_prepared(conn: Connection, *, environment: str, data_type: DataType, things: Sequence[PreparedThing]) -> None:
@@ -109,7 +109,8 @@ def _render(data_type: DataType, thing: NewThing, row: Mapping[str, JsonValue], 
     return render_thing(data_type, id=thing.id, row=row, created_by=thing.created_by, moment=moment)
 
 
-def _record(thing: NewThing, row: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+def to_record(thing: NewThing, row: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """What is written of a new thing whose checked values, by column, are `row`."""
     created = None if thing.created_at is None else format_date(thing.created_at)
     return {**row, "_id": thing.id, "created_by": thing.created_by, "created_date": created}
 
@@ -156,11 +157,13 @@ async def find_type_of(conn: Connection, *, environment: str, types: Iterable[Da
     return None if position is None else by_name[list(by_name)[position]]
 
 
-async def count_things(conn: Connection, *, environment: str, data_type: DataType, where: Where = None) -> int:
-    """How many things meet `where`."""
+async def count_things(
+    conn: Connection, *, environment: str, data_type: DataType, where: Where = None, seconds: float | None = None
+) -> int:
+    """How many things meet `where`. Raises ConstraintProblem; TimeoutError when it takes longer than `seconds`."""
     condition = compile_where(data_type, where)
     statement = f"SELECT count(*) FROM {qualified_table(environment, data_type.name)} t WHERE {condition.sql}"
-    count: int = await conn.fetchval(statement, *condition.arguments)
+    count: int = await conn.fetchval(statement, *condition.arguments, timeout=seconds)
     return count
 
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
+from penstock.definitions.fields import AGGREGATES
 from penstock.definitions.models import StepAction
 from penstock.definitions.reading import arguments as take
 from penstock.definitions.reading import field_arguments as fields
@@ -140,6 +141,7 @@ _HTTP: Final[dict[str, take.Take]] = {
 }
 ACTIONS: Final[dict[StepAction, Action]] = {
     StepAction.CREATE: Action(_type_target, {"set": fields.values, "upsert": fields.unique_fields}),
+    StepAction.CREATE_MANY: Action(_type_target, {"from": take.items, "set": fields.item_values}, (), (("from",), ("set",))),
     StepAction.GET: Action(_type_target, {"where": fields.where, "id": take.thing}, (("where", "id"),), (("where", "id"),)),
     StepAction.FIND: Action(
         _type_target,
@@ -158,6 +160,12 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         (("set", "add", "remove"),),
     ),
     StepAction.DELETE: Action(_thing_target, {"type": fields.data_type}),
+    StepAction.UPDATE_MANY: Action(_type_target, {"where": fields.where, "set": fields.values}, (), (("where",), ("set",))),
+    StepAction.DELETE_MANY: Action(_type_target, {"where": fields.where}, (), (("where",),)),
+    StepAction.COUNT: Action(_type_target, {"where": fields.where}),
+    StepAction.AGGREGATE: Action(
+        _type_target, {"where": fields.where, "by": fields.aggregated, **dict.fromkeys(AGGREGATES, fields.aggregated)}
+    ),
     StepAction.SCHEDULE: Action(_workflow_target, {**_WHEN_TO_RUN, "priority": take.priority, "key": take.key}, (("at", "after"),)),
     StepAction.SCHEDULE_LIST: Action(
         _workflow_target,

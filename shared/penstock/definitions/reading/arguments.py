@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from penstock.definitions.models import FieldType, Parameter
-from penstock.definitions.reading.documents import Mapping, Node, Scalar, describe, to_json
+from penstock.definitions.reading.documents import Mapping, Node, Scalar, Sequence, describe, to_json
 from penstock.definitions.reading.reader import StepReader
 from penstock.definitions.reading.scopes import Scope, check_expression, check_templates, children, is_template
 from penstock.definitions.reading.tables import read_text
@@ -17,6 +17,7 @@ from penstock.domain.durations import parse_duration
 Take = Callable[[StepReader, str, Node], JsonValue]
 
 MAX_PAGE: Final = 10_000
+FILE_FORMATS: Final = ("csv", "jsonl")
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -38,6 +39,19 @@ def text(reader: StepReader, key: str, node: Node) -> JsonValue:
     if read_text(node, f"{key!r}", reader.report) is None:
         return None
     return anything(reader, key, node)
+
+
+def items(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A list, or a template that gives one."""
+    if not isinstance(node, Sequence) and not is_template(node):
+        hint = f'did you mean "${{{node.text}}}"?' if isinstance(node, Scalar) and isinstance(node.value, str) else ""
+        reader.report.error(node.place, f"{key!r} needs a list, not {describe(node)}", hint)
+    return anything(reader, key, node)
+
+
+def file_format(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """How things are written in a file, or a template that gives it."""
+    return anything(reader, key, node) if is_template(node) else reader.table.one_of(key, FILE_FORMATS)
 
 
 def boolean(reader: StepReader, key: str, node: Node) -> JsonValue:

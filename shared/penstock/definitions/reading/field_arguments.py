@@ -5,19 +5,22 @@ from typing import Final
 from pydantic import JsonValue
 
 from penstock.definitions.fields import (
+    AGGREGATES,
     BUILT_IN_FIELDS,
     CONSTRAINT_TYPES,
     WITHOUT_VALUE,
     WRITABLE_BUILT_IN,
     constraint_types,
     find_field,
+    misfit,
 )
 from penstock.definitions.models import DataField, DataType, FieldType
 from penstock.definitions.reading.arguments import anything, check_constant
 from penstock.definitions.reading.available import refuse_unavailable
 from penstock.definitions.reading.documents import Mapping, Node, Sequence, describe, to_json
+from penstock.definitions.reading.places import Place
 from penstock.definitions.reading.reader import StepReader
-from penstock.definitions.reading.scopes import check_templates, is_template
+from penstock.definitions.reading.scopes import Scope, check_templates, is_template
 from penstock.definitions.reading.tables import Table, read_text
 
 _BUILT_IN: Final = frozenset(field.name for field in BUILT_IN_FIELDS)
@@ -48,6 +51,20 @@ def field_name(reader: StepReader, key: str, node: Node) -> JsonValue:
     return None if field is None else field.name
 
 
+def aggregated(reader: StepReader, key: str, _node: Node) -> JsonValue:
+    """The literal names of one or several fields that make groups (`by`), or that are summed up by the function `key`."""
+    found: list[JsonValue] = []
+    for name, place in reader.table.texts(key):
+        field = None if reader.data_type is None else find_field(reader.data_type, name)
+        if field is None and reader.data_type is not None:
+            _report_unknown_field(reader, reader.data_type, place, name)
+        elif field is not None and (problem := misfit(field, key if key in AGGREGATES else None)) is not None:
+            reader.report.error(place, problem)
+        elif (kept := name if field is None else field.name) not in found:
+            found.append(kept)
+    return found
+
+
 def unique_fields(reader: StepReader, key: str, node: Node) -> JsonValue:
     """The fields of an upsert: together declared `unique` in the data type."""
     names = [name for name, _ in reader.table.texts(key)]
@@ -62,9 +79,20 @@ def unique_fields(reader: StepReader, key: str, node: Node) -> JsonValue:
     return list(found)
 
 
+def import_key(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """The fields by which an import finds things that exist: `_id`, or what an upsert takes."""
+    names = [name for name, _ in reader.table.texts(key)]
+    return ["_id"] if names == ["_id"] else unique_fields(reader, key, node)
+
+
 def values(reader: StepReader, key: str, node: Node) -> JsonValue:
     """Fields and their new values; null clears a field. Constants are checked against the field's type."""
     return _fields_and_values(reader, key, node, are_lists=False)
+
+
+def item_values(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """Fields and their values in each thing that is made of an item, where `item` and `index` are in scope."""
+    return _fields_and_values(reader, key, node, are_lists=False, scope=reader.scope.plus("item", "index"))
 
 
 def list_values(reader: StepReader, key: str, node: Node) -> JsonValue:
@@ -72,13 +100,13 @@ def list_values(reader: StepReader, key: str, node: Node) -> JsonValue:
     return _fields_and_values(reader, key, node, are_lists=True)
 
 
-def _fields_and_values(reader: StepReader, key: str, node: Node, *, are_lists: bool) -> JsonValue:
+def _fields_and_values(reader: StepReader, key: str, node: Node, *, are_lists: bool, scope: Scope | None = None) -> JsonValue:
     if not isinstance(node, Mapping):
         reader.report.error(node.place, f"{key!r} is a mapping of fields to values, not {describe(node)}")
         return {}
     kept: dict[str, JsonValue] = {}
     for name, value in node.entries.values():
-        check_templates(value, reader.scope, reader.report)
+        check_templates(value, scope or reader.scope, reader.report)
         field = None if reader.data_type is None else _field(reader, reader.data_type, name, name.text)
         if field is None:
             kept[name.text] = to_json(value)
@@ -101,9 +129,14 @@ def _item_or_list(field: DataField, value: Node) -> FieldType:
 
 def _field(reader: StepReader, data_type: DataType, node: Node, name: str) -> DataField | None:
     field = find_field(data_type, name)
-    if field is None and not reader.report.is_partial:
-        reader.report.unknown(node.place, f"field of {data_type.name!r}", name, [known.name for known in data_type.fields])
+    if field is None:
+        _report_unknown_field(reader, data_type, node.place, name)
     return field
+
+
+def _report_unknown_field(reader: StepReader, data_type: DataType, place: Place, name: str) -> None:
+    if not reader.report.is_partial:
+        reader.report.unknown(place, f"field of {data_type.name!r}", name, [known.name for known in data_type.fields])
 
 
 def where(reader: StepReader, _key: str, node: Node) -> JsonValue:

@@ -21,8 +21,8 @@ _OUT_OF_SCOPE: Final = {
     "webhook": "webhook is known only in workflows with a webhook trigger",
     "steps": "steps are known only inside steps",
     "state": "state is known only inside steps",
-    "item": "item is known only in `with` of schedule_list",
-    "index": "index is known only in `with` of schedule_list",
+    "item": "item is known only in `with` of schedule_list and `set` of create_many",
+    "index": "index is known only in `with` of schedule_list and `set` of create_many",
     "params": "there are no parameters here",
     "change": "the change trigger is not available in this version",
 }
