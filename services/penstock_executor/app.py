@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from secrets import token_hex
 from typing import Final
 
 from aiohttp import web
@@ -18,9 +18,10 @@ from penstock.contracts.topology import executor_queue
 from penstock.logs import get_logger
 from penstock.metrics import RUNS_RUNNING
 from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every, serving
-from penstock.settings import read_secrets
 from penstock.store.deployments import DeploymentCache
 from penstock.store.installation import Installation
+from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
+from penstock.store.secrets import Secrets
 from penstock.store.workload import FLUSH_SECONDS, Meter
 from penstock_executor.actions.outgoing import Outgoing
 from penstock_executor.actions.steps import Tools
@@ -70,6 +71,8 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
     async with AsyncExitStack() as stack:
         outgoing = Outgoing(settings.outgoing_allow)
         stack.push_async_callback(outgoing.close)
+        secrets = Secrets(database, settings.keyring)
+        await secrets.open()
         room = Room(
             database=database,
             publisher=publisher,
@@ -82,7 +85,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
             commits=Commits(database, bulk),
             logbook=Logbook(database),
             meter=Meter(database),
-            secrets=dict(read_secrets()),
+            secrets=secrets,
         )
         RUNS_RUNNING.set_function(lambda: room.slots.taken)
         try:
@@ -98,6 +101,7 @@ async def perform_until_stopped(room: Room, broker: Broker, stop: Stop) -> None:
         asyncio.create_task(run_every(leases.period_seconds, leases.renew, Stop())),
         asyncio.create_task(run_every(_EXPIRY_SECONDS, leases.stop_expired, Stop())),
         asyncio.create_task(run_every(FLUSH_SECONDS, room.meter.flush, Stop())),
+        asyncio.create_task(run_every(SECRETS_SECONDS, room.secrets.refresh, Stop())),
     ]
     try:
         consumer = await broker.consume(executor_queue(), partial(_handle, room), prefetch=_MOST_MESSAGES)
@@ -117,7 +121,7 @@ async def perform_until_stopped(room: Room, broker: Broker, stop: Stop) -> None:
 
 def name_owner() -> str:
     """Who claims, for whoever looks at the row: host, process, and a few random digits because both come again."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    return f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
 
 
 async def _handle(room: Room, delivery: Delivery) -> None:

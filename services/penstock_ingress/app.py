@@ -7,8 +7,10 @@ from aiohttp import web
 
 from penstock.broker.publisher import Publisher
 from penstock.logs import get_logger
-from penstock.runtime import Resources, Stop, add_probes, open_resources, serving
+from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every, serving
 from penstock.store.installation import Installation
+from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
+from penstock.store.secrets import Secrets
 from penstock_ingress.handlers.acceptance import Acceptance
 from penstock_ingress.handlers.access import AdminTokens
 from penstock_ingress.handlers.answers import Answers
@@ -45,14 +47,17 @@ async def _open_room(settings: IngressSettings, resources: Resources, stack: Asy
     answers = Answers(resources.database)
     acceptance = Acceptance(resources.database, resources.broker, publisher)
     stack.push_async_callback(acceptance.drain)
-    polling = asyncio.create_task(answers.poll())
-    stack.push_async_callback(_cancel, polling)
+    secrets = Secrets(resources.database, settings.keyring)
+    await secrets.open()
+    for work in (answers.poll(), run_every(SECRETS_SECONDS, secrets.refresh, Stop())):
+        stack.push_async_callback(_cancel, asyncio.create_task(work))
     return Room(
         settings=settings,
         database=resources.database,
         broker=resources.broker,
         publisher=publisher,
-        definitions=Definitions(resources.database),
+        definitions=Definitions(resources.database, secrets),
+        secrets=secrets,
         acceptance=acceptance,
         answers=answers,
         admins=AdminTokens(settings.admin_token),

@@ -1,7 +1,7 @@
 """Structured logs on standard error: one JSON object per line, or readable lines in a terminal.
 
 The first argument is a fixed event name; everything variable is a field. `run_id`, `chain_id`, `depth` and `workflow` come from context.
-No payloads, no secrets. The events:
+No payloads; secrets are taken out of every line. The events:
 
 | event | room | says |
 |---|---|---|
@@ -14,6 +14,7 @@ No payloads, no secrets. The events:
 | `dispatch.failed` | ingress, scheduler | runs were stored but not handed to the broker; a scheduler will find them |
 | `request.failed` | ingress | a request ended in an unexpected error |
 | `delivery.secret_missing` | ingress | a webhook cannot be checked, because a secret of its source is not set |
+| `secrets.changed` `secrets.unreadable` | ingress, executor | other secrets hold from now on; stored ones that no key decrypts |
 | `message.dead_lettered` | scheduler, executor | a message was not understood, and why |
 | `run.finished` | executor | one wide line per attempt |
 | `run.released` `run.release_failed` | executor | a run was given back unfinished, or could not be and is reaped later |
@@ -35,6 +36,8 @@ from typing import Final, Literal
 import orjson
 import structlog
 
+from penstock.redaction import LOG
+
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -46,18 +49,21 @@ def configure_logs(log_format: Literal["auto", "json", "console"], log_level: st
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(
-                (structlog.dev.ConsoleRenderer(),)
-                if is_console
-                else (structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json))
-            ),
+            structlog.processors.format_exc_info,
+            _redact,
+            # Tracebacks as they are, without the values of local variables.
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            if is_console
+            else structlog.processors.JSONRenderer(serializer=_to_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[log_level]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
     # What libraries say through the standard library: warnings and worse only, in one form.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_RedactingFormatter("%(name)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     for chatty in ("aio_pika", "aiormq"):  # every loss of a connection is told by penstock.broker, once
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
@@ -67,6 +73,15 @@ def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """A logger; `name` is the module's."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(module=name)
     return logger
+
+
+class _RedactingFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return LOG.text(super().format(record))
+
+
+def _redact(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {name: LOG.field(value) for name, value in fields.items()}
 
 
 def _to_json(fields: object, **_: object) -> str:

@@ -4,12 +4,20 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from penstock.encryption import Keyring, parse_keyring
 from penstock.errors import ConfigurationError
+
+
+def check_keyring(value: SecretStr | None) -> SecretStr | None:
+    """For validating PENSTOCK_SECRET_KEY. Raises ValueError."""
+    if value is not None:
+        parse_keyring(value.get_secret_value())
+    return value
 
 
 class CommonSettings(BaseSettings):
@@ -26,6 +34,14 @@ class CommonSettings(BaseSettings):
     lease_seconds: float = Field(default=15.0, ge=1, le=600, description="How long a claim holds without being renewed")
     shutdown_grace_seconds: float = Field(default=25.0, ge=0, description="How long a soft stop may take to finish what is in flight")
     database_connections: int = Field(default=10, ge=2, le=200, description="Most PostgreSQL connections of one process")
+    secret_key: Annotated[SecretStr | None, AfterValidator(check_keyring)] = Field(
+        default=None, description="Encrypts stored secrets: 32 bytes in base64; several, comma-separated, while keys change"
+    )
+
+    @property
+    def keyring(self) -> Keyring | None:
+        """The keys of PENSTOCK_SECRET_KEY."""
+        return None if self.secret_key is None else parse_keyring(self.secret_key.get_secret_value())
 
     @property
     def lease(self) -> timedelta:
@@ -43,15 +59,15 @@ class AppSettings(BaseSettings):
 
 
 SECRET_PREFIX = "PENSTOCK_SECRET_"
-_RESERVED = {"PENSTOCK_SECRET_KEY"}
+KEY_VARIABLE = "PENSTOCK_SECRET_KEY"
 
 
 def read_secrets() -> dict[str, str]:
-    """`secrets.NAME` of every environment variable `PENSTOCK_SECRET_<NAME>`."""
+    """`secrets.NAME` of every environment variable `PENSTOCK_SECRET_<NAME>` that is not empty."""
     return {
         name.removeprefix(SECRET_PREFIX): value
         for name, value in os.environ.items()
-        if name.startswith(SECRET_PREFIX) and name not in _RESERVED
+        if value and name.startswith(SECRET_PREFIX) and name != KEY_VARIABLE
     }
 
 

@@ -34,20 +34,22 @@ def clean_environment(**settings: str) -> dict[str, str]:
     return {**inherited, "COLUMNS": "100", "NO_COLOR": "1", **settings}
 
 
-async def penstock(*arguments: str, environment: Mapping[str, str], directory: Path | None = None, within: float = 60) -> Outcome:
-    """Run a command to its end."""
+async def penstock(
+    *arguments: str, environment: Mapping[str, str], directory: Path | None = None, within: float = 60, stdin: str | None = None
+) -> Outcome:
+    """Run a command to its end, with `stdin` piped into it."""
     process = await asyncio.create_subprocess_exec(
         *PENSTOCK,
         *arguments,
         env=dict(environment),
         cwd=directory,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(within):
-            out, err = await process.communicate()
+            out, err = await process.communicate(None if stdin is None else stdin.encode())
     finally:
         if process.returncode is None:
             process.kill()

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from penstock.embedded.settings import ServerSettings
-from penstock.settings import SECRET_PREFIX
+from penstock.settings import KEY_VARIABLE, SECRET_PREFIX
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "env.example"
 PACKAGES = ("penstock", "penstock_ingress", "penstock_scheduler", "penstock_executor")
@@ -50,7 +50,7 @@ def _listed() -> dict[str, tuple[str, bool, str]]:
     found = {}
     for before, line in zip(["", *lines], lines, strict=False):
         match = _LINE.match(line)
-        if match and not match["name"].startswith(SECRET_PREFIX):
+        if match and (match["name"] == KEY_VARIABLE or not match["name"].startswith(SECRET_PREFIX)):
             assert match["name"] not in found, f"{match['name']} is listed twice"
             found[match["name"]] = match["value"], match["comment"] is not None, before
     return found

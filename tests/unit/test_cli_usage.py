@@ -9,9 +9,19 @@ from penstock.cli.program import build_program
 
 COMMANDS = (
     ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("check",), ("deploy",), ("run",), ("runs", "show"),
-    ("chain", "show"), ("doctor",),
+    ("chain", "show"), ("doctor",), ("secret", "set"), ("secret", "list"), ("secret", "remove"), ("secret", "rotate"),
 )  # fmt: skip
-PRINTS_DATA = (("migrate",), ("check",), ("deploy",), ("run",), ("runs", "show"), ("chain", "show"), ("doctor",))
+PRINTS_DATA = (
+    ("migrate",),
+    ("check",),
+    ("deploy",),
+    ("run",),
+    ("runs", "show"),
+    ("chain", "show"),
+    ("doctor",),
+    ("secret", "list"),
+    ("secret", "rotate"),
+)
 WIDE = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
 
 
@@ -43,6 +53,8 @@ def test_every_command_explains_itself_with_examples(command: tuple[str, ...]) -
         ("runs", "show", "not-an-id"),
         ("executor", "--concurrency", "0"),
         ("up", "--port", "70000"),
+        ("secret", "set", "no-name"),
+        ("secret", "set", "NAME", "value on the command line"),
     ],
     ids=" ".join,
 )

@@ -28,6 +28,7 @@ class StepPlan:
 
     `is_deferrable` says that its effect may be committed together with what comes next, because nothing depends on how it ends.
     `consumption` is what it adds to the workload.
+    `secrets` are those its condition reads, and those it reads beside.
     """
 
     definition: Step
@@ -38,6 +39,7 @@ class StepPlan:
     uses_now: bool
     is_deferrable: bool
     consumption: "Consumption"
+    secrets: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ _FINISHED: Final = {state: RUNS_FINISHED.labels(state.value) for state in RunSta
 def conclude(performance: Performance, error: Exception) -> Ending | None:
     """What becomes of a run whose attempt ended with `error`; None when it is no longer ours. The failed step joins the journal."""
     run, position = performance.run, performance.journal.position
-    failure = describe_failure(error, *(position[:2] if position else ()))
+    failure = performance.describe(error, *(position[:2] if position else ()))
     match decide(performance.plan.definition.retries, run.failures, error, performance.now(), random()):
         case Discard(reason):
             log.warning("run.lease_lost", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason=reason)

@@ -5,7 +5,7 @@ A step that an earlier attempt has finished is not performed again; its result i
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import random
 from typing import Final, TypeVar
@@ -25,7 +25,7 @@ from penstock_executor.handlers.journal import Journal, Position
 from penstock_executor.handlers.leases import Lease
 from penstock_executor.handlers.plans import Plans, WorkflowPlan
 from penstock_executor.handlers.room import Room
-from penstock_executor.rules import describe_failure, retry_delay
+from penstock_executor.rules import Failure, describe_failure, retry_delay
 from penstock_executor.runs import Ending, StepRecord, Values
 
 T = TypeVar("T")
@@ -79,11 +79,18 @@ class Performance:
         Raises whatever ends the attempt otherwise.
         """
         frame = self._open(self.plan, self.run.parameters)
+        if self.plan.secrets and self.plan.when is not None:
+            self._require(self.plan.when.secrets)
         if self.plan.when is not None and not self._finished and not self.plan.when.holds(frame.scope):
             return Ending(RunState.SKIPPED)
         await self._perform_steps(frame)
         self.journal.position = None
         return Ending(RunState.SUCCEEDED, frame.answer)
+
+    def describe(self, error: Exception, step: str | None = None, place: str | None = None) -> Failure:
+        """An error as what is stored and shown: without secrets, whoever put them into it."""
+        failure = describe_failure(error, step, place)
+        return replace(failure, message=self._room.secrets.redactor(self.run.environment).text(failure.message))
 
     async def _perform_steps(self, frame: Frame) -> None:
         for step in frame.plan.steps:
@@ -102,6 +109,8 @@ class Performance:
         self.journal.position = Position(path, definition.place, definition.action)
         record = StepRecord(path, definition.action, "succeeded", self._begin_step(step, frame))
         try:
+            if frame.plan.secrets:
+                self._require(step.secrets[0])
             if step.when is not None and not step.when.holds(frame.scope):
                 return self._skip(record, step, frame)
             return await self._act_with_retries(step, record, frame, may_defer=may_defer)
@@ -123,6 +132,8 @@ class Performance:
 
     async def _act_with_retries(self, step: StepPlan, record: StepRecord, frame: Frame, *, may_defer: bool) -> bool:
         policy, failures = step.definition.retry, 0
+        if frame.plan.secrets:
+            self._require(step.secrets[1])
         while True:
             try:
                 outcome = await self._act(step, record, frame)
@@ -184,7 +195,7 @@ class Performance:
         else:
             if isinstance(outcome, Nested):
                 outcome = Done(await self._perform_nested(outcome, record.step, frame, may_defer=may_defer))
-            record.result = outcome.result
+            record.result = self._redact(outcome.result, frame) if frame.plan.secrets else outcome.result
             self.journal.record(record, must_commit=outcome.must_commit)
         if step.consumption.done is not None:
             step.consumption.done(self.journal.used, outcome, record.result)
@@ -212,6 +223,8 @@ class Performance:
             raise Permanent(f"`trigger` is nested more than {MOST_NESTED} deep, at {nested.workflow}; schedule it instead", kind="nesting")
         inner = self._open(self._plans.workflow(nested.workflow), nested.parameters)
         inner.prefix, inner.nesting, inner.may_defer = f"{path}/", frame.nesting + 1, may_defer
+        if inner.plan.secrets and inner.plan.when is not None:
+            self._require(inner.plan.when.secrets)
         if inner.plan.when is not None and not inner.plan.when.holds(inner.scope):
             line = self.run.line("info", LogEvent.CONDITION_NOT_PASSED, f"{nested.workflow} was not performed", self.now(), step=path)
             self._room.logbook.write(line)
@@ -235,7 +248,7 @@ class Performance:
 
     def _pass_over(self, error: Permanent | Transient, record: StepRecord, step: StepPlan, frame: Frame) -> bool:
         """The step failed and may: later steps see the error as its result."""
-        failure = describe_failure(error, record.step, step.definition.place)
+        failure = self.describe(error, record.step, step.definition.place)
         record.outcome, record.error = "failed", failure.to_json()
         record.result = {"error": {"kind": failure.kind, "message": failure.message}}
         self.journal.record(record)
@@ -259,12 +272,21 @@ class Performance:
                 case "run":
                     scope[root] = self.run.to_scope()
                 case "secrets":
-                    scope[root] = self._room.secrets
+                    scope[root] = self._room.secrets.values(self.run.environment)
                 case "now":
                     scope[root] = format_date(self.now())
                 case _:
                     scope[root] = context.get(root)
         return Frame(plan, scope, results, state)
+
+    def _require(self, secrets: frozenset[str]) -> None:
+        """Raises Permanent when one of these is not set. Asked beforehand, because null would pass for a value: null == null."""
+        if secrets:
+            self._room.secrets.require(self.run.environment, secrets)
+
+    def _redact(self, result: JsonValue, frame: Frame) -> JsonValue:
+        """A step's result without the secrets that its workflow reads: a server may send back what it was sent."""
+        return self._room.secrets.redactor(self.run.environment, frame.plan.secrets).value(result)
 
     def _took_too_long(self) -> TookTooLong:
         limit = _show(self.plan.definition.timeout_seconds)

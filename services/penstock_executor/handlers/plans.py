@@ -11,13 +11,14 @@ from penstock_executor.actions.steps import StepPlan
 
 @dataclass(frozen=True, slots=True)
 class WorkflowPlan:
-    """A workflow with its steps. `roots` are the names that its expressions read."""
+    """A workflow with its steps. `roots` are the names that its expressions read, `secrets` the secrets."""
 
     definition: Workflow
     when: Expression | None
     steps: tuple[StepPlan, ...]
     roots: frozenset[str]
     answers_early: bool
+    secrets: frozenset[str] = frozenset()
 
 
 class Plans:
@@ -45,12 +46,16 @@ class Plans:
         when = [compiled.when] if compiled.when is not None else []
         roots = frozenset[str]().union(*(expression.roots for expression in when), *(_roots(step) for step in steps))
         api = compiled.definition.api
-        return WorkflowPlan(compiled.definition, compiled.when, steps, roots, api is not None and api.respond is Respond.ON_RETURN)
+        answers_early = api is not None and api.respond is Respond.ON_RETURN
+        secrets = frozenset[str]().union(*(expression.secrets for expression in when), *(names for step in steps for names in step.secrets))
+        return WorkflowPlan(compiled.definition, compiled.when, steps, roots, answers_early, secrets)
 
 
 def _plan_step(step: CompiledStep) -> StepPlan:
     definition, arguments, items = step.definition, step.arguments, step.per_item
     roots = step.target.roots | arguments.roots | (step.when.roots if step.when is not None else frozenset())
+    asked = step.when.secrets if step.when is not None else frozenset[str]()
+    used = step.target.secrets | arguments.secrets | (items.secrets if items is not None else frozenset[str]())
     return StepPlan(
         definition=definition,
         when=step.when,
@@ -60,6 +65,7 @@ def _plan_step(step: CompiledStep) -> StepPlan:
         uses_now="now" in roots or (items is not None and "now" in items.roots),
         is_deferrable=definition.on_error == "fail" and definition.retry is None,
         consumption=CONSUMPTION[definition.action],
+        secrets=(asked, used),
     )
 
 

@@ -5,12 +5,11 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from pydantic import JsonValue
-
 from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import Contract
 from penstock.db import Database
 from penstock.errors import BrokerUnavailable
+from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
 from penstock_executor.actions.steps import Tools
 from penstock_executor.handlers.claiming import Claims
@@ -24,7 +23,7 @@ from penstock_executor.handlers.slots import Slots
 
 @dataclass(slots=True)
 class Room:
-    """The executor's furniture. `secrets` is what expressions see as `secrets`."""
+    """The executor's furniture."""
 
     database: Database
     publisher: Publisher
@@ -37,7 +36,7 @@ class Room:
     commits: Commits
     logbook: Logbook
     meter: Meter
-    secrets: dict[str, JsonValue]
+    secrets: Secrets
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:

@@ -5,8 +5,8 @@ from typing import Final, TypeVar
 
 from penstock.db import Coalescer, Database
 from penstock.errors import StaleDefinitions
-from penstock.settings import read_secrets
 from penstock.store.deployments import CompiledDeployment, DeploymentCache
+from penstock.store.secrets import Secrets
 from penstock_ingress.repository.deliveries import get_deployed_versions
 from penstock_ingress.rules.deliveries import SourcePlan
 from penstock_ingress.rules.replies import Refusal, unavailable
@@ -18,12 +18,13 @@ T = TypeVar("T")
 class Definitions:
     """The current deployment of each environment, and the plans made from it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, secrets: Secrets) -> None:
         self._database = database
+        self._secrets = secrets
         self._cache = DeploymentCache(database)
         # One query at a time, whatever the number of requests that ask: a stranger's bad requests cost the database next to nothing.
         self._refreshes: Coalescer[str, CompiledDeployment] = Coalescer(self._refresh, lanes=1)
-        self._plans: dict[tuple[str, str], tuple[int, SourcePlan]] = {}
+        self._plans: dict[tuple[str, str], tuple[tuple[int, int], SourcePlan]] = {}
 
     async def decide(self, environment: str, decide: Callable[[CompiledDeployment], Awaitable[T]]) -> T:
         """What `decide` returns for the current deployment; asked again when it turns out that another one is current.
@@ -52,16 +53,15 @@ class Definitions:
         return (environment, name) in self._plans
 
     def plan_source(self, environment: str, deployment: CompiledDeployment, name: str) -> SourcePlan | None:
-        """The plan of a source; None when there is no such source. One that lacks a secret is made anew each time."""
-        known = self._plans.get((environment, name))
-        if known is not None and known[0] == deployment.version:
+        """The plan of a source; None when there is no such source. Made anew when the app or a secret has changed."""
+        known, versions = self._plans.get((environment, name)), (deployment.version, self._secrets.version)
+        if known is not None and known[0] == versions:
             return known[1]
         source = deployment.app.sources.get(name)
         if source is None:
             return None
-        plan = SourcePlan(source, deployment.app, read_secrets())
-        if not plan.missing:
-            self._plans[environment, name] = deployment.version, plan
+        plan = SourcePlan(source, deployment.app, self._secrets.values(environment))
+        self._plans[environment, name] = versions, plan
         return plan
 
     async def _refresh(self, environments: Sequence[str]) -> list[CompiledDeployment]:

@@ -6,6 +6,7 @@ from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
 from penstock.db import Database
 from penstock.store.installation import Installation
+from penstock.store.secrets import Secrets
 from penstock_ingress.handlers.acceptance import Acceptance
 from penstock_ingress.handlers.access import AdminTokens
 from penstock_ingress.handlers.answers import Answers
@@ -22,6 +23,7 @@ class Room:
     broker: Broker
     publisher: Publisher
     definitions: Definitions
+    secrets: Secrets
     acceptance: Acceptance
     answers: Answers
     admins: AdminTokens

@@ -78,28 +78,37 @@ class ManagementApi:
         environment = _environment(request)
         run, is_new = await create_run(self._room, environment, await _read(request, NewRun), request.headers)
         location = {"Location": f"/v1/{environment}/runs/{run.id}"}
-        return _show(run, 201, location) if is_new else _show(run, 200, {**location, "Idempotent-Replayed": "true"})
+        return (
+            self._show(request, run, 201, location)
+            if is_new
+            else self._show(request, run, 200, {**location, "Idempotent-Replayed": "true"})
+        )
 
     async def _list_runs(self, request: web.Request) -> web.Response:
-        return _show(await show_runs(self._room, _environment(request), request.query))
+        return self._show(request, await show_runs(self._room, _environment(request), request.query))
 
     async def _get_run(self, request: web.Request) -> web.Response:
-        return _show(await show_run(self._room, _environment(request), _id(request)))
+        return self._show(request, await show_run(self._room, _environment(request), _id(request)))
 
     async def _get_chain(self, request: web.Request) -> web.Response:
-        return _show(await show_chain(self._room, _environment(request), _id(request), request.query))
+        return self._show(request, await show_chain(self._room, _environment(request), _id(request), request.query))
 
     async def _get_settings(self, request: web.Request) -> web.Response:
-        return _show(await show_settings(self._room, _environment(request)))
+        return self._show(request, await show_settings(self._room, _environment(request)))
 
     async def _put_settings(self, request: web.Request) -> web.Response:
-        return _show(await update_settings(self._room, _environment(request), await _read(request, SettingsChange)))
+        return self._show(request, await update_settings(self._room, _environment(request), await _read(request, SettingsChange)))
 
     async def _list_logs(self, request: web.Request) -> web.Response:
-        return _show(await show_logs(self._room, _environment(request), request.query))
+        return self._show(request, await show_logs(self._room, _environment(request), request.query))
 
     async def _list_workflows(self, request: web.Request) -> web.Response:
-        return _show(await show_workflows(self._room, _environment(request)))
+        return self._show(request, await show_workflows(self._room, _environment(request)))
+
+    def _show(self, request: web.Request, shown: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+        """Without secrets, also where a caller has put one into a parameter."""
+        document = self._room.secrets.redactor(_environment(request)).encoded(shown.model_dump_json().encode())
+        return to_response(Reply(status, document, JSON, headers or {}))
 
     async def _describe(self, _: web.Request) -> web.Response:
         return to_response(json_reply(200, describe_management()))
@@ -127,7 +136,3 @@ async def _read(request: web.Request, model: type[Model]) -> Model:
     except ValidationError as error:
         is_json = all(found["type"] != "json_invalid" for found in error.errors())
         raise Refusal(problem(422 if is_json else 400, describe(error))) from None
-
-
-def _show(shown: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return to_response(Reply(status, shown.model_dump_json().encode(), JSON, headers or {}))

@@ -34,7 +34,7 @@ class SourcePlan:
     `missing` are secrets that are not set. With no secret at all nothing can be checked, so nothing may be accepted.
     """
 
-    def __init__(self, source: Source, app: App, secrets: Mapping[str, str]) -> None:
+    def __init__(self, source: Source, app: App, secrets: Mapping[str, JsonValue]) -> None:
         resolved = [resolve_secret(text, secrets, source.place) for text in source.secrets]
         self.source = source
         self.missing = tuple(text for text, secret in zip(source.secrets, resolved, strict=True) if secret is None)
@@ -78,7 +78,7 @@ def decode_payload(body: bytes, content_type: str) -> JsonValue:
             raise Undecodable("the body is neither JSON nor a form")
 
 
-def resolve_secret(text: str, secrets: Mapping[str, str], place: str = "") -> str | None:
+def resolve_secret(text: str, secrets: Mapping[str, JsonValue], place: str = "") -> str | None:
     """The secret that `text` names as `${secrets.NAME}`; None when it is not set.
 
     A text with more around a missing name is missing as a whole: the rest of it would be a key that anybody knows.

@@ -5,13 +5,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, overload
 
 from penstock.db import Database, open_database
+from penstock.embedded.keys import read_kept_key
 from penstock.embedded.presence import find_presence
 from penstock.embedded.settings import ServerSettings
+from penstock.encryption import HOW_TO_MAKE_ONE, Keyring, parse_keyring
 from penstock.errors import ConfigurationError
-from penstock.settings import AppSettings, read_settings
+from penstock.settings import KEY_VARIABLE, AppSettings, read_settings
 
 CONNECT_SECONDS: Final = 5.0
 
@@ -50,6 +52,32 @@ def find_installation(data: Path | None) -> Installation:
             + "; start one, name its directory with --data, or set PENSTOCK_DATABASE_URL"
         )
     return Installation(running.database_url, running.amqp_url, f"`penstock up` on {directory}", running.admin_url)
+
+
+@overload
+def find_keyring(data: Path | None) -> Keyring: ...
+
+
+@overload
+def find_keyring(data: Path | None, *, is_required: bool) -> Keyring | None: ...
+
+
+def find_keyring(data: Path | None, *, is_required: bool = True) -> Keyring | None:
+    """The keys of the installation: PENSTOCK_SECRET_KEY, else the one that a `penstock up` on the data directory has made.
+
+    Raises ConfigurationError when one is required and there is none.
+    """
+    given = read_settings(ServerSettings)
+    if given.secret_key is not None:
+        return parse_keyring(given.secret_key.get_secret_value())
+    kept = None if given.database_url and data is None else read_kept_key(data or read_settings(AppSettings).data)
+    if kept is not None:
+        return parse_keyring(kept)
+    if is_required:
+        raise ConfigurationError(
+            f"{KEY_VARIABLE} is not set; it encrypts secrets, and ingress and executors need the same to read them; {HOW_TO_MAKE_ONE}"
+        )
+    return None
 
 
 @asynccontextmanager

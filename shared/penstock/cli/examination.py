@@ -1,6 +1,6 @@
 """What `doctor` checks, one function each: what was found, and what to do about it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,12 +12,17 @@ import aiohttp
 
 from penstock import clock
 from penstock.broker.rabbitmq import connect
-from penstock.cli.access import Installation, find_installation, open_installation
+from penstock.cli.access import Installation, find_installation, find_keyring, open_installation
 from penstock.cli.repository import Health, read_health
 from penstock.contracts.topology import DEAD_LETTER_QUEUE, topology
 from penstock.db import Database
 from penstock.db.migrations import find_pending, list_migrations
+from penstock.definitions.models import ENVIRONMENTS
+from penstock.definitions.secrets import find_secret_names
 from penstock.errors import ConfigurationError, DatabaseUnavailable
+from penstock.settings import KEY_VARIABLE, SECRET_PREFIX
+from penstock.store.deployments import load_current
+from penstock.store.secrets import StoredSecret, explain_unreadable, find_unreadable, find_unset, list_secrets
 
 _OLDEST_POSTGRES: Final = 15
 _MOST_SKEW_SECONDS: Final = 1.0
@@ -60,7 +65,7 @@ async def examine(data: Path | None) -> AsyncIterator[Finding]:
             advice = "is the server up, and do host, port, user and database in PENSTOCK_DATABASE_URL fit?"
             yield Finding("database", Verdict.FAILED, str(error), advice)
         else:
-            async for finding in _examine_database(database):
+            async for finding in _examine_database(database, data):
                 yield finding
     async for finding in _examine_services(installation):
         yield finding
@@ -68,7 +73,7 @@ async def examine(data: Path | None) -> AsyncIterator[Finding]:
         yield finding
 
 
-async def _examine_database(database: Database) -> AsyncIterator[Finding]:
+async def _examine_database(database: Database, data: Path | None) -> AsyncIterator[Finding]:
     pending = await find_pending(database)
     if pending:
         found = f"{len(pending)} of {len(list_migrations())} migrations are pending"
@@ -77,12 +82,16 @@ async def _examine_database(database: Database) -> AsyncIterator[Finding]:
     before = clock.now()
     async with database.connection() as conn:
         health = await read_health(conn)
+        stored = await list_secrets(conn)
+        apps = [await load_current(conn, environment=environment) for environment in ENVIRONMENTS]
     yield _judge_version(health)
     yield Finding("migrations", Verdict.OK, f"up to date ({len(list_migrations())} applied)")
     yield _judge_clock(health, before, clock.now())
     yield _judge_deployments(health)
     yield _judge_waiting(health)
     yield _judge_scheduling(health)
+    used = {name: find_secret_names(app[1]) for name, app in zip(ENVIRONMENTS, apps, strict=True) if app is not None}
+    yield _judge_secrets(stored, used, data)
 
 
 def _judge_version(health: Health) -> Finding:
@@ -122,6 +131,24 @@ def _judge_scheduling(health: Health) -> Finding:
         found = f"{health.overdue_runs:,} runs are overdue, {health.expired_leases:,} are held by executors that died"
         return Finding("schedulers", Verdict.FAILED, found, "start a scheduler; its logs say if it cannot reach the broker or the database")
     return Finding("schedulers", Verdict.OK, f"nothing is overdue, {health.open_lists:,} lists are being expanded")
+
+
+def _judge_secrets(stored: list[StoredSecret], used: Mapping[str, Mapping[str, str]], data: Path | None) -> Finding:
+    """Whether all that is stored can be read here, and all that is used is set somewhere; `used` is by environment."""
+    try:
+        keyring = find_keyring(data, is_required=False)
+    except ConfigurationError as error:
+        return Finding("secrets", Verdict.FAILED, str(error), f"correct {KEY_VARIABLE}; services do not start with it")
+    if unreadable := find_unreadable(stored, keyring):
+        return Finding("secrets", Verdict.FAILED, explain_unreadable(unreadable, keyring), "services do not start until then")
+    found = f"{len(stored)} stored"
+    missing = [f"{name} in {environment}" for environment, names in used.items() for name in find_unset(stored, environment, names)]
+    if missing:
+        advice = f"set them with `penstock secret set`, or {SECRET_PREFIX}<NAME> on ingress and executors (which are not looked at here)"
+        return Finding("secrets", Verdict.WARNING, f"{found}; used and not stored: {', '.join(missing)}", advice)
+    if keyring is not None and any(secret.sealed.key_id != keyring.first_id for secret in stored):
+        return Finding("secrets", Verdict.WARNING, f"{found}, some encrypted with an old key", "run `penstock secret rotate`")
+    return Finding("secrets", Verdict.OK, found)
 
 
 async def _examine_services(installation: Installation) -> AsyncIterator[Finding]:

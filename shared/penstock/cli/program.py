@@ -23,6 +23,7 @@ _MODULES: Final = {
     "run": "runs",
     "runs": "runs",
     "chain": "chains",
+    "secret": "secrets",
     "doctor": "doctor",
 }
 """Which module of this package holds which command. Only what is asked for is imported: all of it takes a second."""

@@ -1,9 +1,11 @@
 """The settings of `penstock up`, and of commands that find it: what a service must be told, but a server of our own can stand in for."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from penstock.settings import check_keyring
 
 
 class ServerSettings(BaseSettings):
@@ -14,6 +16,7 @@ class ServerSettings(BaseSettings):
     database_url: str | None = Field(default=None, description="PostgreSQL, as postgresql://user:password@host:5432/name")
     amqp_url: str | None = Field(default=None, description="RabbitMQ, as amqp://user:password@host:5672/vhost")
     admin_token: SecretStr | None = Field(default=None, min_length=16, description="A token that is an admin everywhere")
+    secret_key: Annotated[SecretStr | None, AfterValidator(check_keyring)] = Field(default=None, description="Encrypts stored secrets")
     host: str = Field(default="127.0.0.1", description="Address of the public port")
     port: int = Field(default=8080, ge=1, le=65535, description="Port of webhooks, API workflows and the Data API")
     admin_host: str = Field(default="127.0.0.1", description="Address of the admin port")

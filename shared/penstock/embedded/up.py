@@ -4,7 +4,6 @@ Order of life: data directory → database → migrations → deployment → ser
 """
 
 import os
-import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,15 +19,15 @@ from penstock.db import Database, open_database
 from penstock.db.migrations import migrate
 from penstock.embedded.deploying import Deployed, deploy_directory, redeploy_on_change
 from penstock.embedded.fleet import Fleet, OpenBroker
+from penstock.embedded.keys import keep_key, keep_token
 from penstock.embedded.postgres import embedded_postgres
 from penstock.embedded.presence import Presence, announce
 from penstock.embedded.services import SERVICES
 from penstock.embedded.settings import ServerSettings
 from penstock.errors import ConfigurationError, PenstockError
 from penstock.runtime import Stop
-from penstock.settings import read_settings
+from penstock.settings import KEY_VARIABLE, read_settings
 
-_TOKEN_FILE: Final = "admin-token"
 _IN_PROCESS: Final = "in-process:"
 """Stands for an AMQP URL in the settings of services that are given a broker."""
 
@@ -88,7 +87,9 @@ async def serve_all(options: Options, show: Show, play: Play | None, stop: Stop)
         database_url = given.database_url
         if database_url is None:
             database_url = await stack.enter_async_context(embedded_postgres(options.data))
-        token = given.admin_token.get_secret_value() if given.admin_token else _keep_token(options.data)
+        token = given.admin_token.get_secret_value() if given.admin_token else keep_token(options.data)
+        if given.secret_key is None:
+            os.environ[KEY_VARIABLE] = keep_key(options.data)
         _provide(options, database_url, given.amqp_url or _IN_PROCESS, token)
         database = await stack.enter_async_context(_open_database(database_url, given.database_connections))
         await migrate(database)
@@ -134,20 +135,6 @@ def _check_port(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}; stop what uses it, or choose another port") from None
-
-
-def _keep_token(data: Path) -> str:
-    """The installation's admin token, made once and kept where only its owner may read it."""
-    path = data / _TOKEN_FILE
-    try:
-        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
-            token = file.read().strip()
-            if not token:
-                token = secrets.token_urlsafe(24)
-                file.write(token + "\n")
-            return token
-    except OSError as error:
-        raise ConfigurationError(f"cannot keep an admin token in {path}: {error.strerror}; set PENSTOCK_ADMIN_TOKEN") from error
 
 
 def _provide(options: Options, database_url: str, amqp_url: str, token: str) -> None:

@@ -64,15 +64,19 @@ _Wanted = dict[str, "_Wanted"]
 
 
 class Expression:
-    """A compiled expression. `roots` are the names it reads from the scope, `references` the members of them, with places."""
+    """A compiled expression. `roots` are the names it reads from the scope, `references` the members of them, with places.
 
-    __slots__ = ("_path", "_program", "_uses_dates", "_wanted", "place", "references", "roots", "source")
+    `secrets` are the names of the secrets it reads.
+    """
+
+    __slots__ = ("_path", "_program", "_uses_dates", "_wanted", "place", "references", "roots", "secrets", "source")
 
     def __init__(self, source: str, place: str, references: tuple[Reference, ...], *, uses_dates: bool) -> None:
         self.source = source
         self.place = place
         self.references = references
         self.roots = frozenset(reference.path[0] for reference in references)
+        self.secrets = frozenset(reference.path[1] for reference in references if reference.path[0] == "secrets" and reference.path[1:])
         self._uses_dates = uses_dates
         self._wanted = _merge(references)
         self._program = zen.compile_expression(source)

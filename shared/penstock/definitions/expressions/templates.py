@@ -26,9 +26,12 @@ class Embedded(NamedTuple):
 
 
 class Template:
-    """A compiled tree. `is_constant` says that no text of it embeds an expression; `expressions` are those it embeds."""
+    """A compiled tree. `is_constant` says that no text of it embeds an expression; `expressions` are those it embeds.
 
-    __slots__ = ("_constant", "_render", "expressions", "is_constant", "roots")
+    `secrets` are the names of the secrets they read.
+    """
+
+    __slots__ = ("_constant", "_render", "expressions", "is_constant", "roots", "secrets")
 
     def __init__(self, constant: JsonValue, render: _Render | None, expressions: tuple[Expression, ...]) -> None:
         self._constant = constant
@@ -36,6 +39,7 @@ class Template:
         self.expressions = expressions
         self.is_constant = render is None
         self.roots = frozenset(root for expression in expressions for root in expression.roots)
+        self.secrets = frozenset(name for expression in expressions for name in expression.secrets)
 
     def evaluate(self, scope: _Scope) -> JsonValue:
         """The tree with every expression replaced by its value in this scope; not to be changed. Raises ExpressionError."""

@@ -1,7 +1,7 @@
 """Checks the expressions of nodes: that they compile, that every name in them is in scope, and that its first members exist."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from penstock.definitions.expressions import Expression, ExpressionError, Reference, compile_expression
@@ -16,6 +16,8 @@ RUN_MEMBERS: Final = frozenset("id chain_id depth depth_limit attempt environmen
 REQUEST_MEMBERS: Final = frozenset("method headers query ip".split())
 WEBHOOK_MEMBERS: Final = frozenset("source id type payload headers received_at".split())
 ALWAYS: Final = frozenset({"params", "run", "user", "now", "secrets"})
+TAKE_SECRETS: Final = frozenset({"http", "call", "send", "email", "run"})
+"""Actions whose arguments may hold secrets. What the others are given is stored or shown: in records, things, messages, the log."""
 _OUT_OF_SCOPE: Final = {
     "request": "request is known only in workflows with an api trigger",
     "webhook": "webhook is known only in workflows with a webhook trigger",
@@ -32,16 +34,18 @@ _OUT_OF_SCOPE: Final = {
 class Scope:
     """The names an expression may use at some place, with their members where these are known.
 
-    `later_steps` are ids of the same workflow that have no result yet.
+    `later_steps` are ids of the same workflow that have no result yet. `is_kept` says that what is computed here is stored or shown,
+    so that it may hold no secret.
     """
 
     names: frozenset[str]
     members: Mapping[str, Collection[str]] = field(default_factory=dict)
     later_steps: frozenset[str] = frozenset()
+    is_kept: bool = False
 
     def plus(self, *names: str) -> "Scope":
         """The same scope with more names."""
-        return Scope(self.names | set(names), self.members, self.later_steps)
+        return replace(self, names=self.names | set(names))
 
 
 def check_expression(node: Node, key: str, scope: Scope, report: Report) -> str | None:
@@ -118,6 +122,10 @@ def _check(node: Scalar, part: Embedded, scope: Scope, report: Report) -> Expres
 
 def _problem_of(reference: Reference, scope: Scope) -> str | None:
     root, *members = reference.path
+    if root == "secrets" and scope.is_kept:
+        return "a secret would be stored or shown here; read it in `when`, or in what leaves the house (http, call, send, email, run)"
+    if root == "secrets" and not members:
+        return "secrets are read one by one, by their names: secrets.NAME"
     known = scope.members.get(root)
     if known is None or not members or members[0] in known:
         return None

@@ -1,6 +1,7 @@
 """Reads the steps of a workflow: which action each performs, its id, and what all steps have; `actions` knows their arguments."""
 
 import re
+from dataclasses import replace
 from typing import Final, Literal
 
 from penstock.definitions.models import Parameter, Step, StepAction
@@ -9,7 +10,7 @@ from penstock.definitions.reading.available import UNAVAILABLE, refuse_unavailab
 from penstock.definitions.reading.documents import Mapping, Node, Scalar
 from penstock.definitions.reading.index import Index, read_retries
 from penstock.definitions.reading.places import Report
-from penstock.definitions.reading.scopes import Scope, check_expression
+from penstock.definitions.reading.scopes import TAKE_SECRETS, Scope, check_expression
 from penstock.definitions.reading.tables import Table
 
 MAX_STEPS: Final = 1_000
@@ -58,14 +59,16 @@ def _read_step(reader: StepReader, id: str) -> Step | None:
         return None
     if not (action is StepAction.GET and table.text("id") != id):
         _check_id(table, id, report)
-    when = table.node("when")
+    when, scope = table.node("when"), reader.scope
+    if action.value not in TAKE_SECRETS:
+        reader.scope = replace(scope, is_kept=True)
     target = read_target(reader, action)
     step = Step(
         id=id,
         action=action,
         target=target,
         arguments=read_arguments(reader, action),
-        when=None if when is None else check_expression(when, "when", reader.scope, report),
+        when=None if when is None else check_expression(when, "when", scope, report),
         timeout_seconds=table.seconds("timeout", is_zero_allowed=False),
         retry=read_retries(table, "retry"),
         on_error=_read_on_error(table),
