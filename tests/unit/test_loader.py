@@ -162,7 +162,6 @@ def test_with_of_a_list_waits_for_its_items() -> None:
         ("app: a\nadmin: [x]", "app.yaml:2: unknown key 'admin'; did you mean 'admins'?"),
         ("app: a\nadmins: [ops]", "app.yaml:2: 'ops' is not a mail address; such as ops@example.com"),
         ("app: a\n---\napp: b", "app.yaml:3: app.yaml holds one document, and this is another; put everything into the first"),
-        ("app: a\nconnectors: {}", "app.yaml:2: key 'connectors' is not available in this version"),
         ("app: a\nemail: {from: a}", "app.yaml:2: key 'email' is not available in this version"),
         ("app: a\npython: [a]", "app.yaml:2: key 'python' is not available in this version"),
         ("app: a\noidc: {}", "app.yaml:2: key 'oidc' is not available in this version"),
@@ -495,11 +494,11 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_files() -> None:
     found = problems(
         "workflow: w\nlabl: x\nsteps:\n- {emial: a}\n- {create: ordr, set: {a: '${b}'}}\n",
         types="type: order\nfields: {a: txt}",
-        app="app: s\npyton: []",
+        app="app: s\nadmns: []",
     )
 
     assert found == [
-        "app.yaml:2: unknown key 'pyton'; known are admins, app, environments, sources",
+        "app.yaml:2: unknown key 'admns'; did you mean 'admins'?",
         "types/order.yaml:2: unknown type 'txt'; did you mean 'text'?",
         "2: unknown key 'labl'; did you mean 'label'?",
         "4: unknown action 'emial'; did you mean 'email'?",

@@ -5,6 +5,7 @@ from typing import Final
 
 from penstock.definitions.models import StepAction
 from penstock_executor.actions.aggregate import aggregate, count
+from penstock_executor.actions.call import call_connector
 from penstock_executor.actions.create import create
 from penstock_executor.actions.create_many import create_many
 from penstock_executor.actions.delete import delete
@@ -46,4 +47,5 @@ AWAITED: Final[Mapping[StepAction, Awaited]] = {
     StepAction.SCHEDULE: schedule,
     StepAction.SCHEDULE_LIST: schedule_list,
     StepAction.HTTP: http,
+    StepAction.CALL: call_connector,
 }

@@ -111,5 +111,6 @@ CONSUMPTION: Final[Mapping[StepAction, Consumption]] = {
     StepAction.FAIL: Consumption(_consumes()),
     StepAction.STOP: Consumption(_consumes()),
     StepAction.HTTP: Consumption(_consumes(Activity.CALL), _report),
+    StepAction.CALL: Consumption(_consumes(Activity.CALL), _report),
 }
 """By action. A new action needs its line: what does it consume, beyond being a step?"""

@@ -8,6 +8,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from penstock import clock
+from penstock.definitions.connectors import CONNECTION_HEADERS
 from penstock.definitions.expressions.language import describe_type
 from penstock.definitions.expressions.templates import write_value
 from penstock.domain.lineage import Lineage, continue_trace, join_baggage, split_baggage
@@ -17,8 +18,6 @@ from penstock_executor.actions.steps import Call
 from penstock_executor.runs import Values
 
 _METHOD: Final = re.compile(r"[A-Z]{1,20}")
-_OUR_OWN: Final = frozenset({"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
-"""Headers of the connection: the client's, and in an author's hands a way to make two requests of one."""
 
 
 def build_request(call: Call, url: URL, own: Values | None = None) -> Request:
@@ -69,7 +68,7 @@ async def _add_lineage(call: Call, headers: CIMultiDict[str]) -> None:
 def _build_headers(call: Call, given: Values) -> CIMultiDict[str]:
     headers: CIMultiDict[str] = CIMultiDict()
     for name, value in given.items():
-        if name.lower() in _OUR_OWN:
+        if name.lower() in CONNECTION_HEADERS:
             raise wrong(call, f"the header {name} is set by the connection; leave it out")
         if value is not None:
             headers[name] = write_value(value).replace("\r", " ").replace("\n", " ")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from penstock.definitions.connectors import connector_arguments
 from penstock.definitions.expressions import Expression, Template, compile_expression, compile_template
 from penstock.definitions.models import App, Step, StepAction, Workflow
 
@@ -16,7 +17,7 @@ class CompiledStep:
     """A step with its condition (None: always), what stands behind its action's key, and its other keys.
 
     `per_item` is the argument that PER_ITEM names, to be evaluated for every item with `item` and `index` in scope; as it has no value
-    before, it is left out of `arguments` there. For all other actions it is None.
+    before, it is left out of `arguments` there. For all other actions it is None. `arguments` of a `call` hold its `connector` too.
     """
 
     definition: Step
@@ -46,19 +47,21 @@ class CompiledApp:
         """Raises KeyError for a workflow this version does not have, ExpressionError for one that was never loaded by the loader."""
         compiled = self._workflows.get(name)
         if compiled is None:
-            compiled = self._workflows[name] = _compile_workflow(self.app.workflows[name])
+            compiled = self._workflows[name] = _compile_workflow(self.app, self.app.workflows[name])
         return compiled
 
 
-def _compile_workflow(workflow: Workflow) -> CompiledWorkflow:
+def _compile_workflow(app: App, workflow: Workflow) -> CompiledWorkflow:
     when = None if workflow.when is None else compile_expression(workflow.when, workflow.place)
-    return CompiledWorkflow(workflow, when, tuple(_compile_step(step) for step in workflow.steps))
+    return CompiledWorkflow(workflow, when, tuple(_compile_step(app, step) for step in workflow.steps))
 
 
-def _compile_step(step: Step) -> CompiledStep:
+def _compile_step(app: App, step: Step) -> CompiledStep:
     when = None if step.when is None else compile_expression(step.when, step.place)
     target = compile_template(step.target, step.place)
     arguments, per_item = dict(step.arguments), None
     if (name := PER_ITEM.get(step.action)) is not None:
         per_item = compile_template(arguments.pop(name, {}) or {}, step.place)
+    if step.action is StepAction.CALL and (connector := app.connectors.get(str(step.target))) is not None:
+        arguments["connector"] = connector_arguments(connector)
     return CompiledStep(step, when, target, compile_template(arguments, step.place), per_item)

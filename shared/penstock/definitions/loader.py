@@ -80,7 +80,9 @@ def _list_files(directory: Path, report: Report) -> Iterator[Path]:
 def _load(files: dict[str, bytes], report: Report) -> LoadResult:
     documents = {name: read_documents(name, data, report) for name, data in sorted(files.items())}
     head = _read_head(documents.get(APP_FILE, []), report)
-    index = Index(types=read_types(_documents_in("types", documents), report), sources=frozenset(head.sources))
+    index = Index(
+        types=read_types(_documents_in("types", documents), report), sources=frozenset(head.sources), connectors=frozenset(head.connectors)
+    )
     outlines = read_outlines(_documents_in("workflows", documents), index, report)
     workflows = {outline.name: read_workflow(outline, index, report) for outline in outlines}
     app = App(
@@ -88,6 +90,7 @@ def _load(files: dict[str, bytes], report: Report) -> LoadResult:
         admins=head.admins,
         environments=head.environments,
         sources=head.sources,
+        connectors=head.connectors,
         types=index.types,
         workflows=workflows,
     )
@@ -102,7 +105,7 @@ def _read_head(documents: list[Node], report: Report) -> AppHead:
     if not documents:
         if not report.problems:
             report.problems.append(Problem(APP_FILE, 1, 1, "the file is empty", hint="it names the app, as in `app: shop`"))
-        return AppHead("", (), {"development": EnvironmentLimits(), "live": EnvironmentLimits()}, {})
+        return AppHead("", (), {"development": EnvironmentLimits(), "live": EnvironmentLimits()}, {}, {})
     for document in documents[1:]:
         report.error(document.place, f"{APP_FILE} holds one document, and this is another", "put everything into the first")
     return read_app_file(documents[0], report)

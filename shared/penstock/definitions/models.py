@@ -124,6 +124,7 @@ class StepAction(StrEnum):
     FAIL = "fail"
     STOP = "stop"
     HTTP = "http"
+    CALL = "call"
 
 
 class Step(Model):
@@ -226,6 +227,20 @@ class Source(Model):
     place: str = ""
 
 
+class Connector(Model):
+    """A service that `call` steps call. `base_url` and the headers are texts that may embed `${secrets.NAME}`.
+
+    `allow_private` says that its addresses may be private ones, or in which networks they may be.
+    """
+
+    name: str
+    base_url: str
+    headers: dict[str, str] = Field(default_factory=dict)
+    timeout_seconds: float = 60.0
+    allow_private: bool | tuple[str, ...] = False
+    place: str = ""
+
+
 class EnvironmentLimits(Model):
     """The limits an app asks for in one environment when it is first deployed there."""
 
@@ -240,5 +255,6 @@ class App(Model):
     admins: tuple[str, ...] = ()
     environments: dict[str, EnvironmentLimits] = Field(default_factory=dict)
     sources: dict[str, Source] = Field(default_factory=dict)
+    connectors: dict[str, Connector] = Field(default_factory=dict)
     types: dict[str, DataType] = Field(default_factory=dict)
     workflows: dict[str, Workflow] = Field(default_factory=dict)

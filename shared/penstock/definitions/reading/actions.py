@@ -129,6 +129,16 @@ def _url_target(reader: StepReader, key: str) -> JsonValue:
     return url
 
 
+def _connector_target(reader: StepReader, key: str) -> JsonValue:
+    """The literal name of a connector."""
+    node = reader.table.node(key)
+    name = reader.literal(key, "a connector", "one of those under connectors: in app.yaml")
+    if name is not None and node is not None and name not in reader.index.connectors and not reader.report.is_partial:
+        hint = "" if reader.index.connectors else "declare it in app.yaml under connectors:"
+        reader.report.unknown(node.place, "connector", name, reader.index.connectors, hint)
+    return name
+
+
 _WHEN_TO_RUN: Final[dict[str, take.Take]] = {"with": take.parameters, "at": take.time, "after": take.duration}
 _HTTP: Final[dict[str, take.Take]] = {
     "method": take.method,
@@ -182,6 +192,7 @@ ACTIONS: Final[dict[StepAction, Action]] = {
     StepAction.FAIL: Action(_text_target, {}),
     StepAction.STOP: Action(_text_target, {}),
     StepAction.HTTP: Action(_url_target, _HTTP, (("json", "form", "body"),)),
+    StepAction.CALL: Action(_connector_target, {"path": take.path, **_HTTP}, (("json", "form", "body"),)),
 }
 
 

@@ -1,9 +1,10 @@
-"""Reads app.yaml: name, admins, limits per environment, and who may send webhooks."""
+"""Reads app.yaml: name, admins, limits per environment, and who may send webhooks, and who is called."""
 
 import re
 from typing import Final, Literal, NamedTuple
 
-from penstock.definitions.models import ENVIRONMENTS, EnvironmentLimits, Pick, Source, SourceTimestamp
+from penstock.definitions.models import ENVIRONMENTS, Connector, EnvironmentLimits, Pick, Source, SourceTimestamp
+from penstock.definitions.reading.connectors import read_connectors
 from penstock.definitions.reading.documents import Node
 from penstock.definitions.reading.index import NAME, read_name
 from penstock.definitions.reading.places import Report
@@ -26,12 +27,19 @@ class AppHead(NamedTuple):
     admins: tuple[str, ...]
     environments: dict[str, EnvironmentLimits]
     sources: dict[str, Source]
+    connectors: dict[str, Connector]
 
 
 def read_app_file(document: Node, report: Report) -> AppHead:
     """The content of app.yaml; problems go to the report."""
     table = Table(document, document.place, "app.yaml", report)
-    head = AppHead(read_name(table, "app", "app: shop", 63) or "", _read_admins(table), _read_environments(table), _read_sources(table))
+    head = AppHead(
+        read_name(table, "app", "app: shop", 63) or "",
+        _read_admins(table),
+        _read_environments(table),
+        _read_sources(table),
+        read_connectors(table),
+    )
     table.close()
     return head
 

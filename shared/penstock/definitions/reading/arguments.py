@@ -6,6 +6,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from penstock.definitions.connectors import find_path_problem
 from penstock.definitions.models import FieldType, Parameter
 from penstock.definitions.reading.documents import Mapping, Node, Scalar, Sequence, describe, to_json
 from penstock.definitions.reading.reader import StepReader
@@ -102,6 +103,14 @@ def time(reader: StepReader, key: str, node: Node) -> JsonValue:
 def method(reader: StepReader, key: str, node: Node) -> JsonValue:
     """An HTTP method, or a template that gives one."""
     return anything(reader, key, node) if is_template(node) else reader.table.one_of(key, _METHODS)
+
+
+def path(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A path below a connector's base URL, which may embed expressions."""
+    written = text(reader, key, node)
+    if isinstance(written, str) and not is_template(node) and (problem := find_path_problem(written)) is not None:
+        reader.report.error(node.place, f"{written[:60]!r} cannot be the path of a call: {problem}")
+    return written
 
 
 def fail_or_continue(reader: StepReader, key: str, _node: Node) -> JsonValue:

@@ -1,4 +1,4 @@
-"""What the files of an app may refer to across files: data types, workflows with their parameters, sources; and field types."""
+"""What the files of an app may refer to across files: data types, workflows with their parameters, sources, connectors; and field types."""
 
 import re
 from dataclasses import dataclass, field
@@ -36,6 +36,7 @@ class Index:
     types: dict[str, DataType] = field(default_factory=dict)
     workflows: dict[str, tuple[Parameter, ...]] = field(default_factory=dict)
     sources: frozenset[str] = frozenset()
+    connectors: frozenset[str] = frozenset()
 
 
 def read_field_type(node: Node, type_names: frozenset[str], report: Report, *, is_any_allowed: bool) -> FieldType | None:
