@@ -235,6 +235,15 @@ async def _start_run(installation: Installation, ingress: Service, workflow: str
 
 
 async def _has_finished(installation: Installation, runs: int) -> bool:
+    """Whether so many runs have ended. Counts only when nothing is live any more: what watches must not cost what is watched."""
+    is_live = await installation.fetchval(
+        """
+        SELECT EXISTS (SELECT FROM penstock.runs WHERE state = 'queued') OR EXISTS (SELECT FROM penstock.runs WHERE state = 'running')
+            OR EXISTS (SELECT FROM penstock.runs WHERE state = 'scheduled')
+        """
+    )
+    if is_live:
+        return False
     count = await installation.fetchval("SELECT count(*) FROM penstock.runs WHERE finished_at IS NOT NULL")
     return isinstance(count, int) and count >= runs
 

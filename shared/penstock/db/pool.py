@@ -29,6 +29,8 @@ T = TypeVar("T")
 COMMAND_TIMEOUT_SECONDS: Final = 15.0
 ACQUIRE_TIMEOUT_SECONDS: Final = 5.0
 _CONFLICT_RETRIES: Final = 5
+_MOST_QUERIES: Final = 5_000
+"""After so many a connection is replaced, and with it its plans: one made while a table was small would scan it when it is large."""
 # 40: deadlock, serialization; the whole transaction may simply be run again.
 _CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 # Connection failures (08), too many connections (53), shutting down or starting (57P0x), read-only after a failover (25006).
@@ -159,6 +161,7 @@ async def _create_pool(url: str, name: str, most: int) -> Pool:
         timeout=5,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         max_inactive_connection_lifetime=300,
+        max_queries=_MOST_QUERIES,
         init=_prepare,
         connection_class=_PooledConnection,
         server_settings={

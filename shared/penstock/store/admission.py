@@ -11,6 +11,9 @@ stop that committed is seen by every later admission, and one that has not yet c
 runs that are due and not dispatched. Dispatching twice is harmless, because claiming is exclusive.
 
 The depth rule of `penstock.domain.depth` stands here once more, in SQL, because the parent's depth is only known inside the statement.
+
+Rows are looked up one by one (LATERAL with OFFSET 0, scalar subselects) where joins would read better: a plan that was made while the
+tables were small is kept, and would go on to read them whole for every batch.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -136,14 +139,16 @@ async def _enter_chains(conn: Connection, requests: Sequence[RunRequest]) -> set
         WITH entering AS MATERIALIZED (
             SELECT q.run_id, coalesce(p.chain_id, q.chain_id) AS chain_id, coalesce(p.environment, q.environment) AS environment
             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) AS q (run_id, parent_run_id, chain_id, environment)
-            LEFT JOIN penstock.runs p ON p.id = q.parent_run_id
+            LEFT JOIN LATERAL (
+                SELECT p.chain_id, p.environment FROM penstock.runs p WHERE p.id = q.parent_run_id OFFSET 0
+            ) p ON true
             WHERE coalesce(p.chain_id, q.chain_id) IS NOT NULL
-              AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id = q.run_id)
+              AND (SELECT r.id FROM penstock.runs r WHERE r.id = q.run_id) IS NULL
         ), entered AS (
             INSERT INTO penstock.chains AS c (id, environment, runs)
             SELECT e.chain_id, coalesce(min(root.environment), min(e.environment)), count(*) + count(DISTINCT root.id)
             FROM entering e
-            LEFT JOIN penstock.runs root ON root.id = e.chain_id
+            LEFT JOIN LATERAL (SELECT r.id, r.environment FROM penstock.runs r WHERE r.id = e.chain_id OFFSET 0) root ON true
             GROUP BY e.chain_id
             ORDER BY e.chain_id
             -- The chain's row counts its root already, where there is one: a chain may be another installation's.
@@ -197,7 +202,8 @@ async def _insert_runs(conn: Connection, requests: Sequence[RunRequest], counted
                         THEN jsonb_build_object('trace', p.context -> 'trace') || coalesce(q.context::jsonb, '{}')
                         ELSE q.context::jsonb
                    END AS inherited,
-                   EXISTS (SELECT FROM penstock.runs r WHERE r.id = q.id) AS is_known,
+                   (q.parent_run_id IS NOT NULL OR q.claimed_chain_id IS NOT NULL)
+                       AND (SELECT r.id FROM penstock.runs r WHERE r.id = q.id) IS NOT NULL AS is_known,
                    CASE WHEN q.parent_run_id IS NOT NULL AND p.id IS NULL
                         THEN 'parent-run-id ' || q.parent_run_id || ' is no run of this installation'
                         WHEN p.environment <> q.environment
@@ -205,7 +211,9 @@ async def _insert_runs(conn: Connection, requests: Sequence[RunRequest], counted
                    END AS problem
             FROM request q
             JOIN penstock.environments e ON e.name = q.environment
-            LEFT JOIN penstock.runs p ON p.id = q.parent_run_id
+            LEFT JOIN LATERAL (
+                SELECT p.id, p.chain_id, p.depth, p.environment, p.context FROM penstock.runs p WHERE p.id = q.parent_run_id OFFSET 0
+            ) p ON true
         ), judged AS MATERIALIZED (
             SELECT d.*,
                    CASE WHEN c.stopped_at IS NOT NULL THEN 'chain_stopped'
@@ -219,7 +227,9 @@ async def _insert_runs(conn: Connection, requests: Sequence[RunRequest], counted
                         THEN 'chain_limit'
                    END AS termination
             FROM placed d
-            LEFT JOIN penstock.chains c ON c.id = d.chain_id
+            LEFT JOIN LATERAL (
+                SELECT c.runs, c.stopped_at FROM penstock.chains c WHERE c.id = d.chain_id AND d.chain_id <> d.id OFFSET 0
+            ) c ON true
         ), inserted AS (
             INSERT INTO penstock.runs (
                 id, chain_id, parent_run_id, list_id, environment, workflow, trigger, state, depth, depth_limit, priority,
