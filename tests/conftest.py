@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import Any, Protocol
 
+import hypothesis
 import pytest
 
 from penstock.errors import ConfigurationError
@@ -24,6 +25,10 @@ from tests.servers import (
     running_postgres,
     running_rabbitmq,
 )
+
+# No deadline per example: how long one takes says how busy the machine is.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 _RUNNER = pytest.StashKey[asyncio.Runner]()
 _STACK = pytest.StashKey[AsyncExitStack]()
