@@ -11,6 +11,7 @@ from penstock.runtime import Resources, Stop, add_probes, open_resources, run_ev
 from penstock.store.installation import Installation
 from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
 from penstock.store.secrets import Secrets
+from penstock.store.workload import FLUSH_SECONDS, Meter
 from penstock_ingress.handlers.acceptance import Acceptance
 from penstock_ingress.handlers.access import AdminTokens
 from penstock_ingress.handlers.answers import Answers
@@ -49,7 +50,10 @@ async def _open_room(settings: IngressSettings, resources: Resources, stack: Asy
     stack.push_async_callback(acceptance.drain)
     secrets = Secrets(resources.database, settings.keyring)
     await secrets.open()
-    for work in (answers.poll(), run_every(SECRETS_SECONDS, secrets.refresh, Stop())):
+    meter = Meter(resources.database)
+    stack.push_async_callback(meter.close)
+    refreshing = run_every(SECRETS_SECONDS, secrets.refresh, Stop()), run_every(FLUSH_SECONDS, meter.flush, Stop())
+    for work in (answers.poll(), *refreshing):
         stack.push_async_callback(_cancel, asyncio.create_task(work))
     return Room(
         settings=settings,
@@ -62,6 +66,7 @@ async def _open_room(settings: IngressSettings, resources: Resources, stack: Asy
         answers=answers,
         admins=AdminTokens(settings.admin_token),
         reply_to=await resources.broker.open_reply_queue(answers.receive),
+        meter=meter,
         installation=Installation(resources.database),
     )
 

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -17,6 +19,7 @@ from penstock.store.deployments import DeploymentCache
 from penstock.store.workload import Meter
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, serve_outside
+from tests.integration.ingress import STRIPE_SECRET, running_ingress, sign_stripe, write_app
 
 LIFE = """
 workflow: life
@@ -40,14 +43,21 @@ OF_LIFE = {"run": 1, "action": 6, "search": 2, "thing_written": 2, "thing_delete
 UNITS_OF_LIFE = 6 * 0.6 + 2 * 0.3 + 2 * 0.5 + 0.1
 
 
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
+@asynccontextmanager
+async def open_house(database_url: str) -> AsyncIterator[House]:
     """A house with the in-process broker."""
     database = await open_database(database_url, name="workload tests", most=8)
     broker = InProcessBroker(topology())
     yield House(database, broker, Publisher(broker), DeploymentCache(database))
     await broker.close()
     await database.close()
+
+
+@pytest.fixture
+async def house(database_url: str) -> AsyncIterator[House]:
+    """A house on the test's own database."""
+    async with open_house(database_url) as opened:
+        yield opened
 
 
 async def _sums(house: House, workflow: str) -> dict[str, int]:
@@ -196,3 +206,31 @@ async def test_what_cannot_be_flushed_is_kept(house: House, database_url: str) -
     away.cut()
     with pytest.raises(DatabaseUnavailable):
         await meter.flush()
+
+
+async def test_requests_that_were_accepted_are_metered_by_the_workflow_they_call(
+    database_url: str, amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENSTOCK_SECRET_STRIPE", STRIPE_SECRET)
+    async with running_ingress(database_url, amqp_url, write_app(tmp_path)) as ingress:
+        answer = await ingress.send("POST", "/api/1.1/wf/quickly", data=b"{}", headers={"Content-Type": "application/json"})
+        assert answer.status == 202
+        size = 2 + len(answer.body)
+        assert (await ingress.send("POST", "/api/1.1/wf/nobody", json={})).status == 404
+        assert (await ingress.send("POST", "/api/1.1/wf/greet", json={})).status == 400
+        body, headers = sign_stripe({"id": "evt_1", "type": "customer.created"})
+        for _ in range(2):
+            assert (await ingress.send("POST", "/webhooks/stripe", data=body, headers=headers)).status == 200
+        assert (await ingress.send("POST", "/webhooks/stripe", data=body)).status == 401
+        things = await ingress.send("GET", "/api/1.1/obj/order")
+        assert things.status == 200
+        assert (await ingress.send("GET", "/api/1.1/obj/order/1x1")).status == 404
+    async with open_house(database_url) as house:
+        assert await _sums(house, "quickly") == {"api_request": 1, "api_byte": size}
+        assert await _sums(house, "paid") == {"api_request": 2, "api_byte": 2 * len(body)}
+        read = len(things.body)
+        assert await _sums(house, "") == {"api_request": 1, "api_byte": read, "character_returned": read, "search": 1}
+        (row,) = await house.fetch(
+            "SELECT count(DISTINCT workflow)::int AS workflows, min(environment) AS environment FROM penstock.workload"
+        )
+    assert tuple(row) == (3, "live")

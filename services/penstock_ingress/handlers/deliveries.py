@@ -14,6 +14,7 @@ from penstock.definitions.parameters import ValueSource, bind_parameters
 from penstock.definitions.values import format_date
 from penstock.domain.ids import RunId, child_run_id, new_run_id
 from penstock.domain.states import Trigger
+from penstock.domain.workload import Activity
 from penstock.logs import get_logger
 from penstock.metrics import DELIVERIES
 from penstock.store.admission import RunRequest
@@ -72,11 +73,18 @@ async def _receive(room: Room, call: WebhookCall, delivery_id: RunId, deployment
     origin = await find_origin(room, call.headers, call.environment)
     entry = _prepare(plan, call, delivery_id, origin, deployment)
     accepted = await room.acceptance.accept(entry)
+    _meter(room, call, entry)
     if accepted.duplicate_of is not None:
         _count(call.source, "duplicate")
         return _accepted(str(accepted.duplicate_of.id), list(map(str, accepted.duplicate_of.run_ids)), is_duplicate=True)
     _count(call.source, "accepted" if entry.requests else "unmatched")
     return _accepted(str(delivery_id), [str(request.run_id) for request in entry.requests], is_duplicate=False)
+
+
+def _meter(room: Room, call: WebhookCall, entry: Entry) -> None:
+    """A delivery is a request, to the workflow that wants it; when several do, or none, it belongs to none."""
+    workflow = entry.requests[0].workflow if len(entry.requests) == 1 else ""
+    room.meter.count(call.environment, workflow, {Activity.API_REQUEST: 1, Activity.API_BYTE: len(call.request.body)})
 
 
 def _check_signature(plan: SourcePlan, call: WebhookCall) -> None:

@@ -7,6 +7,7 @@ from penstock.broker.publisher import Publisher
 from penstock.db import Database
 from penstock.store.installation import Installation
 from penstock.store.secrets import Secrets
+from penstock.store.workload import Meter
 from penstock_ingress.handlers.acceptance import Acceptance
 from penstock_ingress.handlers.access import AdminTokens
 from penstock_ingress.handlers.answers import Answers
@@ -28,4 +29,5 @@ class Room:
     answers: Answers
     admins: AdminTokens
     reply_to: str
+    meter: Meter
     installation: Installation

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from penstock.definitions.fields import find_field
 from penstock.definitions.models import DataType
+from penstock.domain.workload import Activity
 from penstock.store.constraints import ConstraintProblem
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.things import Order, Page, Thing, find_things, get_thing
@@ -36,7 +37,9 @@ async def list_things(room: Room, environment: str, type_name: str, query: Mappi
     }
     if not search.excludes_remaining:
         body["remaining"] = page.remaining or 0
-    return json_reply(200, {"response": body})
+    reply = json_reply(200, {"response": body})
+    _meter(room, environment, reply, {Activity.SEARCH: 1, Activity.THING_RETURNED: len(page.results)})
+    return reply
 
 
 async def show_thing(room: Room, environment: str, type_name: str, thing_id: str, token: str | None) -> Reply:
@@ -51,7 +54,16 @@ async def show_thing(room: Room, environment: str, type_name: str, thing_id: str
     if thing is None:
         message = f"Missing object of type {data_type.name}: object with id {thing_id[:100]} does not exist"
         raise Refusal(bubble.wrapped(404, "MISSING_DATA", message))
-    return json_reply(200, {"response": _show(thing, seen)})
+    reply = json_reply(200, {"response": _show(thing, seen)})
+    _meter(room, environment, reply, {Activity.THING_RETURNED: 1})
+    return reply
+
+
+def _meter(room: Room, environment: str, reply: Reply, read: Mapping[Activity, int]) -> None:
+    """Note a request that was answered with things; it belongs to no workflow."""
+    size = len(reply.body)
+    used = {Activity.API_REQUEST: 1, Activity.API_BYTE: size, Activity.CHARACTER_RETURNED: size, **read}
+    room.meter.count(environment, "", used)
 
 
 async def _find_exposed_type(room: Room, environment: str, name: str) -> DataType:

@@ -5,6 +5,7 @@ from typing import Final
 from aiohttp import web
 from pydantic import JsonValue
 
+from penstock.domain.workload import Activity
 from penstock_ingress.handlers.room import Room
 from penstock_ingress.handlers.runs import show_called_run
 from penstock_ingress.handlers.workflows import ApiCall, authorize_call, call_workflow
@@ -33,7 +34,10 @@ async def answer_workflow(room: Room, request: web.Request, place: Place) -> Rep
     )
     await authorize_call(room, call)
     body = await read_body(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS)
-    return await call_workflow(room, call, body)
+    reply = await call_workflow(room, call, body)
+    used = {Activity.API_REQUEST: 1, Activity.API_BYTE: len(body) + len(reply.body)}
+    room.meter.count(place.environment, call.workflow, used)
+    return reply
 
 
 async def answer_run(room: Room, request: web.Request, place: Place) -> Reply:
