@@ -11,6 +11,7 @@ from multidict import MultiMapping
 from pydantic import JsonValue
 
 from penstock import clock
+from penstock.db import Connection
 from penstock.domain.durations import parse_duration
 from penstock.domain.ids import RunId, new_run_id
 from penstock.domain.runs import Duplicate, Rejected
@@ -19,6 +20,7 @@ from penstock.domain.workload import shown_units
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.idempotency import IdempotencyKey
 from penstock.store.requests import prepare_run
+from penstock.store.workload_sums import change_limits
 from penstock_ingress.handlers.acceptance import Entry
 from penstock_ingress.handlers.lineage import find_origin
 from penstock_ingress.handlers.pages import (
@@ -187,14 +189,25 @@ async def show_settings(room: Room, environment: str) -> EnvironmentSettings:
 
 async def update_settings(room: Room, environment: str, change: SettingsChange) -> EnvironmentSettings:
     """Change settings; they hold for what is admitted from now on."""
-    async with room.database.connection() as conn:
-        return await change_settings(
+
+    async def update(conn: Connection) -> EnvironmentSettings:
+        await change_settings(
             conn,
             environment=environment,
             depth_limit=change.depth_limit,
             chain_runs_limit=change.chain_runs_limit,
             notification_addresses=change.notification_addresses,
         )
+        await change_limits(
+            conn,
+            environment=environment,
+            allowance=change.workload_allowance,
+            spike_factor=change.workload_spike_factor,
+            spike_minimum=change.workload_spike_minimum,
+        )
+        return await get_settings(conn, environment=environment)
+
+    return await room.database.in_transaction(update)
 
 
 async def show_workflows(room: Room, environment: str) -> WorkflowList:

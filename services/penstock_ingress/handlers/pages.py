@@ -2,19 +2,21 @@
 
 import base64
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import orjson
 
 from penstock.domain.states import RunState
+from penstock.store.workload_sums import WAYS, WorkloadFilter
 from penstock_ingress.repository.logs import LogFilter
 from penstock_ingress.repository.runs import RunFilter
 from penstock_ingress.rules.replies import Refusal, problem
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 500
+DEFAULT_PERIOD: Final = timedelta(days=30)
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -48,6 +50,18 @@ def read_log_filter(query: Mapping[str, str]) -> LogFilter:
         until=_read_moment(query, "until"),
         contains=read_text(query, "contains"),
     )
+
+
+def read_workload_filter(query: Mapping[str, str], now: datetime) -> WorkloadFilter:
+    """The filter in a query: by default by workflow, and the last 30 days, or the whole of a chain. Raises Refusal."""
+    by, chain_id, since = query.get("by", WAYS[0]), _read_id(query, "chain"), _read_moment(query, "since")
+    if by not in WAYS:
+        raise _wrong("by", f"one of {', '.join(WAYS)}")
+    if chain_id is not None and by == "activity":
+        raise _wrong("by", "workflow or hour with a chain, because a run keeps only its total")
+    if since is None and chain_id is None:
+        since = now - DEFAULT_PERIOD
+    return WorkloadFilter(by, since, _read_moment(query, "until"), read_text(query, "workflow"), chain_id)
 
 
 def read_limit(query: Mapping[str, str]) -> int:
@@ -109,6 +123,21 @@ def read_tree_token(query: Mapping[str, str]) -> tuple[int, UUID] | None:
         return place[0], UUID(str(place[1]))
     except ValueError:
         raise _not_ours() from None
+
+
+def write_position(position: int) -> str:
+    """The token of the page that begins with the result at `position`, for what is summed anew for each page."""
+    return write_token(position, 0)
+
+
+def read_position(query: Mapping[str, str]) -> int:
+    """Where such a page begins. Raises Refusal."""
+    place = _read_token(query)
+    if place is None:
+        return 0
+    if not isinstance(place[0], int) or place[0] < 0:
+        raise _not_ours()
+    return place[0]
 
 
 def _read_token(query: Mapping[str, str]) -> tuple[str | int, str | int] | None:

@@ -9,7 +9,12 @@ from penstock_ingress.repository.views import EnvironmentSettings
 async def get_settings(conn: Connection, *, environment: str) -> EnvironmentSettings:
     """The settings as they are."""
     row = await conn.fetchrow(
-        "SELECT depth_limit, chain_runs_limit, notification_addresses FROM penstock.environments WHERE name = $1", environment
+        """
+        SELECT depth_limit, chain_runs_limit, notification_addresses, workload_allowance, workload_spike_factor, workload_spike_minimum
+        FROM penstock.environments
+        WHERE name = $1
+        """,
+        environment,
     )
     assert row is not None, "both environments are made by a migration"
     return EnvironmentSettings(**row)
@@ -22,20 +27,17 @@ async def change_settings(
     depth_limit: int | None,
     chain_runs_limit: int | None,
     notification_addresses: Sequence[str] | None,
-) -> EnvironmentSettings:
-    """Change what is given and return the settings as they are now. What is admitted from the commit on goes by them."""
-    row = await conn.fetchrow(
+) -> None:
+    """Change what is given. What is admitted from the commit on goes by it."""
+    await conn.execute(
         """
         UPDATE penstock.environments
         SET depth_limit = coalesce($2, depth_limit), chain_runs_limit = coalesce($3, chain_runs_limit),
             notification_addresses = coalesce($4::text[], notification_addresses)
         WHERE name = $1
-        RETURNING depth_limit, chain_runs_limit, notification_addresses
         """,
         environment,
         depth_limit,
         chain_runs_limit,
         notification_addresses,
     )
-    assert row is not None, "both environments are made by a migration"
-    return EnvironmentSettings(**row)

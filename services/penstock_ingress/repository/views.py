@@ -21,6 +21,9 @@ class EnvironmentSettings(Shown):
     depth_limit: int
     chain_runs_limit: int
     notification_addresses: list[str]
+    workload_allowance: float = Field(description="Units per calendar month (UTC); the addresses are told at 75 and 100 %; 0: none")
+    workload_spike_factor: float = Field(description="How often the median hour of a week makes a spike; 0: nothing does")
+    workload_spike_minimum: float = Field(description="Workload units below which no hour is a spike")
 
 
 class Run(Shown):
@@ -170,3 +173,51 @@ class WorkflowList(Shown):
 
     version: int
     results: list[WorkflowSummary]
+
+
+class WorkloadPart(Shown):
+    """What was consumed by one workflow, in one activity, or in one hour; one of the three is set.
+
+    None of them is: requests that belong to no workflow, such as those to the Data API.
+    """
+
+    workflow: str | None = None
+    activity: str | None = None
+    hour: datetime | None = None
+    count: int = Field(description="How often the activity happened; of a workflow or an hour, how many runs ended")
+    units: float
+
+
+class WorkloadMonth(Shown):
+    """This calendar month (UTC)."""
+
+    since: datetime
+    units: float
+    allowance: float | None
+
+
+class WorkloadPage(Shown):
+    """Workload in units, the largest part first, or the newest hour; `units` is the sum of all pages; `after` asks for the next page."""
+
+    by: str
+    since: datetime | None
+    until: datetime | None
+    units: float
+    month: WorkloadMonth
+    results: list[WorkloadPart]
+    after: str | None
+
+
+class Weight(Shown):
+    """What an activity weighs, in workload units, and what it weighs by the published figures."""
+
+    activity: str
+    weight: float
+    published: float
+
+
+class WeightList(Shown):
+    """The weights of all activities."""
+
+    results: list[Weight]
+    after: str | None

@@ -20,10 +20,11 @@ from penstock_ingress.handlers.management import (
     update_settings,
 )
 from penstock_ingress.handlers.room import Room
+from penstock_ingress.handlers.workload import show_weights, show_workload, update_weights
 from penstock_ingress.routes.openapi import describe_management
 from penstock_ingress.routes.transport import FailureReplies, read_body, to_response
 from penstock_ingress.rules.headers import read_token
-from penstock_ingress.rules.management import NewRun, SettingsChange
+from penstock_ingress.rules.management import NewRun, SettingsChange, WeightsChange
 from penstock_ingress.rules.replies import JSON, Refusal, Reply, json_reply, problem
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
@@ -50,6 +51,9 @@ class ManagementApi:
         app.router.add_get("/v1/{environment}/settings", self._get_settings)
         app.router.add_put("/v1/{environment}/settings", self._put_settings)
         app.router.add_get("/v1/{environment}/logs", self._list_logs)
+        app.router.add_get("/v1/{environment}/workload", self._get_workload)
+        app.router.add_get("/v1/{environment}/workload/weights", self._get_weights)
+        app.router.add_put("/v1/{environment}/workload/weights", self._put_weights)
         app.router.add_get("/v1/{environment}/workflows", self._list_workflows)
         app.router.add_get("/openapi.json", self._describe)
         return app
@@ -101,6 +105,15 @@ class ManagementApi:
 
     async def _list_logs(self, request: web.Request) -> web.Response:
         return self._show(request, await show_logs(self._room, _environment(request), request.query))
+
+    async def _get_workload(self, request: web.Request) -> web.Response:
+        return self._show(request, await show_workload(self._room, _environment(request), request.query))
+
+    async def _get_weights(self, request: web.Request) -> web.Response:
+        return self._show(request, await show_weights(self._room, _environment(request)))
+
+    async def _put_weights(self, request: web.Request) -> web.Response:
+        return self._show(request, await update_weights(self._room, _environment(request), await _read(request, WeightsChange)))
 
     async def _list_workflows(self, request: web.Request) -> web.Response:
         return self._show(request, await show_workflows(self._room, _environment(request)))

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.domain.states import RunState
+from penstock.store.workload_sums import WAYS
 from penstock_ingress.handlers.pages import DEFAULT_LIMIT, LEVELS, MAX_LIMIT
 from penstock_ingress.repository.views import (
     Chain,
@@ -19,9 +20,11 @@ from penstock_ingress.repository.views import (
     Run,
     RunDetails,
     RunPage,
+    WeightList,
     WorkflowList,
+    WorkloadPage,
 )
-from penstock_ingress.rules.management import NewRun, Problem, SettingsChange
+from penstock_ingress.rules.management import NewRun, Problem, SettingsChange, WeightsChange
 
 _REF: Final = "#/components/schemas/{model}"
 Document = dict[str, JsonValue]
@@ -56,12 +59,19 @@ OPERATIONS: Final = (
         "logs", "get", "Lines of the log, newest first", LogPage,
         query=("run", "chain", "level", "contains", "since", "until", *_PAGE), problems=(400, 404),
     ),
+    Operation(
+        "workload", "get", "Workload units, by workflow, activity or hour", WorkloadPage,
+        query=("by", "workflow", "chain", "since", "until", *_PAGE), problems=(400, 404),
+    ),
+    Operation("workload/weights", "get", "What each activity weighs", WeightList),
+    Operation("workload/weights", "put", "Change what activities weigh", WeightList, body=WeightsChange, problems=(400, 404, 422)),
     Operation("workflows", "get", "The workflows that are deployed", WorkflowList),
 )  # fmt: skip
 _ID: Final[Document] = {"type": "string", "format": "uuid"}
 _TIME: Final[Document] = {"type": "string", "format": "date-time"}
 _TEXT: Final[Document] = {"type": "string"}
 _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
+    "by": ("By what to sum; with a chain by workflow or hour", {"type": "string", "enum": list(WAYS), "default": WAYS[0]}),
     "workflow": ("Only runs of this workflow", _TEXT),
     "state": (f"Only runs in these states, separated by commas: {', '.join(RunState)}", _TEXT),
     "run": ("Only lines of this run", _ID),
@@ -105,7 +115,7 @@ def _describe(operation: Operation) -> Document:
         responses[str(status)] = {"description": "Not done", "content": _content("application/problem+json", Problem)}
     described: Document = {
         "summary": operation.summary,
-        "operationId": f"{operation.method}_{operation.path.split('/')[0]}{'_by_id' if '{id}' in operation.path else ''}",
+        "operationId": "_".join((operation.method, *operation.path.replace("{id}", "by_id").split("/"))),
         "parameters": _parameters(operation),
         "responses": responses,
     }

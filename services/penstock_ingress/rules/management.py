@@ -7,8 +7,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, St
 
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.durations import parse_duration
+from penstock.domain.workload import MAX_WEIGHT, Activity
 
 MAX_CHAIN_RUNS = 10**12
+MAX_UNITS = 1e15
 _MOST_ADDRESSES = 50
 
 
@@ -55,6 +57,19 @@ class SettingsChange(Given):
     chain_runs_limit: int | None = Field(default=None, ge=1, le=MAX_CHAIN_RUNS, description="Most runs of one chain")
     notification_addresses: list[Address] | None = Field(
         default=None, max_length=_MOST_ADDRESSES, description="Who is told when a run is terminated, at most once a day"
+    )
+    workload_allowance: float | None = Field(default=None, ge=0, le=MAX_UNITS, description="Workload units per calendar month; 0: none")
+    workload_spike_factor: float | None = Field(
+        default=None, ge=0, le=MAX_UNITS, description="How often the median hour of a week makes a spike; 0: nothing does"
+    )
+    workload_spike_minimum: float | None = Field(default=None, ge=0, le=MAX_UNITS, description="Units below which no hour is a spike")
+
+
+class WeightsChange(Given):
+    """Weights that are to change; those left out stay as they are."""
+
+    weights: dict[Activity, Annotated[float, Field(ge=0, le=MAX_WEIGHT, allow_inf_nan=False)] | None] = Field(
+        description="Workload units by activity; null: what is published"
     )
 
 

@@ -1,0 +1,51 @@
+"""The verbs of the management API about workload: what was consumed, and what each activity weighs."""
+
+from collections.abc import Mapping
+
+from penstock import clock
+from penstock.domain.workload import PUBLISHED_WEIGHTS, Activity, shown_units
+from penstock.store.workload_sums import WorkloadFilter, WorkloadSum, change_weights, get_weights, list_months, sum_workload
+from penstock_ingress.handlers.pages import read_limit, read_position, read_workload_filter, write_position
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.repository.views import Weight, WeightList, WorkloadMonth, WorkloadPage, WorkloadPart
+from penstock_ingress.rules.management import WeightsChange
+
+
+async def show_workload(room: Room, environment: str, query: Mapping[str, str]) -> WorkloadPage:
+    """Sums by workflow, activity or hour. Raises Refusal."""
+    wanted, first, limit = read_workload_filter(query, clock.now()), read_position(query), read_limit(query)
+    async with room.database.connection() as conn:
+        sums = await sum_workload(conn, environment=environment, wanted=wanted)
+        (month,) = [month for month in await list_months(conn) if month.environment == environment]
+    return WorkloadPage(
+        by=wanted.by,
+        since=wanted.since,
+        until=wanted.until,
+        units=shown_units(sum(known.units for known in sums)),
+        month=WorkloadMonth(since=month.since, units=month.units, allowance=month.allowance or None),
+        results=[_part(wanted, known) for known in sums[first : first + limit]],
+        after=write_position(first + limit) if len(sums) > first + limit else None,
+    )
+
+
+def _part(wanted: WorkloadFilter, known: WorkloadSum) -> WorkloadPart:
+    return WorkloadPart.model_validate({wanted.by: known.key or None, "count": known.count, "units": known.units})
+
+
+async def show_weights(room: Room, environment: str) -> WeightList:
+    """What each activity weighs."""
+    async with room.database.connection() as conn:
+        return _list(await get_weights(conn, environment=environment))
+
+
+async def update_weights(room: Room, environment: str, change: WeightsChange) -> WeightList:
+    """Change weights; what is consumed from a few seconds later on goes by them."""
+    async with room.database.connection() as conn:
+        await change_weights(conn, environment=environment, changes=change.weights)
+        return _list(await get_weights(conn, environment=environment))
+
+
+def _list(weights: Mapping[Activity, float]) -> WeightList:
+    return WeightList(
+        results=[Weight(activity=name, weight=weight, published=PUBLISHED_WEIGHTS[name]) for name, weight in weights.items()], after=None
+    )
