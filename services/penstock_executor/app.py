@@ -14,7 +14,7 @@ from aiohttp import web
 from penstock.broker.port import Broker, Delivery
 from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import ExecuteRuns
-from penstock.contracts.topology import executor_queue
+from penstock.contracts.topology import EVENTS_EXCHANGE, executor_queue
 from penstock.logs import get_logger
 from penstock.metrics import RUNS_RUNNING
 from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every, serving
@@ -25,7 +25,7 @@ from penstock.store.secrets import Secrets
 from penstock.store.workload import FLUSH_SECONDS, Meter
 from penstock_executor.actions.outgoing import Outgoing
 from penstock_executor.actions.steps import Tools
-from penstock_executor.handlers import HANDLERS, release_unfinished
+from penstock_executor.handlers import HANDLERS, note_cancelled, release_unfinished
 from penstock_executor.handlers.children import Children
 from penstock_executor.handlers.claiming import Claims
 from penstock_executor.handlers.commits import Commits
@@ -106,6 +106,7 @@ async def perform_until_stopped(room: Room, broker: Broker, stop: Stop) -> None:
     try:
         consumer = await broker.consume(executor_queue(), partial(_handle, room), prefetch=_MOST_MESSAGES)
         try:
+            await broker.subscribe(EVENTS_EXCHANGE, "*.run.cancelled", partial(note_cancelled, room))
             await stop.soft.wait()
             log.info("service.draining", service="executor", runs=room.slots.taken)
         finally:

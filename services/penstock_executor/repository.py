@@ -46,7 +46,7 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
                   r.scheduled_at, r.started_at, clock_timestamp() AS claimed_at, r.parameters, r.context,
                   CASE WHEN r.attempt > 1 THEN (
                       SELECT jsonb_object_agg(s.step, s.result) FROM penstock.steps s
-                      WHERE s.run_id = r.id AND (s.outcome <> 'failed' OR s.result IS NOT NULL)
+                      WHERE s.run_id = r.id AND s.outcome <> 'waiting' AND (s.outcome <> 'failed' OR s.result IS NOT NULL)
                   ) END AS finished
         """,
         sorted(run_ids, key=_by_bytes),
@@ -156,7 +156,7 @@ _END_ATTEMPTS: Final = """
         scheduled_at = coalesce(q.due_at, r.scheduled_at), failures = r.failures + q.failures,
         workload = r.workload + q.workload,
         dispatched_at = CASE q.state WHEN 'queued' THEN clock_timestamp() WHEN 'scheduled' THEN NULL ELSE r.dispatched_at END,
-        finished_at = CASE WHEN q.state NOT IN ('queued', 'scheduled') THEN clock_timestamp() END
+        finished_at = CASE WHEN q.state NOT IN ('queued', 'scheduled', 'waiting') THEN clock_timestamp() END
     """
 _HELD_BY: Final = "WHERE r.id = q.id AND r.attempt = q.attempt AND r.state || '' = 'running'"
 _RECORD_STEPS: Final = """
@@ -167,7 +167,7 @@ _UNLESS_FINISHED: Final = """
     ON CONFLICT (run_id, step) DO UPDATE
         SET attempt = EXCLUDED.attempt, outcome = EXCLUDED.outcome, started_at = EXCLUDED.started_at,
             finished_at = EXCLUDED.finished_at, result = EXCLUDED.result, error = EXCLUDED.error
-        WHERE s.outcome = 'failed'
+        WHERE s.outcome IN ('failed', 'waiting')
     """
 
 
@@ -206,7 +206,7 @@ async def finish_runs(conn: Connection, *, commits: Sequence[Commit]) -> set[Hel
 
 def shape_of(commit: Commit) -> Shape | None:
     """What the commits have in common that one call of `finish_runs` takes; None when it takes no such commit."""
-    if commit.ending is None or commit.answer is not None or commit.is_repeat:
+    if commit.ending is None or commit.ending.wait is not None or commit.answer is not None or commit.is_repeat:
         return None
     match commit.effect:
         case None:

@@ -1,6 +1,6 @@
 """A run as this room holds it, and what the room's files hand to each other: claims, effects, records, endings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from penstock.store.lists import ListRequest
 from penstock.store.logs import LogEvent, LogLine
 from penstock.store.thing_bulk import Row
 from penstock.store.things import NewThing, PreparedThing, ThingChange
+from penstock.store.waits import Wait
 
 Values = dict[str, JsonValue]
 
@@ -148,16 +149,24 @@ class DeleteMany:
     where: Where
 
 
+@dataclass(slots=True)
+class CancelRuns:
+    """Cancel runs. `cancelled` are those that were, once that is done."""
+
+    run_ids: list[UUID]
+    cancelled: list[RunSummary] = field(default_factory=list)
+
+
 BulkEffect = CreateMany | UpdateMany | DeleteMany
 """Takes as long as there are things, so it is committed by itself, and the run's row is not locked meanwhile."""
-Effect = CreateThing | UpsertThing | UpdateThing | DeleteThing | StoreList | BulkEffect
+Effect = CreateThing | UpsertThing | UpdateThing | DeleteThing | StoreList | CancelRuns | BulkEffect
 """What a step changes in the database; it commits together with the record that the step was performed."""
 
 
 @dataclass(slots=True)
 class StepRecord:
-    """That a step was performed, or not. `outcome` is `succeeded`, `skipped` or `failed`; a failed one with a result was passed over
-    (`on_error: continue`) and is as finished as the others.
+    """That a step was performed, or not. `outcome` is `succeeded`, `skipped`, `waiting` or `failed`; a failed one with a result was passed
+    over (`on_error: continue`) and is as finished as the others.
     """
 
     step: str
@@ -170,13 +179,14 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an attempt ends. `state` is a final one, `scheduled` (retried at `due_at`) or `queued` (released)."""
+    """How an attempt ends. `state` is a final one, `scheduled` (retried at `due_at`), `queued` (released) or `waiting` (for `wait`)."""
 
     state: RunState
     result: JsonValue = None
     error: JsonValue = None
     due_at: datetime | None = None
     is_failure: bool = False
+    wait: Wait | None = None
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from penstock_ingress.handlers.access import AdminTokens
 from penstock_ingress.handlers.answers import Answers
 from penstock_ingress.handlers.definitions import Definitions
 from penstock_ingress.handlers.room import Room
+from penstock_ingress.handlers.signals import Signals
 from penstock_ingress.routes.management import ManagementApi
 from penstock_ingress.routes.public import PublicPort
 from penstock_ingress.settings import IngressSettings
@@ -64,6 +65,7 @@ async def _open_room(settings: IngressSettings, resources: Resources, stack: Asy
         secrets=secrets,
         acceptance=acceptance,
         answers=answers,
+        signals=Signals(resources.database),
         admins=AdminTokens(settings.admin_token),
         reply_to=await resources.broker.open_reply_queue(answers.receive),
         meter=meter,

@@ -19,6 +19,8 @@ No payloads; secrets are taken out of every line. The events:
 | `run.finished` | executor | one wide line per attempt |
 | `run.released` `run.release_failed` | executor | a run was given back unfinished, or could not be and is reaped later |
 | `run.lease_lost` | executor | another attempt owns the run, or the database was away for too long; it was stopped here |
+| `run.cancelled` | executor | a run that was ended by hand has stopped here |
+| `message.ignored` | executor | an event was not understood |
 | `run.crashed` `run.internal_error` | executor | an error of ours, with its traceback |
 | `claim.termination_failed` `logs.not_written` | executor | what a batch could not do beside its main work |
 | `workload.warned` | scheduler | the month's allowance, or an hour far above the usual, was reached |

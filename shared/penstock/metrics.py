@@ -21,6 +21,7 @@ RUNS_RUNNING = Gauge("penstock_runs_running", "Runs that this executor performs"
 RUNS_READY = Gauge("penstock_runs_ready", "Runs that are due and wait for an executor", registry=REGISTRY)
 OLDEST_READY_SECONDS = Gauge("penstock_oldest_ready_run_seconds", "Age of the oldest run that waits", registry=REGISTRY)
 RUNS_SCHEDULED = Gauge("penstock_runs_scheduled", "Runs admitted for later", registry=REGISTRY)
+RUNS_WAITING = Gauge("penstock_runs_waiting", "Runs that wait in a step, for a time or a signal", registry=REGISTRY)
 DEAD_LETTERED = Counter("penstock_dead_lettered_messages_total", "Messages that were not understood", ("queue",), registry=REGISTRY)
 REAPED = Counter("penstock_reaped_runs_total", "Runs taken back from dead executors", registry=REGISTRY)
 WORKLOAD_UNITS = Counter(

@@ -22,7 +22,9 @@ from penstock.store.deployments import DeploymentCache, deploy
 from penstock.store.requests import prepare_run
 from penstock_executor.app import serve
 from penstock_executor.settings import ExecutorSettings
+from penstock_scheduler.app import serve as serve_scheduler
 from tests.eventually import eventually
+from tests.integration.scheduling import build_settings
 
 ENVIRONMENT = "development"
 TYPES = """
@@ -135,6 +137,19 @@ class House:
                 await asyncio.wait({task})
             if not task.cancelled():
                 task.result()
+
+    @asynccontextmanager
+    async def services(self, *, schedulers: int = 1, **settings: object) -> AsyncIterator["Executor"]:
+        """An executor and schedulers, while the block runs; `settings` are the executor's."""
+        stop, resources = Stop(), Resources(self.database, self.broker)
+        tasks = [asyncio.create_task(serve_scheduler(build_settings(), stop, resources)) for _ in range(schedulers)]
+        try:
+            async with self.executor(**settings) as executor:
+                yield executor
+        finally:
+            stop.request()
+            async with asyncio.timeout(20):
+                await asyncio.gather(*tasks)
 
 
 @dataclass

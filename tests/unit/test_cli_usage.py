@@ -9,6 +9,7 @@ from penstock.cli.program import build_program
 
 COMMANDS = (
     ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("check",), ("deploy",), ("run",), ("runs", "show"),
+    ("runs", "list"), ("runs", "cancel"), ("runs", "retry"),
     ("chain", "show"), ("doctor",), ("secret", "set"), ("secret", "list"), ("secret", "remove"), ("secret", "rotate"),
 )  # fmt: skip
 PRINTS_DATA = (
@@ -17,6 +18,9 @@ PRINTS_DATA = (
     ("deploy",),
     ("run",),
     ("runs", "show"),
+    ("runs", "list"),
+    ("runs", "cancel"),
+    ("runs", "retry"),
     ("chain", "show"),
     ("doctor",),
     ("secret", "list"),
@@ -45,7 +49,7 @@ def test_every_command_explains_itself_with_examples(command: tuple[str, ...]) -
     "arguments",
     [
         ("bogus",),
-        ("runs", "list"),
+        ("runs", "enlist"),
         ("promote",),
         ("deploy", "."),
         ("deploy", ".", "--environment", "production"),

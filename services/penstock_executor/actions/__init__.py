@@ -6,6 +6,7 @@ from typing import Final
 from penstock.definitions.models import StepAction
 from penstock_executor.actions.aggregate import aggregate, count
 from penstock_executor.actions.call import call_connector
+from penstock_executor.actions.cancel import cancel
 from penstock_executor.actions.create import create
 from penstock_executor.actions.create_many import create_many
 from penstock_executor.actions.delete import delete
@@ -24,6 +25,7 @@ from penstock_executor.actions.stop import stop
 from penstock_executor.actions.trigger import trigger
 from penstock_executor.actions.update import update
 from penstock_executor.actions.update_many import update_many
+from penstock_executor.actions.wait import wait, wait_for, wait_until
 
 IMMEDIATE: Final[Mapping[StepAction, Immediate]] = {
     StepAction.CREATE: create,
@@ -35,6 +37,9 @@ IMMEDIATE: Final[Mapping[StepAction, Immediate]] = {
     StepAction.LOG: log,
     StepAction.FAIL: fail,
     StepAction.STOP: stop,
+    StepAction.WAIT: wait,
+    StepAction.WAIT_UNTIL: wait_until,
+    StepAction.WAIT_FOR: wait_for,
 }
 AWAITED: Final[Mapping[StepAction, Awaited]] = {
     StepAction.GET: get,
@@ -48,4 +53,5 @@ AWAITED: Final[Mapping[StepAction, Awaited]] = {
     StepAction.SCHEDULE_LIST: schedule_list,
     StepAction.HTTP: http,
     StepAction.CALL: call_connector,
+    StepAction.CANCEL: cancel,
 }

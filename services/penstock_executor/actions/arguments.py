@@ -123,7 +123,7 @@ def due_at(call: Call) -> datetime | None:
     if after is not None:
         delay = duration(call, "after", after)
         return call.now + delay if delay else None
-    return None if at is None else _moment(call, at)
+    return None if at is None else moment(call, "at", at)
 
 
 def duration(call: Call, name: str, value: JsonValue) -> timedelta:
@@ -146,7 +146,7 @@ def priority(call: Call) -> int | None:
     raise wrong(call, "`priority` has to be a whole number from 0 (first) to 9 (last)")
 
 
-def _moment(call: Call, value: JsonValue) -> datetime:
+def moment(call: Call, name: str, value: JsonValue) -> datetime:
     """An ISO 8601 time, in UTC if it has no zone; or milliseconds since 1970."""
     try:
         if isinstance(value, str):
@@ -156,7 +156,7 @@ def _moment(call: Call, value: JsonValue) -> datetime:
             return datetime.fromtimestamp(value / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         pass
-    raise wrong(call, "`at` has to be a time such as 2030-01-31T09:00:00Z")
+    raise wrong(call, f"`{name}` has to be a time such as 2030-01-31T09:00:00Z")
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

@@ -110,6 +110,10 @@ CONSUMPTION: Final[Mapping[StepAction, Consumption]] = {
     StepAction.LOG: Consumption(_consumes()),
     StepAction.FAIL: Consumption(_consumes()),
     StepAction.STOP: Consumption(_consumes()),
+    StepAction.WAIT: Consumption(_consumes()),
+    StepAction.WAIT_UNTIL: Consumption(_consumes()),
+    StepAction.WAIT_FOR: Consumption(_consumes()),
+    StepAction.CANCEL: Consumption(_consumes()),
     StepAction.HTTP: Consumption(_consumes(Activity.CALL), _report),
     StepAction.CALL: Consumption(_consumes(Activity.CALL), _report),
 }

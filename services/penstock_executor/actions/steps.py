@@ -119,7 +119,19 @@ class Nested:
     parameters: Values
 
 
-Outcome = Done | Write | Nested
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """The run gives up its place until a time, or until a signal with these members comes (`until` None: however long that takes).
+
+    The attempt ends; the next one begins after this step.
+    """
+
+    until: datetime | None
+    signal: str | None = None
+    match: Values | None = None
+
+
+Outcome = Done | Write | Nested | Suspend
 Immediate = Callable[[Call], Outcome]
 """Answers at once, without waiting for anything."""
 Awaited = Callable[[Call], Awaitable[Outcome]]

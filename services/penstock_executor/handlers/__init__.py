@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from penstock.broker.port import Delivery
 from penstock.contracts import envelope
-from penstock.contracts.messages import DueRun, ExecuteRuns, RunAnswer
+from penstock.contracts.messages import DueRun, ExecuteRuns, RunAnswer, RunEvent
 from penstock.contracts.topology import executor_queue
 from penstock.domain.depth import MAX_DEPTH, parse_depth
 from penstock.domain.states import RunState
@@ -199,6 +199,14 @@ async def release_unfinished(room: Room) -> None:
         log.info("run.released", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason="draining")
     with suppress(BrokerUnavailable):
         await room.publisher.dispatch(released, reply_to)
+
+
+async def note_cancelled(room: Room, delivery: Delivery) -> None:
+    """A run was cancelled: it is stopped, if it is performed here. Best effort; the next renewal of the leases tells the same."""
+    try:
+        room.leases.cancel(RunEvent.decode(delivery.message.body).id)
+    except DecodeError as error:
+        log.warning("message.ignored", reason=error.reason)
 
 
 Handle = Callable[[Room, Delivery], Awaitable[None]]

@@ -12,11 +12,12 @@ from pydantic import JsonValue
 from penstock.db import Coalescer, Connection, Database, UniqueViolation
 from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent
 from penstock.logs import get_logger
+from penstock.store.waits import begin_waits, lock_signals
 from penstock_executor import repository
 from penstock_executor.handlers.bulk import commit_bulk
-from penstock_executor.handlers.effects import apply_effects
+from penstock_executor.handlers.effects import Results, apply_effects
 from penstock_executor.handlers.leases import Lease
-from penstock_executor.runs import Commit, CreateMany, DeleteMany, StoreList, UpdateMany
+from penstock_executor.runs import CancelRuns, Commit, CreateMany, DeleteMany, StoreList, UpdateMany
 
 log = get_logger(__name__)
 _LANES = 2
@@ -49,7 +50,7 @@ class Commits:
                 match commit.effect:
                     case CreateMany() | UpdateMany() | DeleteMany() as effect:
                         return await commit_bulk(self._database, self._bulk, commit, effect)
-                    case StoreList():
+                    case StoreList() | CancelRuns():
                         return await self._commit_alone(commit)
                     case _:
                         return await self._coalescer.submit(commit)
@@ -65,7 +66,7 @@ class Commits:
         await self._coalescer.drain()
 
     async def _commit_alone(self, commit: Commit) -> JsonValue:
-        """A long list takes its time, and nobody else's commit should wait for it."""
+        """What may be much takes its time, and nobody else's commit should wait for it."""
         written = (await self._flush([commit]))[0]
         if isinstance(written, BaseException):
             raise written
@@ -115,6 +116,7 @@ def _group(commits: list[Commit]) -> dict[repository.Shape | None, list[Commit]]
 
 
 async def _write(conn: Connection, commits: Sequence[Commit]) -> dict[Held, Written]:
+    await _lock_signals(conn, commits)
     held = await _hold(conn, sorted(commits, key=lambda commit: commit.run_id.bytes))
     # Asked behind the lock: the server may still be busy with the earlier try. An ending that took hold just now is no repeat.
     repeats = [commit for commit in commits if commit.is_repeat and (commit.ending is None or _key(commit) not in held)]
@@ -124,8 +126,27 @@ async def _write(conn: Connection, commits: Sequence[Commit]) -> dict[Held, Writ
     records = [(commit.run_id, commit.attempt, record) for commit in ours for record in commit.records]
     if records:
         await repository.record_steps(conn, records=records)
+    await _begin_waits(conn, ours, results)
     written: dict[Held, Written] = {_key(commit): _lost(commit) for commit in commits}
     return {**written, **{_key(commit): results.get(commit.run_id) for commit in ours}, **done}
+
+
+async def _lock_signals(conn: Connection, commits: Sequence[Commit]) -> None:
+    """Before any run is locked: that is the order of those who post signals, too."""
+    names: dict[str, list[str]] = {}
+    for commit in commits:
+        if commit.ending is not None and commit.ending.wait is not None and commit.ending.wait.signal is not None:
+            names.setdefault(commit.environment, []).append(commit.ending.wait.signal)
+    for environment in sorted(names):
+        await lock_signals(conn, environment=environment, names=names[environment])
+
+
+async def _begin_waits(conn: Connection, commits: Sequence[Commit], results: Results) -> None:
+    """Have runs wait. The result of such a commit is whether its signal was there already, so that the run is queued."""
+    waits = [(commit.run_id, commit.environment, commit.ending.wait) for commit in commits if commit.ending and commit.ending.wait]
+    if waits:
+        woken = await begin_waits(conn, waits=waits)
+        results.update((run_id, run_id in woken) for run_id, _, _ in waits)
 
 
 async def _hold(conn: Connection, commits: Sequence[Commit]) -> set[Held]:

@@ -1,5 +1,7 @@
 """How an attempt ends: what becomes of the run is decided, written, and told to whoever waits for it or listens."""
 
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import random
 from typing import Final, assert_never
@@ -7,18 +9,20 @@ from typing import Final, assert_never
 from penstock.contracts.messages import RunAnswer, WakeScheduler
 from penstock.definitions.values import format_date
 from penstock.domain.states import RunState
-from penstock.errors import LeaseLost, Permanent
+from penstock.errors import BrokerUnavailable, LeaseLost, Permanent
 from penstock.logs import get_logger
 from penstock.metrics import RUN_SECONDS, RUNS_FINISHED
 from penstock.store.logs import LogEvent, LogLine
+from penstock.store.waits import Wait
 from penstock_executor.handlers.journal import Journal
 from penstock_executor.handlers.leases import Lease
 from penstock_executor.handlers.performance import Performance
 from penstock_executor.handlers.room import Room
 from penstock_executor.rules import DeadLetter, Discard, Release, Retry, decide, describe_failure
-from penstock_executor.runs import Ending, StepRecord
+from penstock_executor.runs import ClaimedRun, Ending, StepRecord
 
 log = get_logger(__name__)
+_SOON: Final = timedelta(seconds=3)
 _FINISHED: Final = {state: RUNS_FINISHED.labels(state.value) for state in RunState}
 
 
@@ -50,19 +54,20 @@ def conclude(performance: Performance, error: Exception) -> Ending | None:
 async def write(performance: Performance, lease: Lease, ending: Ending) -> Ending | None:
     """Commit the ending with all that waits; the ending that was written, or None when the run is no longer ours.
 
-    When the database refuses the data, the run ends with that error instead.
+    When the database refuses the data, the run ends with that error instead. A run whose signal was there before it waited for it is
+    `queued` already.
     """
     lease.is_ending = True
     for _ in range(3):
         try:
-            await performance.journal.commit(ending)
+            is_woken = await performance.journal.commit(ending)
         except Exception as error:
             concluded = conclude(performance, error)
             if concluded is None:
                 return None
             ending = concluded
         else:
-            return ending
+            return ending if ending.wait is None or not is_woken else replace(ending, state=RunState.QUEUED)
     raise AssertionError("an ending without data was refused")
 
 
@@ -90,6 +95,8 @@ def tell(room: Room, lease: Lease, ending: Ending, seconds: float) -> None:
             room.publisher.answer(lease.reply_to, answer)
     elif ending.state is RunState.SCHEDULED:
         room.nudge(run.environment, WakeScheduler.model_construct(due_at=ending.due_at))
+    elif ending.wait is not None:
+        _tell_waiting(room, run, ending, seconds)
     room.logbook.write(_line(lease, ending, seconds))
     # A line costs more than a step, and every run has its line in the app's log: here, only what an operator may have to act on.
     write = log.debug if ending.state is RunState.SUCCEEDED else log.info
@@ -97,6 +104,20 @@ def tell(room: Room, lease: Lease, ending: Ending, seconds: float) -> None:
         "run.finished", run_id=run.id, chain_id=run.chain_id, workflow=run.workflow, environment=run.environment, depth=run.depth,
         attempt=run.attempt, state=ending.state, seconds=seconds, reason=_reason(ending),
     )  # fmt: skip
+
+
+def _tell_waiting(room: Room, run: ClaimedRun, ending: Ending, seconds: float) -> None:
+    """A scheduler rests for a second at most, so it has to be told of a short wait only."""
+    until = None if ending.wait is None else ending.wait.until
+    if ending.state is RunState.QUEUED:
+        _ = room.spawn(_dispatch(room, run))
+    elif until is not None and until - run.claimed_at - timedelta(seconds=seconds) < _SOON:
+        room.nudge(run.environment, WakeScheduler.model_construct(due_at=until))
+
+
+async def _dispatch(room: Room, run: ClaimedRun) -> None:
+    with suppress(BrokerUnavailable):  # a scheduler finds it, later
+        await room.publisher.dispatch([run.summarize(RunState.QUEUED)])
 
 
 def _reason(ending: Ending) -> str | None:
@@ -107,6 +128,8 @@ def _reason(ending: Ending) -> str | None:
 
 def _line(lease: Lease, ending: Ending, seconds: float) -> LogLine:
     run, at = lease.run, lease.run.claimed_at + timedelta(seconds=seconds)
+    if ending.wait is not None:
+        return run.line("info", LogEvent.WAITING, _describe_wait(ending.wait), at, step=ending.wait.step)
     match ending.state:
         case RunState.SUCCEEDED:
             return run.line("info", LogEvent.FINISHED, "", at)
@@ -116,6 +139,12 @@ def _line(lease: Lease, ending: Ending, seconds: float) -> LogLine:
             return run.line("warning", LogEvent.WORKFLOW_ERROR, "interrupted and given back to be performed again", at)
         case _:
             return _error_line(lease, ending, at)
+
+
+def _describe_wait(wait: Wait) -> str:
+    until = None if wait.until is None else f"until {format_date(wait.until)}"
+    signal = None if wait.signal is None else f"for the signal {wait.signal}"
+    return ", ".join(part for part in (signal, until) if part)
 
 
 def _error_line(lease: Lease, ending: Ending, at: datetime) -> LogLine:

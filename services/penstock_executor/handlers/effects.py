@@ -9,9 +9,21 @@ from pydantic import JsonValue
 
 from penstock.db import Connection
 from penstock.errors import Permanent
+from penstock.store.cancellations import cancel_runs
 from penstock.store.lists import insert_list
 from penstock.store.things import create_things, delete_things, insert_prepared, update_things
-from penstock_executor.runs import Commit, CreateMany, CreateThing, DeleteMany, DeleteThing, StoreList, UpdateMany, UpdateThing, UpsertThing
+from penstock_executor.runs import (
+    CancelRuns,
+    Commit,
+    CreateMany,
+    CreateThing,
+    DeleteMany,
+    DeleteThing,
+    StoreList,
+    UpdateMany,
+    UpdateThing,
+    UpsertThing,
+)
 
 Results = dict[UUID, JsonValue]
 Group = tuple[str, str, str, int, tuple[str, ...]]
@@ -23,6 +35,7 @@ async def apply_effects(conn: Connection, commits: Sequence[Commit]) -> Results:
 
     Raises Permanent or UniqueViolation when one of them cannot be carried out; which one, is for the caller to find out.
     """
+    results: Results = {}
     groups: defaultdict[Group, list[Commit]] = defaultdict(list)
     changed: defaultdict[str, int] = defaultdict(int)
     for commit in commits:
@@ -41,9 +54,10 @@ async def apply_effects(conn: Connection, commits: Sequence[Commit]) -> Results:
                 await insert_list(conn, request=request, parameters=parameters)
             case CreateMany() | UpdateMany() | DeleteMany():
                 raise AssertionError("`bulk` commits these, each by itself")
+            case CancelRuns() as effect:
+                await _cancel(conn, commit, effect, results)
             case None:
                 pass
-    results: Results = {}
     # In the order of their keys, so that two transactions that meet in several tables wait for each other in one order.
     for group in sorted(groups):
         await _APPLY[group[0]](conn, groups[group], results)
@@ -51,6 +65,12 @@ async def apply_effects(conn: Connection, commits: Sequence[Commit]) -> Results:
         if commit.effect_record is not None and commit.run_id in results:
             commit.effect_record.result = results[commit.run_id]
     return results
+
+
+async def _cancel(conn: Connection, commit: Commit, effect: CancelRuns, results: Results) -> None:
+    by = f"run {commit.run_id}"
+    effect.cancelled = await cancel_runs(conn, environment=commit.environment, run_ids=effect.run_ids, by=by)
+    results[commit.run_id] = len(effect.cancelled)
 
 
 async def _create(conn: Connection, commits: list[Commit], _: Results) -> None:

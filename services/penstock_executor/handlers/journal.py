@@ -14,7 +14,7 @@ from penstock.errors import LeaseLost
 from penstock_executor.actions.steps import Write
 from penstock_executor.handlers.leases import Lease
 from penstock_executor.handlers.room import Room
-from penstock_executor.runs import Commit, Ending, StepRecord, Values
+from penstock_executor.runs import CancelRuns, Commit, Ending, StepRecord, Values
 
 _RUN = POSITIONS[Activity.RUN]
 
@@ -94,6 +94,9 @@ class Journal:
             raise
         if ending is not None:
             self._room.meter.add(run.environment, run.workflow, self.used)
+        if pending is not None and isinstance(pending.write.effect, CancelRuns):
+            for cancelled in pending.write.effect.cancelled:
+                self._room.publisher.run_event("cancelled", cancelled, reason=f"cancelled by run {run.id}")
         if pending is not None and pending.write.nudge is not None:
             self._room.nudge(run.environment, pending.write.nudge)
         return result

@@ -108,6 +108,13 @@ class Leases:
         self._lose(lease for lease in leases if lease.run.id not in renewed and lease.run.id not in locked)
         return [lease for lease in leases if lease.run.id in locked and self._held.get(lease.run.id) is lease]
 
+    def cancel(self, run_id: UUID) -> None:
+        """The run was cancelled: stop it now, if it is performed here, instead of when the next renewal tells."""
+        lease = self._held.get(run_id)
+        if lease is not None:
+            log.info("run.cancelled", run_id=str(run_id), workflow=lease.run.workflow, attempt=lease.run.attempt)
+            lease.lose()
+
     def _lose(self, leases: Iterable[Lease]) -> None:
         for lease in leases:
             if self._held.get(lease.run.id) is lease and not lease.is_ending:

@@ -19,8 +19,9 @@ from penstock.domain.durations import format_duration
 from penstock.domain.states import RunState
 from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent, Transient
 from penstock.store.logs import LogEvent
+from penstock.store.waits import Wait
 from penstock_executor.actions import AWAITED, IMMEDIATE
-from penstock_executor.actions.steps import Call, Done, Nested, Outcome, Scope, StepPlan, Write
+from penstock_executor.actions.steps import Call, Done, Nested, Outcome, Scope, StepPlan, Suspend, Write
 from penstock_executor.handlers.journal import Journal, Position
 from penstock_executor.handlers.leases import Lease
 from penstock_executor.handlers.plans import Plans, WorkflowPlan
@@ -38,6 +39,14 @@ _LONGEST_PAUSE_SECONDS: Final = 2.0
 
 class TookTooLong(Transient):
     """The run has used up its time: no retry within the attempt, and no `on_error`, goes past that."""
+
+
+class Suspended(BaseException):
+    """The attempt ends here, and the run waits. No Exception: neither `on_error` nor code of an author's is to catch it."""
+
+    def __init__(self, wait: Wait) -> None:
+        super().__init__(wait)
+        self.wait = wait
 
 
 @dataclass(slots=True)
@@ -83,7 +92,11 @@ class Performance:
             self._require(self.plan.when.secrets)
         if self.plan.when is not None and not self._finished and not self.plan.when.holds(frame.scope):
             return Ending(RunState.SKIPPED)
-        await self._perform_steps(frame)
+        try:
+            await self._perform_steps(frame)
+        except Suspended as suspended:
+            self.journal.position = None
+            return Ending(RunState.WAITING, wait=suspended.wait)
         self.journal.position = None
         return Ending(RunState.SUCCEEDED, frame.answer)
 
@@ -192,6 +205,10 @@ class Performance:
         """Have the step written, and let later steps see its result; whether the workflow goes on."""
         if isinstance(outcome, Write):
             await self._write(outcome, record, may_defer=may_defer)
+        elif isinstance(outcome, Suspend):
+            record.outcome = "waiting"
+            self.journal.record(record)
+            raise Suspended(Wait(record.step, outcome.until, outcome.signal, outcome.match))
         else:
             if isinstance(outcome, Nested):
                 outcome = Done(await self._perform_nested(outcome, record.step, frame, may_defer=may_defer))

@@ -80,6 +80,11 @@ class Acceptance:
         """
         return await self._entries.submit(entry)
 
+    def dispatch(self, runs: Sequence[RunSummary]) -> None:
+        """Have runs that are queued already handed to the executors, without waiting for it."""
+        for run in runs:
+            _ = self._dispatches.submit((run, None))
+
     async def drain(self) -> None:
         """Wait until everything accepted has been committed, and dispatched or given up."""
         await self._entries.drain()

@@ -12,6 +12,7 @@ from penstock_ingress.handlers.acceptance import Acceptance
 from penstock_ingress.handlers.access import AdminTokens
 from penstock_ingress.handlers.answers import Answers
 from penstock_ingress.handlers.definitions import Definitions
+from penstock_ingress.handlers.signals import Signals
 from penstock_ingress.settings import IngressSettings
 
 
@@ -27,6 +28,7 @@ class Room:
     secrets: Secrets
     acceptance: Acceptance
     answers: Answers
+    signals: Signals
     admins: AdminTokens
     reply_to: str
     meter: Meter

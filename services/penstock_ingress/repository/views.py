@@ -52,7 +52,7 @@ class Step(Shown):
 
     step: str = Field(description="Path of the step: its id, after that of each `trigger` it is nested in")
     action: str
-    outcome: Literal["succeeded", "failed", "skipped"]
+    outcome: Literal["succeeded", "failed", "skipped", "waiting"]
     attempt: int
     started_at: datetime
     finished_at: datetime
@@ -92,6 +92,20 @@ class RunDetails(Run):
     attempts: Attempts
     steps: list[Step]
     logs: list[LogEntry]
+
+
+class CancelledRun(Shown):
+    """What became of a request to cancel a run."""
+
+    cancelled: int = Field(description="1, or 0 when the run had ended before")
+    run: Run
+
+
+class SignalOutcome(Shown):
+    """What became of a signal."""
+
+    woken: int = Field(description="Runs that waited for it and go on now")
+    kept: bool = Field(description="Nobody waited: for 24 hours it is kept for the first run that will")
 
 
 class RunPage(Shown):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from penstock.contracts.messages import describe
 from penstock.definitions.models import ENVIRONMENTS
+from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run, send_signal
 from penstock_ingress.handlers.management import (
     create_run,
     show_chain,
@@ -28,6 +29,7 @@ from penstock_ingress.rules.management import NewRun, SettingsChange, WeightsCha
 from penstock_ingress.rules.replies import JSON, Refusal, Reply, json_reply, problem
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+MAX_SIGNAL_BYTES: Final = 1024 * 1024
 _BODY_SECONDS: Final = 30.0
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 Model = TypeVar("Model", bound=BaseModel)
@@ -47,6 +49,9 @@ class ManagementApi:
         app.router.add_post("/v1/{environment}/runs", self._create_run)
         app.router.add_get("/v1/{environment}/runs", self._list_runs)
         app.router.add_get("/v1/{environment}/runs/{id}", self._get_run)
+        app.router.add_post("/v1/{environment}/runs/{id}/cancel", self._cancel_run)
+        app.router.add_post("/v1/{environment}/runs/{id}/retry", self._retry_run)
+        app.router.add_post("/v1/{environment}/signals/{name}", self._send_signal)
         app.router.add_get("/v1/{environment}/chains/{id}", self._get_chain)
         app.router.add_get("/v1/{environment}/settings", self._get_settings)
         app.router.add_put("/v1/{environment}/settings", self._put_settings)
@@ -93,6 +98,17 @@ class ManagementApi:
 
     async def _get_run(self, request: web.Request) -> web.Response:
         return self._show(request, await show_run(self._room, _environment(request), _id(request)))
+
+    async def _cancel_run(self, request: web.Request) -> web.Response:
+        return self._show(request, await cancel_run(self._room, _environment(request), _id(request)))
+
+    async def _retry_run(self, request: web.Request) -> web.Response:
+        return self._show(request, await retry_failed_run(self._room, _environment(request), _id(request)))
+
+    async def _send_signal(self, request: web.Request) -> web.Response:
+        environment = _environment(request)
+        body = await read_body(request, most=MAX_SIGNAL_BYTES, seconds=_BODY_SECONDS)
+        return self._show(request, await send_signal(self._room, environment, request.match_info["name"], body))
 
     async def _get_chain(self, request: web.Request) -> web.Response:
         return self._show(request, await show_chain(self._room, _environment(request), _id(request), request.query))

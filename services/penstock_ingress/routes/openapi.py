@@ -14,17 +14,19 @@ from penstock.domain.states import RunState
 from penstock.store.workload_sums import WAYS
 from penstock_ingress.handlers.pages import DEFAULT_LIMIT, LEVELS, MAX_LIMIT
 from penstock_ingress.repository.views import (
+    CancelledRun,
     Chain,
     EnvironmentSettings,
     LogPage,
     Run,
     RunDetails,
     RunPage,
+    SignalOutcome,
     WeightList,
     WorkflowList,
     WorkloadPage,
 )
-from penstock_ingress.rules.management import NewRun, Problem, SettingsChange, WeightsChange
+from penstock_ingress.rules.management import NewRun, Payload, Problem, SettingsChange, WeightsChange
 
 _REF: Final = "#/components/schemas/{model}"
 Document = dict[str, JsonValue]
@@ -52,6 +54,11 @@ OPERATIONS: Final = (
         query=("workflow", "state", "chain", "parent", "since", "until", "contains", *_PAGE), problems=(400, 404),
     ),
     Operation("runs/{id}", "get", "A run with its steps and log", RunDetails),
+    Operation("runs/{id}/cancel", "post", "End a run that has not ended by itself", CancelledRun, problems=(404, 503)),
+    Operation("runs/{id}/retry", "post", "Take a failed run up again, from the step that failed", Run, problems=(404, 409, 503)),
+    Operation(
+        "signals/{name}", "post", "Wake the runs that wait for this signal", SignalOutcome, body=Payload, problems=(400, 404, 413, 503)
+    ),
     Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=_PAGE, problems=(400, 404)),
     Operation("settings", "get", "Limits, and who is notified", EnvironmentSettings),
     Operation("settings", "put", "Change limits, or who is notified", EnvironmentSettings, body=SettingsChange, problems=(400, 404, 422)),
@@ -115,7 +122,7 @@ def _describe(operation: Operation) -> Document:
         responses[str(status)] = {"description": "Not done", "content": _content("application/problem+json", Problem)}
     described: Document = {
         "summary": operation.summary,
-        "operationId": "_".join((operation.method, *operation.path.replace("{id}", "by_id").split("/"))),
+        "operationId": "_".join((operation.method, *operation.path.replace("{id}", "by_id").replace("{name}", "by_name").split("/"))),
         "parameters": _parameters(operation),
         "responses": responses,
     }
@@ -129,6 +136,8 @@ def _parameters(operation: Operation) -> list[JsonValue]:
     parameters: list[JsonValue] = [{"name": "environment", "in": "path", "required": True, "schema": environment}]
     if "{id}" in operation.path:
         parameters.append({"name": "id", "in": "path", "required": True, "schema": _ID})
+    if "{name}" in operation.path:
+        parameters.append({"name": "name", "in": "path", "required": True, "schema": _TEXT})
     for name in operation.query:
         description, schema = _QUERY[name]
         parameters.append({"name": name, "in": "query", "description": description, "schema": schema})

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, RootModel, StringConstraints
 
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.durations import parse_duration
@@ -48,6 +48,10 @@ class NewRun(Given):
     idempotency_key: str | None = Field(
         default=None, min_length=1, max_length=255, description="For 24 hours the same key makes no second run"
     )
+
+
+class Payload(RootModel[JsonValue]):
+    """Any JSON: what the runs get as the result of the step in which they wait. No body at all is `{}`."""
 
 
 class SettingsChange(Given):

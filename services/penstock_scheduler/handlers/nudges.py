@@ -18,6 +18,7 @@ class Nudges:
 
     dispatch: asyncio.Event = field(default_factory=asyncio.Event)
     redispatch: asyncio.Event = field(default_factory=asyncio.Event)
+    waits: asyncio.Event = field(default_factory=asyncio.Event)
     expand: asyncio.Event = field(default_factory=asyncio.Event)
     is_reconnected: bool = False
 

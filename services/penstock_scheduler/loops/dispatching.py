@@ -39,7 +39,7 @@ Paths = dict[RunSummary, tuple[str, ...]]
 async def dispatch_due(room: Room) -> Counts:
     """Dispatch what is due; rests until the next run is. Ends a due run of a stopped chain instead."""
     runs, ended = await room.database.in_transaction(partial(_take_due, most=BATCH))
-    _tell_terminated(room, ended)
+    tell_terminated(room, ended)
     await room.dispatches.begin(runs)
     is_full = len(runs) + len(ended) >= BATCH
     next_due = None
@@ -57,7 +57,8 @@ async def _take_due(conn: Connection, *, most: int) -> tuple[list[RunSummary], P
     return [run for run in due if run.state is RunState.QUEUED], {run: paths.get(run.id, ()) for run in stopped.values()}
 
 
-def _tell_terminated(room: Room, ended: Paths) -> None:
+def tell_terminated(room: Room, ended: Paths) -> None:
+    """After the commit: count, publish and log that runs were terminated because their chain was stopped."""
     for run, path in ended.items():
         TERMINATIONS.labels(run.environment, Termination.CHAIN_STOPPED.value).inc()
         room.publisher.run_event("terminated", run, reason=Termination.CHAIN_STOPPED.value, path=path)

@@ -5,9 +5,10 @@ from functools import partial
 from typing import Final
 
 from penstock import clock
-from penstock.metrics import OLDEST_READY_SECONDS, RUNS_READY, RUNS_SCHEDULED
+from penstock.metrics import OLDEST_READY_SECONDS, RUNS_READY, RUNS_SCHEDULED, RUNS_WAITING
 from penstock.store.files import delete_expired_files
 from penstock.store.idempotency import KEY_LIFETIME
+from penstock.store.waits import delete_expired_signals
 from penstock_scheduler.handlers.room import Room
 from penstock_scheduler.repository import runs as run_repository
 from penstock_scheduler.repository import upkeep as repository
@@ -25,6 +26,7 @@ async def measure_backlog(room: Room) -> Counts:
     RUNS_READY.set(backlog.ready)
     OLDEST_READY_SECONDS.set(backlog.oldest_seconds)
     RUNS_SCHEDULED.set(backlog.scheduled)
+    RUNS_WAITING.set(backlog.waiting)
     return Counts()
 
 
@@ -59,3 +61,15 @@ async def delete_old_files(room: Room) -> Counts:
         if batch < _FILE_BATCH:
             break
     return Counts({"files": deleted})
+
+
+async def delete_signals(room: Room) -> Counts:
+    """Forget signals that no run has waited for in time, in batches."""
+    deleted = 0
+    while not room.stop.soft.is_set():
+        async with room.database.connection() as conn:
+            batch = await delete_expired_signals(conn, most=_KEY_BATCH)
+        deleted += batch
+        if batch < _KEY_BATCH:
+            break
+    return Counts({"signals": deleted})

@@ -12,11 +12,12 @@ from penstock.store.runs import summary_from_row
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How much work waits: runs that are due, the age of the oldest in seconds, and runs for later."""
+    """How much work waits: runs that are due, the age of the oldest in seconds, runs for later, and runs that wait in a step."""
 
     ready: int
     oldest_seconds: float
     scheduled: int
+    waiting: int
 
 
 async def dispatch_due_runs(conn: Connection, *, most: int) -> list[RunSummary]:
@@ -92,20 +93,28 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int)
 
 
 async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most: int) -> list[RunSummary]:
-    """Take runs whose lease has expired: `queued` again, or `failed` with `message` when this was crash number `most_crashes`."""
+    """Take runs whose lease has expired: `queued` again, or `failed` with `message` when this was crash number `most_crashes`.
+
+    An attempt that has finished a step has made progress: its crash is the first again.
+    """
     rows = await conn.fetch(
         """
         WITH expired AS MATERIALIZED (
-            SELECT r.id, r.crashes + 1 >= $1 AS is_spent
+            SELECT r.id, c.crashes, c.crashes >= $1 AS is_spent
             FROM penstock.runs r
+            CROSS JOIN LATERAL (
+                SELECT CASE WHEN EXISTS (
+                    SELECT FROM penstock.steps s WHERE s.run_id = r.id AND s.attempt = r.attempt AND s.outcome <> 'failed'
+                ) THEN 1 ELSE r.crashes + 1 END AS crashes
+            ) c
             WHERE r.state = 'running' AND r.lease_expires_at < statement_timestamp()
             ORDER BY r.lease_expires_at
             LIMIT $3
-            FOR UPDATE SKIP LOCKED
+            FOR UPDATE OF r SKIP LOCKED
         )
         UPDATE penstock.runs r
         SET state = CASE WHEN e.is_spent THEN 'failed' ELSE 'queued' END,
-            crashes = r.crashes + 1,
+            crashes = e.crashes,
             owner = NULL,
             lease_expires_at = NULL,
             dispatched_at = clock_timestamp(),
@@ -128,13 +137,14 @@ async def measure_backlog(conn: Connection) -> Backlog:
         """
         SELECT count(*) FILTER (WHERE r.scheduled_at <= statement_timestamp() OR r.state = 'queued') AS ready,
                coalesce(extract(epoch FROM statement_timestamp() - min(r.scheduled_at)), 0)::float8 AS oldest_seconds,
-               count(*) FILTER (WHERE r.state = 'scheduled' AND r.scheduled_at > statement_timestamp()) AS scheduled
+               count(*) FILTER (WHERE r.state = 'scheduled' AND r.scheduled_at > statement_timestamp()) AS scheduled,
+               (SELECT count(*) FROM penstock.waits) AS waiting
         FROM penstock.runs r
         WHERE r.state IN ('queued', 'scheduled')
         """
     )
     assert row is not None
-    return Backlog(row["ready"], max(0.0, row["oldest_seconds"]), row["scheduled"])
+    return Backlog(row["ready"], max(0.0, row["oldest_seconds"]), row["scheduled"], row["waiting"])
 
 
 async def find_run_state(conn: Connection, *, run_id: UUID) -> RunState | None:

@@ -1,5 +1,6 @@
 """What the command line reads: one run or one chain for a person, and the signs of health that `doctor` looks at."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -125,6 +126,31 @@ async def find_run(conn: Connection, *, run_id: UUID) -> RunView | None:
         run_id,
     )
     return None if row is None else RunView.from_row(row)
+
+
+async def list_runs(
+    conn: Connection, *, states: Sequence[RunState], workflow: str | None, environment: str | None, limit: int
+) -> list[RunView]:
+    """Runs of any of these states (none: any), the newest first."""
+    rows = await conn.fetch(
+        """
+        SELECT r.id, r.workflow, r.environment, r.state, r.trigger, r.depth, coalesce(r.depth_limit, e.depth_limit) AS depth_limit,
+               r.chain_id, r.parent_run_id, r.attempt, r.version, r.parameters, r.result, r.error,
+               r.created_at, r.scheduled_at, r.started_at, r.finished_at
+        FROM penstock.runs r
+        JOIN penstock.environments e ON e.name = r.environment
+        WHERE (cardinality($1::text[]) = 0 OR r.state = ANY($1))
+          AND ($2::text IS NULL OR r.workflow = $2)
+          AND ($3::text IS NULL OR r.environment = $3)
+        ORDER BY r.created_at DESC, r.id DESC
+        LIMIT $4
+        """,
+        states,
+        workflow,
+        environment,
+        limit,
+    )
+    return [RunView.from_row(row) for row in rows]
 
 
 async def list_steps(conn: Connection, *, run_id: UUID) -> list[StepView]:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from penstock.cli import interventions, run_lists
 from penstock.cli.access import Environment, find_installation, open_installation
 from penstock.cli.database import Data
 from penstock.cli.output import (
@@ -53,8 +54,10 @@ RunArgument = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the run."
 def add_commands(program: typer.Typer) -> None:
     """Add `run` and the group `runs`."""
     program.command("run", epilog=_RUN_EXAMPLES, rich_help_panel="Operate")(run)
-    group = typer.Typer(help="Look at runs.", no_args_is_help=True)
+    group = typer.Typer(help="Look at runs, end them, take failed ones up again.", no_args_is_help=True)
     group.command("show", epilog=_SHOW_EXAMPLES)(show)
+    run_lists.add_commands(group)
+    interventions.add_commands(group)
     program.add_typer(group, name="runs", rich_help_panel="Operate")
 
 
@@ -155,7 +158,7 @@ def _step_table(steps: list[StepView]) -> list[Text | Table]:
         return []
     table = make_table("step", "action", "outcome", "attempt", "took", "result", numbers=("attempt", "took"))
     for step in steps:
-        colour = {"succeeded": "green", "failed": "red"}.get(step.outcome, "bright_black")
+        colour = {"succeeded": "green", "failed": "red", "waiting": "cyan"}.get(step.outcome, "bright_black")
         shown = step.error if step.error is not None else step.result
         took = show_seconds(step.started_at, step.finished_at)
         text = "" if shown is None else show_value(shown, 120)

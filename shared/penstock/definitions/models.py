@@ -125,6 +125,10 @@ class StepAction(StrEnum):
     STOP = "stop"
     HTTP = "http"
     CALL = "call"
+    WAIT = "wait"
+    WAIT_UNTIL = "wait_until"
+    WAIT_FOR = "wait_for"
+    CANCEL = "cancel"
 
 
 class Step(Model):

@@ -22,6 +22,9 @@ class LogEvent(StrEnum):
     OUTPUT = "plugin action console output"
     CHAIN_WARNED = "chain near its depth limit"
     WORKLOAD_WARNED = "workload threshold reached"
+    WAITING = "event waiting"
+    CANCELLED = "event cancelled"
+    RETRIED = "event retried"
     MAIL_FAILED = "Sending email failed"
 
 

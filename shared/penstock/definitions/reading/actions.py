@@ -139,6 +139,35 @@ def _connector_target(reader: StepReader, key: str) -> JsonValue:
     return name
 
 
+def _wait_target(reader: StepReader, key: str) -> JsonValue:
+    """A duration (`wait`) or a time (`wait_until`). No `timeout`: a wait takes the time it says."""
+    node = reader.table.node(key)
+    if node is None:
+        reader.missing(key, "a duration" if key == "wait" else "a time", "such as 3d" if key == "wait" else "such as 2026-01-31T09:00:00Z")
+        return None
+    if "timeout" in reader.table:
+        reader.report.error(reader.table.key_place("timeout"), f"{key!r} takes no 'timeout'", "the run waits for as long as it says there")
+    return (take.duration if key == "wait" else take.time)(reader, key, node)
+
+
+def _signal_target(reader: StepReader, key: str) -> JsonValue:
+    """The name of a signal, which may embed expressions."""
+    node = reader.table.node(key)
+    if node is not None:
+        return take.text(reader, key, node)
+    reader.missing(key, "the name of a signal", "such as payment_confirmed")
+    return None
+
+
+def _runs_target(reader: StepReader, key: str) -> JsonValue:
+    """The id of a run, or a list of them."""
+    node = reader.table.node(key)
+    if node is not None:
+        return take.anything(reader, key, node)
+    reader.missing(key, "the id of a run, or a list of them", 'such as "${steps.reminder}"')
+    return None
+
+
 _WHEN_TO_RUN: Final[dict[str, take.Take]] = {"with": take.parameters, "at": take.time, "after": take.duration}
 _HTTP: Final[dict[str, take.Take]] = {
     "method": take.method,
@@ -193,6 +222,10 @@ ACTIONS: Final[dict[StepAction, Action]] = {
     StepAction.STOP: Action(_text_target, {}),
     StepAction.HTTP: Action(_url_target, _HTTP, (("json", "form", "body"),)),
     StepAction.CALL: Action(_connector_target, {"path": take.path, **_HTTP}, (("json", "form", "body"),)),
+    StepAction.WAIT: Action(_wait_target, {}),
+    StepAction.WAIT_UNTIL: Action(_wait_target, {}),
+    StepAction.WAIT_FOR: Action(_signal_target, {"match": take.mapping}),
+    StepAction.CANCEL: Action(_runs_target, {}),
 }
 
 

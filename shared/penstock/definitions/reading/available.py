@@ -7,7 +7,7 @@ from penstock.definitions.reading.places import Place, Report
 UNAVAILABLE: Final[dict[str, frozenset[str]]] = {
     "key": frozenset({"email", "python", "oidc", "concurrency", "rate", "debounce"}),
     "trigger": frozenset({"recurrence", "change"}),
-    "action": frozenset("cancel recur stop_recurring wait wait_until wait_for email send publish export import run".split()),
+    "action": frozenset("recur stop_recurring email send publish export import run".split()),
     "constraint_type": frozenset({"geographic_search"}),
     "name": frozenset({"change"}),
 }

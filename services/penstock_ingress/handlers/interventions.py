@@ -1,0 +1,57 @@
+"""What people and programs do to runs from outside: cancel them, retry them, send them a signal."""
+
+from uuid import UUID
+
+from penstock.store.cancellations import NotRetried, cancel_runs, retry_run
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.repository.runs import find_run
+from penstock_ingress.repository.views import CancelledRun, Run, SignalOutcome
+from penstock_ingress.rules.bodies import Undecodable, parse_json, without_nul
+from penstock_ingress.rules.replies import Refusal, problem
+
+LONGEST_SIGNAL_NAME = 200
+_BY = "the management API"
+
+
+async def cancel_run(room: Room, environment: str, run_id: UUID) -> CancelledRun:
+    """Cancel a run unless it has ended. Its executor, if it has one, hears of it by the event. Raises Refusal."""
+    cancelled = await room.database.in_transaction(
+        lambda conn: cancel_runs(conn, environment=environment, run_ids=[run_id], by=_BY),
+    )
+    for run in cancelled:
+        room.publisher.run_event("cancelled", run, reason=f"cancelled by {_BY}")
+    return CancelledRun(cancelled=len(cancelled), run=await _get_run(room, environment, run_id))
+
+
+async def retry_failed_run(room: Room, environment: str, run_id: UUID) -> Run:
+    """Queue a failed run again, from the step that failed. Raises Refusal for a run in another state."""
+    retried = await room.database.in_transaction(
+        lambda conn: retry_run(conn, environment=environment, run_id=run_id, by=_BY),
+    )
+    if isinstance(retried, NotRetried):
+        detail = f"run {run_id} is {retried.state}; only a failed run can be retried"
+        raise Refusal(problem(409, detail, extensions={"code": "not_failed", "state": retried.state.value}))
+    if retried is not None:
+        room.acceptance.dispatch([retried])
+    return await _get_run(room, environment, run_id)
+
+
+async def send_signal(room: Room, environment: str, name: str, body: bytes) -> SignalOutcome:
+    """Wake the runs that wait for the signal, with the payload in `body`, or keep it for one that will. Raises Refusal."""
+    if len(name) > LONGEST_SIGNAL_NAME or "\x00" in name:
+        raise Refusal(problem(400, f"the name of a signal has at most {LONGEST_SIGNAL_NAME} characters, none of them NUL"))
+    try:
+        payload = without_nul(parse_json(body), body) if body.strip() else {}
+    except Undecodable as error:
+        raise Refusal(problem(400, str(error))) from None
+    woken = await room.signals.post(environment, name, payload)
+    room.acceptance.dispatch(woken)
+    return SignalOutcome(woken=len(woken), kept=not woken)
+
+
+async def _get_run(room: Room, environment: str, run_id: UUID) -> Run:
+    async with room.database.connection() as conn:
+        found = await find_run(conn, environment=environment, run_id=run_id)
+    if found is None:
+        raise Refusal(problem(404, f"{environment} has no run {run_id}"))
+    return found[0]

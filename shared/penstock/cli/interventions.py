@@ -1,0 +1,114 @@
+"""`penstock runs cancel` and `penstock runs retry`: end runs that have not ended, take up failed ones again."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
+from uuid import UUID
+
+import typer
+
+from penstock.broker.publisher import Publisher
+from penstock.broker.rabbitmq import connect
+from penstock.cli.access import find_installation, open_installation
+from penstock.cli.database import Data
+from penstock.cli.output import AsJson, complain, console, fail, print_json, show_state
+from penstock.cli.repository import RunView, find_run
+from penstock.contracts.topology import topology
+from penstock.db import Connection
+from penstock.domain.runs import RunSummary
+from penstock.domain.states import RunState
+from penstock.errors import BrokerUnavailable, ConfigurationError
+from penstock.store.cancellations import NotRetried, cancel_runs, retry_run
+
+_CANCEL_EXAMPLES: Final = "Examples:\n\n  penstock runs cancel 0190a5f2-7c00-8a11-9b22-0123456789ab\n\n  penstock runs cancel ID ID --json"
+_RETRY_EXAMPLES: Final = "Examples:\n\n  penstock runs retry 0190a5f2-7c00-8a11-9b22-0123456789ab"
+_BY: Final = "penstock runs"
+
+RunIds = Annotated[list[UUID], typer.Argument(metavar="ID", help="Id of a run; several may be given.", show_default=False)]
+RunId = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the run.", show_default=False)]
+
+
+def add_commands(group: typer.Typer) -> None:
+    """Add `cancel` and `retry` to the group `runs`."""
+    group.command("cancel", epilog=_CANCEL_EXAMPLES)(cancel)
+    group.command("retry", epilog=_RETRY_EXAMPLES)(retry)
+
+
+def cancel(run_ids: RunIds, data: Data = None, as_json: AsJson = False) -> None:
+    """Cancel runs that have not ended; a running one is stopped by its executor within seconds."""
+    runs, cancelled = asyncio.run(_cancel(run_ids, data))
+    unknown = [run_id for run_id in run_ids if run_id not in runs]
+    if as_json:
+        print_json({"cancelled": len(cancelled), "runs": [{"id": run.id, "state": run.state} for run in runs.values()]})
+    else:
+        for run in runs.values():
+            was = "" if run.id in cancelled else "  had ended before"
+            console.print(f"{run.id}  {show_state(run.state)}{was}")
+    if unknown:
+        fail(f"no run {', '.join(str(run_id) for run_id in unknown)}")
+
+
+async def _cancel(run_ids: list[UUID], data: Path | None) -> tuple[dict[UUID, RunView], set[UUID]]:
+    """The runs that there are, as they are now, and which of them were cancelled just now."""
+    async with open_installation(data) as database:
+        async with database.connection() as conn:
+            found = [run for run_id in dict.fromkeys(run_ids) if (run := await find_run(conn, run_id=run_id)) is not None]
+        cancelled: list[RunSummary] = []
+        for environment in sorted({run.environment for run in found}):
+            ids = [run.id for run in found if run.environment == environment]
+            cancelled += await database.in_transaction(partial(_cancel_runs, environment=environment, run_ids=ids))
+        await _publish(data, cancelled=cancelled)
+        async with database.connection() as conn:
+            views = [await find_run(conn, run_id=run.id) for run in found]
+    return {run.id: run for run in views if run is not None}, {run.id for run in cancelled}
+
+
+async def _cancel_runs(conn: Connection, *, environment: str, run_ids: list[UUID]) -> list[RunSummary]:
+    return await cancel_runs(conn, environment=environment, run_ids=run_ids, by=_BY)
+
+
+def retry(run_id: RunId, data: Data = None, as_json: AsJson = False) -> None:
+    """Take a failed run up again from the step that failed, with the definition it began with."""
+    retried, is_dispatched = asyncio.run(_retry(run_id, data))
+    if retried is None:
+        fail(f"no run {run_id}")
+    if isinstance(retried, NotRetried):
+        fail(f"run {run_id} is {retried.state}; only a failed run can be retried")
+    if as_json:
+        print_json({"id": retried.id, "workflow": retried.workflow, "environment": retried.environment, "state": retried.state})
+    else:
+        console.print(f"{retried.id}  {show_state(retried.state)}")
+    if not is_dispatched:
+        complain("the broker is out of reach, so the run starts when a scheduler finds it; `penstock doctor` says more")
+
+
+async def _retry(run_id: UUID, data: Path | None) -> tuple[RunSummary | NotRetried | None, bool]:
+    async with open_installation(data) as database:
+        async with database.connection() as conn:
+            run = await find_run(conn, run_id=run_id)
+        if run is None:
+            return None, True
+        retried = await database.in_transaction(partial(retry_run, environment=run.environment, run_id=run_id, by=_BY))
+    return retried, not isinstance(retried, RunSummary) or await _publish(data, queued=[retried])
+
+
+async def _publish(data: Path | None, *, cancelled: list[RunSummary] | None = None, queued: list[RunSummary] | None = None) -> bool:
+    """Tell executors, if the broker can be reached; without that they find out by themselves, a little later."""
+    amqp_url = find_installation(data).amqp_url
+    if amqp_url is None or not (cancelled or queued):
+        return True
+    try:
+        broker = await connect(amqp_url, topology=topology(), name="penstock cli")
+    except ConfigurationError:
+        return False
+    try:
+        publisher = Publisher(broker)
+        for run in cancelled or ():
+            publisher.run_event(RunState.CANCELLED.value, run, reason=f"cancelled by {_BY}")
+        await publisher.dispatch(queued or ())
+    except BrokerUnavailable:
+        return False
+    finally:
+        await broker.close()
+    return True
