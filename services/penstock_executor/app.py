@@ -16,6 +16,7 @@ from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import ExecuteRuns
 from penstock.contracts.topology import EVENTS_EXCHANGE, executor_queue
 from penstock.logs import get_logger
+from penstock.mail.smtp import MailClient
 from penstock.metrics import RUNS_RUNNING
 from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every, serving
 from penstock.store.deployments import DeploymentCache
@@ -24,7 +25,7 @@ from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
 from penstock.store.secrets import Secrets
 from penstock.store.workload import FLUSH_SECONDS, Meter
 from penstock_executor.actions.outgoing import Outgoing
-from penstock_executor.actions.steps import Tools
+from penstock_executor.actions.steps import Mailing, Tools
 from penstock_executor.handlers import HANDLERS, note_cancelled, release_unfinished
 from penstock_executor.handlers.children import Children
 from penstock_executor.handlers.claiming import Claims
@@ -68,6 +69,8 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
     database, publisher = resources.database, Publisher(resources.broker)
     library, children = Library(DeploymentCache(database)), Children(publisher)
     bulk = asyncio.Semaphore(max(1, database.most_connections // _CONNECTIONS_PER_BULK))
+    logbook = Logbook(database)
+    mailing = Mailing(None if settings.mail_server is None else MailClient(settings.mail_server), settings.mail_sender)
     async with AsyncExitStack() as stack:
         outgoing = Outgoing(settings.outgoing_allow)
         stack.push_async_callback(outgoing.close)
@@ -76,14 +79,24 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
         room = Room(
             database=database,
             publisher=publisher,
-            tools=Tools(database, bulk, outgoing, Installation(database), library.find_app, children.schedule),
+            tools=Tools(
+                database=database,
+                bulk=bulk,
+                outgoing=outgoing,
+                installation=Installation(database),
+                find_app=library.find_app,
+                schedule=children.schedule,
+                mail=mailing,
+                secrets=secrets,
+                write_log=logbook.write,
+            ),
             library=library,
             limits=Limits(database, library),
             slots=Slots(settings.executor_concurrency),
             claims=Claims(database, publisher, owner=name_owner(), lease=settings.lease),
             leases=Leases(database, settings.lease),
             commits=Commits(database, bulk),
-            logbook=Logbook(database),
+            logbook=logbook,
             meter=Meter(database),
             secrets=secrets,
         )

@@ -6,12 +6,12 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from penstock.settings import CommonSettings
+from penstock.mail.settings import MailSettings
 
 Network = IPv4Network | IPv6Network
 
 
-class ExecutorSettings(CommonSettings):
+class ExecutorSettings(MailSettings):
     """`PENSTOCK_*` of one executor process."""
 
     executor_concurrency: int = Field(default=200, ge=1, le=10_000, description="Most runs that one executor performs at once")

@@ -162,7 +162,6 @@ def test_with_of_a_list_waits_for_its_items() -> None:
         ("app: a\nadmin: [x]", "app.yaml:2: unknown key 'admin'; did you mean 'admins'?"),
         ("app: a\nadmins: [ops]", "app.yaml:2: 'ops' is not a mail address; such as ops@example.com"),
         ("app: a\n---\napp: b", "app.yaml:3: app.yaml holds one document, and this is another; put everything into the first"),
-        ("app: a\nemail: {from: a}", "app.yaml:2: key 'email' is not available in this version"),
         ("app: a\npython: [a]", "app.yaml:2: key 'python' is not available in this version"),
         ("app: a\noidc: {}", "app.yaml:2: key 'oidc' is not available in this version"),
         ("app: a\nenvironments: {life: {}}", "app.yaml:2: unknown key 'life'; did you mean 'live'?"),
@@ -360,7 +359,6 @@ def test_problems_of_the_head_of_a_workflow(workflow: str, problem: str) -> None
     ("step", "problem"),
     [
         ("{emial: a}", "1: unknown action 'emial'; did you mean 'email'?"),
-        ("{email: a@example.com}", "1: action 'email' is not available in this version"),
         ("{wait: soon}", "1: 'wait': 'soon' is not a duration; write a number and a unit, such as 500ms, 5s, 10m, 2h or 3d"),
         ("{wait: }", "1: 'wait' needs a duration; such as 3d"),
         ("{wait: 3d, timeout: 1h}", "1: 'wait' takes no 'timeout'; the run waits for as long as it says there"),

@@ -11,6 +11,7 @@ from penstock_executor.actions.create import create
 from penstock_executor.actions.create_many import create_many
 from penstock_executor.actions.delete import delete
 from penstock_executor.actions.delete_many import delete_many
+from penstock_executor.actions.email import email
 from penstock_executor.actions.fail import fail
 from penstock_executor.actions.find import find
 from penstock_executor.actions.get import get
@@ -54,4 +55,5 @@ AWAITED: Final[Mapping[StepAction, Awaited]] = {
     StepAction.HTTP: http,
     StepAction.CALL: call_connector,
     StepAction.CANCEL: cancel,
+    StepAction.EMAIL: email,
 }

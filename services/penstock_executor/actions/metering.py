@@ -116,5 +116,6 @@ CONSUMPTION: Final[Mapping[StepAction, Consumption]] = {
     StepAction.CANCEL: Consumption(_consumes()),
     StepAction.HTTP: Consumption(_consumes(Activity.CALL), _report),
     StepAction.CALL: Consumption(_consumes(Activity.CALL), _report),
+    StepAction.EMAIL: Consumption(_consumes(Activity.CALL)),
 }
 """By action. A new action needs its line: what does it consume, beyond being a step?"""

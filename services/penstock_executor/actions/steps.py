@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -12,8 +12,12 @@ from penstock.contracts.messages import ChildRun, Contract
 from penstock.db import Database
 from penstock.definitions.expressions import Expression, Template
 from penstock.definitions.models import App, Step
+from penstock.domain.addresses import Address
 from penstock.domain.workload import Activity, Counts
+from penstock.mail.smtp import MailClient
 from penstock.store.installation import Installation
+from penstock.store.logs import LogLine
+from penstock.store.secrets import Secrets
 from penstock_executor.actions.outgoing import Outgoing
 from penstock_executor.runs import ClaimedRun, Effect, Values
 
@@ -42,6 +46,18 @@ class StepPlan:
     secrets: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 
 
+MOST_MAILS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Mailing:
+    """How mail leaves: the mail server, if there is one, who sends when the app does not say, and how many mails may be sent at once."""
+
+    client: MailClient | None
+    sender: Address
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_MAILS))
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What actions use of the room.
@@ -49,6 +65,7 @@ class Tools:
     `find_app(environment)` is the app that is deployed now, for what is started from here on. `schedule(environment, depth, child,
     patience_seconds)` returns when the broker has taken the request; raises Interrupted when it does not for so long. `bulk` is to be
     held by whoever keeps a connection for long: it leaves enough of them to everyone else, and to the leases above all.
+    `write_log` has a line of the app's log written soon.
     """
 
     database: Database
@@ -57,6 +74,9 @@ class Tools:
     installation: Installation
     find_app: Callable[[str], Awaitable[App]]
     schedule: Callable[[str, int, ChildRun, float], Awaitable[None]]
+    mail: Mailing
+    secrets: Secrets
+    write_log: Callable[[LogLine], None]
 
 
 @dataclass(slots=True)

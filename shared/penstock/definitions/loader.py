@@ -91,6 +91,7 @@ def _load(files: dict[str, bytes], report: Report) -> LoadResult:
         environments=head.environments,
         sources=head.sources,
         connectors=head.connectors,
+        email=head.email,
         types=index.types,
         workflows=workflows,
     )
@@ -105,7 +106,7 @@ def _read_head(documents: list[Node], report: Report) -> AppHead:
     if not documents:
         if not report.problems:
             report.problems.append(Problem(APP_FILE, 1, 1, "the file is empty", hint="it names the app, as in `app: shop`"))
-        return AppHead("", (), {"development": EnvironmentLimits(), "live": EnvironmentLimits()}, {}, {})
+        return AppHead("", (), {"development": EnvironmentLimits(), "live": EnvironmentLimits()}, {}, {}, None)
     for document in documents[1:]:
         report.error(document.place, f"{APP_FILE} holds one document, and this is another", "put everything into the first")
     return read_app_file(documents[0], report)

@@ -129,6 +129,7 @@ class StepAction(StrEnum):
     WAIT_UNTIL = "wait_until"
     WAIT_FOR = "wait_for"
     CANCEL = "cancel"
+    EMAIL = "email"
 
 
 class Step(Model):
@@ -245,6 +246,23 @@ class Connector(Model):
     place: str = ""
 
 
+class EmailTransport(StrEnum):
+    """Who carries an app's mail: the mail server of the installation, or a service with an HTTP API."""
+
+    SMTP = "smtp"
+    SENDGRID = "sendgrid"
+    POSTMARK = "postmark"
+
+
+class EmailSettings(Model):
+    """How an app sends mail. `sender` None: PENSTOCK_EMAIL_FROM. `api_key` is a text that may embed `${secrets.NAME}`."""
+
+    sender: str | None = None
+    transport: EmailTransport = EmailTransport.SMTP
+    api_key: str | None = None
+    base_url: str | None = None
+
+
 class EnvironmentLimits(Model):
     """The limits an app asks for in one environment when it is first deployed there."""
 
@@ -260,5 +278,6 @@ class App(Model):
     environments: dict[str, EnvironmentLimits] = Field(default_factory=dict)
     sources: dict[str, Source] = Field(default_factory=dict)
     connectors: dict[str, Connector] = Field(default_factory=dict)
+    email: EmailSettings | None = None
     types: dict[str, DataType] = Field(default_factory=dict)
     workflows: dict[str, Workflow] = Field(default_factory=dict)

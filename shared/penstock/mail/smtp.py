@@ -18,7 +18,6 @@ from penstock.domain.addresses import Address
 from penstock.mail.message import Mail, write_mail
 from penstock.mail.settings import MailServer
 
-MOST_CONNECTIONS: Final = 20
 _CONNECT_SECONDS: Final = 10.0
 _COMMAND_SECONDS: Final = 30.0
 _FAREWELL_SECONDS: Final = 2.0
@@ -59,17 +58,16 @@ class _Progress:
 
 
 class MailClient:
-    """Hands mail in to one server, over few connections at a time: servers refuse clients that open many."""
+    """Hands mail in to one server, each over a connection of its own."""
 
     def __init__(self, server: MailServer) -> None:
         self._server = server
-        self._places = asyncio.Semaphore(MOST_CONNECTIONS)
 
     async def send(self, mail: Mail, timeout_seconds: float) -> Taken | NotTaken:
-        """Hand `mail` in, within so much time, waiting for a connection included."""
+        """Hand `mail` in, within so much time."""
         progress = _Progress(mail.recipients)
         try:
-            async with asyncio.timeout(timeout_seconds), self._places:
+            async with asyncio.timeout(timeout_seconds):
                 return await self._hand_in(mail, progress)
         except TimeoutError:
             reason = f"{self._name}: the mail was not taken within {timeout_seconds:g} s"

@@ -13,6 +13,7 @@ from penstock.definitions.fields import AGGREGATES
 from penstock.definitions.models import StepAction
 from penstock.definitions.reading import arguments as take
 from penstock.definitions.reading import field_arguments as fields
+from penstock.definitions.reading import mail
 from penstock.definitions.reading.documents import Scalar, to_json
 from penstock.definitions.reading.reader import StepReader
 from penstock.definitions.reading.scopes import check_templates, is_template, whole_expression
@@ -226,6 +227,21 @@ ACTIONS: Final[dict[StepAction, Action]] = {
     StepAction.WAIT_UNTIL: Action(_wait_target, {}),
     StepAction.WAIT_FOR: Action(_signal_target, {"match": take.mapping}),
     StepAction.CANCEL: Action(_runs_target, {}),
+    StepAction.EMAIL: Action(
+        mail.recipients_target,
+        {
+            "cc": mail.recipients,
+            "bcc": mail.recipients,
+            "reply_to": mail.recipients,
+            "subject": take.text,
+            "text": take.text,
+            "html": take.text,
+            "headers": mail.headers,
+            "attachments": mail.attachments,
+        },
+        (),
+        (("subject",), ("text", "html")),
+    ),
 }
 
 

@@ -1,12 +1,13 @@
-"""Reads app.yaml: name, admins, limits per environment, and who may send webhooks, and who is called."""
+"""Reads app.yaml: name, admins, limits per environment, who may send webhooks, who is called, and how mail is sent."""
 
 import re
 from typing import Final, Literal, NamedTuple
 
-from penstock.definitions.models import ENVIRONMENTS, Connector, EnvironmentLimits, Pick, Source, SourceTimestamp
+from penstock.definitions.models import ENVIRONMENTS, Connector, EmailSettings, EnvironmentLimits, Pick, Source, SourceTimestamp
 from penstock.definitions.reading.connectors import read_connectors
 from penstock.definitions.reading.documents import Node
 from penstock.definitions.reading.index import NAME, read_name
+from penstock.definitions.reading.mail import read_email
 from penstock.definitions.reading.places import Report
 from penstock.definitions.reading.scopes import Scope, check_templates, is_template
 from penstock.definitions.reading.tables import Table
@@ -28,17 +29,19 @@ class AppHead(NamedTuple):
     environments: dict[str, EnvironmentLimits]
     sources: dict[str, Source]
     connectors: dict[str, Connector]
+    email: EmailSettings | None
 
 
 def read_app_file(document: Node, report: Report) -> AppHead:
     """The content of app.yaml; problems go to the report."""
     table = Table(document, document.place, "app.yaml", report)
     head = AppHead(
-        read_name(table, "app", "app: shop", 63) or "",
-        _read_admins(table),
-        _read_environments(table),
-        _read_sources(table),
-        read_connectors(table),
+        name=read_name(table, "app", "app: shop", 63) or "",
+        admins=_read_admins(table),
+        environments=_read_environments(table),
+        sources=_read_sources(table),
+        connectors=read_connectors(table),
+        email=read_email(table),
     )
     table.close()
     return head

@@ -5,9 +5,9 @@ from typing import Final
 from penstock.definitions.reading.places import Place, Report
 
 UNAVAILABLE: Final[dict[str, frozenset[str]]] = {
-    "key": frozenset({"email", "python", "oidc", "concurrency", "rate", "debounce"}),
+    "key": frozenset({"python", "oidc", "concurrency", "rate", "debounce"}),
     "trigger": frozenset({"recurrence", "change"}),
-    "action": frozenset("recur stop_recurring email send publish export import run".split()),
+    "action": frozenset("recur stop_recurring send publish export import run".split()),
     "constraint_type": frozenset({"geographic_search"}),
     "name": frozenset({"change"}),
 }
