@@ -66,7 +66,7 @@ async def test_migrate_brings_a_database_up_to_date_once(empty_database: str) ->
 async def test_check_finds_nothing_wrong_with_the_quickstart() -> None:
     outcome = await penstock("check", str(QUICKSTART), environment=clean_environment())
     assert outcome.code == 0
-    assert outcome.out.splitlines() == ["ok  quickstart: 9 workflows, 4 data types, 1 sources"]
+    assert outcome.out.splitlines() == ["ok  quickstart: 9 workflows, 4 data types, 1 sources", "secrets: STRIPE_WEBHOOK_SECRET"]
 
 
 async def test_check_prints_every_problem_with_its_place(tmp_path: Path) -> None:

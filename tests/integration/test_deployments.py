@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from penstock.db import Connection, Database
+from penstock.definitions.differences import Difference
 from penstock.definitions.models import App, EnvironmentLimits, Parameter, Step, StepAction, Workflow
 from penstock.errors import ConfigurationError
 from penstock.store.deployments import Deployment, DeploymentCache, deploy, load_current, load_version, plan
@@ -71,7 +72,12 @@ async def test_a_plan_names_what_changes(database: Database, conn: Connection) -
     await put(database, build_version(workflows=workflows))
     workflows = {"kept": workflows["kept"], "edited": build_workflow("edited", "other"), "new": build_workflow("new")}
     planned = await plan(conn, environment=LIVE, app=build_version(workflows=workflows))
-    assert (planned.added, planned.changed, planned.removed, planned.tables) == (("new",), ("edited",), ("old",), ())
+    assert planned.differences == (
+        Difference("change", "workflow", "edited", ("steps",)),
+        Difference("add", "workflow", "new"),
+        Difference("remove", "workflow", "old"),
+    )
+    assert planned.tables == ()
 
 
 async def test_a_workflow_that_only_moved_in_its_file_is_not_changed(database: Database, conn: Connection) -> None:
@@ -79,7 +85,7 @@ async def test_a_workflow_that_only_moved_in_its_file_is_not_changed(database: D
     await put(database, build_version(workflows={"notify": workflow}))
     steps = tuple(step.model_copy(update={"place": "workflows/all.yaml:9"}) for step in workflow.steps)
     moved = workflow.model_copy(update={"place": "workflows/all.yaml:7", "steps": steps})
-    assert (await plan(conn, environment=LIVE, app=build_version(workflows={"notify": moved}))).changed == ()
+    assert (await plan(conn, environment=LIVE, app=build_version(workflows={"notify": moved}))).differences == ()
     assert (await put(database, build_version(workflows={"notify": moved}))).is_new, "its errors name the new place"
 
 
@@ -179,3 +185,15 @@ async def test_the_cache_forgets_what_was_not_used_for_longest(database: Databas
         assert await cache.get(LIVE, 1) is first, "used all the time"
     assert await cache.get(LIVE, 2) is not second
     assert await cache.get(LIVE, 22) is current, "the current one is always at hand"
+
+
+async def test_pruning_does_only_what_was_approved(database: Database, conn: Connection) -> None:
+    wide = build_version(types={"order": build_type("order", {"number": "text", "old": "text"})})
+    narrow = build_version(types={"order": build_type("order", {"number": "text"})})
+    await put(database, wide)
+    approved = await plan(conn, environment=LIVE, app=narrow, prune=True)
+    assert [change.description for change in approved.dropped] == ["drop column old and its values from type order in live"]
+    await conn.execute('ALTER TABLE live."order" ADD COLUMN by_hand text')
+    with pytest.raises(ConfigurationError, match="live was changed after the plan was shown"):
+        await database.in_transaction(lambda conn: deploy(conn, environment=LIVE, app=narrow, prune=True, approved=approved))
+    assert await conn.fetchval('SELECT count("old") FROM live."order"') == 0

@@ -6,7 +6,7 @@ from penstock.db import Connection, Database, UniqueViolation
 from penstock.definitions.models import DataType
 from penstock.errors import ConfigurationError
 from penstock.store.deployments import deploy, plan
-from penstock.store.thing_tables import constraint_name, plan_tables
+from penstock.store.thing_tables import constraint_name, plan_pruning, plan_tables
 from penstock.store.things import count_things, create_things, find_things
 from tests.factories import build_app, build_thing, build_type
 
@@ -18,7 +18,8 @@ async def deploy_types(conn: Connection, *types: DataType, prune: bool = False) 
     """What a deployment of these types changed, in words."""
     async with conn.transaction():
         deployed = await deploy(conn, environment=LIVE, app=build_app(*types), prune=prune)
-    assert await plan_tables(conn, environment=LIVE, types=build_app(*types).types, prune=prune) == [], "nothing is left to do"
+    assert await plan_tables(conn, environment=LIVE, types=build_app(*types).types) == [], "nothing is left to do"
+    assert not prune or await plan_pruning(conn, environment=LIVE, types=build_app(*types).types) == []
     return [change.description for change in deployed.plan.tables]
 
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from penstock.cli.program import build_program
 
 COMMANDS = (
-    ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("check",), ("deploy",), ("run",), ("runs", "show"),
+    ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("check",), ("deploy",), ("promote",), ("run",), ("runs", "show"),
     ("runs", "list"), ("runs", "cancel"), ("runs", "retry"),
     ("chain", "show"), ("doctor",), ("secret", "set"), ("secret", "list"), ("secret", "remove"), ("secret", "rotate"),
 )  # fmt: skip
@@ -16,6 +16,7 @@ PRINTS_DATA = (
     ("migrate",),
     ("check",),
     ("deploy",),
+    ("promote",),
     ("run",),
     ("runs", "show"),
     ("runs", "list"),
@@ -50,7 +51,7 @@ def test_every_command_explains_itself_with_examples(command: tuple[str, ...]) -
     [
         ("bogus",),
         ("runs", "enlist"),
-        ("promote",),
+        ("promote", "somewhere"),
         ("deploy", "."),
         ("deploy", ".", "--environment", "production"),
         ("run", "start", "-p", "no equals sign"),

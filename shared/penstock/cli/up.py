@@ -8,7 +8,8 @@ import typer
 from rich.markup import escape
 
 from penstock.cli.access import Environment
-from penstock.cli.apps import print_plan, print_problems
+from penstock.cli.apps import print_problems
+from penstock.cli.deployments import print_plan
 from penstock.cli.output import complain, console, make_facts
 from penstock.demo import Demo
 from penstock.embedded.deploying import Deployed

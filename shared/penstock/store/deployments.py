@@ -13,9 +13,10 @@ import orjson
 
 from penstock.db import Connection, Database, quote_identifier
 from penstock.definitions.compiled import CompiledApp
-from penstock.definitions.models import App, EnvironmentLimits, Workflow
+from penstock.definitions.differences import Difference, find_differences
+from penstock.definitions.models import App, EnvironmentLimits
 from penstock.errors import ConfigurationError
-from penstock.store.thing_tables import TableChange, apply_table_changes, plan_tables
+from penstock.store.thing_tables import TableChange, apply_table_changes, plan_pruning, plan_tables
 
 _MOST_CACHED: Final = 20
 _DEPLOY_LOCK: Final = 0x44504C59  # "DPLY": deployments of one database take turns
@@ -32,12 +33,16 @@ class CompiledDeployment:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentPlan:
-    """What a deployment would change: names of workflows, and tables."""
+    """What a deployment would change: definitions, and tables. `unused` is what it would drop as well if it were to prune."""
 
-    added: tuple[str, ...]
-    changed: tuple[str, ...]
-    removed: tuple[str, ...]
+    differences: tuple[Difference, ...]
     tables: tuple[TableChange, ...]
+    unused: tuple[TableChange, ...]
+
+    @property
+    def dropped(self) -> tuple[TableChange, ...]:
+        """The changes by which data is lost."""
+        return tuple(change for change in self.tables if change.is_loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +57,30 @@ class Deployment:
 async def plan(conn: Connection, *, environment: str, app: App, prune: bool = False) -> DeploymentPlan:
     """What deploying `app` would change, compared with what is current and with the tables there are."""
     current = await load_current(conn, environment=environment)
-    before = current[1].workflows if current else {}
+    tables = await plan_tables(conn, environment=environment, types=app.types)
+    unused = tuple(await plan_pruning(conn, environment=environment, types=app.types))
     return DeploymentPlan(
-        added=tuple(sorted(app.workflows.keys() - before.keys())),
-        changed=tuple(sorted(name for name in app.workflows.keys() & before.keys() if _acts(app.workflows[name]) != _acts(before[name]))),
-        removed=tuple(sorted(before.keys() - app.workflows.keys())),
-        tables=tuple(await plan_tables(conn, environment=environment, types=app.types, prune=prune)),
+        differences=tuple(find_differences(current[1] if current else None, app)),
+        tables=(*tables, *unused) if prune else tuple(tables),
+        unused=() if prune else unused,
     )
 
 
-def _acts(workflow: Workflow) -> Workflow:
-    """A workflow without the places in files it was read from: to move one is not to change it."""
-    return workflow.model_copy(update={"place": "", "steps": tuple(step.model_copy(update={"place": ""}) for step in workflow.steps)})
-
-
-async def deploy(conn: Connection, *, environment: str, app: App, prune: bool = False) -> Deployment:
+async def deploy(
+    conn: Connection, *, environment: str, app: App, prune: bool = False, approved: DeploymentPlan | None = None
+) -> Deployment:
     """Make `app` the current one: tables first, then a new version, unless the same app is current.
+
+    With `prune`, what no data type uses is dropped with its values. If that, or anything else, is no longer as it was `approved`,
+    ConfigurationError is raised.
 
     The limits and addresses that the app asks for are applied when they differ from what the last deployment asked for, so that a
     limit changed at run time outlives an unrelated deployment. Raises ConfigurationError for a change of tables that would lose data.
     """
     await conn.execute("SELECT pg_advisory_xact_lock($1)", _DEPLOY_LOCK)
     planned = await plan(conn, environment=environment, app=app, prune=prune)
+    if approved is not None and approved != planned:
+        raise ConfigurationError(f"{environment} was changed after the plan was shown, so nothing was done; look at the new plan")
     await apply_table_changes(conn, changes=planned.tables)
     current = await load_current(conn, environment=environment)
     content = app.model_dump(mode="json")

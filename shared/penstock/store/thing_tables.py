@@ -35,11 +35,12 @@ USER: Final = DataType(name="user", fields=(DataField(name="email", type=FieldTy
 
 @dataclass(frozen=True, slots=True)
 class TableChange:
-    """One statement a deployment needs, and what it does, for a person."""
+    """One statement a deployment needs, and what it does, for a person. `is_loss` says that values are lost by it."""
 
     kind: Literal["add", "remove"]
     description: str
     sql: str
+    is_loss: bool = False
 
 
 def table_name(data_type_name: str) -> str:
@@ -60,19 +61,21 @@ def sql_type(field_type: FieldType) -> str:
     return "jsonb" if name == "jsonb" else f"{name}[]"
 
 
-async def plan_tables(conn: Connection, *, environment: str, types: Mapping[str, DataType], prune: bool = False) -> list[TableChange]:
+async def plan_tables(conn: Connection, *, environment: str, types: Mapping[str, DataType]) -> list[TableChange]:
     """What has to change so that every type has its table. Raises ConfigurationError when a field has another type than its column."""
     existing = await _get_columns(conn, environment)
     constraints = await _get_unique_constraints(conn, environment)
     changes: list[TableChange] = []
-    wanted = {"user": USER, **types}
-    for data_type in wanted.values():
+    for data_type in {"user": USER, **types}.values():
         columns = existing.get(table_name(data_type.name))
         changes += _create_table(environment, data_type) if columns is None else _add_columns(environment, data_type, columns)
         changes += _change_uniques(environment, data_type, constraints.get(table_name(data_type.name), frozenset()))
-    if prune:
-        changes += _prune(environment, wanted, existing)
     return changes
+
+
+async def plan_pruning(conn: Connection, *, environment: str, types: Mapping[str, DataType]) -> list[TableChange]:
+    """What could be dropped, with its values: tables that belong to no type, and columns that belong to no field."""
+    return _prune(environment, {"user": USER, **types}, await _get_columns(conn, environment))
 
 
 async def apply_table_changes(conn: Connection, *, changes: Iterable[TableChange]) -> None:
@@ -168,7 +171,9 @@ def _prune(environment: str, wanted: Mapping[str, DataType], existing: Mapping[s
     for table, columns in sorted(existing.items()):
         quoted = f"{quote_identifier(environment)}.{quote_identifier(table)}"
         if table not in by_table:
-            changes.append(TableChange("remove", f"drop table {table} and all its things from {environment}", f"DROP TABLE {quoted}"))
+            changes.append(
+                TableChange("remove", f"drop table {table} and all its things from {environment}", f"DROP TABLE {quoted}", is_loss=True)
+            )
             continue
         kept = {field.column for field in by_table[table].fields} | {field.column for field in BUILT_IN_FIELDS}
         changes += [
@@ -176,6 +181,7 @@ def _prune(environment: str, wanted: Mapping[str, DataType], existing: Mapping[s
                 "remove",
                 f"drop column {column} and its values from type {table} in {environment}",
                 f"ALTER TABLE {quoted} DROP COLUMN {quote_identifier(column)}",
+                is_loss=True,
             )
             for column in sorted(columns.keys() - kept)
         ]
