@@ -13,6 +13,7 @@ from penstock.domain.states import RunState
 from penstock.store.constraints import Where
 from penstock.store.lists import ListRequest
 from penstock.store.logs import LogEvent, LogLine
+from penstock.store.recurrences import RecurrenceRequest
 from penstock.store.thing_bulk import Row
 from penstock.store.things import NewThing, PreparedThing, ThingChange
 from penstock.store.waits import Wait
@@ -157,9 +158,29 @@ class CancelRuns:
     cancelled: list[RunSummary] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class SetRecurrence:
+    """Have a workflow recur."""
+
+    request: RecurrenceRequest
+
+    @property
+    def id(self) -> UUID:
+        """The recurrence's."""
+        return self.request.id
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecurrence:
+    """Have a workflow recur no more."""
+
+    environment: str
+    id: UUID
+
+
 BulkEffect = CreateMany | UpdateMany | DeleteMany
 """Takes as long as there are things, so it is committed by itself, and the run's row is not locked meanwhile."""
-Effect = CreateThing | UpsertThing | UpdateThing | DeleteThing | StoreList | CancelRuns | BulkEffect
+Effect = CreateThing | UpsertThing | UpdateThing | DeleteThing | StoreList | CancelRuns | SetRecurrence | StopRecurrence | BulkEffect
 """What a step changes in the database; it commits together with the record that the step was performed."""
 
 

@@ -20,6 +20,7 @@ from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
 from penstock_scheduler.loops.lists import advance_sequential, expand_lists, finish_lists
 from penstock_scheduler.loops.notifying import notify
 from penstock_scheduler.loops.reaping import reap_leases
+from penstock_scheduler.loops.recurrences import tick_recurrences
 from penstock_scheduler.loops.upkeep import delete_expired_keys, delete_old_files, delete_signals, make_partitions, measure_backlog
 from penstock_scheduler.loops.waking import wake_waiting
 from penstock_scheduler.loops.workload import flush_workload, watch_workload
@@ -46,6 +47,7 @@ def list_loops(nudges: Nudges) -> tuple[Loop, ...]:
     return (
         Loop("dispatch_due", 1.0, dispatch_due, nudges.dispatch),
         Loop("wake_waiting", 1.0, wake_waiting, nudges.waits),
+        Loop("tick_recurrences", 1.0, tick_recurrences, nudges.tick),
         Loop("redispatch_lost", 2.0, redispatch_lost, nudges.redispatch),
         Loop("reap_leases", 1.0, reap_leases),
         Loop("expand_lists", 1.0, expand_lists, nudges.expand),

@@ -28,6 +28,9 @@ WORKLOAD_UNITS = Counter(
     "penstock_workload_units_total", "Workload units metered in this process", ("environment", "activity"), registry=REGISTRY
 )
 REDISPATCHED = Counter("penstock_redispatched_runs_total", "Runs whose dispatch was lost", registry=REGISTRY)
+RECURRENCE_TICKS = Counter(
+    "penstock_recurrence_ticks_total", "Ticks of recurrences, by what became of them", ("outcome",), registry=REGISTRY
+)
 
 
 def render_metrics() -> bytes:

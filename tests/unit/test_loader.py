@@ -12,7 +12,7 @@ from penstock.definitions.compiled import CompiledApp
 from penstock.definitions.loader import Severity, load_app, load_files
 from penstock.definitions.models import App, FieldType, Respond, RetryPolicy, StepAction, WebhookTrigger
 
-ROOTS = "in scope here: now, params, run, secrets, user"
+ROOTS = "in scope here: now, params, recurrence, run, secrets, user"
 MEANT = "add `when:` to a step on the way, or `recursive: true` to a workflow if it is meant"
 SHOP = Path(__file__).parent / "apps" / "shop"
 APP = "app: shop\nsources:\n  stripe: {scheme: stripe, secrets: ['${secrets.S}']}\n"
@@ -294,7 +294,28 @@ def test_problems_of_data_types(types: str, problem: str) -> None:
         ("workflow: w\nconcurrency: {limit: 1}", "2: key 'concurrency' is not available in this version"),
         ("workflow: w\nrate: {limit: 1}", "2: key 'rate' is not available in this version"),
         ("workflow: w\ndebounce: {quiet: 1s}", "2: key 'debounce' is not available in this version"),
-        ("workflow: w\non: {recurrence: {cron: x}}", "2: trigger 'recurrence' is not available in this version"),
+        (
+            "workflow: w\non:\n  recurrence: {cron: x}",
+            "3: 'cron': 'x' is no cron expression: write minute, hour, day of month, month and day of week, as in 0 3 * * 1-5",
+        ),
+        (
+            "workflow: w\non:\n  recurrence:\n    cron: 61 * * * *",
+            "4: 'cron': '61 * * * *' is no cron expression: Bad minute; write it as in 0 3 * * 1-5",
+        ),
+        ("workflow: w\non: {recurrence: {timezone: UTC}}", "2: the recurrence trigger needs 'cron'; such as cron: \"0 3 * * 1-5\""),
+        (
+            "workflow: w\non:\n  recurrence:\n    cron: 0 3 * * *\n    timezone: Europe/Pariss",
+            "5: unknown time zone 'Europe/Pariss'; did you mean 'Europe/Paris'?",
+        ),
+        ("workflow: w\non: {recurrence: {cron: 0 3 * * *, overlap: skp}}", "2: unknown overlap 'skp'; did you mean 'skip'?"),
+        (
+            "workflow: w\non: {recurrence: {cron: 0 3 * * *, jitter: 5}}",
+            "2: 'jitter': '5' is not a duration; write a number and a unit, such as 500ms, 5s, 10m, 2h or 3d",
+        ),
+        (
+            "workflow: w\nparameters: {a: text}\non: {recurrence: {cron: 0 3 * * *}}",
+            "2: a workflow with a recurrence trigger cannot require parameters (a); make them optional: a tick gives none",
+        ),
         ("workflow: w\non: {change: {type: order}}", "2: trigger 'change' is not available in this version"),
         ("workflow: w\non: {apy: {}}", "2: unknown trigger 'apy'; did you mean 'api'?"),
         ("workflow: w\non: [{api: {}}, {api: {}}]", "2: a workflow has one api trigger; remove this one"),
@@ -381,7 +402,7 @@ def test_problems_of_the_head_of_a_workflow(workflow: str, problem: str) -> None
         ("{id: me, log: '${steps.me}'}", "1:20: `steps.me`: the step 'me' does not come before this one"),
         (
             "{log: '${item}'}",
-            "1:12: `item`: unknown name 'item'; in scope here: now, params, run, secrets, state, steps, user; item is known",
+            "1:12: `item`: unknown name 'item'; in scope here: now, params, recurrence, run, secrets, state, steps, user; item is known",
         ),
         ("{log: 'é ${1 + }'}", "1:17: `1 +`: it ends too early"),
         ("{log: 'x ${params.n'}", "1:12: ${ is opened and not closed with } (write $${ for a literal ${)"),
@@ -392,6 +413,19 @@ def test_problems_of_the_head_of_a_workflow(workflow: str, problem: str) -> None
         ("{delete: , type: order}", "1: 'delete' needs a thing or its id; such as \"${steps.thing}\""),
         ("{update: 1x1, set: {total: 1}}", "1: the data type of this thing cannot be told; add type: to the step"),
         ("{http: }", "1: 'http' needs a URL; such as https://example.com"),
+        ("{recur: other, every: daily, with: {n: 1}, cron: 0 3 * * *}", "1: cron and every exclude each other; keep one of them"),
+        ("{recur: other, with: {n: 1}}", "1: 'recur' needs cron or every"),
+        ("{recur: other, every: daily}", "1: 'with' lacks 'n', which the workflow 'other' requires"),
+        ("{recur: other, every: dayly, with: {n: 1}}", "1: unknown every 'dayly'; did you mean 'daily'?"),
+        ("{recur: other, cron: 0 25 * * *, with: {n: 1}}", "1: 'cron': '0 25 * * *' is no cron expression: Bad hour"),
+        ("{recur: other, every: daily, start: tomorrow, with: {n: 1}}", "1: 'start': expected a time with its zone"),
+        (
+            "{recur: other, every: daily, timezone: Europe/Pari, with: {n: 1}}",
+            "1: unknown time zone 'Europe/Pari'; did you mean 'Europe/Paris'?",
+        ),
+        ("{recur: othr, every: daily}", "1: unknown workflow 'othr'; did you mean 'other'?"),
+        ("{stop_recurring: othr}", "1: unknown workflow 'othr'; did you mean 'other'?"),
+        ("{stop_recurring: other, with: {n: 1}}", "1: unknown key 'with'"),
         ("{state: }", "1: 'state' needs a mapping; such as {total: 1}"),
         ("{schedule: '${params.n}'}", "1: the name of a workflow cannot be computed; such as create_thing"),
         ("{schedule: }", "1: 'schedule' needs the name of a workflow; such as create_thing"),
@@ -508,7 +542,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_files() -> None:
         "2: unknown key 'labl'; did you mean 'label'?",
         "4: unknown action 'emial'; did you mean 'email'?",
         "5: unknown data type 'ordr'; did you mean 'order'?",
-        "5:30: `b`: unknown name 'b'; in scope here: now, params, run, secrets, state, steps, user",
+        "5:30: `b`: unknown name 'b'; in scope here: now, params, recurrence, run, secrets, state, steps, user",
     ]
 
 

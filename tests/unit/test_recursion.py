@@ -38,6 +38,12 @@ def test_schedules_lists_and_triggers_all_count() -> None:
     assert drawn(app) == [("create_thing → other → create_thing", False)]
 
 
+def test_a_recurrence_is_no_edge_because_its_ticks_are_roots_and_the_same_one_is_replaced() -> None:
+    app = build_app({"a": [build_step("a", action=StepAction.RECUR), build_step("a", action=StepAction.STOP_RECURRING)]})
+
+    assert find_recursions(app) == []
+
+
 def test_a_condition_on_a_step_or_a_workflow_guards_a_cycle() -> None:
     on_step = build_app({"a": [build_step("b")], "b": [build_step("a", when="params.go")]})
     on_workflow = build_app({"a": [build_step("b")], "b": [build_step("a")]}, guarded=("b",))

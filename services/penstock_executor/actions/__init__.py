@@ -17,6 +17,7 @@ from penstock_executor.actions.find import find
 from penstock_executor.actions.get import get
 from penstock_executor.actions.http import http
 from penstock_executor.actions.log import log
+from penstock_executor.actions.recur import recur, stop_recurring
 from penstock_executor.actions.return_ import return_
 from penstock_executor.actions.schedule import schedule
 from penstock_executor.actions.schedule_list import schedule_list
@@ -32,6 +33,7 @@ IMMEDIATE: Final[Mapping[StepAction, Immediate]] = {
     StepAction.CREATE: create,
     StepAction.UPDATE: update,
     StepAction.DELETE: delete,
+    StepAction.STOP_RECURRING: stop_recurring,
     StepAction.TRIGGER: trigger,
     StepAction.RETURN: return_,
     StepAction.STATE: state,
@@ -52,6 +54,7 @@ AWAITED: Final[Mapping[StepAction, Awaited]] = {
     StepAction.DELETE_MANY: delete_many,
     StepAction.SCHEDULE: schedule,
     StepAction.SCHEDULE_LIST: schedule_list,
+    StepAction.RECUR: recur,
     StepAction.HTTP: http,
     StepAction.CALL: call_connector,
     StepAction.CANCEL: cancel,

@@ -104,6 +104,8 @@ CONSUMPTION: Final[Mapping[StepAction, Consumption]] = {
     StepAction.FIND: Consumption(_consumes(Activity.SEARCH), _read_page),
     StepAction.SCHEDULE: Consumption(_consumes(), _schedule_one),
     StepAction.SCHEDULE_LIST: Consumption(_consumes(), _schedule_items),
+    StepAction.RECUR: Consumption(_consumes(), _schedule_one),
+    StepAction.STOP_RECURRING: Consumption(_consumes()),
     StepAction.TRIGGER: Consumption(_consumes()),
     StepAction.RETURN: Consumption(_consumes()),
     StepAction.STATE: Consumption(_consumes()),

@@ -11,6 +11,7 @@ from penstock.db import Connection
 from penstock.errors import Permanent
 from penstock.store.cancellations import cancel_runs
 from penstock.store.lists import insert_list
+from penstock.store.recurrences import set_recurrence, stop_recurrence
 from penstock.store.things import create_things, delete_things, insert_prepared, update_things
 from penstock_executor.runs import (
     CancelRuns,
@@ -19,6 +20,8 @@ from penstock_executor.runs import (
     CreateThing,
     DeleteMany,
     DeleteThing,
+    SetRecurrence,
+    StopRecurrence,
     StoreList,
     UpdateMany,
     UpdateThing,
@@ -38,6 +41,7 @@ async def apply_effects(conn: Connection, commits: Sequence[Commit]) -> Results:
     results: Results = {}
     groups: defaultdict[Group, list[Commit]] = defaultdict(list)
     changed: defaultdict[str, int] = defaultdict(int)
+    recurring: list[Commit] = []
     for commit in commits:
         match commit.effect:
             case CreateThing(data_type):
@@ -56,11 +60,15 @@ async def apply_effects(conn: Connection, commits: Sequence[Commit]) -> Results:
                 raise AssertionError("`bulk` commits these, each by itself")
             case CancelRuns() as effect:
                 await _cancel(conn, commit, effect, results)
+            case SetRecurrence() | StopRecurrence():
+                recurring.append(commit)
             case None:
                 pass
     # In the order of their keys, so that two transactions that meet in several tables wait for each other in one order.
     for group in sorted(groups):
         await _APPLY[group[0]](conn, groups[group], results)
+    if recurring:
+        await _recur(conn, recurring)
     for commit in commits:
         if commit.effect_record is not None and commit.run_id in results:
             commit.effect_record.result = results[commit.run_id]
@@ -105,6 +113,16 @@ async def _delete(conn: Connection, commits: list[Commit], _: Results) -> None:
     effects = [commit.effect for commit in commits if isinstance(commit.effect, DeleteThing)]
     ids = sorted({effect.id for effect in effects})
     await delete_things(conn, environment=commits[0].environment, data_type=effects[0].data_type, ids=ids)
+
+
+async def _recur(conn: Connection, commits: list[Commit]) -> None:
+    effects = [commit.effect for commit in commits if isinstance(commit.effect, SetRecurrence | StopRecurrence)]
+    for effect in sorted(effects, key=lambda effect: effect.id):
+        match effect:
+            case SetRecurrence(request):
+                await set_recurrence(conn, request=request)
+            case StopRecurrence(environment, id):
+                await stop_recurrence(conn, environment=environment, id=id)
 
 
 _APPLY: Final[Mapping[str, Callable[[Connection, list[Commit], Results], Awaitable[None]]]] = {

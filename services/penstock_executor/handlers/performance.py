@@ -310,7 +310,7 @@ class Performance:
         return TookTooLong(f"the run took longer than its timeout of {limit}; give the workflow a longer `timeout`", kind="timeout")
 
 
-_COMMITS_FIRST: Final = frozenset({*AWAITED, StepAction.CREATE, StepAction.UPDATE, StepAction.DELETE})
+_COMMITS_FIRST: Final = frozenset({*AWAITED, StepAction.CREATE, StepAction.UPDATE, StepAction.DELETE, StepAction.STOP_RECURRING})
 """Steps before which everything that happened so far has to be durable: they wait for something, or have an effect of their own."""
 
 

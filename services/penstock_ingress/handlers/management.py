@@ -221,7 +221,11 @@ async def show_workflows(room: Room, environment: str) -> WorkflowList:
                 WorkflowParameter(name=known.name, type=str(known.type), is_optional=known.is_optional, default=known.default)
                 for known in workflow.parameters
             ],
-            triggers=[*(["api"] if workflow.api else []), *(["webhook"] if workflow.webhooks else [])],
+            triggers=[
+                *(["api"] if workflow.api else []),
+                *(["webhook"] if workflow.webhooks else []),
+                *(["recurrence"] if workflow.recurrences else []),
+            ],
         )
         for workflow in deployment.app.workflows.values()
     ]

@@ -174,7 +174,7 @@ class WorkflowParameter(Shown):
 
 
 class WorkflowSummary(Shown):
-    """A workflow that is deployed; `triggers` are `api` and `webhook`."""
+    """A workflow that is deployed; `triggers` are `api`, `webhook` and `recurrence`."""
 
     name: str
     label: str

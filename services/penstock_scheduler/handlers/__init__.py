@@ -58,10 +58,11 @@ async def expand_list(room: Room, message: Message) -> None:
 
 
 async def wake_scheduler(room: Room, message: Message) -> None:
-    """A run is due, or has waited long enough, perhaps sooner than the loops that look for such know."""
+    """A run or a tick is due, or a run has waited long enough, perhaps sooner than the loops that look for such know."""
     WakeScheduler.decode(message.body)
     room.nudges.dispatch.set()
     room.nudges.waits.set()
+    room.nudges.tick.set()
 
 
 async def _refuse(room: Room, delivery: Delivery, error: DecodeError) -> None:

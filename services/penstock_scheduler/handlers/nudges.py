@@ -17,6 +17,7 @@ class Nudges:
     """One event per loop that can be woken; the timer clears it."""
 
     dispatch: asyncio.Event = field(default_factory=asyncio.Event)
+    tick: asyncio.Event = field(default_factory=asyncio.Event)
     redispatch: asyncio.Event = field(default_factory=asyncio.Event)
     waits: asyncio.Event = field(default_factory=asyncio.Event)
     expand: asyncio.Event = field(default_factory=asyncio.Event)

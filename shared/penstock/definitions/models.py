@@ -9,11 +9,13 @@ from typing import Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from penstock.domain.depth import DEFAULT_DEPTH_LIMIT
+from penstock.domain.ticks import UTC_ZONE, Overlap
 
 ENVIRONMENTS: Final = ("development", "live")
 DEFAULT_TIMEOUT_SECONDS: Final = 300.0
 DEFAULT_PRIORITY: Final = 5
 DEFAULT_CHAIN_RUNS_LIMIT: Final = 1_000_000
+DEFAULT_CATCH_UP_SECONDS: Final = 3600.0
 
 
 class Model(BaseModel):
@@ -102,6 +104,16 @@ class WebhookTrigger(Model):
     types: tuple[str, ...] = ("*",)
 
 
+class RecurrenceTrigger(Model):
+    """`on: recurrence:`: a run at each tick of `cron` in `timezone`. Ticks that were missed for at most `catch_up_seconds` are made up."""
+
+    cron: str
+    timezone: str = UTC_ZONE
+    overlap: Overlap = Overlap.SKIP
+    catch_up_seconds: float = DEFAULT_CATCH_UP_SECONDS
+    jitter_seconds: float = 0.0
+
+
 class StepAction(StrEnum):
     """The kinds of step this version performs."""
 
@@ -117,6 +129,8 @@ class StepAction(StrEnum):
     AGGREGATE = "aggregate"
     SCHEDULE = "schedule"
     SCHEDULE_LIST = "schedule_list"
+    RECUR = "recur"
+    STOP_RECURRING = "stop_recurring"
     TRIGGER = "trigger"
     RETURN = "return"
     STATE = "state"
@@ -157,6 +171,7 @@ class Workflow(Model):
     parameters: tuple[Parameter, ...] = ()
     api: ApiTrigger | None = None
     webhooks: tuple[WebhookTrigger, ...] = ()
+    recurrences: tuple[RecurrenceTrigger, ...] = ()
     when: str | None = None
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     retries: RetryPolicy = RetryPolicy()

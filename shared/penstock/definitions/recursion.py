@@ -3,6 +3,9 @@
 Workflows are nodes; a step that schedules, schedules over a list, or triggers a workflow is an edge. An edge with a `when`, or a
 workflow with one, is a guard: a cycle without any is certain to run until the depth limit cuts it. `recursive: true` takes a
 workflow, and so all cycles through it, out of the check.
+
+`recur` is no edge: what it sets is replaced when it is set again, and ticks later, as a root. `penstock.store.recurrences` says what
+bounds it.
 """
 
 from collections import deque

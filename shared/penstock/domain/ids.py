@@ -1,12 +1,14 @@
 """Run ids: sortable by the time their chain began, and derivable, so the same request can never make a second run.
 
 The layout is that of a UUID version 8 (RFC 9562): 48 bits of milliseconds, then 74 bits that are random (a root run) or a hash of
-(parent, key) (a child). A child takes its parent's milliseconds, so all ids of a chain lie side by side in the index.
+(parent, key) (a child). A child takes its parent's milliseconds, so all ids of a chain lie side by side in the index; the run of a
+recurrence's tick takes those of the tick.
 """
 
 import hashlib
 import secrets
 import time
+from datetime import UTC, datetime
 from typing import NewType
 from uuid import UUID
 
@@ -29,6 +31,18 @@ def child_run_id(parent: UUID, key: str) -> RunId:
     """The id of the run that `parent` schedules under `key` (a step's path, or an index in a list): always the same."""
     digest = hashlib.blake2b(parent.bytes + key.encode(), digest_size=16).digest()
     return RunId(_compose(parent.int >> 80, int.from_bytes(digest, "big")))
+
+
+def recurrence_id(environment: str, workflow: str, key: str) -> UUID:
+    """The id of a recurrence of a workflow: the same whenever it is set again. `key` tells those of one workflow apart."""
+    digest = hashlib.blake2b(f"{environment}\x00{workflow}\x00{key}".encode(), digest_size=16).digest()
+    return _compose(int.from_bytes(digest[:6], "big"), int.from_bytes(digest, "big"))
+
+
+def tick_run_id(recurrence: UUID, tick_at: datetime) -> RunId:
+    """The id of the run that a recurrence starts at one tick: always the same, whoever starts it."""
+    digest = hashlib.blake2b(recurrence.bytes + tick_at.astimezone(UTC).isoformat().encode(), digest_size=16).digest()
+    return RunId(_compose(int(tick_at.timestamp() * 1000), int.from_bytes(digest, "big")))
 
 
 def new_thing_id() -> str:

@@ -25,6 +25,7 @@ class LogEvent(StrEnum):
     WAITING = "event waiting"
     CANCELLED = "event cancelled"
     RETRIED = "event retried"
+    TICKS_PASSED_OVER = "recurring event skipped"
     MAIL_FAILED = "Sending email failed"
 
 

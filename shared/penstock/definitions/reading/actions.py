@@ -13,7 +13,7 @@ from penstock.definitions.fields import AGGREGATES
 from penstock.definitions.models import StepAction
 from penstock.definitions.reading import arguments as take
 from penstock.definitions.reading import field_arguments as fields
-from penstock.definitions.reading import mail
+from penstock.definitions.reading import mail, times
 from penstock.definitions.reading.documents import Scalar, to_json
 from penstock.definitions.reading.reader import StepReader
 from penstock.definitions.reading.scopes import check_templates, is_template, whole_expression
@@ -46,6 +46,14 @@ def _type_target(reader: StepReader, key: str) -> JsonValue:
 
 
 def _workflow_target(reader: StepReader, key: str) -> JsonValue:
+    """The literal name of a workflow to be started: with all parameters that it requires."""
+    name = _workflow_name(reader, key)
+    if isinstance(name, str) and reader.parameters is not None:
+        take.check_required(reader, name, reader.parameters)
+    return name
+
+
+def _workflow_name(reader: StepReader, key: str) -> JsonValue:
     """The literal name of a workflow."""
     node = reader.table.node(key)
     name = reader.literal(key, "a workflow", "such as create_thing")
@@ -54,8 +62,6 @@ def _workflow_target(reader: StepReader, key: str) -> JsonValue:
     reader.parameters = reader.index.workflows.get(name)
     if reader.parameters is None and not reader.report.is_partial:
         reader.report.unknown(node.place, "workflow", name, reader.index.workflows)
-    if reader.parameters is not None:
-        take.check_required(reader, name, reader.parameters)
     return name
 
 
@@ -213,6 +219,20 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         (("at", "after"),),
         (("over",),),
     ),
+    StepAction.RECUR: Action(
+        _workflow_target,
+        {
+            "with": take.parameters,
+            "cron": times.cron,
+            "every": times.every,
+            "start": take.time,
+            "timezone": times.timezone,
+            "for": take.thing,
+        },
+        (("cron", "every"),),
+        (("cron", "every"),),
+    ),
+    StepAction.STOP_RECURRING: Action(_workflow_name, {"for": take.thing}),
     StepAction.TRIGGER: Action(_workflow_target, {"with": take.parameters}),
     StepAction.RETURN: Action(
         _answer_target, {"text": take.text, "content_type": take.text, "redirect": take.text}, (("text", "redirect"),)

@@ -6,8 +6,8 @@ from penstock.definitions.reading.places import Place, Report
 
 UNAVAILABLE: Final[dict[str, frozenset[str]]] = {
     "key": frozenset({"python", "oidc", "concurrency", "rate", "debounce"}),
-    "trigger": frozenset({"recurrence", "change"}),
-    "action": frozenset("recur stop_recurring send publish export import run".split()),
+    "trigger": frozenset({"change"}),
+    "action": frozenset("send publish export import run".split()),
     "constraint_type": frozenset({"geographic_search"}),
     "name": frozenset({"change"}),
 }

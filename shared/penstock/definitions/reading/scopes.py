@@ -15,7 +15,8 @@ from penstock.definitions.reading.places import Place, Report
 RUN_MEMBERS: Final = frozenset("id chain_id depth depth_limit attempt environment workflow scheduled_at started_at".split())
 REQUEST_MEMBERS: Final = frozenset("method headers query ip".split())
 WEBHOOK_MEMBERS: Final = frozenset("source id type payload headers received_at".split())
-ALWAYS: Final = frozenset({"params", "run", "user", "now", "secrets"})
+RECURRENCE_MEMBERS: Final = frozenset({"id", "tick_at"})
+ALWAYS: Final = frozenset({"params", "run", "user", "now", "secrets", "recurrence"})
 TAKE_SECRETS: Final = frozenset({"http", "call", "send", "email", "run"})
 """Actions whose arguments may hold secrets. What the others are given is stored or shown: in records, things, messages, the log."""
 _OUT_OF_SCOPE: Final = {

@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from penstock.definitions.models import (
+    DEFAULT_CATCH_UP_SECONDS,
     DEFAULT_PRIORITY,
     DEFAULT_TIMEOUT_SECONDS,
     ApiTrigger,
     Auth,
     FieldType,
     Parameter,
+    RecurrenceTrigger,
     Respond,
     RetryPolicy,
     WebhookTrigger,
@@ -19,16 +21,27 @@ from penstock.definitions.reading.available import refuse_unavailable
 from penstock.definitions.reading.documents import Mapping, Node, Scalar, Sequence, to_json
 from penstock.definitions.reading.index import Index, read_field_type, read_name, read_retries
 from penstock.definitions.reading.places import Report, shorten
-from penstock.definitions.reading.scopes import ALWAYS, REQUEST_MEMBERS, RUN_MEMBERS, WEBHOOK_MEMBERS, Scope, check_expression, is_template
+from penstock.definitions.reading.scopes import (
+    ALWAYS,
+    RECURRENCE_MEMBERS,
+    REQUEST_MEMBERS,
+    RUN_MEMBERS,
+    WEBHOOK_MEMBERS,
+    Scope,
+    check_expression,
+    is_template,
+)
 from penstock.definitions.reading.steps import read_steps
 from penstock.definitions.reading.tables import Table
+from penstock.definitions.reading.times import read_cron, read_timezone
 from penstock.definitions.values import coerce_value
 from penstock.domain.depth import MAX_DEPTH
+from penstock.domain.ticks import Overlap
 
 MAX_NAME: Final = 200
 """Routing keys, `<environment>.<workflow>`, have at most 255 bytes."""
 MAX_PARAMETER_NAME: Final = 200
-_TRIGGERS: Final = frozenset({"api", "webhook"})
+_TRIGGERS: Final = frozenset({"api", "webhook", "recurrence"})
 
 
 class Outline(NamedTuple):
@@ -44,6 +57,7 @@ class Triggers(NamedTuple):
 
     api: ApiTrigger | None
     webhooks: tuple[WebhookTrigger, ...]
+    recurrences: tuple[RecurrenceTrigger, ...]
 
 
 def read_outlines(documents: Iterable[Node], index: Index, report: Report) -> list[Outline]:
@@ -70,7 +84,9 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
     triggers = _read_triggers(table, index, report)
     scope = _scope_of(outline, triggers)
     if triggers.webhooks:
-        _check_no_required(outline, report)
+        _check_no_required(outline, "webhook", "make them optional; what was sent is in webhook.payload", report)
+    if triggers.recurrences:
+        _check_no_required(outline, "recurrence", "make them optional: a tick gives none", report)
     when = table.node("when")
     priority, timeout_seconds = table.integer("priority", 0, 9), table.seconds("timeout", is_zero_allowed=False)
     workflow = Workflow(
@@ -79,6 +95,7 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
         parameters=outline.parameters,
         api=triggers.api,
         webhooks=triggers.webhooks,
+        recurrences=triggers.recurrences,
         when=None if when is None else check_expression(when, "when", scope, report),
         timeout_seconds=DEFAULT_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds,
         retries=read_retries(table, "retries") or RetryPolicy(),
@@ -96,7 +113,9 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
 def _scope_of(outline: Outline, triggers: Triggers) -> Scope:
     names = ALWAYS | ({"request"} if triggers.api else set()) | ({"webhook"} if triggers.webhooks else set())
     parameters = frozenset(parameter.name for parameter in outline.parameters)
-    members = {"params": parameters, "run": RUN_MEMBERS, "request": REQUEST_MEMBERS, "webhook": WEBHOOK_MEMBERS}
+    members = {
+        "params": parameters, "run": RUN_MEMBERS, "request": REQUEST_MEMBERS, "webhook": WEBHOOK_MEMBERS, "recurrence": RECURRENCE_MEMBERS,
+    }  # fmt: skip
     return Scope(frozenset(names), members)
 
 
@@ -144,9 +163,10 @@ def _read_long_parameter(key: Scalar, node: Mapping, type_names: frozenset[str],
 def _read_triggers(table: Table, index: Index, report: Report) -> Triggers:
     node = table.node("on")
     if node is None:
-        return Triggers(None, ())
+        return Triggers(None, (), ())
     api: ApiTrigger | None = None
     webhooks: list[WebhookTrigger] = []
+    recurrences: list[RecurrenceTrigger] = []
     for item in node.items if isinstance(node, Sequence) else (node,):
         triggers = Table(item, item.place, "'on'", report)
         for key, value in triggers.entries():
@@ -155,12 +175,19 @@ def _read_triggers(table: Table, index: Index, report: Report) -> Triggers:
                     report.error(key.place, "a workflow has one api trigger", "remove this one")
                 api = _read_api(Table(value, key.place, "the api trigger", report))
             elif key.text == "webhook":
-                one_each = value.items if isinstance(value, Sequence) else (value,)
-                read = [_read_webhook(Table(one, key.place, "the webhook trigger", report), index) for one in one_each]
+                read = [_read_webhook(table, index) for table in _tables(value, key, "the webhook trigger", report)]
                 webhooks.extend(webhook for webhook in read if webhook is not None)
+            elif key.text == "recurrence":
+                found = [_read_recurrence(table) for table in _tables(value, key, "the recurrence trigger", report)]
+                recurrences.extend(recurrence for recurrence in found if recurrence is not None)
             elif not refuse_unavailable(report, key.place, "trigger", key.text):
                 report.unknown(key.place, "trigger", key.text, _TRIGGERS)
-    return Triggers(api, tuple(webhooks))
+    return Triggers(api, tuple(webhooks), tuple(recurrences))
+
+
+def _tables(node: Node, key: Scalar, what: str, report: Report) -> list[Table]:
+    """A trigger that may be given several times: one mapping, or a list of them."""
+    return [Table(one, key.place, what, report) for one in (node.items if isinstance(node, Sequence) else (node,))]
 
 
 def _read_api(table: Table) -> ApiTrigger:
@@ -191,11 +218,29 @@ def _read_webhook(table: Table, index: Index) -> WebhookTrigger | None:
     return WebhookTrigger(source=source, types=types) if types else WebhookTrigger(source=source)
 
 
-def _check_no_required(outline: Outline, report: Report) -> None:
+def _read_recurrence(table: Table) -> RecurrenceTrigger | None:
+    if not table.require("cron", 'cron: "0 3 * * 1-5"'):
+        return None
+    cron, timezone = read_cron(table, "cron"), read_timezone(table, "timezone")
+    catch_up_seconds, jitter_seconds = table.seconds("catch_up"), table.seconds("jitter")
+    overlap = table.choice("overlap", Overlap, Overlap.SKIP)
+    table.close()
+    if cron is None or timezone is None:
+        return None
+    return RecurrenceTrigger(
+        cron=cron,
+        timezone=timezone,
+        overlap=overlap,
+        catch_up_seconds=DEFAULT_CATCH_UP_SECONDS if catch_up_seconds is None else catch_up_seconds,
+        jitter_seconds=jitter_seconds or 0.0,
+    )
+
+
+def _check_no_required(outline: Outline, trigger: str, hint: str, report: Report) -> None:
     required = [parameter.name for parameter in outline.parameters if not parameter.is_optional]
     if required:
         report.error(
             outline.table.key_place("parameters"),
-            f"a workflow with a webhook trigger cannot require parameters ({', '.join(required)})",
-            "make them optional; what was sent is in webhook.payload",
+            f"a workflow with a {trigger} trigger cannot require parameters ({', '.join(required)})",
+            hint,
         )

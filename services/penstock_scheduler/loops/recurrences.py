@@ -1,0 +1,209 @@
+"""Recurrences whose time has come start their runs: where a recurrence stands and the run of its tick are one transaction.
+
+The run's id derives from the recurrence and the tick, so not even a recurrence that is set again makes a second run for one tick. A
+tick that is refused, because its workflow is gone or requires what it does not give, is a Workflow error, and the next one is tried
+as if nothing had been. One that cannot be decided at all is put off, so that it does not keep all others waiting.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import groupby
+from typing import Final
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock import clock
+from penstock.db import Connection
+from penstock.domain.ids import tick_run_id
+from penstock.domain.recurrences import Recurrence, TickDecision, decide_ticks
+from penstock.domain.runs import Admission, Rejected
+from penstock.domain.states import Trigger
+from penstock.errors import PenstockError, StaleDefinitions
+from penstock.logs import get_logger
+from penstock.metrics import RECURRENCE_TICKS
+from penstock.store.deployments import CompiledDeployment
+from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock.store.recurrences import get_time
+from penstock_scheduler import rules
+from penstock_scheduler.handlers.admissions import admit_prepared, prepare_all
+from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.repository import recurrences as repository
+from penstock_scheduler.repository.recurrences import Progress
+from penstock_scheduler.runs import Counts, WantedRun
+
+log = get_logger(__name__)
+
+BATCH: Final = 200
+_PUT_OFF: Final = timedelta(minutes=1)
+Deployments = dict[str, CompiledDeployment]
+
+
+@dataclass(slots=True)
+class Turn:
+    """What became of the recurrences of one transaction, and of their ticks."""
+
+    outcomes: list[Admission] = field(default_factory=list)
+    progress: list[Progress] = field(default_factory=list)
+
+    def count(self) -> dict[str, int]:
+        """Ticks, by what became of them."""
+        return {name: sum(getattr(step, name) for step in self.progress) for name in ("ticks", "skipped", "missed", "refused")}
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    recurrence: Recurrence
+    decision: TickDecision
+
+    def want(self) -> list[WantedRun]:
+        """The runs of its ticks: roots, due at the tick's time when that is now, else at once."""
+        of = self.recurrence
+        return [
+            WantedRun(
+                run_id=tick_run_id(of.id, tick_at),
+                environment=of.environment,
+                workflow=of.workflow,
+                parameters=of.parameters,
+                trigger=Trigger.RECURRENCE,
+                scheduled_at=of.due_time(tick_at) if self.decision.is_on_time else None,
+                context=of.run_context(tick_at),
+            )
+            for tick_at in self.decision.ticks
+        ]
+
+
+async def tick_recurrences(room: Room) -> Counts:
+    """Start the runs of all ticks that are due; rests until the next is."""
+    counts: dict[str, int] = {}
+    while not room.stop.soft.is_set():
+        turn = await _take_turn(room)
+        for name, count in turn.count().items():
+            counts[name] = counts.get(name, 0) + count
+        if len(turn.progress) < BATCH:
+            break
+    async with room.database.connection() as conn:
+        next_due = await repository.find_next_tick_due(conn)
+    wait = rules.next_wait(did_work=bool(counts.get("ticks")), is_full=False, next_due_seconds=next_due)
+    return Counts(counts, wait)
+
+
+async def _take_turn(room: Room) -> Turn:
+    claimed: list[UUID] = []
+    try:
+        return await _tick(room, claimed)
+    except PenstockError:
+        raise
+    except Exception as error:
+        log.error("recurrence.batch_failed", recurrences=len(claimed), error=f"{type(error).__name__}: {error}")
+    turn = Turn()
+    for id in claimed:
+        alone = await _tick_alone(room, id)
+        turn.outcomes += alone.outcomes
+        turn.progress += alone.progress
+    return turn
+
+
+async def _tick_alone(room: Room, id: UUID) -> Turn:
+    """So that one whose tick cannot be decided or stored is found, and put off."""
+    try:
+        return await _tick(room, [], only=id)
+    except PenstockError:
+        raise
+    except Exception as error:
+        log.error("recurrence.put_off", recurrence_id=str(id), error=f"{type(error).__name__}: {error}", exc_info=error)
+        async with room.database.connection() as conn:
+            await repository.postpone(conn, id=id, by=_PUT_OFF)
+        return Turn()
+
+
+async def _tick(room: Room, claimed: list[UUID], *, only: UUID | None = None) -> Turn:
+    async def work(deployments: Deployments, is_newest: bool) -> Turn:
+        return await room.database.in_transaction(
+            partial(_tick_claimed, claimed=claimed, only=only, deployments=deployments, is_newest=is_newest)
+        )
+
+    turn = await room.admissions.with_current(work)
+    if turn.outcomes:
+        await room.admissions.tell([outcome for outcome in turn.outcomes if not isinstance(outcome, Rejected)])
+    for name, count in turn.count().items():
+        RECURRENCE_TICKS.labels(name).inc(count)
+    return turn
+
+
+async def _tick_claimed(conn: Connection, *, claimed: list[UUID], only: UUID | None, deployments: Deployments, is_newest: bool) -> Turn:
+    """Claim what is due, decide, admit, move on. Raises StaleDefinitions."""
+    due = await repository.claim_due_recurrences(conn, most=BATCH, only=only)
+    claimed[:] = [recurrence.id for recurrence in due]
+    if not due:
+        return Turn()
+    last_runs = [recurrence.last_run_id for recurrence in due if recurrence.last_run_id is not None]
+    live = await repository.list_live(conn, run_ids=last_runs) if last_runs else set[UUID]()
+    now = await get_time(conn)
+    decided = [_Decided(recurrence, decide_ticks(recurrence, now, is_live=recurrence.last_run_id in live)) for recurrence in due]
+    wanted = [(number, run) for number, one in enumerate(decided) for run in one.want()]
+    prepared = await prepare_all([run for _, run in wanted], deployments)
+    if not is_newest and any(isinstance(request, Rejected) for request in prepared):
+        raise StaleDefinitions("what is refused may have been deployed since")
+    outcomes = await admit_prepared(conn, prepared)
+    results: dict[int, list[tuple[WantedRun, Admission]]] = {
+        number: [(run, outcome) for (_, run), outcome in found]
+        for number, found in groupby(zip(wanted, outcomes, strict=True), key=lambda pair: pair[0][0])
+    }
+    progress = [_progress(one, results.get(number, [])) for number, one in enumerate(decided)]
+    await repository.move_on(conn, progress=progress)
+    lines = [line for number, one in enumerate(decided) for line in _lines(one, results.get(number, []))]
+    if lines:
+        await write_logs(conn, lines)
+    return Turn(outcomes, progress)
+
+
+def _progress(one: _Decided, results: Sequence[tuple[WantedRun, Admission]]) -> Progress:
+    decision = one.decision
+    refused = sum(isinstance(outcome, Rejected) for _, outcome in results)
+    has_run = bool(results) and not isinstance(results[-1][1], Rejected)
+    return Progress(
+        id=one.recurrence.id,
+        next_tick_at=decision.next_tick_at,
+        due_at=decision.due_at,
+        held_since=decision.held_since,
+        tick_at=decision.ticks[-1] if decision.ticks else None,
+        run_id=results[-1][0].run_id if has_run else None,
+        ticks=len(results) - refused,
+        skipped=len(decision.skipped),
+        missed=len(decision.missed),
+        refused=refused,
+    )
+
+
+def _lines(one: _Decided, results: Sequence[tuple[WantedRun, Admission]]) -> list[LogLine]:
+    """What an author has to know of ticks that made no run."""
+    of, decision = one.recurrence, one.decision
+    lines = []
+    if decision.skipped:
+        reason = f"the run {of.last_run_id} of the tick before had not ended (overlap: {of.overlap})"
+        lines.append(_line(of, f"{_ticks(decision.skipped)} of {of.workflow} made no run: {reason}", "overlap"))
+    if decision.missed:
+        reason = f"no scheduler worked then, and it is longer ago than catch_up ({of.catch_up})"
+        if decision.ticks:
+            reason = f"no scheduler worked then, and with overlap: {of.overlap} only the latest is made up"
+        lines.append(_line(of, f"{_ticks(decision.missed)} of {of.workflow} made no run: {reason}", "missed"))
+    rejected = [outcome for _, outcome in results if isinstance(outcome, Rejected)]
+    if rejected:
+        message = f"Workflow error: {_ticks(decision.ticks)} of {of.workflow} could not be started: {rejected[-1].message}"
+        lines.append(_line(of, message, rejected[-1].code, level="error", event=LogEvent.WORKFLOW_ERROR))
+    return lines
+
+
+def _ticks(ticks: Sequence[datetime]) -> str:
+    first = ticks[0].isoformat()
+    return f"the tick of {first}" if len(ticks) == 1 else f"{len(ticks)} ticks from {first} to {ticks[-1].isoformat()}"
+
+
+def _line(of: Recurrence, message: str, kind: str, *, level: str = "warning", event: LogEvent = LogEvent.TICKS_PASSED_OVER) -> LogLine:
+    details: JsonValue = {"kind": kind, "recurrence_id": str(of.id)}
+    return LogLine(
+        at=clock.now(), environment=of.environment, level=level, event=event, message=message, workflow=of.workflow, details=details
+    )

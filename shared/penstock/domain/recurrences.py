@@ -1,0 +1,110 @@
+"""A recurrence: a rule that starts runs of a workflow again and again, where it stands, and what becomes of its ticks."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock.domain.states import RunState
+from penstock.domain.ticks import Overlap, Rule, jitter, next_tick
+
+ON_TIME: Final = timedelta(seconds=10)
+"""A tick that is decided so much later than it was due is still on time."""
+HELD_LOOK: Final = timedelta(seconds=1)
+"""How often it is looked whether the run has ended that a tick waits for."""
+MOST_TICKS: Final = 1000
+"""Ticks of one recurrence that are decided at once; a scheduler that was away for long takes several turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence:
+    """A recurrence as it stands. `thing` is what it was set for, if for anything; `last_run_state` that of `last_run_id`, if known."""
+
+    id: UUID
+    environment: str
+    workflow: str
+    origin: Literal["trigger", "step"]
+    thing: str | None
+    rule: Rule
+    overlap: Overlap
+    catch_up: timedelta
+    jitter: timedelta
+    parameters: dict[str, JsonValue]
+    context: dict[str, JsonValue]
+    generation: int
+    created_at: datetime
+    paused_at: datetime | None
+    next_tick_at: datetime | None
+    due_at: datetime | None
+    held_since: datetime | None
+    last_tick_at: datetime | None
+    last_run_id: UUID | None
+    ticks: int
+    skipped: int
+    missed: int
+    refused: int
+    last_run_state: RunState | None = None
+
+    def due_time(self, tick_at: datetime) -> datetime:
+        """When the tick of that time is due: later by its jitter."""
+        return tick_at + jitter(self.id, tick_at, self.jitter)
+
+    def run_context(self, tick_at: datetime) -> dict[str, JsonValue]:
+        """What the expressions of a tick's run see beside its parameters."""
+        tick: dict[str, JsonValue] = {"id": str(self.id), "tick_at": tick_at.isoformat(), "generation": self.generation}
+        return {**self.context, "recurrence": tick}
+
+
+@dataclass(frozen=True, slots=True)
+class TickDecision:
+    """What becomes of a recurrence's due ticks: `ticks` make a run each, and the recurrence goes on at `next_tick_at`.
+
+    `skipped`: the run before had not ended. `missed`: too long ago. `held_since`: the tick waits for the run before.
+    """
+
+    ticks: tuple[datetime, ...]
+    skipped: tuple[datetime, ...]
+    missed: tuple[datetime, ...]
+    next_tick_at: datetime | None
+    due_at: datetime | None
+    held_since: datetime | None = None
+    is_on_time: bool = True
+
+
+def decide_ticks(recurrence: Recurrence, now: datetime, *, is_live: bool) -> TickDecision:
+    """Decide the ticks that are due. `is_live`: the run of the tick before has not ended.
+
+    Ticks that were missed, because no scheduler worked, are made up for as long as `catch_up` says: each of them where runs may
+    overlap, else only the latest, as one that waited (`overlap: queue`) is, however long it took.
+    """
+    due, next_tick_at = _due_ticks(recurrence, now)
+    patience = max(recurrence.catch_up, ON_TIME)
+    fresh = tuple(tick for tick in due if now - recurrence.due_time(tick) <= patience)
+    if recurrence.held_since is not None:
+        fresh = fresh or due[-1:]
+    missed, ticks = due[: len(due) - len(fresh)], fresh
+    skipped: tuple[datetime, ...] = ()
+    if recurrence.overlap is not Overlap.ALLOW and fresh:
+        if is_live and recurrence.overlap is Overlap.QUEUE:
+            return TickDecision((), (), (), recurrence.next_tick_at, now + HELD_LOOK, recurrence.held_since or now)
+        if is_live:
+            ticks, skipped = (), fresh
+        elif recurrence.held_since is not None:
+            ticks, skipped, missed = fresh[-1:], due[:-1], ()
+        else:
+            ticks, missed = fresh[-1:], due[:-1]
+    due_at = None if next_tick_at is None else recurrence.due_time(next_tick_at)
+    is_on_time = all(now - recurrence.due_time(tick) <= ON_TIME for tick in ticks)
+    return TickDecision(ticks, skipped, missed, next_tick_at, due_at, is_on_time=is_on_time)
+
+
+def _due_ticks(recurrence: Recurrence, now: datetime) -> tuple[tuple[datetime, ...], datetime | None]:
+    """The ticks that are due, and the first that is not (or is left for another turn)."""
+    due: list[datetime] = []
+    tick = recurrence.next_tick_at
+    while tick is not None and len(due) < MOST_TICKS and recurrence.due_time(tick) <= now:
+        due.append(tick)
+        tick = next_tick(recurrence.rule, tick)
+    return tuple(due), tick

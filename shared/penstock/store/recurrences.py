@@ -1,0 +1,299 @@
+"""Recurrences: rules that start runs again and again, set by a workflow's triggers when it is deployed, and by steps of runs.
+
+A recurrence's id derives from what it is for (the workflow and its trigger's position, or the workflow and a thing), so setting it
+again replaces it and never makes a second one. `next_tick_at` is where it stands; only a scheduler that holds its row moves it on, in
+the transaction that admits the tick's run, whose id derives from (recurrence, tick): racing schedulers and crashes make no second run.
+
+A tick is a new root, which the depth limit does not see. So that recurrences cannot multiply past it either, one that is set by a run
+of another recurrence's chain is of the next generation, and the depth limit bounds these; and it does not tick at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock.db import Connection, Record
+from penstock.definitions.models import App, RecurrenceTrigger
+from penstock.domain.ids import recurrence_id
+from penstock.domain.recurrences import Recurrence
+from penstock.domain.states import RunState
+from penstock.domain.ticks import Every, Overlap, Rule, jitter, next_tick
+from penstock.errors import Permanent
+
+AT_ONCE: Final = timedelta(minutes=1)
+"""A start that is no longer ago than this is now."""
+_STEP_CATCH_UP: Final = timedelta(days=1)
+_CRON_CATCH_UP: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RecurrenceRequest:
+    """A recurrence that a step of a run in `chain_id` sets. `parameters` have been checked; `context` is what its runs get of that run's.
+
+    `begins_later`: the start is only where counting begins, the first tick comes a period later.
+    """
+
+    environment: str
+    workflow: str
+    thing: str | None
+    rule: Rule
+    parameters: dict[str, JsonValue]
+    chain_id: UUID
+    context: dict[str, JsonValue] = field(default_factory=dict)
+    begins_later: bool = False
+
+    @property
+    def id(self) -> UUID:
+        """Derived from the workflow and the thing."""
+        return step_recurrence_id(self.environment, self.workflow, self.thing)
+
+    def first_ticks(self, now: datetime) -> tuple[datetime | None, datetime | None]:
+        """The first tick, and the one to begin with instead when the first would come too soon after others.
+
+        A start that has only just passed is now; of earlier ones, the first tick is the next from now on.
+        """
+        start = self.rule.start
+        is_now = start is not None and not self.begins_later and now - AT_ONCE <= start <= now
+        first = next_tick(self.rule, start - timedelta(microseconds=1) if start is not None and is_now else now)
+        return first, None if first is None else next_tick(self.rule, max(first, now))
+
+
+def step_recurrence_id(environment: str, workflow: str, thing: str | None) -> UUID:
+    """The id of the recurrence that steps set for a thing, or for none."""
+    return recurrence_id(environment, workflow, f"for/{thing or ''}")
+
+
+def trigger_recurrence_id(environment: str, workflow: str, position: int) -> UUID:
+    """The id of the recurrence of a workflow's trigger, by its position among them."""
+    return recurrence_id(environment, workflow, f"on/{position}")
+
+
+COLUMNS: Final = """
+    c.id, c.environment, c.workflow, c.origin, c.thing, c.cron, c.every, c.start_at, c.timezone, c.overlap, c.catch_up_seconds,
+    c.jitter_seconds, c.parameters, c.context, c.generation, c.created_at, c.paused_at, c.next_tick_at, c.due_at, c.held_since,
+    c.last_tick_at, c.last_run_id, c.ticks, c.skipped, c.missed, c.refused
+"""
+
+
+def recurrence_from_row(row: Record) -> Recurrence:
+    """A recurrence from a row with `COLUMNS`, and `last_run_state` if it was asked for."""
+    last_run_state = row.get("last_run_state")
+    return Recurrence(
+        id=row["id"],
+        environment=row["environment"],
+        workflow=row["workflow"],
+        origin=row["origin"],
+        thing=row["thing"],
+        rule=Rule(row["cron"], None if row["every"] is None else Every(row["every"]), row["start_at"], row["timezone"]),
+        overlap=Overlap(row["overlap"]),
+        catch_up=timedelta(seconds=row["catch_up_seconds"]),
+        jitter=timedelta(seconds=row["jitter_seconds"]),
+        parameters=row["parameters"],
+        context=row["context"],
+        generation=row["generation"],
+        created_at=row["created_at"],
+        paused_at=row["paused_at"],
+        next_tick_at=row["next_tick_at"],
+        due_at=row["due_at"],
+        held_since=row["held_since"],
+        last_tick_at=row["last_tick_at"],
+        last_run_id=row["last_run_id"],
+        ticks=row["ticks"],
+        skipped=row["skipped"],
+        missed=row["missed"],
+        refused=row["refused"],
+        last_run_state=None if last_run_state is None else RunState(last_run_state),
+    )
+
+
+async def get_time(conn: Connection) -> datetime:
+    """The database's time, by which everything is due."""
+    now: datetime = await conn.fetchval("SELECT clock_timestamp()")
+    return now
+
+
+async def replace_triggers(conn: Connection, *, environment: str, app: App) -> None:
+    """Make the recurrences of triggers those of `app`. One whose cron, zone or jitter stay the same keeps its place, and each its pause."""
+    now = await get_time(conn)
+    wanted = {
+        trigger_recurrence_id(environment, workflow.name, position): (workflow.name, trigger)
+        for workflow in app.workflows.values()
+        for position, trigger in enumerate(workflow.recurrences)
+    }
+    await conn.execute(
+        "DELETE FROM penstock.recurrences WHERE environment = $1 AND origin = 'trigger' AND NOT id = ANY($2::uuid[])",
+        environment,
+        list(wanted),
+    )
+    for id, (workflow, trigger) in sorted(wanted.items()):
+        await _put_trigger(conn, id, environment, workflow, trigger, now)
+
+
+async def _put_trigger(conn: Connection, id: UUID, environment: str, workflow: str, trigger: RecurrenceTrigger, now: datetime) -> None:
+    tick_at = next_tick(Rule(cron=trigger.cron, timezone=trigger.timezone), now)
+    await conn.execute(
+        """
+        INSERT INTO penstock.recurrences AS c (
+            id, environment, workflow, origin, cron, timezone, overlap, catch_up_seconds, jitter_seconds, next_tick_at, due_at
+        )
+        VALUES ($1, $2, $3, 'trigger', $4, $5, $6, $7, $8, $9, $10)
+        ON CONFLICT (id) DO UPDATE SET
+            overlap = EXCLUDED.overlap, catch_up_seconds = EXCLUDED.catch_up_seconds, cron = EXCLUDED.cron,
+            timezone = EXCLUDED.timezone, jitter_seconds = EXCLUDED.jitter_seconds,
+            (next_tick_at, due_at, held_since) = (
+                SELECT CASE WHEN is_same THEN c.next_tick_at ELSE EXCLUDED.next_tick_at END,
+                       CASE WHEN is_same THEN c.due_at WHEN c.paused_at IS NULL THEN EXCLUDED.due_at END,
+                       CASE WHEN is_same THEN c.held_since END
+                FROM (
+                    SELECT (c.cron, c.timezone, c.jitter_seconds) = (EXCLUDED.cron, EXCLUDED.timezone, EXCLUDED.jitter_seconds)
+                ) s (is_same)
+            )
+        """,
+        id,
+        environment,
+        workflow,
+        trigger.cron,
+        trigger.timezone,
+        trigger.overlap,
+        trigger.catch_up_seconds,
+        trigger.jitter_seconds,
+        tick_at,
+        None if tick_at is None else tick_at + jitter(id, tick_at, timedelta(seconds=trigger.jitter_seconds)),
+    )
+
+
+async def set_recurrence(conn: Connection, *, request: RecurrenceRequest) -> None:
+    """Set the recurrence of a workflow for a thing; one that is there is replaced, and stays paused if it is.
+
+    It begins one tick later than asked when it would begin with a start that is not after the next tick of the one it replaces (as in
+    Bubble), and when the asking chain began with a recurrence and it would tick at once. Raises Permanent when recurrences have set one
+    another up beyond the depth limit.
+    """
+    now = await get_time(conn)
+    first, second = request.first_ticks(now)
+    row = await conn.fetchrow(
+        """
+        WITH root AS (
+            SELECT (r.context -> 'recurrence' ->> 'id')::uuid AS id, (r.context -> 'recurrence' ->> 'generation')::int AS generation
+            FROM penstock.runs r
+            WHERE r.id = $12 AND r.context ? 'recurrence'
+        ), given AS (
+            SELECT t.tick_at,
+                   coalesce((SELECT CASE WHEN root.id = $1 THEN root.generation ELSE root.generation + 1 END FROM root), 0) AS generation
+            FROM (
+                SELECT CASE WHEN $13::timestamptz < $15::timestamptz + $16::interval AND EXISTS (SELECT FROM root)
+                            THEN $14::timestamptz ELSE $13 END AS tick_at
+            ) t
+        )
+        INSERT INTO penstock.recurrences AS c (
+            id, environment, workflow, origin, thing, cron, every, start_at, timezone, overlap, catch_up_seconds, jitter_seconds,
+            parameters, context, generation, next_tick_at, due_at
+        )
+        SELECT $1, $2, $3, 'step', $4, $5, $6, $7, $8, 'allow', $9, 0, $10, $11, g.generation, g.tick_at, g.tick_at
+        FROM given g
+        ON CONFLICT (id) DO UPDATE SET
+            cron = EXCLUDED.cron, every = EXCLUDED.every, start_at = EXCLUDED.start_at, timezone = EXCLUDED.timezone,
+            catch_up_seconds = EXCLUDED.catch_up_seconds, parameters = EXCLUDED.parameters, context = EXCLUDED.context,
+            generation = EXCLUDED.generation, held_since = NULL,
+            (next_tick_at, due_at) = (
+                SELECT s.tick_at, CASE WHEN c.paused_at IS NULL THEN s.tick_at END
+                FROM (SELECT CASE WHEN $7 <= c.next_tick_at AND $7 = $13 THEN $14 ELSE EXCLUDED.next_tick_at END) s (tick_at)
+            )
+        RETURNING c.generation, (SELECT e.depth_limit FROM penstock.environments e WHERE e.name = c.environment) AS depth_limit
+        """,
+        request.id,
+        request.environment,
+        request.workflow,
+        request.thing,
+        request.rule.cron,
+        request.rule.every,
+        request.rule.start,
+        request.rule.timezone,
+        (_CRON_CATCH_UP if request.rule.every is None else _STEP_CATCH_UP).total_seconds(),
+        request.parameters,
+        request.context,
+        request.chain_id,
+        first,
+        second,
+        now,
+        AT_ONCE,
+    )
+    assert row is not None
+    if row["generation"] > row["depth_limit"]:
+        raise Permanent(
+            f"this recurrence of {request.workflow} would be number {row['generation']} of recurrences that each set up the next, beyond "
+            f"the depth limit of {row['depth_limit']} in {request.environment}; set it from a run that no recurrence has started",
+            kind="depth_limit",
+        )
+
+
+async def stop_recurrence(conn: Connection, *, environment: str, id: UUID) -> bool:
+    """Delete a recurrence; runs that it has started go on. False when there is none of that id."""
+    status = await conn.execute("DELETE FROM penstock.recurrences WHERE id = $1 AND environment = $2", id, environment)
+    return status != "DELETE 0"
+
+
+async def list_recurrences(
+    conn: Connection, *, environment: str, workflow: str | None = None, after: tuple[str, UUID] | None = None, limit: int
+) -> list[Recurrence]:
+    """Recurrences by workflow and id, those behind the place `after`, each with the state of its last run."""
+    rows: Sequence[Record] = await conn.fetch(
+        f"""
+        SELECT {COLUMNS}, (SELECT r.state FROM penstock.runs r WHERE r.id = c.last_run_id) AS last_run_state
+        FROM penstock.recurrences c
+        WHERE c.environment = $1 AND ($2::text IS NULL OR c.workflow = $2)
+          AND ($3::text IS NULL OR (c.workflow, c.id) > ($3, $4::uuid))
+        ORDER BY c.workflow, c.id
+        LIMIT $5
+        """,
+        environment,
+        workflow,
+        after[0] if after else None,
+        after[1] if after else None,
+        limit,
+    )
+    return [recurrence_from_row(row) for row in rows]
+
+
+async def find_recurrence(conn: Connection, *, id: UUID, environment: str | None = None) -> Recurrence | None:
+    """A recurrence with the state of its last run; None when there is none of that id (in that environment)."""
+    row = await conn.fetchrow(
+        f"""
+        SELECT {COLUMNS}, (SELECT r.state FROM penstock.runs r WHERE r.id = c.last_run_id) AS last_run_state
+        FROM penstock.recurrences c
+        WHERE c.id = $1 AND ($2::text IS NULL OR c.environment = $2)
+        """,
+        id,
+        environment,
+    )
+    return None if row is None else recurrence_from_row(row)
+
+
+async def pause_recurrence(conn: Connection, *, id: UUID) -> None:
+    """Let a recurrence tick no more until it is resumed."""
+    await conn.execute(
+        """
+        UPDATE penstock.recurrences SET paused_at = clock_timestamp(), due_at = NULL, held_since = NULL
+        WHERE id = $1 AND paused_at IS NULL
+        """,
+        id,
+    )
+
+
+async def resume_recurrence(conn: Connection, *, id: UUID) -> None:
+    """Let a paused recurrence tick again from now on; the ticks meanwhile are not made up. To be called in a transaction."""
+    row = await conn.fetchrow(f"SELECT {COLUMNS} FROM penstock.recurrences c WHERE c.id = $1 AND c.paused_at IS NOT NULL FOR UPDATE", id)
+    if row is None:
+        return
+    paused = replace(recurrence_from_row(row), paused_at=None)
+    tick_at = next_tick(paused.rule, await get_time(conn))
+    await conn.execute(
+        "UPDATE penstock.recurrences SET paused_at = NULL, next_tick_at = $2, due_at = $3 WHERE id = $1",
+        id,
+        tick_at,
+        None if tick_at is None else paused.due_time(tick_at),
+    )
