@@ -84,6 +84,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
                 bulk=bulk,
                 outgoing=outgoing,
                 installation=Installation(database),
+                publisher=publisher,
                 find_app=library.find_app,
                 schedule=children.schedule,
                 mail=mailing,

@@ -151,6 +151,15 @@ async def test_message_that_no_queue_takes_raises(broker: Broker, exchange: str,
         await broker.publish(exchange, key, Message(b"x"))
 
 
+async def test_message_that_nobody_has_to_take_is_confirmed_all_the_same(broker: Broker) -> None:
+    await broker.publish("events", "live.nobody", Message(b"x", message_id="same"), must_route=False)
+    inbox = Inbox()
+    await broker.subscribe("events", "live.#", inbox)
+    await broker.publish("events", "live.somebody", Message(b"y", message_id="same"), must_route=False)
+    await inbox.receive()
+    assert inbox.bodies == [b"y"]
+
+
 async def test_unroutable_messages_with_one_id_all_raise(broker: Broker) -> None:
     sent = (broker.publish("work", "nowhere", Message(b"x", message_id="same")) for _ in range(20))
     outcomes = await asyncio.gather(*sent, return_exceptions=True)

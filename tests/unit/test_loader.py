@@ -520,6 +520,15 @@ def test_problems_of_the_head_of_a_workflow(workflow: str, problem: str) -> None
         ("{return: {a: 1}, txt: a}", "1: unknown key 'txt'; did you mean 'text'?"),
         ("{state: x}", "1: 'state': expected a mapping, got text"),
         ("{fail: }", "1: 'fail' needs a text"),
+        ("{send: example.com, payload: 1, secret: '${secrets.S}'}", "1: 'example.com' is not a URL; it starts with https:// or http://"),
+        ("{send: https://a.b, secret: '${secrets.S}'}", "1: 'send' needs payload"),
+        ("{send: https://a.b, payload: 1}", "1: 'send' needs secret"),
+        ("{send: https://a.b, payload: 1, secret: whsec_x}", "1: a secret stands in the file; write ${secrets.NAME}"),
+        ("{send: https://a.b, payload: 1, secret: 5}", "1: 'secret': expected text, got a number; put it in quotes"),
+        ("{publish: , body: 1}", "1: 'publish' needs a routing key; such as order.paid"),
+        ("{publish: order.paid}", "1: 'publish' needs body"),
+        ("{publish: order paid, body: 1}", "1: 'order paid' cannot be a routing key: it has to be words of A-Z"),
+        ("{publish: run.done, body: 1}", "1: 'run.done' cannot be a routing key: keys that begin with run are those of Penstock's own"),
     ],
 )
 def test_problems_of_steps(step: str, problem: str) -> None:

@@ -17,10 +17,12 @@ from penstock_executor.actions.find import find
 from penstock_executor.actions.get import get
 from penstock_executor.actions.http import http
 from penstock_executor.actions.log import log
+from penstock_executor.actions.publish import publish
 from penstock_executor.actions.recur import recur, stop_recurring
 from penstock_executor.actions.return_ import return_
 from penstock_executor.actions.schedule import schedule
 from penstock_executor.actions.schedule_list import schedule_list
+from penstock_executor.actions.send import send
 from penstock_executor.actions.state import state
 from penstock_executor.actions.steps import Awaited, Immediate
 from penstock_executor.actions.stop import stop
@@ -59,4 +61,6 @@ AWAITED: Final[Mapping[StepAction, Awaited]] = {
     StepAction.CALL: call_connector,
     StepAction.CANCEL: cancel,
     StepAction.EMAIL: email,
+    StepAction.SEND: send,
+    StepAction.PUBLISH: publish,
 }

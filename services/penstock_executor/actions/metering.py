@@ -119,5 +119,7 @@ CONSUMPTION: Final[Mapping[StepAction, Consumption]] = {
     StepAction.HTTP: Consumption(_consumes(Activity.CALL), _report),
     StepAction.CALL: Consumption(_consumes(Activity.CALL), _report),
     StepAction.EMAIL: Consumption(_consumes(Activity.CALL)),
+    StepAction.SEND: Consumption(_consumes(Activity.CALL), _report),
+    StepAction.PUBLISH: Consumption(_consumes()),
 }
 """By action. A new action needs its line: what does it consume, beyond being a step?"""

@@ -15,7 +15,7 @@ from penstock.domain.lineage import Lineage, continue_trace, join_baggage, split
 from penstock_executor.actions.arguments import mapping, text, wrong
 from penstock_executor.actions.outgoing import Request, Response
 from penstock_executor.actions.steps import Call
-from penstock_executor.runs import Values
+from penstock_executor.runs import ClaimedRun, Values
 
 _METHOD: Final = re.compile(r"[A-Z]{1,20}")
 
@@ -48,13 +48,18 @@ def idempotency_key(call: Call) -> str:
     return f"{call.run.id}/{call.path}"
 
 
+def trace_of(run: ClaimedRun) -> dict[str, str]:
+    """What the request that began a run, or the chain it is in, said of trace and baggage."""
+    trace = (run.context or {}).get("trace")
+    return {name: str(value) for name, value in trace.items()} if isinstance(trace, dict) else {}
+
+
 async def _add_lineage(call: Call, headers: CIMultiDict[str]) -> None:
     """Say in which chain and at which depth the call is made, beside what others said of the request that started it.
 
     An author's own baggage goes along; that of the chain cannot be taken away, because it is what cuts loops.
     """
-    run, trace = call.run, (call.run.context or {}).get("trace")
-    kept = {name: str(value) for name, value in trace.items()} if isinstance(trace, dict) else {}
+    run, kept = call.run, trace_of(call.run)
     if "traceparent" not in headers:
         headers["traceparent"] = continue_trace(kept.get("traceparent"), run.chain_id)
         if "tracestate" in kept:

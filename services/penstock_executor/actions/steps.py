@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
+from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import ChildRun, Contract
 from penstock.db import Database
 from penstock.definitions.expressions import Expression, Template
@@ -72,6 +73,7 @@ class Tools:
     bulk: asyncio.Semaphore
     outgoing: Outgoing
     installation: Installation
+    publisher: Publisher
     find_app: Callable[[str], Awaitable[App]]
     schedule: Callable[[str, int, ChildRun, float], Awaitable[None]]
     mail: Mailing

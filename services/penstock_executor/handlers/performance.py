@@ -182,8 +182,7 @@ class Performance:
         while True:
             try:
                 work = AWAITED[definition.action](call)
-                # A schedule step minds its time itself: when the broker is away for longer, the run is given back, not failed.
-                return await (work if definition.action is StepAction.SCHEDULE else self._within(definition.timeout_seconds, work))
+                return await (work if definition.action in _MIND_THEIR_TIME else self._within(definition.timeout_seconds, work))
             except DatabaseUnavailable as error:
                 if self._loop.time() + pause >= self._lease.expires_at:
                     raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
@@ -310,6 +309,8 @@ class Performance:
         return TookTooLong(f"the run took longer than its timeout of {limit}; give the workflow a longer `timeout`", kind="timeout")
 
 
+_MIND_THEIR_TIME: Final = frozenset({StepAction.SCHEDULE, StepAction.PUBLISH})
+"""When the broker is away for longer than these steps wait, the run is given back, not failed."""
 _COMMITS_FIRST: Final = frozenset({*AWAITED, StepAction.CREATE, StepAction.UPDATE, StepAction.DELETE, StepAction.STOP_RECURRING})
 """Steps before which everything that happened so far has to be durable: they wait for something, or have an effect of their own."""
 

@@ -62,10 +62,13 @@ class Broker(Protocol):
     def is_connected(self) -> bool:
         """Whether messages can be published and consumed at this moment."""
 
-    async def publish(self, exchange: str, routing_key: str, message: Message, *, timeout_seconds: float = 5.0) -> None:
+    async def publish(
+        self, exchange: str, routing_key: str, message: Message, *, timeout_seconds: float = 5.0, must_route: bool = True
+    ) -> None:
         """Publish with confirm, persistent if the message says so.
 
-        Raises BrokerUnavailable when it is not confirmed in time, refused, or routed to no queue. It may still have been taken.
+        Raises BrokerUnavailable when it is not confirmed in time, refused, or routed to no queue though it `must_route`. It may still
+        have been taken.
         """
 
     def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:

@@ -130,6 +130,11 @@ class Publisher:
         message = Message(encoded, type=RunEvent.TYPE, message_id=_new_message_id(), headers={envelope.DEPTH: run.depth})
         self._broker.publish_soon(topology.EVENTS_EXCHANGE, f"{run.environment}.run.{what}", message)
 
+    async def publish(self, environment: str, key: str, body: bytes, *, message_id: str, headers: Mapping[str, object]) -> None:
+        """A message of an app's own, to whoever listens on the events exchange; nobody has to. Raises BrokerUnavailable."""
+        message = Message(body, type=topology.APP_MESSAGE_TYPE, message_id=message_id, headers=headers)
+        await self._broker.publish(topology.EVENTS_EXCHANGE, topology.app_routing_key(environment, key), message, must_route=False)
+
     def event(self, routing_key: str, event: Contract, *, depth: int | None = None) -> None:
         """Publish any event. Best effort, after the commit."""
         headers = {} if depth is None else {envelope.DEPTH: depth}

@@ -59,12 +59,12 @@ class PublishChannels:
         channel.closing.add_done_callback(lambda _: self._nudge())
         return channel
 
-    async def publish(self, exchange: str, routing_key: str, message: Message, timeout_seconds: float) -> None:
+    async def publish(self, exchange: str, routing_key: str, message: Message, timeout_seconds: float, *, must_route: bool = True) -> None:
         """Publish with confirm. Raises BrokerUnavailable."""
         target = f"a message to exchange {exchange!r} with routing key {routing_key!r}"
         try:
             async with asyncio.timeout(timeout_seconds), self._window:
-                await self._publish_alone(exchange, routing_key, message)
+                await self._publish_alone(exchange, routing_key, message, must_route=must_route)
         except TimeoutError:
             raise BrokerUnavailable(f"RabbitMQ did not confirm {target} within {timeout_seconds:g} s") from None
         except PublishError:
@@ -78,19 +78,19 @@ class PublishChannels:
                 raise
             raise BrokerUnavailable(f"the connection to RabbitMQ was lost before it confirmed {target}") from None
 
-    async def _publish_alone(self, exchange: str, routing_key: str, message: Message) -> None:
+    async def _publish_alone(self, exchange: str, routing_key: str, message: Message, *, must_route: bool) -> None:
         """Publish, but never two messages with one id at a time: the driver tells returned messages apart by their id."""
         while message.message_id in self._in_flight:
             await asyncio.wait({self._in_flight[message.message_id]})
         if message.message_id:
             self._in_flight[message.message_id] = asyncio.get_running_loop().create_future()
         try:
-            await self._send(exchange, routing_key, message)
+            await self._send(exchange, routing_key, message, must_route=must_route)
         finally:
             if message.message_id:
                 self._in_flight.pop(message.message_id).set_result(None)
 
-    async def _send(self, exchange: str, routing_key: str, message: Message) -> None:
+    async def _send(self, exchange: str, routing_key: str, message: Message, *, must_route: bool) -> None:
         if self._confirmed is None or not is_open(self._confirmed):
             raise ConnectionError("there is no connection")
         await self._confirmed.basic_publish(
@@ -98,7 +98,7 @@ class PublishChannels:
             exchange=exchange,
             routing_key=routing_key,
             properties=encode_properties(message),
-            mandatory=True,
+            mandatory=must_route,
             wait=False,
         )
 

@@ -76,11 +76,13 @@ class RabbitBroker:
         """See the port."""
         return self._publish_link.is_up and self._consume_link.is_up
 
-    async def publish(self, exchange: str, routing_key: str, message: Message, *, timeout_seconds: float = 5.0) -> None:
+    async def publish(
+        self, exchange: str, routing_key: str, message: Message, *, timeout_seconds: float = 5.0, must_route: bool = True
+    ) -> None:
         """See the port."""
         if not self._publish_link.is_up:
             raise BrokerUnavailable("there is no connection to RabbitMQ now, or it is out of memory or disk; it is tried again")
-        await self._channels.publish(exchange, routing_key, message, timeout_seconds)
+        await self._channels.publish(exchange, routing_key, message, timeout_seconds, must_route=must_route)
 
     def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
         """See the port."""

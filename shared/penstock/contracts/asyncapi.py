@@ -29,6 +29,7 @@ from penstock.contracts.messages import (
     WorkloadEvent,
 )
 from penstock.domain.depth import MAX_DEPTH
+from penstock.domain.routing_keys import OWN_EVENTS
 
 Document = dict[str, JsonValue]
 
@@ -63,6 +64,9 @@ _REQUIRED_HEADERS: Final[dict[str, tuple[str, ...]]] = {
     ScheduleChildren.TYPE: (envelope.DEPTH, envelope.ENVIRONMENT),
     ExecuteRuns.TYPE: (envelope.DEPTH, envelope.ENVIRONMENT, envelope.LANE),
 }
+_APP_MESSAGE: Final = "AppMessage"
+_APP_KEY: Final = f"The step's routing key; its first word is none of {', '.join(sorted(OWN_EVENTS))}"
+_APP_HEADERS: Final = (envelope.ENVIRONMENT, envelope.DEPTH, envelope.CHAIN_ID, envelope.PARENT_RUN_ID, envelope.TRACEPARENT)
 _ENVIRONMENT: Final[Document] = {"environment": {"enum": ["development", "live"], "description": "Where the run belongs"}}
 _SCHEDULE_ANSWER: Final[Document] = {
     "type": "object",
@@ -112,6 +116,8 @@ def _channels() -> Document:
             (ChainEvent,),
         ),
         "listEvents": _channel(topology.EVENTS_EXCHANGE, "{environment}.list.finished", _ENVIRONMENT, (ListEvent,)),
+        "appMessages": _channel(topology.EVENTS_EXCHANGE, "{environment}.{key}", _ENVIRONMENT | {"key": {"description": _APP_KEY}}, ())
+        | {"messages": {_APP_MESSAGE: _reference("messages", _APP_MESSAGE)}},
         "workloadEvents": _channel(topology.EVENTS_EXCHANGE, "{environment}.workload.warned", _ENVIRONMENT, (WorkloadEvent,)),
         "replies": {
             "address": None,
@@ -151,6 +157,12 @@ def _operations() -> Document:
         "answerCaller": _operation("send", "replies", (RunAnswer,), "Internal: tell an ingress instance how a run ended"),
         "reportRun": _operation("send", "runEvents", (RunEvent,), "What happened to a run; best effort after the commit, at least once"),
         "reportChain": _operation("send", "chainEvents", (ChainEvent,), "What happened to a chain"),
+        "publishAppMessage": {
+            "action": "send",
+            "channel": {"$ref": "#/channels/appMessages"},
+            "summary": "What a `publish` step of an app says; confirmed by the broker, at least once, message_id the same each time",
+            "messages": [{"$ref": f"#/channels/appMessages/messages/{_APP_MESSAGE}"}],
+        },
         "reportList": _operation("send", "listEvents", (ListEvent,), "All runs of a list have ended"),
         "reportWorkload": _operation("send", "workloadEvents", (WorkloadEvent,), "Workload has reached a threshold"),
     }
@@ -167,6 +179,13 @@ def _operation(action: str, channel: str, models: tuple[type[Contract], ...], su
 
 def _messages() -> Document:
     described: Document = {model.__name__: _message(model) for model in (*COMMANDS.values(), *EVENTS.values())}
+    described[_APP_MESSAGE] = {
+        "name": topology.APP_MESSAGE_TYPE,
+        "summary": "A message of an app's own; the body is what its author wrote.",
+        "headers": _header_schema(_APP_HEADERS, _APP_HEADERS),
+        "payload": {},
+        "bindings": {"amqp": {"contentEncoding": "utf-8", "messageType": topology.APP_MESSAGE_TYPE}},
+    }
     described["ScheduleAnswer"] = {"payload": _reference("schemas", "ScheduleAnswer")}
     described["DeadLetter"] = {"headers": _header_schema((envelope.REASON,), (envelope.REASON,)), "payload": {}}
     return described

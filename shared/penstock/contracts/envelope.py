@@ -8,7 +8,7 @@
 | `reply_to` | property `reply_to` | the queue that wants the answer |
 | `depth` | header `depth` | depth of the runs in the body |
 | `chain_id` | header `chain-id` | the chain they belong to |
-| `parent_run_id` | header `parent-run-id` | the run that schedules them |
+| `parent_run_id` | header `parent-run-id` | the run that schedules them, or that publishes the message |
 | `environment` | header `environment` | `development` or `live` |
 | `lane` | header `lane` | the executors' queue |
 | `idempotency_key` | header `idempotency-key` | stands before `message_id` as the idempotency key |

@@ -13,6 +13,7 @@ DEAD_LETTER_EXCHANGE: Final = "penstock.dead-letters"
 SCHEDULER_QUEUE: Final = "penstock.scheduler"
 DEAD_LETTER_QUEUE: Final = "penstock.dead-letters"
 DEFAULT_LANE: Final = "default"
+APP_MESSAGE_TYPE: Final = "app.message.v1"
 DELIVERY_LIMIT: Final = 20
 """How often the broker redelivers before it dead-letters. Only a backstop: attempts are counted in PostgreSQL."""
 
@@ -60,6 +61,11 @@ def executor_queue(lane: str = DEFAULT_LANE) -> str:
 def schedule_routing_key(environment: str, workflow: str) -> str:
     """The routing key of a schedule message."""
     return f"{environment}.{workflow}"
+
+
+def app_routing_key(environment: str, key: str) -> str:
+    """The routing key of a message that an app publishes to the events exchange."""
+    return f"{environment}.{key}"
 
 
 def topology(lanes: tuple[str, ...] = (DEFAULT_LANE,)) -> Topology:

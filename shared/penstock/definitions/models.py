@@ -144,6 +144,8 @@ class StepAction(StrEnum):
     WAIT_FOR = "wait_for"
     CANCEL = "cancel"
     EMAIL = "email"
+    SEND = "send"
+    PUBLISH = "publish"
 
 
 class Step(Model):

@@ -17,6 +17,7 @@ from penstock.definitions.reading import mail, times
 from penstock.definitions.reading.documents import Scalar, to_json
 from penstock.definitions.reading.reader import StepReader
 from penstock.definitions.reading.scopes import check_templates, is_template, whole_expression
+from penstock.domain.routing_keys import find_routing_key_problem
 
 __all__ = ["ACTIONS", "StepReader", "read_arguments", "read_target"]
 
@@ -175,6 +176,18 @@ def _runs_target(reader: StepReader, key: str) -> JsonValue:
     return None
 
 
+def _routing_key_target(reader: StepReader, key: str) -> JsonValue:
+    """The routing key of a message, which may be computed."""
+    node = reader.table.node(key)
+    if node is None:
+        reader.missing(key, "a routing key", "such as order.paid")
+        return None
+    written = take.text(reader, key, node)
+    if isinstance(written, str) and not is_template(node) and (problem := find_routing_key_problem(written)) is not None:
+        reader.report.error(node.place, f"{written[:60]!r} cannot be a routing key: {problem}")
+    return written
+
+
 _WHEN_TO_RUN: Final[dict[str, take.Take]] = {"with": take.parameters, "at": take.time, "after": take.duration}
 _HTTP: Final[dict[str, take.Take]] = {
     "method": take.method,
@@ -242,6 +255,8 @@ ACTIONS: Final[dict[StepAction, Action]] = {
     StepAction.FAIL: Action(_text_target, {}),
     StepAction.STOP: Action(_text_target, {}),
     StepAction.HTTP: Action(_url_target, _HTTP, (("json", "form", "body"),)),
+    StepAction.SEND: Action(_url_target, {"payload": take.anything, "secret": take.signing_secret}, (), (("payload",), ("secret",))),
+    StepAction.PUBLISH: Action(_routing_key_target, {"body": take.anything}, (), (("body",),)),
     StepAction.CALL: Action(_connector_target, {"path": take.path, **_HTTP}, (("json", "form", "body"),)),
     StepAction.WAIT: Action(_wait_target, {}),
     StepAction.WAIT_UNTIL: Action(_wait_target, {}),
