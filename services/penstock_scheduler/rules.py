@@ -212,8 +212,7 @@ def workload_mail_text(*, message: str, environment: str) -> str:
         f"                           penstock workload --environment {environment} --by activity",
         f"  See when:                penstock workload --environment {environment} --by hour --since 7d",
         "  A chain that runs away:  penstock chain stop ID",
-        "  If it is meant to be so, raise the threshold: penstock workload allowance UNITS, or PUT",
-        f"  /v1/{environment}/settings with workload_allowance, workload_spike_factor or workload_spike_minimum.",
+        f"  If it is meant to be so, move the threshold: penstock workload thresholds --environment {environment} --allowance UNITS",
         "",
         "This is sent once a month for each share of the allowance, and once a day for spikes.",
     ]

@@ -11,6 +11,7 @@ COMMANDS = (
     ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("check",), ("deploy",), ("promote",), ("run",), ("runs", "show"),
     ("runs", "list"), ("runs", "cancel"), ("runs", "retry"),
     ("chain", "show"), ("doctor",), ("secret", "set"), ("secret", "list"), ("secret", "remove"), ("secret", "rotate"),
+    ("workload",), ("workload", "weights"), ("workload", "thresholds"),
 )  # fmt: skip
 PRINTS_DATA = (
     ("migrate",),
@@ -26,6 +27,9 @@ PRINTS_DATA = (
     ("doctor",),
     ("secret", "list"),
     ("secret", "rotate"),
+    ("workload",),
+    ("workload", "weights"),
+    ("workload", "thresholds"),
 )
 WIDE = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
 
@@ -58,6 +62,15 @@ def test_every_command_explains_itself_with_examples(command: tuple[str, ...]) -
         ("runs", "show", "not-an-id"),
         ("executor", "--concurrency", "0"),
         ("up", "--port", "70000"),
+        ("workload", "--by", "colour"),
+        ("workload", "--since", "yesterday"),
+        ("workload", "--since", "2030-01-31T09:00:00"),
+        ("workload", "--by", "activity", "--chain", "0190a5f2-7c00-8a11-9b22-0123456789ab"),
+        ("workload", "weights", "colour=1"),
+        ("workload", "weights", "call=-1"),
+        ("workload", "weights", "call=nan"),
+        ("workload", "weights", "call=much"),
+        ("workload", "thresholds", "--allowance", "-1"),
         ("secret", "set", "no-name"),
         ("secret", "set", "NAME", "value on the command line"),
     ],

@@ -19,10 +19,12 @@ from penstock.db import Database
 from penstock.db.migrations import find_pending, list_migrations
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.definitions.secrets import find_secret_names
+from penstock.domain.thresholds import reached_percents
 from penstock.errors import ConfigurationError, DatabaseUnavailable
 from penstock.settings import KEY_VARIABLE, SECRET_PREFIX
 from penstock.store.deployments import load_current
 from penstock.store.secrets import StoredSecret, explain_unreadable, find_unreadable, find_unset, list_secrets
+from penstock.store.workload_sums import MonthlyWorkload, list_months
 
 _OLDEST_POSTGRES: Final = 15
 _MOST_SKEW_SECONDS: Final = 1.0
@@ -82,6 +84,7 @@ async def _examine_database(database: Database, data: Path | None) -> AsyncItera
     before = clock.now()
     async with database.connection() as conn:
         health = await read_health(conn)
+        months = await list_months(conn)
         stored = await list_secrets(conn)
         apps = [await load_current(conn, environment=environment) for environment in ENVIRONMENTS]
     yield _judge_version(health)
@@ -90,6 +93,9 @@ async def _examine_database(database: Database, data: Path | None) -> AsyncItera
     yield _judge_deployments(health)
     yield _judge_waiting(health)
     yield _judge_scheduling(health)
+    for month in months:
+        if month.allowance:
+            yield _judge_workload(month)
     used = {name: find_secret_names(app[1]) for name, app in zip(ENVIRONMENTS, apps, strict=True) if app is not None}
     yield _judge_secrets(stored, used, data)
 
@@ -149,6 +155,14 @@ def _judge_secrets(stored: list[StoredSecret], used: Mapping[str, Mapping[str, s
     if keyring is not None and any(secret.sealed.key_id != keyring.first_id for secret in stored):
         return Finding("secrets", Verdict.WARNING, f"{found}, some encrypted with an old key", "run `penstock secret rotate`")
     return Finding("secrets", Verdict.OK, found)
+
+
+def _judge_workload(month: MonthlyWorkload) -> Finding:
+    found = f"{month.environment} has used {month.share:.0%} of the month's {month.allowance:,.0f} units"
+    if reached_percents(month.units, month.allowance):
+        advice = f"`penstock workload --environment {month.environment}` says what consumes it; `penstock workload thresholds` changes it"
+        return Finding("workload", Verdict.WARNING, found, advice)
+    return Finding("workload", Verdict.OK, found)
 
 
 async def _examine_services(installation: Installation) -> AsyncIterator[Finding]:

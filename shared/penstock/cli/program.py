@@ -24,6 +24,7 @@ _MODULES: Final = {
     "run": "runs",
     "runs": "runs",
     "chain": "chains",
+    "workload": "workload",
     "secret": "secrets",
     "doctor": "doctor",
 }

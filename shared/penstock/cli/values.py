@@ -1,12 +1,14 @@
-"""Parameters on a command line: `-p key=value`, read as the workflow's parameter asks. No I/O."""
+"""Values on a command line: parameters, `-p key=value`, read as the workflow's parameter asks, and times. No I/O."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import orjson
 from pydantic import JsonValue
 
 from penstock.definitions.models import FieldType, Workflow
 from penstock.definitions.values import ValueSource, coerce_value
+from penstock.domain.durations import parse_duration
 
 
 def split_pairs(pairs: Iterable[str]) -> dict[str, str]:
@@ -49,3 +51,17 @@ def _read_text(type: FieldType, text: str) -> JsonValue:
         return coerce_value(type, text, source=ValueSource.TEXT)
     except ValueError:
         return text
+
+
+def read_moment(text: str, now: datetime) -> datetime:
+    """`2030-01-31T09:00:00Z`, or a duration: so long before `now`. Raises ValueError for anything else."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            return now - parse_duration(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is no time such as 2030-01-31T09:00:00Z, and no duration such as 7d") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} lacks a zone; write it like 2030-01-31T09:00:00Z")
+    return moment

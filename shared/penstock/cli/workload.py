@@ -1,0 +1,256 @@
+"""`penstock workload`: what runs and requests have consumed, what each activity weighs, and when the admins are told."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+from uuid import UUID
+
+import typer
+from rich.markup import escape
+
+from penstock import clock
+from penstock.cli.access import Environment, open_installation
+from penstock.cli.database import Data
+from penstock.cli.output import AsJson, console, fail, make_facts, make_table, print_json
+from penstock.cli.repository import find_chain
+from penstock.cli.values import read_moment, split_pairs
+from penstock.db import Connection
+from penstock.domain.durations import parse_duration
+from penstock.domain.workload import MAX_WEIGHT, PUBLISHED_WEIGHTS, Activity, shown_units
+from penstock.store.workload_sums import (
+    MonthlyWorkload,
+    WorkloadFilter,
+    WorkloadLimits,
+    WorkloadSum,
+    change_limits,
+    change_weights,
+    get_weights,
+    list_months,
+    sum_workload,
+)
+
+_EXAMPLES: Final = """Examples:
+
+  penstock workload -e live
+
+  penstock workload -e live --by activity --since 7d
+
+  penstock workload --chain 0190a5f2-7c00-8a11-9b22-0123456789ab
+
+  penstock workload -e live --by hour --json | jq '.results[0]'"""
+_WEIGHTS_EXAMPLES: Final = """Examples:
+
+  penstock workload weights
+
+  penstock workload weights -e live call=0.5 action=1
+
+  penstock workload weights -e live call=             weighs again what is published"""
+_THRESHOLDS_EXAMPLES: Final = """Examples:
+
+  penstock workload thresholds -e live
+
+  penstock workload thresholds -e live --allowance 500000
+
+  penstock workload thresholds -e live --spike-factor 5 --spike-minimum 2000"""
+
+_MOST: Final = 1e15
+
+
+class Way(StrEnum):
+    """By what workload is summed."""
+
+    WORKFLOW = "workflow"
+    ACTIVITY = "activity"
+    HOUR = "hour"
+
+
+In = Annotated[Environment, typer.Option("--environment", "-e", help="Where it was consumed.")]
+For = Annotated[Environment, typer.Option("--environment", "-e", help="Where it holds.")]
+By = Annotated[Way, typer.Option("--by", help="What to sum by.")]
+Since = Annotated[str | None, typer.Option("--since", help="From this time (ISO 8601), or so long ago (7d).", show_default="30d")]
+Until = Annotated[str | None, typer.Option("--until", help="Before this time, or so long ago.", show_default="now")]
+Of = Annotated[str | None, typer.Option("--workflow", help="Only of this workflow.", show_default=False)]
+OfChain = Annotated[UUID | None, typer.Option("--chain", help="Only of this chain, from its runs.", show_default=False)]
+Changes = Annotated[list[str] | None, typer.Argument(metavar="[ACTIVITY=UNITS]...", help="What to change.", show_default=False)]
+Allowance = Annotated[
+    float | None,
+    typer.Option("--allowance", min=0, max=_MOST, metavar="UNITS", help="Of a calendar month (UTC); told at 75 and 100 %. 0: none."),
+]
+SpikeFactor = Annotated[
+    float | None, typer.Option("--spike-factor", min=0, max=_MOST, metavar="N", help="How often the usual hour is a spike. 0: none.")
+]
+SpikeMinimum = Annotated[
+    float | None, typer.Option("--spike-minimum", min=0, max=_MOST, metavar="UNITS", help="Below which no hour is a spike.")
+]
+
+
+def add_commands(program: typer.Typer) -> None:
+    """Add `workload` and what belongs to it."""
+    group = typer.Typer(invoke_without_command=True, epilog=_EXAMPLES)
+    group.callback()(workload)
+    group.command("weights", epilog=_WEIGHTS_EXAMPLES)(weights)
+    group.command("thresholds", epilog=_THRESHOLDS_EXAMPLES)(thresholds)
+    program.add_typer(group, name="workload", rich_help_panel="Operate")
+
+
+def workload(
+    context: typer.Context,
+    environment: In = Environment.DEVELOPMENT,
+    by: By = Way.WORKFLOW,
+    since: Since = None,
+    until: Until = None,
+    workflow: Of = None,
+    chain: OfChain = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what runs and requests have consumed, in workload units."""
+    if context.invoked_subcommand is not None:
+        return
+    if chain is not None and by is Way.ACTIVITY:
+        raise typer.BadParameter("a run keeps only its total; ask for the workflow or the hour of a chain", param_hint="--by")
+    wanted = WorkloadFilter(by.value, _moment(since, "--since"), _moment(until, "--until"), workflow, chain)
+    if wanted.since is None and chain is None:
+        wanted = WorkloadFilter(by.value, clock.now() - parse_duration("30d"), wanted.until, workflow)
+    sums, month = asyncio.run(_read(environment, wanted, data))
+    if as_json:
+        print_json(_as_json(wanted, sums, month))
+    else:
+        _print(wanted, sums, month)
+
+
+def _moment(text: str | None, option: str) -> datetime | None:
+    try:
+        return None if text is None else read_moment(text, clock.now())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+async def _read(environment: Environment, wanted: WorkloadFilter, data: Path | None) -> tuple[list[WorkloadSum], MonthlyWorkload]:
+    async with open_installation(data) as database, database.connection() as conn:
+        where = environment if wanted.chain_id is None else await _find_environment(conn, wanted.chain_id)
+        (month,) = [month for month in await list_months(conn) if month.environment == where]
+        return await sum_workload(conn, environment=where, wanted=wanted), month
+
+
+async def _find_environment(conn: Connection, chain_id: UUID) -> str:
+    chain = await find_chain(conn, run_id=chain_id)
+    return fail(f"no chain {chain_id}") if chain is None or chain.id != chain_id else chain.environment
+
+
+def _as_json(wanted: WorkloadFilter, sums: list[WorkloadSum], month: MonthlyWorkload) -> dict[str, object]:
+    return {
+        "environment": month.environment,
+        "by": wanted.by,
+        "since": wanted.since,
+        "until": wanted.until,
+        "units": _total(sums),
+        "month": {"since": month.since, "units": month.units, "allowance": month.allowance or None},
+        "results": [{wanted.by: known.key or None, "count": known.count, "units": known.units} for known in sums],
+    }
+
+
+def _total(sums: list[WorkloadSum]) -> float:
+    return shown_units(sum(known.units for known in sums))
+
+
+def _print(wanted: WorkloadFilter, sums: list[WorkloadSum], month: MonthlyWorkload) -> None:
+    total = _total(sums)
+    period = f"since {wanted.since:%Y-%m-%d %H:%M}Z" if wanted.since else f"of chain {wanted.chain_id}"
+    console.print(f"[bold]{month.environment}[/]  {show_units(total)} {period}", soft_wrap=True)
+    share = "" if month.share is None else f", {month.share:.1%} of the allowance of {month.allowance:,.0f}"
+    console.print(f"[bright_black]{show_units(month.units)} in the month since {month.since:%Y-%m-%d}{share}[/]", soft_wrap=True)
+    if not sums:
+        console.print("\nnothing was consumed" + ("" if wanted.chain_id else "; what was in the last seconds follows soon"))
+        return
+    count = "times" if wanted.by == Way.ACTIVITY else "runs"
+    table = make_table(wanted.by, count, "units", "share", numbers=(count, "units", "share"))
+    for known in sums:
+        part = f"{known.units / total:.1%}" if total else "-"
+        table.add_row(escape(known.key or "(requests of no workflow)"), f"{known.count:,}", f"{known.units:,.2f}", part)
+    console.print()
+    console.print(table)
+
+
+def show_units(units: float) -> str:
+    """Units, as a person reads them."""
+    return f"{units:,.2f} units"
+
+
+def weights(changes: Changes = None, environment: For = Environment.DEVELOPMENT, data: Data = None, as_json: AsJson = False) -> None:
+    """Show what each activity weighs, or change it; services follow within seconds, and what was counted keeps its units."""
+    try:
+        wanted = _read_weights(split_pairs(changes or []))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="ACTIVITY=UNITS") from None
+    current = asyncio.run(_weigh(environment, wanted, data))
+    if as_json:
+        found = [{"activity": name, "weight": weight, "published": PUBLISHED_WEIGHTS[name]} for name, weight in current.items()]
+        print_json({"environment": environment, "results": found})
+        return
+    table = make_table("activity", "units", "published", numbers=("units", "published"))
+    for name, weight in current.items():
+        published = PUBLISHED_WEIGHTS[name]
+        table.add_row(name, _exactly(weight) if weight == published else f"[bold]{_exactly(weight)}[/]", _exactly(published))
+    console.print(table)
+
+
+def _exactly(weight: float) -> str:
+    return f"{weight:.10f}".rstrip("0").rstrip(".")
+
+
+def _read_weights(given: Mapping[str, str]) -> dict[Activity, float | None]:
+    """What is to change; an empty text is None. Raises ValueError."""
+    changes: dict[Activity, float | None] = {}
+    for name, text in given.items():
+        if name not in frozenset(Activity):
+            raise ValueError(f"{name!r} is no activity; there are {', '.join(Activity)}")
+        try:
+            weight = float(text) if text else None
+        except ValueError:
+            weight = -1.0
+        if weight is not None and not 0 <= weight <= MAX_WEIGHT:
+            raise ValueError(f"{name}={text}: a weight is a number from 0 to {MAX_WEIGHT:,.0f}")
+        changes[Activity(name)] = weight
+    return changes
+
+
+async def _weigh(environment: Environment, wanted: Mapping[Activity, float | None], data: Path | None) -> dict[Activity, float]:
+    async with open_installation(data) as database, database.connection() as conn:
+        if wanted:
+            await change_weights(conn, environment=environment, changes=wanted)
+        return await get_weights(conn, environment=environment)
+
+
+def thresholds(
+    environment: For = Environment.DEVELOPMENT,
+    allowance: Allowance = None,
+    spike_factor: SpikeFactor = None,
+    spike_minimum: SpikeMinimum = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show when the admins are told of workload, or change it."""
+    limits, month = asyncio.run(_limit(environment, data, allowance, spike_factor, spike_minimum))
+    if as_json:
+        print_json({"environment": environment, "limits": limits, "month": {"since": month.since, "units": month.units}})
+        return
+    facts = make_facts()
+    share = "" if month.share is None else f"; {show_units(month.units)} since {month.since:%Y-%m-%d}, {month.share:.1%}"
+    facts.add_row("allowance", (f"{limits.allowance:,.10g} units a month" if limits.allowance else "none") + share)
+    spike = f"{limits.spike_factor:,.10g} times the usual hour, and at least {limits.spike_minimum:,.10g} units in an hour"
+    facts.add_row("spike", spike if limits.spike_factor else "none")
+    console.print(facts)
+
+
+async def _limit(
+    environment: Environment, data: Path | None, allowance: float | None, spike_factor: float | None, spike_minimum: float | None
+) -> tuple[WorkloadLimits, MonthlyWorkload]:
+    async with open_installation(data) as database, database.connection() as conn:
+        limits = await change_limits(
+            conn, environment=environment, allowance=allowance, spike_factor=spike_factor, spike_minimum=spike_minimum
+        )
+        return limits, next(month for month in await list_months(conn) if month.environment == environment)
