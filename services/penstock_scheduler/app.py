@@ -23,7 +23,7 @@ from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.recurrences import tick_recurrences
 from penstock_scheduler.loops.upkeep import delete_expired_keys, delete_old_files, delete_signals, make_partitions, measure_backlog
 from penstock_scheduler.loops.waking import wake_waiting
-from penstock_scheduler.loops.workload import flush_workload, watch_workload
+from penstock_scheduler.loops.workload import delete_old_workload, flush_workload, watch_workload
 from penstock_scheduler.settings import SchedulerSettings
 
 log = get_logger(__name__)
@@ -61,6 +61,7 @@ def list_loops(nudges: Nudges) -> tuple[Loop, ...]:
         Loop("delete_expired_keys", 600.0, delete_expired_keys),
         Loop("delete_old_files", 600.0, delete_old_files),
         Loop("delete_signals", 600.0, delete_signals),
+        Loop("delete_old_workload", 3600.0, delete_old_workload),
     )
 
 

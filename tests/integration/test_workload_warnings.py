@@ -10,7 +10,7 @@ from penstock.contracts.messages import WorkloadEvent
 from penstock.contracts.topology import topology
 from penstock.db import Database
 from penstock_scheduler.loops.notifying import notify
-from penstock_scheduler.loops.workload import watch_workload
+from penstock_scheduler.loops.workload import delete_old_workload, watch_workload
 from tests.eventually import eventually
 from tests.integration.scheduling import ENVIRONMENT, Station
 from tests.mail_server import MailServer, serve_mail
@@ -142,3 +142,11 @@ async def test_what_internal_services_schedule_is_metered(station: Station) -> N
         assert (first["duplicate"], again["duplicate"]) == (False, True)
     rows = await station.fetch("SELECT workflow, activity, count, units FROM penstock.workload")
     assert [tuple(row) for row in rows] == [("notify", "item_scheduled", 4, pytest.approx(0.4))]
+
+
+async def test_sums_of_long_ago_are_forgotten(station: Station) -> None:
+    for hours_ago in (0, 399 * 24, 401 * 24, 500 * 24):
+        await _consume(station, 1, hours_ago=hours_ago)
+    counts = await asyncio.gather(*(delete_old_workload(station.furnish()) for _ in range(3)))
+    assert sum(count.done["sums"] for count in counts) == 2
+    assert await station.fetchval("SELECT count(*) FROM penstock.workload") == 2

@@ -3,7 +3,9 @@
 The row that notes the warning decides: who inserts it logs it and publishes the event, and mail is sent from it as of a terminated run.
 """
 
+from datetime import timedelta
 from functools import partial
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -21,11 +23,20 @@ from penstock_scheduler.runs import Counts
 
 log = get_logger(__name__)
 
+LIFETIME: Final = timedelta(days=400)
+_MOST_DELETED: Final = 10_000
+
 
 async def flush_workload(room: Room) -> Counts:
     """Write what this scheduler has metered."""
     await room.meter.flush()
     return Counts()
+
+
+async def delete_old_workload(room: Room) -> Counts:
+    """Forget the sums of hours that nobody looks at any more."""
+    async with room.database.connection() as conn:
+        return Counts({"sums": await repository.delete_old_workload(conn, older_than=LIFETIME, most=_MOST_DELETED)})
 
 
 async def watch_workload(room: Room) -> Counts:

@@ -1,7 +1,7 @@
 """Workload as the admins are warned of it: what was consumed, and which warnings were given."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from pydantic import JsonValue
 
@@ -71,3 +71,23 @@ async def note_warning(
         is_told,
     )
     return status == "INSERT 0 1"
+
+
+async def delete_old_workload(conn: Connection, *, older_than: timedelta, most: int) -> int:
+    """Forget sums of hours before then, at most `most`; returns how many."""
+    rows = await conn.fetch(
+        """
+        DELETE FROM penstock.workload w
+        USING (
+            SELECT environment, hour, workflow, activity FROM penstock.workload
+            WHERE environment = ANY(SELECT name FROM penstock.environments) AND hour < statement_timestamp() - $1::interval
+            LIMIT $2
+            FOR UPDATE SKIP LOCKED
+        ) old
+        WHERE (w.environment, w.hour, w.workflow, w.activity) = (old.environment, old.hour, old.workflow, old.activity)
+        RETURNING true
+        """,
+        older_than,
+        most,
+    )
+    return len(rows)
