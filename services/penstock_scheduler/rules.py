@@ -96,12 +96,11 @@ def read_key(message: Message) -> str | None:
     return key or None
 
 
-def due_at(message: ScheduleRun, now: datetime) -> datetime | None:
-    """When the message wants its runs; None: now."""
+def due_at(message: ScheduleRun) -> datetime | timedelta | None:
+    """When the message wants its runs, or how long from now; None: now."""
     if message.at is not None:
         return message.at
-    delay = parse_duration(message.after) if message.after is not None else timedelta()
-    return now + delay if delay else None
+    return (parse_duration(message.after) or None) if message.after is not None else None
 
 
 def interval_seconds(message: ScheduleRun, start_at: datetime) -> float:

@@ -36,7 +36,7 @@ class WantedRun:
     parent_run_id: UUID | None = None
     claimed_depth: int = 0
     claimed_chain_id: UUID | None = None
-    scheduled_at: datetime | None = None
+    scheduled_at: datetime | timedelta | None = None
     priority: int | None = None
     context: dict[str, JsonValue] | None = None
     list_id: UUID | None = None

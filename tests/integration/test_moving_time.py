@@ -2,12 +2,18 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from penstock.broker.inprocess import InProcessBroker
+from penstock.contracts.topology import topology
 from penstock.db import Database, open_database
 from penstock.db.migrations import migrate
 from penstock.testing.time import advance, install_clock
+from tests.eventually import eventually
+from tests.integration.ingress import running_ingress, write_app
+from tests.integration.scheduling import Station
 from tests.servers import Servers, fresh_database
 
 MONTH = timedelta(days=30)
@@ -64,3 +70,28 @@ async def test_the_clock_may_be_installed_later_and_again(servers: Servers) -> N
         database = await open_database(url, name="test", most=1)
         assert await _ahead(database, "clock_timestamp()") > MONTH - A_MINUTE
         await database.close()
+
+
+async def test_delays_of_messages_and_requests_begin_now_by_the_databases_clock(
+    moving: Database, movable_database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
+    async with moving.connection() as conn:
+        await advance(conn, MONTH)
+    broker = InProcessBroker(topology())
+    station = Station(moving, broker)
+    await station.open()
+    async with station.scheduler():
+        await station.ask(after="10m")
+        await station.ask(after="10m", list={"items": [{"name": "a"}]})
+        await eventually(lambda: _has_runs(station, 2))
+    await broker.close()
+    async with running_ingress(movable_database_url, amqp_url, write_app(tmp_path)) as ingress:
+        made = await ingress.manage("POST", "/v1/live/runs", json={"workflow": "greet", "parameters": {"name": "Ada"}, "after": "10m"})
+        assert made.status == 201, made.body
+    for run in await station.runs():
+        assert A_MINUTE * 9 < run["scheduled_at"] - datetime.now(UTC) - MONTH < A_MINUTE * 11
+        assert run["state"] == "scheduled"
+
+
+async def _has_runs(station: Station, count: int) -> bool:
+    return len(await station.runs()) == count

@@ -55,11 +55,11 @@ def test_key_that_is_no_short_text_is_refused(key: object) -> None:
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [({}, None), ({"after": "0s"}, None), ({"after": "10m"}, NOW + timedelta(minutes=10)), ({"at": NOW}, NOW)],
+    [({}, None), ({"after": "0s"}, None), ({"after": "10m"}, timedelta(minutes=10)), ({"at": NOW}, NOW)],
 )
-def test_due_time_is_that_of_at_or_after(given: dict[str, object], expected: datetime | None) -> None:
+def test_due_time_is_that_of_at_or_after(given: dict[str, object], expected: datetime | timedelta | None) -> None:
     message = ScheduleRun.model_validate({"workflow": "w", "environment": "live", **given})
-    assert rules.due_at(message, NOW) == expected
+    assert rules.due_at(message) == expected
 
 
 def test_interval_that_leads_beyond_the_end_of_time_is_refused() -> None:

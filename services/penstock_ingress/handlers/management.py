@@ -10,7 +10,6 @@ import orjson
 from multidict import MultiMapping
 from pydantic import JsonValue
 
-from penstock import clock
 from penstock.db import Connection
 from penstock.domain.durations import parse_duration
 from penstock.domain.ids import RunId, new_run_id
@@ -77,7 +76,7 @@ async def _admit(
     room: Room, environment: str, wanted: NewRun, headers: MultiMapping[str], run_id: RunId, deployment: CompiledDeployment
 ) -> tuple[UUID, bool]:
     origin, trace = await find_origin(room, headers, environment), read_trace_context(headers)
-    scheduled_at = clock.now() + parse_duration(wanted.after) if wanted.after is not None else wanted.at
+    scheduled_at = wanted.at if wanted.after is None else parse_duration(wanted.after)
     request = prepare_run(
         deployment,
         run_id=run_id,

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -55,7 +56,7 @@ async def _schedule(room: Room, message: Message) -> Reply:
         parent_run_id=lineage.parent_run_id,
         claimed_depth=lineage.depth,
         claimed_chain_id=lineage.chain_id,
-        scheduled_at=rules.due_at(asked, clock.now()),
+        scheduled_at=rules.due_at(asked),
         priority=asked.priority,
         context=rules.read_context(message.headers),
         key=key,
@@ -103,13 +104,13 @@ async def _check_fingerprint(conn: Connection, environment: str, key: Idempotenc
 
 
 async def _accept_list(room: Room, asked: ScheduleRun, lineage: rules.Lineage, key: IdempotencyKey | None) -> Reply:
-    start_at = rules.due_at(asked, clock.now()) or clock.now()
+    start_at = rules.due_at(asked) or timedelta()
     request = ListRequest(
         id=derive_id(lineage.parent_run_id, key),
         environment=asked.environment,
         workflow=asked.workflow,
         start_at=start_at,
-        interval_seconds=rules.interval_seconds(asked, start_at),
+        interval_seconds=rules.interval_seconds(asked, clock.now() + start_at if isinstance(start_at, timedelta) else start_at),
         parent_run_id=lineage.parent_run_id,
         claimed_depth=lineage.depth,
         claimed_chain_id=lineage.chain_id,

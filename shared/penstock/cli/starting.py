@@ -8,7 +8,6 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from penstock import clock
 from penstock.broker.publisher import Publisher
 from penstock.broker.rabbitmq import connect
 from penstock.cli.repository import RunView, find_run
@@ -71,7 +70,7 @@ async def _admit(database: Database, environment: str, workflow: str, given: Map
             workflow=workflow,
             parameters={} if definition is None else read_values(definition, given),
             trigger=Trigger.MANUAL,
-            scheduled_at=clock.now() + _SCHEDULER_DELAY if is_delayed else None,
+            scheduled_at=_SCHEDULER_DELAY if is_delayed else None,
         )
         if isinstance(request, Rejected):
             return request

@@ -17,8 +17,8 @@ tables were small is kept, and would go on to read them whole for every batch.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -43,7 +43,8 @@ class RunRequest:
     """A run that is asked for, its parameters already checked against deployment `version` of its environment.
 
     `run_id` is new for a root and derived for a child. `claimed_depth` and `claimed_chain_id` are what the request says of itself;
-    a stored parent overrules them. `scheduled_at` None means now. `context` is what expressions see beside the parameters.
+    a stored parent overrules them. `scheduled_at` None means now, a timedelta so long from now, both by the database's clock.
+    `context` is what expressions see beside the parameters.
     """
 
     run_id: UUID
@@ -56,7 +57,7 @@ class RunRequest:
     claimed_depth: int = 0
     claimed_chain_id: UUID | None = None
     depth_limit: int | None = None
-    scheduled_at: datetime | None = None
+    scheduled_at: datetime | timedelta | None = None
     priority: int = 5
     context: dict[str, JsonValue] | None = None
     list_id: UUID | None = None
@@ -69,6 +70,7 @@ async def admit(conn: Connection, requests: Sequence[RunRequest]) -> list[Admiss
     Raises StaleDefinitions, having written nothing that survives the rollback, when a request was checked against another deployment
     than the current one.
     """
+    requests = await _settle_times(conn, requests)
     outcomes: dict[int, Admission] = {}
     first_of_id: dict[UUID, int] = {}
     bound = await bind_keys(conn, [(i, request.environment, request.key, request.run_id) for i, request in enumerate(requests)])
@@ -88,6 +90,17 @@ async def admit(conn: Connection, requests: Sequence[RunRequest]) -> list[Admiss
             await unbind_keys(conn, [request for request in batch if request.run_id in rejected])
             outcomes = {p: _follow(outcome, rejected) for p, outcome in outcomes.items()}
     return [outcomes[position] for position in range(len(requests))]
+
+
+async def _settle_times(conn: Connection, requests: Sequence[RunRequest]) -> Sequence[RunRequest]:
+    """The requests with times instead of delays, which begin now: the clocks of processes that ask may differ, the database's decides."""
+    if not any(isinstance(request.scheduled_at, timedelta) for request in requests):
+        return requests
+    now: datetime = await conn.fetchval("SELECT clock_timestamp()")
+    return [
+        replace(request, scheduled_at=now + request.scheduled_at) if isinstance(request.scheduled_at, timedelta) else request
+        for request in requests
+    ]
 
 
 def _follow(outcome: Admission, rejected: Mapping[UUID, Admission]) -> Admission:

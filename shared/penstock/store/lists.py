@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -19,13 +19,14 @@ CHUNK_SIZE: Final = 1000
 class ListRequest:
     """A list that is asked for. Its runs get the depth of the parent + 1 (or `claimed_depth`), all of them the same.
 
-    Item i is due at `start_at` + i × `interval_seconds`; a sequential list starts each when the one before has ended.
+    Item i is due at `start_at` + i × `interval_seconds`; a sequential list starts each when the one before has ended. `start_at` may
+    be so long from now, by the database's clock.
     """
 
     id: UUID
     environment: str
     workflow: str
-    start_at: datetime
+    start_at: datetime | timedelta
     interval_seconds: float = 0.0
     is_sequential: bool = False
     parent_run_id: UUID | None = None
@@ -42,7 +43,7 @@ async def insert_list(conn: Connection, *, request: ListRequest, parameters: Seq
             id, environment, workflow, parent_run_id, claimed_depth, claimed_chain_id, priority, total,
             is_sequential, start_at, interval_seconds
         )
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, clock_timestamp() + $12), $11)
         ON CONFLICT (id) DO NOTHING
         RETURNING true
         """,
@@ -55,8 +56,9 @@ async def insert_list(conn: Connection, *, request: ListRequest, parameters: Seq
         request.priority,
         len(parameters),
         request.is_sequential,
-        request.start_at,
+        None if isinstance(request.start_at, timedelta) else request.start_at,
         request.interval_seconds,
+        request.start_at if isinstance(request.start_at, timedelta) else None,
     )
     if not inserted:
         return False

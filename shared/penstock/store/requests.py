@@ -1,7 +1,7 @@
 """From what somebody asks for to a RunRequest that `admit` takes: the definition is found, the parameters are checked against it."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from uuid import UUID
 
@@ -26,7 +26,7 @@ def prepare_run(
     parent_run_id: UUID | None = None,
     claimed_depth: int = 0,
     claimed_chain_id: UUID | None = None,
-    scheduled_at: datetime | None = None,
+    scheduled_at: datetime | timedelta | None = None,
     priority: int | None = None,
     context: dict[str, JsonValue] | None = None,
     list_id: UUID | None = None,
