@@ -82,6 +82,8 @@ async def test_a_tick_is_a_root_run_that_knows_its_time(station: Station) -> Non
     assert await turn(room) == {"ticks": 0, "skipped": 0, "missed": 0, "refused": 0}
     hour = await move_to(station, 1)
     assert (await turn(room))["ticks"] == 1
+    await room.meter.flush()
+    assert await station.fetchval("SELECT count FROM penstock.workload WHERE activity = 'item_scheduled' AND workflow = 'tidy'") == 1
     (run,) = await station.runs()
     recurrence = await get(station)
     assert (run["trigger"], run["depth"], run["state"], run["scheduled_at"]) == ("recurrence", 0, "queued", hour)

@@ -19,8 +19,9 @@ from penstock import clock
 from penstock.db import Connection
 from penstock.domain.ids import tick_run_id
 from penstock.domain.recurrences import Recurrence, TickDecision, decide_ticks
-from penstock.domain.runs import Admission, Rejected
+from penstock.domain.runs import Admission, Admitted, Rejected
 from penstock.domain.states import Trigger
+from penstock.domain.workload import Activity
 from penstock.errors import PenstockError, StaleDefinitions
 from penstock.logs import get_logger
 from penstock.metrics import RECURRENCE_TICKS
@@ -128,6 +129,9 @@ async def _tick(room: Room, claimed: list[UUID], *, only: UUID | None = None) ->
     turn = await room.admissions.with_current(work)
     if turn.outcomes:
         await room.admissions.tell([outcome for outcome in turn.outcomes if not isinstance(outcome, Rejected)])
+    for outcome in turn.outcomes:
+        if isinstance(outcome, Admitted):
+            room.meter.count(outcome.run.environment, outcome.run.workflow, {Activity.ITEM_SCHEDULED: 1})
     for name, count in turn.count().items():
         RECURRENCE_TICKS.labels(name).inc(count)
     return turn
