@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import cast
 from uuid import UUID
 
@@ -28,11 +27,11 @@ ROOT = RunRequest(UUID(int=0), ENVIRONMENT, "loop", 0, Trigger.MESSAGE, {"n": 1}
 
 
 def _root() -> RunRequest:
-    return replace(ROOT, run_id=new_run_id())
+    return ROOT._replace(run_id=new_run_id())
 
 
 def _child(parent: UUID, key: str = "next") -> RunRequest:
-    return replace(ROOT, run_id=child_run_id(parent, key), trigger=Trigger.RUN, parent_run_id=parent)
+    return ROOT._replace(run_id=child_run_id(parent, key), trigger=Trigger.RUN, parent_run_id=parent)
 
 
 async def _admit(database: Database, *requests: RunRequest) -> list[Admission]:
@@ -134,7 +133,7 @@ async def test_key_makes_one_run_of_two_hundred_concurrent_requests(database: Da
     key = IdempotencyKey("test", "order-42", b"same")
     outcomes = [
         outcome
-        for batch in await asyncio.gather(*(_admit(database, *(replace(_root(), key=key) for _ in range(4))) for _ in range(50)))
+        for batch in await asyncio.gather(*(_admit(database, *(_root()._replace(key=key) for _ in range(4))) for _ in range(50)))
         for outcome in batch
     ]
     (made,) = [outcome.run.id for outcome in outcomes if isinstance(outcome, Admitted)]
@@ -143,8 +142,8 @@ async def test_key_makes_one_run_of_two_hundred_concurrent_requests(database: Da
 
 
 async def test_key_with_another_request_is_a_conflict_and_leaves_no_trace(database: Database) -> None:
-    await _admit(database, replace(_root(), key=IdempotencyKey("test", "k", b"one")))
-    (outcome,) = await _admit(database, replace(_root(), key=IdempotencyKey("test", "k", b"two")))
+    await _admit(database, _root()._replace(key=IdempotencyKey("test", "k", b"one")))
+    (outcome,) = await _admit(database, _root()._replace(key=IdempotencyKey("test", "k", b"two")))
     assert isinstance(outcome, Rejected)
     assert outcome.code == "idempotency_conflict"
     assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 1
@@ -152,32 +151,32 @@ async def test_key_with_another_request_is_a_conflict_and_leaves_no_trace(databa
 
 async def test_key_of_a_rejected_request_may_be_used_again(database: Database) -> None:
     key = IdempotencyKey("test", "k", b"one")
-    unknown = replace(_child(new_run_id()), key=key)
+    unknown = _child(new_run_id())._replace(key=key)
     (outcome,) = await _admit(database, unknown)
     assert isinstance(outcome, Rejected)
     assert outcome.code == "unknown_parent"
-    assert isinstance((await _admit(database, replace(_root(), key=key)))[0], Admitted)
+    assert isinstance((await _admit(database, _root()._replace(key=key)))[0], Admitted)
 
 
 async def test_expired_key_may_be_used_again(database: Database) -> None:
     key = IdempotencyKey("test", "k", b"one")
-    await _admit(database, replace(_root(), key=key))
+    await _admit(database, _root()._replace(key=key))
     await _fetchval(database, "UPDATE penstock.idempotency_keys SET created_at = created_at - interval '25 hours'")
-    assert isinstance((await _admit(database, replace(_root(), key=key)))[0], Admitted)
+    assert isinstance((await _admit(database, _root()._replace(key=key)))[0], Admitted)
 
 
 async def test_parent_of_another_environment_is_refused(database: Database) -> None:
     root = _root()
     await _admit(database, root)
-    (outcome,) = await _admit(database, replace(_child(root.run_id), environment="live"))
+    (outcome,) = await _admit(database, _child(root.run_id)._replace(environment="live"))
     assert isinstance(outcome, Rejected)
     assert "belongs to development" in outcome.message
 
 
 async def test_children_inherit_the_trace_of_their_parent_beside_their_own_context(database: Database) -> None:
     trace: dict[str, JsonValue] = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "baggage": "tenant=a"}
-    root = replace(_root(), context={"trace": {**trace}, "request": {"method": "POST"}})
-    plain, own = _child(root.run_id, "plain"), replace(_child(root.run_id, "own"), context={"user": None})
+    root = _root()._replace(context={"trace": {**trace}, "request": {"method": "POST"}})
+    plain, own = _child(root.run_id, "plain"), _child(root.run_id, "own")._replace(context={"user": None})
     await _admit(database, root)
     await _admit(database, plain, own)
     contexts = "SELECT context FROM penstock.runs WHERE id = $1"
@@ -187,7 +186,7 @@ async def test_children_inherit_the_trace_of_their_parent_beside_their_own_conte
 
 async def test_request_checked_against_another_deployment_changes_nothing(database: Database) -> None:
     with pytest.raises(StaleDefinitions):
-        await _admit(database, _root(), replace(_root(), version=7))
+        await _admit(database, _root(), _root()._replace(version=7))
     assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 0
 
 
@@ -213,11 +212,11 @@ async def test_sql_states_the_same_depth_rule_as_the_domain(
     await _fetchval(database, "UPDATE penstock.environments SET depth_limit = $2 WHERE name = $1", ENVIRONMENT, environment_limit)
     requests = []
     for parent_depth, claimed_depth, workflow_limit in cases:
-        parent = None if parent_depth is None else replace(_root(), claimed_depth=parent_depth)
+        parent = None if parent_depth is None else _root()._replace(claimed_depth=parent_depth)
         if parent is not None:
             await _admit(database, parent)
         request = _root() if parent is None else _child(parent.run_id)
-        requests.append(replace(request, claimed_depth=claimed_depth, depth_limit=workflow_limit))
+        requests.append(request._replace(claimed_depth=claimed_depth, depth_limit=workflow_limit))
     outcomes = await _admit(database, *requests)
     for (parent_depth, claimed_depth, workflow_limit), outcome in zip(cases, outcomes, strict=True):
         assert isinstance(outcome, Admitted | Terminated)

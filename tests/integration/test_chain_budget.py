@@ -26,7 +26,7 @@ def build_request(**over: object) -> RunRequest:
     request = RunRequest(
         run_id=new_run_id(), environment="live", workflow="greet", version=0, trigger=Trigger.MESSAGE, parameters={"name": "Ada"}
     )
-    return replace(request, **cast("dict[str, Any]", over))
+    return request._replace(**cast("dict[str, Any]", over))
 
 
 def build_child(parent: UUID, step: str = "step", **over: object) -> RunRequest:

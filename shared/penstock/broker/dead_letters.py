@@ -1,7 +1,6 @@
 """What a message becomes when it is parked for a person."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Final
 
 from penstock.contracts.envelope import REASON, Message
@@ -20,7 +19,7 @@ def park(message: Message, *, reason: str, exchange: str, routing_key: str) -> M
     """
     headers = dict(list(_plain(message.headers))[:_MOST_HEADERS])
     headers |= {REASON: reason[:_LONGEST_REASON], ORIGINAL_EXCHANGE: exchange, ORIGINAL_ROUTING_KEY: routing_key}
-    return replace(message, headers=headers, is_persistent=True)
+    return message._replace(headers=headers, is_persistent=True)
 
 
 def _plain(headers: Mapping[str, object]) -> Iterator[tuple[str, object]]:

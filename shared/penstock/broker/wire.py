@@ -1,6 +1,5 @@
 """Messages as AMQP frames, and back. Only here is known which part of the envelope lies in which slot."""
 
-from dataclasses import replace
 from typing import Final, NamedTuple, cast
 
 from aiormq import spec
@@ -104,7 +103,7 @@ def _make_mould(exchange: str, routing_key: str, message: Message, number: int) 
     method = marshal(spec.Basic.Publish(exchange=exchange, routing_key=routing_key), number)
     # An id that occurs in no other field, to see where it lands.
     stand_in = "\x7f" * len(message.message_id)
-    header = marshal(ContentHeader(body_size=0, properties=encode_properties(replace(message, message_id=stand_in))), number)
+    header = marshal(ContentHeader(body_size=0, properties=encode_properties(message._replace(message_id=stand_in))), number)
     start = header.rindex(bytes([len(stand_in)]) + stand_in.encode()) + 1
     return _Mould(
         before_size=method + header[:_SIZE_AT],
@@ -141,7 +140,7 @@ def decode(delivered: DeliveredMessage) -> Message:
 
 def wrap_requeued(message: Message, *, exchange: str, routing_key: str) -> Message:
     """`message` to be published to its queue again, with headers that remember how it was published at first."""
-    return replace(message, headers={**message.headers, _REQUEUED_EXCHANGE: exchange, _REQUEUED_ROUTING_KEY: routing_key})
+    return message._replace(headers={**message.headers, _REQUEUED_EXCHANGE: exchange, _REQUEUED_ROUTING_KEY: routing_key})
 
 
 def unwrap_requeued(message: Message, *, exchange: str, routing_key: str) -> tuple[Message, str, str]:
@@ -150,4 +149,4 @@ def unwrap_requeued(message: Message, *, exchange: str, routing_key: str) -> tup
         return message, exchange, routing_key
     headers = dict(message.headers)
     exchange, routing_key = str(headers.pop(_REQUEUED_EXCHANGE, "")), str(headers.pop(_REQUEUED_ROUTING_KEY))
-    return replace(message, headers=headers), exchange, routing_key
+    return message._replace(headers=headers), exchange, routing_key

@@ -16,8 +16,8 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 DEPTH: Final = "depth"
 CHAIN_ID: Final = "chain-id"
@@ -30,8 +30,10 @@ REASON: Final = "reason"
 """Why a message is among the dead letters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+_NO_HEADERS: Final[Mapping[str, object]] = MappingProxyType({})
+
+
+class Message(NamedTuple):
     """One message, whatever broker carries it. Header values are what the sender put there: check them before use."""
 
     body: bytes
@@ -39,6 +41,6 @@ class Message:
     message_id: str = ""
     correlation_id: str | None = None
     reply_to: str | None = None
-    headers: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, object] = _NO_HEADERS
     content_type: str = "application/json"
     is_persistent: bool = True

@@ -52,9 +52,14 @@ def coerce_value(type: FieldType, value: JsonValue, *, source: ValueSource = Val
     return items
 
 
+_OFFSET_LENGTH: Final = len("+00:00")
+
+
 def format_date(moment: datetime) -> str:
     """A time as it stands in JSON: `2022-12-22T09:45:37.369Z`. `moment` is aware."""
-    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return f"{moment.isoformat(timespec='milliseconds')[:-_OFFSET_LENGTH]}Z"
 
 
 def _coerce_one(name: str, value: JsonValue, source: ValueSource) -> JsonValue:

@@ -9,7 +9,7 @@ import hashlib
 import secrets
 import time
 from datetime import UTC, datetime
-from typing import NewType
+from typing import Final, NewType
 from uuid import UUID
 
 RunId = NewType("RunId", UUID)
@@ -24,7 +24,7 @@ _RANDOM_B = (1 << 62) - 1
 
 def new_run_id() -> RunId:
     """A fresh id for a root run (or a delivery, a list): the current time and 74 random bits."""
-    return RunId(_compose(time.time_ns() // 1_000_000, secrets.randbits(128)))
+    return RunId(_compose(time.time_ns() // 1_000_000, _draw()))
 
 
 def child_run_id(parent: UUID, key: str) -> RunId:
@@ -47,13 +47,26 @@ def tick_run_id(recurrence: UUID, tick_at: datetime) -> RunId:
 
 def new_thing_id() -> str:
     """An id in Bubble's form, `1700000000000x123456789012345678`: milliseconds, `x`, eighteen digits."""
-    return f"{time.time_ns() // 1_000_000}x{secrets.randbelow(9 * 10**17) + 10**17}"
+    return f"{time.time_ns() // 1_000_000}x{_draw() % (9 * 10**17) + 10**17}"
 
 
 def new_thing_ids(count: int) -> list[str]:
     """So many ids for things that are made at once, rising, so that these sort by id as they stand in their list."""
     milliseconds = time.time_ns() // 1_000_000
-    return [f"{milliseconds}x{digits}" for digits in sorted(secrets.randbelow(9 * 10**17) + 10**17 for _ in range(count))]
+    return [f"{milliseconds}x{digits}" for digits in sorted(_draw() % (9 * 10**17) + 10**17 for _ in range(count))]
+
+
+_noise: Final[list[int]] = []
+
+
+def _draw() -> int:
+    """128 random bits. Drawn from the system by the page: one by one they would cost more than all the rest of an id."""
+    try:
+        return _noise.pop()
+    except IndexError:
+        page = secrets.token_bytes(16 * 256)
+        _noise.extend(int.from_bytes(page[start : start + 16]) for start in range(16, len(page), 16))
+        return int.from_bytes(page[:16])
 
 
 def _compose(milliseconds: int, noise: int) -> UUID:

@@ -17,9 +17,8 @@ tables were small is kept, and would go on to read them whole for every batch.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -38,8 +37,7 @@ from penstock.store.terminations import record_terminations
 UNKNOWN_PARENT: Final = "unknown_parent"
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
+class RunRequest(NamedTuple):
     """A run that is asked for, its parameters already checked against deployment `version` of its environment.
 
     `run_id` is new for a root and derived for a child. `claimed_depth` and `claimed_chain_id` are what the request says of itself;
@@ -61,7 +59,7 @@ class RunRequest:
     priority: int = 5
     context: dict[str, JsonValue] | None = None
     list_id: UUID | None = None
-    key: IdempotencyKey | None = field(default=None)
+    key: IdempotencyKey | None = None
 
 
 async def admit(conn: Connection, requests: Sequence[RunRequest]) -> list[Admission]:
@@ -98,7 +96,7 @@ async def _settle_times(conn: Connection, requests: Sequence[RunRequest]) -> Seq
         return requests
     now: datetime = await conn.fetchval("SELECT clock_timestamp()")
     return [
-        replace(request, scheduled_at=now + request.scheduled_at) if isinstance(request.scheduled_at, timedelta) else request
+        request._replace(scheduled_at=now + request.scheduled_at) if isinstance(request.scheduled_at, timedelta) else request
         for request in requests
     ]
 

@@ -1,9 +1,9 @@
 """The log that app authors and operators read: lines in Bubble's words, searchable by run, chain, workflow and text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -29,8 +29,7 @@ class LogEvent(StrEnum):
     MAIL_FAILED = "Sending email failed"
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(NamedTuple):
     """One line. `level` is debug, info, warning or error; `details` is JSON without payloads or secrets."""
 
     at: datetime

@@ -95,8 +95,8 @@ def prepare_thing(data_type: DataType, thing: NewThing) -> PreparedThing:
     """Check a new thing that has a `created_at`. Raises Permanent for values that do not fit."""
     assert thing.created_at is not None
     row = check_values(data_type, thing.values)
-    shown = _render(data_type, thing, row, format_date(thing.created_at))
-    return PreparedThing(tuple(row), to_record(thing, row), shown)
+    moment = format_date(thing.created_at)
+    return PreparedThing(tuple(row), _to_record(thing, row, moment), _render(data_type, thing, row, moment))
 
 
 async def insert_prepared(conn: Connection, *, environment: str, data_type: DataType, things: Sequence[PreparedThing]) -> None:
@@ -111,7 +111,10 @@ def _render(data_type: DataType, thing: NewThing, row: Mapping[str, JsonValue], 
 
 def to_record(thing: NewThing, row: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """What is written of a new thing whose checked values, by column, are `row`."""
-    created = None if thing.created_at is None else format_date(thing.created_at)
+    return _to_record(thing, row, None if thing.created_at is None else format_date(thing.created_at))
+
+
+def _to_record(thing: NewThing, row: Mapping[str, JsonValue], created: str | None) -> dict[str, JsonValue]:
     return {**row, "_id": thing.id, "created_by": thing.created_by, "created_date": created}
 
 
