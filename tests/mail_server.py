@@ -82,7 +82,7 @@ class MailServer:
     def check(self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, given: object) -> AuthResult:
         """User and password."""
         assert isinstance(given, LoginPassword)
-        return AuthResult(success=self.user == (given.login.decode(), given.password.decode()))
+        return AuthResult(success=self.user == (given.login.decode(), given.password.decode()), handled=False)
 
 
 @asynccontextmanager

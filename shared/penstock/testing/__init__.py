@@ -8,7 +8,8 @@ async with open_app("examples/payments", secrets={"STRIPE_WEBHOOK_SECRET": "whse
 """
 
 from penstock.testing.app import AppUnderTest, Reply
+from penstock.testing.mailbox import Mail, Mailbox, open_mailbox
 from penstock.testing.opening import open_app
 from penstock.testing.repository import Line, Run, StepDone
 
-__all__ = ["AppUnderTest", "Line", "Reply", "Run", "StepDone", "open_app"]
+__all__ = ["AppUnderTest", "Line", "Mail", "Mailbox", "Reply", "Run", "StepDone", "open_app", "open_mailbox"]
