@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from pydantic import JsonValue
 
 from penstock.contracts.messages import RunAnswer
-from penstock.definitions.models import StepAction
+from penstock.definitions.models import DEFAULT_RETRIES, StepAction
 from penstock.definitions.values import format_date
 from penstock.domain.durations import format_duration
 from penstock.domain.states import RunState
@@ -26,6 +26,8 @@ from penstock_executor.handlers.journal import Journal, Position
 from penstock_executor.handlers.leases import Lease
 from penstock_executor.handlers.plans import Plans, WorkflowPlan
 from penstock_executor.handlers.room import Room
+from penstock_executor.handlers.tries import ACTION as RETRY
+from penstock_executor.handlers.tries import LONGEST_PAUSE_SECONDS, count_failures, pause_path
 from penstock_executor.rules import Failure, describe_failure, retry_delay
 from penstock_executor.runs import Ending, StepRecord, Values
 
@@ -144,7 +146,11 @@ class Performance:
         return started_at
 
     async def _act_with_retries(self, step: StepPlan, record: StepRecord, frame: Frame, *, may_defer: bool) -> bool:
-        policy, failures = step.definition.retry, 0
+        definition = step.definition
+        policy = definition.retry or DEFAULT_RETRIES.get(definition.action)
+        failures = 0
+        if policy is not None and self._finished:
+            failures = count_failures(self._finished, record.step, self.run.failures, policy.attempts - 1)
         if frame.plan.secrets:
             self._require(step.secrets[1])
         while True:
@@ -152,10 +158,24 @@ class Performance:
                 outcome = await self._act(step, record, frame)
                 return await self._apply(outcome, record, step, frame, may_defer=may_defer)
             except Transient as error:
-                if policy is None or failures + 1 >= policy.attempts or isinstance(error, TookTooLong):
-                    raise
-                await self._within(None, asyncio.sleep(retry_delay(policy, failures, error, random())))
                 failures += 1
+                if policy is None or failures >= policy.attempts or isinstance(error, TookTooLong):
+                    raise
+                delay = retry_delay(policy, failures - 1, error, random())
+                if delay > LONGEST_PAUSE_SECONDS:
+                    raise self._put_off(error, record, step, failures, delay) from None
+                await self._within(None, asyncio.sleep(delay))
+
+    def _put_off(self, error: Transient, record: StepRecord, step: StepPlan, failures: int, delay: float) -> Suspended:
+        """The run waits until the step is to be tried again."""
+        until = self.now() + timedelta(seconds=delay)
+        failure = self.describe(error, record.step, step.definition.place)
+        path = pause_path(record.step, self.run.failures, failures)
+        self.journal.record(StepRecord(path, RETRY, "waiting", record.started_at, error=failure.to_json()))
+        message = f"{failure.message} (tried again at {format_date(until)})"
+        line = self.run.line("warning", LogEvent.WORKFLOW_ERROR, message, self.now(), step=record.step, details=failure.to_json())
+        self._room.logbook.write(line)
+        return Suspended(Wait(path, until))
 
     async def _act(self, step: StepPlan, record: StepRecord, frame: Frame) -> Outcome:
         for activity in step.consumption.begun:

@@ -70,11 +70,16 @@ class NotRetried:
 async def retry_run(conn: Connection, *, environment: str, run_id: UUID, by: str) -> RunSummary | NotRetried | None:
     """Queue a failed run again; None when the environment has no such run. The caller dispatches it.
 
-    It goes on from the step that failed: finished steps stay finished, and its definition's version, depth and chain stay. Its failures
-    and crashes are counted anew.
+    It goes on from the step that failed: finished steps stay finished, and its definition's version, depth and chain stay. Its failures,
+    those of its steps, and crashes are counted anew.
     """
     row = await conn.fetchrow(
         """
+        WITH forgotten AS (
+            DELETE FROM penstock.steps s
+            USING penstock.runs r
+            WHERE s.run_id = $1 AND s.action = 'retry' AND r.id = $1 AND r.environment = $2 AND r.state = 'failed'
+        )
         UPDATE penstock.runs r
         SET state = 'queued', failures = 0, crashes = 0, error = NULL, finished_at = NULL, owner = NULL,
             scheduled_at = clock_timestamp(), dispatched_at = clock_timestamp()
