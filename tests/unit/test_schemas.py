@@ -1,0 +1,104 @@
+"""The JSON Schemas of app files: editors see what the reader takes, no more keys and no fewer, and what is wrong with what is not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from penstock.definitions.loader import load_files
+from penstock.definitions.reading.actions import ACTIONS
+from penstock.definitions.reading.documents import read_documents, to_json
+from penstock.definitions.reading.places import Report
+from penstock.definitions.schemas import build_schemas
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = build_schemas()
+KINDS = {"app.yaml": "app", "types": "type", "workflows": "workflow"}
+APPS = sorted({path.parent for folder in ("examples", "tests") for path in (ROOT / folder).rglob("app.yaml")})
+
+
+def validate(kind: str, text: str) -> list[str]:
+    """What the schema has against each document of a file."""
+    report = Report()
+    documents = [to_json(node) for node in read_documents("file.yaml", text.encode(), report)]
+    assert not report.problems, report.problems
+    validator = Draft202012Validator(SCHEMAS[f"{kind}.schema.json"])
+    return [f"{'/'.join(map(str, error.absolute_path))}: {error.message}" for one in documents for error in validator.iter_errors(one)]
+
+
+def files_of(app: Path) -> Iterator[tuple[str, Path]]:
+    yield "app", app / "app.yaml"
+    for folder in ("types", "workflows"):
+        for path in sorted((app / folder).glob("*.yaml")):
+            yield KINDS[folder], path
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
+def test_a_schema_is_one(name: str) -> None:
+    Draft202012Validator.check_schema(SCHEMAS[name])
+    assert SCHEMAS[name]["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+@pytest.mark.parametrize("app", APPS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_app_of_ours_fits(app: Path) -> None:
+    assert [(path.name, problem) for kind, path in files_of(app) for problem in validate(kind, path.read_text())] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("app", "app: shop\nsauces: {}"),
+        ("app", "admins: [a@example.com]"),
+        ("app", "app: shop\nadmins: [nobody]"),
+        ("app", "app: shop\nenvironments: {production: {depth_limit: 5}}"),
+        ("app", "app: shop\nenvironments: {live: {depth_limit: -1}}"),
+        ("app", "app: shop\nsources: {s: {scheme: slack, secrets: [a]}}"),
+        ("app", "app: shop\nsources: {s: {scheme: stripe, secrets: [a], header: X}}"),
+        ("app", "app: shop\nsources: {s: {scheme: hmac, secrets: [a], header: X, algorithm: md5}}"),
+        ("app", "app: shop\nsources: {s: {scheme: hmac, secrets: [a], header: X, signed: nothing}}"),
+        ("app", "app: shop\nsources: {s: {scheme: stripe, secrets: [a], type: {header: X, payload: a}}}"),
+        ("app", "app: shop\nconnectors: {c: {base_url: ftp://example.com}}"),
+        ("type", "type: Order"),
+        ("type", "fields: {a: text}"),
+        ("type", "type: order\nfields: {a: 1}"),
+        ("type", "type: order\nprivacy: [{name: owner, find: true}]"),
+        ("workflow", "workflow: a b"),
+        ("workflow", "workflow: a\nstep: []"),
+        ("workflow", "workflow: a\nwhen: ${params.a}"),
+        ("workflow", "workflow: a\ntimeout: 5 minutes"),
+        ("workflow", "workflow: a\npriority: 10"),
+        ("workflow", "workflow: a\non: {api: {auth: nobody}}"),
+        ("workflow", "workflow: a\non: {webhook: {types: [a]}}"),
+        ("workflow", "workflow: a\nsteps: [{emial: a}]"),
+        ("workflow", "workflow: a\nsteps: [{when: 1 > 2}]"),
+        ("workflow", "workflow: a\nsteps: [{log: a, stop: b}]"),
+        ("workflow", "workflow: a\nsteps: [{log: a, subject: b}]"),
+        ("workflow", "workflow: a\nsteps: [{log: a, id: 1st}]"),
+        ("workflow", "workflow: a\nsteps: [{log: a, on_error: ignore}]"),
+        ("workflow", "workflow: a\nsteps: [{get: order}]"),
+        ("workflow", "workflow: a\nsteps: [{schedule: b, at: 2026-01-31T09:00:00Z, after: 5m}]"),
+        ("workflow", "workflow: a\nsteps: [{schedule: b, after: soon}]"),
+        ("workflow", "workflow: a\nsteps: [{schedule_list: b}]"),
+        ("workflow", "workflow: a\nsteps: [{http: example.com}]"),
+        ("workflow", "workflow: a\nsteps: [{http: 'https://example.com', method: FETCH}]"),
+        ("workflow", "workflow: a\nsteps: [{find: order, limit: 0}]"),
+        ("workflow", "workflow: a\nsteps: [{find: order, where: [{key: a, constraint_type: like}]}]"),
+    ],
+)
+def test_a_broken_file_does_not_fit_and_the_reader_agrees(kind: str, text: str) -> None:
+    assert validate(kind, text)
+    files = {"app.yaml": "app: shop", "types/order.yaml": "type: order\nfields: {a: text}", "workflows/b.yaml": "workflow: b"}
+    files |= {"app.yaml": text} if kind == "app" else {f"{kind}s/broken.yaml": text}
+    assert load_files({name: content.encode() for name, content in files.items()}).app is None
+
+
+def test_every_action_has_a_schema_with_its_own_arguments() -> None:
+    definitions = SCHEMAS["workflow.schema.json"]["$defs"]
+    assert isinstance(definitions, dict)
+    for action, spec in ACTIONS.items():
+        schema = definitions[f"step_{action.value}"]
+        assert isinstance(schema, dict)
+        assert isinstance(schema["properties"], dict)
+        shared = {key.removeprefix("key_") for key in definitions if key.startswith("key_")}
+        assert set(schema["properties"]) == {action.value, *spec.arguments} | shared
