@@ -196,6 +196,20 @@ async def test_third_crash_fails_the_run_for_good(station: Station) -> None:
     assert (event.id, event.reason) == (run_id, "crashed")
 
 
+@pytest.mark.parametrize(("outcome", "crashes"), [("succeeded", 1), ("failed", 3)])
+async def test_a_crash_after_a_finished_step_counts_as_the_first(station: Station, outcome: str, crashes: int) -> None:
+    (run_id,) = await _admit(station, [_root()])
+    await _let_it_run(station, run_id, crashes=2, lease=timedelta(seconds=-1))
+    await station.fetch(
+        "INSERT INTO penstock.steps (run_id, step, action, outcome, attempt, started_at) VALUES ($1, 's', 'log', $2, 1, now())",
+        run_id,
+        outcome,
+    )
+    await reap_leases(station.furnish())
+    (run,) = await station.runs()
+    assert (run["state"], run["crashes"]) == ("failed" if crashes == 3 else "queued", crashes)
+
+
 async def test_list_of_ten_thousand_is_expanded_exactly_once_by_rivals(station: Station) -> None:
     items = [{"name": f"n{number}"} for number in range(MANY)]
     async with station.scheduler(), station.scheduler():

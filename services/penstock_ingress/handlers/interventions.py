@@ -1,5 +1,6 @@
 """What people and programs do to runs from outside: cancel them, retry them, send them a signal."""
 
+from typing import Final
 from uuid import UUID
 
 from penstock.store.cancellations import NotRetried, cancel_runs, retry_run
@@ -9,8 +10,10 @@ from penstock_ingress.repository.views import CancelledRun, Run, SignalOutcome
 from penstock_ingress.rules.bodies import Undecodable, parse_json, without_nul
 from penstock_ingress.rules.replies import Refusal, problem
 
-LONGEST_SIGNAL_NAME = 200
-_BY = "the management API"
+LONGEST_SIGNAL_NAME: Final = 200
+MAX_SIGNAL_BYTES: Final = 1024 * 1024
+"""Every run that is woken keeps the payload."""
+_BY: Final = "the management API"
 
 
 async def cancel_run(room: Room, environment: str, run_id: UUID) -> CancelledRun:
@@ -40,6 +43,8 @@ async def send_signal(room: Room, environment: str, name: str, body: bytes) -> S
     """Wake the runs that wait for the signal, with the payload in `body`, or keep it for one that will. Raises Refusal."""
     if len(name) > LONGEST_SIGNAL_NAME or "\x00" in name:
         raise Refusal(problem(400, f"the name of a signal has at most {LONGEST_SIGNAL_NAME} characters, none of them NUL"))
+    if len(body) > MAX_SIGNAL_BYTES:
+        raise Refusal(problem(413, f"the payload of a signal is larger than {MAX_SIGNAL_BYTES} bytes; send where it can be found instead"))
     try:
         payload = without_nul(parse_json(body), body) if body.strip() else {}
     except Undecodable as error:

@@ -29,7 +29,6 @@ from penstock_ingress.rules.management import NewRun, SettingsChange, WeightsCha
 from penstock_ingress.rules.replies import JSON, Refusal, Reply, json_reply, problem
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-MAX_SIGNAL_BYTES: Final = 1024 * 1024
 _BODY_SECONDS: Final = 30.0
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 Model = TypeVar("Model", bound=BaseModel)
@@ -107,7 +106,7 @@ class ManagementApi:
 
     async def _send_signal(self, request: web.Request) -> web.Response:
         environment = _environment(request)
-        body = await read_body(request, most=MAX_SIGNAL_BYTES, seconds=_BODY_SECONDS)
+        body = await read_body(request, most=MAX_BODY_BYTES, seconds=_BODY_SECONDS)
         return self._show(request, await send_signal(self._room, environment, request.match_info["name"], body))
 
     async def _get_chain(self, request: web.Request) -> web.Response:

@@ -1,7 +1,8 @@
 """Runs whose executor died are taken back: a lease that has expired, by the database's clock, is the only sign of death there is.
 
 A run that was only slow finds its attempt outnumbered when it next writes, and stops. A run that outlives no executor fails for good
-after the third, so that it cannot take the whole fleet down one by one.
+after the third, so that it cannot take the whole fleet down one by one. Three in a row: an attempt that has done a step is not held
+against it, because more than one run dies with an executor, and executors lose the database, too.
 """
 
 from typing import Final
@@ -22,7 +23,7 @@ log = get_logger(__name__)
 MOST_CRASHES: Final = 3
 BATCH: Final = 500
 _CRASHED: Final = (
-    f"its executor died or lost the database {MOST_CRASHES} times while it performed this run; look for what exhausts memory or blocks "
+    f"its executor died {MOST_CRASHES} times in a row before another step of this run was done; look for what exhausts memory or blocks "
     "in its steps, then retry it from the failed step"
 )
 

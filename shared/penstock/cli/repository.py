@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -111,14 +112,19 @@ class ChainView:
         return sum(count for _, _, count in self.counts)
 
 
+_RUN_COLUMNS: Final = """
+    r.id, r.workflow, r.environment, r.state, r.trigger, r.depth, coalesce(r.depth_limit, e.depth_limit) AS depth_limit,
+    r.chain_id, r.parent_run_id, r.attempt, r.version, r.parameters, r.result, r.error,
+    round(r.workload::numeric, 6)::float8 AS workload,
+    r.created_at, r.scheduled_at, r.started_at, r.finished_at
+    """
+
+
 async def find_run(conn: Connection, *, run_id: UUID) -> RunView | None:
     """The run, whatever its environment."""
     row = await conn.fetchrow(
-        """
-        SELECT r.id, r.workflow, r.environment, r.state, r.trigger, r.depth, coalesce(r.depth_limit, e.depth_limit) AS depth_limit,
-               r.chain_id, r.parent_run_id, r.attempt, r.version, r.parameters, r.result, r.error,
-               round(r.workload::numeric, 6)::float8 AS workload,
-               r.created_at, r.scheduled_at, r.started_at, r.finished_at
+        f"""
+        SELECT {_RUN_COLUMNS}
         FROM penstock.runs r
         JOIN penstock.environments e ON e.name = r.environment
         WHERE r.id = $1
@@ -133,10 +139,8 @@ async def list_runs(
 ) -> list[RunView]:
     """Runs of any of these states (none: any), the newest first."""
     rows = await conn.fetch(
-        """
-        SELECT r.id, r.workflow, r.environment, r.state, r.trigger, r.depth, coalesce(r.depth_limit, e.depth_limit) AS depth_limit,
-               r.chain_id, r.parent_run_id, r.attempt, r.version, r.parameters, r.result, r.error,
-               r.created_at, r.scheduled_at, r.started_at, r.finished_at
+        f"""
+        SELECT {_RUN_COLUMNS}
         FROM penstock.runs r
         JOIN penstock.environments e ON e.name = r.environment
         WHERE (cardinality($1::text[]) = 0 OR r.state = ANY($1))
