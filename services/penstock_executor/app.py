@@ -27,6 +27,7 @@ from penstock.store.workload import FLUSH_SECONDS, Meter
 from penstock_executor.actions.outgoing import Outgoing
 from penstock_executor.actions.steps import Mailing, Tools
 from penstock_executor.handlers import HANDLERS, note_cancelled, release_unfinished
+from penstock_executor.handlers.bulk import hold_run
 from penstock_executor.handlers.children import Children
 from penstock_executor.handlers.claiming import Claims
 from penstock_executor.handlers.commits import Commits
@@ -82,6 +83,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
             tools=Tools(
                 database=database,
                 bulk=bulk,
+                hold=hold_run,
                 outgoing=outgoing,
                 installation=Installation(database),
                 publisher=publisher,

@@ -71,7 +71,7 @@ async def test_a_scheduler_deletes_expired_files_with_all_their_chunks(database:
     async with database.connection() as conn:
         for value in values[1:]:
             await expire(conn, value.id)
-    assert (await delete_old_files(station.furnish())).done == {"files": 49}
+    assert (await delete_old_files(station.furnish())).done == {"files": 49, "imports": 0}
     assert await station.fetchval("SELECT count(*) FROM penstock.file_chunks") == 1
     assert await read(database, values[0].id) == b"x"
     await broker.close()

@@ -456,6 +456,13 @@ def test_problems_of_the_head_of_a_workflow(workflow: str, problem: str) -> None
         ("{update_many: order, where: {}, set: {total: '${item}'}}", "1:51: `item`: unknown name 'item'"),
         ("{delete_many: order}", "1: 'delete_many' needs where"),
         ("{delete_many: order, where: {totl: 1}}", "1: unknown field of 'order' 'totl'; did you mean 'total'?"),
+        ("{export: order, format: xlsx}", "1: unknown format 'xlsx'; known are csv, jsonl"),
+        ("{export: order, where: {totl: 1}}", "1: unknown field of 'order' 'totl'; did you mean 'total'?"),
+        ("{import: order}", "1: 'import' needs from"),
+        (
+            "{import: order, from: '${params.n}', upsert: [total]}",
+            "1: an upsert needs fields that are unique in 'order'; unique are number",
+        ),
         ("{count: ordr}", "1: unknown data type 'ordr'; did you mean 'order'?"),
         ("{aggregate: order, sum: totl}", "1: unknown field of 'order' 'totl'; did you mean 'total'?"),
         ("{aggregate: order, sum: [total, number]}", "1: `sum` needs a number, and number is a text"),

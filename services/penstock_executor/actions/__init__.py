@@ -12,10 +12,12 @@ from penstock_executor.actions.create_many import create_many
 from penstock_executor.actions.delete import delete
 from penstock_executor.actions.delete_many import delete_many
 from penstock_executor.actions.email import email
+from penstock_executor.actions.export import export
 from penstock_executor.actions.fail import fail
 from penstock_executor.actions.find import find
 from penstock_executor.actions.get import get
 from penstock_executor.actions.http import http
+from penstock_executor.actions.import_ import import_
 from penstock_executor.actions.log import log
 from penstock_executor.actions.publish import publish
 from penstock_executor.actions.recur import recur, stop_recurring
@@ -54,6 +56,8 @@ AWAITED: Final[Mapping[StepAction, Awaited]] = {
     StepAction.CREATE_MANY: create_many,
     StepAction.UPDATE_MANY: update_many,
     StepAction.DELETE_MANY: delete_many,
+    StepAction.EXPORT: export,
+    StepAction.IMPORT: import_,
     StepAction.SCHEDULE: schedule,
     StepAction.SCHEDULE_LIST: schedule_list,
     StepAction.RECUR: recur,

@@ -11,6 +11,7 @@ from penstock.definitions.parameters import ValueSource, bind_parameters
 from penstock.domain.durations import parse_duration
 from penstock.errors import Permanent
 from penstock.store.constraints import Where
+from penstock.store.tabular import FORMATS, Format
 from penstock.store.thing_tables import USER
 from penstock_executor.actions.steps import Call
 from penstock_executor.runs import Values
@@ -85,6 +86,15 @@ def names(call: Call, name: str) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     return tuple(str(item) for item in value) if isinstance(value, list) else ()
+
+
+def file_format(call: Call, file_name: str = "") -> Format:
+    """`format`; without it that of the file's name, else CSV."""
+    given = text(call, "format") or ("jsonl" if file_name.lower().endswith((".jsonl", ".ndjson")) else "csv")
+    for known in FORMATS:
+        if given == known:
+            return known
+    raise wrong(call, f"`format` has to be csv or jsonl, not {given[:40]!r}")
 
 
 def created_by(call: Call) -> str | None:

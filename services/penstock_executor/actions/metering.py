@@ -55,6 +55,12 @@ def _delete_all(counts: Counts, _: Outcome, number: JsonValue) -> None:
     counts[_DELETED] += number if isinstance(number, int) else 0
 
 
+def _write_imported(counts: Counts, _: Outcome, result: JsonValue) -> None:
+    for name in ("created", "updated"):
+        number = result.get(name) if isinstance(result, dict) else None
+        counts[_WRITTEN] += number if isinstance(number, int) else 0
+
+
 def _schedule_one(counts: Counts, _: Outcome, __: JsonValue) -> None:
     counts[_SCHEDULED] += 1
 
@@ -100,6 +106,8 @@ CONSUMPTION: Final[Mapping[StepAction, Consumption]] = {
     StepAction.DELETE_MANY: Consumption(_consumes(Activity.SEARCH), _delete_all),
     StepAction.COUNT: Consumption(_consumes(Activity.AGGREGATE)),
     StepAction.AGGREGATE: Consumption(_consumes(), _report),
+    StepAction.EXPORT: Consumption(_consumes(), _report),
+    StepAction.IMPORT: Consumption(_consumes(), _write_imported),
     StepAction.GET: Consumption(_consumes(), _read_one),
     StepAction.FIND: Consumption(_consumes(Activity.SEARCH), _read_page),
     StepAction.SCHEDULE: Consumption(_consumes(), _schedule_one),

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import ChildRun, Contract
-from penstock.db import Database
+from penstock.db import Connection, Database
 from penstock.definitions.expressions import Expression, Template
 from penstock.definitions.models import App, Step
 from penstock.domain.addresses import Address
@@ -66,11 +66,13 @@ class Tools:
     `find_app(environment)` is the app that is deployed now, for what is started from here on. `schedule(environment, depth, child,
     patience_seconds)` returns when the broker has taken the request; raises Interrupted when it does not for so long. `bulk` is to be
     held by whoever keeps a connection for long: it leaves enough of them to everyone else, and to the leases above all.
+    `hold(conn, run)` locks the run's row for the transaction; raises LeaseLost when this attempt no longer holds the run.
     `write_log` has a line of the app's log written soon.
     """
 
     database: Database
     bulk: asyncio.Semaphore
+    hold: Callable[[Connection, ClaimedRun], Awaitable[None]]
     outgoing: Outgoing
     installation: Installation
     publisher: Publisher

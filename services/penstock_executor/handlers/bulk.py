@@ -14,7 +14,7 @@ from penstock.db import Connection, Database, UniqueViolation
 from penstock.errors import LeaseLost, Permanent, Transient
 from penstock.store.thing_bulk import delete_matching, insert_rows, update_matching
 from penstock_executor import repository
-from penstock_executor.runs import BulkEffect, Commit, CreateMany, DeleteMany, UpdateMany
+from penstock_executor.runs import BulkEffect, ClaimedRun, Commit, CreateMany, DeleteMany, UpdateMany
 
 
 class _Committed(Exception):
@@ -56,8 +56,7 @@ async def _write(conn: Connection, *, commit: Commit, effect: BulkEffect) -> Jso
         result = await _apply(conn, commit.environment, effect, seconds)
     except TimeoutError:
         raise _took_too_long() from None
-    if not await repository.hold_runs(conn, held=[(commit.run_id, commit.attempt)]):
-        raise LeaseLost(f"run {commit.run_id} is no longer held in attempt {commit.attempt}")
+    await _hold(conn, (commit.run_id, commit.attempt))
     if commit.is_repeat and (done := await repository.find_committed(conn, commits=[commit])):
         raise _Committed(next(iter(done.values())))
     assert commit.effect_record is not None
@@ -75,6 +74,16 @@ async def _apply(conn: Connection, environment: str, effect: BulkEffect, seconds
             return await update_matching(conn, environment=environment, data_type=data_type, where=where, values=values, seconds=seconds)
         case DeleteMany(data_type, _, where):
             return await delete_matching(conn, environment=environment, data_type=data_type, where=where, seconds=seconds)
+
+
+async def hold_run(conn: Connection, run: ClaimedRun) -> None:
+    """Lock the run's row until the transaction ends. Raises LeaseLost when this attempt no longer holds it."""
+    await _hold(conn, (run.id, run.attempt))
+
+
+async def _hold(conn: Connection, held: repository.Held) -> None:
+    if not await repository.hold_runs(conn, held=[held]):
+        raise LeaseLost(f"run {held[0]} is no longer held in attempt {held[1]}")
 
 
 def _took_too_long() -> Transient:

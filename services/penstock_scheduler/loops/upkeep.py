@@ -8,6 +8,7 @@ from penstock import clock
 from penstock.metrics import OLDEST_READY_SECONDS, RUNS_READY, RUNS_SCHEDULED, RUNS_WAITING
 from penstock.store.files import delete_expired_files
 from penstock.store.idempotency import KEY_LIFETIME
+from penstock.store.import_batches import delete_old_imports
 from penstock.store.waits import delete_expired_signals
 from penstock_scheduler.handlers.room import Room
 from penstock_scheduler.repository import runs as run_repository
@@ -17,6 +18,7 @@ from penstock_scheduler.runs import Counts
 DAYS_AHEAD: Final = 7
 _KEY_BATCH: Final = 5000
 _FILE_BATCH: Final = 20
+_IMPORT_BATCH: Final = 1000
 
 
 async def measure_backlog(room: Room) -> Counts:
@@ -52,15 +54,17 @@ async def delete_expired_keys(room: Room) -> Counts:
 
 
 async def delete_old_files(room: Room) -> Counts:
-    """Delete stored files that have expired, some at a time: each may have thousands of chunks."""
+    """Delete stored files that have expired, some at a time: each may have thousands of chunks. And the progress of old imports."""
     deleted = 0
+    async with room.database.connection() as conn:
+        imports = await delete_old_imports(conn, most=_IMPORT_BATCH)
     while not room.stop.soft.is_set():
         async with room.database.connection() as conn:
             batch = await delete_expired_files(conn, most=_FILE_BATCH)
         deleted += batch
         if batch < _FILE_BATCH:
             break
-    return Counts({"files": deleted})
+    return Counts({"files": deleted, "imports": imports})
 
 
 async def delete_signals(room: Room) -> Counts:

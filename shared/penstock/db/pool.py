@@ -24,6 +24,8 @@ else:
     Connection, Pool, RawConnection = PoolConnectionProxy, asyncpg.Pool, asyncpg.Connection
 Record = asyncpg.Record
 UniqueViolation = asyncpg.UniqueViolationError
+Refused = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.ProgramLimitExceededError)
+"""What a statement raises for data that does not fit the table: another row may fit."""
 T = TypeVar("T")
 
 COMMAND_TIMEOUT_SECONDS: Final = 15.0

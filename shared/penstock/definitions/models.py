@@ -127,6 +127,8 @@ class StepAction(StrEnum):
     DELETE_MANY = "delete_many"
     COUNT = "count"
     AGGREGATE = "aggregate"
+    EXPORT = "export"
+    IMPORT = "import"
     SCHEDULE = "schedule"
     SCHEDULE_LIST = "schedule_list"
     RECUR = "recur"

@@ -11,6 +11,7 @@ from penstock.definitions.fields import BUILT_IN_FIELDS
 from penstock.definitions.models import DataField, DataType, ScalarType
 
 _DATE_FORMAT: Final = """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'"""
+_DOLLAR: Final = "' || chr(36) || '"
 _MOST_PARTS: Final = 40
 """Of one jsonb_build_object; a function takes at most a hundred arguments, two for each part."""
 
@@ -44,6 +45,12 @@ def render_thing(
     return thing
 
 
+def text_of(known: DataField) -> str:
+    """SQL that gives the field of a row `t` as text, as it stands in a cell of a table: lists and addresses as JSON."""
+    value = _value_of(known)
+    return f"to_jsonb({value})::text" if known.type.is_list or is_json(known) else f"({value})::text"
+
+
 def _value_of(known: DataField) -> str:
     column = f"t.{quote_identifier(known.column)}"
     if known.type.is_list and known.type.name == ScalarType.DATE:
@@ -68,5 +75,9 @@ def is_json(known: DataField) -> bool:
 
 
 def literal(text: str) -> str:
-    """`text` as an SQL literal: names of fields as they stand in JSON, which no statement can take as parameters."""
-    return "'" + text.replace("'", "''") + "'"
+    """`text` as an SQL literal: names of fields as they stand in JSON, which no statement can take as parameters.
+
+    Without a dollar sign in it, because the driver puts the arguments of a COPY into its text wherever it finds `$1`.
+    """
+    quoted = "'" + text.replace("'", "''") + "'"
+    return f"({quoted.replace('$', _DOLLAR)})" if "$" in quoted else quoted

@@ -1,24 +1,30 @@
 """The statements that write many things at once. Their one parameter is JSON; names come from the data type, quoted."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from penstock.db import quote_identifier
 from penstock.definitions.models import DataType
 from penstock.store.thing_json import json_of
 from penstock.store.thing_tables import qualified_table
 
+AS_CREATED: Final = "coalesce(q.created_date, m.moment)"
+JUST_NOW: Final = "m.moment"
 
-def insert_statement(environment: str, data_type: DataType, columns: Iterable[str], *, rows: str = "$1::jsonb") -> str:
+
+def insert_statement(
+    environment: str, data_type: DataType, columns: Iterable[str], *, rows: str = "$1::jsonb", modified: str = AS_CREATED
+) -> str:
     """Inserts `rows`, SQL for a JSON array of rows by column with `_id`, `created_by` and perhaps `created_date`; `columns` are the others.
 
-    By default one parameter, whatever the number of rows and columns, so that the statement stays prepared.
+    By default one parameter, whatever the number of rows and columns, so that the statement stays prepared. `modified` is AS_CREATED
+    or, for things that were created long ago elsewhere, JUST_NOW.
     """
     target = qualified_table(environment, data_type.name)
     quoted = [quote_identifier(column) for column in columns]
-    written = "coalesce(q.created_date, m.moment)"
     return f"""
         INSERT INTO {target} AS t ("_id", "created_date", "modified_date", "created_by"{"".join(f", {name}" for name in quoted)})
-        SELECT q."_id", {written}, {written}, q."created_by"{"".join(f", q.{name}" for name in quoted)}
+        SELECT q."_id", {AS_CREATED}, {modified}, q."created_by"{"".join(f", q.{name}" for name in quoted)}
         FROM jsonb_populate_recordset(NULL::{target}, {rows}) q
         CROSS JOIN (SELECT date_trunc('milliseconds', clock_timestamp()) AS moment) m
         """

@@ -25,7 +25,7 @@ def check_values(data_type: DataType, values: Mapping[str, JsonValue]) -> dict[s
     for name, value in values.items():
         known = writable_field(data_type, name)
         row[known.column] = _check(data_type, known, value)
-    _check_uniques(data_type, row)
+    check_uniques(data_type, row)
     return row
 
 
@@ -66,7 +66,8 @@ def may_exist(id: str) -> bool:
     return id.isascii() and id.isprintable()
 
 
-def _check_uniques(data_type: DataType, row: Mapping[str, JsonValue]) -> None:
+def check_uniques(data_type: DataType, row: Mapping[str, JsonValue]) -> None:
+    """Raises Permanent for a row, by column, with a text that is too long to be unique."""
     if not data_type.unique:
         return
     column_of = {known.name: known.column for known in (*BUILT_IN_FIELDS, *data_type.fields)}

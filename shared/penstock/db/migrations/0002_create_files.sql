@@ -22,14 +22,14 @@ CREATE TABLE penstock.file_chunks (
     PRIMARY KEY (file_id, position)
 );
 
--- Written in the transaction of each batch of things, so it says exactly which records of the source have been dealt with.
+-- Written in the transaction of each batch of things, so it says exactly which lines of the source have been dealt with.
 CREATE TABLE penstock.imports (
     id          uuid PRIMARY KEY,
     environment text NOT NULL,
     data_type   text NOT NULL,
     run_id      uuid,
     source      text NOT NULL,
-    records     bigint NOT NULL DEFAULT 0 CHECK (records >= 0),
+    lines       bigint NOT NULL DEFAULT 0 CHECK (lines >= 0),
     created     bigint NOT NULL DEFAULT 0 CHECK (created >= 0),
     updated     bigint NOT NULL DEFAULT 0 CHECK (updated >= 0),
     failed      bigint NOT NULL DEFAULT 0 CHECK (failed >= 0),
@@ -38,15 +38,13 @@ CREATE TABLE penstock.imports (
 );
 COMMENT ON COLUMN penstock.imports.id IS 'of a step: derived from its run and path; of the command line: drawn, and kept in the report';
 COMMENT ON COLUMN penstock.imports.source IS 'what is imported: the id of a file, the digest of a text, or the path of a local file';
-COMMENT ON COLUMN penstock.imports.records IS 'so many records from the start of the source are dealt with: imported, or among the bad ones';
+COMMENT ON COLUMN penstock.imports.lines IS 'what starts in one of so many lines of the source is dealt with: imported, or found bad';
 CREATE INDEX imports_age ON penstock.imports (updated_at);
 
 CREATE TABLE penstock.import_lines (
     import_id uuid NOT NULL REFERENCES penstock.imports ON DELETE CASCADE,
-    record    bigint NOT NULL,
     line      bigint NOT NULL,
     message   text NOT NULL,
-    PRIMARY KEY (import_id, record)
+    PRIMARY KEY (import_id, line)
 );
-COMMENT ON TABLE penstock.import_lines IS 'records that could not be imported; one that is imported later is removed here in the same transaction';
-COMMENT ON COLUMN penstock.import_lines.record IS 'from 1, the header not counted; the line is where it starts in the file';
+COMMENT ON TABLE penstock.import_lines IS 'lines that could not be imported; one that is imported later is removed here in the same transaction';

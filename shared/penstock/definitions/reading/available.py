@@ -7,7 +7,7 @@ from penstock.definitions.reading.places import Place, Report
 UNAVAILABLE: Final[dict[str, frozenset[str]]] = {
     "key": frozenset({"python", "oidc", "concurrency", "rate", "debounce"}),
     "trigger": frozenset({"change"}),
-    "action": frozenset("export import run".split()),
+    "action": frozenset({"run"}),
     "constraint_type": frozenset({"geographic_search"}),
     "name": frozenset({"change"}),
 }

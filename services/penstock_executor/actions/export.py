@@ -1,0 +1,32 @@
+"""`export: TYPE`: all things that meet `where` as a file, streamed from the database into it."""
+
+from penstock.domain.workload import Activity
+from penstock.store.exports import CONTENT_TYPES, export_things
+from penstock.store.files import begin_file
+from penstock_executor.actions.arguments import constraints, data_type, file_format, target_text, text
+from penstock_executor.actions.steps import Call, Done, Outcome
+
+
+async def export(call: Call) -> Outcome:
+    """The file value. A step that is tried again makes another file; the one that nobody was told of expires."""
+    kind, format = data_type(call, target_text(call, "the name of a data type")), file_format(call)
+    where, environment = constraints(call, call.arguments), call.run.environment
+    async with call.tools.bulk:
+        writer = await begin_file(
+            call.tools.database,
+            environment=environment,
+            name=text(call, "name") or f"{kind.name}.{format}",
+            content_type=CONTENT_TYPES[format],
+            run_id=call.run.id,
+        )
+        count = await export_things(
+            call.tools.database,
+            environment=environment,
+            data_type=kind,
+            where=where,
+            format=format,
+            write=writer.write,
+            seconds=call.seconds_left(),
+        )
+        value = await writer.finish()
+    return Done(value.to_json(), must_commit=True, used={Activity.SEARCH: 1, Activity.THING_RETURNED: count})
