@@ -34,7 +34,7 @@ class Publisher:
         replies = reply_to or {}
         for run in runs:
             groups[run.environment, run.depth].append(
-                DueRun.model_construct(
+                DueRun(
                     run_id=run.id,
                     workflow=run.workflow,
                     chain_id=run.chain_id,

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import ClassVar, Self
 from uuid import UUID
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from penstock.domain.durations import parse_duration
@@ -32,7 +31,7 @@ class Contract(BaseModel):
 
     def encode(self) -> bytes:
         """This message as JSON, without the fields that are not set."""
-        return orjson.dumps(self.model_dump(mode="json", by_alias=True, exclude_none=True))
+        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
 
 
 def describe(error: ValidationError) -> str:
