@@ -11,7 +11,8 @@ from penstock.broker.inprocess import InProcessBroker
 from penstock.contracts.topology import topology
 from penstock.db import Database, Record, open_database
 from penstock.domain.ids import tick_run_id
-from penstock.store.recurrences import pause_recurrence, resume_recurrence, trigger_recurrence_id
+from penstock.store.recurrence_control import pause_recurrence, resume_recurrence
+from penstock.store.recurrences import trigger_recurrence_id
 from penstock.testing.time import advance
 from penstock_scheduler.handlers.room import Room
 from penstock_scheduler.loops.recurrences import tick_recurrences

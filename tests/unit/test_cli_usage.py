@@ -12,6 +12,7 @@ COMMANDS = (
     ("runs", "list"), ("runs", "cancel"), ("runs", "retry"),
     ("chain", "show"), ("doctor",), ("secret", "set"), ("secret", "list"), ("secret", "remove"), ("secret", "rotate"),
     ("workload",), ("workload", "weights"), ("workload", "thresholds"),
+    ("recurrences", "list"), ("recurrences", "pause"), ("recurrences", "resume"), ("recurrences", "trigger"), ("recurrences", "backfill"),
 )  # fmt: skip
 PRINTS_DATA = (
     ("migrate",),
@@ -30,6 +31,11 @@ PRINTS_DATA = (
     ("workload",),
     ("workload", "weights"),
     ("workload", "thresholds"),
+    ("recurrences", "list"),
+    ("recurrences", "pause"),
+    ("recurrences", "resume"),
+    ("recurrences", "trigger"),
+    ("recurrences", "backfill"),
 )
 WIDE = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
 

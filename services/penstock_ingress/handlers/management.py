@@ -93,13 +93,13 @@ async def _admit(
         key=_key(wanted),
     )
     if isinstance(request, Rejected):
-        raise _rejected(request)
+        raise refuse(request)
     admission = (await room.acceptance.accept(Entry((request,)))).admissions[0]
     match admission:
         case Duplicate(of=of):
             return of, False
         case Rejected():
-            raise _rejected(admission)
+            raise refuse(admission)
         case _:
             return run_id, True
 
@@ -111,7 +111,8 @@ def _key(wanted: NewRun) -> IdempotencyKey | None:
     return IdempotencyKey("management", wanted.idempotency_key, hashlib.sha256(content).digest())
 
 
-def _rejected(rejected: Rejected) -> Refusal:
+def refuse(rejected: Rejected) -> Refusal:
+    """The refusal that a rejected request is answered with."""
     extensions: dict[str, JsonValue] = {"code": rejected.code}
     if rejected.parameter is not None:
         extensions["parameter"] = rejected.parameter

@@ -82,8 +82,8 @@ def read_text(query: Mapping[str, str], name: str) -> str | None:
     return text or None
 
 
-def write_token(moment: datetime | int, key: UUID | int) -> str:
-    """The token of the page behind the row with this place: a time (or depth) and an id."""
+def write_token(moment: datetime | int | str, key: UUID | int) -> str:
+    """The token of the page behind the row with this place: a time (or depth, or name) and an id."""
     place = [moment.isoformat() if isinstance(moment, datetime) else moment, str(key) if isinstance(key, UUID) else key]
     return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
 
@@ -121,6 +121,17 @@ def read_tree_token(query: Mapping[str, str]) -> tuple[int, UUID] | None:
         raise _not_ours()
     try:
         return place[0], UUID(str(place[1]))
+    except ValueError:
+        raise _not_ours() from None
+
+
+def read_recurrence_token(query: Mapping[str, str]) -> tuple[str, UUID] | None:
+    """Where a page of recurrences begins. Raises Refusal."""
+    place = _read_token(query)
+    if place is None:
+        return None
+    try:
+        return str(place[0]), UUID(str(place[1]))
     except ValueError:
         raise _not_ours() from None
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from penstock.domain.states import RunState
+from penstock.domain.ticks import Every, Overlap
 
 
 class Shown(BaseModel):
@@ -235,3 +236,52 @@ class WeightList(Shown):
 
     results: list[Weight]
     after: str | None
+
+
+class RecurrenceRun(Shown):
+    """The run of a recurrence's last tick; its state is null when the run is no longer stored."""
+
+    id: UUID
+    state: RunState | None
+
+
+class Recurrence(Shown):
+    """A recurrence; of `cron` and `every`, one is set. `origin` is `trigger` (`on: recurrence`) or `step` (`recur`, or this API)."""
+
+    id: UUID
+    workflow: str
+    environment: str
+    origin: Literal["trigger", "step"]
+    state: Literal["active", "paused", "ended"] = Field(description="`ended`: its times never come again")
+    thing: str | None = Field(description="What it was set for")
+    cron: str | None
+    every: Every | None
+    start: datetime | None
+    timezone: str
+    overlap: Overlap
+    catch_up_seconds: float
+    jitter_seconds: float
+    parameters: dict[str, JsonValue]
+    next_tick_at: datetime | None
+    last_tick_at: datetime | None
+    last_run: RecurrenceRun | None
+    ticks: int = Field(description="Ticks that made a run")
+    skipped: int = Field(description="Ticks that made none, because the run before had not ended")
+    missed: int = Field(description="Ticks that made none, because no scheduler worked for too long")
+    refused: int = Field(description="Ticks that made none, because the workflow was gone or its parameters did not fit")
+    created_at: datetime
+    paused_at: datetime | None
+
+
+class RecurrencePage(Shown):
+    """Recurrences, by workflow; `after` asks for the next page."""
+
+    results: list[Recurrence]
+    after: str | None
+
+
+class Backfilled(Shown):
+    """The runs of ticks that were made up; `ticks` counts also those that had their run before."""
+
+    ticks: int
+    run_ids: list[UUID] = Field(description="The runs that are new")

@@ -1,6 +1,7 @@
 """The admin port: the management API under `/v1/{environment}`, and its description at `/openapi.json`. Needs an admin token."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from penstock.contracts.messages import describe
 from penstock.definitions.models import ENVIRONMENTS
+from penstock_ingress.handlers import recurrences
 from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run, send_signal
 from penstock_ingress.handlers.management import (
     create_run,
@@ -25,7 +27,7 @@ from penstock_ingress.handlers.workload import show_weights, show_workload, upda
 from penstock_ingress.routes.openapi import describe_management
 from penstock_ingress.routes.transport import FailureReplies, read_body, to_response
 from penstock_ingress.rules.headers import read_token
-from penstock_ingress.rules.management import NewRun, SettingsChange, WeightsChange
+from penstock_ingress.rules.management import Backfill, NewRecurrence, NewRun, SettingsChange, WeightsChange
 from penstock_ingress.rules.replies import JSON, Refusal, Reply, json_reply, problem
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
@@ -33,6 +35,14 @@ _BODY_SECONDS: Final = 30.0
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 Model = TypeVar("Model", bound=BaseModel)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_RecurrenceVerb = Callable[[Room, str, UUID], Awaitable[BaseModel]]
+_RECURRENCE_VERBS: Final[tuple[tuple[str, str, _RecurrenceVerb], ...]] = (
+    ("", "GET", recurrences.show_recurrence),
+    ("", "DELETE", recurrences.remove_recurrence),
+    ("/pause", "POST", recurrences.pause),
+    ("/resume", "POST", recurrences.resume),
+    ("/trigger", "POST", recurrences.trigger),
+)
 
 
 class ManagementApi:
@@ -59,6 +69,11 @@ class ManagementApi:
         app.router.add_get("/v1/{environment}/workload/weights", self._get_weights)
         app.router.add_put("/v1/{environment}/workload/weights", self._put_weights)
         app.router.add_get("/v1/{environment}/workflows", self._list_workflows)
+        app.router.add_get("/v1/{environment}/recurrences", self._list_recurrences)
+        app.router.add_post("/v1/{environment}/recurrences", self._create_recurrence)
+        for path, method, verb in _RECURRENCE_VERBS:
+            app.router.add_route(method, f"/v1/{{environment}}/recurrences/{{id}}{path}", partial(self._with_recurrence, verb))
+        app.router.add_post("/v1/{environment}/recurrences/{id}/backfill", self._backfill_recurrence)
         app.router.add_get("/openapi.json", self._describe)
         return app
 
@@ -129,6 +144,20 @@ class ManagementApi:
 
     async def _put_weights(self, request: web.Request) -> web.Response:
         return self._show(request, await update_weights(self._room, _environment(request), await _read(request, WeightsChange)))
+
+    async def _list_recurrences(self, request: web.Request) -> web.Response:
+        return self._show(request, await recurrences.show_recurrences(self._room, _environment(request), request.query))
+
+    async def _create_recurrence(self, request: web.Request) -> web.Response:
+        wanted = await _read(request, NewRecurrence)
+        return self._show(request, await recurrences.create_recurrence(self._room, _environment(request), wanted))
+
+    async def _with_recurrence(self, verb: _RecurrenceVerb, request: web.Request) -> web.Response:
+        return self._show(request, await verb(self._room, _environment(request), _id(request)))
+
+    async def _backfill_recurrence(self, request: web.Request) -> web.Response:
+        id, wanted = _id(request), await _read(request, Backfill)
+        return self._show(request, await recurrences.backfill(self._room, _environment(request), id, wanted))
 
     async def _list_workflows(self, request: web.Request) -> web.Response:
         return self._show(request, await show_workflows(self._room, _environment(request)))

@@ -14,10 +14,13 @@ from penstock.domain.states import RunState
 from penstock.store.workload_sums import WAYS
 from penstock_ingress.handlers.pages import DEFAULT_LIMIT, LEVELS, MAX_LIMIT
 from penstock_ingress.repository.views import (
+    Backfilled,
     CancelledRun,
     Chain,
     EnvironmentSettings,
     LogPage,
+    Recurrence,
+    RecurrencePage,
     Run,
     RunDetails,
     RunPage,
@@ -26,7 +29,7 @@ from penstock_ingress.repository.views import (
     WorkflowList,
     WorkloadPage,
 )
-from penstock_ingress.rules.management import NewRun, Payload, Problem, SettingsChange, WeightsChange
+from penstock_ingress.rules.management import Backfill, NewRecurrence, NewRun, Payload, Problem, SettingsChange, WeightsChange
 
 _REF: Final = "#/components/schemas/{model}"
 Document = dict[str, JsonValue]
@@ -72,6 +75,20 @@ OPERATIONS: Final = (
     ),
     Operation("workload/weights", "get", "What each activity weighs", WeightList),
     Operation("workload/weights", "put", "Change what activities weigh", WeightList, body=WeightsChange, problems=(400, 404, 422)),
+    Operation("recurrences", "get", "Recurrences, by workflow", RecurrencePage, query=("workflow", *_PAGE), problems=(400, 404)),
+    Operation(
+        "recurrences", "post", "Let a workflow recur, for a thing or for none", Recurrence, body=NewRecurrence,
+        problems=(400, 404, 422, 503),
+    ),
+    Operation("recurrences/{id}", "get", "A recurrence, with its next tick and its last run", Recurrence),
+    Operation("recurrences/{id}", "delete", "Let a workflow recur no more", Recurrence, problems=(404, 409)),
+    Operation("recurrences/{id}/pause", "post", "Let it tick no more until it is resumed", Recurrence),
+    Operation("recurrences/{id}/resume", "post", "Let it tick again, from now on", Recurrence),
+    Operation("recurrences/{id}/trigger", "post", "Start a run now, as a tick would", Run, problems=(404, 422, 503)),
+    Operation(
+        "recurrences/{id}/backfill", "post", "Start the runs of past ticks that had none", Backfilled, body=Backfill,
+        problems=(400, 404, 422, 503),
+    ),
     Operation("workflows", "get", "The workflows that are deployed", WorkflowList),
 )  # fmt: skip
 _ID: Final[Document] = {"type": "string", "format": "uuid"}

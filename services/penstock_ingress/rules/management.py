@@ -1,12 +1,13 @@
 """What is sent to the management API, and its problems. `/openapi.json` is generated from these models."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, RootModel, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, RootModel, StringConstraints, model_validator
 
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.durations import parse_duration
+from penstock.domain.ticks import UTC_ZONE, Every, check_cron, check_timezone
 from penstock.domain.workload import MAX_WEIGHT, Activity
 
 MAX_CHAIN_RUNS = 10**12
@@ -22,6 +23,16 @@ def _has_zone(value: datetime) -> datetime:
 
 def _is_duration(value: str) -> str:
     parse_duration(value)
+    return value
+
+
+def _is_cron(value: str) -> str:
+    check_cron(value)
+    return value
+
+
+def _is_timezone(value: str) -> str:
+    check_timezone(value)
     return value
 
 
@@ -52,6 +63,31 @@ class NewRun(Given):
 
 class Payload(RootModel[JsonValue]):
     """Any JSON: what the runs get as the result of the step in which they wait. No body at all is `{}`."""
+
+
+class NewRecurrence(Given):
+    """A recurrence that is asked for, as the step `recur` does; one for the same workflow and thing is replaced."""
+
+    workflow: str = Field(min_length=1, description="Name of the workflow, case-sensitive")
+    parameters: dict[str, JsonValue] = Field(default_factory=dict, description="By name; unknown ones are an error")
+    thing: str | None = Field(default=None, min_length=1, max_length=200, description="Id of what it is for; none: for the workflow alone")
+    cron: Annotated[str, AfterValidator(_is_cron)] | None = Field(default=None, description="Minute, hour, day, month, day of week")
+    every: Annotated[Every, Field(strict=False)] | None = Field(default=None, description="Instead of `cron`: a period from `start`")
+    start: Moment | None = Field(default=None, description="The first tick of a period (none: a period from now); earliest of a cron")
+    timezone: Annotated[str, AfterValidator(_is_timezone)] = Field(default=UTC_ZONE, description="IANA time zone")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if (self.cron is None) == (self.every is None):
+            raise ValueError("give either `cron` or `every`")
+        return self
+
+
+class Backfill(Given):
+    """Ticks of the past that are asked for: those from `since` on and before `until`."""
+
+    since: Moment
+    until: Moment
 
 
 class SettingsChange(Given):

@@ -24,6 +24,7 @@ _MODULES: Final = {
     "run": "runs",
     "runs": "runs",
     "chain": "chains",
+    "recurrences": "recurrences",
     "workload": "workload",
     "secret": "secrets",
     "doctor": "doctor",

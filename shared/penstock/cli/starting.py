@@ -1,11 +1,11 @@
 """Starts a run as ingress does: admitted in one transaction, then handed to the broker if that can be reached."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 from penstock.broker.publisher import Publisher
@@ -18,14 +18,23 @@ from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Terminated
 from penstock.domain.states import RunState, Trigger
 from penstock.errors import BrokerUnavailable, ConfigurationError, Permanent, StaleDefinitions
-from penstock.store.admission import RunRequest, admit
-from penstock.store.deployments import DeploymentCache
+from penstock.store.admission import admit
+from penstock.store.deployments import CompiledDeployment, DeploymentCache
 from penstock.store.requests import prepare_run
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _ATTEMPTS: Final = 5
 _HINT_SECONDS: Final = 5.0
-_SCHEDULER_DELAY: Final = timedelta(milliseconds=200)
+SCHEDULER_DELAY: Final = timedelta(milliseconds=200)
 """Without a broker to hand it to, a run is stored as due a moment later: due runs are what schedulers look for."""
+
+
+class DeploymentWork(Protocol[T_co]):
+    """What is done in a transaction, given the deployment that is current."""
+
+    def __call__(self, conn: Connection, /, *, deployment: CompiledDeployment) -> Awaitable[T_co]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +66,8 @@ async def start_run(database: Database, amqp_url: str | None, *, environment: st
 
 async def _admit(database: Database, environment: str, workflow: str, given: Mapping[str, str], *, is_delayed: bool) -> Admission:
     run_id = new_run_id()
-    deployments = DeploymentCache(database)
-    for _ in range(_ATTEMPTS):
-        deployment = await deployments.refresh(environment)
-        if deployment.version == 0:
-            raise ConfigurationError(f"nothing is deployed to {environment}; use `penstock deploy DIR --environment {environment}`")
+
+    async def admit_one(conn: Connection, *, deployment: CompiledDeployment) -> Admission:
         definition = deployment.app.workflows.get(workflow)
         request = prepare_run(
             deployment,
@@ -70,19 +76,28 @@ async def _admit(database: Database, environment: str, workflow: str, given: Map
             workflow=workflow,
             parameters={} if definition is None else read_values(definition, given),
             trigger=Trigger.MANUAL,
-            scheduled_at=_SCHEDULER_DELAY if is_delayed else None,
+            scheduled_at=SCHEDULER_DELAY if is_delayed else None,
         )
-        if isinstance(request, Rejected):
-            return request
+        return request if isinstance(request, Rejected) else (await admit(conn, [request]))[0]
+
+    return await with_current_deployment(database, environment, admit_one)
+
+
+async def with_current_deployment(database: Database, environment: str, work: DeploymentWork[T]) -> T:
+    """What `work` returns in a transaction, given the current deployment; again with the newer one when somebody deploys meanwhile.
+
+    Raises ConfigurationError when nothing is deployed.
+    """
+    deployments = DeploymentCache(database)
+    for _ in range(_ATTEMPTS):
+        deployment = await deployments.refresh(environment)
+        if deployment.version == 0:
+            raise ConfigurationError(f"nothing is deployed to {environment}; use `penstock deploy DIR --environment {environment}`")
         try:
-            return await database.in_transaction(partial(_admit_one, request=request))
+            return await database.in_transaction(partial(work, deployment=deployment))
         except StaleDefinitions:
-            continue  # somebody deployed between our reading and our admitting
+            continue
     raise Permanent(f"{environment} is being deployed to again and again; try once more")
-
-
-async def _admit_one(conn: Connection, *, request: RunRequest) -> Admission:
-    return (await admit(conn, [request]))[0]
 
 
 def _run_of(admission: Admission) -> RunSummary:

@@ -47,6 +47,13 @@ class Recurrence:
     refused: int
     last_run_state: RunState | None = None
 
+    @property
+    def state(self) -> Literal["active", "paused", "ended"]:
+        """`ended`: the rule never comes true again."""
+        if self.paused_at is not None:
+            return "paused"
+        return "ended" if self.next_tick_at is None else "active"
+
     def due_time(self, tick_at: datetime) -> datetime:
         """When the tick of that time is due: later by its jitter."""
         return tick_at + jitter(self.id, tick_at, self.jitter)

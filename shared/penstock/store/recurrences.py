@@ -8,8 +8,7 @@ A tick is a new root, which the depth limit does not see. So that recurrences ca
 of another recurrence's chain is of the next generation, and the depth limit bounds these; and it does not tick at once.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -32,7 +31,7 @@ _CRON_CATCH_UP: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class RecurrenceRequest:
-    """A recurrence that a step of a run in `chain_id` sets. `parameters` have been checked; `context` is what its runs get of that run's.
+    """A recurrence that a step of a run in `chain_id` sets, or a person (None). `parameters` have been checked; `context` is for its runs.
 
     `begins_later`: the start is only where counting begins, the first tick comes a period later.
     """
@@ -42,7 +41,7 @@ class RecurrenceRequest:
     thing: str | None
     rule: Rule
     parameters: dict[str, JsonValue]
-    chain_id: UUID
+    chain_id: UUID | None = None
     context: dict[str, JsonValue] = field(default_factory=dict)
     begins_later: bool = False
 
@@ -235,65 +234,3 @@ async def stop_recurrence(conn: Connection, *, environment: str, id: UUID) -> bo
     """Delete a recurrence; runs that it has started go on. False when there is none of that id."""
     status = await conn.execute("DELETE FROM penstock.recurrences WHERE id = $1 AND environment = $2", id, environment)
     return status != "DELETE 0"
-
-
-async def list_recurrences(
-    conn: Connection, *, environment: str, workflow: str | None = None, after: tuple[str, UUID] | None = None, limit: int
-) -> list[Recurrence]:
-    """Recurrences by workflow and id, those behind the place `after`, each with the state of its last run."""
-    rows: Sequence[Record] = await conn.fetch(
-        f"""
-        SELECT {COLUMNS}, (SELECT r.state FROM penstock.runs r WHERE r.id = c.last_run_id) AS last_run_state
-        FROM penstock.recurrences c
-        WHERE c.environment = $1 AND ($2::text IS NULL OR c.workflow = $2)
-          AND ($3::text IS NULL OR (c.workflow, c.id) > ($3, $4::uuid))
-        ORDER BY c.workflow, c.id
-        LIMIT $5
-        """,
-        environment,
-        workflow,
-        after[0] if after else None,
-        after[1] if after else None,
-        limit,
-    )
-    return [recurrence_from_row(row) for row in rows]
-
-
-async def find_recurrence(conn: Connection, *, id: UUID, environment: str | None = None) -> Recurrence | None:
-    """A recurrence with the state of its last run; None when there is none of that id (in that environment)."""
-    row = await conn.fetchrow(
-        f"""
-        SELECT {COLUMNS}, (SELECT r.state FROM penstock.runs r WHERE r.id = c.last_run_id) AS last_run_state
-        FROM penstock.recurrences c
-        WHERE c.id = $1 AND ($2::text IS NULL OR c.environment = $2)
-        """,
-        id,
-        environment,
-    )
-    return None if row is None else recurrence_from_row(row)
-
-
-async def pause_recurrence(conn: Connection, *, id: UUID) -> None:
-    """Let a recurrence tick no more until it is resumed."""
-    await conn.execute(
-        """
-        UPDATE penstock.recurrences SET paused_at = clock_timestamp(), due_at = NULL, held_since = NULL
-        WHERE id = $1 AND paused_at IS NULL
-        """,
-        id,
-    )
-
-
-async def resume_recurrence(conn: Connection, *, id: UUID) -> None:
-    """Let a paused recurrence tick again from now on; the ticks meanwhile are not made up. To be called in a transaction."""
-    row = await conn.fetchrow(f"SELECT {COLUMNS} FROM penstock.recurrences c WHERE c.id = $1 AND c.paused_at IS NOT NULL FOR UPDATE", id)
-    if row is None:
-        return
-    paused = replace(recurrence_from_row(row), paused_at=None)
-    tick_at = next_tick(paused.rule, await get_time(conn))
-    await conn.execute(
-        "UPDATE penstock.recurrences SET paused_at = NULL, next_tick_at = $2, due_at = $3 WHERE id = $1",
-        id,
-        tick_at,
-        None if tick_at is None else paused.due_time(tick_at),
-    )

@@ -1,0 +1,182 @@
+"""The verbs of the management API about recurrences."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from uuid import UUID
+
+from penstock.db import Connection
+from penstock.domain import recurrences as domain
+from penstock.domain.ids import new_run_id
+from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Terminated
+from penstock.domain.states import RunState, Trigger
+from penstock.domain.ticks import Rule
+from penstock.store.deployments import CompiledDeployment
+from penstock.store.recurrence_control import (
+    find_recurrence,
+    list_past_ticks,
+    list_recurrences,
+    make_up_ticks,
+    pause_recurrence,
+    resume_recurrence,
+    start_by_hand,
+)
+from penstock.store.recurrences import RecurrenceRequest, get_time, set_recurrence, stop_recurrence
+from penstock.store.requests import prepare_run
+from penstock_ingress.handlers.management import refuse
+from penstock_ingress.handlers.pages import read_limit, read_recurrence_token, read_text, write_token
+from penstock_ingress.handlers.room import Room
+from penstock_ingress.repository.runs import find_run
+from penstock_ingress.repository.views import Backfilled, Recurrence, RecurrencePage, RecurrenceRun, Run
+from penstock_ingress.rules.management import Backfill, NewRecurrence
+from penstock_ingress.rules.replies import Refusal, problem
+
+
+async def show_recurrences(room: Room, environment: str, query: Mapping[str, str]) -> RecurrencePage:
+    """Recurrences, by workflow. Raises Refusal."""
+    workflow, after, limit = read_text(query, "workflow"), read_recurrence_token(query), read_limit(query)
+    async with room.database.connection() as conn:
+        found = await list_recurrences(conn, environment=environment, workflow=workflow, after=after, limit=limit + 1)
+    shown = found[:limit]
+    token = write_token(shown[-1].workflow, shown[-1].id) if len(found) > limit else None
+    return RecurrencePage(results=[_show(recurrence) for recurrence in shown], after=token)
+
+
+async def show_recurrence(room: Room, environment: str, id: UUID) -> Recurrence:
+    """One recurrence. Raises Refusal."""
+    return _show(await _get(room, environment, id))
+
+
+async def create_recurrence(room: Room, environment: str, wanted: NewRecurrence) -> Recurrence:
+    """Set a recurrence as the step `recur` does; the one for the same workflow and thing is replaced. Raises Refusal."""
+    return await room.definitions.decide(environment, partial(_set, room, environment, wanted))
+
+
+async def _set(room: Room, environment: str, wanted: NewRecurrence, deployment: CompiledDeployment) -> Recurrence:
+    checked = prepare_run(
+        deployment,
+        run_id=new_run_id(),
+        environment=environment,
+        workflow=wanted.workflow,
+        parameters=wanted.parameters,
+        trigger=Trigger.RECURRENCE,
+    )
+    if isinstance(checked, Rejected):
+        raise refuse(checked)
+
+    async def store(conn: Connection) -> UUID:
+        start = wanted.start if wanted.start is not None or wanted.every is None else await get_time(conn)
+        rule = Rule(wanted.cron, wanted.every, start, wanted.timezone)
+        request = RecurrenceRequest(environment, wanted.workflow, wanted.thing, rule, checked.parameters, begins_later=wanted.start is None)
+        await set_recurrence(conn, request=request)
+        return request.id
+
+    return await show_recurrence(room, environment, await room.database.in_transaction(store))
+
+
+async def remove_recurrence(room: Room, environment: str, id: UUID) -> Recurrence:
+    """Delete a recurrence; shows what it was. Raises Refusal for that of a trigger, which the next deployment would bring back."""
+    recurrence = await _get(room, environment, id)
+    if recurrence.origin == "trigger":
+        detail = f"this recurrence is a trigger of {recurrence.workflow}: remove it there and deploy, or pause it"
+        raise Refusal(problem(409, detail, extensions={"code": "is_trigger"}))
+    async with room.database.connection() as conn:
+        await stop_recurrence(conn, environment=environment, id=id)
+    return _show(recurrence)
+
+
+async def pause(room: Room, environment: str, id: UUID) -> Recurrence:
+    """Let it tick no more until it is resumed. Raises Refusal."""
+    await _get(room, environment, id)
+    async with room.database.connection() as conn:
+        await pause_recurrence(conn, id=id)
+    return await show_recurrence(room, environment, id)
+
+
+async def resume(room: Room, environment: str, id: UUID) -> Recurrence:
+    """Let it tick again, from now on. Raises Refusal."""
+    await _get(room, environment, id)
+    await room.database.in_transaction(partial(resume_recurrence, id=id))
+    return await show_recurrence(room, environment, id)
+
+
+async def trigger(room: Room, environment: str, id: UUID) -> Run:
+    """Start a run now, as a tick would; the times of the recurrence stay as they are. Raises Refusal."""
+    recurrence = await _get(room, environment, id)
+
+    async def start(deployment: CompiledDeployment) -> Admission:
+        work = partial(start_by_hand, deployment=deployment, recurrence=recurrence)
+        outcome = await room.database.in_transaction(work)
+        if isinstance(outcome, Rejected):
+            raise refuse(outcome)
+        return outcome
+
+    (run,) = _tell(room, [await room.definitions.decide(environment, start)])
+    async with room.database.connection() as conn:
+        found = await find_run(conn, environment=environment, run_id=run.id)
+    assert found is not None, "it was admitted just now"
+    return found[0]
+
+
+async def backfill(room: Room, environment: str, id: UUID, wanted: Backfill) -> Backfilled:
+    """Start the runs of past ticks that had none. Raises Refusal."""
+    recurrence = await _get(room, environment, id)
+    async with room.database.connection() as conn:
+        until = min(wanted.until, await get_time(conn))
+    try:
+        ticks = list_past_ticks(recurrence, wanted.since, until)
+    except ValueError as error:
+        raise Refusal(problem(422, str(error))) from None
+
+    async def start(deployment: CompiledDeployment) -> list[Admission]:
+        work = partial(make_up_ticks, deployment=deployment, recurrence=recurrence, ticks=ticks)
+        outcomes = await room.database.in_transaction(work)
+        if isinstance(outcomes, Rejected):
+            raise refuse(outcomes)
+        return outcomes
+
+    runs = _tell(room, await room.definitions.decide(environment, start))
+    return Backfilled(ticks=len(ticks), run_ids=[run.id for run in runs])
+
+
+async def _get(room: Room, environment: str, id: UUID) -> domain.Recurrence:
+    async with room.database.connection() as conn:
+        found = await find_recurrence(conn, id=id, environment=environment)
+    if found is None:
+        raise Refusal(problem(404, f"{environment} has no recurrence {id}"))
+    return found
+
+
+def _tell(room: Room, outcomes: Sequence[Admission]) -> list[RunSummary]:
+    """After the commit: publish the events, dispatch the new runs; returns these."""
+    room.publisher.announce(outcomes)
+    runs = [outcome.run for outcome in outcomes if isinstance(outcome, Admitted | Terminated)]
+    room.acceptance.dispatch([run for run in runs if run.state is RunState.QUEUED])
+    return runs
+
+
+def _show(of: domain.Recurrence) -> Recurrence:
+    return Recurrence(
+        id=of.id,
+        workflow=of.workflow,
+        environment=of.environment,
+        origin=of.origin,
+        state=of.state,
+        thing=of.thing,
+        cron=of.rule.cron,
+        every=of.rule.every,
+        start=of.rule.start,
+        timezone=of.rule.timezone,
+        overlap=of.overlap,
+        catch_up_seconds=of.catch_up.total_seconds(),
+        jitter_seconds=of.jitter.total_seconds(),
+        parameters=of.parameters,
+        next_tick_at=of.next_tick_at,
+        last_tick_at=of.last_tick_at,
+        last_run=None if of.last_run_id is None else RecurrenceRun(id=of.last_run_id, state=of.last_run_state),
+        ticks=of.ticks,
+        skipped=of.skipped,
+        missed=of.missed,
+        refused=of.refused,
+        created_at=of.created_at,
+        paused_at=of.paused_at,
+    )

@@ -1,0 +1,204 @@
+"""`penstock recurrences`: what starts runs again and again, when next, and how to hold it, hurry it, or make up for the past."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
+from uuid import UUID
+
+import typer
+from rich.markup import escape
+
+from penstock import clock
+from penstock.cli.access import Environment, open_installation
+from penstock.cli.database import Data
+from penstock.cli.output import AsJson, console, fail, make_table, print_json, show_state, show_time
+from penstock.cli.starting import SCHEDULER_DELAY, with_current_deployment
+from penstock.cli.values import read_moment
+from penstock.db import Connection, Database
+from penstock.domain.recurrences import Recurrence
+from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Terminated
+from penstock.errors import Permanent
+from penstock.store.deployments import CompiledDeployment
+from penstock.store.recurrence_control import (
+    find_recurrence,
+    list_past_ticks,
+    list_recurrences,
+    make_up_ticks,
+    pause_recurrence,
+    resume_recurrence,
+    start_by_hand,
+)
+from penstock.store.recurrences import get_time
+
+_LIST_EXAMPLES: Final = "Examples:\n\n  penstock recurrences list -e live\n\n  penstock recurrences list -e live --workflow tidy --json"
+_PAUSE_EXAMPLES: Final = "Examples:\n\n  penstock recurrences pause 0190a5f2-7c00-8a11-9b22-0123456789ab"
+_RESUME_EXAMPLES: Final = (
+    "Examples:\n\n  penstock recurrences resume ID\n\nTicks that passed meanwhile are not made up; `backfill` does that."
+)
+_TRIGGER_EXAMPLES: Final = "Examples:\n\n  penstock recurrences trigger ID\n\nThe times at which it ticks stay as they are."
+_BACKFILL_EXAMPLES: Final = """Examples:
+
+  penstock recurrences backfill ID --since 7d
+
+  penstock recurrences backfill ID --since 2026-10-01T00:00:00Z --until 2026-10-08T00:00:00Z
+
+Ticks that had their run get no second one. All runs are due at once."""
+_PAGE: Final = 500
+
+In = Annotated[Environment, typer.Option("--environment", "-e", help="Where the workflow is deployed.")]
+Of = Annotated[str | None, typer.Option("--workflow", help="Only of this workflow.", show_default=False)]
+Id = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the recurrence.", show_default=False)]
+Since = Annotated[str, typer.Option("--since", help="From this time (ISO 8601), or so long ago (7d).", show_default=False)]
+Until = Annotated[str | None, typer.Option("--until", help="Before this time, or so long ago.", show_default="now")]
+Work = Callable[[Database, Recurrence], Awaitable[list[RunSummary]]]
+
+
+def add_commands(program: typer.Typer) -> None:
+    """Add the group `recurrences`."""
+    group = typer.Typer(help="Look at what recurs, and steer it.", no_args_is_help=True)
+    group.command("list", epilog=_LIST_EXAMPLES)(list_all)
+    group.command("pause", epilog=_PAUSE_EXAMPLES)(pause)
+    group.command("resume", epilog=_RESUME_EXAMPLES)(resume)
+    group.command("trigger", epilog=_TRIGGER_EXAMPLES)(trigger)
+    group.command("backfill", epilog=_BACKFILL_EXAMPLES)(backfill)
+    program.add_typer(group, name="recurrences", rich_help_panel="Operate")
+
+
+def list_all(environment: In = Environment.DEVELOPMENT, workflow: Of = None, data: Data = None, as_json: AsJson = False) -> None:
+    """List recurrences: their times, the next tick and the last run."""
+    found = asyncio.run(_list(environment, workflow, data))
+    if as_json:
+        print_json({"results": [_as_json(recurrence) for recurrence in found]})
+        return
+    table = make_table("id", "workflow", "for", "when", "state", "next tick", "last run")
+    for of in found:
+        run = "-" if of.last_run_state is None else f"{show_state(of.last_run_state)} {of.last_run_id}"
+        place = escape(of.thing or "-")
+        table.add_row(str(of.id), escape(of.workflow), place, _when(of), of.state, show_time(of.next_tick_at if of.due_at else None), run)
+    console.print(table)
+
+
+async def _list(environment: Environment, workflow: str | None, data: Path | None) -> list[Recurrence]:
+    found: list[Recurrence] = []
+    async with open_installation(data) as database, database.connection() as conn:
+        while True:
+            after = (found[-1].workflow, found[-1].id) if found else None
+            page = await list_recurrences(conn, environment=environment, workflow=workflow, after=after, limit=_PAGE)
+            found += page
+            if len(page) < _PAGE:
+                return found
+
+
+def pause(id: Id, data: Data = None, as_json: AsJson = False) -> None:
+    """Let a recurrence tick no more until it is resumed."""
+    _report(asyncio.run(_change(id, data, pause_recurrence)), as_json=as_json)
+
+
+def resume(id: Id, data: Data = None, as_json: AsJson = False) -> None:
+    """Let a recurrence tick again, from now on."""
+    _report(asyncio.run(_change(id, data, resume_recurrence)), as_json=as_json)
+
+
+async def _change(id: UUID, data: Path | None, change: Callable[..., Awaitable[None]]) -> Recurrence | None:
+    async with open_installation(data) as database:
+        await database.in_transaction(partial(change, id=id))
+        async with database.connection() as conn:
+            return await find_recurrence(conn, id=id)
+
+
+def _report(found: Recurrence | None, *, as_json: bool) -> None:
+    if found is None:
+        fail("no recurrence of that id; `penstock recurrences list` shows them")
+    if as_json:
+        print_json(_as_json(found))
+    else:
+        next_tick = f", next tick {show_time(found.next_tick_at)}" if found.due_at else ""
+        console.print(f"{found.id}  {escape(found.workflow)}  {found.state}{next_tick}")
+
+
+def trigger(id: Id, data: Data = None, as_json: AsJson = False) -> None:
+    """Start a run now, as a tick would."""
+    (run,) = asyncio.run(_start(id, data, _trigger))
+    if as_json:
+        print_json({"id": run.id, "workflow": run.workflow, "environment": run.environment, "state": run.state})
+    else:
+        console.print(f"{run.id}  {show_state(run.state)}")
+
+
+def backfill(id: Id, since: Since, until: Until = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Start the runs of past ticks that had none."""
+    begins_at, ends_at = _moment(since, "--since"), None if until is None else _moment(until, "--until")
+    runs = asyncio.run(_start(id, data, partial(_backfill, since=begins_at, until=ends_at)))
+    if as_json:
+        print_json({"run_ids": [run.id for run in runs]})
+    else:
+        console.print(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} started")
+
+
+async def _start(id: UUID, data: Path | None, work: Work) -> list[RunSummary]:
+    async with open_installation(data) as database:
+        async with database.connection() as conn:
+            found = await find_recurrence(conn, id=id)
+        if found is None:
+            raise Permanent("no recurrence of that id; `penstock recurrences list` shows them")
+        return await work(database, found)
+
+
+async def _trigger(database: Database, recurrence: Recurrence) -> list[RunSummary]:
+    async def admit(conn: Connection, *, deployment: CompiledDeployment) -> Sequence[Admission]:
+        return [await start_by_hand(conn, deployment=deployment, recurrence=recurrence, delay=SCHEDULER_DELAY)]
+
+    return _new(await with_current_deployment(database, recurrence.environment, admit))
+
+
+async def _backfill(database: Database, recurrence: Recurrence, *, since: datetime, until: datetime | None) -> list[RunSummary]:
+    async with database.connection() as conn:
+        now = await get_time(conn)
+    try:
+        ticks = list_past_ticks(recurrence, since, now if until is None else min(until, now))
+    except ValueError as error:
+        raise Permanent(str(error)) from None
+
+    async def admit(conn: Connection, *, deployment: CompiledDeployment) -> Sequence[Admission]:
+        outcome = await make_up_ticks(conn, deployment=deployment, recurrence=recurrence, ticks=ticks, delay=SCHEDULER_DELAY)
+        return [outcome] if isinstance(outcome, Rejected) else outcome
+
+    return _new(await with_current_deployment(database, recurrence.environment, admit))
+
+
+def _new(outcomes: Sequence[Admission]) -> list[RunSummary]:
+    for outcome in outcomes:
+        if isinstance(outcome, Rejected):
+            raise Permanent(outcome.message)
+    return [outcome.run for outcome in outcomes if isinstance(outcome, Admitted | Terminated)]
+
+
+def _moment(text: str, option: str) -> datetime:
+    try:
+        return read_moment(text, clock.now())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _when(of: Recurrence) -> str:
+    rule = of.rule
+    return escape(f"{rule.cron or rule.every} {rule.timezone}")
+
+
+def _as_json(of: Recurrence) -> dict[str, object]:
+    names = ("id", "workflow", "environment", "origin", "state", "thing", "overlap", "parameters", "next_tick_at", "last_tick_at")
+    counts = ("ticks", "skipped", "missed", "refused", "created_at", "paused_at")
+    return {
+        **{name: getattr(of, name) for name in names},
+        "cron": of.rule.cron,
+        "every": of.rule.every,
+        "start": of.rule.start,
+        "timezone": of.rule.timezone,
+        "catch_up_seconds": of.catch_up / timedelta(seconds=1),
+        "jitter_seconds": of.jitter / timedelta(seconds=1),
+        "last_run": None if of.last_run_id is None else {"id": of.last_run_id, "state": of.last_run_state},
+        **{name: getattr(of, name) for name in counts},
+    }
