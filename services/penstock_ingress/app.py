@@ -2,12 +2,13 @@
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 from aiohttp import web
 
 from penstock.broker.publisher import Publisher
 from penstock.logs import get_logger
-from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every, serving
+from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every, serving, serving_handler
 from penstock.store.installation import Installation
 from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
 from penstock.store.secrets import Secrets
@@ -32,12 +33,18 @@ async def serve(settings: IngressSettings, stop: Stop, resources: Resources | No
             resources = await stack.enter_async_context(open_resources(settings, "ingress"))
         room = await _open_room(settings, resources, stack)
 
-        public = PublicPort(room).build()
         admin = _build_admin(room)
-        public.on_shutdown.append(lambda _: _let_waiting_go(room))
         grace = settings.shutdown_grace_seconds / 2
         admin_port = await stack.enter_async_context(serving(admin, settings.admin_host, settings.admin_port, limit_seconds=1))
-        port = await stack.enter_async_context(serving(public, settings.host, settings.port, limit_seconds=grace, auto_decompress=False))
+        public = serving_handler(
+            PublicPort(room).handle,
+            settings.host,
+            settings.port,
+            most_bytes=settings.max_body_bytes,
+            limit_seconds=grace,
+            leave=partial(_let_waiting_go, room),
+        )
+        port = await stack.enter_async_context(public)
 
         log.info("service.ready", service="ingress", port=port, admin_port=admin_port)
         await stop.soft.wait()

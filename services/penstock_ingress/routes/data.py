@@ -9,13 +9,13 @@ from penstock_ingress.routes.workflows import read_query
 from penstock_ingress.rules.replies import Reply
 
 
-async def answer_list(room: Room, request: web.Request, place: Place) -> Reply:
+async def answer_list(room: Room, request: web.BaseRequest, place: Place) -> Reply:
     """A page of things."""
     query, token = read_query(request)
     return await list_things(room, place.environment, place.arguments[0], query, token)
 
 
-async def answer_thing(room: Room, request: web.Request, place: Place) -> Reply:
+async def answer_thing(room: Room, request: web.BaseRequest, place: Place) -> Reply:
     """One thing."""
     _, token = read_query(request)
     return await show_thing(room, place.environment, place.arguments[0], place.arguments[1], token)

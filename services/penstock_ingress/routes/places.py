@@ -18,7 +18,7 @@ class Place(NamedTuple):
     arguments: tuple[str, ...]
 
 
-Endpoint = Callable[[Room, web.Request, Place], Awaitable[Reply]]
+Endpoint = Callable[[Room, web.BaseRequest, Place], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)

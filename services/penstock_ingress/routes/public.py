@@ -49,13 +49,7 @@ class PublicPort:
         self._counters: dict[tuple[str, int], Counter] = {}
         self._histograms: dict[str, Histogram] = {}
 
-    def build(self) -> web.Application:
-        """The aiohttp application, to be served with `auto_decompress=False`."""
-        app = web.Application(client_max_size=self._room.settings.max_body_bytes)
-        app.router.add_route("*", "/{path:.*}", self.handle)
-        return app
-
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.Response:
         """One request."""
         started_at = time.perf_counter()
         environment, prefix, segments = split_path(request.path)
@@ -76,7 +70,7 @@ class PublicPort:
         self._count(name, reply.status, time.perf_counter() - started_at)
         return to_response(reply)
 
-    async def _answer(self, request: web.Request, route: Route, place: Place) -> Reply:
+    async def _answer(self, request: web.BaseRequest, route: Route, place: Place) -> Reply:
         if request.method not in route.methods:
             return _other_method(request.method, route)
         # Those who wait for a run hold nothing but a socket; they are bounded on their own.

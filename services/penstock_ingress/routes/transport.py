@@ -15,7 +15,7 @@ RETRY_AFTER_SECONDS: Final = 5
 _SECONDS_BETWEEN_REPORTS: Final = 5.0
 
 
-async def read_body(request: web.Request, *, most: int, seconds: float) -> bytes:
+async def read_body(request: web.BaseRequest, *, most: int, seconds: float) -> bytes:
     """The body as it was sent. Raises Refusal when it is compressed, larger than `most` bytes, broken, or takes longer than `seconds`."""
     encoding = request.headers.get("Content-Encoding")
     if encoding is not None and encoding.strip().lower() != "identity":

@@ -14,7 +14,7 @@ from penstock_ingress.rules.signatures import SignedRequest
 BODY_SECONDS: Final = 10.0
 
 
-async def answer_webhook(room: Room, request: web.Request, place: Place) -> Reply:
+async def answer_webhook(room: Room, request: web.BaseRequest, place: Place) -> Reply:
     """Receive a delivery."""
     source = place.arguments[0]
     await check_source(room, place.environment, source)

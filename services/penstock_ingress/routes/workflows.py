@@ -19,7 +19,7 @@ from penstock_ingress.rules.replies import Refusal, Reply
 BODY_SECONDS: Final = 30.0
 
 
-async def answer_workflow(room: Room, request: web.Request, place: Place) -> Reply:
+async def answer_workflow(room: Room, request: web.BaseRequest, place: Place) -> Reply:
     """Call an API workflow."""
     query, token = read_query(request)
     call = ApiCall(
@@ -40,13 +40,13 @@ async def answer_workflow(room: Room, request: web.Request, place: Place) -> Rep
     return reply
 
 
-async def answer_run(room: Room, request: web.Request, place: Place) -> Reply:
+async def answer_run(room: Room, request: web.BaseRequest, place: Place) -> Reply:
     """Show a run to its caller."""
     _, token = read_query(request)
     return await show_called_run(room, place.environment, place.arguments[0], token)
 
 
-def read_query(request: web.Request) -> tuple[dict[str, JsonValue], str | None]:
+def read_query(request: web.BaseRequest) -> tuple[dict[str, JsonValue], str | None]:
     """The fields of the query without `api_token`, and the caller's token, from the header or from there. Raises Refusal."""
     raw = request.rel_url.raw_query_string
     try:
