@@ -100,6 +100,25 @@ async def test_time_stops_at_every_moment_at_which_something_is_due(app: AppUnde
     assert abs(runs["take_note"].scheduled_at - runs["later_still"].scheduled_at - timedelta(days=5)) < timedelta(minutes=1)
 
 
+async def test_ticks_and_waits_are_moments_too(directory: Path) -> None:
+    (directory / "workflows" / "recurring.yaml").write_text("""
+workflow: hourly
+on: {recurrence: {cron: "30 * * * *"}}
+steps: [{wait: 90m}, {create: note, set: {text: "${recurrence.tick_at}"}}]
+---
+workflow: ask
+steps: [{recur: take_note, every: daily, with: {text: daily}}]
+""")
+    async with open_app(directory) as app:
+        await app.run("ask")
+        await app.advance(timedelta(hours=3))
+        assert [run.state for run in await app.list_runs("hourly")] in (["succeeded", "waiting"], ["succeeded", "succeeded"])
+        await app.advance(timedelta(hours=44))
+        assert await app.count("note", {"text": "daily"}) == 1
+        assert await app.count("note") == 1 + len(await app.list_runs("hourly", state="succeeded"))
+        assert 22 <= len(await app.list_runs("hourly")) <= 24, "every other tick finds the run before it waiting"
+
+
 async def test_a_list_whose_items_wait_for_their_time_is_idle_between_them(app: AppUnderTest) -> None:
     await app.run("one_after_the_other")
     await app.wait_until_idle()

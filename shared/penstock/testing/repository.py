@@ -131,7 +131,7 @@ async def _list_lines(conn: Connection, run_ids: Sequence[UUID]) -> defaultdict[
 
 
 async def is_busy(conn: Connection) -> bool:
-    """Whether anything is under way or due by the database's clock: a run, or items of a list."""
+    """Whether anything is under way or due by the database's clock: a run, items of a list, a tick, or the end of a wait."""
     busy: bool = await conn.fetchval(
         """
         SELECT EXISTS (
@@ -144,7 +144,11 @@ async def is_busy(conn: Connection) -> bool:
               AND (NOT l.is_sequential
                    OR (l.start_at + make_interval(secs => (c.first_index + c.next_offset) * l.interval_seconds) <= clock_timestamp()
                        AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.list_id = l.id AND r.finished_at IS NULL)))
-        )
+        ) OR EXISTS (
+            SELECT FROM penstock.recurrences c
+            LEFT JOIN penstock.runs r ON r.id = c.last_run_id AND r.finished_at IS NULL
+            WHERE c.due_at <= clock_timestamp() AND (c.held_since IS NULL OR r.id IS NULL)
+        ) OR EXISTS (SELECT FROM penstock.waits w WHERE w.until <= clock_timestamp())
         """
     )
     return busy
@@ -157,7 +161,7 @@ async def get_time(conn: Connection) -> datetime:
 
 
 async def find_next_due(conn: Connection) -> datetime | None:
-    """When the next thing is due that is not yet: a run, or an item of a sequential list; None when nothing is planned."""
+    """When the next thing is due that is not yet: a run, an item of a sequential list, a tick, the end of a wait; or None."""
     due_at: datetime | None = await conn.fetchval(
         """
         SELECT min(u.due_at) FROM (
@@ -167,6 +171,10 @@ async def find_next_due(conn: Connection) -> datetime | None:
             FROM penstock.lists l
             JOIN penstock.list_chunks c ON c.list_id = l.id
             WHERE l.state = 'expanding' AND l.is_sequential AND c.expanded_at IS NULL
+            UNION ALL
+            SELECT c.due_at FROM penstock.recurrences c WHERE c.held_since IS NULL
+            UNION ALL
+            SELECT w.until FROM penstock.waits w
         ) u
         WHERE u.due_at > clock_timestamp()
         """
