@@ -174,6 +174,34 @@ steps:
     assert names(await house.things()) == ["first", "second", "outer"]
 
 
+async def test_conditions_that_were_met_are_not_asked_again_after_a_wait_inside(house: House) -> None:
+    await house.deploy("""
+workflow: outer
+steps:
+  - when: run.attempt == 1
+    id: inner
+    trigger: inner
+  - return: {inner: "${steps.inner.done}"}
+---
+workflow: inner
+when: run.attempt == 1
+steps:
+  - create: thing
+    set: {name: first}
+  - wait: 2d
+  - create: thing
+    set: {name: second}
+  - return: {done: true}
+""")
+    async with house.services():
+        run_id = await house.start("outer")
+        await house.ended(run_id, "waiting")
+        await _advance(house, timedelta(days=2))
+        run = await house.ended(run_id)
+    assert (run["state"], run["result"]) == ("succeeded", {"inner": True})
+    assert names(await house.things()) == ["first", "second"]
+
+
 async def test_a_skipped_wait_does_not_wait(house: House) -> None:
     await house.deploy("workflow: w\nsteps:\n  - when: 1 > 2\n    wait: 3d\n  - when: 1 > 2\n    wait_for: x\n  - return: {ok: true}\n")
     async with house.services():

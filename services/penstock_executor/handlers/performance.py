@@ -126,7 +126,7 @@ class Performance:
         try:
             if frame.plan.secrets:
                 self._require(step.secrets[0])
-            if step.when is not None and not step.when.holds(frame.scope):
+            if step.when is not None and not step.when.holds(frame.scope) and not self._is_under_way(path):
                 return self._skip(record, step, frame)
             return await self._act_with_retries(step, record, frame, may_defer=may_defer)
         except (Permanent, Transient) as error:
@@ -261,12 +261,16 @@ class Performance:
         inner.prefix, inner.nesting, inner.may_defer = f"{path}/", frame.nesting + 1, may_defer
         if inner.plan.secrets and inner.plan.when is not None:
             self._require(inner.plan.when.secrets)
-        if inner.plan.when is not None and not inner.plan.when.holds(inner.scope):
+        if inner.plan.when is not None and not inner.plan.when.holds(inner.scope) and not self._is_under_way(path):
             line = self.run.line("info", LogEvent.CONDITION_NOT_PASSED, f"{nested.workflow} was not performed", self.now(), step=path)
             self._room.logbook.write(line)
             return None
         await self._perform_steps(inner)
         return inner.answer
+
+    def _is_under_way(self, path: str) -> bool:
+        """Whether an earlier attempt has begun what this step triggers: then its conditions have been met, whatever they say by now."""
+        return any(finished.startswith(f"{path}/") for finished in self._finished)
 
     async def _answer_early(self, frame: Frame) -> None:
         """Tell the caller now; what led to the answer is durable before."""
