@@ -5,9 +5,11 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 
+from penstock.db import open_database
 from tests.acceptance.console import QUICKSTART, Outcome, clean_environment, penstock
 from tests.acceptance.installation import Installation, Service
 from tests.servers import Servers, fresh_database
@@ -35,6 +37,28 @@ def _assert_one_clear_line(outcome: Outcome, *parts: str) -> None:
 async def test_without_an_installation_a_command_says_how_to_name_one(command: tuple[str, ...], tmp_path: Path) -> None:
     outcome = await penstock(*command, environment=clean_environment(), directory=tmp_path)
     _assert_one_clear_line(outcome, "PENSTOCK_DATABASE_URL", "penstock up", "--data")
+
+
+async def test_a_secret_is_not_asked_for_its_key_where_there_is_no_installation(tmp_path: Path) -> None:
+    outcome = await penstock("secret", "set", "TOKEN", environment=clean_environment(), directory=tmp_path, stdin="a secret")
+    _assert_one_clear_line(outcome, "no `penstock up` runs on", "PENSTOCK_DATABASE_URL")
+
+
+async def test_a_list_is_as_wide_as_it_is_so_that_ids_can_be_copied(database_url: str) -> None:
+    environment = clean_environment(PENSTOCK_DATABASE_URL=database_url) | {"COLUMNS": "40"}
+    database = await open_database(database_url, name="test", most=1)
+    async with database.connection() as conn:
+        await conn.execute(
+            """
+            INSERT INTO penstock.runs (id, chain_id, environment, workflow, trigger, state, depth, scheduled_at)
+            VALUES ($1, $1, 'live', 'a_workflow_with_a_long_name', 'api', 'queued', 0, clock_timestamp())
+            """,
+            UUID(NOBODY),
+        )
+    await database.close()
+    head, line = (await penstock("runs", "list", environment=environment)).out.splitlines()
+    assert head.split()[0] == "id"
+    assert line.split()[:5] == [NOBODY, "a_workflow_with_a_long_name", "live", "queued", "0"]
 
 
 @pytest.mark.parametrize("service", ["ingress", "scheduler", "executor"])

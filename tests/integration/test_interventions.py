@@ -12,11 +12,14 @@ from penstock.contracts.topology import EVENTS_EXCHANGE, topology
 from penstock.db import Connection, open_database
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
+from penstock.runtime import Resources, Stop
 from penstock.store.cancellations import NotRetried, cancel_runs, retry_run
 from penstock.store.deployments import DeploymentCache
+from penstock_scheduler.handlers.room import furnish
+from penstock_scheduler.loops.dispatching import dispatch_due
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, names, serve_outside
-from tests.integration.scheduling import Inbox
+from tests.integration.scheduling import Inbox, build_settings
 
 LOCAL = "127.0.0.0/8"
 SLEEPER = """
@@ -241,6 +244,22 @@ async def test_a_failed_run_goes_on_from_the_failed_step_with_its_version(house:
     assert run["result"]["attempt"] == 2
     assert names(await house.things()) == ["once", None]
     assert "event retried" in {line["event"] for line in await house.logs(run_id)}
+
+
+async def test_whoever_has_no_broker_leaves_a_retried_run_to_the_schedulers(house: House) -> None:
+    await house.deploy("workflow: w\nsteps: [{fail: no}]\n")
+    async with house.executor():
+        run_id = (await house.perform("w"))["id"]
+
+    async def work(conn: Connection) -> RunSummary | NotRetried | None:
+        return await retry_run(conn, environment=ENVIRONMENT, run_id=run_id, by="a test", is_dispatched=False)
+
+    retried = await house.database.in_transaction(work)
+    assert isinstance(retried, RunSummary)
+    run = await house.get(run_id)
+    assert (retried.state, run["state"], run["dispatched_at"]) == (RunState.SCHEDULED, "scheduled", None)
+    room = furnish(build_settings(), Resources(house.database, house.broker), Stop())
+    assert (await dispatch_due(room)).done["dispatched"] == 1
 
 
 async def test_only_failed_runs_are_retried(house: House) -> None:

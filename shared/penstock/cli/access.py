@@ -74,6 +74,7 @@ def find_keyring(data: Path | None, *, is_required: bool = True) -> Keyring | No
     if kept is not None:
         return parse_keyring(kept)
     if is_required:
+        find_installation(data)  # where there is nothing at all, that is what to say
         raise ConfigurationError(
             f"{KEY_VARIABLE} is not set; it encrypts secrets, and ingress and executors need the same to read them; {HOW_TO_MAKE_ONE}"
         )

@@ -89,7 +89,10 @@ async def _retry(run_id: UUID, data: Path | None) -> tuple[RunSummary | NotRetri
             run = await find_run(conn, run_id=run_id)
         if run is None:
             return None, True
-        retried = await database.in_transaction(partial(retry_run, environment=run.environment, run_id=run_id, by=_BY))
+        has_broker = find_installation(data).amqp_url is not None
+        retried = await database.in_transaction(
+            partial(retry_run, environment=run.environment, run_id=run_id, by=_BY, is_dispatched=has_broker)
+        )
     return retried, not isinstance(retried, RunSummary) or await _publish(data, queued=[retried])
 
 

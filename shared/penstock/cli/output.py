@@ -9,6 +9,7 @@ import typer
 from pydantic import JsonValue
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from penstock.domain.states import RunState
@@ -27,6 +28,7 @@ _STATE_STYLES: Final = {
     RunState.TERMINATED: "magenta",
 }
 _LONGEST_VALUE: Final = 400
+_WIDEST: Final = 1000
 
 console = Console(highlight=False)
 
@@ -77,6 +79,12 @@ def make_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
     for column in columns:
         table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     return table
+
+
+def print_table(table: Table) -> None:
+    """As wide as it is, even if the terminal is not: a line that a terminal wraps can still be searched, cut and copied."""
+    natural = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    Console(highlight=False, width=max(natural, console.width)).print(table)
 
 
 def make_facts() -> Table:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from penstock import clock
 from penstock.cli.access import Environment, open_installation
 from penstock.cli.database import Data
-from penstock.cli.output import AsJson, console, fail, make_table, print_json, show_state, show_time
+from penstock.cli.output import AsJson, console, fail, make_table, print_json, print_table, show_state, show_time
 from penstock.cli.starting import SCHEDULER_DELAY, with_current_deployment
 from penstock.cli.values import read_moment
 from penstock.db import Connection, Database
@@ -78,7 +78,7 @@ def list_all(environment: In = Environment.DEVELOPMENT, workflow: Of = None, dat
         run = "-" if of.last_run_state is None else f"{show_state(of.last_run_state)} {of.last_run_id}"
         place = escape(of.thing or "-")
         table.add_row(str(of.id), escape(of.workflow), place, _when(of), of.state, show_time(of.next_tick_at if of.due_at else None), run)
-    console.print(table)
+    print_table(table)
 
 
 async def _list(environment: Environment, workflow: str | None, data: Path | None) -> list[Recurrence]:

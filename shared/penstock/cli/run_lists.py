@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from penstock.cli.access import Environment, open_installation
 from penstock.cli.database import Data
-from penstock.cli.output import AsJson, console, make_table, print_json, show_state, show_time
+from penstock.cli.output import AsJson, console, make_table, print_json, print_table, show_state, show_time
 from penstock.cli.repository import RunView, list_runs
 from penstock.domain.states import RunState
 
@@ -46,7 +46,7 @@ def show_list(
     for run in runs:
         row = (str(run.id), escape(run.workflow), run.environment, show_state(run.state), str(run.depth))
         table.add_row(*row, show_time(run.created_at), show_time(run.scheduled_at))
-    console.print(table)
+    print_table(table)
 
 
 async def _read(

@@ -141,7 +141,9 @@ def _facts(run: RunView) -> Group:
     facts.add_row("parent", str(run.parent_run_id or "-"))
     facts.add_row("attempt", f"{run.attempt}" + (f", with deployment {run.version}" if run.version else ""))
     facts.add_row("due", show_time(run.scheduled_at))
-    facts.add_row("started", f"{show_time(run.started_at)}  ({show_seconds(run.scheduled_at, run.started_at)} after it was due)")
+    # A run that goes on, after a wait or a retry, is due again long after it has started.
+    late = f"  ({show_seconds(run.scheduled_at, run.started_at)} after it was due)" if run.attempt == 1 else ""
+    facts.add_row("started", f"{show_time(run.started_at)}{late}")
     facts.add_row("finished", f"{show_time(run.finished_at)}  (took {show_seconds(run.started_at, run.finished_at)})")
     facts.add_row("workload", f"{run.workload:,.4g} units")
     facts.add_row("parameters", show_value(run.parameters))

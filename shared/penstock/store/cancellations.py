@@ -67,8 +67,12 @@ class NotRetried:
     state: RunState
 
 
-async def retry_run(conn: Connection, *, environment: str, run_id: UUID, by: str) -> RunSummary | NotRetried | None:
+async def retry_run(
+    conn: Connection, *, environment: str, run_id: UUID, by: str, is_dispatched: bool = True
+) -> RunSummary | NotRetried | None:
     """Queue a failed run again; None when the environment has no such run. The caller dispatches it.
+
+    One that cannot (`is_dispatched` is false) has it scheduled for now, so that a scheduler does within a second.
 
     It goes on from the step that failed: finished steps stay finished, and its definition's version, depth and chain stay. Its failures,
     those of its steps, and crashes are counted anew.
@@ -81,13 +85,14 @@ async def retry_run(conn: Connection, *, environment: str, run_id: UUID, by: str
             WHERE s.run_id = $1 AND s.action = 'retry' AND r.id = $1 AND r.environment = $2 AND r.state = 'failed'
         )
         UPDATE penstock.runs r
-        SET state = 'queued', failures = 0, crashes = 0, error = NULL, finished_at = NULL, owner = NULL,
-            scheduled_at = clock_timestamp(), dispatched_at = clock_timestamp()
+        SET state = CASE WHEN $3 THEN 'queued' ELSE 'scheduled' END, failures = 0, crashes = 0, error = NULL, finished_at = NULL,
+            owner = NULL, scheduled_at = clock_timestamp(), dispatched_at = CASE WHEN $3 THEN clock_timestamp() END
         WHERE r.id = $1 AND r.environment = $2 AND r.state || '' = 'failed'
         RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
         """,
         run_id,
         environment,
+        is_dispatched,
     )
     if row is not None:
         run = summary_from_row(row)
