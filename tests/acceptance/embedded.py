@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ class Up:
     port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
     process: asyncio.subprocess.Process | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def data(self) -> Path:
@@ -61,7 +62,7 @@ class Up:
                 *PENSTOCK,
                 *arguments,
                 *more,
-                env=clean_environment(PENSTOCK_LOG_FORMAT="json", PYTHONUNBUFFERED="1"),
+                env=clean_environment(PENSTOCK_LOG_FORMAT="json", PYTHONUNBUFFERED="1", **self.settings),
                 cwd=self.directory,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,
