@@ -26,7 +26,8 @@ from penstock import clock
 class MailServer:
     """What it took, in `mails` (recipients and message), and what it answers.
 
-    `answers` to whole messages, one after another, then 250. `refusals` are answers to recipients, used up one after another.
+    `answers` to whole messages, one after another, then 250. `refusals` are answers to recipients, used up one after another. Having
+    taken `falls_silent_after` messages, it answers no more of them.
     """
 
     mails: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
@@ -35,7 +36,9 @@ class MailServer:
     refuses_sender: str = ""
     tries: int = 0
     hangs_up: bool = False
+    falls_silent_after: int = 1_000_000
     is_silent: bool = False
+    waiting: int = 0
     most_recipients: int = 1000
     largest: int = 2**25
     knows_smtputf8: bool = True
@@ -50,6 +53,7 @@ class MailServer:
     async def take_sender(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
         """The sender."""
         if self.is_silent:
+            self.waiting += 1
             await asyncio.Event().wait()
         if self.refuses_sender:
             return self.refuses_sender
@@ -74,6 +78,8 @@ class MailServer:
         assert isinstance(content, bytes)
         if answer.startswith("250"):
             self.mails.append((list(envelope.rcpt_tos), message_from_bytes(content, EmailMessage, policy=default)))
+        if self.tries > self.falls_silent_after:
+            await asyncio.Event().wait()
         if self.hangs_up:
             assert server.transport is not None
             server.transport.close()

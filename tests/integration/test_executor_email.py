@@ -13,6 +13,8 @@ from penstock.contracts.topology import topology
 from penstock.db import Record, open_database
 from penstock.store.deployments import DeploymentCache
 from penstock.store.files import store_file
+from penstock_executor.actions.steps import MOST_MAILS
+from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House
 from tests.mail_server import MailServer, make_certificate, serve_mail
 
@@ -145,8 +147,14 @@ async def test_a_server_without_smtputf8_is_named(house: House) -> None:
     run = await send(house, mind, "зоя@пример.example")
     assert run["error"]["message"].endswith("takes no addresses with other letters than A to Z (SMTPUTF8)")
     assert run["attempt"] == 1
+    assert (await send(house, MailServer(knows_smtputf8=False), "Зоя <z@пример.example>"))["error"] is None
+
+
+async def test_a_server_without_smtputf8_gets_the_mail_for_all_others(house: House) -> None:
     mind = MailServer(knows_smtputf8=False)
-    assert (await send(house, mind, "Зоя <z@пример.example>"))["error"] is None
+    run = await send(house, mind, "зоя@example.com, ada@example.com", cc="зоя@x.org")
+    assert (run["error"], mind.recipients, mind.mails[0][1]["Cc"]) == (None, ["ada@example.com"], None)
+    assert any("not to 2 of 3 recipients: зоя@example.com: " in line["message"] for line in await house.logs(run["id"]))
 
 
 @pytest.mark.parametrize(("answer", "state"), [("451 come back later", "failed"), ("554 5.7.1 looks like spam", "failed")])
@@ -228,6 +236,28 @@ async def test_a_refused_sender_is_told(house: House) -> None:
 async def test_a_silent_server_holds_no_slot(house: House) -> None:
     run = await send(house, MailServer(is_silent=True), "a@b.c")
     assert (run["state"], run["error"]["kind"]) == ("failed", "timeout")
+
+
+async def test_a_server_that_falls_silent_when_some_have_the_mail_makes_no_second_one(house: House) -> None:
+    await house.deploy(MAIL.replace("timeout: 2s", "timeout: 2s\n    retry: {attempts: 3, backoff: 1ms}"), head=SENDER)
+    mind = MailServer(most_recipients=1, falls_silent_after=1)
+    run = await send(house, mind, "a@b.c, b@b.c")
+    assert (run["error"], mind.tries) == (None, 2)
+    assert any("not to 1 of 2 recipients: b@b.c: the mail server 127" in line["message"] for line in await house.logs(run["id"]))
+
+
+async def test_a_mail_that_waits_for_others_is_told_so(house: House) -> None:
+    patient = MAIL.replace("workflow: mail", "workflow: patient").replace("    timeout: 2s\n", "")
+    await house.deploy(f"{MAIL}---\n{patient}", head=SENDER)
+    mind = MailServer(is_silent=True)
+    async with serve_mail(mind) as url, house.executor(smtp_url=url) as executor:
+        for _ in range(MOST_MAILS):
+            await house.start("patient", {"to": "a@b.c", "subject": "Hello"})
+        await eventually(lambda: mind.waiting == MOST_MAILS)
+        run = await house.perform("mail", {"to": "a@b.c", "subject": "Hello"})
+        await executor.kill()
+    assert run["error"]["kind"] == "timeout"
+    assert run["error"]["message"].startswith("other mails were being sent for 0.66")
 
 
 async def test_nobody_listening_is_told(house: House) -> None:

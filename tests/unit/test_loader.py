@@ -160,7 +160,7 @@ def test_with_of_a_list_waits_for_its_items() -> None:
         ("app: my shop", "app.yaml:1: 'my shop' is not a name; use at most 63 of the characters A-Z a-z 0-9 _ -"),
         ("app: 1", "app.yaml:1: 'app': expected text, got a number; put it in quotes"),
         ("app: a\nadmin: [x]", "app.yaml:2: unknown key 'admin'; did you mean 'admins'?"),
-        ("app: a\nadmins: [ops]", "app.yaml:2: 'ops' is not a mail address; such as ops@example.com"),
+        ("app: a\nadmins: ['ops@@x.org']", "app.yaml:2: 'ops@@x.org' is not a mail address, such as ada@example.com"),
         ("app: a\n---\napp: b", "app.yaml:3: app.yaml holds one document, and this is another; put everything into the first"),
         ("app: a\npython: [a]", "app.yaml:2: key 'python' is not available in this version"),
         ("app: a\noidc: {}", "app.yaml:2: key 'oidc' is not available in this version"),

@@ -20,7 +20,10 @@ from penstock_executor.actions.mail_services import send_by_postmark, send_by_se
 from penstock_executor.actions.recipients import read_recipients
 from penstock_executor.actions.steps import Call, Done, Outcome
 
-DEFAULT_TIMEOUT_SECONDS: Final = 60.0
+DEFAULT_TIMEOUT_SECONDS: Final = 90.0
+_SHARE_TO_WAIT: Final = 1 / 3
+_SHARE_TO_SEND: Final = 0.6
+"""Of the step's time. What is left over keeps the step from being cut off before it knows who has got the mail."""
 _MOST_TEXT: Final = 2 * 1024 * 1024
 
 
@@ -32,9 +35,9 @@ async def email(call: Call) -> Outcome:
     """
     settings = call.app.email or EmailSettings()
     seconds = call.plan.definition.timeout_seconds or DEFAULT_TIMEOUT_SECONDS
-    async with _place(call.tools.mail.places, seconds):
+    async with _place(call.tools.mail.places, seconds * _SHARE_TO_WAIT):
         mail = await _build_mail(call, settings)
-        return Done(await _SEND[settings.transport](call, settings, mail, seconds), must_commit=True)
+        return Done(await _SEND[settings.transport](call, settings, mail, seconds * _SHARE_TO_SEND), must_commit=True)
 
 
 @asynccontextmanager
@@ -44,7 +47,7 @@ async def _place(places: asyncio.Semaphore, seconds: float) -> AsyncIterator[Non
         async with asyncio.timeout(seconds):
             await places.acquire()
     except TimeoutError:
-        raise Transient(f"other mails were being sent for {seconds:g} s, and this had to wait for them", kind="timeout") from None
+        raise Transient(f"other mails were being sent for {seconds:.3g} s, and this one had to wait", kind="timeout") from None
     try:
         yield
     finally:

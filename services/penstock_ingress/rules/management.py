@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, RootModel, StringConstraints, model_validator
 
+from penstock.domain.addresses import parse_address
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.durations import parse_duration
 from penstock.domain.ticks import UTC_ZONE, Every, check_cron, check_timezone
@@ -36,8 +37,14 @@ def _is_timezone(value: str) -> str:
     return value
 
 
+def _is_address(value: str) -> str:
+    """Raises ValueError naming what is no address."""
+    parse_address(value)
+    return value
+
+
 Moment = Annotated[datetime, AfterValidator(_has_zone)]
-Address = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+Address = Annotated[str, StringConstraints(max_length=254), AfterValidator(_is_address)]
 
 
 class Given(BaseModel):

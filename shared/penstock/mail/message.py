@@ -4,8 +4,8 @@ The headers are written here, not by Python's `email.message`: what it makes of 
 No value can end its header: control characters are spaces by then. Everything but a local part in another script is ASCII.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.header import Header
 from email.message import EmailMessage
@@ -60,6 +60,13 @@ class Mail:
     def is_international(self) -> bool:
         """Whether the server has to know SMTPUTF8, because an address cannot be written in ASCII."""
         return not all(address.is_ascii for address in (self.sender, *self.recipients, *self.reply_to))
+
+    def leave_out(self, addresses: Collection[Address]) -> "Mail":
+        """The same mail to everybody else."""
+        to, cc, bcc = (
+            tuple(address for address in group if address not in addresses) for group in (self.to, self.cc, self.bcc)
+        )  # fmt: skip
+        return replace(self, to=to, cc=cc, bcc=bcc)
 
 
 def write_mail(mail: Mail, date: datetime) -> bytes:

@@ -21,6 +21,7 @@ from penstock.mail.settings import MailServer
 _CONNECT_SECONDS: Final = 10.0
 _COMMAND_SECONDS: Final = 30.0
 _FAREWELL_SECONDS: Final = 2.0
+_NO_SMTPUTF8: Final = "takes no addresses with other letters than A to Z (SMTPUTF8)"
 
 
 class Taken(NamedTuple):
@@ -104,6 +105,10 @@ class MailClient:
     async def _converse(self, client: aiosmtplib.SMTP, mail: Mail, progress: _Progress) -> Taken | NotTaken:
         await client.connect(timeout=_CONNECT_SECONDS)
         await client.ehlo()
+        if mail.is_international and not client.supports_extension("smtputf8"):
+            mail = self._refuse_international(mail, progress)
+            if not mail.recipients or mail.is_international:
+                return NotTaken(f"{self._name} {_NO_SMTPUTF8}", "email", is_temporary=False)
         content = write_mail(mail, clock.now())
         if (limit := _size_limit(client)) and len(content) > limit:
             sizes = f"the mail has {len(content)} bytes, and {self._name} takes at most {limit}"
@@ -115,11 +120,16 @@ class MailClient:
             await client.quit(timeout=_FAREWELL_SECONDS)
         return Taken(progress.refused)
 
+    def _refuse_international(self, mail: Mail, progress: _Progress) -> Mail:
+        """The mail for those whom a server without SMTPUTF8 can be told of."""
+        left_out = [address for address in progress.pending if not address.is_ascii]
+        progress.pending = tuple(address for address in progress.pending if address.is_ascii)
+        progress.refused.update({address.email: f"{self._name} {_NO_SMTPUTF8}" for address in left_out})
+        return mail.leave_out(left_out)
+
     async def _send_to_pending(self, client: aiosmtplib.SMTP, mail: Mail, content: bytes, progress: _Progress) -> NotTaken | None:
         """One transaction; afterwards those are pending who were refused for now."""
         options, encoding = (["SMTPUTF8", "BODY=8BITMIME"], "utf-8") if mail.is_international else ([], "ascii")
-        if mail.is_international and not client.supports_extension("smtputf8"):
-            return NotTaken(f"{self._name} takes no addresses with other letters than A to Z (SMTPUTF8)", "email", is_temporary=False)
         await client.mail(mail.sender.email, options=options, encoding=encoding)
         deferred: dict[Address, str] = {}
         accepted = 0

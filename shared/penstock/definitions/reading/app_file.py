@@ -11,10 +11,10 @@ from penstock.definitions.reading.mail import read_email
 from penstock.definitions.reading.places import Report
 from penstock.definitions.reading.scopes import Scope, check_templates, is_template
 from penstock.definitions.reading.tables import Table
+from penstock.domain.addresses import parse_address
 from penstock.domain.depth import MAX_DEPTH
 
 MAX_CHAIN_RUNS: Final = 10**12
-_ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _SIGNED_PARTS: Final = frozenset({"body", "timestamp", "id", "url", "method", "path"})
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -50,8 +50,10 @@ def read_app_file(document: Node, report: Report) -> AppHead:
 def _read_admins(table: Table) -> tuple[str, ...]:
     admins = table.texts("admins")
     for address, place in admins:
-        if not _ADDRESS.fullmatch(address):
-            table.report.error(place, f"{address!r} is not a mail address", "such as ops@example.com")
+        try:
+            parse_address(address)
+        except ValueError as error:
+            table.report.error(place, str(error))
     return tuple(address for address, _ in admins)
 
 
