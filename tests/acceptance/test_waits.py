@@ -96,7 +96,7 @@ async def test_a_caller_is_told_to_come_again_and_the_signal_brings_the_answer(i
     await eventually(lambda: _count(installation, "waiting", 2))
     for name in ("Ada", "Bob"):
         posted = await installation.manage(ingress, "POST", "live/signals/go", {"name": name, "word": f"hello {name}"})
-        assert posted == (200, {"woken": 1, "kept": False})
+        assert posted == (200, {"woken": 1, "kept": False, "duplicate": False})
     assert await call == (200, {"status": "success", "response": {"heard": "hello Bob"}})
     await installation.settled()
     run_id = cast("dict[str, str]", accepted)["run_id"]
@@ -116,7 +116,7 @@ async def test_ten_thousand_waiting_runs_take_no_memory_of_the_executor(installa
     grown = memory.read() - before
     assert grown < 20 * 1024 * 1024, f"{grown / 1024 / 1024:.1f} MiB more"
     posted = await installation.manage(ingress, "POST", "live/signals/everybody", {})
-    assert posted == (200, {"woken": MANY + 500, "kept": False})
+    assert posted == (200, {"woken": MANY + 500, "kept": False, "duplicate": False})
     await installation.settled(within=200)
     assert await _count(installation, "succeeded", MANY + 500)
 

@@ -1,6 +1,7 @@
 """Signals, cancelling and retrying over the management API: what is answered, and who is told."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,14 +47,17 @@ async def test_a_signal_says_how_many_it_woke_or_that_it_is_kept(ingress: Ingres
     await _let_wait(ingress, one, "paid / again", {"order": 1})
     await _let_wait(ingress, two, "paid / again", {"order": 1})
     await _let_wait(ingress, other, "paid / again", {"order": 2})
+    shown = (await ingress.manage("GET", f"/v1/live/runs/{one}")).json["waiting"]
+    assert isinstance(shown, dict)
+    assert (shown["step"], shown["signal"], shown["match"], shown["until"] is None) == ("w", "paid / again", {"order": 1}, False)
     posted = await ingress.manage("POST", "/v1/live/signals/paid%20%2F%20again", json={"order": 1})
-    assert (posted.status, posted.json) == (200, {"woken": 2, "kept": False})
+    assert (posted.status, posted.json) == (200, {"woken": 2, "kept": False, "duplicate": False})
     states = [await ingress.fetchval("SELECT state FROM penstock.runs WHERE id = $1", run_id) for run_id in (one, two, other)]
     assert states == ["queued", "queued", "waiting"]
     again = await ingress.manage("POST", "/v1/live/signals/paid%20%2F%20again", json={"order": 1})
-    assert again.json == {"woken": 0, "kept": True}
+    assert again.json == {"woken": 0, "kept": True, "duplicate": False}
     nothing = await ingress.manage("POST", "/v1/development/signals/ping")
-    assert (nothing.status, nothing.json) == (200, {"woken": 0, "kept": True})
+    assert (nothing.status, nothing.json["kept"]) == (200, True)
     assert await ingress.fetchval("SELECT payload::text FROM penstock.signals WHERE environment = 'development'") == "{}"
 
 
@@ -84,6 +88,16 @@ async def test_a_signal_that_is_too_large_is_refused(ingress: Ingress) -> None:
     refused = await ingress.manage("POST", "/v1/live/signals/paid", data=send())
     assert refused.status == 413
     assert await ingress.fetchval("SELECT count(*) FROM penstock.signals") == 0
+
+
+async def test_a_signal_with_a_key_is_posted_once(ingress: Ingress) -> None:
+    headers = {**ADMIN, "Idempotency-Key": "once"}
+    both = await asyncio.gather(*(ingress.manage("POST", "/v1/live/signals/s", json=1, headers=headers) for _ in range(20)))
+    assert Counter((answer.json["kept"], answer.json["duplicate"]) for answer in both) == {(True, False): 1, (False, True): 19}
+    other = await ingress.manage("POST", "/v1/live/signals/s", json=2, headers=headers)
+    assert (other.status, other.json["code"]) == (422, "idempotency_conflict")
+    assert (await ingress.manage("POST", "/v1/live/signals/other", json=2, headers=headers)).json["kept"] is True
+    assert await ingress.fetchval("SELECT count(*) FROM penstock.signals") == 2
 
 
 async def test_many_signals_at_once_are_all_kept_without_taking_all_connections(ingress: Ingress) -> None:

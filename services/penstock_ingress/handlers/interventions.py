@@ -1,10 +1,14 @@
 """What people and programs do to runs from outside: cancel them, retry them, send them a signal."""
 
+import hashlib
 from typing import Final
 from uuid import UUID
 
+from penstock.domain.runs import Duplicate, Rejected
 from penstock.store.cancellations import NotRetried, cancel_runs, retry_run
+from penstock.store.idempotency import IdempotencyKey
 from penstock_ingress.handlers.room import Room
+from penstock_ingress.handlers.signals import Signal
 from penstock_ingress.repository.runs import find_run
 from penstock_ingress.repository.views import CancelledRun, Run, SignalOutcome
 from penstock_ingress.rules.bodies import Undecodable, parse_json, without_nul
@@ -39,8 +43,11 @@ async def retry_failed_run(room: Room, environment: str, run_id: UUID) -> Run:
     return await _get_run(room, environment, run_id)
 
 
-async def send_signal(room: Room, environment: str, name: str, body: bytes) -> SignalOutcome:
-    """Wake the runs that wait for the signal, with the payload in `body`, or keep it for one that will. Raises Refusal."""
+async def send_signal(room: Room, environment: str, name: str, body: bytes, key: str | None) -> SignalOutcome:
+    """Wake the runs that wait for the signal, with the payload in `body`, or keep it for one that will. Raises Refusal.
+
+    The same request with the same `key`, sent again within 24 hours, does nothing.
+    """
     if len(name) > LONGEST_SIGNAL_NAME or "\x00" in name:
         raise Refusal(problem(400, f"the name of a signal has at most {LONGEST_SIGNAL_NAME} characters, none of them NUL"))
     if len(body) > MAX_SIGNAL_BYTES:
@@ -49,9 +56,15 @@ async def send_signal(room: Room, environment: str, name: str, body: bytes) -> S
         payload = without_nul(parse_json(body), body) if body.strip() else {}
     except Undecodable as error:
         raise Refusal(problem(400, str(error))) from None
-    woken = await room.signals.post(environment, name, payload)
-    room.acceptance.dispatch(woken)
-    return SignalOutcome(woken=len(woken), kept=not woken)
+    bound = None if key is None else IdempotencyKey(f"signal {name}", key, hashlib.sha256(body).digest())
+    match await room.signals.post(Signal(environment, name, payload, bound)):
+        case Duplicate():
+            return SignalOutcome(woken=0, kept=False, duplicate=True)
+        case Rejected(code=code, message=message):
+            raise Refusal(problem(422, message, extensions={"code": code}))
+        case woken:
+            room.acceptance.dispatch(woken)
+            return SignalOutcome(woken=len(woken), kept=not woken)
 
 
 async def _get_run(room: Room, environment: str, run_id: UUID) -> Run:

@@ -35,7 +35,7 @@ from penstock_ingress.handlers.room import Room
 from penstock_ingress.repository.chains import count_chain, find_chain_id, find_marks, list_chain_runs
 from penstock_ingress.repository.environments import change_settings, get_settings
 from penstock_ingress.repository.logs import list_logs, list_run_logs
-from penstock_ingress.repository.runs import find_run, list_runs, list_steps
+from penstock_ingress.repository.runs import find_run, find_wait, list_runs, list_steps
 from penstock_ingress.repository.views import (
     Chain,
     ChainTree,
@@ -136,9 +136,10 @@ async def show_run(room: Room, environment: str, run_id: UUID) -> RunDetails:
         if found is None:
             raise Refusal(problem(404, f"{environment} has no run {run_id}"))
         run, trigger, attempts = found
+        waiting = await find_wait(conn, run_id=run_id)
         steps = await list_steps(conn, run_id=run_id)
         logs = await list_run_logs(conn, run_id=run_id, limit=MOST_LOGS)
-    return RunDetails(**dict(run), trigger=trigger, attempts=attempts, steps=steps, logs=logs)
+    return RunDetails(**dict(run), trigger=trigger, attempts=attempts, waiting=waiting, steps=steps, logs=logs)
 
 
 async def show_chain(room: Room, environment: str, run_id: UUID, query: Query) -> Chain:

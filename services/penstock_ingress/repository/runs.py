@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from penstock.db import Connection, Record
-from penstock_ingress.repository.views import Attempts, Run, Step
+from penstock_ingress.repository.views import Attempts, Run, Step, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,12 @@ async def find_run(conn: Connection, *, environment: str, run_id: UUID) -> tuple
     if row is None:
         return None
     return _run_from_row(row), row["trigger"], Attempts(begun=row["attempt"], failed=row["failures"], crashed=row["crashes"])
+
+
+async def find_wait(conn: Connection, *, run_id: UUID) -> Waiting | None:
+    """What a run waits for; None when it does not wait."""
+    row = await conn.fetchrow("SELECT step, until, signal, match FROM penstock.waits WHERE run_id = $1", run_id)
+    return None if row is None else Waiting.model_validate(dict(row))
 
 
 async def list_steps(conn: Connection, *, run_id: UUID) -> list[Step]:

@@ -86,11 +86,21 @@ class Attempts(Shown):
     crashed: int
 
 
+class Waiting(Shown):
+    """What a waiting run waits for, and in which step: a time, a signal, or whichever comes first."""
+
+    step: str = Field(description="Path of the step")
+    until: datetime | None
+    signal: str | None
+    match: JsonValue = Field(default=None, description="Members that the signal's payload has to have")
+
+
 class RunDetails(Run):
     """A run with its steps and its newest log lines, the oldest of them first."""
 
     trigger: str
     attempts: Attempts
+    waiting: Waiting | None
     steps: list[Step]
     logs: list[LogEntry]
 
@@ -107,6 +117,7 @@ class SignalOutcome(Shown):
 
     woken: int = Field(description="Runs that waited for it and go on now")
     kept: bool = Field(description="Nobody waited: for 24 hours it is kept for the first run that will")
+    duplicate: bool = Field(default=False, description="It was posted before, with the same Idempotency-Key; nothing was done")
 
 
 class RunPage(Shown):

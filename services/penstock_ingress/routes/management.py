@@ -26,7 +26,7 @@ from penstock_ingress.handlers.room import Room
 from penstock_ingress.handlers.workload import show_weights, show_workload, update_weights
 from penstock_ingress.routes.openapi import describe_management
 from penstock_ingress.routes.transport import FailureReplies, read_body, to_response
-from penstock_ingress.rules.headers import read_token
+from penstock_ingress.rules.headers import read_idempotency_key, read_token
 from penstock_ingress.rules.management import Backfill, NewRecurrence, NewRun, SettingsChange, WeightsChange
 from penstock_ingress.rules.replies import JSON, Refusal, Reply, json_reply, problem
 
@@ -120,9 +120,9 @@ class ManagementApi:
         return self._show(request, await retry_failed_run(self._room, _environment(request), _id(request)))
 
     async def _send_signal(self, request: web.Request) -> web.Response:
-        environment = _environment(request)
+        environment, key = _environment(request), read_idempotency_key(request.headers.getall("Idempotency-Key", ()))
         body = await read_body(request, most=MAX_BODY_BYTES, seconds=_BODY_SECONDS)
-        return self._show(request, await send_signal(self._room, environment, request.match_info["name"], body))
+        return self._show(request, await send_signal(self._room, environment, request.match_info["name"], body, key))
 
     async def _get_chain(self, request: web.Request) -> web.Response:
         return self._show(request, await show_chain(self._room, _environment(request), _id(request), request.query))

@@ -60,7 +60,8 @@ OPERATIONS: Final = (
     Operation("runs/{id}/cancel", "post", "End a run that has not ended by itself", CancelledRun, problems=(404, 503)),
     Operation("runs/{id}/retry", "post", "Take a failed run up again, from the step that failed", Run, problems=(404, 409, 503)),
     Operation(
-        "signals/{name}", "post", "Wake the runs that wait for this signal", SignalOutcome, body=Payload, problems=(400, 404, 413, 503)
+        "signals/{name}", "post", "Wake the runs that wait for this signal; with an Idempotency-Key, once", SignalOutcome,
+        body=Payload, problems=(400, 404, 413, 422, 503),
     ),
     Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=_PAGE, problems=(400, 404)),
     Operation("settings", "get", "Limits, and who is notified", EnvironmentSettings),

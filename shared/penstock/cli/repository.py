@@ -265,7 +265,7 @@ class Health:
 
 
 async def read_health(conn: Connection) -> Health:
-    """One look at the whole database. Overdue are scheduled runs that no scheduler has dispatched 30 s after they were due."""
+    """One look at the whole database. Overdue are runs that no scheduler has dispatched, or woken, 30 s after they were due."""
     row = await conn.fetchrow(
         """
         SELECT current_setting('server_version_num')::int AS server_version,
@@ -274,7 +274,8 @@ async def read_health(conn: Connection) -> Health:
                (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(scheduled_at)), 0)::float8
                 FROM penstock.runs WHERE state = 'queued') AS oldest_waiting_seconds,
                (SELECT count(*) FROM penstock.runs
-                WHERE state = 'scheduled' AND scheduled_at < clock_timestamp() - interval '30 seconds') AS overdue_runs,
+                WHERE state = 'scheduled' AND scheduled_at < clock_timestamp() - interval '30 seconds')
+                 + (SELECT count(*) FROM penstock.waits WHERE until < clock_timestamp() - interval '30 seconds') AS overdue_runs,
                (SELECT count(*) FROM penstock.runs
                 WHERE state = 'running' AND lease_expires_at < clock_timestamp() - interval '30 seconds') AS expired_leases,
                (SELECT count(*) FROM penstock.lists WHERE state = 'expanding') AS open_lists,
