@@ -22,6 +22,7 @@ from penstock.broker.port import Broker
 from penstock.broker.rabbitmq import connect as connect_broker
 from penstock.contracts.topology import topology
 from penstock.db import Database, open_database
+from penstock.db.migrations import find_pending
 from penstock.errors import ConfigurationError
 from penstock.logs import get_logger
 from penstock.metrics import render_metrics
@@ -59,9 +60,13 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: CommonSettings, name: str) -> AsyncIterator[Resources]:
-    """The database and the broker of one service process; closed in the order that loses nothing: broker, then pool."""
+    """The database and the broker of one service process; closed in the order that loses nothing: broker, then pool.
+
+    Raises ConfigurationError when the database lacks a migration of this release, which it would otherwise run into again and again.
+    """
     database = await open_database(settings.database_url, name=f"penstock {name}", most=settings.database_connections)
     try:
+        await _check_migrated(database)
         broker = await connect_broker(settings.amqp_url, topology=topology(), name=f"penstock {name}")
         try:
             yield Resources(database, broker)
@@ -69,6 +74,13 @@ async def open_resources(settings: CommonSettings, name: str) -> AsyncIterator[R
             await broker.close()
     finally:
         await database.close()
+
+
+async def _check_migrated(database: Database) -> None:
+    pending = await find_pending(database)
+    if pending:
+        names = ", ".join(migration.name for migration in pending)
+        raise ConfigurationError(f"the database is not up to date, it lacks {names}; run `penstock migrate`, then start this again")
 
 
 Serve = Callable[[Stop], Coroutine[object, object, None]]

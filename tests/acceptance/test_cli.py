@@ -10,8 +10,13 @@ from uuid import UUID
 import pytest
 
 from penstock.db import open_database
+from penstock.domain.ids import new_run_id
+from penstock.domain.states import Trigger
+from penstock.store.admission import RunRequest, admit
+from penstock.store.deployments import DeploymentCache
+from penstock.store.requests import prepare_run
 from tests.acceptance.console import QUICKSTART, Outcome, clean_environment, penstock
-from tests.acceptance.installation import Installation, Service
+from tests.acceptance.installation import STRIPE_SECRET, Installation, Service
 from tests.servers import Servers, fresh_database
 
 NOBODY = "00000000-0000-8000-8000-000000000000"
@@ -154,6 +159,34 @@ async def test_run_waits_for_the_result_and_shows_what_was_done(
     assert await installation.count_things() == 8
 
 
+async def test_a_run_that_was_cut_shows_the_limit_that_cut_it(installation: Installation) -> None:
+    environment = _environment_of(installation)
+    async with installation.database.connection() as conn:
+        await conn.execute("UPDATE penstock.environments SET depth_limit = 3")
+    deployment = await DeploymentCache(installation.database).current("live")
+    request = prepare_run(
+        deployment, run_id=new_run_id(), environment="live", workflow="one_thing", parameters={"name": "a"}, trigger=Trigger.MESSAGE,
+        claimed_depth=4,
+    )  # fmt: skip
+    assert isinstance(request, RunRequest)
+    await installation.database.in_transaction(lambda conn: admit(conn, [request]))
+    async with installation.database.connection() as conn:
+        await conn.execute("UPDATE penstock.environments SET depth_limit = 77")
+    shown = await penstock("runs", "show", str(request.run_id), environment=environment)
+    assert "4 (limit 3)" in shown.out
+    assert (await penstock("runs", "show", str(request.run_id), "--json", environment=environment)).json["depth_limit"] == 3
+
+
+@pytest.mark.parametrize("service", ["ingress", "scheduler", "executor"])
+async def test_a_service_does_not_start_on_a_database_that_lacks_migrations(empty_database: str, amqp_url: str, service: str) -> None:
+    environment = clean_environment(PENSTOCK_DATABASE_URL=empty_database, PENSTOCK_AMQP_URL=amqp_url, PENSTOCK_ADMIN_PORT="0")
+    outcome = await penstock(service, environment=environment)
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[-1].startswith("penstock: the database is not up to date, it lacks 0001_create_engine, ")
+    assert outcome.err.splitlines()[-1].endswith("; run `penstock migrate`, then start this again")
+    assert "Traceback" not in outcome.err
+
+
 async def _assert_shown(run_id: str, environment: dict[str, str]) -> None:
     shown = await penstock("runs", "show", run_id, environment=environment)
     assert shown.code == 0
@@ -216,7 +249,8 @@ async def test_run_is_stored_when_the_broker_is_away(installation: Installation)
 
 
 async def test_doctor_finds_an_installation_well(installation: Installation, services: tuple[Service, ...]) -> None:
-    outcome = await penstock("doctor", "--json", environment=_environment_of(installation))
+    environment = {**_environment_of(installation), "PENSTOCK_SECRET_STRIPE_WEBHOOK_SECRET": STRIPE_SECRET}
+    outcome = await penstock("doctor", "--json", environment=environment)
     assert outcome.code == 0, outcome
     verdicts = {str(finding["check"]): finding["verdict"] for finding in _items(outcome.json["findings"])}
     assert set(verdicts.values()) == {"ok"}, verdicts

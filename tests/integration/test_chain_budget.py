@@ -91,7 +91,7 @@ async def test_termination_is_explained_on_the_run_in_the_log_and_to_the_admins(
     assert isinstance(end, Terminated)
     assert end.path == ("start", "middle", "end")
     error = await conn.fetchval("SELECT error FROM penstock.runs WHERE id = $1", end.run.id)
-    assert (error["kind"], error["path"]) == ("depth_limit", ["start", "middle", "end"])
+    assert (error["kind"], error["path"], error["limit"]) == ("depth_limit", ["start", "middle", "end"], 1)
     line = await conn.fetchrow("SELECT level, event, message, run_id, chain_id, depth FROM penstock.logs WHERE level = 'error'")
     assert line is not None
     assert (line["event"], line["run_id"], line["chain_id"]) == ("error occurred during workflow execution", end.run.id, root.run.id)

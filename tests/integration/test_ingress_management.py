@@ -198,6 +198,8 @@ async def test_settings_are_changed_at_run_time_one_by_one(ingress: Ingress) -> 
 
 NO_SETTINGS: list[dict[str, object]] = [
     {"depth_limit": -1},
+    {"depth_limit": None},
+    {"notification_addresses": None},
     {"depth_limit": 1.5},
     {"depth_limit": "9"},
     {"chain_runs_limit": 0},

@@ -1,7 +1,10 @@
 """The static check for recursion: which cycles are found, which are errors, and how they are drawn."""
 
+import pytest
+
+from penstock.definitions.loader import load_files
 from penstock.definitions.models import App, Step, StepAction, Workflow
-from penstock.definitions.recursion import find_recursions
+from penstock.definitions.recursion import Recursion, find_recursions
 
 
 def build_step(target: str, *, action: StepAction = StepAction.SCHEDULE, when: str | None = None) -> Step:
@@ -23,7 +26,7 @@ def drawn(app: App) -> list[tuple[str, bool]]:
 def test_a_workflow_that_schedules_itself_is_a_cycle() -> None:
     (recursion,) = find_recursions(build_app({"a": [build_step("a")]}))
 
-    assert recursion == (("a", "a"), False, "w.yaml:1")
+    assert recursion == Recursion(("a", "a"), False, "w.yaml:1")
 
 
 def test_schedules_lists_and_triggers_all_count() -> None:
@@ -77,3 +80,73 @@ def test_a_dense_graph_is_listed_up_to_a_hundred_cycles() -> None:
     names = [f"w{number}" for number in range(30)]
 
     assert len(find_recursions(build_app({name: [build_step(other) for other in names] for name in names}))) == 100
+
+
+OWN = """
+workflow: start
+on: {api: {method: POST, auth: public}}
+steps: [{schedule: middle}]
+---
+workflow: middle
+steps:
+  - STEP
+---
+workflow: hooked
+on: {webhook: {source: partner}}
+steps: [{schedule: middle}]
+"""
+HEAD = """
+app: shop
+sources: {partner: {scheme: github, secrets: ["${secrets.S}"]}}
+connectors:
+  self: {base_url: "https://shop.example.com/api/1.1"}
+  hooks: {base_url: "${secrets.BASE}"}
+"""
+
+
+def warned(step: str) -> list[str]:
+    """The warnings of an app whose workflow `middle` has this step."""
+    result = load_files({"app.yaml": HEAD.encode(), "workflows/all.yaml": OWN.replace("STEP", step).encode()})
+    assert result.app is not None, result.problems
+    return [problem.message for problem in result.problems]
+
+
+@pytest.mark.parametrize(
+    ("step", "cycle"),
+    [
+        ('http: "https://shop.example.com/api/1.1/wf/start"', "start → middle → /api/1.1/wf/start → start"),
+        ('http: "https://shop.example.com//version-test/api/1.1/wf/start?a=1"', "start → middle → /api/1.1/wf/start → start"),
+        ('http: "${secrets.BASE}/api/1.1/wf/start"', "start → middle → /api/1.1/wf/start → start"),
+        ("{call: self, path: /wf/start}", "start → middle → /api/1.1/wf/start → start"),
+        ("{call: hooks, path: webhooks/partner}", "middle → /webhooks/partner → hooked → middle"),
+        ('{send: "https://shop.example.com/version-live/webhooks/partner", payload: {}, secret: "${secrets.S}"}',
+         "middle → /webhooks/partner → hooked → middle"),
+    ],
+)  # fmt: skip
+def test_calling_oneself_is_drawn_as_a_warning(step: str, cycle: str) -> None:
+    assert warned(step) == [f"recursion over HTTP: {cycle}"]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        'http: "https://example.com/orders"',
+        'http: "https://example.com/api/1.1/wf/middle"',
+        'http: "https://example.com/api/1.1/wf/start/more"',
+        'http: "https://example.com/api/1.1/wf/${run.workflow}"',
+        'http: "https://example.com/?to=/webhooks/partner"',
+        'http: "https://example.com/webhooks/stripe"',
+        "{call: self, path: obj/thing}",
+        "{call: hooks}",
+    ],
+)
+def test_other_calls_are_no_recursion(step: str) -> None:
+    assert warned(step) == []
+
+
+def test_recursion_over_http_that_is_meant_is_not_mentioned() -> None:
+    text = OWN.replace("STEP", 'http: "https://example.com/api/1.1/wf/start"').replace(
+        "workflow: middle", "workflow: middle\nrecursive: true"
+    )
+    result = load_files({"app.yaml": HEAD.encode(), "workflows/all.yaml": text.encode()})
+    assert result.problems == ()

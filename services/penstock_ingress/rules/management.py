@@ -3,7 +3,18 @@
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, RootModel, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    RootModel,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
 
 from penstock.domain.addresses import parse_address
 from penstock.domain.depth import MAX_DEPTH
@@ -97,19 +108,33 @@ class Backfill(Given):
     until: Moment
 
 
-class SettingsChange(Given):
-    """Settings of an environment that are to change; those left out stay as they are."""
+_Units = Annotated[float, Field(ge=0, le=MAX_UNITS)]
 
-    depth_limit: int | None = Field(default=None, ge=0, le=MAX_DEPTH, description="Deepest run that is admitted")
-    chain_runs_limit: int | None = Field(default=None, ge=1, le=MAX_CHAIN_RUNS, description="Most runs of one chain")
-    notification_addresses: list[Address] | None = Field(
-        default=None, max_length=_MOST_ADDRESSES, description="Who is told when a run is terminated, at most once a day"
+
+class SettingsChange(Given):
+    """Settings of an environment that are to change; those left out stay as they are, and none of them is ever null."""
+
+    depth_limit: Annotated[int, Field(ge=0, le=MAX_DEPTH)] | SkipJsonSchema[None] = Field(
+        default=None, description="Deepest run that is admitted"
     )
-    workload_allowance: float | None = Field(default=None, ge=0, le=MAX_UNITS, description="Workload units per calendar month; 0: none")
-    workload_spike_factor: float | None = Field(
-        default=None, ge=0, le=MAX_UNITS, description="How often the median hour of a week makes a spike; 0: nothing does"
+    chain_runs_limit: Annotated[int, Field(ge=1, le=MAX_CHAIN_RUNS)] | SkipJsonSchema[None] = Field(
+        default=None, description="Most runs of one chain"
     )
-    workload_spike_minimum: float | None = Field(default=None, ge=0, le=MAX_UNITS, description="Units below which no hour is a spike")
+    notification_addresses: Annotated[list[Address], Field(max_length=_MOST_ADDRESSES)] | SkipJsonSchema[None] = Field(
+        default=None, description="Who is told when a run is terminated, at most once a day"
+    )
+    workload_allowance: _Units | SkipJsonSchema[None] = Field(default=None, description="Workload units per calendar month; 0: none")
+    workload_spike_factor: _Units | SkipJsonSchema[None] = Field(
+        default=None, description="How often the median hour of a week makes a spike; 0: nothing does"
+    )
+    workload_spike_minimum: _Units | SkipJsonSchema[None] = Field(default=None, description="Units below which no hour is a spike")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_given(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("null is no value; leave out what is to stay as it is")
+        return value
 
 
 class WeightsChange(Given):

@@ -150,8 +150,8 @@ def _judge_secrets(stored: list[StoredSecret], used: Mapping[str, Mapping[str, s
     found = f"{len(stored)} stored"
     missing = [f"{name} in {environment}" for environment, names in used.items() for name in find_unset(stored, environment, names)]
     if missing:
-        advice = f"set them with `penstock secret set`, or {SECRET_PREFIX}<NAME> on ingress and executors (which are not looked at here)"
-        return Finding("secrets", Verdict.WARNING, f"{found}; used and not stored: {', '.join(missing)}", advice)
+        advice = f"unless ingress and executors have {SECRET_PREFIX}<NAME>, set them: `penstock secret set`"
+        return Finding("secrets", Verdict.UNKNOWN, f"{found}; used and not stored: {', '.join(missing)}", advice)
     if keyring is not None and any(secret.sealed.key_id != keyring.first_id for secret in stored):
         return Finding("secrets", Verdict.WARNING, f"{found}, some encrypted with an old key", "run `penstock secret rotate`")
     return Finding("secrets", Verdict.OK, found)

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from penstock.db import Connection, Record
-from penstock.domain.states import RunState
+from penstock.domain.states import RunState, Termination
 
 MOST_LOG_LINES = 500
 MOST_CHAIN_RUNS = 1000
@@ -17,7 +17,7 @@ MOST_CHAIN_RUNS = 1000
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run with its payloads. `depth_limit` is the one that holds for it."""
+    """A run with its payloads. `depth_limit` is the one that holds for it; of a run that the depth limit has cut, the one that did."""
 
     id: UUID
     workflow: str
@@ -41,7 +41,10 @@ class RunView:
 
     @classmethod
     def from_row(cls, row: Record) -> "RunView":
-        return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name != "state"}, state=RunState(row["state"]))
+        values = {name: row[name] for name in cls.__dataclass_fields__ if name != "state"}
+        if isinstance(row["error"], dict) and row["error"].get("kind") == Termination.DEPTH_LIMIT:
+            values["depth_limit"] = row["error"].get("limit", row["depth_limit"])
+        return cls(**values, state=RunState(row["state"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,12 @@ def _recursion_problems(app: App) -> Iterator[Problem]:
     for recursion in find_recursions(app):
         match = _PLACE.fullmatch(recursion.place)
         file, line = (match[1], int(match[2])) if match else (recursion.place, None)
-        if recursion.is_guarded:
+        if recursion.calls:
+            hint = (
+                "if that URL is this installation's, the chain goes on over it; add `when:` on the way, or `recursive: true` if it is meant"
+            )
+            yield Problem(file, line, 1, f"recursion over HTTP: {recursion}", Severity.WARNING, hint)
+        elif recursion.is_guarded:
             yield Problem(file, line, 1, f"recursion, under a condition: {recursion}", Severity.WARNING)
         else:
             hint = "add `when:` to a step on the way, or `recursive: true` to a workflow if it is meant"

@@ -4,33 +4,45 @@ Workflows are nodes; a step that schedules, schedules over a list, or triggers a
 workflow with one, is a guard: a cycle without any is certain to run until the depth limit cuts it. `recursive: true` takes a
 workflow, and so all cycles through it, out of the check.
 
+A step that calls one of the app's own API workflows or webhooks is an edge too, if what it calls is this installation; nobody can tell
+from here, so cycles over such edges are told apart from the others. (At run time the call carries its chain, and the depth limit holds.)
+
 `recur` is no edge: what it sets is replaced when it is set again, and ticks later, as a root. `penstock.store.recurrences` says what
 bounds it.
 """
 
 from collections import deque
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from penstock.definitions.models import App, StepAction
+from penstock.definitions.own_urls import find_own_calls
 
 _SCHEDULING: Final = frozenset({StepAction.SCHEDULE, StepAction.SCHEDULE_LIST, StepAction.TRIGGER})
 _MOST_LISTED: Final = 100
 
 
 class Recursion(NamedTuple):
-    """A cycle: `path` begins and ends with the same workflow. `place` is the step that leaves the first one (`file:line`)."""
+    """A cycle: `path` begins and ends with the same workflow. `place` is the step that leaves the first one (`file:line`).
+
+    `calls` are the paths of URLs by which workflows on it would call each other, for each hop; empty for one that calls nothing.
+    """
 
     path: tuple[str, ...]
     is_guarded: bool
     place: str
+    calls: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return " → ".join(self.path)
+        hops = self.calls or ("",) * (len(self.path) - 1)
+        arrows = (f" → {call} → " if call else " → " for call in hops)
+        return self.path[0] + "".join(f"{arrow}{name}" for arrow, name in zip(arrows, self.path[1:], strict=True))
 
 
 class _Edge(NamedTuple):
     is_guarded: bool
     place: str
+    call: str = ""
 
 
 _Graph = dict[str, dict[str, _Edge]]
@@ -39,7 +51,7 @@ _Graph = dict[str, dict[str, _Edge]]
 def find_recursions(app: App) -> list[Recursion]:
     """For every edge that lies on a cycle, the shortest cycle through it, each once; unguarded ones first, at most a hundred.
 
-    A cycle is found unguarded whenever there is one through the edge, even if a shorter one has a guard.
+    A cycle is found unguarded whenever there is one through the edge, even if a shorter one has a guard. Those over calls come last.
     """
     graph = _graph_of(app)
     bare = {source: {target: edge for target, edge in edges.items() if not edge.is_guarded} for source, edges in graph.items()}
@@ -47,7 +59,24 @@ def find_recursions(app: App) -> list[Recursion]:
     guarded = {path: place for path, place in _cycles(graph).items() if path not in unguarded}
     found = [Recursion(path, is_guarded=False, place=place) for path, place in unguarded.items()]
     found += [Recursion(path, is_guarded=True, place=place) for path, place in guarded.items()]
-    return found[:_MOST_LISTED]
+    return [*found, *_find_over_calls(app, graph)][:_MOST_LISTED]
+
+
+def _find_over_calls(app: App, graph: _Graph) -> list[Recursion]:
+    """The cycles that would be closed by calling oneself."""
+    wider: _Graph = {name: {**edges} for name, edges in graph.items()}
+    for name in graph:
+        workflow = app.workflows[name]
+        for step in workflow.steps:
+            for target, call in find_own_calls(app, step).items():
+                if target in graph:
+                    wider[name].setdefault(target, _Edge(workflow.when is not None or step.when is not None, step.place, call))
+    found = []
+    for path, place in _cycles(wider).items() if wider != graph else ():
+        edges = [wider[source][target] for source, target in pairwise(path)]
+        if any(edge.call for edge in edges):
+            found.append(Recursion(path, any(edge.is_guarded for edge in edges), place, tuple(edge.call for edge in edges)))
+    return found
 
 
 def _graph_of(app: App) -> _Graph:

@@ -91,7 +91,9 @@ async def _get_lineages(conn: Connection, run_ids: Sequence[UUID]) -> list[Recor
 
 async def _set_errors(conn: Connection, rows: Sequence[Record], terminated: Mapping[UUID, Termination], messages: Sequence[str]) -> None:
     errors = [
-        orjson.dumps({"kind": terminated[row["id"]].value, "message": message, "path": row["path"]}).decode()
+        orjson.dumps(
+            {"kind": terminated[row["id"]].value, "message": message, "path": row["path"], **_limit(row, terminated[row["id"]])}
+        ).decode()
         for row, message in zip(rows, messages, strict=True)
     ]
     await conn.execute(
@@ -103,6 +105,17 @@ async def _set_errors(conn: Connection, rows: Sequence[Record], terminated: Mapp
         [row["id"] for row in rows],
         errors,
     )
+
+
+def _limit(row: Record, reason: Termination) -> dict[str, int]:
+    """The limit that cut the run: it may be another one by the time that somebody looks."""
+    match reason:
+        case Termination.DEPTH_LIMIT:
+            return {"limit": row["effective_limit"]}
+        case Termination.CHAIN_LIMIT:
+            return {"limit": row["chain_runs_limit"]}
+        case Termination.CHAIN_STOPPED:
+            return {}
 
 
 async def _request_notifications(conn: Connection, rows: Sequence[Record], messages: Sequence[str]) -> None:
