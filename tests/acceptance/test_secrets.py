@@ -109,6 +109,7 @@ async def test_without_the_key_nothing_is_stored_and_services_do_not_start(insta
 @pytest.mark.parametrize(
     ("value", "key", "message"),
     [("", make_key(), "the value is empty"), ("x", "no key", "PENSTOCK_SECRET_KEY: Value error, key 1 of 1 is not base64")],
+    ids=["empty value", "no key"],  # a random key in a test's name would give each worker tests of its own
 )
 async def test_what_cannot_be_stored_is_said(database_url: str, value: str, key: str, message: str) -> None:
     environment = clean_environment(PENSTOCK_DATABASE_URL=database_url, PENSTOCK_SECRET_KEY=key)

@@ -1,8 +1,10 @@
 """Receives a webhook: is it genuine, is it new, who wants it; stored with its runs in one transaction before it is answered."""
 
 import time
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from multidict import MultiMapping
 from prometheus_client import Counter
@@ -76,9 +78,9 @@ async def _receive(room: Room, call: WebhookCall, delivery_id: RunId, deployment
     _meter(room, call, entry)
     if accepted.duplicate_of is not None:
         _count(call.source, "duplicate")
-        return _accepted(str(accepted.duplicate_of.id), list(map(str, accepted.duplicate_of.run_ids)), is_duplicate=True)
+        return _accepted(accepted.duplicate_of.id, accepted.duplicate_of.run_ids, is_duplicate=True)
     _count(call.source, "accepted" if entry.requests else "unmatched")
-    return _accepted(str(delivery_id), [str(request.run_id) for request in entry.requests], is_duplicate=False)
+    return _accepted(delivery_id, [request.run_id for request in entry.requests], is_duplicate=False)
 
 
 def _meter(room: Room, call: WebhookCall, entry: Entry) -> None:
@@ -165,7 +167,7 @@ def _request(
     )
 
 
-def _accepted(delivery_id: str, run_ids: list[str], *, is_duplicate: bool) -> Reply:
+def _accepted(delivery_id: UUID, run_ids: Sequence[UUID], *, is_duplicate: bool) -> Reply:
     return json_reply(200, {"status": "accepted", "delivery_id": delivery_id, "run_ids": run_ids, "duplicate": is_duplicate})
 
 

@@ -15,7 +15,7 @@ from penstock.broker.port import Broker
 from penstock.contracts import envelope, topology
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ChainEvent, ChildRun, Contract, DueRun, ExecuteRuns, RunAnswer, RunEvent, ScheduleChildren
-from penstock.domain.runs import Admission, Admitted, RunSummary, Terminated
+from penstock.domain.runs import Admission, Admitted, Duplicate, Rejected, RunSummary, Terminated
 from penstock.metrics import ADMISSIONS, TERMINATIONS
 
 EXECUTE_BATCH = 100
@@ -81,7 +81,7 @@ class Publisher:
     def announce(self, outcomes: Iterable[Admission]) -> None:
         """Count what was admitted, terminated, rejected, and publish the events; after the commit."""
         for outcome in outcomes:
-            ADMISSIONS.labels(type(outcome).__name__.lower()).inc()
+            _ADMISSIONS[type(outcome)].inc()
             match outcome:
                 case Admitted(run=run):
                     self.run_event("scheduled", run)
@@ -111,22 +111,22 @@ class Publisher:
         much. A test holds the two together.
         """
         body: dict[str, object] = {
-            "id": str(run.id),
+            "id": run.id,
             "workflow": run.workflow,
             "environment": run.environment,
             "state": run.state.value,
             "depth": run.depth,
-            "chain_id": str(run.chain_id),
+            "chain_id": run.chain_id,
             "attempt": run.attempt,
             "at": clock.now(),
         }
         if run.parent_run_id is not None:
-            body["parent_run_id"] = str(run.parent_run_id)
+            body["parent_run_id"] = run.parent_run_id
         if reason is not None:
             body["reason"] = reason
         if path is not None:
             body["path"] = list(path)
-        encoded = orjson.dumps(body, option=orjson.OPT_UTC_Z)
+        encoded = orjson.dumps(body, default=str, option=orjson.OPT_UTC_Z)  # the database's driver has a class of its own for ids
         message = Message(encoded, type=RunEvent.TYPE, message_id=_new_message_id(), headers={envelope.DEPTH: run.depth})
         self._broker.publish_soon(topology.EVENTS_EXCHANGE, f"{run.environment}.run.{what}", message)
 
@@ -145,6 +145,7 @@ def _message(contract: Contract, headers: Mapping[str, object], *, is_persistent
     return Message(contract.encode(), type=contract.TYPE, message_id=_new_message_id(), headers=headers, is_persistent=is_persistent)
 
 
+_ADMISSIONS: Final = {kind: ADMISSIONS.labels(kind.__name__.lower()) for kind in (Admitted, Duplicate, Terminated, Rejected)}
 _PROCESS: Final = secrets.token_hex(10)
 _COUNT: Final = count()
 

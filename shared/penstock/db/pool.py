@@ -97,8 +97,13 @@ class Database:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         try:
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
+            # Given a timeout of its own, the driver makes a task of the waiting, even where a connection is free.
+            async with asyncio.timeout(ACQUIRE_TIMEOUT_SECONDS):
+                connection = await self._pool.acquire()
+            try:
                 yield connection
+            finally:
+                await self._pool.release(connection, timeout=ACQUIRE_TIMEOUT_SECONDS)
         except _AWAY as error:
             raise DatabaseUnavailable(f"PostgreSQL is out of reach: {type(error).__name__}: {error}") from error
 
