@@ -37,6 +37,7 @@ from penstock_executor.handlers.limits import Limits
 from penstock_executor.handlers.logbook import Logbook
 from penstock_executor.handlers.room import Room
 from penstock_executor.handlers.slots import Slots
+from penstock_executor.handlers.threads import Threads
 from penstock_executor.settings import ExecutorSettings
 
 log = get_logger(__name__)
@@ -102,6 +103,8 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
             logbook=logbook,
             meter=Meter(database),
             secrets=secrets,
+            threads=Threads(settings.executor_threads),
+            app_directory=None if settings.app is None else settings.app.resolve(),
         )
         RUNS_RUNNING.set_function(lambda: room.slots.taken)
         try:

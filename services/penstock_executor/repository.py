@@ -18,7 +18,7 @@ from penstock.domain.runs import RunSummary
 from penstock.domain.states import Termination
 from penstock.store.runs import summary_from_row
 from penstock.store.thing_statements import insert_statement
-from penstock_executor.runs import ClaimedRun, Commit, CreateThing, Ending, StepRecord
+from penstock_executor.runs import ClaimedRun, Commit, CreateThing, Ending, FinishedStep, StepRecord
 
 _LONGEST_LOCK_TIMEOUT: Final = 2**31 - 1
 Held = tuple[UUID, int]
@@ -54,6 +54,19 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
         lease,
     )
     return [ClaimedRun(*row) for row in rows]
+
+
+async def list_finished_steps(conn: Connection, *, run_id: UUID) -> dict[str, FinishedStep]:
+    """By path, what was finished before, in the order in which it was. Only code asks: steps in YAML are where they are."""
+    rows = await conn.fetch(
+        """
+        SELECT s.step, s.action, s.error FROM penstock.steps s
+        WHERE s.run_id = $1 AND s.outcome <> 'waiting' AND (s.outcome <> 'failed' OR s.result IS NOT NULL)
+        ORDER BY s.started_at, s.finished_at
+        """,
+        run_id,
+    )
+    return {row["step"]: FinishedStep(row["action"], row["error"]) for row in rows}
 
 
 async def terminate_queued_runs(conn: Connection, *, run_ids: Sequence[UUID]) -> list[tuple[RunSummary, Termination, int]]:

@@ -101,7 +101,7 @@ def describe_failure(error: Exception, step: str | None = None, place: str | Non
     if isinstance(error, ExpressionError):
         return Failure("expression", _cut(str(error)), step, error.place or place, error.source)
     if isinstance(error, Permanent | Transient):
-        return Failure(error.kind, _cut(str(error)), step, place)
+        return Failure(error.kind, _cut(str(error)), step, error.place or place)
     return Failure("internal", _cut(f"{type(error).__name__}: {error}"), step, place)
 
 

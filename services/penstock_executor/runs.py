@@ -199,6 +199,14 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishedStep:
+    """What an earlier attempt says of a step beside its result: which kind it was, and the error of one that failed and was passed over."""
+
+    action: str
+    error: JsonValue
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """How an attempt ends. `state` is a final one, `scheduled` (retried at `due_at`), `queued` (released) or `waiting` (for `wait`)."""
 

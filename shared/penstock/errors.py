@@ -21,8 +21,10 @@ class DecodeError(PenstockError):
 class Transient(PenstockError):
     """It may work later (time-out, connection, 429, 5xx, deadlock): retried by the run's policy.
 
-    `retry_after_seconds` is what the other side asked for, if it did.
+    `retry_after_seconds` is what the other side asked for, if it did; `place` the author's `file:line`, where it is known.
     """
+
+    place: str | None = None
 
     def __init__(self, message: str, *, kind: str = "transient", retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -31,7 +33,12 @@ class Transient(PenstockError):
 
 
 class Permanent(PenstockError):
-    """Trying again cannot help (bad parameters, unknown field, 4xx, an error in an expression): the run fails at once."""
+    """Trying again cannot help (bad parameters, unknown field, 4xx, an error in an expression): the run fails at once.
+
+    `place` is the author's `file:line`, where it is known.
+    """
+
+    place: str | None = None
 
     def __init__(self, message: str, *, kind: str = "permanent") -> None:
         super().__init__(message)

@@ -21,6 +21,7 @@ No payloads; secrets are taken out of every line. The events:
 | `run.lease_lost` | executor | another attempt owns the run, or the database was away for too long; it was stopped here |
 | `run.cancelled` | executor | a run that was ended by hand has stopped here |
 | `message.ignored` | executor | an event was not understood |
+| `run.exception` | executor | an app's Python raised something unexpected, with the part of the traceback that is the app's |
 | `run.crashed` `run.internal_error` | executor | an error of ours, with its traceback |
 | `claim.termination_failed` `logs.not_written` | executor | what a batch could not do beside its main work |
 | `workload.warned` | scheduler | the month's allowance, or an hour far above the usual, was reached |
@@ -34,6 +35,7 @@ No payloads; secrets are taken out of every line. The events:
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Final, Literal
 
 import orjson
@@ -85,6 +87,23 @@ class _RedactingFormatter(logging.Formatter):
 
 def _redact(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
     return {name: LOG.field(value) for name, value in fields.items()}
+
+
+def show_warnings_only() -> Callable[[], None]:
+    """Warnings and worse, for a person, until what is returned is called. Nothing where the log has been set up otherwise."""
+    if structlog.is_configured():
+        return lambda: None
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, _redact, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
+    return structlog.reset_defaults
+
+
+def bind_fields(**fields: object) -> None:
+    """Fields of every line that is logged from here on in this task or thread, and in what it starts."""
+    structlog.contextvars.bind_contextvars(**fields)
 
 
 def _to_json(fields: object, **_: object) -> str:

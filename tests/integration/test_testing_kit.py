@@ -39,7 +39,8 @@ workflow: broken
 steps: [{fail: "no luck"}]
 ---
 workflow: secretive
-steps: [{return: {known: "${secrets.WORD}"}}]
+parameters: {word: text}
+steps: [{when: secrets.WORD == params.word, return: {known: true}}]
 ---
 workflow: one_after_the_other
 steps:
@@ -152,7 +153,7 @@ async def test_it_is_reached_over_http(app: AppUnderTest) -> None:
 
 async def test_secrets_are_those_given_and_gone_afterwards(directory: Path) -> None:
     async with open_app(directory, secrets={"WORD": "open"}) as app:
-        assert (await app.run("secretive")).result == {"known": "open"}
+        assert (await app.run("secretive", {"word": "open"})).result == {"known": True}
     assert "PENSTOCK_SECRET_WORD" not in os.environ
 
 

@@ -162,7 +162,7 @@ def test_with_of_a_list_waits_for_its_items() -> None:
         ("app: a\nadmin: [x]", "app.yaml:2: unknown key 'admin'; did you mean 'admins'?"),
         ("app: a\nadmins: ['ops@@x.org']", "app.yaml:2: 'ops@@x.org' is not a mail address, such as ada@example.com"),
         ("app: a\n---\napp: b", "app.yaml:3: app.yaml holds one document, and this is another; put everything into the first"),
-        ("app: a\npython: [a]", "app.yaml:2: key 'python' is not available in this version"),
+        ("app: a\npython: [a]", "app.yaml:2: Python modules need a directory that they are imported from"),
         ("app: a\noidc: {}", "app.yaml:2: key 'oidc' is not available in this version"),
         ("app: a\nenvironments: {life: {}}", "app.yaml:2: unknown key 'life'; did you mean 'live'?"),
         (
@@ -388,7 +388,10 @@ def test_problems_of_the_head_of_a_workflow(workflow: str, problem: str) -> None
         ("{wait_for: paid, match: order}", "1: 'match': expected a mapping, got text"),
         ("{cancel: }", "1: 'cancel' needs the id of a run, or a list of them; such as \"${steps.reminder}\""),
         ("{cancel: '${params.nope}'}", "1:15: `params.nope`: unknown parameter 'nope'"),
-        ("{run: a.b}", "1: action 'run' is not available in this version"),
+        (
+            "{run: a.b}",
+            "1: unknown Python action 'a.b'; name its module in app.yaml under python:, and decorate the function with @app.action",
+        ),
         ("{when: 'true'}", "1: this step has no action; it needs one of "),
         ("{}", "1: this step is empty; it needs one of "),
         ("{create: order, log: x}", "1: a step does one thing, and this one names create and log; make two steps of it"),

@@ -22,6 +22,7 @@ from penstock_executor.actions.log import log
 from penstock_executor.actions.publish import publish
 from penstock_executor.actions.recur import recur, stop_recurring
 from penstock_executor.actions.return_ import return_
+from penstock_executor.actions.run import run
 from penstock_executor.actions.schedule import schedule
 from penstock_executor.actions.schedule_list import schedule_list
 from penstock_executor.actions.send import send
@@ -62,6 +63,7 @@ AWAITED: Final[Mapping[StepAction, Awaited]] = {
     StepAction.SCHEDULE_LIST: schedule_list,
     StepAction.RECUR: recur,
     StepAction.HTTP: http,
+    StepAction.RUN: run,
     StepAction.CALL: call_connector,
     StepAction.CANCEL: cancel,
     StepAction.EMAIL: email,

@@ -124,6 +124,7 @@ CONSUMPTION: Final[Mapping[StepAction, Consumption]] = {
     StepAction.WAIT_UNTIL: Consumption(_consumes(Activity.ITEM_SCHEDULED)),
     StepAction.WAIT_FOR: Consumption(_consumes(Activity.ITEM_SCHEDULED)),
     StepAction.CANCEL: Consumption(_consumes()),
+    StepAction.RUN: Consumption(_consumes()),
     StepAction.HTTP: Consumption(_consumes(Activity.CALL), _report),
     StepAction.CALL: Consumption(_consumes(Activity.CALL), _report),
     StepAction.EMAIL: Consumption(_consumes(Activity.CALL)),

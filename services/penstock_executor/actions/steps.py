@@ -155,7 +155,15 @@ class Suspend:
     match: Values | None = None
 
 
-Outcome = Done | Write | Nested | Suspend
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """The step calls a function of the app's, inside this run."""
+
+    function: str
+    arguments: Values
+
+
+Outcome = Coded | Done | Write | Nested | Suspend
 Immediate = Callable[[Call], Outcome]
 """Answers at once, without waiting for anything."""
 Awaited = Callable[[Call], Awaitable[Outcome]]

@@ -22,6 +22,7 @@ from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED, START_LATENESS_SECONDS
 from penstock_executor import repository
 from penstock_executor.handlers.claiming import Terminated
+from penstock_executor.handlers.coded import CodedPerformance
 from penstock_executor.handlers.conclusion import conclude, tell, write, write_unloaded
 from penstock_executor.handlers.leases import Lease
 from penstock_executor.handlers.performance import Performance
@@ -156,7 +157,8 @@ async def _load(room: Room, lease: Lease) -> Performance:
     run = lease.run
     while True:
         try:
-            return Performance(room, lease, await room.library.find_plans(run.environment, run.version))
+            plans = await room.library.find_plans(run.environment, run.version)
+            return (CodedPerformance if plans.app.python else Performance)(room, lease, plans)
         except KeyError:
             raise Permanent(
                 f"deployment {run.version} of {run.environment} has no workflow {run.workflow!r}: it was removed before the run began",

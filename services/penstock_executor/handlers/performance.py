@@ -21,7 +21,7 @@ from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent, Transient
 from penstock.store.logs import LogEvent
 from penstock.store.waits import Wait
 from penstock_executor.actions import AWAITED, IMMEDIATE
-from penstock_executor.actions.steps import Call, Done, Nested, Outcome, Scope, StepPlan, Suspend, Write
+from penstock_executor.actions.steps import Call, Coded, Done, Nested, Outcome, Scope, StepPlan, Suspend, Write
 from penstock_executor.handlers.journal import Journal, Position
 from penstock_executor.handlers.leases import Lease
 from penstock_executor.handlers.plans import Plans, WorkflowPlan
@@ -231,6 +231,7 @@ class Performance:
         else:
             if isinstance(outcome, Nested):
                 outcome = Done(await self._perform_nested(outcome, record.step, frame, may_defer=may_defer))
+            assert not isinstance(outcome, Coded), "what an app with Python does is performed by CodedPerformance"
             record.result = self._redact(outcome.result, frame) if frame.plan.secrets else outcome.result
             self.journal.record(record, must_commit=outcome.must_commit)
         if step.consumption.done is not None:

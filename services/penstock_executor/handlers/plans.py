@@ -1,6 +1,6 @@
 """Workflows ready to be performed: what can be computed once per deployed version is computed once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from penstock.definitions.compiled import CompiledApp, CompiledStep
 from penstock.definitions.expressions import Expression
@@ -19,6 +19,10 @@ class WorkflowPlan:
     roots: frozenset[str]
     answers_early: bool
     secrets: frozenset[str] = frozenset()
+
+    def with_secrets(self, names: frozenset[str]) -> "WorkflowPlan":
+        """The same, reading these secrets."""
+        return self if names == self.secrets else replace(self, secrets=names)
 
 
 class Plans:

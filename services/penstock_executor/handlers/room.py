@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import Contract
@@ -19,6 +20,7 @@ from penstock_executor.handlers.library import Library
 from penstock_executor.handlers.limits import Limits
 from penstock_executor.handlers.logbook import Logbook
 from penstock_executor.handlers.slots import Slots
+from penstock_executor.handlers.threads import Threads
 
 
 @dataclass(slots=True)
@@ -37,6 +39,8 @@ class Room:
     logbook: Logbook
     meter: Meter
     secrets: Secrets
+    threads: Threads
+    app_directory: Path | None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from penstock.definitions.models import App, EnvironmentLimits
+from penstock.definitions.python.code import keep_code
 from penstock.definitions.reading.app_file import AppHead, read_app_file
 from penstock.definitions.reading.documents import Node, read_documents
 from penstock.definitions.reading.index import Index
 from penstock.definitions.reading.places import Problem, Report, Severity
+from penstock.definitions.reading.python_files import read_python
 from penstock.definitions.reading.type_files import read_types
 from penstock.definitions.reading.workflow_files import read_outlines, read_workflow
 from penstock.definitions.recursion import find_recursions
@@ -34,7 +36,10 @@ class LoadResult(NamedTuple):
 
 
 def load_app(directory: Path) -> LoadResult:
-    """Reads app.yaml, types/*.yaml and workflows/*.yaml. Never raises for what is written there, or for what cannot be read."""
+    """Reads app.yaml, types/*.yaml and workflows/*.yaml, and imports the Python modules that app.yaml names, anew each time.
+
+    Never raises for what is written there, or for what cannot be read. A sound app's code is what this process performs from now on.
+    """
     report = Report()
     files: dict[str, bytes] = {}
     for path in _list_files(directory, report):
@@ -47,7 +52,7 @@ def load_app(directory: Path) -> LoadResult:
     if APP_FILE not in files and not report.problems:
         reason = f"there is no {APP_FILE} in {directory}" if directory.is_dir() else f"there is no directory {directory}"
         report.problems.append(Problem(APP_FILE, None, None, reason, hint="it names the app, as in `app: shop`"))
-    return _load(files, report)
+    return _load(files, report, directory.resolve())
 
 
 def load_files(files: dict[str, bytes]) -> LoadResult:
@@ -55,7 +60,7 @@ def load_files(files: dict[str, bytes]) -> LoadResult:
     report = Report()
     if APP_FILE not in files:
         report.problems.append(Problem(APP_FILE, None, None, f"there is no {APP_FILE}", hint="it names the app, as in `app: shop`"))
-    return _load(files, report)
+    return _load(files, report, None)
 
 
 def _list_files(directory: Path, report: Report) -> Iterator[Path]:
@@ -77,14 +82,19 @@ def _list_files(directory: Path, report: Report) -> Iterator[Path]:
     yield from found
 
 
-def _load(files: dict[str, bytes], report: Report) -> LoadResult:
+def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> LoadResult:
     documents = {name: read_documents(name, data, report) for name, data in sorted(files.items())}
     head = _read_head(documents.get(APP_FILE, []), report)
     index = Index(
         types=read_types(_documents_in("types", documents), report), sources=frozenset(head.sources), connectors=frozenset(head.connectors)
     )
+    python = read_python(directory, head.python, index, report)
     outlines = read_outlines(_documents_in("workflows", documents), index, report)
     workflows = {outline.name: read_workflow(outline, index, report) for outline in outlines}
+    for outline in outlines:
+        if (twin := python.workflows.get(outline.name)) is not None:
+            message = f"the workflow {outline.name!r} exists twice"
+            report.error(outline.table.key_place("workflow"), message, f"it stands in {twin.place} already")
     app = App(
         name=head.name,
         admins=head.admins,
@@ -93,12 +103,15 @@ def _load(files: dict[str, bytes], report: Report) -> LoadResult:
         connectors=head.connectors,
         email=head.email,
         types=index.types,
-        workflows=workflows,
+        workflows=python.workflows | workflows,
+        python=tuple(head.python),
     )
     if not report.is_partial:
         report.problems.extend(_recursion_problems(app))
     problems = tuple(sorted(report.problems, key=lambda problem: (problem.file, problem.line or 0, problem.column or 0)))
     is_sound = all(problem.severity is not Severity.ERROR for problem in problems)
+    if is_sound and python.code is not None:
+        keep_code(python.code)
     return LoadResult(app if is_sound else None, problems)
 
 
@@ -106,7 +119,7 @@ def _read_head(documents: list[Node], report: Report) -> AppHead:
     if not documents:
         if not report.problems:
             report.problems.append(Problem(APP_FILE, 1, 1, "the file is empty", hint="it names the app, as in `app: shop`"))
-        return AppHead("", (), {"development": EnvironmentLimits(), "live": EnvironmentLimits()}, {}, {}, None)
+        return AppHead("", (), {"development": EnvironmentLimits(), "live": EnvironmentLimits()}, {}, {}, None, {})
     for document in documents[1:]:
         report.error(document.place, f"{APP_FILE} holds one document, and this is another", "put everything into the first")
     return read_app_file(documents[0], report)

@@ -148,6 +148,7 @@ class StepAction(StrEnum):
     EMAIL = "email"
     SEND = "send"
     PUBLISH = "publish"
+    RUN = "run"
 
 
 DEFAULT_RETRIES: Final = {StepAction.SEND: RetryPolicy(attempts=5, backoff_seconds=5, factor=6, max_seconds=3600)}
@@ -172,7 +173,7 @@ class Step(Model):
 
 
 class Workflow(Model):
-    """A workflow. `depth_limit` overrides the environment's."""
+    """A workflow. `depth_limit` overrides the environment's. `python`, `module:function`, stands for the steps of one in Python."""
 
     name: str
     label: str = ""
@@ -188,6 +189,7 @@ class Workflow(Model):
     priority: int = DEFAULT_PRIORITY
     ignore_privacy: bool = False
     steps: tuple[Step, ...] = ()
+    python: str | None = None
     place: str = ""
 
 
@@ -294,7 +296,7 @@ class EnvironmentLimits(Model):
 
 
 class App(Model):
-    """A whole app, as deployed."""
+    """A whole app, as deployed. `python` names its modules; executors import them from a directory of their own."""
 
     name: str
     admins: tuple[str, ...] = ()
@@ -304,3 +306,4 @@ class App(Model):
     email: EmailSettings | None = None
     types: dict[str, DataType] = Field(default_factory=dict)
     workflows: dict[str, Workflow] = Field(default_factory=dict)
+    python: tuple[str, ...] = ()

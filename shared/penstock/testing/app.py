@@ -121,7 +121,7 @@ class AppUnderTest:
         raise AssertionError(f"run {run_id} of {run.workflow} {wanted}: it is {run.state}{hint}. {run}")
 
     async def wait_until_idle(self, *, within: float = 30.0) -> None:
-        """Until nothing is under way and nothing is due: runs, and items of lists. Raises AssertionError when it takes longer."""
+        """Until nothing is under way and nothing is due: runs, waits, ticks, items of lists. Raises AssertionError when it takes longer."""
 
         async def look() -> bool | None:
             return True if await self._is_idle() else None
@@ -205,6 +205,13 @@ class AppUnderTest:
         if data is None:
             data, headers = orjson.dumps(json), {"Content-Type": "application/json", **(headers or {})}
         return await self._request("POST", path, data=data, headers=headers)
+
+    async def signal(self, name: str, payload: JsonValue = None) -> None:
+        """Send a signal to the run that waits for it, or that will."""
+        url = f"{self.admin_url}/v1/{self.environment}/signals/{name}"
+        async with self._house.http.post(url, json=payload, headers=self.admin_headers) as response:
+            if response.status >= 400:
+                raise AssertionError(f"the signal was refused with {response.status}: {await response.text()}")
 
     async def crash_executor(self) -> None:
         """Let the executor die as if its process were killed, and start another, which takes up its runs: their leases have expired."""

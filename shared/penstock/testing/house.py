@@ -21,6 +21,7 @@ from penstock.db import Database, open_database
 from penstock.embedded.fleet import Fleet
 from penstock.embedded.services import SERVICES
 from penstock.errors import ConfigurationError
+from penstock.logs import show_warnings_only
 from penstock.settings import SECRET_PREFIX
 
 _HOST: Final = "127.0.0.1"
@@ -112,7 +113,8 @@ class House:
     def _given(self) -> dict[str, object]:
         return {
             "database_url": self.database_url, "amqp_url": "in-process:", "host": _HOST, "port": self.port,
-            "admin_host": _HOST, "admin_port": self.admin_port, "admin_token": self.token, **self.settings,
+            "admin_host": _HOST, "admin_port": self.admin_port, "admin_token": self.token, "app": self.directory,
+            **self.settings,
         }  # fmt: skip
 
     async def _open_client(self, _: str) -> Broker:
@@ -126,6 +128,7 @@ async def open_house(
     """The house of an app on an empty database, not yet started. All that it has started is ended with the block."""
     async with AsyncExitStack() as stack:
         _set_secrets(secrets, stack)
+        stack.callback(show_warnings_only())
         database = await open_database(database_url, name="penstock testing", most=5)
         stack.push_async_callback(database.close)
         broker = InProcessBroker(topology())

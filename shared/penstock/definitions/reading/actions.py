@@ -50,7 +50,7 @@ def _workflow_target(reader: StepReader, key: str) -> JsonValue:
     """The literal name of a workflow to be started: with all parameters that it requires."""
     name = _workflow_name(reader, key)
     if isinstance(name, str) and reader.parameters is not None:
-        take.check_required(reader, name, reader.parameters)
+        take.check_required(reader, f"the workflow {name!r}", reader.parameters)
     return name
 
 
@@ -63,6 +63,21 @@ def _workflow_name(reader: StepReader, key: str) -> JsonValue:
     reader.parameters = reader.index.workflows.get(name)
     if reader.parameters is None and not reader.report.is_partial:
         reader.report.unknown(node.place, "workflow", name, reader.index.workflows)
+    return name
+
+
+def _function_target(reader: StepReader, key: str) -> JsonValue:
+    """The literal name of an action in Python, `module.function`."""
+    node = reader.table.node(key)
+    name = reader.literal(key, "a Python action", "such as shop.actions.charge")
+    if name is None or node is None:
+        return None
+    reader.parameters = reader.index.actions.get(name)
+    if reader.parameters is not None:
+        take.check_required(reader, f"the action {name!r}", reader.parameters)
+    elif not reader.report.is_partial:
+        hint = "" if reader.index.actions else "name its module in app.yaml under python:, and decorate the function with @app.action"
+        reader.report.unknown(node.place, "Python action", name, reader.index.actions, hint)
     return name
 
 
@@ -251,6 +266,7 @@ ACTIONS: Final[dict[StepAction, Action]] = {
     ),
     StepAction.STOP_RECURRING: Action(_workflow_name, {"for": take.thing}),
     StepAction.TRIGGER: Action(_workflow_target, {"with": take.parameters}),
+    StepAction.RUN: Action(_function_target, {"with": take.parameters}),
     StepAction.RETURN: Action(
         _answer_target, {"text": take.text, "content_type": take.text, "redirect": take.text}, (("text", "redirect"),)
     ),

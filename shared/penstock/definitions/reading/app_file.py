@@ -8,7 +8,7 @@ from penstock.definitions.reading.connectors import read_connectors
 from penstock.definitions.reading.documents import Node
 from penstock.definitions.reading.index import NAME, read_name
 from penstock.definitions.reading.mail import read_email
-from penstock.definitions.reading.places import Report
+from penstock.definitions.reading.places import Place, Report, shorten
 from penstock.definitions.reading.scopes import Scope, check_templates, is_template
 from penstock.definitions.reading.tables import Table
 from penstock.domain.addresses import parse_address
@@ -18,6 +18,7 @@ MAX_CHAIN_RUNS: Final = 10**12
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _SIGNED_PARTS: Final = frozenset({"body", "timestamp", "id", "url", "method", "path"})
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _SECRETS: Final = Scope(frozenset({"secrets"}))
 
 
@@ -30,6 +31,7 @@ class AppHead(NamedTuple):
     sources: dict[str, Source]
     connectors: dict[str, Connector]
     email: EmailSettings | None
+    python: dict[str, Place]
 
 
 def read_app_file(document: Node, report: Report) -> AppHead:
@@ -42,6 +44,7 @@ def read_app_file(document: Node, report: Report) -> AppHead:
         sources=_read_sources(table),
         connectors=read_connectors(table),
         email=read_email(table),
+        python=_read_python(table),
     )
     table.close()
     return head
@@ -55,6 +58,19 @@ def _read_admins(table: Table) -> tuple[str, ...]:
         except ValueError as error:
             table.report.error(place, str(error))
     return tuple(address for address, _ in admins)
+
+
+def _read_python(table: Table) -> dict[str, Place]:
+    modules: dict[str, Place] = {}
+    for name, place in table.texts("python"):
+        if _MODULE.fullmatch(name):
+            modules.setdefault(name, place)
+        else:
+            hint = (
+                f"did you mean {name.removesuffix('.py').strip('./').replace('/', '.')!r}?" if "/" in name or name.endswith(".py") else ""
+            )
+            table.report.error(place, f"{shorten(name)!r} is not the name of a module", hint or "such as shop.workflows")
+    return modules
 
 
 def _read_environments(table: Table) -> dict[str, EnvironmentLimits]:

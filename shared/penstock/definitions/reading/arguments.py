@@ -167,21 +167,21 @@ def _parameters(reader: StepReader, key: str, node: Node, scope: Scope) -> JsonV
     for name, value in node.entries.values():
         check_templates(value, scope, reader.report)
         if declared is not None and name.text not in declared:
-            hint = "" if declared else "the workflow has no parameters"
+            hint = "" if declared else "it has no parameters"
             reader.report.unknown(name.place, "parameter", name.text, declared, hint)
         elif declared is not None:
             check_constant(reader, name.text, value, declared[name.text].type)
     return to_json(node)
 
 
-def check_required(reader: StepReader, workflow: str, declared: tuple[Parameter, ...]) -> None:
+def check_required(reader: StepReader, what: str, declared: tuple[Parameter, ...]) -> None:
     """Every parameter that is not optional is given in `with`."""
     node = reader.table.node("with")
     given = node.entries if isinstance(node, Mapping) else {}
     missing = [parameter.name for parameter in declared if not parameter.is_optional and parameter.name not in given]
     if missing and (node is None or isinstance(node, Mapping)):
-        names = ", ".join(repr(name) for name in missing)
-        reader.report.error(reader.table.place, f"'with' lacks {names}, which the workflow {workflow!r} requires")
+        names = ", ".join(repr(one) for one in missing)
+        reader.report.error(reader.table.place, f"'with' lacks {names}, which {what} requires")
 
 
 def check_constant(reader: StepReader, name: str, node: Node, kind: FieldType) -> None:

@@ -5,9 +5,9 @@ from typing import Final
 from penstock.definitions.reading.places import Place, Report
 
 UNAVAILABLE: Final[dict[str, frozenset[str]]] = {
-    "key": frozenset({"python", "oidc", "concurrency", "rate", "debounce"}),
+    "key": frozenset({"oidc", "concurrency", "rate", "debounce"}),
     "trigger": frozenset({"change"}),
-    "action": frozenset({"run"}),
+    "action": frozenset(),
     "constraint_type": frozenset({"geographic_search"}),
     "name": frozenset({"change"}),
 }

@@ -31,10 +31,11 @@ _OTHER_WORDS: Final = {
 
 @dataclass(slots=True)
 class Index:
-    """All names of the app; filled before the first workflow is read."""
+    """All names of the app; filled before the first workflow is read. `actions` are those in Python, as `module.function`."""
 
     types: dict[str, DataType] = field(default_factory=dict)
     workflows: dict[str, tuple[Parameter, ...]] = field(default_factory=dict)
+    actions: dict[str, tuple[Parameter, ...]] = field(default_factory=dict)
     sources: frozenset[str] = frozenset()
     connectors: frozenset[str] = frozenset()
 

@@ -1,0 +1,41 @@
+"""Threads for an app's sync functions: few, and none that the process waits for.
+
+A thread cannot be stopped. One whose run has ended without it, by its timeout or because it was lost, is told so when it next asks for
+a step; until its function returns it keeps its place here.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import copy_context
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Threads:
+    """At most `most` functions at once; others wait for their turn."""
+
+    def __init__(self, most: int) -> None:
+        self._free = asyncio.Semaphore(most)
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """What `function` returns or raises, called in a thread with the context variables of the caller."""
+        await self._free.acquire()
+        loop, context, outcome = asyncio.get_running_loop(), copy_context(), Future[T]()
+        outcome.set_running_or_notify_cancel()  # from here on it is not cancelled: nobody could
+
+        def work() -> None:
+            try:
+                outcome.set_result(context.run(function))
+            except StopIteration as error:  # which no future can carry
+                outcome.set_exception(RuntimeError(f"the function raised {error!r}"))
+            except BaseException as error:  # whatever it is, it is the caller's
+                outcome.set_exception(error)
+            with suppress(RuntimeError):  # the loop is closed: the process ends
+                loop.call_soon_threadsafe(self._free.release)
+
+        threading.Thread(target=work, name="penstock function", daemon=True).start()
+        return await asyncio.wrap_future(outcome)

@@ -1,0 +1,72 @@
+"""What starts a Python workflow, and how it is tried again: the same as in YAML, written as calls."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Literal
+
+from penstock.definitions.models import ApiTrigger, Auth, RecurrenceTrigger, Respond, RetryPolicy, WebhookTrigger
+from penstock.domain.durations import parse_duration
+from penstock.domain.ticks import UTC_ZONE, Overlap, check_cron, check_timezone
+
+Duration = str | float | timedelta
+"""`"5m"`, a number of seconds, or a timedelta."""
+Trigger = ApiTrigger | RecurrenceTrigger | WebhookTrigger
+
+
+def api(
+    *,
+    method: Literal["GET", "POST"] = "POST",
+    auth: Literal["public", "user", "admin"] = "admin",
+    respond: Literal["when_done", "on_return", "at_once"] = "when_done",
+    when_skipped: Literal[200, 400] = 400,
+) -> ApiTrigger:
+    """The workflow can be called over HTTP, at `/api/1.1/wf/<name>`. Raises ValueError for what is not one of the choices."""
+    return ApiTrigger(method=method, auth=Auth(auth), respond=Respond(respond), when_skipped=when_skipped)
+
+
+def webhook(source: str, types: Sequence[str] = ("*",)) -> WebhookTrigger:
+    """Deliveries of `source`, which app.yaml declares, start it when their type matches one of `types` (`*`: any characters)."""
+    return WebhookTrigger(source=source, types=tuple(types))
+
+
+def recurrence(
+    cron: str,
+    *,
+    timezone: str = UTC_ZONE,
+    overlap: Literal["skip", "allow", "queue"] = "skip",
+    catch_up: Duration = 3600.0,
+    jitter: Duration = 0.0,
+) -> RecurrenceTrigger:
+    """A run at each tick of `cron` in `timezone`; ticks that were missed for at most `catch_up` are made up.
+
+    Raises ValueError for an expression or a zone that does not exist.
+    """
+    check_cron(cron)
+    check_timezone(timezone)
+    return RecurrenceTrigger(
+        cron=cron,
+        timezone=timezone,
+        overlap=Overlap(overlap),
+        catch_up_seconds=to_seconds(catch_up),
+        jitter_seconds=to_seconds(jitter),
+    )
+
+
+def retries(attempts: int, *, backoff: Duration = 5.0, factor: float = 2.0, max: Duration = 600.0, jitter: float = 0.2) -> RetryPolicy:
+    """How often a run is tried in all, and how long to wait: `backoff * factor ** n`, at most `max`, give or take `jitter` of it.
+
+    Raises ValueError for a duration that cannot be read, and for figures out of range.
+    """
+    if not 1 <= attempts <= 1000 or not 1 <= factor <= 100 or not 0 <= jitter <= 1:
+        raise ValueError("attempts go from 1 to 1000, factor from 1 to 100, jitter from 0 to 1")
+    return RetryPolicy(attempts=attempts, backoff_seconds=to_seconds(backoff), factor=factor, max_seconds=to_seconds(max), jitter=jitter)
+
+
+def to_seconds(duration: Duration) -> float:
+    """A duration in seconds. Raises ValueError for one that cannot be read or is negative."""
+    if isinstance(duration, str):
+        duration = parse_duration(duration)
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+    if not 0 <= seconds < 3_155_760_000:
+        raise ValueError(f"{seconds:g} seconds is no duration; use 0 or more, and at most a century")
+    return seconds

@@ -1,0 +1,228 @@
+"""What `penstock check` says of an author's Python: workflows of functions, and what is wrong, with file and line."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from penstock.definitions.loader import load_app
+from penstock.definitions.models import App, FieldType, Parameter
+from tests.factories import build_field_type
+
+HEAD = "app: shop\nsources: {stripe: {scheme: stripe, secrets: ['${secrets.KEY}']}}\npython: [shop]\n"
+IMPORTS = "from penstock import App, Context, api, recurrence, webhook\napp = App()\n"
+
+
+def write(directory: Path, code: str, *, head: str = HEAD, yaml: str = "") -> Path:
+    """An app directory whose Python begins with IMPORTS, so that the code's first line is the third."""
+    (directory / "workflows").mkdir(exist_ok=True)
+    (directory / "app.yaml").write_text(head)
+    (directory / "shop.py").write_text(IMPORTS + code)
+    (directory / "workflows" / "all.yaml").write_text(yaml)
+    return directory
+
+
+def load(directory: Path) -> App:
+    """The app, which is sound."""
+    result = load_app(directory)
+    assert result.app is not None, [str(problem) for problem in result.problems]
+    return result.app
+
+
+def problems_of(directory: Path) -> list[str]:
+    """What is wrong, as a person sees it."""
+    result = load_app(directory)
+    assert result.app is None
+    return [str(problem) for problem in result.problems]
+
+
+def test_a_function_becomes_a_workflow(tmp_path: Path) -> None:
+    code = (
+        "@app.workflow(on=[api(auth='public'), webhook('stripe', ['invoice.*'])], retries=3, timeout='90s', label='Pay', priority=2)\n"
+        "async def pay(ctx: Context, name: str = '', remaining: int = 0) -> dict: ...\n"
+        "@app.workflow(name='nightly-tidy', on=[recurrence('0 3 * * *', timezone='Europe/Paris')], recursive=True, depth_limit=50)\n"
+        "def tidy(ctx: Context): ...\n"
+    )
+    app = load(write(tmp_path, code))
+    pay, tidy = app.workflows["pay"], app.workflows["nightly-tidy"]
+    assert app.python == ("shop",)
+    assert (pay.python, pay.place, pay.label, pay.priority, pay.timeout_seconds) == ("shop:pay", "shop.py:3", "Pay", 2, 90)
+    assert pay.api is not None
+    assert (pay.api.auth, pay.webhooks[0].types, pay.retries.attempts) == ("public", ("invoice.*",), 3)
+    assert (tidy.python, tidy.recurrences[0].timezone, tidy.is_recursive, tidy.depth_limit) == ("shop:tidy", "Europe/Paris", True, 50)
+    assert pay.parameters == (
+        Parameter(name="name", type=FieldType("text"), is_optional=True, default=""),
+        Parameter(name="remaining", type=FieldType("number"), is_optional=True, default=0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kind", "is_optional"),
+    [
+        ("str", "text", False),
+        ("int", "number", False),
+        ("float", "number", False),
+        ("Decimal", "number", False),
+        ("bool", "boolean", False),
+        ("datetime", "date", False),
+        ("list[str]", "list of text", False),
+        ("list[datetime]", "list of date", False),
+        ("tuple[int, ...]", "list of number", False),
+        ("list[dict]", "any", False),
+        ("list", "any", False),
+        ("dict[str, Any]", "any", False),
+        ("Any", "any", False),
+        ("Literal['a', 'b']", "text", False),
+        ("Annotated[int, Field(ge=0)]", "number", False),
+        ("UserId", "text", False),
+        ("Color", "text", False),
+        ("str | None", "text", True),
+        ("Optional[int]", "number", True),
+        ("int | str", "any", False),
+        ("Line", "any", False),
+        ("date", "any", False),
+    ],
+)
+def test_types_of_parameters(tmp_path: Path, annotation: str, kind: str, is_optional: bool) -> None:
+    code = (
+        "from datetime import date, datetime\nfrom decimal import Decimal\nfrom enum import StrEnum\n"
+        "from typing import Annotated, Any, Literal, NewType, Optional\nfrom pydantic import BaseModel, Field\n"
+        "UserId = NewType('UserId', str)\nclass Color(StrEnum):\n    RED = 'red'\nclass Line(BaseModel):\n    name: str\n"
+        f"@app.workflow()\nasync def typed(ctx: Context, value: {annotation}, *, other: int = 1): ...\n"
+    )
+    [value, other] = load(write(tmp_path, code)).workflows["typed"].parameters
+    assert (value.type, value.is_optional, other.name) == (build_field_type(kind), is_optional, "other")
+
+
+def test_a_model_holds_all_parameters(tmp_path: Path) -> None:
+    code = (
+        "from datetime import datetime\nfrom pydantic import BaseModel, Field\n"
+        "class Order(BaseModel):\n    number: str\n    lines: list[str] = []\n"
+        "    placed: datetime | None = Field(default=None, alias='placedAt')\n"
+        "@app.workflow()\nasync def order(ctx: Context, order: Order): ...\n"
+    )
+    parameters = load(write(tmp_path, code)).workflows["order"].parameters
+    assert [(one.name, str(one.type), one.is_optional, one.default) for one in parameters] == [
+        ("number", "text", False, None),
+        ("lines", "list of text", True, []),
+        ("placedAt", "date", True, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("def broken(:\n", "shop.py:3: SyntaxError: invalid syntax"),
+        ("1 / 0\n", "shop.py:3: ZeroDivisionError: division by zero"),
+        ("def f():\n    return 1 / 0\nx = f()\n", "shop.py:4: ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(2)\n", "shop.py:4: SystemExit: 2"),
+        ("import no_such_library\n", "shop.py:3: ModuleNotFoundError: No module named 'no_such_library'"),
+        ("app = None\n", "shop.py:1: this module has no App; begin with `from penstock import App` and `app = App()`"),
+        ("@app.workflow(timeout='soon')\ndef f(ctx): ...\n", "shop.py:3: ValueError: 'soon' is not a duration"),
+        ("@app.workflow(on=[recurrence('every day')])\ndef f(ctx): ...\n", "shop.py:3: ValueError: 'every day' is no cron expression"),
+        ("@app.workflow(on=[api(auth='everyone')])\ndef f(ctx): ...\n", "shop.py:3: ValueError: 'everyone' is not a valid Auth"),
+        ("@app.workflow(retries=0)\ndef f(ctx): ...\n", "shop.py:3: ValueError: retries go from 1 to 1000"),
+        ("@app.workflow()\ndef f(): ...\n", "shop.py:3: f: its first parameter has to take the context, as in (ctx: Context)"),
+        ("@app.workflow()\ndef f(ctx, *rest): ...\n", "shop.py:3: f: its parameter '*rest' has no name that a caller could give"),
+        ("@app.action\ndef f(ctx, x: object()): ...\n", "shop.py:3: f: its parameter 'x' is of type"),
+        (
+            "class Odd: ...\n@app.action\ndef f(ctx, x: Odd): ...\n",
+            "shop.py:4: f: its parameter 'x' is of type Odd, which",
+        ),
+        ("@app.action\ndef f(ctx, x: 'Unknown'): ...\n", "shop.py:3: f: its annotations cannot be read: name 'Unknown' is not defined"),
+        ("@app.workflow()\ndef f(ctx, x: int = 'one'): ...\n", "shop.py:3: f: the default of its parameter 'x' does not fit its type"),
+        ("app.workflow()(lambda ctx: None)\n", "shop.py:3: TypeError: a workflow is a function of a module"),
+        ("@app.workflow(name='no name')\ndef f(ctx): ...\n", "shop.py:3: 'no name' is not a name"),
+        ("@app.workflow(on=[webhook('paypal')])\ndef f(ctx): ...\n", "shop.py:3: unknown source 'paypal'; known are stripe"),
+        ("@app.workflow(on=[webhook('stripe')])\ndef f(ctx, x: str): ...\n", "shop.py:3: a workflow with a webhook trigger cannot require"),
+        (
+            "@app.workflow(on=[recurrence('0 3 * * *')])\ndef f(ctx, x: str): ...\n",
+            "shop.py:3: a workflow with a recurrence trigger cannot",
+        ),
+        ("@app.workflow(on=[api(), api()])\ndef f(ctx): ...\n", "shop.py:3: a workflow has one api trigger"),
+        (
+            "@app.workflow()\ndef f(ctx): ...\n@app.workflow(name='f')\ndef g(ctx): ...\n",
+            "shop.py:5: the workflow 'f' exists twice; it stands in",
+        ),
+    ],
+)
+def test_problems_have_the_authors_file_and_line(tmp_path: Path, code: str, problem: str) -> None:
+    assert any(told.startswith(problem) for told in problems_of(write(tmp_path, code))), problems_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("module", "problem"),
+    [
+        ("shop.missing", "app.yaml:3: there is no module 'shop.missing': neither shop/missing.py in "),
+        ("nothing", "app.yaml:3: there is no module 'nothing': neither nothing.py in "),
+        ("shop.py", "app.yaml:3: 'shop.py' is not the name of a module"),
+        ("shop/actions.py", "app.yaml:3: 'shop/actions.py' is not the name of a module; did you mean 'shop.actions'?"),
+        ("penstock.cli", "app.yaml:3: 'penstock' is the name of a module that Python or Penstock has already; rename yours"),
+    ],
+)
+def test_modules_that_are_not_there(tmp_path: Path, module: str, problem: str) -> None:
+    write(tmp_path, "", head=HEAD.replace("[shop]", f"[{module}]"))
+    if module == "shop.py":
+        problem = "app.yaml:3: there is no module 'shop.py'"
+    assert any(told.startswith(problem) for told in problems_of(tmp_path)), problems_of(tmp_path)
+
+
+CHARGE = (
+    "@app.action\ndef charge(ctx: Context, order: str, amount: int = 1): ...\n@app.workflow()\ndef pay(ctx: Context, order: str): ...\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [
+        ("{run: shop.charge}", "workflows/all.yaml:2: 'with' lacks 'order', which the action 'shop.charge' requires"),
+        ("{run: shop.charge, with: {order: a, amuont: 2}}", "workflows/all.yaml:2: unknown parameter 'amuont'; did you mean 'amount'?"),
+        ("{run: shop.charge, with: {order: 1}}", "workflows/all.yaml:2: "),
+        ("{run: shop.chrage, with: {order: a}}", "workflows/all.yaml:2: unknown Python action 'shop.chrage'; did you mean 'shop.charge'?"),
+        ("{run: shop.pay, with: {order: a}}", "workflows/all.yaml:2: unknown Python action 'shop.pay'"),
+        ("{schedule: pay}", "workflows/all.yaml:2: 'with' lacks 'order', which the workflow 'pay' requires"),
+    ],
+)
+def test_yaml_that_uses_python_is_checked_against_it(tmp_path: Path, steps: str, problem: str) -> None:
+    write(tmp_path, CHARGE, yaml=f"workflow: outer\nsteps: [{steps}]\n")
+    assert any(told.startswith(problem) for told in problems_of(tmp_path)), problems_of(tmp_path)
+
+
+def test_a_name_in_yaml_and_python_is_a_problem(tmp_path: Path) -> None:
+    write(tmp_path, CHARGE, yaml="workflow: pay\nsteps: [{log: x}]\n")
+    assert problems_of(tmp_path) == ["workflows/all.yaml:1: the workflow 'pay' exists twice; it stands in shop.py:5 already"]
+
+
+def test_a_module_that_fails_is_one_problem(tmp_path: Path) -> None:
+    write(tmp_path, "1 / 0\n" + CHARGE, yaml="workflow: outer\nsteps: [{run: shop.charge, with: {order: a}}, {schedule: pay}]\n")
+    assert problems_of(tmp_path) == ["shop.py:3: ZeroDivisionError: division by zero"]
+
+
+def test_packages_and_their_neighbours_are_imported_and_nothing_is_written_beside_them(tmp_path: Path) -> None:
+    write(tmp_path, "", head=HEAD.replace("[shop]", "[inner.flows, inner.more]"))
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "names.py").write_text("NAME = 'one'\n")
+    (tmp_path / "inner" / "flows.py").write_text(
+        "from penstock import App\nfrom inner.names import NAME\napp = App()\n@app.workflow(name=NAME)\ndef f(ctx): ...\n"
+    )
+    (tmp_path / "inner" / "more.py").write_text("from inner.flows import app\n@app.action\ndef g(ctx): ...\n")
+    assert load(tmp_path).workflows["one"].python == "inner.flows:f"
+    (tmp_path / "inner" / "names.py").write_text("NAME = 'two'\n")
+    assert set(load(tmp_path).workflows) == {"two"}
+    assert not list(tmp_path.rglob("__pycache__"))
+
+
+def test_two_apps_may_have_modules_of_the_same_name(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, f"@app.workflow()\ndef {name}(ctx): ...\n")
+    assert set(load(tmp_path / "first").workflows) == {"first"}
+    assert set(load(tmp_path / "second").workflows) == {"second"}
+    assert set(load(tmp_path / "first").workflows) == {"first"}
+
+
+def test_a_module_cannot_take_the_name_of_one_of_pythons(tmp_path: Path) -> None:
+    (tmp_path / "email").mkdir()
+    write(tmp_path, "", head=HEAD.replace("[shop]", "[email.flows]"))
+    assert problems_of(tmp_path) == ["app.yaml:3: 'email' is the name of a module that Python or Penstock has already; rename yours"]
+    assert "site-packages" not in str(sys.modules["email"].__file__)
