@@ -385,6 +385,7 @@ def test_problems_of_the_head_of_a_workflow(workflow: str, problem: str) -> None
         ("{wait: 3d, timeout: 1h}", "1: 'wait' takes no 'timeout'; the run waits for as long as it says there"),
         ("{wait_until: tomorrow}", "1: 'wait_until': expected a time with its zone, such as 2026-01-31T09:00:00Z"),
         ("{wait_for: }", "1: 'wait_for' needs the name of a signal; such as payment_confirmed"),
+        ("{wait_for: ''}", "1: 'wait_for' needs the name of a signal; such as payment_confirmed"),
         ("{wait_for: paid, match: order}", "1: 'match': expected a mapping, got text"),
         ("{cancel: }", "1: 'cancel' needs the id of a run, or a list of them; such as \"${steps.reminder}\""),
         ("{cancel: '${params.nope}'}", "1:15: `params.nope`: unknown parameter 'nope'"),

@@ -176,10 +176,10 @@ def _wait_target(reader: StepReader, key: str) -> JsonValue:
 def _signal_target(reader: StepReader, key: str) -> JsonValue:
     """The name of a signal, which may embed expressions."""
     node = reader.table.node(key)
-    if node is not None:
-        return take.text(reader, key, node)
-    reader.missing(key, "the name of a signal", "such as payment_confirmed")
-    return None
+    name = None if node is None else take.text(reader, key, node)
+    if node is None or name == "":
+        reader.missing(key, "the name of a signal", "such as payment_confirmed")
+    return name
 
 
 def _runs_target(reader: StepReader, key: str) -> JsonValue:
