@@ -141,6 +141,8 @@ async def test_a_changed_app_is_deployed_and_a_broken_one_is_not(running: Up) ->
     await eventually(lambda: running.has_said("not deployed"), within=30)
     assert re.search(r"error: workflows/greeting.yaml:3: .*retrun", running.out)
     assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "hello"}})
+    _write(greeting, "hello")
+    await eventually(lambda: running.has_said("correct again: the app is what is deployed"), within=30)
     _write(greeting, "hello again")
     await eventually(lambda: running.has_said("development version 3, live version 3"), within=30)
     assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "hello again"}})

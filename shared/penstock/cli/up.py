@@ -85,6 +85,9 @@ def _find_app(named: Path | None) -> Path | None:
 class _Terminal:
     """Tells a person what goes on; see `penstock.embedded.up.Show`."""
 
+    def __init__(self) -> None:
+        self._was_refused = False
+
     def serving(self, running: Running) -> None:
         facts = make_facts()
         facts.add_row("app", self._describe_app(running))
@@ -108,6 +111,10 @@ class _Terminal:
         return f"{escape(deployed.app.name)}  ({versions})"
 
     def deployed(self, outcome: Deployed | PenstockError) -> None:
+        self._tell(outcome)
+        self._was_refused = isinstance(outcome, PenstockError) or outcome.app is None
+
+    def _tell(self, outcome: Deployed | PenstockError) -> None:
         if isinstance(outcome, PenstockError):
             complain(f"not deployed: {outcome}")
             return
@@ -119,3 +126,5 @@ class _Terminal:
             print_plan(next(iter(outcome.deployments.values())).plan)
             versions = ", ".join(f"{name} version {deployment.version}" for name, deployment in outcome.deployments.items())
             console.print(f"[green]deployed[/] {escape(outcome.app.name)}: {versions}")
+        elif self._was_refused:
+            console.print("[green]correct again[/]: the app is what is deployed")
