@@ -143,3 +143,11 @@ async def test_a_base_url_that_is_none_is_not_repeated(house: House, model: Mode
     assert run["error"]["message"].endswith(
         "the base_url of connector 'model' is no URL to call: it has to start with https:// or http:// and name a host"
     )
+
+
+async def test_a_secret_of_the_connector_that_is_not_set_is_named(house: House, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PENSTOCK_SECRET_MODEL_KEY")
+    run = await ask(house, "x")
+    assert run["state"] == "failed"
+    assert "MODEL_KEY" in run["error"]["message"]
+    assert model.requests == []

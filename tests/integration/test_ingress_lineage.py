@@ -142,3 +142,18 @@ async def test_a_run_started_through_the_management_api_continues_the_chain_too(
     wanted = {"workflow": "greet", "parameters": BODY}
     answer = await ingress.manage("POST", "/v1/development/runs", json=wanted, headers={**ADMIN, **from_run(seal, caller)})
     assert (answer.status, answer.json["depth"], answer.json["parent_run_id"]) == (201, 1, str(caller["id"]))
+
+
+async def test_a_recurrence_that_a_run_triggers_is_no_way_out_of_the_chain(ingress: Ingress, seal: LineageSeal) -> None:
+    caller = await greet(ingress)
+    wanted = {"workflow": "greet", "parameters": BODY, "cron": "0 3 * * *"}
+    made = await ingress.manage("POST", "/v1/development/recurrences", json=wanted)
+    assert made.status in {200, 201}, made.body
+    path = f"/v1/development/recurrences/{made.json['id']}"
+    answer = await ingress.manage("POST", f"{path}/trigger", headers={**ADMIN, **from_run(seal, caller, depth=4)})
+    assert (answer.status, answer.json["depth"], answer.json["parent_run_id"]) == (200, 5, str(caller["id"]))
+    times = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-03T00:00:00Z"}
+    answer = await ingress.manage("POST", f"{path}/backfill", json=times, headers={**ADMIN, **from_run(seal, caller, depth=6)})
+    run_ids = answer.json["run_ids"]
+    assert isinstance(run_ids, list)
+    assert [(await row(ingress, run))["depth"] for run in run_ids] == [7, 7]

@@ -67,6 +67,17 @@ async def test_a_plain_message_makes_a_root_that_is_dispatched_at_once(station: 
     assert f"{ENVIRONMENT}.run.scheduled" in station.events.routing_keys
 
 
+async def test_a_trace_is_kept_by_the_run_and_by_those_it_leads_to_and_a_bad_one_is_no_reason_to_refuse(station: Station) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with station.scheduler():
+        root = await station.ask(headers={"traceparent": trace})
+        await station.ask(headers={"parent-run-id": root["run_id"], "depth": 1})
+        await station.ask(headers={"traceparent": "nonsense"})
+        await station.ask(headers={"traceparent": 7})
+    contexts = sorted(str(run["context"]) for run in await station.runs())
+    assert contexts == ["None", "None", *[str({"trace": {"traceparent": trace}})] * 2]
+
+
 async def test_depth_header_is_believed_up_to_the_limit_and_terminated_beyond(station: Station) -> None:
     async with station.scheduler():
         states = {depth: (await station.ask(headers={"depth": depth}))["state"] for depth in (0, 10, 11)}

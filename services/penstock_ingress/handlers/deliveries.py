@@ -15,6 +15,7 @@ from penstock.definitions.models import Workflow
 from penstock.definitions.parameters import ValueSource, bind_parameters
 from penstock.definitions.values import format_date
 from penstock.domain.ids import RunId, child_run_id, new_run_id
+from penstock.domain.lineage import Origin
 from penstock.domain.states import Trigger
 from penstock.domain.workload import Activity
 from penstock.logs import get_logger
@@ -22,7 +23,7 @@ from penstock.metrics import DELIVERIES
 from penstock.store.admission import RunRequest
 from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.handlers.acceptance import Entry
-from penstock_ingress.handlers.lineage import Origin, find_origin
+from penstock_ingress.handlers.lineage import find_origin
 from penstock_ingress.handlers.room import Room
 from penstock_ingress.repository.deliveries import NewDelivery
 from penstock_ingress.rules.bodies import Undecodable

@@ -4,25 +4,12 @@ A run that continues a chain is deeper than the run that called, whatever enviro
 a stop of it hold across both. Only in its own environment the calling run becomes its parent too, for the path and the tree.
 """
 
-from typing import Final, NamedTuple
-from uuid import UUID
-
 from multidict import MultiMapping
 
 from penstock import clock
+from penstock.domain.lineage import OUTSIDE, Origin
 from penstock_ingress.handlers.room import Room
 from penstock_ingress.repository.runs import has_run
-
-
-class Origin(NamedTuple):
-    """Depth and chain of the runs that a request starts, and their parent if it is stored."""
-
-    depth: int = 0
-    chain_id: UUID | None = None
-    parent_run_id: UUID | None = None
-
-
-OUTSIDE: Final = Origin()
 
 
 async def find_origin(room: Room, headers: MultiMapping[str], environment: str) -> Origin:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from uuid import UUID
 
+from multidict import MultiMapping
+
 from penstock.db import Connection
 from penstock.domain import recurrences as domain
 from penstock.domain.ids import new_run_id
@@ -22,6 +24,7 @@ from penstock.store.recurrence_control import (
 )
 from penstock.store.recurrences import RecurrenceRequest, get_time, set_recurrence, stop_recurrence
 from penstock.store.requests import prepare_run
+from penstock_ingress.handlers.lineage import find_origin
 from penstock_ingress.handlers.management import refuse
 from penstock_ingress.handlers.pages import read_limit, read_recurrence_token, read_text, write_token
 from penstock_ingress.handlers.room import Room
@@ -99,12 +102,12 @@ async def resume(room: Room, environment: str, id: UUID) -> Recurrence:
     return await show_recurrence(room, environment, id)
 
 
-async def trigger(room: Room, environment: str, id: UUID) -> Run:
+async def trigger(room: Room, environment: str, id: UUID, headers: MultiMapping[str]) -> Run:
     """Start a run now, as a tick would; the times of the recurrence stay as they are. Raises Refusal."""
-    recurrence = await _get(room, environment, id)
+    recurrence, origin = await _get(room, environment, id), await find_origin(room, headers, environment)
 
     async def start(deployment: CompiledDeployment) -> Admission:
-        work = partial(start_by_hand, deployment=deployment, recurrence=recurrence)
+        work = partial(start_by_hand, deployment=deployment, recurrence=recurrence, origin=origin)
         outcome = await room.database.in_transaction(work)
         if isinstance(outcome, Rejected):
             raise refuse(outcome)
@@ -117,9 +120,9 @@ async def trigger(room: Room, environment: str, id: UUID) -> Run:
     return found[0]
 
 
-async def backfill(room: Room, environment: str, id: UUID, wanted: Backfill) -> Backfilled:
+async def backfill(room: Room, environment: str, id: UUID, wanted: Backfill, headers: MultiMapping[str]) -> Backfilled:
     """Start the runs of past ticks that had none. Raises Refusal."""
-    recurrence = await _get(room, environment, id)
+    recurrence, origin = await _get(room, environment, id), await find_origin(room, headers, environment)
     async with room.database.connection() as conn:
         until = min(wanted.until, await get_time(conn))
     try:
@@ -128,7 +131,7 @@ async def backfill(room: Room, environment: str, id: UUID, wanted: Backfill) -> 
         raise Refusal(problem(422, str(error))) from None
 
     async def start(deployment: CompiledDeployment) -> list[Admission]:
-        work = partial(make_up_ticks, deployment=deployment, recurrence=recurrence, ticks=ticks)
+        work = partial(make_up_ticks, deployment=deployment, recurrence=recurrence, ticks=ticks, origin=origin)
         outcomes = await room.database.in_transaction(work)
         if isinstance(outcomes, Rejected):
             raise refuse(outcomes)

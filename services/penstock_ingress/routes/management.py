@@ -41,7 +41,6 @@ _RECURRENCE_VERBS: Final[tuple[tuple[str, str, _RecurrenceVerb], ...]] = (
     ("", "DELETE", recurrences.remove_recurrence),
     ("/pause", "POST", recurrences.pause),
     ("/resume", "POST", recurrences.resume),
-    ("/trigger", "POST", recurrences.trigger),
 )
 
 
@@ -74,6 +73,7 @@ class ManagementApi:
         for path, method, verb in _RECURRENCE_VERBS:
             app.router.add_route(method, f"/v1/{{environment}}/recurrences/{{id}}{path}", partial(self._with_recurrence, verb))
         app.router.add_post("/v1/{environment}/recurrences/{id}/backfill", self._backfill_recurrence)
+        app.router.add_post("/v1/{environment}/recurrences/{id}/trigger", self._trigger_recurrence)
         app.router.add_get("/openapi.json", self._describe)
         return app
 
@@ -157,7 +157,10 @@ class ManagementApi:
 
     async def _backfill_recurrence(self, request: web.Request) -> web.Response:
         id, wanted = _id(request), await _read(request, Backfill)
-        return self._show(request, await recurrences.backfill(self._room, _environment(request), id, wanted))
+        return self._show(request, await recurrences.backfill(self._room, _environment(request), id, wanted, request.headers))
+
+    async def _trigger_recurrence(self, request: web.Request) -> web.Response:
+        return self._show(request, await recurrences.trigger(self._room, _environment(request), _id(request), request.headers))
 
     async def _list_workflows(self, request: web.Request) -> web.Response:
         return self._show(request, await show_workflows(self._room, _environment(request)))

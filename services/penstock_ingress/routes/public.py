@@ -34,7 +34,7 @@ _SHARED: Final = {
     "Access-Control-Expose-Headers": "Penstock-Run-Id, Idempotent-Replayed, Location, Preference-Applied, Retry-After",
 }
 _PREFLIGHT: Final = {
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Prefer, traceparent",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Prefer, traceparent, tracestate, baggage",
     "Access-Control-Max-Age": "86400",
 }
 

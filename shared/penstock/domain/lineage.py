@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from penstock.domain.depth import MAX_DEPTH
@@ -48,6 +48,17 @@ class Lineage:
     chain_id: UUID
     run_id: UUID
     depth: int
+
+
+class Origin(NamedTuple):
+    """Where a request comes from: depth and chain of the runs that it starts, and their parent if it is stored. Nothing: outside."""
+
+    depth: int = 0
+    chain_id: UUID | None = None
+    parent_run_id: UUID | None = None
+
+
+OUTSIDE: Final = Origin()
 
 
 class LineageSeal:

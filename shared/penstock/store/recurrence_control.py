@@ -8,6 +8,7 @@ from uuid import UUID
 
 from penstock.db import Connection, Record
 from penstock.domain.ids import new_run_id, tick_run_id
+from penstock.domain.lineage import OUTSIDE, Origin
 from penstock.domain.recurrences import Recurrence
 from penstock.domain.runs import Admission, Rejected
 from penstock.domain.states import Trigger
@@ -96,11 +97,18 @@ def list_past_ticks(recurrence: Recurrence, since: datetime, until: datetime) ->
 
 
 async def start_by_hand(
-    conn: Connection, *, deployment: CompiledDeployment, recurrence: Recurrence, delay: timedelta | None = None
+    conn: Connection,
+    *,
+    deployment: CompiledDeployment,
+    recurrence: Recurrence,
+    delay: timedelta | None = None,
+    origin: Origin = OUTSIDE,
 ) -> Admission:
-    """Admit a run as a tick would that is due now (or after `delay`). It counts as no tick. Raises StaleDefinitions."""
+    """Admit a run as a tick would that is due now (or after `delay`). It counts as no tick, and when a run of ours has asked for it, it
+    continues that run's chain. Raises StaleDefinitions.
+    """
     now = await get_time(conn)
-    request = _prepare(deployment, recurrence, new_run_id(), now, delay)
+    request = _prepare(deployment, recurrence, new_run_id(), now, delay, origin)
     return request if isinstance(request, Rejected) else (await admit(conn, [request]))[0]
 
 
@@ -111,6 +119,7 @@ async def make_up_ticks(
     recurrence: Recurrence,
     ticks: Sequence[datetime],
     delay: timedelta | None = None,
+    origin: Origin = OUTSIDE,
 ) -> list[Admission] | Rejected:
     """Admit the runs of past ticks, due now (or after `delay`), whatever `overlap` says; a tick that had its run makes no second one.
 
@@ -118,7 +127,7 @@ async def make_up_ticks(
     """
     requests: list[RunRequest] = []
     for tick_at in ticks:
-        request = _prepare(deployment, recurrence, tick_run_id(recurrence.id, tick_at), tick_at, delay)
+        request = _prepare(deployment, recurrence, tick_run_id(recurrence.id, tick_at), tick_at, delay, origin)
         if isinstance(request, Rejected):
             return request
         requests.append(request)
@@ -126,7 +135,7 @@ async def make_up_ticks(
 
 
 def _prepare(
-    deployment: CompiledDeployment, recurrence: Recurrence, run_id: UUID, tick_at: datetime, delay: timedelta | None
+    deployment: CompiledDeployment, recurrence: Recurrence, run_id: UUID, tick_at: datetime, delay: timedelta | None, origin: Origin
 ) -> RunRequest | Rejected:
     return prepare_run(
         deployment,
@@ -135,6 +144,9 @@ def _prepare(
         workflow=recurrence.workflow,
         parameters=recurrence.parameters,
         trigger=Trigger.RECURRENCE,
+        parent_run_id=origin.parent_run_id,
+        claimed_depth=origin.depth,
+        claimed_chain_id=origin.chain_id,
         scheduled_at=delay,
         context=recurrence.run_context(tick_at),
     )
