@@ -101,9 +101,8 @@ steps:
     assert run["result"]["error"].endswith("has no `email`")
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
+async def test_what_cannot_be_sent_fails_at_once(house: House) -> None:
+    wrong: list[tuple[dict[str, JsonValue], str]] = [
         ({"to": "ada"}, "email at workflows/all.yaml:6: `to`: 'ada' is not a mail address, such as ada@example.com"),
         ({"to": "a@b.c", "cc": ["b@b.c", "x y@z"]}, "`cc`: 'x y@z' is not a mail address"),
         ({"to": "a@b.c\r\nBcc: eve@example.com"}, "`to`: 'a@b.c\\r\\nBcc: eve@example.com' is not a mail address"),
@@ -115,13 +114,13 @@ steps:
         ({"to": [f"a{n}@b.c" for n in range(51)]}, "a mail goes to at most 50 addresses, and this one to 51"),
         ({"to": "a@b.c", "subject": None}, "a mail needs a `subject`"),
         ({"to": "a@b.c", "subject": 5}, "`subject` has to be text, and it is number"),
-    ],
-)
-async def test_what_cannot_be_sent_fails_at_once(house: House, given: dict[str, JsonValue], message: str) -> None:
+    ]
     mind = MailServer()
-    run = await send(house, mind, **given)
-    assert (run["state"], run["error"]["kind"]) == ("failed", "arguments")
-    assert message in run["error"]["message"]
+    async with serve_mail(mind) as url, house.executor(smtp_url=url):
+        for given, message in wrong:
+            run = await house.perform("mail", {"subject": "Hello", **given})
+            assert (run["state"], run["error"]["kind"]) == ("failed", "arguments")
+            assert message in run["error"]["message"]
     assert mind.tries == 0
 
 
@@ -360,9 +359,8 @@ async def test_files_are_attached(house: House) -> None:
     assert (mail["List-Unsubscribe"], mail["X-N"]) == ("<https://example.com/u>", "2")
 
 
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
+async def test_what_cannot_be_attached_is_told(house: House) -> None:
+    wrong: list[tuple[JsonValue, str]] = [
         ("a.csv", "an attachment has to be a file, and this is text"),
         ([{"file": "8d2b2cf4-3f0a-4a4e-8d2c-000000000000", "name": "o.csv"}], "the file 'o.csv' is not there: files are kept for a week"),
         ([{"file": "x", "name": "o.csv"}], "the attachment 'o.csv' is no file of this app"),
@@ -370,11 +368,12 @@ async def test_files_are_attached(house: House) -> None:
         ([{"name": "a"}], "the attachment 'a' needs either `text` or `base64`"),
         ([{"name": "a", "text": 5}], "the content of the attachment 'a' has to be text, and it is number"),
         ([{"name": "a", "base64": "x!"}], "`base64` of the attachment 'a' is not base64"),
-    ],
-)
-async def test_what_cannot_be_attached_is_told(house: House, files: JsonValue, message: str) -> None:
-    run = await attach(house, MailServer(), files)
-    assert run["error"]["message"] == f"email at workflows/all.yaml:5: {message}"
+    ]
+    await house.deploy(ATTACHED, head=SENDER)
+    async with house.executor(smtp_url="smtp://127.0.0.1:1"):
+        for files, message in wrong:
+            run = await house.perform("attach", {"files": files})
+            assert run["error"]["message"] == f"email at workflows/all.yaml:5: {message}"
 
 
 async def test_attachments_that_are_too_large_are_told(house: House) -> None:

@@ -18,7 +18,7 @@ from penstock.domain.addresses import Address
 from penstock.mail.message import Mail, write_mail
 from penstock.mail.settings import MailServer
 
-_CONNECT_SECONDS: Final = 10.0
+_CONNECT_SECONDS: Final = 20.0
 _COMMAND_SECONDS: Final = 30.0
 _FAREWELL_SECONDS: Final = 2.0
 _NO_SMTPUTF8: Final = "takes no addresses with other letters than A to Z (SMTPUTF8)"
@@ -146,7 +146,7 @@ class MailClient:
             return self._refusal(deferred, progress)
         # From here on the server may have the whole message, even if we never hear of it; only an answer is certain.
         progress.is_certain = False
-        await client.data(content)
+        await client.data(content, timeout=None)  # a server may take minutes to look at it; `send` has a limit for everything
         progress.is_certain, progress.has_delivered, progress.pending = True, True, tuple(deferred)
         return None
 
