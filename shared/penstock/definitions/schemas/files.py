@@ -49,6 +49,10 @@ def build_app_schema() -> Schema:
         "sources": {**named(_build_source(), NAME), "description": "Who may send webhooks to /webhooks/<source>."},
         "connectors": {**named(_build_connector(), NAME), "description": "Services that `call` steps call."},
         "email": _build_email(),
+        "python": {
+            **one_or_list({"type": "string", "pattern": r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"}),
+            "description": "Modules with workflows and actions in Python, such as shop.workflows.",
+        },
     }
     return {**_BASE, "title": "Penstock: app.yaml", **table(app, "app")}
 

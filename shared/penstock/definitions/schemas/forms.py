@@ -108,6 +108,7 @@ _FORMS: Final[Mapping[str, Schema]] = {
     # What stands behind the key of an action.
     "_type_target": TEXT,
     "_workflow_target": TEXT,
+    "_function_target": TEXT,
     "_connector_target": TEXT,
     "_thing_target": TEXT,
     "_text_target": TEXT,
