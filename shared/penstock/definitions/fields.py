@@ -49,7 +49,9 @@ def find_field(data_type: DataType, key: str) -> DataField | None:
 
 
 def constraint_types(field_type: FieldType) -> frozenset[str]:
-    """The constraint types that fit a field of this type."""
+    """The constraint types that fit a field of this type; all of them where the type is not known, because it was written wrong."""
+    if field_type.name == ScalarType.ANY:
+        return CONSTRAINT_TYPES
     if field_type.is_list:
         return _EVERY | _LISTS
     if field_type.name == ScalarType.TEXT:
@@ -60,8 +62,10 @@ def constraint_types(field_type: FieldType) -> frozenset[str]:
 def misfit(data_field: DataField, function: str | None) -> str | None:
     """Why the field cannot be summed up by this function (None: cannot make groups), for the author; None when it can."""
     kind = data_field.type
+    if kind.name == ScalarType.ANY:
+        return None
     if function is None:
-        cannot = kind.is_list or kind.name in {ScalarType.ADDRESS, ScalarType.ANY}
+        cannot = kind.is_list or kind.name == ScalarType.ADDRESS
         return f"groups cannot be made by {data_field.name}, which is a {kind}" if cannot else None
     if kind.is_list or kind.name not in AGGREGATES[function]:
         return f"`{function}` needs a {' or '.join(sorted(AGGREGATES[function]))}, and {data_field.name} is a {kind}"

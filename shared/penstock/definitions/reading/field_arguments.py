@@ -14,7 +14,7 @@ from penstock.definitions.fields import (
     find_field,
     misfit,
 )
-from penstock.definitions.models import DataField, DataType, FieldType
+from penstock.definitions.models import DataField, DataType, FieldType, ScalarType
 from penstock.definitions.reading.arguments import anything, check_constant
 from penstock.definitions.reading.available import refuse_unavailable
 from penstock.definitions.reading.documents import Mapping, Node, Sequence, describe, to_json
@@ -113,7 +113,7 @@ def _fields_and_values(reader: StepReader, key: str, node: Node, *, are_lists: b
             continue
         if field.name in _BUILT_IN - WRITABLE_BUILT_IN:
             reader.report.error(name.place, f"{field.name!r} is built in and cannot be set")
-        elif are_lists and not field.type.is_list:
+        elif are_lists and not field.type.is_list and field.type.name != ScalarType.ANY:
             reader.report.error(name.place, f"{field.name!r} is no list", "write it under set:")
         elif field.name in kept:
             reader.report.error(name.place, f"the field {field.name!r} is given twice")

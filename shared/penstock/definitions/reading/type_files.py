@@ -94,8 +94,9 @@ def _read_fields(table: Table, names: frozenset[str], report: Report) -> tuple[D
             report.error(key.place, f"the name {key.text!r} has spaces around it, or characters that cannot be seen", "choose another name")
         elif column in fields:
             report.error(key.place, f"the fields {fields[column].name!r} and {key.text!r} share the column {column!r}", "rename one")
-        elif field_type is not None:
-            fields[column] = DataField(name=key.text, type=field_type, column=column)
+        else:
+            # One whose type is wrong still has its name, so that its uses are not reported as well.
+            fields[column] = DataField(name=key.text, type=field_type or FieldType(ScalarType.ANY), column=column)
     if len(fields) > MAX_FIELDS:
         report.error(table.key_place("fields"), f"a data type may have {MAX_FIELDS} fields, this one has {len(fields)}")
     return tuple(fields.values())
