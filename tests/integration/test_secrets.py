@@ -172,6 +172,39 @@ async def test_a_secret_stays_out_of_the_database_and_the_events(house: House) -
             assert form not in text
 
 
+async def test_what_a_connector_or_a_receiver_sends_back_holds_no_secret_of_theirs(house: House) -> None:
+    await keep(house.database, "TOKEN", "a-long-secret-0123456789")
+    async with serve_outside(echo) as url, house.executor(**LOCAL):
+        head = f'connectors:\n  api: {{base_url: "{url}", allow_private: true, headers: {{Authorization: "Bearer ${{secrets.TOKEN}}"}}}}\n'
+        await house.deploy(
+            """
+workflow: call
+steps:
+  - id: call
+    call: api
+    path: "200"
+  - return: {seen: "${steps.call.body.seen}"}
+---
+workflow: refused
+steps:
+  - call: api
+    path: "404"
+---
+workflow: outer
+steps:
+  - id: inner
+    trigger: call
+  - return: {seen: "${steps.inner.seen}"}
+""",
+            head=head,
+        )
+        called, refused, outer = [await house.perform(name) for name in ("call", "refused", "outer")]
+    for run in (called, outer):
+        assert run["result"] == {"seen": ["Bearer [secret TOKEN]", None, ""]}
+    assert "Bearer [secret TOKEN]" in refused["error"]["message"]
+    assert "0123456789" not in await dump(house.database)
+
+
 async def test_an_early_answer_holds_no_secret(house: House) -> None:
     await keep(house.database, "TOKEN", "a-long-secret-0123456789")
     await house.deploy(USE.replace("auth: public}", "auth: public, respond: on_return}"))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from penstock.definitions.exposure import find_exposures
 from penstock.definitions.models import App, EnvironmentLimits
 from penstock.definitions.python.code import keep_code
 from penstock.definitions.reading.app_file import AppHead, read_app_file
@@ -107,7 +108,7 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
         python=tuple(head.python),
     )
     if not report.is_partial:
-        report.problems.extend(_recursion_problems(app))
+        report.problems.extend((*_recursion_problems(app), *_exposure_problems(app)))
     problems = tuple(sorted(report.problems, key=lambda problem: (problem.file, problem.line or 0, problem.column or 0)))
     is_sound = all(problem.severity is not Severity.ERROR for problem in problems)
     if is_sound and python.code is not None:
@@ -133,8 +134,7 @@ def _documents_in(folder: str, documents: dict[str, list[Node]]) -> Iterable[Nod
 
 def _recursion_problems(app: App) -> Iterator[Problem]:
     for recursion in find_recursions(app):
-        match = _PLACE.fullmatch(recursion.place)
-        file, line = (match[1], int(match[2])) if match else (recursion.place, None)
+        file, line = _split_place(recursion.place)
         if recursion.calls:
             hint = (
                 "if that URL is this installation's, the chain goes on over it; add `when:` on the way, or `recursive: true` if it is meant"
@@ -145,3 +145,16 @@ def _recursion_problems(app: App) -> Iterator[Problem]:
         else:
             hint = "add `when:` to a step on the way, or `recursive: true` to a workflow if it is meant"
             yield Problem(file, line, 1, f"endless recursion: {recursion}; nothing on this way has a condition", hint=hint)
+
+
+def _exposure_problems(app: App) -> Iterator[Problem]:
+    for exposure in find_exposures(app):
+        file, line = _split_place(exposure.place)
+        message = f"{exposure.workflow!r} may be called by others than admins, and {exposure.action} reads every {exposure.data_type!r}"
+        hint = "its privacy rules hold for the Data API only; return nothing that they hide, and write ignore_privacy: true in the workflow"
+        yield Problem(file, line, 1, message, Severity.WARNING, hint)
+
+
+def _split_place(place: str) -> tuple[str, int | None]:
+    match = _PLACE.fullmatch(place)
+    return (match[1], int(match[2])) if match else (place, None)
