@@ -75,6 +75,10 @@ def to_json(value: object, what: str) -> JsonValue:
             return str(value)
         case BaseModel():
             return to_json(value.model_dump(), what)
+        case Page():
+            return to_json(value._asdict(), what)
+        case Response():
+            return {"status": value.status, "headers": dict(value.headers), "body": value.body}
         case Mapping():
             return {_key(key, what): to_json(item, what) for key, item in value.items()}
         case Sequence() | AbstractSet() if not isinstance(value, bytes | bytearray | memoryview):
