@@ -53,6 +53,11 @@ async def replayed(ctx: Context, name: str) -> dict:
     return {"id": thing.id, "number": again.number, "text": thing["text"], "attempt": ctx.run.attempt}
 
 
+@app.workflow()
+async def calling_out(ctx: Context) -> dict:
+    return {"first": ctx.outgoing_headers(), "second": ctx.outgoing_headers()}
+
+
 @app.workflow(retries=SOON)
 async def hopeless(ctx: Context) -> None:
     await ctx.log("trying")
@@ -570,3 +575,15 @@ async def test_an_executor_with_other_code_says_so(tmp_path: Path) -> None:
     async with open_app(write_app(tmp_path / "app"), settings={"app": other}) as app:
         error = _error(await app.run("listy"))
     assert (error["kind"], "shop:listy" in error["message"]) == ("code", True)
+
+
+async def test_code_with_a_client_of_its_own_can_say_whose_call_it_makes(app: AppUnderTest) -> None:
+    run = await app.run("calling_out")
+    assert isinstance(run.result, dict)
+    first, second = run.result["first"], run.result["second"]
+    assert isinstance(first, dict)
+    assert isinstance(second, dict)
+    assert first.keys() == {"traceparent", "baggage"}
+    assert str(first["traceparent"]).split("-")[1] == str(second["traceparent"]).split("-")[1] == run.chain_id.hex
+    assert first["traceparent"] != second["traceparent"]
+    assert f".{run.chain_id.hex}.{run.id.hex}.0." in str(first["baggage"])

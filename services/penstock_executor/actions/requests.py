@@ -11,7 +11,7 @@ from penstock import clock
 from penstock.definitions.connectors import CONNECTION_HEADERS
 from penstock.definitions.expressions.language import describe_type
 from penstock.definitions.expressions.templates import write_value
-from penstock.domain.lineage import Lineage, continue_trace, join_baggage, split_baggage
+from penstock.domain.lineage import Lineage, LineageSeal, continue_trace, join_baggage, split_baggage
 from penstock_executor.actions.arguments import mapping, text, wrong
 from penstock_executor.actions.outgoing import Request, Response
 from penstock_executor.actions.steps import Call
@@ -54,20 +54,26 @@ def trace_of(run: ClaimedRun) -> dict[str, str]:
     return {name: str(value) for name, value in trace.items()} if isinstance(trace, dict) else {}
 
 
-async def _add_lineage(call: Call, headers: CIMultiDict[str]) -> None:
-    """Say in which chain and at which depth the call is made, beside what others said of the request that started it.
+def lineage_headers(run: ClaimedRun, seal: LineageSeal, baggage: str = "") -> dict[str, str]:
+    """In which trace, which chain and at which depth a call is made, beside what others said of the request that started the chain.
 
-    An author's own baggage goes along; that of the chain cannot be taken away, because it is what cuts loops.
+    `baggage` is the author's own; that of the chain cannot be taken away by it, because it is what cuts loops.
     """
-    run, kept = call.run, trace_of(call.run)
-    if "traceparent" not in headers:
-        headers["traceparent"] = continue_trace(kept.get("traceparent"), run.chain_id)
-        if "tracestate" in kept:
-            headers["tracestate"] = kept["tracestate"]
-    seal = await call.tools.installation.find_seal()
+    kept = trace_of(run)
     entry = seal.sign(Lineage(run.chain_id, run.id, run.depth), clock.now())
-    written = ",".join(headers.popall("baggage", ()))
-    headers["baggage"] = join_baggage(entry, split_baggage(f"{written},{kept.get('baggage', '')}"))
+    headers = {
+        "traceparent": continue_trace(kept.get("traceparent"), run.chain_id),
+        "baggage": join_baggage(entry, split_baggage(f"{baggage},{kept.get('baggage', '')}")),
+    }
+    return headers | {"tracestate": kept["tracestate"]} if "tracestate" in kept else headers
+
+
+async def _add_lineage(call: Call, headers: CIMultiDict[str]) -> None:
+    """An author may give a trace of their own, and more baggage."""
+    lineage = lineage_headers(call.run, await call.tools.installation.find_seal(), ",".join(headers.popall("baggage", ())))
+    if "traceparent" in headers:
+        lineage = {"baggage": lineage["baggage"]}
+    headers.update(lineage)
 
 
 def _build_headers(call: Call, given: Values) -> CIMultiDict[str]:

@@ -7,6 +7,7 @@ retries, as in job systems: who wrote `retries=3` meant such errors too. It is t
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +18,12 @@ from penstock.definitions.python.context import Context, Surroundings
 from penstock.definitions.python.engine import RunInfo
 from penstock.definitions.python.modules import find_place, show_trace
 from penstock.definitions.python.values import Thing, to_json
+from penstock.domain.lineage import LineageSeal
 from penstock.domain.workload import POSITIONS, Activity
 from penstock.errors import Permanent, Transient
 from penstock.logs import get_logger
 from penstock_executor import repository
+from penstock_executor.actions.requests import lineage_headers
 from penstock_executor.actions.steps import Coded, Done, Outcome, StepPlan
 from penstock_executor.handlers.code_steps import CodeSteps
 from penstock_executor.handlers.engine import CodeEngine, Fault, Stopped
@@ -86,7 +89,8 @@ class CodedPerformance(CodeSteps):
         arguments = callee.signature.bind(given)
         frame.scope["secrets"] = self._room.secrets.values(self.run.environment)  # for connectors
         engine = CodeEngine(self, frame, code.directory, await self._load_past())
-        context = Context(engine, self._describe_run(), given, self._describe_surroundings(engine))
+        seal = await self._room.tools.installation.find_seal()
+        context = Context(engine, self._describe_run(), given, self._describe_surroundings(engine, seal))
         if self.journal.must_commit:
             await self.journal.commit()
         self.journal.used[_CALLS] += 1
@@ -160,11 +164,12 @@ class CodedPerformance(CodeSteps):
             run.started_at,
         )  # fmt: skip
 
-    def _describe_surroundings(self, engine: CodeEngine) -> Surroundings:
+    def _describe_surroundings(self, engine: CodeEngine, seal: LineageSeal) -> Surroundings:
         context = self.run.context or {}
         user = context.get("user")
         others = {name: value for name in ("webhook", "request", "change") if isinstance(value := context.get(name), dict)}
-        return Surroundings(engine.secrets, Thing(user, "user") if isinstance(user, dict) else None, **others)
+        of_user = Thing(user, "user") if isinstance(user, dict) else None
+        return Surroundings(engine.secrets, of_user, **others, outgoing_headers=partial(lineage_headers, self.run, seal))
 
 
 def _as_json(callee: Callee, result: object) -> JsonValue:

@@ -26,6 +26,7 @@ class Surroundings:
     webhook: Mapping[str, JsonValue] | None = None
     request: Mapping[str, JsonValue] | None = None
     change: Mapping[str, JsonValue] | None = None
+    outgoing_headers: Callable[[], dict[str, str]] = dict
 
 
 class RunLog:
@@ -71,6 +72,15 @@ class Context(DataSteps, RunSteps, OutsideSteps):
         self.request = around.request
         self.change = around.change
         self.logger = RunLog(engine)
+        self._outgoing_headers = around.outgoing_headers
+
+    def outgoing_headers(self) -> dict[str, str]:
+        """`traceparent` and `baggage` (W3C) for a call that code makes with a client of its own, new for each call.
+
+        `ctx.http` and `ctx.call` send them by themselves. They tell the chain and its depth, so that a loop through another service,
+        which hands them on, is cut too.
+        """
+        return self._outgoing_headers()
 
     @overload
     def step(
