@@ -10,6 +10,8 @@ from penstock.definitions.python.engine import StepOptions
 from penstock.definitions.python.steps import Steps, to_nothing
 from penstock.definitions.python.values import Response, to_json, to_object
 
+Recipients = str | Mapping[str, object] | Sequence[str | Mapping[str, object]]
+"""Addresses as text, users and other things with an `email`, `{"name": …, "email": …}`, or a list of these."""
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -56,19 +58,19 @@ class OutsideSteps(Steps):
 
     def email(
         self,
-        to: str | Sequence[str],
+        to: Recipients,
         *,
         subject: str,
         text: str | None = None,
         html: str | None = None,
-        cc: str | Sequence[str] | None = None,
-        bcc: str | Sequence[str] | None = None,
-        reply_to: str | Sequence[str] | None = None,
+        cc: Recipients | None = None,
+        bcc: Recipients | None = None,
+        reply_to: Recipients | None = None,
         headers: Mapping[str, str] | None = None,
         attachments: Sequence[object] | None = None,
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, str]:
-        """Send a mail; its message id. Attachments are files, such as those of `export`."""
+        """Send a mail; its message id. Attachments are files, such as those of `export`, or `{"name": …, "text": …}`."""
         given = {
             "subject": subject, "text": text, "html": html, "cc": cc, "bcc": bcc, "reply_to": reply_to, "headers": headers,
             "attachments": attachments,
