@@ -27,6 +27,7 @@ _MODULES: Final = {
     "recurrences": "recurrences",
     "workload": "workload",
     "secret": "secrets",
+    "data": "data",
     "doctor": "doctor",
 }
 """Which module of this package holds which command. Only what is asked for is imported: all of it takes a second."""
