@@ -15,6 +15,11 @@ sources:
 type: thing
 fields: {job: number, payload: text}
 """,
+    "types/order.yaml": """
+type: order
+fields: {number: text, customer: text, total: number, placed: date, paid: boolean}
+unique: [number]
+""",
     "workflows/bench.yaml": """
 workflow: insert
 parameters: {job: number, payload: text}
@@ -38,6 +43,23 @@ steps:
   - when: params.remaining > 0
     schedule: hop
     with: {remaining: "${params.remaining - 1}"}
+---
+workflow: bulk_import
+parameters: {file: any}
+steps:
+  - {import: order, from: "${params.file}"}
+---
+workflow: bulk_update
+steps:
+  - {update_many: order, where: {}, set: {paid: true}}
+---
+workflow: bulk_export
+steps:
+  - {export: order}
+---
+workflow: bulk_delete
+steps:
+  - {delete_many: order, where: {}}
 ---
 workflow: hooked
 on:

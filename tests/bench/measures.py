@@ -23,6 +23,7 @@ from penstock.store.admission import RunRequest, admit
 from tests.acceptance.installation import Installation, Service, free_port
 from tests.bench import http_load
 from tests.bench.app import write_app
+from tests.bench.bulk import measure_steps
 from tests.bench.embedded import Embedded
 from tests.bench.machine import Cpu
 from tests.bench.prototype import HOME as PROTOTYPE_HOME
@@ -184,6 +185,15 @@ async def measure_embedded(bench: Bench) -> Figures:
     return await bench.embedded.measure(bench.amount(5000), bench.amount(500), 4 * bench.share + 1)
 
 
+async def measure_bulk(bench: Bench) -> Figures:
+    """Seconds of an import of 100,000 rows and of steps on all of them, and how much memory the executor takes for it."""
+    async with bench.installation() as installation:
+        executor = await installation.start("executor")
+        with Cpu() as cpu:
+            figures = await measure_steps(installation, executor, bench.amount(100_000))
+        return {**figures, "cpu": cpu.shares}
+
+
 MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "accept": measure_accept,
     "drain": measure_drain,
@@ -191,6 +201,7 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "latency": measure_latency,
     "due": measure_due,
     "list": measure_list,
+    "bulk": measure_bulk,
     "embedded": measure_embedded,
 }
 
