@@ -69,7 +69,7 @@ async def perform(installation: Installation, workflow: str, parameters: dict[st
     broker = await connect(installation.amqp_url, topology=topology(), name="bench")
     try:
         await Publisher(broker).dispatch([outcome.run])
-        ended = "SELECT state FROM penstock.runs WHERE id = $1 AND finished_at IS NOT NULL"
+        ended = "SELECT finished_at IS NOT NULL FROM penstock.runs WHERE id = $1"
         await eventually(lambda: installation.fetchval(ended, run_id), within=300, every=0.1)
     finally:
         await broker.close()

@@ -1,14 +1,16 @@
 """Parameters: what is bound, what values become, and Bubble's messages word for word."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from penstock.definitions.models import DataType, FieldType, Parameter, Workflow
+from penstock.definitions.models import DataType, FieldType, Parameter, ScalarType, Workflow
 from penstock.definitions.parameters import ParameterProblem, ValueSource, bind_parameters, coerce_value
+from penstock.definitions.values import compile_text_reader
 
 THING = "1700000000000x123456789012345678"
 TYPES = {"user": DataType(name="user")}
@@ -225,3 +227,17 @@ def test_any_value_is_taken_or_refused_and_what_is_taken_stays_as_it_is(
         return
 
     assert coerce_value(kind, coerced) == coerced
+
+
+@given(
+    st.sampled_from([FieldType(name, is_list=is_list) for name in (*ScalarType, "user") for is_list in (False, True)]),
+    st.text('0123456789.eE+-xX,[]{}"truefalsyno /:TZ\x00 ', max_size=24) | st.sampled_from(["2022-12-22", "https://a.b", "1x1", "1e400"]),
+)
+def test_a_compiled_reader_reads_as_coerce_value_does(type: FieldType, text: str) -> None:
+    def outcome(read: Callable[[str], object]) -> object:
+        try:
+            return read(text)
+        except ValueError as error:
+            return str(error)
+
+    assert outcome(compile_text_reader(type)) == outcome(lambda text: coerce_value(type, text, source=ValueSource.TEXT))

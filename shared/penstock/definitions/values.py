@@ -55,6 +55,18 @@ def coerce_value(type: FieldType, value: JsonValue, *, source: ValueSource = Val
 _OFFSET_LENGTH: Final = len("+00:00")
 
 
+def compile_text_reader(type: FieldType) -> Callable[[str], JsonValue]:
+    """`coerce_value(type, text, source=ValueSource.TEXT)` as a function of the text: half the work, where a column is read row by row."""
+    coerce = _COERCE.get(type.name, _coerce_thing)
+    if type.is_list or type.name in {ScalarType.DATE, ScalarType.ADDRESS, ScalarType.ANY}:
+        return lambda text: coerce_value(type, text, source=ValueSource.TEXT)
+    if type.name == ScalarType.NUMBER:
+        return lambda text: coerce(_parse_number(text.strip(), text))
+    if type.name == ScalarType.BOOLEAN:
+        return lambda text: coerce(_BOOLEANS.get(text.strip().lower(), text))
+    return coerce
+
+
 def format_date(moment: datetime) -> str:
     """A time as it stands in JSON: `2022-12-22T09:45:37.369Z`. `moment` is aware."""
     if moment.tzinfo is not UTC:

@@ -1,6 +1,6 @@
 """Rows of things from records of a file: which field each column or member is, and its value in the form that is stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import orjson
@@ -10,7 +10,7 @@ from penstock.definitions.expressions.language import describe_type
 from penstock.definitions.expressions.tokens import did_you_mean
 from penstock.definitions.fields import BUILT_IN_FIELDS, find_field
 from penstock.definitions.models import DataType, FieldType
-from penstock.definitions.values import ValueSource, coerce_value
+from penstock.definitions.values import coerce_value, compile_text_reader
 from penstock.errors import Permanent
 from penstock.store.tabular import NOT_UTF8, Format, Record
 from penstock.store.thing_values import check_uniques
@@ -19,14 +19,17 @@ Row = dict[str, JsonValue]
 _ID: Final = FieldType("user")
 """Any type of things: the form of ids is the same."""
 _MODIFIED: Final = "Modified Date"
+_SURELY_SHORT: Final = 20
+"""Characters of a unique text that need not be looked at more closely."""
 
 
 class Column(NamedTuple):
-    """A field to be written: the name of its column in the table, and its type; no column: it is read and left out."""
+    """A field to be written: the name of its column in the table, its type, and how its cells are read; no column: it is left out."""
 
     field: str
     column: str | None
     type: FieldType
+    read: Callable[[str], JsonValue]
 
 
 class RowReader:
@@ -38,6 +41,8 @@ class RowReader:
         self._is_csv = format == "csv"
         self._header: list[Column] | None = None
         self._members: dict[str, Column] = {}
+        columns = {known.name: known.column for known in (*BUILT_IN_FIELDS, *data_type.fields)}
+        self._unique = {columns[name] for group in data_type.unique for name in group}
 
     @property
     def expects_header(self) -> bool:
@@ -66,10 +71,11 @@ class RowReader:
         if record.problem is not None:
             raise ValueError(record.problem)
         row = self._read_cells(record.cells) if self._is_csv else self._read_object(record.cells[0])
-        try:
-            check_uniques(self._data_type, row)
-        except Permanent as error:
-            raise ValueError(str(error)) from None
+        if any(isinstance(text := row.get(column), str) and len(text) > _SURELY_SHORT for column in self._unique):
+            try:
+                check_uniques(self._data_type, row)
+            except Permanent as error:
+                raise ValueError(str(error)) from None
         return row
 
     def _read_cells(self, cells: list[str]) -> Row:
@@ -77,9 +83,13 @@ class RowReader:
         if len(cells) < len(self._header) or any(cells[len(self._header) :]):
             raise ValueError(f"it has {len(cells)} cells, and the first line names {len(self._header)}")
         row: Row = {}
-        for column, cell in zip(self._header, cells, strict=False):
-            if column.column is not None:
-                row[column.column] = None if cell == "" else _coerce(column, cell, ValueSource.TEXT)
+        for (name, target, _, read), cell in zip(self._header, cells, strict=False):
+            if target is not None:
+                try:
+                    value = read(cell) if cell else None
+                except ValueError as error:
+                    raise ValueError(f"field {name!r}: {error}") from None
+                row[target] = None if value == [] else value
         return row
 
     def _read_object(self, text: str) -> Row:
@@ -98,7 +108,7 @@ class RowReader:
                 except Permanent as error:
                     raise ValueError(str(error)) from None
             if column.column is not None:
-                row[column.column] = None if value is None else _coerce(column, value, ValueSource.JSON)
+                row[column.column] = None if value is None else _coerce(column, value)
         return row
 
     def _find(self, name: str) -> Column:
@@ -108,12 +118,12 @@ class RowReader:
             near = did_you_mean(name, known)
             raise Permanent(f"type {self._data_type.name!r} has no field {name[:60]!r}{near}; known are {', '.join(known)}", kind="import")
         kind = _ID if field.name == "_id" else field.type
-        return Column(field.name, None if field.name == _MODIFIED else field.column, kind)
+        return Column(field.name, None if field.name == _MODIFIED else field.column, kind, compile_text_reader(kind))
 
 
-def _coerce(column: Column, value: JsonValue, source: ValueSource) -> JsonValue:
+def _coerce(column: Column, value: JsonValue) -> JsonValue:
     try:
-        coerced = coerce_value(column.type, value, source=source)
+        coerced = coerce_value(column.type, value)
     except ValueError as error:
         raise ValueError(f"field {column.field!r}: {error}") from None
     return None if coerced == [] else coerced

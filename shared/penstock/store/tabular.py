@@ -192,10 +192,9 @@ class CsvRecords:
         if text is None:
             taken.clear()
             return _too_long(number)
-        problem = next((found for line in taken if (found := _problem_of(line.text or "")) is not None), None)
-        size = len(text) if len(taken) == 1 else sum(len(line.text or "") for line in taken)
+        whole = text if len(taken) == 1 else "".join([line.text or "" for line in taken])
         taken.clear()
-        return Record(number, cells, problem, size) if cells else None
+        return Record(number, cells, _problem_of(whole), len(whole)) if cells else None
 
     def _skip(self, problem: str) -> Record:
         """The first line of what cannot be read; the others are tried again as records of their own."""
