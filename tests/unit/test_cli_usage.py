@@ -13,6 +13,7 @@ COMMANDS = (
     ("chain", "show"), ("doctor",), ("secret", "set"), ("secret", "list"), ("secret", "remove"), ("secret", "rotate"),
     ("workload",), ("workload", "weights"), ("workload", "thresholds"),
     ("recurrences", "list"), ("recurrences", "pause"), ("recurrences", "resume"), ("recurrences", "trigger"), ("recurrences", "backfill"),
+    ("data", "import"), ("data", "export"),
 )  # fmt: skip
 PRINTS_DATA = (
     ("migrate",),
@@ -36,6 +37,8 @@ PRINTS_DATA = (
     ("recurrences", "resume"),
     ("recurrences", "trigger"),
     ("recurrences", "backfill"),
+    ("data", "import"),
+    ("data", "export"),
 )
 WIDE = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
 
