@@ -141,9 +141,16 @@ async def release_runs(conn: Connection, *, owner: str) -> list[RunSummary]:
     return [summary_from_row(row) for row in rows]
 
 
-async def wait_for_locks(conn: Connection, *, seconds: float) -> None:
-    """Let the statements of this transaction wait that long for rows that others are changing, instead of a few seconds."""
-    await conn.execute("SELECT set_config('lock_timeout', $1, true)", f"{max(1, min(round(seconds * 1000), _LONGEST_LOCK_TIMEOUT))}ms")
+async def wait_for_locks(conn: Connection, *, seconds: float, run_id: UUID) -> None:
+    """Let the statements of this transaction wait that long for rows that others are changing, instead of a few seconds.
+
+    Says, in the same round trip, which run makes its changes: see `penstock.store.changes`.
+    """
+    await conn.execute(
+        "SELECT set_config('lock_timeout', $1, true), set_config('penstock.run_id', $2, true)",
+        f"{max(1, min(round(seconds * 1000), _LONGEST_LOCK_TIMEOUT))}ms",
+        str(run_id),
+    )
 
 
 async def hold_runs(conn: Connection, *, held: Sequence[Held]) -> set[Held]:

@@ -16,6 +16,7 @@ from penstock_scheduler.handlers import receive
 from penstock_scheduler.handlers.nudges import Nudges
 from penstock_scheduler.handlers.room import Room, furnish
 from penstock_scheduler.loops import Loop, repeat
+from penstock_scheduler.loops.changes import start_changes
 from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
 from penstock_scheduler.loops.lists import advance_sequential, expand_lists, finish_lists
 from penstock_scheduler.loops.notifying import notify
@@ -47,6 +48,7 @@ def list_loops(nudges: Nudges) -> tuple[Loop, ...]:
     return (
         Loop("dispatch_due", 1.0, dispatch_due, nudges.dispatch),
         Loop("wake_waiting", 1.0, wake_waiting, nudges.waits),
+        Loop("start_changes", 0.25, start_changes),
         Loop("tick_recurrences", 1.0, tick_recurrences, nudges.tick),
         Loop("redispatch_lost", 2.0, redispatch_lost, nudges.redispatch),
         Loop("reap_leases", 1.0, reap_leases),

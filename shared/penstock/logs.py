@@ -28,6 +28,7 @@ No payloads; secrets are taken out of every line. The events:
 | `workload.not_written` | all | what was metered in the last seconds of a process is lost |
 | `run.terminated` | scheduler, ingress, executor | a protection stopped a run |
 | `loop.worked` `loop.failed` | scheduler | what a loop did, when it did anything |
+| `change.batch_failed` | scheduler | a change could not be read; it starts nothing, the others do |
 | `recurrence.batch_failed` `recurrence.put_off` | scheduler | a recurrence's tick could not be decided, the others were |
 | `run.reaped` `run.redispatched` | scheduler | runs taken back from dead executors, and runs whose dispatch was lost |
 | `notification.sent` `notification.failed` | scheduler | mail to the admins |

@@ -316,7 +316,31 @@ def test_problems_of_data_types(types: str, problem: str) -> None:
             "workflow: w\nparameters: {a: text}\non: {recurrence: {cron: 0 3 * * *}}",
             "2: a workflow with a recurrence trigger cannot require parameters (a); make them optional: a tick gives none",
         ),
-        ("workflow: w\non: {change: {type: order}}", "2: trigger 'change' is not available in this version"),
+        ("workflow: w\non: {change: {type: ordr}}", "2: unknown data type 'ordr'; did you mean 'order'?"),
+        ("workflow: w\non: {change: {operations: create}}", "2: the change trigger needs 'type'; such as type: order"),
+        ("workflow: w\non: {change: {type: order, operations: [made]}}", "2: unknown operation 'made'; known are create, delete, update"),
+        (
+            "workflow: w\non: {change: {type: order, when: after.payd}}",
+            "2:34: `after.payd`: unknown member of after 'payd'; did you mean 'paid'?",
+        ),
+        (
+            "workflow: w\non: {change: {type: order, when: change.after.paid}}",
+            (
+                "2:34: `change.after.paid`: unknown name 'change'; in scope here: after, before; "
+                "change is known only in workflows with a change trigger"
+            ),
+        ),
+        (
+            "workflow: w\nparameters: {a: text}\non: {change: {type: order}}",
+            (
+                "2: a workflow with a change trigger cannot require parameters (a); make them optional; "
+                "what was changed is in change.before and change.after"
+            ),
+        ),
+        (
+            "workflow: w\nwhen: change.before == null",
+            f"2:7: `change.before == null`: unknown name 'change'; {ROOTS}; change is known only in workflows with a change trigger",
+        ),
         ("workflow: w\non: {apy: {}}", "2: unknown trigger 'apy'; did you mean 'api'?"),
         ("workflow: w\non: [{api: {}}, {api: {}}]", "2: a workflow has one api trigger; remove this one"),
         ("workflow: w\non: {api: {method: PUT}}", "2: unknown method 'PUT'; known are GET, POST"),

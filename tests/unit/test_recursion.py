@@ -1,9 +1,10 @@
 """The static check for recursion: which cycles are found, which are errors, and how they are drawn."""
 
 import pytest
+from pydantic import JsonValue
 
 from penstock.definitions.loader import load_files
-from penstock.definitions.models import App, Step, StepAction, Workflow
+from penstock.definitions.models import App, ChangeTrigger, Operation, Step, StepAction, Workflow
 from penstock.definitions.recursion import Recursion, find_recursions
 
 
@@ -45,6 +46,22 @@ def test_a_recurrence_is_no_edge_because_its_ticks_are_roots_and_the_same_one_is
     app = build_app({"a": [build_step("a", action=StepAction.RECUR), build_step("a", action=StepAction.STOP_RECURRING)]})
 
     assert find_recursions(app) == []
+
+
+def test_a_change_leads_to_what_waits_for_it() -> None:
+    def react(*triggers: ChangeTrigger, step: StepAction = StepAction.CREATE, upsert: bool = False) -> App:
+        arguments: dict[str, JsonValue] = {"upsert": ["number"]} if upsert else {}
+        if step in {StepAction.UPDATE, StepAction.DELETE}:
+            arguments["type"] = "order"
+        steps = (Step(id="s", action=step, target="order", arguments=arguments, place="w.yaml:2"),)
+        return App(name="shop", workflows={"a": Workflow(name="a", changes=triggers, steps=steps)})
+
+    created, updated = (ChangeTrigger(type="order", operations=(operation,)) for operation in (Operation.CREATE, Operation.UPDATE))
+    assert drawn(react(created)) == [("a → a", False)]
+    assert drawn(react(updated)) == drawn(react(ChangeTrigger(type="other"))) == []
+    assert drawn(react(updated, upsert=True)) == [("a → a", False)]
+    assert drawn(react(updated, step=StepAction.UPDATE)) == drawn(react(updated, step=StepAction.UPDATE_MANY)) == [("a → a", False)]
+    assert drawn(react(created.model_copy(update={"when": "after.paid"}))) == [("a → a", True)]
 
 
 def test_a_condition_on_a_step_or_a_workflow_guards_a_cycle() -> None:

@@ -51,7 +51,7 @@ async def _write(conn: Connection, *, commit: Commit, effect: BulkEffect) -> Jso
     if seconds <= 0:
         raise _took_too_long()
     # Rows that another bulk step is changing are worth waiting for, as long as the step may take.
-    await repository.wait_for_locks(conn, seconds=seconds)
+    await repository.wait_for_locks(conn, seconds=seconds, run_id=commit.run_id)
     try:
         result = await _apply(conn, commit.environment, effect, seconds)
     except TimeoutError:

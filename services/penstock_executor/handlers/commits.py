@@ -6,18 +6,31 @@ unknown (the server died in it) is sent again: first it is asked whether its rec
 
 import asyncio
 from collections.abc import Sequence
+from uuid import UUID
 
 from pydantic import JsonValue
 
 from penstock.db import Coalescer, Connection, Database, UniqueViolation
 from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent
 from penstock.logs import get_logger
+from penstock.store.changes import is_unattributed, tell_changing_run
 from penstock.store.waits import begin_waits, lock_signals
 from penstock_executor import repository
 from penstock_executor.handlers.bulk import commit_bulk
 from penstock_executor.handlers.effects import Results, apply_effects
 from penstock_executor.handlers.leases import Lease
-from penstock_executor.runs import CancelRuns, Commit, CreateMany, DeleteMany, StoreList, UpdateMany
+from penstock_executor.runs import (
+    CancelRuns,
+    Commit,
+    CreateMany,
+    CreateThing,
+    DeleteMany,
+    DeleteThing,
+    StoreList,
+    UpdateMany,
+    UpdateThing,
+    UpsertThing,
+)
 
 log = get_logger(__name__)
 _LANES = 2
@@ -35,6 +48,8 @@ class Commits:
     def __init__(self, database: Database, bulk: asyncio.Semaphore) -> None:
         self._database = database
         self._bulk = bulk
+        self._watched: set[tuple[str, str]] = set()
+        """Types of which changes are noted, as far as this executor had to learn it."""
         self._coalescer: Coalescer[Commit, JsonValue] = Coalescer(self._flush, lanes=_LANES, most=_MOST_COMMITS)
 
     async def commit(self, lease: Lease, commit: Commit) -> JsonValue:
@@ -72,15 +87,18 @@ class Commits:
             raise written
         return written
 
-    async def _flush(self, commits: list[Commit]) -> Sequence[Written]:
+    async def _flush(self, submitted: list[Commit]) -> Sequence[Written]:
+        commits = submitted
         results: dict[Held, Written] = {}
         rest: list[Commit] = []
+        if self._watched:
+            commits = await self._write_watched(commits, results)
         for shape, group in _group(commits).items():
             if shape is None or not await self._finish(group, results):
                 rest += group
         if rest:
             results |= await self._write(rest)
-        return [results[commit.run_id, commit.attempt] for commit in commits]
+        return [results[commit.run_id, commit.attempt] for commit in submitted]
 
     async def _finish(self, commits: list[Commit], results: dict[Held, Written]) -> bool:
         """Finish runs in one statement; False, having changed nothing, when it is refused and has to be done with more care."""
@@ -102,10 +120,37 @@ class Commits:
         except DatabaseUnavailable:
             raise
         except Exception as error:
+            if len(commits) == 1 and is_unattributed(error) and (watched := watched_type(commits[0])) is not None:
+                self._watched.add(watched)
+                return await self._write_attributed(commits[0])
             if len(commits) == 1:
                 return {_key(commits[0]): _refusal(error)}
         middle = len(commits) // 2
         return {**await self._write(commits[:middle]), **await self._write(commits[middle:])}
+
+    async def _write_watched(self, commits: list[Commit], results: dict[Held, Written]) -> list[Commit]:
+        """Write those that change a type of which changes are noted, each alone: its transaction tells its run. Returns the others."""
+        watched = [commit for commit in commits if watched_type(commit) in self._watched]
+        for commit in watched:
+            results |= await self._write_attributed(commit)
+        return [commit for commit in commits if watched_type(commit) not in self._watched] if watched else commits
+
+    async def _write_attributed(self, commit: Commit) -> dict[Held, Written]:
+        try:
+            return await self._database.in_transaction(lambda conn: _write(conn, [commit], run_id=commit.run_id))
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
+            return {_key(commit): _refusal(error)}
+
+
+def watched_type(commit: Commit) -> tuple[str, str] | None:
+    """Environment and type of the thing that a commit changes; None when it changes none."""
+    match commit.effect:
+        case CreateThing(data_type) | UpsertThing(data_type) | UpdateThing(data_type) | DeleteThing(data_type):
+            return commit.environment, data_type.name
+        case _:
+            return None
 
 
 def _group(commits: list[Commit]) -> dict[repository.Shape | None, list[Commit]]:
@@ -115,7 +160,9 @@ def _group(commits: list[Commit]) -> dict[repository.Shape | None, list[Commit]]
     return groups
 
 
-async def _write(conn: Connection, commits: Sequence[Commit]) -> dict[Held, Written]:
+async def _write(conn: Connection, commits: Sequence[Commit], *, run_id: UUID | None = None) -> dict[Held, Written]:
+    if run_id is not None:
+        await tell_changing_run(conn, run_id=run_id)
     await _lock_signals(conn, commits)
     held = await _hold(conn, sorted(commits, key=lambda commit: commit.run_id.bytes))
     # Asked behind the lock: the server may still be busy with the earlier try. An ending that took hold just now is no repeat.

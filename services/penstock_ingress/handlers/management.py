@@ -226,6 +226,7 @@ async def show_workflows(room: Room, environment: str) -> WorkflowList:
                 *(["api"] if workflow.api else []),
                 *(["webhook"] if workflow.webhooks else []),
                 *(["recurrence"] if workflow.recurrences else []),
+                *(["change"] if workflow.changes else []),
             ],
         )
         for workflow in deployment.app.workflows.values()

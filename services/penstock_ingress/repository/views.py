@@ -186,7 +186,7 @@ class WorkflowParameter(Shown):
 
 
 class WorkflowSummary(Shown):
-    """A workflow that is deployed; `triggers` are `api`, `webhook` and `recurrence`."""
+    """A workflow that is deployed; `triggers` are `api`, `webhook`, `recurrence` and `change`."""
 
     name: str
     label: str

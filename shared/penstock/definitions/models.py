@@ -114,6 +114,23 @@ class RecurrenceTrigger(Model):
     jitter_seconds: float = 0.0
 
 
+class Operation(StrEnum):
+    """What is done to a thing."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+class ChangeTrigger(Model):
+    """`on: change:`: a run for each change of a thing of `type` by one of `operations` for which `when` holds, if there is one."""
+
+    type: str
+    operations: tuple[Operation, ...] = tuple(Operation)
+    when: str | None = None
+    place: str = ""
+
+
 class StepAction(StrEnum):
     """The kinds of step this version performs."""
 
@@ -181,6 +198,7 @@ class Workflow(Model):
     api: ApiTrigger | None = None
     webhooks: tuple[WebhookTrigger, ...] = ()
     recurrences: tuple[RecurrenceTrigger, ...] = ()
+    changes: tuple[ChangeTrigger, ...] = ()
     when: str | None = None
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     retries: RetryPolicy = RetryPolicy()

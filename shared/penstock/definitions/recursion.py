@@ -1,7 +1,8 @@
 """Finds the cycles in who schedules whom, before anything runs.
 
-Workflows are nodes; a step that schedules, schedules over a list, or triggers a workflow is an edge. An edge with a `when`, or a
-workflow with one, is a guard: a cycle without any is certain to run until the depth limit cuts it. `recursive: true` takes a
+Workflows are nodes; a step that schedules, schedules over a list, or triggers a workflow is an edge, and so is one that changes things
+of a type to each workflow with a change trigger for that. An edge with a `when` (of the step, or of the trigger), or a workflow with
+one, is a guard: a cycle without any is certain to run until the depth limit cuts it. `recursive: true` takes a
 workflow, and so all cycles through it, out of the check.
 
 A step that calls one of the app's own API workflows or webhooks is an edge too, if what it calls is this installation; nobody can tell
@@ -12,14 +13,25 @@ bounds it.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from penstock.definitions.models import App, StepAction
+from penstock.definitions.models import App, Operation, Step, StepAction, Workflow
 from penstock.definitions.own_urls import find_own_calls
 
 _SCHEDULING: Final = frozenset({StepAction.SCHEDULE, StepAction.SCHEDULE_LIST, StepAction.TRIGGER})
 _MOST_LISTED: Final = 100
+_CHANGING: Final = {
+    StepAction.CREATE: (Operation.CREATE,),
+    StepAction.CREATE_MANY: (Operation.CREATE,),
+    StepAction.UPDATE: (Operation.UPDATE,),
+    StepAction.UPDATE_MANY: (Operation.UPDATE,),
+    StepAction.DELETE: (Operation.DELETE,),
+    StepAction.DELETE_MANY: (Operation.DELETE,),
+    StepAction.IMPORT: (Operation.CREATE,),
+}
+"""Beside these, `upsert` updates."""
 
 
 class Recursion(NamedTuple):
@@ -84,14 +96,32 @@ def _graph_of(app: App) -> _Graph:
     for name in graph:
         workflow = app.workflows[name]
         for step in workflow.steps:
-            target = step.target
-            if step.action not in _SCHEDULING or not isinstance(target, str) or target not in graph:
-                continue
-            edge = _Edge(workflow.when is not None or step.when is not None, step.place)
-            known = graph[name].get(target)
-            if known is None or (known.is_guarded and not edge.is_guarded):
-                graph[name][target] = edge
+            for target, is_guarded in _targets_of(step, app):
+                if target not in graph:
+                    continue
+                edge = _Edge(workflow.when is not None or step.when is not None or is_guarded, step.place)
+                known = graph[name].get(target)
+                if known is None or (known.is_guarded and not edge.is_guarded):
+                    graph[name][target] = edge
     return graph
+
+
+def _targets_of(step: Step, app: App) -> Iterator[tuple[str, bool]]:
+    """The workflows that a step starts, and whether a condition of theirs stands before it."""
+    if step.action in _SCHEDULING and isinstance(step.target, str):
+        yield step.target, False
+    elif step.action in _CHANGING:
+        type_name = step.arguments.get("type") if step.action in {StepAction.UPDATE, StepAction.DELETE} else step.target
+        done = {*_CHANGING[step.action], *((Operation.UPDATE,) if step.arguments.get("upsert") else ())}
+        for workflow in app.workflows.values():
+            yield from ((workflow.name, is_guarded) for is_guarded in _reactions(workflow, type_name, done))
+
+
+def _reactions(workflow: Workflow, type_name: object, done: set[Operation]) -> Iterator[bool]:
+    """For each change trigger that such a step fires, whether it has a condition."""
+    for trigger in workflow.changes:
+        if trigger.type == type_name and done & set(trigger.operations):
+            yield trigger.when is not None
 
 
 def _cycles(graph: _Graph) -> dict[tuple[str, ...], str]:

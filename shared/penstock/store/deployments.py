@@ -16,6 +16,7 @@ from penstock.definitions.compiled import CompiledApp
 from penstock.definitions.differences import Difference, find_differences
 from penstock.definitions.models import App, EnvironmentLimits
 from penstock.errors import ConfigurationError
+from penstock.store.changes import watch_types
 from penstock.store.recurrences import replace_triggers
 from penstock.store.thing_tables import TableChange, apply_table_changes, plan_pruning, plan_tables
 
@@ -102,6 +103,7 @@ async def deploy(
     await conn.execute("UPDATE penstock.environments SET deployment_version = $2 WHERE name = $1", environment, version)
     await _apply_limits(conn, environment, app, current[1] if current else None)
     await replace_triggers(conn, environment=environment, app=app)
+    await watch_types(conn, environment=environment, app=app)
     return Deployment(version, True, planned)
 
 

@@ -15,6 +15,7 @@ from penstock.db import Connection, Database
 from penstock.definitions.models import DataType
 from penstock.domain.ids import new_thing_ids
 from penstock.errors import DatabaseUnavailable, Permanent
+from penstock.store.changes import tell_changing_run
 from penstock.store.import_batches import BadLine, Progress, advance_import, begin_import, list_bad_lines, write_rows
 from penstock.store.import_rows import Row, RowReader, columns_of
 from penstock.store.tabular import Format, Record, read_records
@@ -172,6 +173,7 @@ class _Importer:
         request, before = self._request, self._progress
         if self._guard is not None:
             await self._guard(conn)
+        await tell_changing_run(conn, run_id=request.run_id)
         written = await write_rows(
             conn,
             environment=request.environment,

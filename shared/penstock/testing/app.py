@@ -22,6 +22,7 @@ from penstock.domain.states import RunState, Trigger
 from penstock.embedded.deploying import deploy_directory
 from penstock.errors import ConfigurationError, Permanent
 from penstock.store.admission import RunRequest, admit
+from penstock.store.changes import tell_changing_run
 from penstock.store.constraints import Where
 from penstock.store.deployments import DeploymentCache
 from penstock.store.requests import prepare_run
@@ -190,9 +191,8 @@ class AppUnderTest:
     async def create(self, type: str, values: Mapping[str, JsonValue]) -> Thing:
         """Create a thing, as it should be before the test. Raises Permanent for values that do not fit its type."""
         kind = await self._type(type)
-        async with self._house.database.connection() as conn:
-            thing = NewThing(new_thing_id(), values)
-            return (await create_things(conn, environment=self.environment, data_type=kind, things=[thing]))[0]
+        thing = NewThing(new_thing_id(), values)
+        return await self._house.database.in_transaction(partial(_create, environment=self.environment, data_type=kind, thing=thing))
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None) -> Reply:
         """GET `path` below `url`."""
@@ -276,6 +276,11 @@ class AppUnderTest:
         async with self._house.database.connection() as conn:
             now, due_at = await repository.get_time(conn), await repository.find_next_due(conn)
         return due_at is None or due_at > now + timedelta(seconds=seconds)
+
+
+async def _create(conn: Connection, *, environment: str, data_type: DataType, thing: NewThing) -> Thing:
+    await tell_changing_run(conn, run_id=None)
+    return (await create_things(conn, environment=environment, data_type=data_type, things=[thing]))[0]
 
 
 async def _admit(conn: Connection, *, request: RunRequest) -> Admission:

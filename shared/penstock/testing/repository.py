@@ -149,6 +149,7 @@ async def is_busy(conn: Connection) -> bool:
             LEFT JOIN penstock.runs r ON r.id = c.last_run_id AND r.finished_at IS NULL
             WHERE c.due_at <= clock_timestamp() AND (c.held_since IS NULL OR r.id IS NULL)
         ) OR EXISTS (SELECT FROM penstock.waits w WHERE w.until <= clock_timestamp())
+          OR EXISTS (SELECT FROM penstock.changes)
         """
     )
     return busy

@@ -6,10 +6,10 @@ from penstock.definitions.reading.places import Place, Report
 
 UNAVAILABLE: Final[dict[str, frozenset[str]]] = {
     "key": frozenset({"oidc", "concurrency", "rate", "debounce"}),
-    "trigger": frozenset({"change"}),
+    "trigger": frozenset(),
     "action": frozenset(),
     "constraint_type": frozenset({"geographic_search"}),
-    "name": frozenset({"change"}),
+    "name": frozenset(),
 }
 """By what it is: a key of app.yaml or of a workflow, a trigger, an action, a constraint, a name in expressions."""
 

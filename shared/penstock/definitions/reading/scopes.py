@@ -15,6 +15,7 @@ from penstock.definitions.reading.places import Place, Report
 RUN_MEMBERS: Final = frozenset("id chain_id depth depth_limit attempt environment workflow scheduled_at started_at".split())
 REQUEST_MEMBERS: Final = frozenset("method headers query ip".split())
 WEBHOOK_MEMBERS: Final = frozenset("source id type payload headers received_at".split())
+CHANGE_MEMBERS: Final = frozenset("operation type before after".split())
 RECURRENCE_MEMBERS: Final = frozenset({"id", "tick_at"})
 ALWAYS: Final = frozenset({"params", "run", "user", "now", "secrets", "recurrence"})
 TAKE_SECRETS: Final = frozenset({"http", "call", "send", "email", "run"})
@@ -27,7 +28,9 @@ _OUT_OF_SCOPE: Final = {
     "item": "item is known only in `with` of schedule_list and `set` of create_many",
     "index": "index is known only in `with` of schedule_list and `set` of create_many",
     "params": "there are no parameters here",
-    "change": "the change trigger is not available in this version",
+    "change": "change is known only in workflows with a change trigger",
+    "before": "before and after are known only in `when` of a change trigger; elsewhere they are change.before and change.after",
+    "after": "before and after are known only in `when` of a change trigger; elsewhere they are change.before and change.after",
 }
 
 

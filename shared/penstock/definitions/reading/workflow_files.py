@@ -3,13 +3,16 @@
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from penstock.definitions.fields import BUILT_IN_FIELDS
 from penstock.definitions.models import (
     DEFAULT_CATCH_UP_SECONDS,
     DEFAULT_PRIORITY,
     DEFAULT_TIMEOUT_SECONDS,
     ApiTrigger,
     Auth,
+    ChangeTrigger,
     FieldType,
+    Operation,
     Parameter,
     RecurrenceTrigger,
     Respond,
@@ -23,6 +26,7 @@ from penstock.definitions.reading.index import Index, read_field_type, read_name
 from penstock.definitions.reading.places import Report, shorten
 from penstock.definitions.reading.scopes import (
     ALWAYS,
+    CHANGE_MEMBERS,
     RECURRENCE_MEMBERS,
     REQUEST_MEMBERS,
     RUN_MEMBERS,
@@ -41,7 +45,7 @@ from penstock.domain.ticks import Overlap
 MAX_NAME: Final = 200
 """Routing keys, `<environment>.<workflow>`, have at most 255 bytes."""
 MAX_PARAMETER_NAME: Final = 200
-_TRIGGERS: Final = frozenset({"api", "webhook", "recurrence"})
+_TRIGGERS: Final = frozenset({"api", "webhook", "recurrence", "change"})
 
 
 class Outline(NamedTuple):
@@ -58,6 +62,7 @@ class Triggers(NamedTuple):
     api: ApiTrigger | None
     webhooks: tuple[WebhookTrigger, ...]
     recurrences: tuple[RecurrenceTrigger, ...]
+    changes: tuple[ChangeTrigger, ...]
 
 
 def read_outlines(documents: Iterable[Node], index: Index, report: Report) -> list[Outline]:
@@ -87,6 +92,8 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
         _check_no_required(outline, "webhook", "make them optional; what was sent is in webhook.payload", report)
     if triggers.recurrences:
         _check_no_required(outline, "recurrence", "make them optional: a tick gives none", report)
+    if triggers.changes:
+        _check_no_required(outline, "change", "make them optional; what was changed is in change.before and change.after", report)
     when = table.node("when")
     priority, timeout_seconds = table.integer("priority", 0, 9), table.seconds("timeout", is_zero_allowed=False)
     workflow = Workflow(
@@ -96,6 +103,7 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
         api=triggers.api,
         webhooks=triggers.webhooks,
         recurrences=triggers.recurrences,
+        changes=triggers.changes,
         when=None if when is None else check_expression(when, "when", scope, report),
         timeout_seconds=DEFAULT_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds,
         retries=read_retries(table, "retries") or RetryPolicy(),
@@ -112,9 +120,11 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
 
 def _scope_of(outline: Outline, triggers: Triggers) -> Scope:
     names = ALWAYS | ({"request"} if triggers.api else set()) | ({"webhook"} if triggers.webhooks else set())
+    names |= {"change"} if triggers.changes else set()
     parameters = frozenset(parameter.name for parameter in outline.parameters)
     members = {
         "params": parameters, "run": RUN_MEMBERS, "request": REQUEST_MEMBERS, "webhook": WEBHOOK_MEMBERS, "recurrence": RECURRENCE_MEMBERS,
+        "change": CHANGE_MEMBERS,
     }  # fmt: skip
     return Scope(frozenset(names), members)
 
@@ -163,10 +173,11 @@ def _read_long_parameter(key: Scalar, node: Mapping, type_names: frozenset[str],
 def _read_triggers(table: Table, index: Index, report: Report) -> Triggers:
     node = table.node("on")
     if node is None:
-        return Triggers(None, (), ())
+        return Triggers(None, (), (), ())
     api: ApiTrigger | None = None
     webhooks: list[WebhookTrigger] = []
     recurrences: list[RecurrenceTrigger] = []
+    changes: list[ChangeTrigger] = []
     for item in node.items if isinstance(node, Sequence) else (node,):
         triggers = Table(item, item.place, "'on'", report)
         for key, value in triggers.entries():
@@ -180,9 +191,12 @@ def _read_triggers(table: Table, index: Index, report: Report) -> Triggers:
             elif key.text == "recurrence":
                 found = [_read_recurrence(table) for table in _tables(value, key, "the recurrence trigger", report)]
                 recurrences.extend(recurrence for recurrence in found if recurrence is not None)
+            elif key.text == "change":
+                noted = [_read_change(table, index) for table in _tables(value, key, "the change trigger", report)]
+                changes.extend(change for change in noted if change is not None)
             elif not refuse_unavailable(report, key.place, "trigger", key.text):
                 report.unknown(key.place, "trigger", key.text, _TRIGGERS)
-    return Triggers(api, tuple(webhooks), tuple(recurrences))
+    return Triggers(api, tuple(webhooks), tuple(recurrences), tuple(changes))
 
 
 def _tables(node: Node, key: Scalar, what: str, report: Report) -> list[Table]:
@@ -234,6 +248,32 @@ def _read_recurrence(table: Table) -> RecurrenceTrigger | None:
         catch_up_seconds=DEFAULT_CATCH_UP_SECONDS if catch_up_seconds is None else catch_up_seconds,
         jitter_seconds=jitter_seconds or 0.0,
     )
+
+
+def _read_change(table: Table, index: Index) -> ChangeTrigger | None:
+    if not table.require("type", "type: order"):
+        return None
+    name, node, when = table.text("type"), table.node("type"), table.node("when")
+    operations = _read_operations(table)
+    kind = index.types.get(name or "")
+    if name is not None and node is not None and kind is None and not table.report.is_partial:
+        table.report.unknown(node.place, "data type", name, index.types)
+    members = {} if kind is None else {key: {field.name for field in (*kind.fields, *BUILT_IN_FIELDS)} for key in ("before", "after")}
+    condition = None if when is None else check_expression(when, "when", Scope(frozenset({"before", "after"}), members), table.report)
+    table.close()
+    return (
+        None
+        if name is None
+        else ChangeTrigger(type=name, operations=operations, when=condition, place=str(table.place if when is None else when.place))
+    )
+
+
+def _read_operations(table: Table) -> tuple[Operation, ...]:
+    given = table.texts("operations")
+    for text, place in given:
+        if text not in frozenset(Operation):
+            table.report.unknown(place, "operation", text, frozenset(Operation))
+    return tuple(operation for operation in Operation if not given or operation in [text for text, _ in given])
 
 
 def _check_no_required(outline: Outline, trigger: str, hint: str, report: Report) -> None:

@@ -3,7 +3,7 @@
 from typing import Final, get_args
 
 from penstock.definitions.fields import MAX_IDENTIFIER_BYTES
-from penstock.definitions.models import ENVIRONMENTS, Auth, EmailTransport, Respond, ScalarType, Source
+from penstock.definitions.models import ENVIRONMENTS, Auth, EmailTransport, Operation, Respond, ScalarType, Source
 from penstock.definitions.schemas.forms import (
     ANYTHING,
     BOOLEAN,
@@ -169,9 +169,15 @@ def _build_triggers() -> Schema:
         "catch_up": {**DURATION, "description": "How late a missed tick is still made up for."},
         "jitter": {**DURATION, "description": "By how much ticks are spread."},
     }
+    change: dict[str, Schema] = {
+        "type": {**TEXT, "description": "The data type."},
+        "operations": {**one_or_list(choice([operation.value for operation in Operation])), "description": "All, if none is named."},
+        "when": {**TEXT, "description": "An expression of `before` and `after`."},
+    }
     triggers = {
         "api": either(table(api), {"type": "null"}),
         "webhook": one_or_list(webhook),
         "recurrence": one_or_list(table(recurrence, "cron")),
+        "change": one_or_list(table(change, "type")),
     }
     return {**table(triggers), "minProperties": 1}

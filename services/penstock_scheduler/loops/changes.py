@@ -1,0 +1,192 @@
+"""Changes of things start the runs that wait for them: taken out of their table in the transaction that admits the runs.
+
+A run that a change of another run starts is that run's child, one deeper and of its chain; one from outside is a root. What a trigger's
+`when` cannot be asked about, and what is refused, is a Workflow error. A change that cannot be read at all (its type has another form by
+now) is logged and dropped, so that it does not keep all later ones waiting.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Final
+
+from pydantic import JsonValue
+
+from penstock import clock
+from penstock.db import Connection
+from penstock.definitions.expressions import Expression, compile_expression
+from penstock.definitions.models import App, ChangeTrigger, DataType, FieldType, ScalarType, Workflow
+from penstock.domain.ids import child_run_id, recurrence_id, tick_run_id
+from penstock.domain.runs import Admission, Rejected
+from penstock.domain.states import Trigger
+from penstock.domain.workload import Activity
+from penstock.errors import PenstockError, Permanent, StaleDefinitions
+from penstock.logs import get_logger
+from penstock.store.changes import Change, drop_changes, find_oldest_change, list_waiting_types, take_changes
+from penstock.store.deployments import CompiledDeployment
+from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock_scheduler.handlers.admissions import admit_prepared, prepare_all
+from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.runs import Counts, WantedRun
+
+log = get_logger(__name__)
+
+BATCH: Final = 200
+_BOOLEAN: Final = FieldType(ScalarType.BOOLEAN)
+Deployments = dict[str, CompiledDeployment]
+
+
+@dataclass(slots=True)
+class Turn:
+    """What became of some changes of one type: how many were taken, the runs, and how often a workflow was asked."""
+
+    taken: int = 0
+    outcomes: list[Admission] = field(default_factory=list)
+    asked: dict[str, int] = field(default_factory=dict)
+    lines: list[LogLine] = field(default_factory=list)
+
+
+async def start_changes(room: Room) -> Counts:
+    """Start the runs of all changes that wait."""
+    async with room.database.connection() as conn:
+        waiting = await list_waiting_types(conn)
+    changes = runs = 0
+    for environment, type_name in waiting:
+        while not room.stop.soft.is_set():
+            turn = await _take_turn(room, environment, type_name)
+            changes, runs = changes + turn.taken, runs + len(turn.outcomes)
+            if turn.taken < BATCH:
+                break
+    return Counts({"changes": changes, "runs": runs})
+
+
+async def _take_turn(room: Room, environment: str, type_name: str) -> Turn:
+    try:
+        return await _take(room, environment, type_name, BATCH)
+    except PenstockError:
+        raise
+    except Exception as error:
+        log.error("change.batch_failed", environment=environment, type=type_name, error=f"{type(error).__name__}: {error}")
+    try:
+        return await _take(room, environment, type_name, 1)
+    except PenstockError:
+        raise
+    except Exception as error:
+        message = f"a change of {type_name} could not be read and starts nothing: {type(error).__name__}: {error}"
+        await room.database.in_transaction(partial(_drop_oldest, environment=environment, type_name=type_name, message=message))
+        return Turn()
+
+
+async def _take(room: Room, environment: str, type_name: str, most: int) -> Turn:
+    async def work(deployments: Deployments, is_newest: bool) -> Turn:
+        return await room.database.in_transaction(
+            partial(_start, environment=environment, type_name=type_name, most=most, deployments=deployments, is_newest=is_newest)
+        )
+
+    turn = await room.admissions.with_current(work)
+    await room.admissions.tell([outcome for outcome in turn.outcomes if not isinstance(outcome, Rejected)])
+    for workflow, times in turn.asked.items():
+        room.meter.count(environment, workflow, {Activity.CHANGE_EVALUATED: times})
+    return turn
+
+
+async def _start(conn: Connection, *, environment: str, type_name: str, most: int, deployments: Deployments, is_newest: bool) -> Turn:
+    """Take changes, ask the triggers, admit the runs. Raises StaleDefinitions."""
+    app = deployments[environment].app
+    triggers = list_triggers(app, type_name)
+    if not triggers:
+        if not is_newest:
+            raise StaleDefinitions(f"a workflow that waits for changes of {type_name} may have been deployed since")
+        await drop_changes(conn, environment=environment, type_name=type_name)
+        return Turn()
+    changes = await take_changes(conn, environment=environment, data_type=app.types[type_name], most=most)
+    turn = Turn(taken=len(changes))
+    wanted = [run for change in changes for run in _want(change, app.types[type_name], triggers, turn)]
+    prepared = await prepare_all(wanted, deployments)
+    if not is_newest and any(isinstance(request, Rejected) for request in prepared):
+        raise StaleDefinitions("what is refused may have been deployed since")
+    turn.outcomes = await admit_prepared(conn, prepared)
+    for run, outcome in zip(wanted, turn.outcomes, strict=True):
+        if isinstance(outcome, Rejected):
+            turn.lines.append(_line(environment, run.workflow, f"{run.workflow} could not be started: {outcome.message}", outcome.code))
+    if turn.lines:
+        await write_logs(conn, turn.lines)
+    return turn
+
+
+def list_triggers(app: App, type_name: str) -> list[tuple[Workflow, int, ChangeTrigger]]:
+    """The triggers that wait for changes of a type, each with its workflow and its position there."""
+    return [
+        (workflow, position, trigger)
+        for workflow in app.workflows.values()
+        for position, trigger in enumerate(workflow.changes)
+        if trigger.type == type_name
+    ]
+
+
+def _want(change: Change, data_type: DataType, triggers: list[tuple[Workflow, int, ChangeTrigger]], turn: Turn) -> list[WantedRun]:
+    wanted = []
+    for workflow, position, trigger in triggers:
+        if change.operation not in trigger.operations:
+            continue
+        turn.asked[workflow.name] = turn.asked.get(workflow.name, 0) + 1
+        try:
+            if not _holds(trigger, change, data_type):
+                continue
+        except Permanent as error:
+            turn.lines.append(_line(change.environment, workflow.name, f"{workflow.name} was not started: {error}", error.kind))
+            continue
+        wanted.append(_run(change, workflow, position))
+    return wanted
+
+
+def _run(change: Change, workflow: Workflow, position: int) -> WantedRun:
+    key = f"change/{change.id}/{workflow.name}/{position}"
+    if change.run_id is None:
+        run_id = tick_run_id(recurrence_id(change.environment, workflow.name, key), change.changed_at)
+    else:
+        run_id = child_run_id(change.run_id, key)
+    return WantedRun(
+        run_id=run_id,
+        environment=change.environment,
+        workflow=workflow.name,
+        parameters={},
+        trigger=Trigger.CHANGE,
+        parent_run_id=change.run_id,
+        context={"change": change.to_scope()},
+    )
+
+
+def _holds(trigger: ChangeTrigger, change: Change, data_type: DataType) -> bool:
+    """Whether the trigger's condition is met. An empty boolean field of a thing is false here, as in Bubble, or no `and` could take it."""
+    if trigger.when is None:
+        return True
+    empty: dict[str, JsonValue] = {known.name: False for known in data_type.fields if known.type == _BOOLEAN}
+    scope: dict[str, JsonValue] = {
+        name: None if thing is None else {**empty, **thing} for name, thing in (("before", change.before), ("after", change.after))
+    }
+    return _compile(trigger.when, trigger.place).holds(scope)
+
+
+@lru_cache(maxsize=1000)
+def _compile(when: str, place: str) -> Expression:
+    return compile_expression(when, place)
+
+
+def _line(environment: str, workflow: str, message: str, kind: str) -> LogLine:
+    details: JsonValue = {"kind": kind}
+    return LogLine(
+        at=clock.now(), environment=environment, level="error", event=LogEvent.WORKFLOW_ERROR, message=f"Workflow error: {message}",
+        workflow=workflow, details=details,
+    )  # fmt: skip
+
+
+async def _drop_oldest(conn: Connection, *, environment: str, type_name: str, message: str) -> None:
+    oldest = await find_oldest_change(conn, environment=environment, type_name=type_name)
+    if oldest is None:
+        return
+    await drop_changes(conn, environment=environment, type_name=type_name, only=[oldest])
+    line = LogLine(
+        at=clock.now(), environment=environment, level="error", event=LogEvent.WORKFLOW_ERROR, message=f"Workflow error: {message}",
+        details={"kind": "unreadable_change"},
+    )  # fmt: skip
+    await write_logs(conn, [line])
