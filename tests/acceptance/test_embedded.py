@@ -152,6 +152,27 @@ def _write(path: Path, greeting: str) -> None:
     path.write_text(f"workflow: greet\non:\n  api: {{method: POST, auth: admin}}\nsteps:\n  - return: {{greeting: {greeting}}}\n")
 
 
+async def test_changed_python_is_imported_again_and_what_cannot_be_is_not(running: Up) -> None:
+    app = running.directory / "app"
+    app.mkdir()
+    code = "from penstock import App, api\napp = App()\n@app.workflow(on=[api()])\nasync def greet(ctx):\n    return {'greeting': '%s'}\n"
+    (app / "app.yaml").write_text("app: coded\npython: [greetings]\n")
+    (app / "greetings.py").write_text(code % "hello")
+    running.arguments = ("--app", str(app))
+    await running.start()
+    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "hello"}})
+    (app / "greetings.py").write_text("1 / 0\n")
+    await eventually(lambda: running.has_said("not deployed"), within=30)
+    assert "error: greetings.py:1: ZeroDivisionError: division by zero" in running.out
+    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "hello"}})
+    (app / "greetings.py").write_text(code % "hullo")
+    await eventually(lambda: running.has_said("correct again: the app is what is deployed"), within=30)
+    (app / "greetings.py").write_text(code % "holla")
+    await eventually(lambda: running.has_said("imported again: the Python of coded"), within=30)
+    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "holla"}})
+    assert not list(app.rglob("__pycache__"))
+
+
 async def test_a_broken_app_is_an_error_when_nothing_is_watched(running: Up) -> None:
     app = running.directory / "app"
     app.mkdir()

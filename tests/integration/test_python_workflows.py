@@ -275,6 +275,24 @@ async def crashing(ctx: Context, url: str) -> dict:
     return {"status": response.status, "number": number}
 
 
+@app.workflow()
+async def grouped(ctx: Context) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ctx.create("note", {"text": "in a group"}))
+        group.create_task(ctx.create("note", {"no": "such field"}))
+
+
+@app.workflow()
+async def itemised(ctx: Context) -> None:
+    await ctx.schedule_list("typed", [1, 2], lambda item, index: {"count": [][index]})
+
+
+@app.workflow()
+async def over_and_over(ctx: Context, depth: int = 0) -> dict:
+    inner = await ctx.trigger("over_and_over", {"depth": depth + 1}) if depth < 3 else None
+    return {"depth": depth, "inner": inner}
+
+
 @app.action
 async def charge(ctx: Context, order: str, amount: Decimal, note: str = "none") -> dict:
     thing = await ctx.create("note", {"text": order, "number": amount})
@@ -490,6 +508,7 @@ async def test_what_a_step_returns_comes_back_as_its_annotation_says(shared: App
         ("exiting", "exception", "sys.exit(3)"),
         ("unset", "secret", "NO_SUCH"),
         ("twice", "step_id", "two steps have the id 'same'"),
+        ("itemised", "exception", "item 0 of the list: IndexError: list index out of range"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
@@ -545,6 +564,17 @@ async def test_actions_are_steps_of_yaml(app: AppUnderTest) -> None:
 
 async def test_an_action_has_its_steps_timeout(shared: AppUnderTest) -> None:
     assert (await shared.run("pay_slowly")).result == {"kind": "timeout"}
+
+
+async def test_a_step_that_fails_in_a_group_is_named(shared: AppUnderTest) -> None:
+    error = _error(await shared.run("grouped"))
+    assert (error["step"], "'no'" in error["message"]) == ("create_2", True), error
+
+
+async def test_workflows_trigger_themselves(shared: AppUnderTest) -> None:
+    run = await shared.run("over_and_over")
+    assert run.result == {"depth": 0, "inner": {"depth": 1, "inner": {"depth": 2, "inner": {"depth": 3, "inner": None}}}}
+    assert "trigger/trigger/trigger" in run.steps
 
 
 async def test_yaml_triggers_python(shared: AppUnderTest) -> None:

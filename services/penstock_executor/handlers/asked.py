@@ -8,6 +8,7 @@ from penstock.definitions.expressions.templates import Template
 from penstock.definitions.models import RetryPolicy, Step
 from penstock.definitions.python.engine import Asked, StepOptions
 from penstock.definitions.python.triggers import to_seconds
+from penstock.errors import Permanent
 from penstock_executor.actions.metering import CONSUMPTION
 from penstock_executor.actions.steps import StepPlan
 
@@ -56,7 +57,10 @@ def read_retries(options: StepOptions) -> RetryPolicy | None:
 def _each(items: Items) -> Template:
     def render(scope: Mapping[str, JsonValue]) -> JsonValue:
         index = scope["index"]
-        return dict(items(scope["item"], index if isinstance(index, int) else 0))
+        try:
+            return dict(items(scope["item"], index if isinstance(index, int) else 0))
+        except Exception as error:  # of the author's
+            raise Permanent(f"{type(error).__name__}: {error}", kind="exception") from error
 
     return Template(None, render, ())
 

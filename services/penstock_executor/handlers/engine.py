@@ -109,6 +109,7 @@ class CodeEngine:
         self._frame = frame
         self._directory = directory
         self._past = past
+        self._unasked = {path for path in past if _PAUSE not in path}
         self._root = _Scope(frame.prefix)
         self._turn = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
@@ -187,6 +188,7 @@ class CodeEngine:
         if path in scope.asked:
             raise Permanent(f"two steps have the id {id!r}; each has one of its own, also in a loop: f'{id}_{{number}}'", kind="step_id")
         scope.asked.add(path)
+        self._unasked.discard(path)
         self._calls += 1
         self._waiting[path] = place
         return _Ask(path, place, self._calls, scope)
@@ -299,10 +301,8 @@ class CodeEngine:
                 raise self._restore(ask, past.error)
             return True
         if kind != StepAction.LOG.value:
-            for path in self._past:
-                inner = path.removeprefix(ask.scope.prefix)
-                is_ours = path.startswith(ask.scope.prefix) and "/" not in inner and _PAUSE not in inner
-                if is_ours and path not in ask.scope.asked:
+            for path in self._unasked:
+                if path.startswith(ask.scope.prefix) and "/" not in path.removeprefix(ask.scope.prefix):
                     raise self._went_astray(ask, f"{path} was performed then, and now {ask.path} comes before it")
         return False
 

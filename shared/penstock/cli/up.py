@@ -128,3 +128,5 @@ class _Terminal:
             console.print(f"[green]deployed[/] {escape(outcome.app.name)}: {versions}")
         elif self._was_refused:
             console.print("[green]correct again[/]: the app is what is deployed")
+        elif outcome.app.python:
+            console.print(f"[green]imported again[/]: the Python of {escape(outcome.app.name)}")
