@@ -191,16 +191,19 @@ class Laboratory:
             stops.pop(0)
             await self.executors.pop(0).kill()
             await self.start_executor()
-        open_runs = await self.house.fetch("SELECT FROM penstock.runs WHERE chain_id = $1 AND finished_at IS NULL", run_id)
-        is_expected = await self.house.fetch(
+        # One snapshot: a run that has ended has recorded all that it has scheduled.
+        (row,) = await self.house.fetch(
             """
-            SELECT FROM penstock.steps s
-            WHERE s.run_id = $1 AND s.action = 'schedule' AND s.outcome = 'succeeded'
-              AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id::text = s.result #>> '{}')
+            SELECT EXISTS (SELECT FROM penstock.runs r WHERE r.chain_id = $1 AND r.finished_at IS NULL) AS is_open,
+                   EXISTS (
+                       SELECT FROM penstock.steps s
+                       WHERE s.run_id = $1 AND s.action = 'schedule' AND s.outcome = 'succeeded'
+                         AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id::text = s.result #>> '{}')
+                   ) AS is_expected
             """,
             run_id,
         )
-        return not open_runs and not is_expected
+        return not row["is_open"] and not row["is_expected"]
 
     async def start_executor(self) -> None:
         """One more."""
