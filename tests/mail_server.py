@@ -27,7 +27,7 @@ class MailServer:
     """What it took, in `mails` (recipients and message), and what it answers.
 
     `answers` to whole messages, one after another, then 250. `refusals` are answers to recipients, used up one after another. Having
-    taken `falls_silent_after` messages, it answers no more of them.
+    taken `falls_silent_after` messages, it answers no more of them. With `tls` it asks for STARTTLS, or with `is_tls` speaks TLS at once.
     """
 
     mails: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
@@ -44,6 +44,7 @@ class MailServer:
     knows_smtputf8: bool = True
     user: tuple[str, str] | None = None
     tls: ssl.SSLContext | None = None
+    is_tls: bool = False
 
     @property
     def recipients(self) -> list[str]:
@@ -100,13 +101,13 @@ async def serve_mail(mind: MailServer) -> AsyncIterator[str]:
     def converse() -> SMTP:
         return SMTP(
             handler, hostname="localhost", loop=loop, data_size_limit=mind.largest, enable_SMTPUTF8=mind.knows_smtputf8,
-            authenticator=mind.check, auth_required=mind.user is not None, auth_require_tls=mind.tls is not None,
-            tls_context=mind.tls, require_starttls=mind.tls is not None,
+            authenticator=mind.check, auth_required=mind.user is not None, auth_require_tls=mind.tls is not None and not mind.is_tls,
+            tls_context=None if mind.is_tls else mind.tls, require_starttls=mind.tls is not None and not mind.is_tls,
         )  # fmt: skip
 
-    server = await loop.create_server(converse, "127.0.0.1", 0)
+    server = await loop.create_server(converse, "127.0.0.1", 0, ssl=mind.tls if mind.is_tls else None)
     try:
-        yield f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{'smtps' if mind.is_tls else 'smtp'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         await server.wait_closed()

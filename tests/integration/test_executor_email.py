@@ -305,6 +305,13 @@ async def test_user_password_and_starttls(house: House, tmp_path: Path, password
         assert "wrong" not in run["error"]["message"]
 
 
+async def test_tls_from_the_start(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, context = make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    mind = MailServer(tls=context, is_tls=True)
+    assert ((await send(house, mind, "a@b.c"))["error"], mind.recipients) == (None, ["a@b.c"])
+
+
 async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(house: House, tmp_path: Path) -> None:
     mind = MailServer(tls=make_certificate(tmp_path)[1])
     async with serve_mail(mind) as url, house.executor(smtp_url=f"{url}?starttls=1"):

@@ -15,7 +15,7 @@ from penstock_executor.actions.steps import Call
 from penstock_executor.runs import Values
 
 MOST_BYTES: Final = 18 * 1024 * 1024
-"""Of all attachments of a mail together, before they are encoded: 25 MB as they travel, which is what most mailboxes take."""
+"""Of all attachments of a mail together, before they are encoded: 25 MiB as they travel, which is about what mailboxes take."""
 
 
 async def read_attachments(call: Call) -> tuple[Attachment, ...]:

@@ -35,14 +35,15 @@ async def email(call: Call) -> Outcome:
     """
     settings = call.app.email or EmailSettings()
     seconds = call.plan.definition.timeout_seconds or DEFAULT_TIMEOUT_SECONDS
-    async with _place(call.tools.mail.places, seconds * _SHARE_TO_WAIT):
+    places = call.tools.mail.places_with_files if call.arguments.get("attachments") else call.tools.mail.places
+    async with _place(places, seconds * _SHARE_TO_WAIT):
         mail = await _build_mail(call, settings)
         return Done(await _SEND[settings.transport](call, settings, mail, seconds * _SHARE_TO_SEND), must_commit=True)
 
 
 @asynccontextmanager
 async def _place(places: asyncio.Semaphore, seconds: float) -> AsyncIterator[None]:
-    """One of the few mails that are sent at once: servers refuse clients that open many connections, and attachments take memory."""
+    """One of the few mails that are sent at once: servers refuse clients that open many connections."""
     try:
         async with asyncio.timeout(seconds):
             await places.acquire()

@@ -48,15 +48,18 @@ class StepPlan:
 
 
 MOST_MAILS: Final = 20
+MOST_MAILS_WITH_FILES: Final = 4
+"""They take memory: up to a hundred megabytes each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mailing:
-    """How mail leaves: the mail server, if there is one, who sends when the app does not say, and how many mails may be sent at once."""
+    """How mail leaves: the mail server, if there is one, who sends when the app does not say, and places for what is sent at once."""
 
     client: MailClient | None
     sender: Address
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_MAILS))
+    places_with_files: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_MAILS_WITH_FILES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,8 @@ class MailClient:
             mail = self._refuse_international(mail, progress)
             if not mail.recipients or mail.is_international:
                 return NotTaken(f"{self._name} {_NO_SMTPUTF8}", "email", is_temporary=False)
-        content = write_mail(mail, clock.now())
+        # Megabytes take most of a second to encode, in which this process would do nothing else.
+        content = await asyncio.to_thread(write_mail, mail, clock.now()) if mail.attachments else write_mail(mail, clock.now())
         if (limit := _size_limit(client)) and len(content) > limit:
             sizes = f"the mail has {len(content)} bytes, and {self._name} takes at most {limit}"
             return NotTaken(sizes, "email", is_temporary=False)
