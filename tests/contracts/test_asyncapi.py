@@ -7,7 +7,8 @@ from pydantic import JsonValue
 
 from penstock.contracts.asyncapi import build_document, render_document
 from penstock.contracts.messages import COMMANDS, EVENTS
-from penstock.contracts.topology import DEAD_LETTER_EXCHANGE, topology
+from penstock.contracts.topology import DEAD_LETTER_EXCHANGE, EVENTS_EXCHANGE, topology
+from penstock.domain.routing_keys import OWN_EVENTS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "asyncapi.yaml"
 
@@ -26,6 +27,13 @@ def test_every_reference_leads_somewhere() -> None:
             assert isinstance(place, dict)
             assert part in place, reference
             place = place[part]
+
+
+def test_no_app_can_publish_under_the_keys_of_our_own_events() -> None:
+    channels = build_document()["channels"]
+    assert isinstance(channels, dict)
+    keys = [channel["address"] for channel in channels.values() if isinstance(channel, dict) and EVENTS_EXCHANGE in str(channel)]
+    assert {str(key).split(".")[1] for key in keys} == {*OWN_EVENTS, "{key}"}
 
 
 def test_every_message_is_described_and_belongs_to_an_operation() -> None:

@@ -1,6 +1,9 @@
 """Connectors as an author writes them: what is read, and what is refused with its place."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
 
 from penstock.definitions.connectors import find_base_url_problem, find_path_problem
 from penstock.definitions.loader import load_files
@@ -104,3 +107,12 @@ def test_paths_that_might_lead_elsewhere(path: str) -> None:
 @pytest.mark.parametrize("url", ["https://x:99999999", "https://[::1", "https://a b", "https://a\\b", "//x", "x", ""])
 def test_what_cannot_be_a_base_url(url: str) -> None:
     assert find_base_url_problem(url) is not None
+
+
+@given(st.text(max_size=60) | st.text(alphabet="./\\%2eEfF5cC:@?#a", max_size=20))
+def test_a_path_without_a_problem_stays_below_the_base_url(path: str) -> None:
+    if find_path_problem(path) is None:
+        url = URL(f"https://api.example.com/v1/{path.lstrip('/')}")
+        assert url.origin() == URL("https://api.example.com")
+        assert url.raw_path.startswith("/v1/")
+        assert (url.query_string, url.fragment) == ("", "")

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock.domain.lineage import (
     LONGEST_HOP,
@@ -117,3 +119,19 @@ def test_a_trace_is_that_of_the_caller_or_that_of_the_chain_with_a_span_for_each
     assert len({first.split("-")[2], second.split("-")[2], TRACE.split("-")[2]}) == 3
     own = continue_trace(None, chain)
     assert (own.split("-")[1], own.split("-")[3]) == (chain.hex, "01")
+
+
+@given(st.text() | st.builds(f"{HERE.name}={{}}".format, st.text()))
+def test_whatever_a_header_holds_it_is_read_as_nothing(baggage: str) -> None:
+    assert HERE.read(baggage, NOW) is None
+    kept = read_trace({"baggage": baggage, "traceparent": baggage, "tracestate": baggage})
+    assert all(value.isascii() and value.isprintable() for value in kept.values())
+
+
+@given(st.binary(min_size=32, max_size=32), st.uuids(), st.uuids(), st.integers(0, 1_000_000), st.text(alphabet="ab=;, \t%", max_size=200))
+def test_whatever_others_write_beside_it_the_entry_is_found(key: bytes, chain: UUID, run: UUID, depth: int, others: str) -> None:
+    seal, lineage = LineageSeal(key), Lineage(chain, run, depth)
+    entry = seal.sign(lineage, NOW)
+    assert seal.read(f"{others},{entry},{others}", NOW) == lineage
+    joined = join_baggage(entry, seal.strip(others).split(","))
+    assert seal.read(joined, NOW) == lineage
