@@ -1,16 +1,20 @@
 """The JSON Schemas of app files: editors see what the reader takes, no more keys and no fewer, and what is wrong with what is not."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import JsonValue
 
 from penstock.definitions.loader import load_files
 from penstock.definitions.reading.actions import ACTIONS
 from penstock.definitions.reading.documents import read_documents, to_json
 from penstock.definitions.reading.places import Report
-from penstock.definitions.schemas import build_schemas
+from penstock.definitions.schemas import Schema, build_schemas
+from penstock.definitions.schemas.forms import FORMS
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = build_schemas()
@@ -93,6 +97,77 @@ def test_a_broken_file_does_not_fit_and_the_reader_agrees(kind: str, text: str) 
     assert load_files({name: content.encode() for name, content in files.items()}).app is None
 
 
+UNKNOWN = "zzzzzzzz"
+HMAC = f"sources: {{s: {{scheme: hmac, secrets: [a], header: X, {UNKNOWN}: 1}}}}"
+PLACES: list[tuple[str, str, tuple[str, ...]]] = [
+    ("app", f"app: a\n{UNKNOWN}: 1", ("properties",)),
+    ("app", f"app: a\nenvironments: {{live: {{{UNKNOWN}: 1}}}}", ("properties", "environments", "properties", "live", "properties")),
+    ("app", f"app: a\n{HMAC}", ("properties", "sources", "additionalProperties", "then", "properties")),
+    (
+        "app",
+        f"app: a\nsources: {{s: {{scheme: stripe, secrets: [a], {UNKNOWN}: 1}}}}",
+        ("properties", "sources", "additionalProperties", "else", "properties"),
+    ),
+    (
+        "app",
+        f"app: a\nsources: {{s: {{scheme: hmac, secrets: [a], header: X, timestamp: {{header: T, {UNKNOWN}: 1}}}}}}",
+        ("properties", "sources", "additionalProperties", "then", "properties", "timestamp", "properties"),
+    ),
+    (
+        "app",
+        f"app: a\nsources: {{s: {{scheme: stripe, secrets: [a], type: {{header: T, {UNKNOWN}: 1}}}}}}",
+        ("properties", "sources", "additionalProperties", "else", "properties", "type", "properties"),
+    ),
+    (
+        "app",
+        f"app: a\nconnectors: {{c: {{base_url: 'https://example.com', {UNKNOWN}: 1}}}}",
+        ("properties", "connectors", "additionalProperties", "properties"),
+    ),
+    ("app", f"app: a\nemail: {{{UNKNOWN}: 1}}", ("properties", "email", "properties")),
+    ("type", f"type: order\n{UNKNOWN}: 1", ("properties",)),
+    (
+        "type",
+        f"type: order\nprivacy: [{{everyone: {{{UNKNOWN}: 1}}}}]",
+        ("properties", "privacy", "items", "anyOf", "0", "properties", "everyone", "properties"),
+    ),
+    ("workflow", f"workflow: a\n{UNKNOWN}: 1", ("properties",)),
+    ("workflow", f"workflow: a\non: {{{UNKNOWN}: 1}}", ("properties", "on", "anyOf", "0", "properties")),
+    (
+        "workflow",
+        f"workflow: a\non: {{api: {{{UNKNOWN}: 1}}}}",
+        ("properties", "on", "anyOf", "0", "properties", "api", "anyOf", "0", "properties"),
+    ),
+    (
+        "workflow",
+        f"workflow: a\non: {{webhook: {{source: s, {UNKNOWN}: 1}}}}",
+        ("properties", "on", "anyOf", "0", "properties", "webhook", "anyOf", "0", "properties"),
+    ),
+    (
+        "workflow",
+        f"workflow: a\non: {{recurrence: {{cron: '* * * * *', {UNKNOWN}: 1}}}}",
+        ("properties", "on", "anyOf", "0", "properties", "recurrence", "anyOf", "0", "properties"),
+    ),
+    (
+        "workflow",
+        f"workflow: a\nparameters: {{p: {{type: text, {UNKNOWN}: 1}}}}",
+        ("properties", "parameters", "additionalProperties", "anyOf", "1", "properties"),
+    ),
+    ("workflow", f"workflow: a\nretries: {{{UNKNOWN}: 1}}", ("properties", "retries", "anyOf", "1", "properties")),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "path"), PLACES, ids=lambda value: "/".join(value) if isinstance(value, tuple) else None)
+def test_a_schema_has_the_keys_that_the_reader_knows(kind: str, text: str, path: tuple[str, ...]) -> None:
+    place: JsonValue = SCHEMAS[f"{kind}.schema.json"]
+    for part in path:
+        place = place[int(part)] if isinstance(place, list) else place[part] if isinstance(place, dict) else None
+    assert isinstance(place, dict), path
+    files = {"app.yaml": "app: a"} | ({"app.yaml": text} if kind == "app" else {f"{kind}s/one.yaml": text})
+    problems = load_files({name: content.encode() for name, content in files.items()}).problems
+    (known,) = [match[1] for problem in problems if (match := re.search(rf"{UNKNOWN}'; known are (.*)", str(problem)))]
+    assert set(place) == set(known.split(", "))
+
+
 def test_every_action_has_a_schema_with_its_own_arguments() -> None:
     definitions = SCHEMAS["workflow.schema.json"]["$defs"]
     assert isinstance(definitions, dict)
@@ -102,3 +177,14 @@ def test_every_action_has_a_schema_with_its_own_arguments() -> None:
         assert isinstance(schema["properties"], dict)
         shared = {key.removeprefix("key_") for key in definitions if key.startswith("key_")}
         assert set(schema["properties"]) == {action.value, *spec.arguments} | shared
+
+
+def test_every_argument_has_a_form() -> None:
+    readers = {read for spec in ACTIONS.values() for read in (spec.target, *spec.arguments.values())}
+    assert sorted(read.__name__ for read in readers if read.__name__ not in FORMS) == [], "add it to penstock.definitions.schemas.forms"
+
+
+def test_a_schema_is_published_as_it_is() -> None:
+    hint = "run: python -m penstock.definitions.schemas docs/schema"
+    published: dict[str, Schema] = {path.name: orjson.loads(path.read_bytes()) for path in (ROOT / "docs" / "schema").iterdir()}
+    assert published == SCHEMAS, hint

@@ -42,7 +42,7 @@ def build_app_schema() -> Schema:
     app: dict[str, Schema] = {
         "app": {"type": "string", "pattern": NAME, "maxLength": 63, "description": "The name of the app."},
         "admins": {
-            **one_or_list({"type": "string", "pattern": r"^[^@\s]+@[^@\s]+$"}),
+            **one_or_list({"type": "string", "pattern": "@"}),
             "description": "Told when a run is terminated, at most once a day per environment.",
         },
         "environments": table(dict.fromkeys(ENVIRONMENTS, limits)),

@@ -66,10 +66,12 @@ _TIME: Final[Schema] = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}[T ].*(
 _CONSTRAINT: Final = table({"key": TEXT, "constraint_type": choice(sorted(CONSTRAINT_TYPES)), "value": ANYTHING}, "key", "constraint_type")
 _WHERE: Final = either(MAPPING, list_of(_CONSTRAINT))
 _ADDRESS: Final = either(TEXT, table({"name": TEXT, "email": TEXT}, "email"))
+_ATTACHMENT: Final = table({"name": TEXT, "content_type": TEXT, "text": TEXT, "base64": TEXT}, "name")
 _SEARCH: Final = table({"find": TEXT, "where": _WHERE, "sort": TEXT}, "find")
 
-_FORMS: Final[Mapping[str, Schema]] = {
+FORMS: Final[Mapping[str, Schema]] = {
     # Arguments of every kind.
+    "anything": ANYTHING,
     "mapping": either(MAPPING, TEMPLATE),
     "text": TEXT,
     "path": TEXT,
@@ -105,9 +107,11 @@ _FORMS: Final[Mapping[str, Schema]] = {
     "recipients": one_or_list(_ADDRESS),
     "recipients_target": one_or_list(_ADDRESS),
     "headers": either(MAPPING, TEMPLATE),
+    "attachments": one_or_list(either(_ATTACHMENT, TEMPLATE)),
     # What stands behind the key of an action.
     "_type_target": TEXT,
     "_workflow_target": TEXT,
+    "_workflow_name": TEXT,
     "_function_target": TEXT,
     "_connector_target": TEXT,
     "_thing_target": TEXT,
@@ -126,4 +130,4 @@ _FORMS: Final[Mapping[str, Schema]] = {
 def form_of(read: Callable[..., object]) -> Schema:
     """What a reading function takes, with its docstring as the description."""
     description = " ".join((read.__doc__ or "").split())
-    return {**({"description": description} if description else {}), **_FORMS.get(read.__name__, ANYTHING)}
+    return {**({"description": description} if description else {}), **FORMS.get(read.__name__, ANYTHING)}
