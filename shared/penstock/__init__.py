@@ -6,8 +6,8 @@ imports a service. The names below are what workflows in Python are written with
 
 from penstock.definitions.python.app import App
 from penstock.definitions.python.context import Context
-from penstock.definitions.python.triggers import api, recurrence, retries, webhook
+from penstock.definitions.python.triggers import api, change, recurrence, retries, webhook
 from penstock.definitions.python.values import Page, Response, Thing
 from penstock.errors import Permanent, Transient
 
-__all__ = ["App", "Context", "Page", "Permanent", "Response", "Thing", "Transient", "api", "recurrence", "retries", "webhook"]
+__all__ = ["App", "Context", "Page", "Permanent", "Response", "Thing", "Transient", "api", "change", "recurrence", "retries", "webhook"]

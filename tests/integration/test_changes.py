@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
@@ -12,6 +13,7 @@ from penstock.contracts.topology import topology
 from penstock.db import Record, open_database
 from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
+from penstock.testing import open_app
 from penstock_scheduler.handlers.room import Room, furnish
 from penstock_scheduler.loops.changes import start_changes
 from tests.eventually import eventually
@@ -234,3 +236,31 @@ async def test_a_change_that_cannot_be_read_keeps_no_other_waiting(house: House)
     assert [run["context"]["change"]["after"]["remaining"] for run in await started(house)] == [2]
     (line,) = await house.fetch("SELECT message FROM penstock.logs WHERE level = 'error'")
     assert "a change of thing could not be read and starts nothing" in line["message"]
+
+
+async def test_a_whole_app_reacts_to_changes_also_in_python(tmp_path: Path) -> None:
+    (tmp_path / "types").mkdir()
+    (tmp_path / "workflows").mkdir()
+    (tmp_path / "app.yaml").write_text("app: shop\npython: [reactions]\n")
+    (tmp_path / "types" / "order.yaml").write_text("type: order\nfields: {number: text, paid: boolean}\n")
+    (tmp_path / "types" / "receipt.yaml").write_text("type: receipt\nfields: {number: text}\n")
+    (tmp_path / "workflows" / "pay.yaml").write_text(
+        "workflow: pay\nsteps: [{id: order, create: order, set: {number: A-1}}, {update: '${steps.order}', set: {paid: true}}]\n"
+    )
+    (tmp_path / "reactions.py").write_text(
+        "from penstock import App, Context, change\n"
+        "app = App()\n"
+        "@app.workflow(on=[change('order', when='after.paid and before.paid != true')])\n"
+        "async def receipt(ctx: Context) -> dict:\n"
+        "    await ctx.create('receipt', {'number': ctx.change['after']['number']})\n"
+        "    return {'operation': ctx.change['operation'], 'depth': ctx.run.depth}\n"
+    )
+    async with open_app(tmp_path) as app:
+        assert (await app.run("pay")).state == "succeeded"
+        await app.create("order", {"number": "A-2", "paid": True})
+        await app.wait_until_idle()
+        runs = await app.list_runs("receipt")
+        assert sorted((run.result["operation"], run.result["depth"]) for run in runs if isinstance(run.result, dict)) == [
+            ("create", 0), ("update", 1),
+        ]  # fmt: skip
+        assert sorted(str(found["number"]) for found in await app.find("receipt")) == ["A-1", "A-2"]

@@ -10,7 +10,7 @@ from penstock.definitions.models import App, FieldType, Parameter
 from tests.factories import build_field_type
 
 HEAD = "app: shop\nsources: {stripe: {scheme: stripe, secrets: ['${secrets.KEY}']}}\npython: [shop]\n"
-IMPORTS = "from penstock import App, Context, api, recurrence, webhook\napp = App()\n"
+IMPORTS = "from penstock import App, Context, api, change, recurrence, webhook\napp = App()\n"
 
 
 def write(directory: Path, code: str, *, head: str = HEAD, yaml: str = "") -> Path:
@@ -139,6 +139,13 @@ def test_a_model_holds_all_parameters(tmp_path: Path) -> None:
             "@app.workflow(on=[recurrence('0 3 * * *')])\ndef f(ctx, x: str): ...\n",
             "shop.py:3: a workflow with a recurrence trigger cannot",
         ),
+        ("@app.workflow(on=[change('ordr')])\ndef f(ctx): ...\n", "shop.py:3: unknown data type 'ordr'; known are "),
+        ("@app.workflow(on=[change('user', ['made'])])\ndef f(ctx): ...\n", "shop.py:3: ValueError: 'made' is not a valid Operation"),
+        (
+            "@app.workflow(on=[change('user', when='aftr.email')])\ndef f(ctx): ...\n",
+            "shop.py:3: `when` of the change trigger, `aftr.email`: unknown name 'aftr'; did you mean 'after'?",
+        ),
+        ("@app.workflow(on=[change('user')])\ndef f(ctx, x: str): ...\n", "shop.py:3: a workflow with a change trigger cannot require"),
         ("@app.workflow(on=[api(), api()])\ndef f(ctx): ...\n", "shop.py:3: a workflow has one api trigger"),
         (
             "@app.workflow()\ndef f(ctx): ...\n@app.workflow(name='f')\ndef g(ctx): ...\n",

@@ -167,7 +167,7 @@ class CodedPerformance(CodeSteps):
     def _describe_surroundings(self, engine: CodeEngine, seal: LineageSeal) -> Surroundings:
         context = self.run.context or {}
         user = context.get("user")
-        others = {name: value for name in ("webhook", "request", "change") if isinstance(value := context.get(name), dict)}
+        others = {name: value for name in ("webhook", "request", "change", "recurrence") if isinstance(value := context.get(name), dict)}
         of_user = Thing(user, "user") if isinstance(user, dict) else None
         return Surroundings(engine.secrets, of_user, **others, outgoing_headers=partial(lineage_headers, self.run, seal))
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
 
-from penstock.definitions.models import ApiTrigger, Auth, RecurrenceTrigger, Respond, RetryPolicy, WebhookTrigger
+from penstock.definitions.models import ApiTrigger, Auth, ChangeTrigger, Operation, RecurrenceTrigger, Respond, RetryPolicy, WebhookTrigger
 from penstock.domain.durations import parse_duration
 from penstock.domain.ticks import UTC_ZONE, Overlap, check_cron, check_timezone
 
 Duration = str | float | timedelta
 """`"5m"`, a number of seconds, or a timedelta."""
-Trigger = ApiTrigger | RecurrenceTrigger | WebhookTrigger
+Trigger = ApiTrigger | ChangeTrigger | RecurrenceTrigger | WebhookTrigger
 
 
 def api(
@@ -50,6 +50,16 @@ def recurrence(
         catch_up_seconds=to_seconds(catch_up),
         jitter_seconds=to_seconds(jitter),
     )
+
+
+def change(
+    type: str, operations: Sequence[Literal["create", "update", "delete"]] = ("create", "update", "delete"), *, when: str | None = None
+) -> ChangeTrigger:
+    """A run for each thing of `type` that is created, updated or deleted; `ctx.change` tells how.
+
+    `when` is an expression of `before` and `after`, as in YAML. Raises ValueError for an operation that there is not.
+    """
+    return ChangeTrigger(type=type, operations=tuple(Operation(operation) for operation in operations), when=when)
 
 
 def retries(attempts: int, *, backoff: Duration = 5.0, factor: float = 2.0, max: Duration = 600.0, jitter: float = 0.2) -> RetryPolicy:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from penstock.definitions.models import ApiTrigger, Parameter, RecurrenceTrigger, WebhookTrigger, Workflow
+from penstock.definitions.expressions import ExpressionError, compile_expression
+from penstock.definitions.models import ApiTrigger, ChangeTrigger, Parameter, RecurrenceTrigger, WebhookTrigger, Workflow
 from penstock.definitions.python.app import WorkflowOptions
 from penstock.definitions.python.code import Callee, Code, read_code, where
 from penstock.definitions.reading.index import NAME, Index
@@ -61,11 +62,15 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
         _error(report, place, "a workflow has one api trigger; remove the others")
     webhooks = tuple(trigger for trigger in options.triggers if isinstance(trigger, WebhookTrigger))
     recurrences = tuple(trigger for trigger in options.triggers if isinstance(trigger, RecurrenceTrigger))
+    changes = tuple(trigger for trigger in options.triggers if isinstance(trigger, ChangeTrigger))
     _check_sources(webhooks, index, place, report)
+    _check_changes(changes, index, place, report)
     if webhooks:
         _check_no_required("webhook", callee.signature.parameters, "what was sent is in ctx.webhook['payload']", place, report)
     if recurrences:
         _check_no_required("recurrence", callee.signature.parameters, "a tick gives none", place, report)
+    if changes:
+        _check_no_required("change", callee.signature.parameters, "what was changed is in ctx.change", place, report)
     return Workflow(
         name=options.name,
         label=options.label,
@@ -73,6 +78,7 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
         api=apis[0] if apis else None,
         webhooks=webhooks,
         recurrences=recurrences,
+        changes=tuple(trigger.model_copy(update={"place": place}) for trigger in changes),
         timeout_seconds=options.timeout_seconds,
         retries=options.retries,
         depth_limit=options.depth_limit,
@@ -88,6 +94,16 @@ def _check_sources(webhooks: Sequence[WebhookTrigger], index: Index, place: str,
         if webhook.source not in index.sources and not report.is_partial:
             known = f"known are {', '.join(sorted(index.sources))}" if index.sources else "declare it in app.yaml under sources:"
             _error(report, place, f"unknown source {webhook.source!r}; {known}")
+
+
+def _check_changes(changes: Sequence[ChangeTrigger], index: Index, place: str, report: Report) -> None:
+    for change in changes:
+        if change.type not in index.types and not report.is_partial:
+            _error(report, place, f"unknown data type {change.type!r}; known are {', '.join(sorted(index.types))}")
+        try:
+            compile_expression(change.when or "true", names={"before", "after"})
+        except ExpressionError as error:
+            _error(report, place, f"`when` of the change trigger, `{change.when}`: {error.reason}")
 
 
 def _check_no_required(trigger: str, parameters: Sequence[Parameter], hint: str, place: str, report: Report) -> None:
