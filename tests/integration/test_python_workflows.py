@@ -257,6 +257,14 @@ def in_thread(ctx: Context) -> dict:
 
 
 @app.workflow()
+def thread_in_thread(ctx: Context) -> dict:
+    def inner() -> int:
+        return ctx.do(ctx.step("innermost", count, "inner"))
+
+    return {"count": ctx.do(ctx.step("inner", inner))}
+
+
+@app.workflow()
 async def misplaced(ctx: Context) -> None:
     ctx.do(ctx.create("note", {"text": "async"}))
 
@@ -549,6 +557,11 @@ async def test_sync_functions_are_performed_in_threads_that_know_the_run(shared:
     await eventually(lambda: _said(shared, run.id, "from a thread"))
 
 
+async def test_functions_in_threads_that_wait_for_each_other_need_one_place(tmp_path: Path) -> None:
+    async with open_app(write_app(tmp_path), settings={"executor_threads": 1}) as app:
+        assert (await app.run("thread_in_thread")).result == {"count": 1}
+
+
 async def _said(app: AppUnderTest, run_id: UUID, text: str) -> bool:
     return text in (await app.get_run(run_id)).output
 
@@ -589,6 +602,21 @@ async def test_changed_code_counts_from_the_next_deployment_on(tmp_path: Path) -
             write_app(tmp_path, code.replace("1}", f"{number}}}"), "")
             await app.deploy()
             assert (await app.run("tell")).result == {"number": number}
+
+
+async def test_a_run_of_an_older_version_outlives_a_module_that_it_does_not_need(tmp_path: Path) -> None:
+    code = "from penstock import App\napp = App()\n@app.workflow()\nasync def nap(ctx):\n    await ctx.wait('1d')\n    return {}\n"
+    write_app(tmp_path, code, "")
+    (tmp_path / "extra.py").write_text("from penstock import App\napp = App()\n")
+    (tmp_path / "app.yaml").write_text("app: coded\npython: [shop, extra]\n")
+    async with open_app(tmp_path) as app:
+        run_id = await app.start("nap")
+        await app.wait_until_idle()
+        (tmp_path / "extra.py").unlink()
+        (tmp_path / "app.yaml").write_text("app: coded\npython: [shop]\n")
+        await app.deploy()
+        await app.advance(timedelta(days=2))
+        assert (await app.wait_for(run_id)).state == "succeeded"
 
 
 async def test_an_executor_without_the_code_says_what_to_set(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import BaseModel, JsonValue
 
-from penstock.definitions.python.code import Callee, Code, find_code
+from penstock.definitions.python.code import Callee, find_callee
 from penstock.definitions.python.context import Context, Surroundings
 from penstock.definitions.python.engine import RunInfo
 from penstock.definitions.python.modules import find_place, show_trace
@@ -48,9 +48,7 @@ class CodedPerformance(CodeSteps):
             await super()._perform_steps(frame)
             return
         parameters = frame.scope["params"]
-        code = await self._find_code()
-        callee = code.workflows.get(name) or self._no_such(code, name)
-        result = await self._call(frame, code, callee, parameters if isinstance(parameters, dict) else {})
+        result = await self._call(frame, *await self._find(name), parameters if isinstance(parameters, dict) else {})
         if result is None:
             return
         if not isinstance(result, dict):
@@ -59,36 +57,36 @@ class CodedPerformance(CodeSteps):
 
     async def _apply(self, outcome: Outcome, record: StepRecord, step: StepPlan, frame: Frame, *, may_defer: bool) -> bool:
         if isinstance(outcome, Coded):
-            code = await self._find_code()
-            callee = code.actions.get(outcome.function) or self._no_such(code, outcome.function)
+            found = await self._find(outcome.function)
             inner = Frame(frame.plan, {}, {}, {}, prefix=f"{record.step}/", nesting=frame.nesting + 1, may_defer=False)
             position = self.journal.position
             try:
-                work = self._call(inner, code, callee, outcome.arguments)
+                work = self._call(inner, *found, outcome.arguments)
                 outcome = Done(await self._within(step.definition.timeout_seconds, work), must_commit=True)
             finally:
                 self.journal.position = self.journal.position or position
         return await super()._apply(outcome, record, step, frame, may_defer=may_defer)
 
-    async def _find_code(self) -> Code:
+    async def _find(self, name: str) -> tuple[Path, Callee]:
+        """The function of that name, and the directory of its app. Raises Permanent when this executor does not have it."""
         directory = self._room.app_directory
         if directory is None:
             hint = "set PENSTOCK_APP to the app's directory, which has to be in the executor's image"
             raise Permanent(f"this executor has no code to perform Python with; {hint}", kind="code")
-        return await find_code(directory, self._plans.app.python)
+        callee = await find_callee(directory, self._plans.app.python, name)
+        if callee is None:
+            raise Permanent(
+                f"deployment {self.run.version} performs {name}, which the code of this executor, in {directory}, does not have; "
+                "give the executors the code that was deployed, then retry the run",
+                kind="code",
+            )
+        return directory, callee
 
-    def _no_such(self, code: Code, name: str) -> Callee:
-        raise Permanent(
-            f"deployment {self.run.version} performs {name}, which the code of this executor, in {code.directory}, does not have; "
-            "give the executors the code that was deployed, then retry the run",
-            kind="code",
-        )
-
-    async def _call(self, frame: Frame, code: Code, callee: Callee, given: Mapping[str, JsonValue]) -> JsonValue:
+    async def _call(self, frame: Frame, directory: Path, callee: Callee, given: Mapping[str, JsonValue]) -> JsonValue:
         """Call a function of the author's; what it returns. Its steps are performed in `frame`."""
         arguments = callee.signature.bind(given)
         frame.scope["secrets"] = self._room.secrets.values(self.run.environment)  # for connectors
-        engine = CodeEngine(self, frame, code.directory, await self._load_past())
+        engine = CodeEngine(self, frame, directory, await self._load_past())
         seal = await self._room.tools.installation.find_seal()
         context = Context(engine, self._describe_run(), given, self._describe_surroundings(engine, seal))
         if self.journal.must_commit:
@@ -101,7 +99,7 @@ class CodedPerformance(CodeSteps):
         except Stopped:
             return None
         except Exception as error:
-            explained = self._explain(engine, code.directory, error)
+            explained = self._explain(engine, directory, error)
             if explained is error:
                 raise
             raise explained from error

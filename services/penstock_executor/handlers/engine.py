@@ -11,7 +11,7 @@ that ends the attempt (a lost lease, the run's timeout) is raised again at every
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,7 +28,7 @@ from penstock.definitions.python.code import Callee
 from penstock.definitions.python.context import Context
 from penstock.definitions.python.engine import Asked, Spot, StepOptions
 from penstock.definitions.python.modules import find_place, show_place
-from penstock.definitions.python.signature import Function, read_result_type
+from penstock.definitions.python.signature import Function, read_result_type, restore
 from penstock.definitions.python.values import to_json
 from penstock.errors import LeaseLost, Permanent, Transient
 from penstock.logs import bind_fields
@@ -228,20 +228,23 @@ class CodeEngine:
         kind = read_result_type(function)
         async with self._turn:
             if self._is_finished(ask, _REMEMBER):
-                result = self._performance.recall(ask.path)
-                return result if kind is None else kind.validate_python(result)
-            started_at = await self._performance.begin_code()
+                return restore(kind, self._performance.recall(ask.path))
+            started_at = await self._or_end(ask, self._performance.begin_code())
         result = await self._call_remembered(ask, function, arguments, kind, started_at)
         async with self._turn:
             self._check_end()
-            self._settle_faults(self._calls + 1)
+            self._settle_faults(self._calls + 1, within=f"{ask.path}/")
             record = StepRecord(ask.path, _REMEMBER, "succeeded", started_at, result)
-            try:
-                result = await self._performance.record_code(record, self.used_secrets)
-            except BaseException as error:
-                self._note_end(ask, error)
-                raise
-        return result if kind is None else kind.validate_python(result)
+            result = await self._or_end(ask, self._performance.record_code(record, self.used_secrets))
+        return restore(kind, result)
+
+    async def _or_end(self, ask: _Ask, work: Awaitable[T]) -> T:
+        """What fails here is not the code's, and the end of the attempt."""
+        try:
+            return await work
+        except BaseException as error:
+            self._note_end(ask, error)
+            raise
 
     async def _call_remembered(
         self, ask: _Ask, function: Function, arguments: _Arguments, kind: TypeAdapter[object] | None, started_at: datetime
@@ -253,7 +256,7 @@ class CodeEngine:
             if kind is None:
                 return to_json(value, f"what the step {ask.path} returned")
             result: JsonValue = kind.dump_python(value, mode="json", warnings="error")
-            kind.validate_python(result)
+            restore(kind, result)
         except asyncio.CancelledError as error:
             self._note_end(ask, error)
             raise
@@ -336,9 +339,12 @@ class CodeEngine:
             self._end = self._end or error
         self._faults.append(Fault(error, Position(ask.path, error.place or ask.place, kind), started_at, self._calls))
 
-    def _settle_faults(self, number: int) -> None:
-        """The code has gone on after these steps failed: that they did is remembered, or another attempt might go another way."""
-        for fault in [fault for fault in self._faults if fault.noticed < number]:
+    def _settle_faults(self, number: int, *, within: str = "") -> None:
+        """The code has gone on after these steps failed: that they did is remembered, or another attempt might go another way.
+
+        Those are meant that failed before call `number`, and whose path begins with `within`.
+        """
+        for fault in [fault for fault in self._faults if fault.noticed < number and fault.position.path.startswith(within)]:
             self._faults.remove(fault)
             failure = self._performance.describe(fault.error, fault.position.path, fault.position.place)
             told: Values = {**failure.to_json(), "is_transient": isinstance(fault.error, Transient)}

@@ -9,10 +9,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from contextvars import copy_context
-from typing import TypeVar
+from contextvars import ContextVar, copy_context
+from typing import Final, TypeVar
 
 T = TypeVar("T")
+_HAS_THREAD: Final[ContextVar[bool]] = ContextVar("penstock_has_thread", default=False)
+"""In what a sync function waits for: it stands still meanwhile, so that what it waits for needs no place of its own, or all places
+could be taken by functions that wait for one.
+"""
 
 
 class Threads:
@@ -23,8 +27,11 @@ class Threads:
 
     async def call(self, function: Callable[[], T]) -> T:
         """What `function` returns or raises, called in a thread with the context variables of the caller."""
-        await self._free.acquire()
+        takes_place = not _HAS_THREAD.get()
+        if takes_place:
+            await self._free.acquire()
         loop, context, outcome = asyncio.get_running_loop(), copy_context(), Future[T]()
+        context.run(_HAS_THREAD.set, True)
         outcome.set_running_or_notify_cancel()  # from here on it is not cancelled: nobody could
 
         def work() -> None:
@@ -34,8 +41,9 @@ class Threads:
                 outcome.set_exception(RuntimeError(f"the function raised {error!r}"))
             except BaseException as error:  # whatever it is, it is the caller's
                 outcome.set_exception(error)
-            with suppress(RuntimeError):  # the loop is closed: the process ends
-                loop.call_soon_threadsafe(self._free.release)
+            if takes_place:
+                with suppress(RuntimeError):  # the loop is closed: the process ends
+                    loop.call_soon_threadsafe(self._free.release)
 
         threading.Thread(target=work, name="penstock function", daemon=True).start()
         return await asyncio.wrap_future(outcome)

@@ -33,6 +33,10 @@ class Code:
     actions: Mapping[str, Callee]
     options: Mapping[str, tuple[WorkflowOptions, ...]]
 
+    def find(self, name: str) -> Callee | None:
+        """The workflow `module:function`, or the action `module.function`."""
+        return self.workflows.get(name) or self.actions.get(name)
+
 
 def read_code(directory: Path, names: Sequence[str]) -> tuple[Code, list[tuple[str, ImportProblem]]]:
     """Import the modules and look at what they registered; problems come with the name of the module they belong to."""
@@ -91,12 +95,17 @@ def keep_code(code: Code) -> None:
     _LOADED[code.directory] = code
 
 
-async def find_code(directory: Path, modules: Sequence[str]) -> Code:
-    """The code of a directory, imported if it is not yet. Raises Permanent naming what cannot be imported."""
+async def find_callee(directory: Path, modules: Sequence[str], name: str) -> Callee | None:
+    """The function of that name in the code of a directory, which is imported if it is not yet; None when there is no such function.
+
+    `modules` are those of the app's version that asks: an older one, perhaps, of which not all are there any more, and not all needed.
+    Raises Permanent naming what cannot be imported.
+    """
     known = _LOADED.get(directory)
-    if known is not None and known.modules.issuperset(modules):
-        return known
-    return await asyncio.to_thread(_load, directory, modules)
+    callee = None if known is None else known.find(name)
+    if callee is None and (known is None or not known.modules.issuperset(modules)):
+        callee = (await asyncio.to_thread(_load, directory, modules)).find(name)
+    return callee
 
 
 def _load(directory: Path, modules: Sequence[str]) -> Code:
@@ -104,7 +113,8 @@ def _load(directory: Path, modules: Sequence[str]) -> Code:
         known = _LOADED.get(directory)
         if known is not None and known.modules.issuperset(modules):
             return known
-        code, problems = read_code(directory, modules)
+        wanted = [*(known.modules if known is not None else ()), *modules]
+        code, problems = read_code(directory, list(dict.fromkeys(wanted)))
         if problems:
             told = "; ".join(problem.show(name) for name, problem in problems)
             raise Permanent(f"the app's Python in {directory} cannot be imported by this executor: {told}", kind="code")

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Annotated, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
+import orjson
 from pydantic import BaseModel, JsonValue, PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeAdapter, ValidationError
 
 from penstock.definitions.models import FieldType, Parameter, ScalarType
@@ -55,7 +57,7 @@ class Signature:
     def bind(self, given: Mapping[str, JsonValue]) -> dict[str, object]:
         """The keyword arguments of a call; what is missing or null has its default. Raises Permanent naming what does not fit."""
         if self.model is not None and self.packed_as is not None:
-            values = {name: value for name, value in given.items() if value is not None}
+            values: dict[str, JsonValue] = {name: value for name, value in given.items() if value is not None}
             return {self.packed_as: _validate(TypeAdapter(self.model), values, "")}
         self._check_names(given)
         bound: dict[str, object] = {}
@@ -94,6 +96,19 @@ def read_signature(function: Function) -> Signature:
 
 def read_result_type(function: Function) -> TypeAdapter[object] | None:
     """How what the function returns is kept as JSON and restored; None where its annotation does not say."""
+    try:
+        return _read_result_type(function)
+    except TypeError:  # it has no hash to be found by
+        return _read_result_type.__wrapped__(function)
+
+
+def restore(kind: TypeAdapter[T] | None, value: JsonValue) -> T | JsonValue:
+    """What was kept as JSON, as `kind` says. Read as JSON is: a strict model takes a text for a time then."""
+    return value if kind is None else kind.validate_json(orjson.dumps(value))
+
+
+@lru_cache(maxsize=500)
+def _read_result_type(function: Function) -> TypeAdapter[object] | None:
     try:
         annotation = typing.get_type_hints(function, include_extras=True).get("return", object)
         return None if annotation in {object, typing.Any} or isinstance(annotation, TypeVar) else _make_adapter(annotation)
@@ -142,9 +157,9 @@ def _make_adapter(annotation: typing.Any) -> TypeAdapter[object]:  # what a sign
     return TypeAdapter(annotation)
 
 
-def _validate(adapter: TypeAdapter[T], value: object, name: str) -> T:
+def _validate(adapter: TypeAdapter[T], value: JsonValue, name: str) -> T:
     try:
-        return adapter.validate_python(value)
+        return adapter.validate_json(orjson.dumps(value))
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in ((name,) if name else ()) + problem["loc"])
