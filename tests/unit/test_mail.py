@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 
 from penstock.domain.addresses import Address, make_address, parse_address, parse_addresses
 from penstock.mail.message import Attachment, Mail, split_content_type, write_mail
-from penstock.mail.settings import MailServer, parse_smtp_url
+from penstock.mail.settings import MailServer, MailSettings, parse_smtp_url
 
 ADA: Final = Address("Ada", "ada", "example.com")
 NOW: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -90,6 +90,25 @@ def test_a_subject_arrives_as_it_was(subject: str) -> None:
 def test_a_name_arrives_as_it_was(name: str) -> None:
     raw = write_mail(replace(MAIL, to=(make_address(name, "ada@x.org"), ADA)), NOW)
     assert [(to.display_name, to.addr_spec) for to in read(raw)["To"].addresses] == [(name, "ada@x.org"), ("Ada", "ada@example.com")]
+
+
+@given(some.text(), some.binary(), some.text(min_size=1))
+def test_bodies_and_files_arrive_as_they_were(text: str, content: bytes, name: str) -> None:
+    raw = write_mail(replace(MAIL, text=text, attachments=(Attachment(name, "application/pdf", content),)), NOW)
+    mail = read(raw)
+    (file,) = mail.iter_attachments()
+    body = mail.get_body(("plain",))
+    assert body is not None
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
+    assert body.get_content().replace("\r\n", "\n").removesuffix("\n") == lines
+    assert (file.get_content(), file.get_content_type()) == (content, "application/pdf")
+    assert raw.isascii()
+    assert all(len(line) < 998 for line in raw.split(b"\r\n"))
+
+
+def test_a_sender_that_is_no_address_is_named() -> None:
+    with pytest.raises(ValueError, match="'shop' is not a mail address"):
+        MailSettings.model_validate({"database_url": "postgresql://unused", "amqp_url": "amqp://unused", "email_from": "shop"})
 
 
 def test_text_and_html_are_alternatives_and_files_are_attached() -> None:
