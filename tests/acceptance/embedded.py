@@ -85,9 +85,9 @@ class Up:
         async with asyncio.timeout(40):
             return await self.process.wait()
 
-    async def command(self, *arguments: str) -> Outcome:
+    async def command(self, *arguments: str, stdin: str | None = None) -> Outcome:
         """Another command of the command line, on this one's data."""
-        return await penstock(*arguments, "--data", str(self.data), environment=clean_environment())
+        return await penstock(*arguments, "--data", str(self.data), environment=clean_environment(), stdin=stdin)
 
     def memory_bytes(self) -> int:
         """What the process and its children take, each shared page counted once."""

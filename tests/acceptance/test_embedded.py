@@ -122,9 +122,36 @@ async def test_a_term_signal_drains_and_exits_with_0(running: Up) -> None:
 
 async def test_the_token_is_for_its_owner_only(running: Up) -> None:
     await running.start()
-    for name in ("admin-token", "up.json"):
+    for name in ("admin-token", "secret-key", "up.json"):
         assert (running.data / name).stat().st_mode & 0o077 == 0
     assert running.token in running.out
+
+
+async def test_secrets_are_stored_under_a_key_of_its_own_and_outlive_a_restart(running: Up) -> None:
+    app = running.directory / "app"
+    app.mkdir()
+    (app / "app.yaml").write_text("app: guess\n")
+    (app / "workflows").mkdir()
+    workflow = "workflow: guess\nparameters: {token: text}\nwhen: params.token == secrets.TOKEN\nsteps: [{return: {is_right: true}}]\n"
+    (app / "workflows" / "guess.yaml").write_text(workflow)
+    running.arguments = ("--app", str(app))
+    await running.start()
+    assert "not set in development: TOKEN" in " ".join(running.out.split())
+    stored = await running.command("secret", "set", "TOKEN", stdin="a long token")
+    assert stored.code == 0, stored
+
+    async def is_right() -> bool:
+        return (await running.command("run", "guess", "-p", "token=a long token", "--wait")).code == 0
+
+    await eventually(is_right, within=30)
+    assert await running.stop() == 0
+    await running.start()
+    assert await is_right()
+    listed = await running.command("secret", "list")
+    assert ("development" in listed.out, "does not hold" in listed.out) == (True, False)
+    found = await running.command("secret", "list", "--json")
+    assert "not set in live: TOKEN" in " ".join(running.out.split())
+    assert "a long token" not in running.out + running.err + found.out
 
 
 async def test_a_changed_app_is_deployed_and_a_broken_one_is_not(running: Up) -> None:

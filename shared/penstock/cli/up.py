@@ -1,5 +1,6 @@
 """`penstock up`: everything in one process, told to a person."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -97,6 +98,8 @@ class _Terminal:
         facts.add_row("admin token", running.token if running.is_token_kept else "PENSTOCK_ADMIN_TOKEN")
         facts.add_row("database", escape(running.database))
         facts.add_row("broker", running.broker)
+        for name, secrets in (running.deployed.unset if running.deployed else {}).items():
+            facts.add_row("secrets", _describe_unset(name, secrets))
         console.print("[bold green]Penstock serves.[/] Ctrl-C stops it.")
         console.print(facts)
 
@@ -123,10 +126,16 @@ class _Terminal:
         if outcome.app is None:
             console.print("[red]not deployed[/]; the version before goes on serving")
         elif outcome.is_new:
-            print_plan(next(iter(outcome.deployments.values())).plan)
+            print_plan(replace(next(iter(outcome.deployments.values())).plan, unused=()))  # nothing is ever dropped here
             versions = ", ".join(f"{name} version {deployment.version}" for name, deployment in outcome.deployments.items())
+            for name, secrets in outcome.unset.items():
+                console.print(_describe_unset(name, secrets))
             console.print(f"[green]deployed[/] {escape(outcome.app.name)}: {versions}")
         elif self._was_refused:
             console.print("[green]correct again[/]: the app is what is deployed")
         elif outcome.app.python:
             console.print(f"[green]imported again[/]: the Python of {escape(outcome.app.name)}")
+
+
+def _describe_unset(environment: str, names: list[str]) -> str:
+    return f"[yellow]not set[/] in {environment}: {', '.join(names)}  (`penstock secret set {names[0]} -e {environment}`)"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -10,19 +10,25 @@ from typing import Final
 from penstock.db import Connection, Database
 from penstock.definitions.loader import Problem, load_app
 from penstock.definitions.models import App
+from penstock.definitions.secrets import find_secret_names
 from penstock.errors import PenstockError
 from penstock.store.deployments import Deployment, deploy
+from penstock.store.secrets import find_unset, list_secrets
 
 _WATCH_MILLISECONDS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What came of an app directory: a deployment per environment, or none at all when the app has errors."""
+    """What came of an app directory: a deployment per environment, or none at all when the app has errors.
+
+    `unset` are the secrets that the app reads and that nobody has set, by environment.
+    """
 
     app: App | None
     problems: tuple[Problem, ...]
     deployments: dict[str, Deployment]
+    unset: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def is_new(self) -> bool:
@@ -39,7 +45,11 @@ async def deploy_directory(database: Database, directory: Path, environments: Se
     if loaded.app is None:
         return Deployed(None, loaded.problems, {})
     deployments = await database.in_transaction(partial(_deploy, app=loaded.app, environments=environments))
-    return Deployed(loaded.app, loaded.problems, deployments)
+    async with database.connection() as conn:
+        stored = await list_secrets(conn)
+    names = find_secret_names(loaded.app)
+    unset = {environment: found for environment in environments if (found := find_unset(stored, environment, names))}
+    return Deployed(loaded.app, loaded.problems, deployments, unset)
 
 
 async def _deploy(conn: Connection, *, app: App, environments: Sequence[str]) -> dict[str, Deployment]:
