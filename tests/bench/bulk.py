@@ -63,7 +63,9 @@ async def _content(rows: int) -> AsyncIterator[bytes]:
 async def perform(installation: Installation, workflow: str, parameters: dict[str, JsonValue]) -> float:
     """Seconds from the claim of a run to its end; it has to succeed."""
     run_id = new_run_id()
-    request = RunRequest(run_id=run_id, environment="live", workflow=workflow, version=1, trigger=Trigger.API, parameters=parameters)
+    version = await installation.fetchval("SELECT deployment_version FROM penstock.environments WHERE name = 'live'")
+    assert isinstance(version, int)
+    request = RunRequest(run_id=run_id, environment="live", workflow=workflow, version=version, trigger=Trigger.API, parameters=parameters)
     (outcome,) = await installation.database.in_transaction(lambda conn: admit(conn, [request]))
     assert isinstance(outcome, Admitted)
     broker = await connect(installation.amqp_url, topology=topology(), name="bench")

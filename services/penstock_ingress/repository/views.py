@@ -112,6 +112,15 @@ class CancelledRun(Shown):
     run: Run
 
 
+class File(Shown):
+    """A file value, as steps and parameters of type `any` take it. The file is kept for seven days."""
+
+    file: UUID
+    name: str
+    content_type: str
+    size: int = Field(description="In bytes")
+
+
 class SignalOutcome(Shown):
     """What became of a signal."""
 

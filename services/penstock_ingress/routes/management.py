@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 from aiohttp import web
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from penstock.contracts.messages import describe
 from penstock.definitions.models import ENVIRONMENTS
 from penstock_ingress.handlers import recurrences
+from penstock_ingress.handlers.files import MAX_FILE_BYTES, find_file, keep_file
 from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run, send_signal
 from penstock_ingress.handlers.management import (
     create_run,
@@ -25,7 +27,7 @@ from penstock_ingress.handlers.management import (
 from penstock_ingress.handlers.room import Room
 from penstock_ingress.handlers.workload import show_weights, show_workload, update_weights
 from penstock_ingress.routes.openapi import describe_management
-from penstock_ingress.routes.transport import FailureReplies, read_body, to_response
+from penstock_ingress.routes.transport import FailureReplies, read_body, read_pieces, to_response
 from penstock_ingress.rules.headers import read_idempotency_key, read_token
 from penstock_ingress.rules.management import Backfill, NewRecurrence, NewRun, SettingsChange, WeightsChange
 from penstock_ingress.rules.replies import JSON, Refusal, Reply, json_reply, problem
@@ -61,6 +63,8 @@ class ManagementApi:
         app.router.add_post("/v1/{environment}/runs/{id}/retry", self._retry_run)
         app.router.add_post("/v1/{environment}/signals/{name}", self._send_signal)
         app.router.add_get("/v1/{environment}/chains/{id}", self._get_chain)
+        app.router.add_post("/v1/{environment}/files", self._store_file)
+        app.router.add_get("/v1/{environment}/files/{id}", self._send_file)
         app.router.add_get("/v1/{environment}/settings", self._get_settings)
         app.router.add_put("/v1/{environment}/settings", self._put_settings)
         app.router.add_get("/v1/{environment}/logs", self._list_logs)
@@ -126,6 +130,27 @@ class ManagementApi:
 
     async def _get_chain(self, request: web.Request) -> web.Response:
         return self._show(request, await show_chain(self._room, _environment(request), _id(request), request.query))
+
+    async def _store_file(self, request: web.Request) -> web.Response:
+        environment, name = _environment(request), request.query.get("name", "file")
+        pieces = read_pieces(request, most=MAX_FILE_BYTES, seconds=_BODY_SECONDS)
+        stored = await keep_file(self._room, environment, name, request.content_type, pieces)
+        return self._show(request, stored, 201, {"Location": f"/v1/{environment}/files/{stored.file}"})
+
+    async def _send_file(self, request: web.Request) -> web.StreamResponse:
+        stored = await find_file(self._room, _environment(request), _id(request))
+        headers = {
+            "Content-Type": stored.content_type,
+            "Content-Length": str(stored.size),
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(stored.name)}",
+            "X-Content-Type-Options": "nosniff",
+        }
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        async for chunk in stored:
+            await response.write(chunk)
+        await response.write_eof()
+        return response
 
     async def _get_settings(self, request: web.Request) -> web.Response:
         return self._show(request, await show_settings(self._room, _environment(request)))

@@ -18,6 +18,7 @@ from penstock_ingress.repository.views import (
     CancelledRun,
     Chain,
     EnvironmentSettings,
+    File,
     LogPage,
     Recurrence,
     RecurrencePage,
@@ -37,7 +38,10 @@ Document = dict[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One route: what goes in, what comes out, and the statuses of problems it may answer beside 401."""
+    """One route: what goes in, what comes out, and the statuses of problems it may answer beside 401.
+
+    An upload takes bytes of any kind, a download answers them.
+    """
 
     path: str
     method: str
@@ -47,6 +51,8 @@ class Operation:
     query: Sequence[str] = ()
     status: int = 200
     problems: Sequence[int] = (404,)
+    is_upload: bool = False
+    is_download: bool = False
 
 
 _PAGE: Final = ("after", "limit")
@@ -64,6 +70,11 @@ OPERATIONS: Final = (
         body=Payload, problems=(400, 404, 413, 422, 503),
     ),
     Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=_PAGE, problems=(400, 404)),
+    Operation(
+        "files", "post", "Store a file for a workflow to import", File, query=("name",), status=201, is_upload=True,
+        problems=(400, 404, 408, 413, 415, 503),
+    ),
+    Operation("files/{id}", "get", "The content of a file, such as a workflow has exported", File, is_download=True),
     Operation("settings", "get", "Limits, and who is notified", EnvironmentSettings),
     Operation("settings", "put", "Change limits, or who is notified", EnvironmentSettings, body=SettingsChange, problems=(400, 404, 422)),
     Operation(
@@ -94,8 +105,10 @@ OPERATIONS: Final = (
 )  # fmt: skip
 _ID: Final[Document] = {"type": "string", "format": "uuid"}
 _TIME: Final[Document] = {"type": "string", "format": "date-time"}
+_BYTES: Final = "*/*"
 _TEXT: Final[Document] = {"type": "string"}
 _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
+    "name": ("The name that people see", _TEXT),
     "by": ("By what to sum; with a chain by workflow or hour", {"type": "string", "enum": list(WAYS), "default": WAYS[0]}),
     "workflow": ("Only runs of this workflow", _TEXT),
     "state": (f"Only runs in these states, separated by commas: {', '.join(RunState)}", _TEXT),
@@ -132,9 +145,10 @@ def describe_management() -> Document:
 
 
 def _describe(operation: Operation) -> Document:
-    ok: Document = {"description": "Done", "content": _content("application/json", operation.answer)}
+    content = {_BYTES: {}} if operation.is_download else _content("application/json", operation.answer)
+    ok: Document = {"description": "Done", "content": content}
     responses: Document = {str(operation.status): ok}
-    if operation.status == 201:
+    if operation.answer is Run and operation.status == 201:
         responses["200"] = {**ok, "description": "The run that this idempotency key has made before"}
     for status in (401, *operation.problems):
         responses[str(status)] = {"description": "Not done", "content": _content("application/problem+json", Problem)}
@@ -146,6 +160,8 @@ def _describe(operation: Operation) -> Document:
     }
     if operation.body is not None:
         described["requestBody"] = {"required": True, "content": _content("application/json", operation.body)}
+    if operation.is_upload:
+        described["requestBody"] = {"required": True, "content": {_BYTES: {}}}
     return described
 
 

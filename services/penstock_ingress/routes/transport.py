@@ -1,6 +1,7 @@
 """Between aiohttp and the handlers: reads bodies within bounds, writes replies, and turns every failure into one."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Final
 
 from aiohttp import web
@@ -17,9 +18,7 @@ _SECONDS_BETWEEN_REPORTS: Final = 5.0
 
 async def read_body(request: web.BaseRequest, *, most: int, seconds: float) -> bytes:
     """The body as it was sent. Raises Refusal when it is compressed, larger than `most` bytes, broken, or takes longer than `seconds`."""
-    encoding = request.headers.get("Content-Encoding")
-    if encoding is not None and encoding.strip().lower() != "identity":
-        raise Refusal(problem(415, f"Content-Encoding {encoding[:50]} is not supported; send the body uncompressed"))
+    _refuse_compression(request)
     if (request.content_length or 0) > most:
         raise _too_large(most)
     try:
@@ -31,6 +30,28 @@ async def read_body(request: web.BaseRequest, *, most: int, seconds: float) -> b
         raise Refusal(problem(408, f"the body did not arrive within {seconds:g} s", {"Connection": "close"})) from None
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(most) from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise Refusal(problem(400, "the body is not what its headers say", {"Connection": "close"})) from None
+
+
+async def read_pieces(request: web.BaseRequest, *, most: int, seconds: float) -> AsyncIterator[bytes]:
+    """The body piece by piece; each has to come within `seconds`. Raises Refusal as `read_body` does."""
+    _refuse_compression(request)
+    if (request.content_length or 0) > most:
+        raise _too_large(most)
+    size = 0
+    try:
+        while True:
+            async with asyncio.timeout(seconds):
+                piece = await request.content.readany()
+            if not piece:
+                return
+            size += len(piece)
+            if size > most:
+                raise _too_large(most)
+            yield piece
+    except TimeoutError:
+        raise Refusal(problem(408, f"nothing arrived for {seconds:g} s", {"Connection": "close"})) from None
     except (web.RequestPayloadError, ConnectionError):
         raise Refusal(problem(400, "the body is not what its headers say", {"Connection": "close"})) from None
 
@@ -64,6 +85,12 @@ class FailureReplies:
         if now >= self._next_report_at:
             self._next_report_at = now + _SECONDS_BETWEEN_REPORTS
             log.error("database.unavailable", error=str(error))
+
+
+def _refuse_compression(request: web.BaseRequest) -> None:
+    encoding = request.headers.get("Content-Encoding")
+    if encoding is not None and encoding.strip().lower() != "identity":
+        raise Refusal(problem(415, f"Content-Encoding {encoding[:50]} is not supported; send the body uncompressed"))
 
 
 def _too_large(most: int) -> Refusal:

@@ -25,6 +25,7 @@ from penstock.store.admission import RunRequest, admit
 from penstock.store.changes import tell_changing_run
 from penstock.store.constraints import Where
 from penstock.store.deployments import DeploymentCache
+from penstock.store.files import begin_file, file_id, open_file
 from penstock.store.requests import prepare_run
 from penstock.store.thing_tables import USER
 from penstock.store.things import MAX_PAGE, NewThing, Order, Thing, count_things, create_things, find_things
@@ -193,6 +194,19 @@ class AppUnderTest:
         kind = await self._type(type)
         thing = NewThing(new_thing_id(), values)
         return await self._house.database.in_transaction(partial(_create, environment=self.environment, data_type=kind, thing=thing))
+
+    async def upload(self, name: str, content: bytes, *, content_type: str = "text/csv") -> JsonValue:
+        """Store a file for an `import` or an attachment; the file value, to be given to a workflow as a parameter of type `any`."""
+        writer = await begin_file(self._house.database, environment=self.environment, name=name, content_type=content_type, run_id=None)
+        await writer.write(content)
+        return (await writer.finish()).to_json()
+
+    async def download(self, file: JsonValue) -> bytes:
+        """The content of a file that a workflow has made, such as by `export`. Raises AssertionError when there is no such file."""
+        id = file_id(file)
+        stored = None if id is None else await open_file(self._house.database, environment=self.environment, id=id)
+        assert stored is not None, f"there is no file {file}"
+        return b"".join([chunk async for chunk in stored])
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None) -> Reply:
         """GET `path` below `url`."""
