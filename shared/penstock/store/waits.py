@@ -28,6 +28,9 @@ SIGNAL_LIFETIME: Final = timedelta(hours=24)
 """How long a signal is kept for a run that will wait for it."""
 
 
+_MOST_AT_ONCE: Final = 5000
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """What a run waits for in the step of that path: a time, or a signal and until a time (None: for ever).
@@ -134,15 +137,21 @@ async def post_signal(conn: Connection, *, environment: str, name: str, payload:
     """
     await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('signal/' || $1 || '/' || $2, 0))", environment, name)
     waiting = await _lock_matching(conn, environment=environment, name=name, payload=payload)
-    if waiting:
-        return await wake_runs(conn, run_ids=waiting, payload=payload)
-    await conn.execute(
-        "INSERT INTO penstock.signals (environment, name, payload) VALUES ($1, $2, coalesce($3::jsonb, 'null'))", environment, name, payload
-    )
-    return []
+    woken: list[RunSummary] = []
+    for first in range(0, len(waiting), _MOST_AT_ONCE):  # so that no statement takes too long, however many there are
+        woken += await wake_runs(conn, run_ids=waiting[first : first + _MOST_AT_ONCE], payload=payload)
+    if not woken:
+        await conn.execute(
+            "INSERT INTO penstock.signals (environment, name, payload) VALUES ($1, $2, coalesce($3::jsonb, 'null'))",
+            environment,
+            name,
+            payload,
+        )
+    return woken
 
 
 async def _lock_matching(conn: Connection, *, environment: str, name: str, payload: JsonValue) -> list[UUID]:
+    # OFFSET 0 keeps the planner from reading all that wait for the signal: without statistics, it takes them for a few.
     rows = await conn.fetch(
         """
         WITH found AS MATERIALIZED (
@@ -152,8 +161,13 @@ async def _lock_matching(conn: Connection, *, environment: str, name: str, paylo
             UNION ALL
             SELECT w.run_id
             FROM jsonb_each($3) AS m
-            JOIN penstock.waits w
-              ON w.environment = $1 AND w.signal = $2 AND w.match_name = m.key AND w.match_hash = jsonb_hash_extended(m.value, 0)
+            CROSS JOIN LATERAL (
+                SELECT w.run_id
+                FROM penstock.waits w
+                WHERE w.environment = $1 AND w.signal = $2
+                  AND w.match_name = m.key AND w.match_hash = jsonb_hash_extended(m.value, 0)
+                OFFSET 0
+            ) w
         )
         SELECT r.id
         FROM penstock.waits w
