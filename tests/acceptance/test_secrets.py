@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import orjson
 import pytest
 from aiohttp import web
 
@@ -60,6 +61,15 @@ async def test_a_secret_is_set_while_all_runs_and_is_shown_nowhere(installation:
     assert "refused: " in shown[1]
     assert "run.finished" in shown[-1]
     assert [text for text in shown if "0123456789-acceptance" in text] == []
+
+    # What a caller sends is stored as it came; it is not printed that way.
+    await installation.call(services[0], "ask", {"url": f"{url}/{SECRET}"})
+    listed = (await penstock("runs", "list", "--json", environment=environment)).out
+    assert "/[secret TOKEN]" in listed
+    show = ("runs", "show", orjson.loads(listed)[0]["id"])
+    printed = listed + (await penstock(*show, environment=environment)).out + (await penstock(*show, "--json", environment=environment)).out
+    assert printed.count("[secret TOKEN]") >= 3
+    assert SECRET not in printed
 
 
 async def test_secrets_are_listed_removed_and_encrypted_again(database_url: str) -> None:

@@ -13,7 +13,9 @@ from penstock.embedded.presence import find_presence
 from penstock.embedded.settings import ServerSettings
 from penstock.encryption import HOW_TO_MAKE_ONE, Keyring, parse_keyring
 from penstock.errors import ConfigurationError
-from penstock.settings import KEY_VARIABLE, AppSettings, read_settings
+from penstock.redaction import Redactor
+from penstock.settings import KEY_VARIABLE, AppSettings, read_secrets, read_settings
+from penstock.store.secrets import Secrets
 
 CONNECT_SECONDS: Final = 5.0
 
@@ -89,3 +91,13 @@ async def open_installation(data: Path | None) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
+
+
+async def find_redactor(database: Database, data: Path | None, environment: str) -> Redactor:
+    """Takes the environment's secrets out of what is printed, as far as their keys are known here."""
+    keyring = find_keyring(data, is_required=False)
+    if keyring is None:
+        return Redactor(read_secrets().items())
+    secrets = Secrets(database, keyring)
+    await secrets.refresh()
+    return secrets.redactor(environment)

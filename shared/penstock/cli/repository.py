@@ -1,7 +1,7 @@
 """What the command line reads: one run or one chain for a person, and the signs of health that `doctor` looks at."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from penstock.db import Connection, Record
 from penstock.domain.states import RunState, Termination
+from penstock.redaction import Redactor
 
 MOST_LOG_LINES = 500
 MOST_CHAIN_RUNS = 1000
@@ -39,6 +40,11 @@ class RunView:
     started_at: datetime | None
     finished_at: datetime | None
 
+    def without_secrets(self, redactor: Redactor) -> "RunView":
+        """This run as it may be printed: what a caller sent is stored as it came."""
+        parameters, result, error = (redactor.value(value) for value in (self.parameters, self.result, self.error))
+        return replace(self, parameters=parameters, result=result, error=error)
+
     @classmethod
     def from_row(cls, row: Record) -> "RunView":
         values = {name: row[name] for name in cls.__dataclass_fields__ if name != "state"}
@@ -59,6 +65,10 @@ class StepView:
     finished_at: datetime
     result: JsonValue
     error: JsonValue
+
+    def without_secrets(self, redactor: Redactor) -> "StepView":
+        """This step as it may be printed."""
+        return replace(self, result=redactor.value(self.result), error=redactor.value(self.error))
 
     @classmethod
     def from_row(cls, row: Record) -> "StepView":

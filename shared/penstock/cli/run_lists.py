@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 from rich.markup import escape
 
-from penstock.cli.access import Environment, open_installation
+from penstock.cli.access import Environment, find_redactor, open_installation
 from penstock.cli.database import Data
 from penstock.cli.output import AsJson, console, make_table, print_json, print_table, show_state, show_time
 from penstock.cli.repository import RunView, list_runs
@@ -53,4 +53,6 @@ async def _read(
     states: list[RunState], workflow: str | None, environment: Environment | None, limit: int, data: Path | None
 ) -> list[RunView]:
     async with open_installation(data) as database, database.connection() as conn:
-        return await list_runs(conn, states=states, workflow=workflow, environment=environment, limit=limit)
+        runs = await list_runs(conn, states=states, workflow=workflow, environment=environment, limit=limit)
+        redactors = {name: await find_redactor(database, data, name) for name in {run.environment for run in runs}}
+    return [run.without_secrets(redactors[run.environment]) for run in runs]

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from penstock.cli import interventions, run_lists
-from penstock.cli.access import Environment, find_installation, open_installation
+from penstock.cli.access import Environment, find_installation, find_redactor, open_installation
 from penstock.cli.database import Data
 from penstock.cli.output import (
     AsJson,
@@ -93,7 +93,8 @@ async def _run(
         started = await start_run(database, installation.amqp_url, environment=environment, workflow=workflow, given=given)
         if not is_awaited:
             return started, None
-        return started, await wait_for_end(database, started.id, lambda hint: typer.echo(hint, err=True))
+        ended = await wait_for_end(database, started.id, lambda hint: typer.echo(hint, err=True))
+        return started, ended.without_secrets(await find_redactor(database, data, environment))
 
 
 def _report_end(run: RunView, *, as_json: bool) -> None:
@@ -128,7 +129,11 @@ def show(run_id: RunArgument, data: Data = None, as_json: AsJson = False) -> Non
 async def _read(run_id: UUID, data: Path | None) -> tuple[RunView, list[StepView], list[LogView]] | None:
     async with open_installation(data) as database, database.connection() as conn:
         run = await find_run(conn, run_id=run_id)
-        return None if run is None else (run, await list_steps(conn, run_id=run_id), await list_log_lines(conn, run_id=run_id))
+        if run is None:
+            return None
+        redactor = await find_redactor(database, data, run.environment)
+        steps = [step.without_secrets(redactor) for step in await list_steps(conn, run_id=run_id)]
+        return run.without_secrets(redactor), steps, await list_log_lines(conn, run_id=run_id)
 
 
 def _facts(run: RunView) -> Group:
