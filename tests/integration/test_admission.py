@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 from uuid import UUID
 
@@ -17,7 +18,8 @@ from penstock.domain.ids import child_run_id, new_run_id
 from penstock.domain.runs import Admission, Admitted, Duplicate, Rejected, Terminated
 from penstock.domain.states import Termination, Trigger
 from penstock.errors import StaleDefinitions
-from penstock.store.admission import RunRequest, admit
+from penstock.store.admission import RunRequest, admit, admit_deliveries
+from penstock.store.deliveries import NewDelivery
 from penstock.store.idempotency import IdempotencyKey
 from penstock.store.terminations import MOST_ANCESTORS
 from tests.eventually import eventually
@@ -188,6 +190,31 @@ async def test_request_checked_against_another_deployment_changes_nothing(databa
     with pytest.raises(StaleDefinitions):
         await _admit(database, _root(), _root()._replace(version=7))
     assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 0
+
+
+def _delivery(run: RunRequest, key: str, version: int = 0) -> tuple[RunRequest, NewDelivery]:
+    delivery_id = new_run_id()
+    delivery = NewDelivery(delivery_id, ENVIRONMENT, "shop", key, None, version, (run.run_id,), {}, b"{}")
+    return run._replace(delivery_id=delivery_id, version=version), delivery
+
+
+async def test_without_a_transaction_a_stale_delivery_keeps_the_whole_batch_from_being_stored(database: Database) -> None:
+    (fresh, first), (stale, second) = _delivery(_root(), "a"), _delivery(_root(), "b", version=7)
+    for requests, deliveries in (([fresh, stale], [first, second]), ([fresh], [first, second])):
+        with pytest.raises(StaleDefinitions):
+            await database.at_once(partial(admit_deliveries, requests=requests, deliveries=deliveries))
+    assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 0
+    assert await _fetchval(database, "SELECT count(*) FROM penstock.deliveries") == 0
+
+
+async def test_runs_of_a_delivery_that_is_known_are_not_admitted_and_those_beside_it_are(database: Database) -> None:
+    known, delivery = _delivery(_root(), "a")
+    await database.at_once(partial(admit_deliveries, requests=[known], deliveries=[delivery]))
+    (copy, again), (other, new), lone = _delivery(_root(), "a"), _delivery(_root(), "b"), _root()
+    admissions, delivered = await database.at_once(partial(admit_deliveries, requests=[copy, other, lone], deliveries=[again, new]))
+    assert delivered == {new.id}
+    assert {position: type(outcome) for position, outcome in admissions.items()} == {1: Admitted, 2: Admitted}
+    assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 3
 
 
 async def test_rivals_with_the_same_children_make_each_once(database: Database) -> None:

@@ -1,6 +1,6 @@
-"""Makes requests durable: deliveries and root runs of many requests in one transaction, and after its commit on to the executors.
+"""Makes requests durable: deliveries and root runs of many requests in one statement, or one transaction, then on to the executors.
 
-A request counts as accepted once its transaction has committed; whether the broker is there does not matter, because a scheduler finds
+A request counts as accepted once that has committed; whether the broker is there does not matter, because a scheduler finds
 runs that are due and were not dispatched. Copies of one delivery meet at the unique key: the first to commit has the runs, the others
 read what it stored.
 """
@@ -19,15 +19,8 @@ from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable, DatabaseUnavailable, StaleDefinitions
 from penstock.logs import get_logger
 from penstock.metrics import DISPATCHED
-from penstock.store.admission import RunRequest, admit
-from penstock_ingress.repository.deliveries import (
-    DeliveryKey,
-    NewDelivery,
-    StoredDelivery,
-    count_duplicates,
-    get_deployed_versions,
-    insert_deliveries,
-)
+from penstock.store.admission import RunRequest, admit_deliveries
+from penstock.store.deliveries import DeliveryKey, NewDelivery, StoredDelivery, count_duplicates
 
 log = get_logger(__name__)
 
@@ -93,7 +86,8 @@ class Acceptance:
     async def _store(self, batch: list[Entry]) -> Sequence[Accepted | BaseException]:
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
-                stored = await self._database.in_transaction(lambda conn: store_entries(conn, batch))
+                store = self._database.at_once if stands_alone(batch) else self._database.in_transaction
+                stored = await store(lambda conn: store_entries(conn, batch))
         except TimeoutError:
             raise DatabaseUnavailable(f"nothing was committed within {COMMIT_SECONDS:g} s") from None
         except (DatabaseUnavailable, StaleDefinitions):
@@ -139,42 +133,28 @@ class Acceptance:
             self._undispatched, self._next_report_at = 0, now + _SECONDS_BETWEEN_REPORTS
 
 
+def stands_alone(entries: Sequence[Entry]) -> bool:
+    """Whether one statement stores all of them, so that beginning and committing a transaction would be most of the way."""
+    return all(request.stands_alone for entry in entries for request in entry.requests)
+
+
 async def store_entries(conn: Connection, entries: Sequence[Entry]) -> list[Accepted]:
-    """Store deliveries and admit runs, in the caller's transaction: first the deliveries, then the runs of those that are new."""
-    stored = await _store_deliveries(conn, [entry.delivery for entry in entries if entry.delivery is not None])
-    fresh = [entry for entry in entries if entry.delivery is None or entry.delivery.id not in stored]
-    await _check_unmatched(conn, fresh)
-    admissions = iter(await admit(conn, [request for entry in fresh for request in entry.requests]))
-    accepted: list[Accepted] = []
-    for entry in entries:
-        if entry.delivery is not None and entry.delivery.id in stored:
-            accepted.append(Accepted((), stored[entry.delivery.id]))
-        else:
-            accepted.append(Accepted(tuple(next(admissions) for _ in entry.requests)))
-    return accepted
-
-
-async def _store_deliveries(conn: Connection, deliveries: Sequence[NewDelivery]) -> dict[UUID, StoredDelivery]:
-    """Returns, by the id they would have had, those whose key was stored before, by another request or an earlier one of the batch."""
-    if not deliveries:
-        return {}
+    """Store deliveries and admit runs: of each delivery that is new, and of entries without one."""
+    deliveries = [entry.delivery for entry in entries if entry.delivery is not None]
     firsts: dict[DeliveryKey, NewDelivery] = {}
     for delivery in deliveries:
         firsts.setdefault(delivery.key, delivery)
+    requests = [request for entry in entries for request in entry.requests]
     # In the order of their keys, so that two batches with the same keys wait for each other in one order.
-    inserted = await insert_deliveries(conn, deliveries=sorted(firsts.values(), key=lambda delivery: delivery.key))
-    copies = [delivery for delivery in deliveries if delivery.id not in inserted]
-    if not copies:
-        return {}
-    known = await count_duplicates(conn, copies=Counter(copy.key for copy in copies))
-    return {copy.id: known[copy.key] for copy in copies}
-
-
-async def _check_unmatched(conn: Connection, entries: Sequence[Entry]) -> None:
-    """A delivery that nobody wants says so only of the current deployment; with runs, `admit` checks that."""
-    unmatched = [entry.delivery for entry in entries if entry.delivery is not None and not entry.requests]
-    if unmatched:
-        versions = await get_deployed_versions(conn)
-        for delivery in unmatched:
-            if versions.get(delivery.environment) != delivery.version:
-                raise StaleDefinitions(f"{delivery.environment} has deployment {versions.get(delivery.environment)} now")
+    admissions, delivered = await admit_deliveries(conn, requests, sorted(firsts.values(), key=lambda delivery: delivery.key))
+    copies = [delivery for delivery in deliveries if delivery.id not in delivered]
+    known = await count_duplicates(conn, copies=Counter(copy.key for copy in copies)) if copies else {}
+    accepted: list[Accepted] = []
+    position = 0
+    for entry in entries:
+        if entry.delivery is not None and entry.delivery.id not in delivered:
+            accepted.append(Accepted((), known[entry.delivery.key]))
+        else:
+            accepted.append(Accepted(tuple(admissions[position + index] for index in range(len(entry.requests)))))
+        position += len(entry.requests)
+    return accepted

@@ -5,9 +5,8 @@ from typing import Final, TypeVar
 
 from penstock.db import Coalescer, Database
 from penstock.errors import StaleDefinitions
-from penstock.store.deployments import CompiledDeployment, DeploymentCache
+from penstock.store.deployments import CompiledDeployment, DeploymentCache, get_current_versions
 from penstock.store.secrets import Secrets
-from penstock_ingress.repository.deliveries import get_deployed_versions
 from penstock_ingress.rules.deliveries import SourcePlan
 from penstock_ingress.rules.replies import Refusal, unavailable
 
@@ -66,7 +65,7 @@ class Definitions:
 
     async def _refresh(self, environments: Sequence[str]) -> list[CompiledDeployment]:
         async with self._database.connection() as conn:
-            versions = await get_deployed_versions(conn)
+            versions = await get_current_versions(conn)
         for environment in set(environments):
             known = self._cache.known(environment)
             if known is None or known.version != versions.get(environment):

@@ -109,9 +109,18 @@ class Database:
 
     async def in_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """What `work` returns, its statements committed together; run again as a whole after a deadlock."""
+
+        async def transact(connection: Connection) -> T:
+            async with connection.transaction():
+                return await work(connection)
+
+        return await self.at_once(transact)
+
+    async def at_once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `work` returns; run again as a whole after a deadlock. Without a transaction each statement commits by itself."""
         for attempt in range(_CONFLICT_RETRIES):
             try:
-                async with self._connection() as connection, connection.transaction():
+                async with self._connection() as connection:
                     return await work(connection)
             except _CONFLICTS as error:
                 if attempt == _CONFLICT_RETRIES - 1:

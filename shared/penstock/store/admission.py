@@ -30,6 +30,7 @@ from penstock.domain.depth import reaches_warning
 from penstock.domain.runs import Admission, Admitted, Duplicate, Rejected, RunSummary, Terminated
 from penstock.domain.states import RunState, Termination, Trigger
 from penstock.errors import StaleDefinitions
+from penstock.store.deliveries import NewDelivery
 from penstock.store.idempotency import IdempotencyKey, bind_keys, unbind_keys
 from penstock.store.logs import LogEvent, LogLine, write_logs
 from penstock.store.terminations import record_terminations
@@ -60,6 +61,12 @@ class RunRequest(NamedTuple):
     context: dict[str, JsonValue] | None = None
     list_id: UUID | None = None
     key: IdempotencyKey | None = None
+    delivery_id: UUID | None = None
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether it takes one statement to admit it: a root that no key, chain or claim of depth has to be asked about."""
+        return self.key is None and not (self.parent_run_id or self.claimed_chain_id or self.claimed_depth)
 
 
 async def admit(conn: Connection, requests: Sequence[RunRequest]) -> list[Admission]:
@@ -67,6 +74,19 @@ async def admit(conn: Connection, requests: Sequence[RunRequest]) -> list[Admiss
 
     Raises StaleDefinitions, having written nothing that survives the rollback, when a request was checked against another deployment
     than the current one.
+    """
+    admissions, _ = await admit_deliveries(conn, requests, ())
+    return [admissions[position] for position in range(len(requests))]
+
+
+async def admit_deliveries(
+    conn: Connection, requests: Sequence[RunRequest], deliveries: Sequence[NewDelivery]
+) -> tuple[dict[int, Admission], set[UUID]]:
+    """Store `deliveries`, and create the runs of those whose key is new, and of `requests` that belong to none.
+
+    Returns what became of each request, by its position, and the ids of the deliveries that were new; the requests of others are left
+    out. Waits for those who store the same keys, so give deliveries in one order. When all requests stand alone, this is one statement,
+    which needs no transaction around it. Raises StaleDefinitions as `admit` does, for deliveries too.
     """
     requests = await _settle_times(conn, requests)
     outcomes: dict[int, Admission] = {}
@@ -78,16 +98,18 @@ async def admit(conn: Connection, requests: Sequence[RunRequest]) -> list[Admiss
         elif first_of_id.setdefault(request.run_id, position) != position:
             outcomes[position] = Duplicate(request.run_id)
     fresh = [position for position in range(len(requests)) if position not in outcomes]
-    if fresh:
+    delivered: set[UUID] = set()
+    if fresh or deliveries:
         # Sorted, so that two batches that share a run id wait for each other in one order.
         fresh.sort(key=lambda position: requests[position].run_id)
         batch = [requests[position] for position in fresh]
-        outcomes.update(zip(fresh, await _admit_distinct(conn, batch), strict=True))
-        rejected = {requests[p].run_id: outcomes[p] for p in fresh if isinstance(outcomes[p], Rejected)}
+        admitted, delivered = await _admit_distinct(conn, batch, deliveries)
+        outcomes.update((fresh[index], outcome) for index, outcome in admitted.items())
+        rejected = {requests[p].run_id: outcomes[p] for p in fresh if isinstance(outcomes.get(p), Rejected)}
         if rejected:
             await unbind_keys(conn, [request for request in batch if request.run_id in rejected])
             outcomes = {p: _follow(outcome, rejected) for p, outcome in outcomes.items()}
-    return [outcomes[position] for position in range(len(requests))]
+    return outcomes, delivered
 
 
 async def _settle_times(conn: Connection, requests: Sequence[RunRequest]) -> Sequence[RunRequest]:
@@ -106,18 +128,21 @@ def _follow(outcome: Admission, rejected: Mapping[UUID, Admission]) -> Admission
     return rejected.get(outcome.of, outcome) if isinstance(outcome, Duplicate) else outcome
 
 
-async def _admit_distinct(conn: Connection, requests: Sequence[RunRequest]) -> list[Admission]:
+async def _admit_distinct(
+    conn: Connection, requests: Sequence[RunRequest], deliveries: Sequence[NewDelivery]
+) -> tuple[dict[int, Admission], set[UUID]]:
     has_chains = any(request.parent_run_id or request.claimed_chain_id for request in requests)
     counted = await _enter_chains(conn, requests) if has_chains else set()
-    rows = await _insert_runs(conn, requests, counted)
-    for request, row in zip(requests, rows, strict=True):
-        if row["deployment_version"] != request.version:
-            raise StaleDefinitions(f"{request.environment} has deployment {row['deployment_version']} now, not {request.version}")
+    found = await _insert_runs(conn, requests, counted, deliveries)
+    if any(row["is_stale"] for row in found):
+        raise StaleDefinitions("a request was checked against a deployment that is not current any more")
+    rows = [row for row in found if row["position"] is not None]
     await _leave_chains(conn, [row["chain_id"] for row in rows if row["id"] in counted and (row["termination"] or not row["is_inserted"])])
     terminated = {row["id"]: Termination(row["termination"]) for row in rows if row["is_inserted"] and row["termination"]}
     paths = await record_terminations(conn, terminated) if terminated else {}
     warned = await _warn_chains(conn, rows)
-    return [_outcome(request, row, paths, warned) for request, row in zip(requests, rows, strict=True)]
+    admitted = {row["position"] - 1: _outcome(requests[row["position"] - 1], row, paths, warned) for row in rows}
+    return admitted, {row["delivery_id"] for row in found if row["delivery_id"] is not None}
 
 
 def _outcome(request: RunRequest, row: Record, paths: Mapping[UUID, tuple[str, ...]], warned: Collection[UUID]) -> Admission:
@@ -189,25 +214,51 @@ async def _leave_chains(conn: Connection, chain_ids: Sequence[UUID]) -> None:
         )
 
 
-async def _insert_runs(conn: Connection, requests: Sequence[RunRequest], counted: Collection[UUID]) -> list[Record]:
-    """Place, judge and insert each request; skips ids that exist. One row per request, in order."""
+async def _insert_runs(
+    conn: Connection, requests: Sequence[RunRequest], counted: Collection[UUID], deliveries: Sequence[NewDelivery]
+) -> list[Record]:
+    """Store the deliveries, then place, judge and insert each request; skips keys and ids that exist.
+
+    Returns, in this order: a row per request with its `position` from 1, but for those of deliveries that are not new; a row per
+    delivery that is, with its `delivery_id`; or, when anything was checked against another deployment than the current one, nothing but
+    a row that `is_stale`, and then nothing was written.
+    """
+    versions = {(request.environment, request.version) for request in requests}
+    versions |= {(delivery.environment, delivery.version) for delivery in deliveries}
     return await conn.fetch(
         """
-        WITH request AS MATERIALIZED (
-            SELECT * FROM unnest(
+        WITH current AS MATERIALIZED (
+            SELECT NOT EXISTS (
+                SELECT FROM unnest($15::text[], $16::int[]) AS q (environment, version)
+                JOIN penstock.environments e ON e.name = q.environment
+                WHERE e.deployment_version <> q.version
+            ) AS holds
+        ), delivered AS (
+            INSERT INTO penstock.deliveries (id, environment, source, dedup_key, type, state, run_ids, headers, body)
+            SELECT q.id, q.environment, q.source, q.dedup_key, q.type, CASE q.run_ids WHEN '{}' THEN 'unmatched' ELSE 'accepted' END,
+                   q.run_ids::uuid[], q.headers::jsonb, q.body
+            FROM unnest($18::uuid[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::bytea[])
+                 AS q (id, environment, source, dedup_key, type, run_ids, headers, body)
+            JOIN current c ON c.holds
+            ON CONFLICT (environment, source, dedup_key) DO NOTHING
+            RETURNING id
+        ), request AS MATERIALIZED (
+            SELECT q.* FROM unnest(
                 $1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::int[], $7::uuid[],
-                $8::int[], $9::timestamptz[], $10::int[], $11::text[], $12::text[], $13::uuid[], $14::boolean[]
+                $8::int[], $9::timestamptz[], $10::int[], $11::text[], $12::text[], $13::uuid[], $14::boolean[], $17::uuid[]
             ) WITH ORDINALITY AS q (
                 id, environment, workflow, trigger, parent_run_id, claimed_depth, claimed_chain_id,
-                depth_limit, scheduled_at, priority, parameters, context, list_id, is_counted, position
+                depth_limit, scheduled_at, priority, parameters, context, list_id, is_counted, delivery_id, position
             )
+            JOIN current c ON c.holds
+            WHERE q.delivery_id IS NULL OR q.delivery_id IN (SELECT d.id FROM delivered d)
         ), placed AS MATERIALIZED (
             SELECT q.*,
                    coalesce(p.chain_id, q.claimed_chain_id, q.id) AS chain_id,
                    CASE WHEN p.id IS NULL THEN q.claimed_depth ELSE greatest(q.claimed_depth, p.depth + 1) END AS depth,
                    coalesce(q.depth_limit, e.depth_limit) AS effective_limit,
                    coalesce(q.scheduled_at, clock_timestamp()) AS due_at,
-                   e.chain_runs_limit, e.deployment_version,
+                   e.chain_runs_limit,
                    -- The trace, and the baggage of others, go on from run to run.
                    CASE WHEN p.context ? 'trace'
                         THEN jsonb_build_object('trace', p.context -> 'trace') || coalesce(q.context::jsonb, '{}')
@@ -259,11 +310,15 @@ async def _insert_runs(conn: Connection, requests: Sequence[RunRequest], counted
             ON CONFLICT (id) DO NOTHING
             RETURNING id, state
         )
-        SELECT j.id, j.chain_id, j.environment, j.workflow, j.depth, j.effective_limit, j.due_at AS scheduled_at, j.termination, j.problem,
-               j.deployment_version, i.id IS NOT NULL AS is_inserted, i.state
+        SELECT j.position, j.id, j.chain_id, j.environment, j.workflow, j.depth, j.effective_limit, j.due_at AS scheduled_at,
+               j.termination, j.problem, i.id IS NOT NULL AS is_inserted, i.state, NULL::uuid AS delivery_id, false AS is_stale
         FROM judged j
         LEFT JOIN inserted i ON i.id = j.id
-        ORDER BY j.position
+        UNION ALL
+        SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.id, false FROM delivered d
+        UNION ALL
+        SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, true FROM current c WHERE NOT c.holds
+        ORDER BY position
         """,
         [request.run_id for request in requests],
         [request.environment for request in requests],
@@ -279,6 +334,17 @@ async def _insert_runs(conn: Connection, requests: Sequence[RunRequest], counted
         [None if request.context is None else orjson.dumps(request.context).decode() for request in requests],
         [request.list_id for request in requests],
         [request.run_id in counted for request in requests],
+        [environment for environment, _ in versions],
+        [version for _, version in versions],
+        [request.delivery_id for request in requests],
+        [delivery.id for delivery in deliveries],
+        [delivery.environment for delivery in deliveries],
+        [delivery.source for delivery in deliveries],
+        [delivery.dedup_key for delivery in deliveries],
+        [delivery.type for delivery in deliveries],
+        [f"{{{','.join(map(str, delivery.run_ids))}}}" for delivery in deliveries],
+        [orjson.dumps(delivery.headers).decode() for delivery in deliveries],
+        [delivery.body for delivery in deliveries],
     )
 
 

@@ -107,6 +107,12 @@ async def deploy(
     return Deployment(version, True, planned)
 
 
+async def get_current_versions(conn: Connection) -> dict[str, int]:
+    """The current version of each environment; 0 where nothing is deployed."""
+    rows = await conn.fetch("SELECT name, deployment_version FROM penstock.environments")
+    return {row["name"]: row["deployment_version"] for row in rows}
+
+
 async def load_current(conn: Connection, *, environment: str) -> tuple[int, App] | None:
     """The current version and its app; None when nothing is deployed."""
     row = await conn.fetchrow(
