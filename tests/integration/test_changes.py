@@ -178,6 +178,18 @@ async def test_a_change_from_outside_is_a_root(house: House, database_url: str) 
     assert (run["depth"], run["parent_run_id"], run["chain_id"]) == (0, None, run["id"])
 
 
+async def test_what_a_user_changes_starts_runs_of_that_user(house: House) -> None:
+    await house.deploy(f"{SEEN}\n---\nworkflow: change\nsteps: [{{create: thing, set: {{name: a}}}}]")
+    user: dict[str, JsonValue] = {"_id": "1700000000000x2", "email": "ada@example.com"}
+    async with house.executor():
+        runs = await house.admit("change", context={"user": user})
+        await house.publisher.dispatch(runs)
+        await house.ended(runs[0].id)
+    await start(house)
+    (run,) = await started(house)
+    assert run["context"]["user"] == user
+
+
 async def test_many_runs_at_once_are_each_told_apart(house: House) -> None:
     change = "workflow: change\nparameters: {n: number}\nsteps: [{create: thing, set: {remaining: '${params.n}'}}]"
     await house.deploy(f"{SEEN}\n---\n{change}")

@@ -1,13 +1,15 @@
 """When recurrences tick, above all where clocks change and months are short. Expected times are written as people read them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice, pairwise
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from penstock.domain.ticks import Every, Rule, check_cron, check_timezone, jitter, next_tick, ticks_after
+from penstock.domain.ticks import Every, Rule, check_cron, check_timezone, jitter, list_timezones, next_tick, ticks_after
 
 PARIS = ZoneInfo("Europe/Paris")
 ID = UUID("01890000-0000-8000-8000-000000000001")
@@ -124,3 +126,23 @@ def test_jitter_is_within_its_bounds_spread_and_the_same_each_time() -> None:
     assert all(timedelta() <= delay < most for delay in delays)
     assert max(delays) - min(delays) > most / 2
     assert jitter(ID, ticks[0], timedelta()) == timedelta()
+
+
+@given(
+    zone=st.sampled_from(sorted(list_timezones() - {"localtime", "Factory", "posixrules"})),
+    minute=st.integers(0, 24 * 60 - 1),
+    day=st.dates(date(2020, 1, 1), date(2035, 1, 1)),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_time_of_day_ticks_once_on_every_day_of_every_zone(zone: str, minute: int, day: date) -> None:
+    start = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    by_cron = Rule(cron=f"{minute % 60} {minute // 60} * * *", timezone=zone)
+    first = next_tick(by_cron, start)
+    assert first is not None
+    ticks = list(islice(ticks_after(by_cron, start), 370))
+    # By elapsed time, because a gap may end on the next day. No zone has changed its clocks by more than three hours since 2020.
+    assert all(timedelta(hours=21) <= later - earlier <= timedelta(hours=27) for earlier, later in pairwise(ticks))
+    assert all(tick > start for tick in ticks)
+    assert ticks == sorted(ticks)
+    if (first.astimezone(ZoneInfo(zone)).minute, first.astimezone(ZoneInfo(zone)).hour) == (minute % 60, minute // 60):
+        assert list(islice(ticks_after(Rule(every=Every.DAILY, start=first, timezone=zone), start), 370)) == ticks

@@ -152,7 +152,7 @@ def _run(change: Change, workflow: Workflow, position: int) -> WantedRun:
         parameters={},
         trigger=Trigger.CHANGE,
         parent_run_id=change.run_id,
-        context={"change": change.to_scope()},
+        context=change.run_context(),
     )
 
 

@@ -30,7 +30,10 @@ _TRIGGERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of a thing. `before` is None when it was created, `after` when it was deleted; `run_id` None: it came from outside."""
+    """A change of a thing. `before` is None when it was created, `after` when it was deleted; `run_id` None: it came from outside.
+
+    `user` is that of the run.
+    """
 
     id: int
     environment: str
@@ -40,10 +43,12 @@ class Change:
     changed_at: datetime
     before: dict[str, JsonValue] | None
     after: dict[str, JsonValue] | None
+    user: JsonValue = None
 
-    def to_scope(self) -> dict[str, JsonValue]:
-        """What expressions see as `change`."""
-        return {"operation": self.operation.value, "type": self.type, "before": self.before, "after": self.after}
+    def run_context(self) -> dict[str, JsonValue]:
+        """What the expressions of its runs see: `change`, and the user who made it, as in Bubble."""
+        change: JsonValue = {"operation": self.operation.value, "type": self.type, "before": self.before, "after": self.after}
+        return {"change": change} if self.user is None else {"change": change, "user": self.user}
 
 
 async def tell_changing_run(conn: Connection, *, run_id: UUID | None) -> None:
@@ -111,7 +116,7 @@ async def take_changes(conn: Connection, *, environment: str, data_type: DataTyp
         ), taken AS (
             DELETE FROM penstock.changes c USING held WHERE c.id = held.id RETURNING c.*
         )
-        SELECT c.id, c.operation, c.run_id, c.changed_at,
+        SELECT c.id, c.operation, c.run_id, c.changed_at, (SELECT r.context -> 'user' FROM penstock.runs r WHERE r.id = c.run_id) AS user,
                (SELECT {shown} FROM jsonb_populate_record(NULL::{table}, c.before) t WHERE c.before IS NOT NULL) AS before,
                (SELECT {shown} FROM jsonb_populate_record(NULL::{table}, c.after) t WHERE c.after IS NOT NULL) AS after
         FROM taken c
@@ -131,6 +136,7 @@ async def take_changes(conn: Connection, *, environment: str, data_type: DataTyp
             changed_at=row["changed_at"],
             before=None if row["before"] is None else read_thing(data_type, row["before"]),
             after=None if row["after"] is None else read_thing(data_type, row["after"]),
+            user=row["user"],
         )
         for row in rows
     ]
