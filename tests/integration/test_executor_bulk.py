@@ -316,3 +316,30 @@ async def test_an_executor_killed_in_a_bulk_step_leaves_nothing_of_it_behind(hou
         await house.publisher.dispatch(await house.summaries(run_id))
         assert (await house.ended(run_id))["state"] == "succeeded"
     assert names(await house.things()) == ["a"]
+
+
+async def test_bulk_steps_that_wait_leave_connections_to_everyone_else(house: House) -> None:
+    await house.deploy("""
+workflow: blocked
+steps:
+  - {update_many: thing, where: {name: held}, set: {remaining: 1}}
+---
+workflow: quick
+steps:
+  - {create: thing, set: {name: quick}}
+---
+workflow: hold
+steps: [{create: thing, set: {name: held}}]
+""")
+    async with house.executor(lease_seconds=1):
+        await house.perform("hold")
+        async with house.database.connection() as conn, conn.transaction():
+            await conn.execute(f"SELECT FROM {ENVIRONMENT}.thing FOR UPDATE")
+            blocked = [await house.start("blocked") for _ in range(12)]
+            await eventually(lambda: house.fetch(BLOCKED))
+            assert (await house.perform("quick"))["state"] == "succeeded"
+            await eventually(lambda: house.fetch(
+                "SELECT FROM penstock.runs WHERE id = $1 AND lease_expires_at > started_at + interval '2s'", blocked[-1]
+            ), within=20)  # fmt: skip
+        ended = [await house.ended(run_id) for run_id in blocked]
+    assert [(run["state"], run["attempt"]) for run in ended] == [("succeeded", 1)] * 12

@@ -384,3 +384,21 @@ async def test_an_executor_killed_in_the_middle_of_an_import_imports_nothing_twi
         ended = await house.ended(run_id)
     assert ended["result"]["done"] == {"created": count, "updated": 0, "failed": 0, "bad_lines": []}
     assert names(await house.things()) == [f"n{n}" for n in range(count)]
+
+
+async def test_an_export_that_takes_too_long_is_given_up_and_leaves_everything_usable(house: House) -> None:
+    await house.deploy("""
+workflow: slow
+steps: [{id: file, export: thing, timeout: 300ms, on_error: continue}, {return: {error: "${steps.file.error.kind}"}}]
+---
+workflow: fill
+steps: [{create: thing, set: {name: a}}, {id: file, export: thing}, {return: {size: "${steps.file.size}"}}]
+""")
+    async with house.executor():
+        async with house.database.connection() as conn, conn.transaction():
+            await conn.execute(f"LOCK TABLE {ENVIRONMENT}.thing IN ACCESS EXCLUSIVE MODE")
+            slow = await house.perform("slow")
+        runs = [await house.perform("fill") for _ in range(3)]
+    assert slow["result"] == {"error": "timeout"}
+    assert [run["state"] for run in runs] == ["succeeded"] * 3
+    assert await house.fetch("SELECT FROM penstock.files WHERE size IS NULL"), "nobody sees the file that was begun"
