@@ -21,6 +21,7 @@ from penstock.metrics import RUNS_RUNNING
 from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every, serving
 from penstock.store.deployments import DeploymentCache
 from penstock.store.installation import Installation
+from penstock.store.logs import LogLine
 from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
 from penstock.store.secrets import Secrets
 from penstock.store.workload import FLUSH_SECONDS, Meter
@@ -92,7 +93,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
                 schedule=children.schedule,
                 mail=mailing,
                 secrets=secrets,
-                write_log=logbook.write,
+                write_log=partial(_write_log, logbook, secrets),
             ),
             library=library,
             limits=Limits(database, library),
@@ -111,6 +112,12 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
             yield room
         finally:
             await _leave(room)
+
+
+def _write_log(logbook: Logbook, secrets: Secrets, line: LogLine) -> None:
+    """What actions log of their own accord: the words of other servers, mostly."""
+    redactor = secrets.redactor(line.environment)
+    logbook.write(line._replace(message=redactor.text(line.message), details=redactor.value(line.details)))
 
 
 async def perform_until_stopped(room: Room, broker: Broker, stop: Stop) -> None:
