@@ -55,6 +55,15 @@ async def test_the_demo_finds_all_as_documented_twice_on_the_same_data(running: 
         assert await running.stop() == 0
 
 
+@pytest.mark.timeout(240)
+async def test_the_demo_signs_with_a_secret_that_was_stored(running: Up) -> None:
+    await running.start()
+    stored = await running.command("secret", "set", "STRIPE_WEBHOOK_SECRET", stdin="whsec_of_my_own")
+    assert stored.code == 0, stored
+    assert await running.stop() == 0
+    await running.start("--demo", says="All 10 as expected.", within=110)
+
+
 async def test_a_demo_that_differs_says_so_and_exits_with_1(running: Up) -> None:
     app = running.directory / "app"
     shutil.copytree(QUICKSTART, app)

@@ -18,7 +18,7 @@ from penstock.embedded.up import Running
 from penstock.errors import ConfigurationError
 from penstock.settings import SECRET_PREFIX
 
-_SECRET: Final = f"{SECRET_PREFIX}STRIPE_WEBHOOK_SECRET"
+_SECRET: Final = "STRIPE_WEBHOOK_SECRET"
 _NEEDED: Final = frozenset({"paid_invoice", "start", "create_list", "fulfil_order"})
 
 
@@ -31,7 +31,7 @@ class Demo:
         self._console = console
         self.has_failed = False
         # Set before the services read their secrets. What a person has set stands, so that real deliveries of theirs verify too.
-        os.environ.setdefault(_SECRET, f"whsec_{secrets.token_hex(16)}")
+        os.environ.setdefault(f"{SECRET_PREFIX}{_SECRET}", f"whsec_{secrets.token_hex(16)}")
 
     async def __call__(self, running: Running) -> None:
         """Play the story. Never raises for what goes wrong in it: that is told in the table."""
@@ -39,7 +39,7 @@ class Demo:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)) as http:
             environment = running.environments[0]
             client = Client(http, url=running.url, admin_url=running.admin_url, token=running.token, environment=environment)
-            scene = Scene(client, running.fleet, os.environ[_SECRET], new_tag())
+            scene = Scene(client, running.fleet, str(running.secrets.require(environment, [_SECRET])[_SECRET]), new_tag())
             checks: list[Check] = []
             with self._console.status("playing the quickstart's story") as status:
                 for name, play in CHAPTERS:

@@ -24,9 +24,11 @@ from penstock.embedded.postgres import embedded_postgres
 from penstock.embedded.presence import Presence, announce
 from penstock.embedded.services import SERVICES
 from penstock.embedded.settings import ServerSettings
+from penstock.encryption import parse_keyring
 from penstock.errors import ConfigurationError, PenstockError
 from penstock.runtime import Stop
 from penstock.settings import KEY_VARIABLE, read_settings
+from penstock.store.secrets import Secrets
 
 _IN_PROCESS: Final = "in-process:"
 """Stands for an AMQP URL in the settings of services that are given a broker."""
@@ -59,6 +61,7 @@ class Running:
     database: str
     broker: str
     fleet: Fleet
+    secrets: Secrets
 
 
 class Show(Protocol):
@@ -88,11 +91,12 @@ async def serve_all(options: Options, show: Show, play: Play | None, stop: Stop)
         if database_url is None:
             database_url = await stack.enter_async_context(embedded_postgres(options.data))
         token = given.admin_token.get_secret_value() if given.admin_token else keep_token(options.data)
-        if given.secret_key is None:
-            os.environ[KEY_VARIABLE] = keep_key(options.data)
+        os.environ[KEY_VARIABLE] = given.secret_key.get_secret_value() if given.secret_key else keep_key(options.data)
         _provide(options, database_url, given.amqp_url or _IN_PROCESS, token)
         database = await stack.enter_async_context(_open_database(database_url, given.database_connections))
         await migrate(database)
+        secrets = Secrets(database, parse_keyring(os.environ[KEY_VARIABLE]))
+        await secrets.open()
         deployed = await _deploy_first(database, options)
         running = Running(
             url=_url(options.host, options.port),
@@ -104,6 +108,7 @@ async def serve_all(options: Options, show: Show, play: Play | None, stop: Stop)
             database="PENSTOCK_DATABASE_URL" if given.database_url else f"PostgreSQL of its own in {options.data}",
             broker="PENSTOCK_AMQP_URL" if given.amqp_url else "in this process",
             fleet=Fleet(database_url, database, _broker_opener(given.amqp_url)),
+            secrets=secrets,
         )
         stack.enter_context(announce(options.data, Presence(database_url, given.amqp_url, running.url, running.admin_url)))
         await _serve(running, database, options, show, play, stop)
