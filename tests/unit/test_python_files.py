@@ -228,6 +228,20 @@ def test_two_apps_may_have_modules_of_the_same_name(tmp_path: Path) -> None:
     assert set(load(tmp_path / "first").workflows) == {"first"}
 
 
+def test_what_others_have_imported_from_the_directory_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "import neighbour_of_shop\n@app.workflow()\ndef f(ctx): ...\n")
+    (tmp_path / "neighbour_of_shop.py").write_text("")
+    (tmp_path / "a_test_beside_shop.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    __import__("a_test_beside_shop")
+    load(tmp_path)
+    first = sys.modules["neighbour_of_shop"]
+    load(tmp_path)
+    assert "a_test_beside_shop" in sys.modules
+    assert sys.modules["neighbour_of_shop"] is not first
+    del sys.modules["a_test_beside_shop"]
+
+
 def test_a_module_cannot_take_the_name_of_one_of_pythons(tmp_path: Path) -> None:
     (tmp_path / "email").mkdir()
     write(tmp_path, "", head=HEAD.replace("[shop]", "[email.flows]"))

@@ -19,6 +19,8 @@ from typing import Final, NamedTuple
 from penstock.definitions.python.app import App
 
 _IMPORTING: Final = threading.RLock()
+_IMPORTED: Final[set[str]] = set()
+"""The modules in app directories that were imported with the last apps: these are imported anew, and none that was there before."""
 _OURS: Final = "penstock"
 
 
@@ -41,6 +43,7 @@ def import_modules(directory: Path, names: Sequence[str]) -> tuple[list[App], li
     problems: list[tuple[str, ImportProblem]] = []
     with _IMPORTING, _importing_from(directory):
         _forget(directory, {name.partition(".")[0] for name in names})
+        before = set(sys.modules)
         for name in names:
             imported = _import(directory, name)
             if isinstance(imported, ImportProblem):
@@ -53,6 +56,8 @@ def import_modules(directory: Path, names: Sequence[str]) -> tuple[list[App], li
                     (name, ImportProblem(file, 1, "this module has no App; begin with `from penstock import App` and `app = App()`"))
                 )
             found |= apps
+        new = {name: module for name, module in sys.modules.items() if name not in before}
+        _IMPORTED.update(name for name, module in new.items() if _relative(directory, getattr(module, "__file__", None)) is not None)
     return list(found.values()), problems
 
 
@@ -113,12 +118,12 @@ def _importing_from(directory: Path) -> Iterator[None]:
 
 
 def _forget(directory: Path, tops: Collection[str]) -> None:
-    """Let modules of the directory be imported anew, and those of the same name that come from another app."""
+    """Let what was imported with an app be imported anew, and what has the names of this one's modules and comes from elsewhere."""
     shadowed = {top for top in tops if _stands_in(directory, top) and top not in sys.stdlib_module_names and top != _OURS}
-    for name, module in list(sys.modules.items()):
-        is_theirs = _relative(directory, getattr(module, "__file__", None)) is not None
-        if is_theirs or name.partition(".")[0] in shadowed:
+    for name in list(sys.modules):
+        if name in _IMPORTED or name.partition(".")[0] in shadowed:
             del sys.modules[name]
+    _IMPORTED.clear()
 
 
 def _stands_in(directory: Path, top: str) -> bool:
