@@ -607,7 +607,7 @@ def test_a_directory_without_an_app_says_so(tmp_path: Path) -> None:
     (nowhere,) = load_app(tmp_path / "nowhere").problems
 
     assert str(problem) == f"app.yaml: there is no app.yaml in {tmp_path}; it names the app, as in `app: shop`"
-    assert str(nowhere) == f"app.yaml: there is no directory {tmp_path / 'nowhere'}; it names the app, as in `app: shop`"
+    assert str(nowhere) == f"app.yaml: there is no directory {tmp_path / 'nowhere'}; name the one that holds app.yaml"
 
 
 def test_files_in_deeper_folders_are_warned_of_and_hidden_ones_ignored(tmp_path: Path) -> None:

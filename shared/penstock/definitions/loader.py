@@ -51,8 +51,10 @@ def load_app(directory: Path) -> LoadResult:
             report.is_partial = True
             report.problems.append(Problem(name, None, None, f"the file cannot be read ({error.strerror})"))
     if APP_FILE not in files and not report.problems:
-        reason = f"there is no {APP_FILE} in {directory}" if directory.is_dir() else f"there is no directory {directory}"
-        report.problems.append(Problem(APP_FILE, None, None, reason, hint="it names the app, as in `app: shop`"))
+        reason, hint = f"there is no {APP_FILE} in {directory}", "it names the app, as in `app: shop`"
+        if not directory.is_dir():
+            reason, hint = f"there is no directory {directory}", f"name the one that holds {APP_FILE}"
+        report.problems.append(Problem(APP_FILE, None, None, reason, hint=hint))
     return _load(files, report, directory.resolve())
 
 
