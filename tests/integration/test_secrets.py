@@ -255,6 +255,17 @@ steps: [{log: fine}]
         assert (await house.perform("good"))["state"] == "succeeded"
 
 
+async def test_a_value_that_was_replaced_stays_out_of_what_runs_that_began_with_it_leave(database: Database) -> None:
+    secrets = Secrets(database, KEYRING)
+    await keep(database, "TOKEN", "the-first-value")
+    await secrets.open()
+    await keep(database, "TOKEN", "the-second-value")
+    await secrets.refresh()
+    redactor = secrets.redactor(ENVIRONMENT, frozenset({"TOKEN"}))
+    assert redactor.value(["the-first-value", "the-second-value"]) == ["[secret TOKEN]", "[secret TOKEN]"]
+    assert secrets.values(ENVIRONMENT) == {"TOKEN": "the-second-value"}
+
+
 async def test_rotation_encrypts_all_with_the_new_key(database: Database) -> None:
     new = make_key()
     await keep(database, "A", "first")

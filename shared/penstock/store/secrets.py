@@ -130,6 +130,7 @@ class Secrets:
         self._stored: list[StoredSecret] = []
         self._values: dict[str, Values] = {environment: {} for environment in ENVIRONMENTS}
         self._unreadable: dict[str, frozenset[str]] = {}
+        self._known: dict[str, dict[str, str]] = {environment: {} for environment in ENVIRONMENTS}
         self._redactors: dict[tuple[str, frozenset[str] | None], Redactor] = {}
         self.version = 0
 
@@ -158,15 +159,17 @@ class Secrets:
         return values
 
     def redactor(self, environment: str, names: frozenset[str] | None = None) -> Redactor:
-        """Takes these secrets out of what is stored and shown; by default all of the environment's."""
-        known = self._redactors.get((environment, names))
-        if known is None:
-            found = self.values(environment)
-            wanted = found.keys() if names is None else names & found.keys()
-            known = Redactor((name, str(found[name])) for name in wanted)
+        """Takes these secrets out of what is stored and shown; by default all of the environment's.
+
+        Values that have been replaced are taken out, too: runs that began with them may still be under way.
+        """
+        redactor = self._redactors.get((environment, names))
+        if redactor is None:
+            known = self._known.get(environment, {}).items()
+            redactor = Redactor((name, value) for value, name in known if names is None or name in names)
             if len(self._redactors) < _MOST_REDACTORS:
-                self._redactors[environment, names] = known
-        return known
+                self._redactors[environment, names] = redactor
+        return redactor
 
     def _explain_missing(self, environment: str, name: str) -> str:
         if name in self._unreadable.get(environment, ()):
@@ -193,7 +196,8 @@ class Secrets:
         self._values = {environment: _decrypt_all(self._stored, environment, self._keyring, given) for environment in ENVIRONMENTS}
         self._redactors = {}
         self.version += 1
-        for found in self._values.values():
+        for environment, found in self._values.items():
+            self._known[environment] |= {str(value): name for name, value in found.items()}
             LOG.learn({name: str(value) for name, value in found.items()})
         unreadable = find_unreadable(self._stored, self._keyring)
         self._unreadable = {
