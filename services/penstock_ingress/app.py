@@ -1,7 +1,7 @@
 """Puts the ingress together and runs it. The only file of this room that constructs things."""
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 
 from aiohttp import web
@@ -98,5 +98,4 @@ async def _let_waiting_go(room: Room) -> None:
 
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    await asyncio.gather(task, return_exceptions=True)

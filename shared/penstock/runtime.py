@@ -9,7 +9,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -228,7 +228,7 @@ async def pause(seconds: float, stop: Stop, wake: asyncio.Event | None = None) -
     finally:
         for task in waits:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        # Not `await task` with its CancelledError suppressed: ours, when it comes at this moment, would be suppressed with it.
+        await asyncio.wait(waits)
     if wake is not None:
         wake.clear()

@@ -75,6 +75,19 @@ async def test_loop_outlives_a_failing_turn_and_ends_with_the_soft_stop() -> Non
     assert turns == [0, 1]
 
 
+async def test_a_loop_ends_at_whatever_moment_it_is_cancelled() -> None:
+    async def work() -> None:
+        pass
+
+    for turns in range(40):
+        task = asyncio.create_task(run_every(0, work, Stop()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        ended, _ = await asyncio.wait({task}, timeout=5)
+        assert ended, f"it went on when cancelled after {turns} turns of the loop"
+
+
 async def test_pause_ends_early_when_woken_and_forgets_the_wake() -> None:
     wake = asyncio.Event()
     wake.set()
