@@ -14,7 +14,7 @@ from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import RunAnswer, ScheduleChildren
 from penstock.contracts.topology import EVENTS_EXCHANGE, SCHEDULER_QUEUE, topology
 from penstock.db import open_database
-from penstock.domain.ids import child_run_id
+from penstock.domain.ids import child_run_id, keyed_run_id
 from penstock.domain.states import RunState
 from penstock.errors import LeaseLost
 from penstock.store.deployments import DeploymentCache
@@ -387,11 +387,12 @@ steps:
         runs = await house.admit("parent", depth=4)
         await house.publisher.dispatch(runs)
         run = await house.ended(runs[0].id)
-    assert run["result"] == {"soon": str(child_run_id(run["id"], "soon")), "later": str(child_run_id(run["id"], "later:k4"))}
+    assert run["result"] == {"soon": str(child_run_id(run["id"], "soon")), "later": str(keyed_run_id("development", "child", "k4"))}
     messages = [delivery for delivery in inbox.deliveries if delivery.message.type == ScheduleChildren.TYPE]
     assert {delivery.message.headers["depth"] for delivery in messages} == {5}
     children = [child for delivery in messages for child in ScheduleChildren.decode(delivery.message.body).runs]
     assert [(child.workflow, child.parameters, child.priority) for child in children] == [("child", {"n": 1}, None), ("child", {"n": 2}, 1)]
+    assert [child.run_id for child in children] == [None, keyed_run_id("development", "child", "k4")]
     assert children[0].scheduled_at is None
     assert children[1].scheduled_at is not None
     assert timedelta(minutes=9) < children[1].scheduled_at - run["started_at"] < timedelta(minutes=11)

@@ -3,8 +3,9 @@
 from typing import Final
 
 from penstock.contracts.messages import ChildRun
-from penstock.domain.ids import child_run_id
-from penstock_executor.actions.arguments import bind, due_at, mapping, priority, target_text, text, workflow
+from penstock.definitions.expressions.templates import write_value
+from penstock.domain.ids import child_run_id, keyed_run_id
+from penstock_executor.actions.arguments import bind, due_at, mapping, priority, target_text, workflow
 from penstock_executor.actions.steps import Call, Done, Outcome
 
 PATIENCE_SECONDS: Final = 30.0
@@ -14,20 +15,22 @@ PATIENCE_SECONDS: Final = 30.0
 async def schedule(call: Call) -> Outcome:
     """The child's id, once the broker has confirmed the request.
 
-    The id derives from this run, the step's path and the author's `key`: what is asked for twice, after a crash between the
-    confirmation and the record, is one run all the same.
+    The id derives from this run and the step's path: what is asked for twice, after a crash between the confirmation and the record, is
+    one run all the same. With the author's `key` it derives from workflow and key: one run, whichever runs and steps ask for it.
     """
     app = await call.tools.find_app(call.run.environment)
     target = workflow(app, call, target_text(call, "the name of a workflow"))
-    key = text(call, "key")
+    key = call.arguments.get("key")
+    run_id = None if key is None else keyed_run_id(call.run.environment, target.name, write_value(key))
     child = ChildRun.model_construct(
         parent_run_id=call.run.id,
-        key=call.path if key is None else f"{call.path}:{key}",
+        key=call.path,
         workflow=target.name,
         parameters=bind(app, target, mapping(call, "with")),
         scheduled_at=due_at(call),
         priority=priority(call),
+        run_id=run_id,
     )
     patience = call.plan.definition.timeout_seconds or PATIENCE_SECONDS
     await call.tools.schedule(call.run.environment, call.run.depth + 1, child, patience)
-    return Done(str(child_run_id(call.run.id, child.key)), must_commit=True)
+    return Done(str(run_id or child_run_id(call.run.id, call.path)), must_commit=True)

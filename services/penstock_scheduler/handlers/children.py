@@ -35,7 +35,7 @@ async def schedule_children(room: Room, message: Message) -> None:
 
 def _want(child: ChildRun, environment: str, depth: int) -> WantedRun:
     return WantedRun(
-        run_id=child_run_id(child.parent_run_id, child.key),
+        run_id=child.run_id or child_run_id(child.parent_run_id, child.key),
         environment=environment,
         workflow=child.workflow,
         parameters=child.parameters,

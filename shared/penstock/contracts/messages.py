@@ -100,6 +100,7 @@ class ChildRun(BaseModel):
     scheduled_at: datetime | None = Field(default=None, description="When it is due; none: now")
     priority: int | None = Field(default=None, ge=0, le=9)
     traceparent: str | None = None
+    run_id: UUID | None = Field(default=None, description="The id of the run, where the author's idempotency key decides it")
 
 
 class ScheduleChildren(Contract):

@@ -33,6 +33,12 @@ def child_run_id(parent: UUID, key: str) -> RunId:
     return RunId(_compose(parent.int >> 80, int.from_bytes(digest, "big")))
 
 
+def keyed_run_id(environment: str, workflow: str, key: str) -> RunId:
+    """The id of the run that an author's idempotency key stands for: the same whichever run asks for it."""
+    digest = hashlib.blake2b(f"{environment}\x00{workflow}\x00key\x00{key}".encode(), digest_size=16).digest()
+    return RunId(_compose(int.from_bytes(digest[:6], "big"), int.from_bytes(digest, "big")))
+
+
 def recurrence_id(environment: str, workflow: str, key: str) -> UUID:
     """The id of a recurrence of a workflow: the same whenever it is set again. `key` tells those of one workflow apart."""
     digest = hashlib.blake2b(f"{environment}\x00{workflow}\x00{key}".encode(), digest_size=16).digest()
