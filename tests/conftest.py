@@ -5,6 +5,7 @@ when the first test asks for them.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict
@@ -26,6 +27,8 @@ from tests.servers import (
     running_rabbitmq,
 )
 
+# Services are started by the hundred: where bytecode is not kept, each start compiles all that it imports, for seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # No deadline per example: how long one takes says how busy the machine is.
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
