@@ -249,8 +249,8 @@ async def test_run_is_stored_when_the_broker_is_away(installation: Installation)
 
 
 async def test_doctor_finds_an_installation_well(installation: Installation, services: tuple[Service, ...]) -> None:
-    environment = {**_environment_of(installation), "PENSTOCK_SECRET_STRIPE_WEBHOOK_SECRET": STRIPE_SECRET}
-    outcome = await penstock("doctor", "--json", environment=environment)
+    secrets = {"PENSTOCK_SECRET_STRIPE_WEBHOOK_SECRET": STRIPE_SECRET, "PENSTOCK_SECRET_OUTSIDE": "http://127.0.0.1:1"}
+    outcome = await penstock("doctor", "--json", environment={**_environment_of(installation), **secrets})
     assert outcome.code == 0, outcome
     verdicts = {str(finding["check"]): finding["verdict"] for finding in _items(outcome.json["findings"])}
     assert set(verdicts.values()) == {"ok"}, verdicts

@@ -133,7 +133,7 @@ async def test_the_token_is_for_its_owner_only(running: Up) -> None:
     await running.start()
     for name in ("admin-token", "secret-key", "up.json"):
         assert (running.data / name).stat().st_mode & 0o077 == 0
-    assert running.token in running.out
+    await eventually(lambda: running.has_said(running.token))
 
 
 async def test_secrets_are_stored_under_a_key_of_its_own_and_outlive_a_restart(running: Up) -> None:
