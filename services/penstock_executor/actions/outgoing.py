@@ -25,7 +25,9 @@ from aiohttp import (
     DummyCookieJar,
     InvalidURL,
     TCPConnector,
+    ThreadedResolver,
 )
+from aiohttp.abc import ResolveResult
 from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 from multidict import CIMultiDict
 from yarl import URL
@@ -44,6 +46,19 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _KEPT_ACROSS_ORIGINS: Final = frozenset(
     {"accept", "accept-language", "content-type", "idempotency-key", "user-agent", "traceparent", "tracestate", "baggage"}
 )
+
+
+class _Resolver(ThreadedResolver):
+    """Asks the system, but for `localhost` and names below it: those are this machine, whatever anybody answers (RFC 6761, 6.3)."""
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+        name = host.rstrip(".").lower()
+        if name != "localhost" and not name.endswith(".localhost"):
+            return await super().resolve(host, port, family)
+        is_six = family == socket.AF_INET6
+        address, kind = ("::1", socket.AF_INET6) if is_six else ("127.0.0.1", socket.AF_INET)
+        return [ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST)]
+
 
 _AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
@@ -136,7 +151,7 @@ class Outgoing:
 
 def _open_session(allowed: Collection[Network]) -> ClientSession:
     """A session whose every connection is checked. No proxy from the environment, no cookies, no cache of names."""
-    connector = TCPConnector(socket_factory=_guard(tuple(allowed)), use_dns_cache=False, limit=_MOST_CONNECTIONS)
+    connector = TCPConnector(resolver=_Resolver(), socket_factory=_guard(tuple(allowed)), use_dns_cache=False, limit=_MOST_CONNECTIONS)
     return ClientSession(
         connector=connector,
         trust_env=False,
