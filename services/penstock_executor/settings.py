@@ -15,7 +15,7 @@ Network = IPv4Network | IPv6Network
 class ExecutorSettings(MailSettings):
     """`PENSTOCK_*` of one executor process."""
 
-    executor_concurrency: int = Field(default=200, ge=1, le=10_000, description="Most runs that one executor performs at once")
+    executor_concurrency: int = Field(default=400, ge=1, le=10_000, description="Most runs that one executor performs at once")
     executor_threads: int = Field(default=16, ge=1, le=1000, description="Most sync Python functions that it performs at once")
     app: Path | None = Field(default=None, description="Directory of the app, for its Python workflows and actions")
     outgoing_allow: Annotated[tuple[Network, ...], NoDecode] = Field(
