@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from penstock.definitions.fields import column_name
 from penstock.definitions.models import App, DataField, DataType, FieldType
-from penstock.store.things import NewThing
+from penstock.things.records import NewThing
 
 _NUMBERS = count(1)
 

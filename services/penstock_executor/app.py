@@ -25,21 +25,21 @@ from penstock.store.logs import LogLine
 from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
 from penstock.store.secrets import Secrets
 from penstock.store.workload import FLUSH_SECONDS, Meter
-from penstock_executor.actions.outgoing import Outgoing
 from penstock_executor.actions.steps import Mailing, Tools
 from penstock_executor.handlers import HANDLERS, note_cancelled, release_unfinished
-from penstock_executor.handlers.bulk import hold_run
-from penstock_executor.handlers.children import Children
-from penstock_executor.handlers.claiming import Claims
-from penstock_executor.handlers.commits import Commits
-from penstock_executor.handlers.leases import Leases
-from penstock_executor.handlers.library import Library
-from penstock_executor.handlers.limits import Limits
-from penstock_executor.handlers.logbook import Logbook
-from penstock_executor.handlers.room import Room
-from penstock_executor.handlers.slots import Slots
-from penstock_executor.handlers.threads import Threads
+from penstock_executor.holding.claims import Claims
+from penstock_executor.holding.leases import Leases
+from penstock_executor.holding.limits import Limits
+from penstock_executor.holding.slots import Slots
+from penstock_executor.holding.threads import Threads
+from penstock_executor.outside.outgoing import Outgoing
+from penstock_executor.planning.library import Library
+from penstock_executor.room import Room
 from penstock_executor.settings import ExecutorSettings
+from penstock_executor.writing.bulk import hold_run
+from penstock_executor.writing.children import Children
+from penstock_executor.writing.commits import Commits
+from penstock_executor.writing.logbook import Logbook
 
 log = get_logger(__name__)
 

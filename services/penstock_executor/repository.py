@@ -16,8 +16,8 @@ from pydantic import JsonValue
 from penstock.db import Connection, Record
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import Termination
-from penstock.store.runs import summary_from_row
-from penstock.store.thing_statements import insert_statement
+from penstock.runs.summaries import summary_from_row
+from penstock.things.statements import insert_statement
 from penstock_executor.runs import ClaimedRun, Commit, CreateThing, Ending, FinishedStep, StepRecord
 
 _LONGEST_LOCK_TIMEOUT: Final = 2**31 - 1
@@ -144,7 +144,7 @@ async def release_runs(conn: Connection, *, owner: str) -> list[RunSummary]:
 async def wait_for_locks(conn: Connection, *, seconds: float, run_id: UUID) -> None:
     """Let the statements of this transaction wait that long for rows that others are changing, instead of a few seconds.
 
-    Says, in the same round trip, which run makes its changes: see `penstock.store.changes`.
+    Says, in the same round trip, which run makes its changes: see `penstock.things.changes`.
     """
     await conn.execute(
         "SELECT set_config('lock_timeout', $1, true), set_config('penstock.run_id', $2, true)",

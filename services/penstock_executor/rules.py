@@ -6,9 +6,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from penstock.definitions.expressions import ExpressionError
 from penstock.definitions.models import RetryPolicy
 from penstock.errors import DatabaseUnavailable, Interrupted, LeaseLost, Permanent, Transient
+from penstock.expressions import ExpressionError
 
 _LONGEST_MESSAGE: Final = 4000
 

@@ -10,13 +10,13 @@ from penstock.definitions.models import DataType
 from penstock.definitions.values import format_date
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
-from penstock.store.constraints import Where
-from penstock.store.lists import ListRequest
+from penstock.runs.lists import ListRequest
+from penstock.runs.recurrences.rows import RecurrenceRequest
+from penstock.runs.waits import Wait
 from penstock.store.logs import LogEvent, LogLine
-from penstock.store.recurrences import RecurrenceRequest
-from penstock.store.thing_bulk import Row
-from penstock.store.things import NewThing, PreparedThing, ThingChange
-from penstock.store.waits import Wait
+from penstock.things.bulk import Row
+from penstock.things.constraints import Where
+from penstock.things.records import NewThing, PreparedThing, ThingChange
 
 Values = dict[str, JsonValue]
 

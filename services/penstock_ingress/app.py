@@ -13,12 +13,12 @@ from penstock.store.installation import Installation
 from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
 from penstock.store.secrets import Secrets
 from penstock.store.workload import FLUSH_SECONDS, Meter
-from penstock_ingress.handlers.acceptance import Acceptance
-from penstock_ingress.handlers.access import AdminTokens
-from penstock_ingress.handlers.answers import Answers
-from penstock_ingress.handlers.definitions import Definitions
-from penstock_ingress.handlers.room import Room
-from penstock_ingress.handlers.signals import Signals
+from penstock_ingress.accepting.acceptance import Acceptance
+from penstock_ingress.accepting.access import AdminTokens
+from penstock_ingress.accepting.answers import Answers
+from penstock_ingress.accepting.definitions import Definitions
+from penstock_ingress.accepting.signals import Signals
+from penstock_ingress.room import Room
 from penstock_ingress.routes.management import ManagementApi
 from penstock_ingress.routes.public import PublicPort
 from penstock_ingress.settings import IngressSettings

@@ -12,9 +12,8 @@ from penstock.contracts.topology import SCHEDULER_QUEUE
 from penstock.logs import get_logger
 from penstock.runtime import Resources, Stop, add_probes, open_resources, serving
 from penstock.store.workload import FLUSH_SECONDS
+from penstock_scheduler.admitting.nudges import Nudges
 from penstock_scheduler.handlers import receive
-from penstock_scheduler.handlers.nudges import Nudges
-from penstock_scheduler.handlers.room import Room, furnish
 from penstock_scheduler.loops import Loop, repeat
 from penstock_scheduler.loops.changes import start_changes
 from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
@@ -25,6 +24,7 @@ from penstock_scheduler.loops.recurrences import tick_recurrences
 from penstock_scheduler.loops.upkeep import delete_expired_keys, delete_old_files, delete_signals, make_partitions, measure_backlog
 from penstock_scheduler.loops.waking import wake_waiting
 from penstock_scheduler.loops.workload import delete_old_workload, flush_workload, watch_workload
+from penstock_scheduler.room import Room, furnish
 from penstock_scheduler.settings import SchedulerSettings
 
 log = get_logger(__name__)

@@ -10,10 +10,10 @@ from pydantic import JsonValue
 from penstock.domain.runs import Rejected
 from penstock.domain.states import Trigger
 from penstock.errors import DecodeError
-from penstock.store.admission import RunRequest
+from penstock.runs.admission import RunRequest
+from penstock.runs.idempotency import IdempotencyKey
+from penstock.runs.requests import prepare_run
 from penstock.store.deployments import CompiledDeployment
-from penstock.store.idempotency import IdempotencyKey
-from penstock.store.requests import prepare_run
 
 
 class Refused(DecodeError):

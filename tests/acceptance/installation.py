@@ -15,8 +15,8 @@ import aiohttp
 
 from penstock.db import Database
 from penstock.db.migrations import migrate
-from penstock.definitions.loader import load_app
-from penstock.store.deployments import deploy
+from penstock.deploying import deploy
+from penstock.reading.loader import load_app
 from tests.eventually import eventually
 
 APP = Path(__file__).parent / "app"

@@ -12,9 +12,9 @@ import pytest
 from penstock.db import open_database
 from penstock.domain.ids import new_run_id
 from penstock.domain.states import Trigger
-from penstock.store.admission import RunRequest, admit
+from penstock.runs.admission import RunRequest, admit
+from penstock.runs.requests import prepare_run
 from penstock.store.deployments import DeploymentCache
-from penstock.store.requests import prepare_run
 from tests.acceptance.console import QUICKSTART, Outcome, clean_environment, penstock
 from tests.acceptance.installation import STRIPE_SECRET, Installation, Service
 from tests.servers import Servers, fresh_database

@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from penstock.db import Database, open_database
-from penstock.definitions.loader import load_files
-from penstock.store.deployments import deploy
+from penstock.deploying import deploy
+from penstock.reading.loader import load_files
 from tests.acceptance.console import PENSTOCK, Outcome, clean_environment, penstock
 from tests.eventually import eventually
 

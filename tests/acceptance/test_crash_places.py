@@ -16,8 +16,8 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from penstock.definitions.loader import load_files
-from penstock.store.deployments import deploy
+from penstock.deploying import deploy
+from penstock.reading.loader import load_files
 from tests.acceptance.installation import Installation, Service
 from tests.eventually import eventually
 from tests.integration.executing import serve_outside

@@ -14,11 +14,11 @@ import pytest
 from aiohttp import web
 
 from penstock import clock
-from penstock.definitions.loader import load_app
+from penstock.deploying import deploy
 from penstock.domain.ids import new_run_id
 from penstock.domain.states import Trigger
-from penstock.store.admission import RunRequest, admit
-from penstock.store.deployments import deploy
+from penstock.reading.loader import load_app
+from penstock.runs.admission import RunRequest, admit
 from penstock.testing.time import advance
 from tests.acceptance.console import clean_environment, penstock
 from tests.acceptance.installation import APP, Installation, Service

@@ -12,8 +12,8 @@ from penstock.contracts.topology import topology
 from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admitted
 from penstock.domain.states import Trigger
-from penstock.store.admission import RunRequest, admit
-from penstock.store.files import store_file
+from penstock.runs.admission import RunRequest, admit
+from penstock.things.files import store_file
 from tests.acceptance.installation import Installation, Service
 from tests.bench.machine import memory_of_tree
 from tests.eventually import eventually

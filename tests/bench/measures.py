@@ -19,7 +19,7 @@ from penstock.db import Database, open_database
 from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admitted
 from penstock.domain.states import RunState, Trigger
-from penstock.store.admission import RunRequest, admit
+from penstock.runs.admission import RunRequest, admit
 from tests.acceptance.installation import Installation, Service, free_port
 from tests.bench import http_load
 from tests.bench.app import write_app

@@ -12,14 +12,15 @@ from pydantic import JsonValue
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
 from penstock.db import Database, Record
-from penstock.definitions.loader import load_files
+from penstock.deploying import deploy
 from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admitted, RunSummary
 from penstock.domain.states import RunState, Trigger
+from penstock.reading.loader import load_files
+from penstock.runs.admission import RunRequest, admit
+from penstock.runs.requests import prepare_run
 from penstock.runtime import Resources, Stop
-from penstock.store.admission import RunRequest, admit
-from penstock.store.deployments import DeploymentCache, deploy
-from penstock.store.requests import prepare_run
+from penstock.store.deployments import DeploymentCache
 from penstock_executor.app import serve
 from penstock_executor.settings import ExecutorSettings
 from penstock_scheduler.app import serve as serve_scheduler

@@ -16,9 +16,9 @@ import aiohttp
 from yarl import URL
 
 from penstock.db import Database, open_database
-from penstock.definitions.loader import load_app
+from penstock.deploying import deploy
+from penstock.reading.loader import load_app
 from penstock.runtime import Stop
-from penstock.store.deployments import deploy
 from penstock_ingress.app import serve
 from penstock_ingress.settings import IngressSettings
 from tests.acceptance.installation import free_port

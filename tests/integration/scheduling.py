@@ -15,11 +15,11 @@ from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ExecuteRuns
 from penstock.contracts.topology import DEAD_LETTER_QUEUE, EVENTS_EXCHANGE, SCHEDULE_EXCHANGE, executor_queue
 from penstock.db import Database, Record
-from penstock.definitions.loader import load_files
+from penstock.deploying import deploy
+from penstock.reading.loader import load_files
 from penstock.runtime import Resources, Stop
-from penstock.store.deployments import deploy
 from penstock_scheduler.app import serve
-from penstock_scheduler.handlers.room import Room, furnish
+from penstock_scheduler.room import Room, furnish
 from penstock_scheduler.settings import SchedulerSettings
 from tests.eventually import eventually
 

@@ -18,10 +18,10 @@ from penstock.domain.ids import child_run_id, new_run_id
 from penstock.domain.runs import Admission, Admitted, Duplicate, Rejected, Terminated
 from penstock.domain.states import Termination, Trigger
 from penstock.errors import StaleDefinitions
-from penstock.store.admission import RunRequest, admit, admit_deliveries
-from penstock.store.deliveries import NewDelivery
-from penstock.store.idempotency import IdempotencyKey
-from penstock.store.terminations import MOST_ANCESTORS
+from penstock.runs.admission import RunRequest, admit, admit_deliveries
+from penstock.runs.deliveries import NewDelivery
+from penstock.runs.idempotency import IdempotencyKey
+from penstock.runs.terminations import MOST_ANCESTORS
 from tests.eventually import eventually
 
 ENVIRONMENT = "development"

@@ -14,8 +14,8 @@ from penstock.db import Connection, Database
 from penstock.domain.ids import child_run_id, new_run_id
 from penstock.domain.runs import Admission, Admitted, Duplicate, Terminated
 from penstock.domain.states import RunState, Termination, Trigger
-from penstock.store.admission import RunRequest, admit
-from penstock.store.idempotency import IdempotencyKey
+from penstock.runs.admission import RunRequest, admit
+from penstock.runs.idempotency import IdempotencyKey
 from tests.eventually import eventually
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)

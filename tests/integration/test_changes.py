@@ -14,8 +14,8 @@ from penstock.db import Record, open_database
 from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
 from penstock.testing import open_app
-from penstock_scheduler.handlers.room import Room, furnish
 from penstock_scheduler.loops.changes import start_changes
+from penstock_scheduler.room import Room, furnish
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, serve_outside
 from tests.integration.scheduling import build_settings

@@ -4,9 +4,9 @@ import pytest
 from pydantic import JsonValue
 
 from penstock.db import Connection
-from penstock.store.constraints import ConstraintProblem, Where, compile_where, internal_field_id
-from penstock.store.deployments import deploy
-from penstock.store.things import NewThing, count_things, create_things, find_things
+from penstock.deploying import deploy
+from penstock.things.constraints import ConstraintProblem, Where, compile_where, internal_field_id
+from penstock.things.records import NewThing, count_things, create_things, find_things
 from tests.factories import build_app, build_type
 
 LIVE = "live"

@@ -7,8 +7,9 @@ import pytest
 from penstock.db import Connection, Database
 from penstock.definitions.differences import Difference
 from penstock.definitions.models import App, EnvironmentLimits, Parameter, Step, StepAction, Workflow
+from penstock.deploying import Deployment, deploy, plan
 from penstock.errors import ConfigurationError
-from penstock.store.deployments import Deployment, DeploymentCache, deploy, load_current, load_version, plan
+from penstock.store.deployments import DeploymentCache, load_current, load_version
 from tests.factories import build_app, build_field_type, build_type
 
 LIVE = "live"

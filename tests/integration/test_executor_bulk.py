@@ -15,9 +15,9 @@ from penstock.db import Record, open_database
 from penstock.errors import LeaseLost
 from penstock.store.deployments import DeploymentCache
 from penstock_executor import repository
-from penstock_executor.handlers.commits import Commits
-from penstock_executor.handlers.leases import Lease
+from penstock_executor.holding.leases import Lease
 from penstock_executor.runs import ClaimedRun, Commit, CreateMany, StepRecord
+from penstock_executor.writing.commits import Commits
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, names
 

@@ -12,7 +12,7 @@ from penstock.broker.publisher import Publisher
 from penstock.contracts.topology import topology
 from penstock.db import Record, open_database
 from penstock.store.deployments import DeploymentCache
-from penstock.store.files import store_file
+from penstock.things.files import store_file
 from penstock_executor.actions.steps import MOST_MAILS
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House

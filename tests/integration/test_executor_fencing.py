@@ -13,12 +13,12 @@ from penstock.db import Database, open_database
 from penstock.domain.states import RunState
 from penstock.errors import DatabaseUnavailable
 from penstock.store.deployments import DeploymentCache
-from penstock.store.things import NewThing, create_things, prepare_thing
+from penstock.things.records import NewThing, create_things, prepare_thing
 from penstock_executor import repository
 from penstock_executor.handlers import MOST_UNWRITTEN
-from penstock_executor.handlers.commits import Commits
-from penstock_executor.handlers.leases import Lease
+from penstock_executor.holding.leases import Lease
 from penstock_executor.runs import ClaimedRun, Commit, CreateThing, Ending, StepRecord
+from penstock_executor.writing.commits import Commits
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, serve_outside
 

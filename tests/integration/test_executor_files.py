@@ -13,13 +13,14 @@ from penstock.broker.publisher import Publisher
 from penstock.contracts.topology import topology
 from penstock.db import Database, open_database
 from penstock.definitions.models import DataType
+from penstock.deploying import deploy
 from penstock.errors import DatabaseUnavailable, Permanent
-from penstock.store.deployments import DeploymentCache, deploy
-from penstock.store.exports import export_things
-from penstock.store.files import file_id, open_file, store_file
-from penstock.store.imports import BATCH_ROWS, ImportRequest, ImportResult, import_things
-from penstock.store.tabular import Format
-from penstock.store.things import create_things
+from penstock.store.deployments import DeploymentCache
+from penstock.things.exports import export_things
+from penstock.things.files import file_id, open_file, store_file
+from penstock.things.imports.importing import BATCH_ROWS, ImportRequest, ImportResult, import_things
+from penstock.things.records import create_things
+from penstock.things.tabular import Format
 from tests.eventually import eventually
 from tests.factories import build_app, build_thing, build_type
 from tests.integration.executing import ENVIRONMENT, House, names

@@ -18,11 +18,11 @@ from penstock.domain.ids import child_run_id, keyed_run_id
 from penstock.domain.states import RunState
 from penstock.errors import LeaseLost
 from penstock.store.deployments import DeploymentCache
-from penstock.store.things import NewThing, prepare_thing
+from penstock.things.records import NewThing, prepare_thing
 from penstock_executor import repository
-from penstock_executor.handlers.commits import Commits
-from penstock_executor.handlers.leases import Lease
+from penstock_executor.holding.leases import Lease
 from penstock_executor.runs import Commit, CreateThing, Ending, StepRecord, UpsertThing
+from penstock_executor.writing.commits import Commits
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, names, serve_outside
 

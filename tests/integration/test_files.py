@@ -8,7 +8,7 @@ import pytest
 from penstock.broker.inprocess import InProcessBroker
 from penstock.contracts.topology import topology
 from penstock.db import Connection, Database
-from penstock.store.files import CHUNK_BYTES, begin_file, delete_expired_files, file_id, open_file, plain_name, store_file
+from penstock.things.files import CHUNK_BYTES, begin_file, delete_expired_files, file_id, open_file, plain_name, store_file
 from penstock_scheduler.loops.upkeep import delete_old_files
 from tests.integration.scheduling import Station
 

@@ -9,9 +9,9 @@ from urllib.parse import quote
 import pytest
 from pydantic import JsonValue
 
-from penstock.definitions.loader import load_app
 from penstock.domain.ids import new_thing_id
-from penstock.store.things import NewThing, create_things
+from penstock.reading.loader import load_app
+from penstock.things.records import NewThing, create_things
 from tests.integration.ingress import ADMIN, Answer, Ingress, running_ingress, write_app
 
 ORDERS = "/api/1.1/obj/order"

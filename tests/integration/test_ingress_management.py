@@ -13,9 +13,9 @@ from pydantic import JsonValue
 
 from penstock.domain.ids import child_run_id
 from penstock.domain.states import Trigger
-from penstock.store.admission import RunRequest, admit
+from penstock.runs.admission import RunRequest, admit
 from penstock.store.logs import LogEvent, LogLine, write_logs
-from penstock_ingress.handlers.room import Room
+from penstock_ingress.room import Room
 from penstock_ingress.routes.management import ManagementApi
 from tests.integration.ingress import Answer, Ingress, running_ingress, write_app
 

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from penstock.domain.states import RunState
-from penstock.store.recurrences import step_recurrence_id, trigger_recurrence_id
+from penstock.runs.recurrences.rows import step_recurrence_id, trigger_recurrence_id
 from tests.integration.ingress import Answer, Ingress, running_ingress, write_app
 
 APP = """

@@ -15,10 +15,11 @@ from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.publisher import Publisher
 from penstock.contracts.topology import topology
 from penstock.db import open_database
-from penstock.definitions.loader import load_app
+from penstock.deploying import deploy
+from penstock.reading.loader import load_app
 from penstock.runtime import Resources, Stop
-from penstock.store.deployments import DeploymentCache, deploy
-from penstock_scheduler.handlers.room import furnish
+from penstock.store.deployments import DeploymentCache
+from penstock_scheduler.room import furnish
 from tests.integration.executing import ENVIRONMENT, TYPES, House
 from tests.integration.scheduling import build_settings
 from tests.integration.test_interrupted_programs import INTERRUPTIONS, WATCH, Kind, Laboratory, Operation

@@ -25,8 +25,8 @@ from penstock.contracts.topology import topology
 from penstock.db import Record, open_database
 from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
-from penstock_scheduler.handlers.room import Room, furnish
 from penstock_scheduler.loops.reaping import reap_leases
+from penstock_scheduler.room import Room, furnish
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, Executor, House
 from tests.integration.scheduling import build_settings

@@ -12,11 +12,11 @@ from penstock.contracts.topology import EVENTS_EXCHANGE, topology
 from penstock.db import Connection, open_database
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
+from penstock.runs.cancellations import NotRetried, cancel_runs, retry_run
 from penstock.runtime import Resources, Stop
-from penstock.store.cancellations import NotRetried, cancel_runs, retry_run
 from penstock.store.deployments import DeploymentCache
-from penstock_scheduler.handlers.room import furnish
 from penstock_scheduler.loops.dispatching import dispatch_due
+from penstock_scheduler.room import furnish
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, names, serve_outside
 from tests.integration.scheduling import Inbox, build_settings

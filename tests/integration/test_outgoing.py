@@ -20,8 +20,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from penstock.errors import Permanent, Transient
-from penstock_executor.actions.addresses import PRIVATE, Network
-from penstock_executor.actions.outgoing import MAX_BODY_BYTES, Outgoing, Request, Response
+from penstock_executor.outside.addresses import PRIVATE, Network
+from penstock_executor.outside.outgoing import MAX_BODY_BYTES, Outgoing, Request, Response
 from tests.integration.executing import serve_outside
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.1/32"),)

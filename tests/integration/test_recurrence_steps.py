@@ -11,12 +11,12 @@ from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.publisher import Publisher
 from penstock.contracts.topology import topology
 from penstock.db import Record, open_database
+from penstock.runs.recurrences.rows import step_recurrence_id
 from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
-from penstock.store.recurrences import step_recurrence_id
 from penstock.testing.time import advance
-from penstock_scheduler.handlers.room import furnish
 from penstock_scheduler.loops.recurrences import tick_recurrences
+from penstock_scheduler.room import furnish
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, serve_outside
 from tests.integration.scheduling import build_settings

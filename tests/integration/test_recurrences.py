@@ -11,11 +11,11 @@ from penstock.broker.inprocess import InProcessBroker
 from penstock.contracts.topology import topology
 from penstock.db import Database, Record, open_database
 from penstock.domain.ids import tick_run_id
-from penstock.store.recurrence_control import pause_recurrence, resume_recurrence
-from penstock.store.recurrences import trigger_recurrence_id
+from penstock.runs.recurrences.control import pause_recurrence, resume_recurrence
+from penstock.runs.recurrences.rows import trigger_recurrence_id
 from penstock.testing.time import advance
-from penstock_scheduler.handlers.room import Room
 from penstock_scheduler.loops.recurrences import tick_recurrences
+from penstock_scheduler.room import Room
 from tests.eventually import eventually
 from tests.integration.scheduling import ENVIRONMENT, Station
 

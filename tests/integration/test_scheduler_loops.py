@@ -20,8 +20,8 @@ from penstock.db import Connection, Database
 from penstock.domain.ids import child_run_id, new_run_id
 from penstock.domain.states import Trigger
 from penstock.errors import BrokerUnavailable
-from penstock.store.admission import RunRequest, admit
-from penstock.store.lists import ListRequest, insert_list
+from penstock.runs.admission import RunRequest, admit
+from penstock.runs.lists import ListRequest, insert_list
 from penstock_scheduler.loops.dispatching import MOST_WAITING, dispatch_due, redispatch_lost
 from penstock_scheduler.loops.lists import advance_sequential, expand_chunk, expand_lists, finish_lists
 from penstock_scheduler.loops.reaping import reap_leases

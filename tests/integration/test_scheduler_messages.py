@@ -20,7 +20,7 @@ from penstock.db import Database
 from penstock.domain.ids import child_run_id
 from penstock.errors import DecodeError
 from penstock_scheduler.handlers.messages import BIG_BYTES, schedule_run
-from penstock_scheduler.handlers.room import BIG_MESSAGES
+from penstock_scheduler.room import BIG_MESSAGES
 from tests.eventually import eventually
 from tests.integration.scheduling import ENVIRONMENT, WORKFLOWS, Station
 

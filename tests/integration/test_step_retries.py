@@ -12,7 +12,7 @@ from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.publisher import Publisher
 from penstock.contracts.topology import topology
 from penstock.db import Record, open_database
-from penstock.store.cancellations import retry_run
+from penstock.runs.cancellations import retry_run
 from penstock.store.deployments import DeploymentCache
 from penstock.testing.time import advance
 from tests.eventually import eventually

@@ -4,10 +4,10 @@ import pytest
 
 from penstock.db import Connection, Database, UniqueViolation
 from penstock.definitions.models import DataType
+from penstock.deploying import deploy, plan
 from penstock.errors import ConfigurationError
-from penstock.store.deployments import deploy, plan
-from penstock.store.thing_tables import constraint_name, plan_pruning, plan_tables
-from penstock.store.things import count_things, create_things, find_things
+from penstock.things.records import count_things, create_things, find_things
+from penstock.things.tables import constraint_name, plan_pruning, plan_tables
 from tests.factories import build_app, build_thing, build_type
 
 LIVE = "live"

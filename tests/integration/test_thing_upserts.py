@@ -5,8 +5,8 @@ import asyncio
 from pydantic import JsonValue
 
 from penstock.db import Connection, Database
-from penstock.store.deployments import deploy
-from penstock.store.things import NewThing, Thing, count_things, create_things, get_thing
+from penstock.deploying import deploy
+from penstock.things.records import NewThing, Thing, count_things, create_things, get_thing
 from tests.factories import build_app, build_thing, build_type
 
 LIVE = "live"

@@ -10,11 +10,10 @@ from pydantic import JsonValue
 
 from penstock.db import Connection, UniqueViolation
 from penstock.definitions.models import DataType
+from penstock.deploying import deploy
 from penstock.errors import Permanent
-from penstock.store.constraints import ConstraintProblem
-from penstock.store.deployments import deploy
-from penstock.store.thing_tables import USER
-from penstock.store.things import (
+from penstock.things.constraints import ConstraintProblem
+from penstock.things.records import (
     NewThing,
     Order,
     Thing,
@@ -29,6 +28,7 @@ from penstock.store.things import (
     prepare_thing,
     update_things,
 )
+from penstock.things.tables import USER
 from tests.factories import build_app, build_thing, build_type
 
 LIVE = "live"

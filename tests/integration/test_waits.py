@@ -13,12 +13,12 @@ from penstock.broker.publisher import Publisher
 from penstock.contracts.topology import executor_queue, topology
 from penstock.db import Connection, open_database
 from penstock.domain.runs import RunSummary
+from penstock.runs.waits import SIGNAL_LIFETIME, delete_expired_signals, post_signal
 from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
-from penstock.store.waits import SIGNAL_LIFETIME, delete_expired_signals, post_signal
 from penstock.testing.time import advance
-from penstock_scheduler.handlers.room import furnish
 from penstock_scheduler.loops.waking import wake_waiting
+from penstock_scheduler.room import furnish
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, names
 from tests.integration.scheduling import build_settings

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from penstock.definitions.connectors import find_base_url_problem, find_path_problem
-from penstock.definitions.loader import load_files
 from penstock.definitions.models import Connector
+from penstock.reading.loader import load_files
 
 APP = """app: shop
 connectors:

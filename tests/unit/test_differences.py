@@ -1,8 +1,8 @@
 """What a deployment would change is told by kind, name and part, whatever kinds of definition there are."""
 
 from penstock.definitions.differences import Difference, find_differences
-from penstock.definitions.loader import load_files
 from penstock.definitions.models import App
+from penstock.reading.loader import load_files
 
 HEAD = "app: shop\nadmins: [a@example.com]\nsources:\n  stripe: {scheme: stripe, secrets: ['${secrets.S}']}\n"
 TYPES = "type: order\nfields: {number: text}\n---\ntype: gone\nfields: {a: text}\n"

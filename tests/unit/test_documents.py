@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from penstock.definitions.reading.documents import MAX_FILE_BYTES, Mapping, read_documents, to_json
-from penstock.definitions.reading.places import Report
+from penstock.reading.documents import MAX_FILE_BYTES, Mapping, read_documents, to_json
+from penstock.reading.places import Report
 
 UNQUOTED = 'put texts with ${…} in quotes inside { } and [ ], such as "${params.name}"'
 UNSTORABLE = "the text holds a character that cannot be stored (NUL or half of a surrogate pair); leave it out"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.definitions.loader import load_app
-from penstock.definitions.reading.places import Severity
+from penstock.reading.loader import load_app
+from penstock.reading.places import Severity
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 APPS = sorted(path.parent for path in EXAMPLES.glob("*/app.yaml"))

@@ -5,10 +5,10 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from penstock.definitions.expressions import ExpressionError
 from penstock.definitions.models import RetryPolicy
 from penstock.errors import DatabaseUnavailable, Interrupted, LeaseLost, Permanent, Transient
-from penstock_executor.actions.addresses import PRIVATE, is_allowed
+from penstock.expressions import ExpressionError
+from penstock_executor.outside.addresses import PRIVATE, is_allowed
 from penstock_executor.rules import DeadLetter, Decision, Discard, Release, Retry, backoff, decide, describe_failure, retry_delay, spread
 
 NOW = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)

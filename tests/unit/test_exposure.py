@@ -2,7 +2,7 @@
 
 import pytest
 
-from penstock.definitions.loader import load_files
+from penstock.reading.loader import load_files
 
 TYPES = """
 type: order

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from penstock.definitions.expressions import ExpressionError, compile_expression, compile_template
-from penstock.definitions.expressions.language import tidy
-from penstock.definitions.expressions.tokens import FUNCTIONS
+from penstock.expressions import ExpressionError, compile_expression, compile_template
+from penstock.expressions.language import tidy
+from penstock.expressions.tokens import FUNCTIONS
 
 SCOPE: dict[str, JsonValue] = {
     "params": {

@@ -12,7 +12,7 @@ from penstock.contracts.messages import RunAnswer
 from penstock.definitions.models import ApiTrigger, App, FieldType, Parameter, Pick, Source, WebhookTrigger, Workflow
 from penstock.domain.ids import new_run_id
 from penstock.domain.states import RunState
-from penstock_ingress.handlers.access import AdminTokens
+from penstock_ingress.accepting.access import AdminTokens
 from penstock_ingress.rules.answers import reply_for
 from penstock_ingress.rules.bodies import Undecodable, parse_form, parse_json, parse_multipart, without_nul
 from penstock_ingress.rules.deliveries import SourcePlan, decode_payload, resolve_secret

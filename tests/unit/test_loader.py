@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from penstock.definitions.compiled import CompiledApp
-from penstock.definitions.loader import Severity, load_app, load_files
 from penstock.definitions.models import App, FieldType, Respond, RetryPolicy, StepAction, WebhookTrigger
+from penstock.reading.loader import Severity, load_app, load_files
 
 ROOTS = "in scope here: now, params, recurrence, run, secrets, user"
 MEANT = "add `when:` to a step on the way, or `recursive: true` to a workflow if it is meant"

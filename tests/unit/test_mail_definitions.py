@@ -2,8 +2,8 @@
 
 import pytest
 
-from penstock.definitions.loader import load_files
 from penstock.definitions.models import EmailSettings, EmailTransport, StepAction
+from penstock.reading.loader import load_files
 
 WORKFLOW = """workflow: w
 parameters: {{n: text, owner: user}}

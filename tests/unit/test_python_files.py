@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.definitions.loader import load_app
 from penstock.definitions.models import App, FieldType, Parameter
+from penstock.reading.loader import load_app
 from tests.factories import build_field_type
 
 HEAD = "app: shop\nsources: {stripe: {scheme: stripe, secrets: ['${secrets.KEY}']}}\npython: [shop]\n"

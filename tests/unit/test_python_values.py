@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel
 
-from penstock.definitions.python.values import Page, Response, Thing, to_json
 from penstock.errors import Permanent
+from penstock.sdk.values import Page, Response, Thing, to_json
 
 
 class Size(StrEnum):

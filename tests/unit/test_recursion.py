@@ -3,9 +3,9 @@
 import pytest
 from pydantic import JsonValue
 
-from penstock.definitions.loader import load_files
 from penstock.definitions.models import App, ChangeTrigger, Operation, Step, StepAction, Workflow
-from penstock.definitions.recursion import Recursion, find_recursions
+from penstock.reading.lints.recursion import Recursion, find_recursions
+from penstock.reading.loader import load_files
 
 
 def build_step(target: str, *, action: StepAction = StepAction.SCHEDULE, when: str | None = None) -> Step:

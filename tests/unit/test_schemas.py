@@ -9,12 +9,12 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import JsonValue
 
-from penstock.definitions.loader import load_files
-from penstock.definitions.reading.actions import ACTIONS
-from penstock.definitions.reading.documents import read_documents, to_json
-from penstock.definitions.reading.places import Report
-from penstock.definitions.schemas import Schema, build_schemas
-from penstock.definitions.schemas.forms import FORMS
+from penstock.reading.actions import ACTIONS
+from penstock.reading.documents import read_documents, to_json
+from penstock.reading.loader import load_files
+from penstock.reading.places import Report
+from penstock.reading.schemas import Schema, build_schemas
+from penstock.reading.schemas.forms import FORMS
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = build_schemas()
@@ -181,10 +181,10 @@ def test_every_action_has_a_schema_with_its_own_arguments() -> None:
 
 def test_every_argument_has_a_form() -> None:
     readers = {read for spec in ACTIONS.values() for read in (spec.target, *spec.arguments.values())}
-    assert sorted(read.__name__ for read in readers if read.__name__ not in FORMS) == [], "add it to penstock.definitions.schemas.forms"
+    assert sorted(read.__name__ for read in readers if read.__name__ not in FORMS) == [], "add it to penstock.reading.schemas.forms"
 
 
 def test_a_schema_is_published_as_it_is() -> None:
-    hint = "run: python -m penstock.definitions.schemas docs/schema"
+    hint = "run: python -m penstock.reading.schemas docs/schema"
     published: dict[str, Schema] = {path.name: orjson.loads(path.read_bytes()) for path in (ROOT / "docs" / "schema").iterdir()}
     assert published == SCHEMAS, hint

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import Permanent
-from penstock.store.tabular import MOST_CHARACTERS, NOT_UTF8, Record, read_records
+from penstock.things.tabular import MOST_CHARACTERS, NOT_UTF8, Record, read_records
 
 
 def read(content: bytes, *, size: int = 7, format: str = "csv") -> list[Record]:

@@ -4,8 +4,8 @@ from pydantic import JsonValue
 
 from penstock.definitions.fields import AGGREGATES
 from penstock.domain.workload import Activity
-from penstock.store.thing_bulk import Aggregate, aggregate_things
-from penstock.store.things import count_things
+from penstock.things.bulk import Aggregate, aggregate_things
+from penstock.things.records import count_things
 from penstock_executor.actions.arguments import constraints, data_type, names, target_text
 from penstock_executor.actions.steps import Call, Done, Outcome
 

@@ -5,14 +5,14 @@ from difflib import get_close_matches
 
 from pydantic import JsonValue
 
-from penstock.definitions.expressions.language import describe_type
 from penstock.definitions.models import App, DataType, Workflow
 from penstock.definitions.parameters import ValueSource, bind_parameters
 from penstock.domain.durations import parse_duration
 from penstock.errors import Permanent
-from penstock.store.constraints import Where
-from penstock.store.tabular import FORMATS, Format
-from penstock.store.thing_tables import USER
+from penstock.expressions.language import describe_type
+from penstock.things.constraints import Where
+from penstock.things.tables import USER
+from penstock.things.tabular import FORMATS, Format
 from penstock_executor.actions.steps import Call
 from penstock_executor.runs import Values
 

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from penstock.definitions.expressions.language import describe_type
+from penstock.expressions.language import describe_type
 from penstock.mail.message import Attachment
-from penstock.store.files import open_file
+from penstock.things.files import open_file
 from penstock_executor.actions.arguments import wrong
 from penstock_executor.actions.steps import Call
 from penstock_executor.runs import Values

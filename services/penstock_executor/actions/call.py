@@ -6,11 +6,11 @@ from pydantic import JsonValue
 from yarl import URL
 
 from penstock.definitions.connectors import find_base_url_problem, find_path_problem
-from penstock_executor.actions.addresses import PRIVATE, Network
 from penstock_executor.actions.arguments import text, wrong
 from penstock_executor.actions.http import DEFAULT_TIMEOUT_SECONDS, perform
 from penstock_executor.actions.requests import build_request
 from penstock_executor.actions.steps import Call, Outcome
+from penstock_executor.outside.addresses import PRIVATE, Network
 from penstock_executor.runs import Values
 
 

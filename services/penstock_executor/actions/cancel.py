@@ -6,9 +6,9 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from penstock.definitions.expressions.language import describe_type
 from penstock.errors import Transient
-from penstock.store.cancellations import list_missing_children
+from penstock.expressions.language import describe_type
+from penstock.runs.cancellations import list_missing_children
 from penstock_executor.actions.arguments import wrong
 from penstock_executor.actions.steps import Call, Outcome, Write
 from penstock_executor.runs import CancelRuns

@@ -1,7 +1,7 @@
 """`create: TYPE`: a new thing, or with `upsert` perhaps one that exists already."""
 
 from penstock.domain.ids import new_thing_id
-from penstock.store.things import NewThing, prepare_thing
+from penstock.things.records import NewThing, prepare_thing
 from penstock_executor.actions.arguments import created_by, data_type, mapping, target_text
 from penstock_executor.actions.steps import Call, Outcome, Write
 from penstock_executor.runs import CreateThing, UpsertThing

@@ -3,11 +3,11 @@
 import asyncio
 from typing import Final
 
-from penstock.definitions.expressions.language import describe_type
 from penstock.domain.ids import new_thing_ids
 from penstock.errors import Permanent
-from penstock.store.thing_bulk import Row, prepare_row
-from penstock.store.things import NewThing
+from penstock.expressions.language import describe_type
+from penstock.things.bulk import Row, prepare_row
+from penstock.things.records import NewThing
 from penstock_executor.actions.arguments import created_by, data_type, target_text, wrong
 from penstock_executor.actions.steps import Call, Outcome, Write
 from penstock_executor.runs import CreateMany

@@ -1,6 +1,6 @@
 """`delete_many: TYPE`: deletes all things that meet `where`."""
 
-from penstock.store.constraints import compile_where
+from penstock.things.constraints import compile_where
 from penstock_executor.actions.arguments import data_type, required_constraints, target_text
 from penstock_executor.actions.steps import Call, Outcome, Write
 from penstock_executor.runs import DeleteMany

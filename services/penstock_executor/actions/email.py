@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from penstock.definitions.expressions.templates import write_value
 from penstock.definitions.models import EmailSettings, EmailTransport
 from penstock.domain.addresses import Address, parse_address
 from penstock.domain.mail_headers import is_header_name, is_ours
 from penstock.errors import Permanent, Transient
+from penstock.expressions.templates import write_value
 from penstock.mail.message import Mail, clean_line
 from penstock.mail.smtp import NotTaken
 from penstock.store.logs import LogEvent

@@ -1,8 +1,8 @@
 """`export: TYPE`: all things that meet `where` as a file, streamed from the database into it."""
 
 from penstock.domain.workload import Activity
-from penstock.store.exports import CONTENT_TYPES, export_things
-from penstock.store.files import begin_file
+from penstock.things.exports import CONTENT_TYPES, export_things
+from penstock.things.files import begin_file
 from penstock_executor.actions.arguments import constraints, data_type, file_format, target_text, text
 from penstock_executor.actions.steps import Call, Done, Outcome
 

@@ -1,7 +1,7 @@
 """`fail: message`: the run fails, for good, in the author's words."""
 
-from penstock.definitions.expressions.templates import write_value
 from penstock.errors import Permanent
+from penstock.expressions.templates import write_value
 from penstock_executor.actions.steps import Call, Outcome
 
 

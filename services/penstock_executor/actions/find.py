@@ -4,7 +4,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from penstock.store.things import MAX_PAGE, Order, find_things
+from penstock.things.records import MAX_PAGE, Order, find_things
 from penstock_executor.actions.arguments import constraints, data_type, target_text, text, wrong
 from penstock_executor.actions.steps import Call, Done, Outcome
 from penstock_executor.runs import Values

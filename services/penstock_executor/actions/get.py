@@ -1,7 +1,7 @@
 """`get: TYPE`: one thing, by its id or by `where`."""
 
 from penstock.domain.workload import Activity
-from penstock.store.things import find_things, get_thing
+from penstock.things.records import find_things, get_thing
 from penstock_executor.actions.arguments import constraints, data_type, target_text, thing_id
 from penstock_executor.actions.steps import Call, Done, Outcome
 

@@ -6,10 +6,10 @@ from yarl import URL
 
 from penstock.domain.workload import Activity
 from penstock_executor.actions.arguments import target_text, wrong
-from penstock_executor.actions.outgoing import Request
 from penstock_executor.actions.requests import build_request, call_out
 from penstock_executor.actions.responses import refusal, to_result
 from penstock_executor.actions.steps import Call, Done, Outcome
+from penstock_executor.outside.outgoing import Request
 
 DEFAULT_TIMEOUT_SECONDS: Final = 60.0
 

@@ -6,11 +6,11 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from penstock.definitions.expressions.language import describe_type
 from penstock.domain.ids import child_run_id
 from penstock.errors import Permanent
-from penstock.store.files import CHUNK_BYTES, StoredFile, file_id, open_file
-from penstock.store.imports import ImportRequest, ImportResult, import_things
+from penstock.expressions.language import describe_type
+from penstock.things.files import CHUNK_BYTES, StoredFile, file_id, open_file
+from penstock.things.imports.importing import ImportRequest, ImportResult, import_things
 from penstock_executor.actions.arguments import data_type, file_format, names, target_text, wrong
 from penstock_executor.actions.steps import Call, Done, Outcome
 

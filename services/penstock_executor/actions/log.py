@@ -1,6 +1,6 @@
 """`log: text`: a line in the app's log."""
 
-from penstock.definitions.expressions.templates import write_value
+from penstock.expressions.templates import write_value
 from penstock_executor.actions.steps import Call, Done, Outcome
 
 

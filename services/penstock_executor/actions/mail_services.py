@@ -12,16 +12,16 @@ from multidict import CIMultiDict
 from pydantic import JsonValue
 from yarl import URL
 
-from penstock.definitions.expressions import compile_template
 from penstock.definitions.models import EmailSettings
 from penstock.domain.addresses import Address
 from penstock.errors import Permanent, Transient
+from penstock.expressions import compile_template
 from penstock.mail.message import Mail
 from penstock.store.logs import LogEvent
-from penstock_executor.actions.outgoing import Request, Response
 from penstock_executor.actions.requests import call_out, idempotency_key
 from penstock_executor.actions.responses import retry_after
 from penstock_executor.actions.steps import Call
+from penstock_executor.outside.outgoing import Request, Response
 from penstock_executor.runs import Values
 
 SENDGRID_URL: Final = "https://api.sendgrid.com"

@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
-from penstock.definitions.expressions.language import describe_type
 from penstock.domain.addresses import Address, make_address, parse_addresses
 from penstock.errors import Permanent
-from penstock.store.things import find_things
+from penstock.expressions.language import describe_type
+from penstock.things.records import find_things
 from penstock_executor.actions.arguments import data_type, wrong
 from penstock_executor.actions.steps import Call
 

@@ -3,9 +3,9 @@
 from pydantic import JsonValue
 
 from penstock.contracts.messages import WakeScheduler
-from penstock.definitions.expressions.language import describe_type
 from penstock.domain.ticks import UTC_ZONE, Every, Rule, check_cron, check_timezone
-from penstock.store.recurrences import RecurrenceRequest, step_recurrence_id
+from penstock.expressions.language import describe_type
+from penstock.runs.recurrences.rows import RecurrenceRequest, step_recurrence_id
 from penstock_executor.actions.arguments import bind, mapping, moment, target_text, text, thing_id, workflow, wrong
 from penstock_executor.actions.steps import Call, Outcome, Write
 from penstock_executor.runs import SetRecurrence, StopRecurrence, Values

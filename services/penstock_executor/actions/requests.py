@@ -9,12 +9,12 @@ from yarl import URL
 
 from penstock import clock
 from penstock.definitions.connectors import CONNECTION_HEADERS
-from penstock.definitions.expressions.language import describe_type
-from penstock.definitions.expressions.templates import write_value
 from penstock.domain.lineage import Lineage, LineageSeal, continue_trace, join_baggage, split_baggage
+from penstock.expressions.language import describe_type
+from penstock.expressions.templates import write_value
 from penstock_executor.actions.arguments import mapping, text, wrong
-from penstock_executor.actions.outgoing import Request, Response
 from penstock_executor.actions.steps import Call
+from penstock_executor.outside.outgoing import Request, Response
 from penstock_executor.runs import ClaimedRun, Values
 
 _METHOD: Final = re.compile(r"[A-Z]{1,20}")

@@ -3,8 +3,8 @@
 from typing import Final
 
 from penstock.contracts.messages import ChildRun
-from penstock.definitions.expressions.templates import write_value
 from penstock.domain.ids import child_run_id, keyed_run_id
+from penstock.expressions.templates import write_value
 from penstock_executor.actions.arguments import bind, due_at, mapping, priority, target_text, workflow
 from penstock_executor.actions.steps import Call, Done, Outcome
 

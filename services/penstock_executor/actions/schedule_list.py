@@ -6,11 +6,11 @@ from typing import Final
 from pydantic import JsonValue
 
 from penstock.contracts.messages import ExpandList
-from penstock.definitions.expressions.language import describe_type
 from penstock.definitions.models import App, Workflow
 from penstock.domain.ids import child_run_id
 from penstock.errors import Permanent
-from penstock.store.lists import ListRequest
+from penstock.expressions.language import describe_type
+from penstock.runs.lists import ListRequest
 from penstock_executor.actions.arguments import bind, due_at, duration, priority, target_text, workflow, wrong
 from penstock_executor.actions.find import list_things
 from penstock_executor.actions.metering import used_by_reading

@@ -14,15 +14,15 @@ from multidict import CIMultiDict
 from pydantic import JsonValue
 
 from penstock import clock
-from penstock.definitions.expressions.language import describe_type
 from penstock.domain.workload import Activity
 from penstock.errors import Permanent, Transient
+from penstock.expressions.language import describe_type
 from penstock_executor.actions.arguments import wrong
 from penstock_executor.actions.http import target_url
-from penstock_executor.actions.outgoing import Request
 from penstock_executor.actions.requests import call_out, idempotency_key
 from penstock_executor.actions.responses import describe_refusal, retry_after
 from penstock_executor.actions.steps import Call, Done, Outcome
+from penstock_executor.outside.outgoing import Request
 
 DEFAULT_TIMEOUT_SECONDS: Final = 20.0
 """Receivers should answer at once and work afterwards; the standard recommends 15 to 30 s."""

@@ -11,15 +11,15 @@ from pydantic import JsonValue
 from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import ChildRun, Contract
 from penstock.db import Connection, Database
-from penstock.definitions.expressions import Expression, Template
 from penstock.definitions.models import App, Step
 from penstock.domain.addresses import Address
 from penstock.domain.workload import Activity, Counts
+from penstock.expressions import Expression, Template
 from penstock.mail.smtp import MailClient
 from penstock.store.installation import Installation
 from penstock.store.logs import LogLine
 from penstock.store.secrets import Secrets
-from penstock_executor.actions.outgoing import Outgoing
+from penstock_executor.outside.outgoing import Outgoing
 from penstock_executor.runs import ClaimedRun, Effect, Values
 
 Scope = dict[str, JsonValue]

@@ -1,7 +1,7 @@
 """`update: <thing or id>`: sets fields of a thing, adds to its lists, removes from them."""
 
-from penstock.store.thing_values import check_values
-from penstock.store.things import ThingChange
+from penstock.things.records import ThingChange
+from penstock.things.values import check_values
 from penstock_executor.actions.arguments import data_type, mapping, target_thing, text, wrong
 from penstock_executor.actions.steps import Call, Outcome, Write
 from penstock_executor.runs import UpdateThing

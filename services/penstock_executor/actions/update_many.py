@@ -1,7 +1,7 @@
 """`update_many: TYPE`: sets the same values in all things that meet `where`."""
 
-from penstock.store.constraints import compile_where
-from penstock.store.thing_values import check_values
+from penstock.things.constraints import compile_where
+from penstock.things.values import check_values
 from penstock_executor.actions.arguments import data_type, mapping, required_constraints, target_text
 from penstock_executor.actions.steps import Call, Outcome, Write
 from penstock_executor.runs import UpdateMany

@@ -20,12 +20,12 @@ from penstock.domain.states import Trigger
 from penstock.domain.workload import Activity
 from penstock.logs import get_logger
 from penstock.metrics import DELIVERIES
-from penstock.store.admission import RunRequest
-from penstock.store.deliveries import NewDelivery
+from penstock.runs.admission import RunRequest
+from penstock.runs.deliveries import NewDelivery
 from penstock.store.deployments import CompiledDeployment
-from penstock_ingress.handlers.acceptance import Entry
+from penstock_ingress.accepting.acceptance import Entry
 from penstock_ingress.handlers.lineage import find_origin
-from penstock_ingress.handlers.room import Room
+from penstock_ingress.room import Room
 from penstock_ingress.rules.bodies import Undecodable
 from penstock_ingress.rules.deliveries import SourcePlan, decode_payload
 from penstock_ingress.rules.headers import read_trace_context, storable_headers

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from typing import Final
 from uuid import UUID
 
-from penstock.store.files import StoredFile, open_file, store_file
-from penstock_ingress.handlers.room import Room
+from penstock.things.files import StoredFile, open_file, store_file
 from penstock_ingress.repository.views import File
+from penstock_ingress.room import Room
 from penstock_ingress.rules.replies import Refusal, problem
 
 MAX_FILE_BYTES: Final = 1024 * 1024 * 1024

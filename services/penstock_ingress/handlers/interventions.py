@@ -5,12 +5,12 @@ from typing import Final
 from uuid import UUID
 
 from penstock.domain.runs import Duplicate, Rejected
-from penstock.store.cancellations import NotRetried, cancel_runs, retry_run
-from penstock.store.idempotency import IdempotencyKey
-from penstock_ingress.handlers.room import Room
-from penstock_ingress.handlers.signals import Signal
+from penstock.runs.cancellations import NotRetried, cancel_runs, retry_run
+from penstock.runs.idempotency import IdempotencyKey
+from penstock_ingress.accepting.signals import Signal
 from penstock_ingress.repository.runs import find_run
 from penstock_ingress.repository.views import CancelledRun, Run, SignalOutcome
+from penstock_ingress.room import Room
 from penstock_ingress.rules.bodies import Undecodable, parse_json, without_nul
 from penstock_ingress.rules.replies import Refusal, problem
 

@@ -8,8 +8,8 @@ from multidict import MultiMapping
 
 from penstock import clock
 from penstock.domain.lineage import OUTSIDE, Origin
-from penstock_ingress.handlers.room import Room
 from penstock_ingress.repository.runs import has_run
+from penstock_ingress.room import Room
 
 
 async def find_origin(room: Room, headers: MultiMapping[str], environment: str) -> Origin:

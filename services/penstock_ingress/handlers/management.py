@@ -16,11 +16,11 @@ from penstock.domain.ids import RunId, new_run_id
 from penstock.domain.runs import Duplicate, Rejected
 from penstock.domain.states import Trigger
 from penstock.domain.workload import shown_units
+from penstock.runs.idempotency import IdempotencyKey
+from penstock.runs.requests import prepare_run
 from penstock.store.deployments import CompiledDeployment
-from penstock.store.idempotency import IdempotencyKey
-from penstock.store.requests import prepare_run
 from penstock.store.workload_sums import change_limits
-from penstock_ingress.handlers.acceptance import Entry
+from penstock_ingress.accepting.acceptance import Entry
 from penstock_ingress.handlers.lineage import find_origin
 from penstock_ingress.handlers.pages import (
     read_limit,
@@ -31,7 +31,6 @@ from penstock_ingress.handlers.pages import (
     read_tree_token,
     write_token,
 )
-from penstock_ingress.handlers.room import Room
 from penstock_ingress.repository.chains import count_chain, find_chain_id, find_marks, list_chain_runs
 from penstock_ingress.repository.environments import change_settings, get_settings
 from penstock_ingress.repository.logs import list_logs, list_run_logs
@@ -49,6 +48,7 @@ from penstock_ingress.repository.views import (
     WorkflowParameter,
     WorkflowSummary,
 )
+from penstock_ingress.room import Room
 from penstock_ingress.rules.headers import read_trace_context
 from penstock_ingress.rules.management import NewRun, SettingsChange
 from penstock_ingress.rules.replies import Refusal, problem

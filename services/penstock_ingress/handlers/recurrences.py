@@ -12,8 +12,7 @@ from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Terminated
 from penstock.domain.states import RunState, Trigger
 from penstock.domain.ticks import Rule
-from penstock.store.deployments import CompiledDeployment
-from penstock.store.recurrence_control import (
+from penstock.runs.recurrences.control import (
     find_recurrence,
     list_past_ticks,
     list_recurrences,
@@ -22,14 +21,15 @@ from penstock.store.recurrence_control import (
     resume_recurrence,
     start_by_hand,
 )
-from penstock.store.recurrences import RecurrenceRequest, get_time, set_recurrence, stop_recurrence
-from penstock.store.requests import prepare_run
+from penstock.runs.recurrences.rows import RecurrenceRequest, get_time, set_recurrence, stop_recurrence
+from penstock.runs.requests import prepare_run
+from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.handlers.lineage import find_origin
 from penstock_ingress.handlers.management import refuse
 from penstock_ingress.handlers.pages import read_limit, read_recurrence_token, read_text, write_token
-from penstock_ingress.handlers.room import Room
 from penstock_ingress.repository.runs import find_run
 from penstock_ingress.repository.views import Backfilled, Recurrence, RecurrencePage, RecurrenceRun, Run
+from penstock_ingress.room import Room
 from penstock_ingress.rules.management import Backfill, NewRecurrence
 from penstock_ingress.rules.replies import Refusal, problem
 

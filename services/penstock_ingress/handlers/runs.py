@@ -5,8 +5,8 @@ from uuid import UUID
 from penstock.definitions.models import Auth
 from penstock.domain.states import RunState, Trigger
 from penstock.store.deployments import CompiledDeployment
-from penstock_ingress.handlers.room import Room
 from penstock_ingress.repository.answers import CalledRun, find_called_run
+from penstock_ingress.room import Room
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.answers import describe_error
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem

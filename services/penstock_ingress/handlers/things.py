@@ -12,11 +12,11 @@ from pydantic import JsonValue
 from penstock.definitions.fields import find_field
 from penstock.definitions.models import DataType
 from penstock.domain.workload import Activity
-from penstock.store.constraints import ConstraintProblem
 from penstock.store.deployments import CompiledDeployment
-from penstock.store.things import Order, Page, Thing, find_things, get_thing
-from penstock.store.visibility import Visibility, visibility
-from penstock_ingress.handlers.room import Room
+from penstock.things.constraints import ConstraintProblem
+from penstock.things.records import Order, Page, Thing, find_things, get_thing
+from penstock.things.visibility import Visibility, visibility
+from penstock_ingress.room import Room
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.headers import storable_text
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply

@@ -18,12 +18,12 @@ from penstock.definitions.models import ApiTrigger, Auth, Respond, Workflow
 from penstock.domain.ids import RunId, new_run_id
 from penstock.domain.runs import Admitted, Duplicate, Rejected, Terminated
 from penstock.domain.states import Trigger
-from penstock.store.admission import RunRequest
+from penstock.runs.admission import RunRequest
+from penstock.runs.idempotency import IdempotencyKey
 from penstock.store.deployments import CompiledDeployment
-from penstock.store.idempotency import IdempotencyKey
-from penstock_ingress.handlers.acceptance import Entry
+from penstock_ingress.accepting.acceptance import Entry
 from penstock_ingress.handlers.lineage import find_origin
-from penstock_ingress.handlers.room import Room
+from penstock_ingress.room import Room
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.answers import reply_for
 from penstock_ingress.rules.headers import (

@@ -6,8 +6,8 @@ from penstock import clock
 from penstock.domain.workload import PUBLISHED_WEIGHTS, Activity, shown_units
 from penstock.store.workload_sums import WorkloadFilter, WorkloadSum, change_weights, get_weights, list_months, sum_workload
 from penstock_ingress.handlers.pages import read_limit, read_position, read_workload_filter, write_position
-from penstock_ingress.handlers.room import Room
 from penstock_ingress.repository.views import Weight, WeightList, WorkloadMonth, WorkloadPage, WorkloadPart
+from penstock_ingress.room import Room
 from penstock_ingress.rules.management import WeightsChange
 
 

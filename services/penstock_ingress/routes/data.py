@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from penstock_ingress.handlers.room import Room
 from penstock_ingress.handlers.things import list_things, show_thing
+from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
 from penstock_ingress.routes.workflows import read_query
 from penstock_ingress.rules.replies import Reply

@@ -24,8 +24,8 @@ from penstock_ingress.handlers.management import (
     show_workflows,
     update_settings,
 )
-from penstock_ingress.handlers.room import Room
 from penstock_ingress.handlers.workload import show_weights, show_workload, update_weights
+from penstock_ingress.room import Room
 from penstock_ingress.routes.openapi import describe_management
 from penstock_ingress.routes.transport import FailureReplies, read_body, read_pieces, to_response
 from penstock_ingress.rules.headers import read_idempotency_key, read_token

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from penstock_ingress.handlers.room import Room
+from penstock_ingress.room import Room
 from penstock_ingress.rules.replies import Reply
 
 

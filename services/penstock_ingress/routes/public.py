@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client import Counter, Histogram
 
 from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
-from penstock_ingress.handlers.room import Room
+from penstock_ingress.room import Room
 from penstock_ingress.routes.data import answer_list, answer_thing
 from penstock_ingress.routes.places import Place, Route
 from penstock_ingress.routes.transport import FailureReplies, to_response

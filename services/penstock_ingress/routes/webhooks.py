@@ -5,7 +5,7 @@ from typing import Final
 from aiohttp import web
 
 from penstock_ingress.handlers.deliveries import WebhookCall, check_source, receive_delivery
-from penstock_ingress.handlers.room import Room
+from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
 from penstock_ingress.routes.transport import read_body
 from penstock_ingress.rules.replies import Reply

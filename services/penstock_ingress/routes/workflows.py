@@ -6,9 +6,9 @@ from aiohttp import web
 from pydantic import JsonValue
 
 from penstock.domain.workload import Activity
-from penstock_ingress.handlers.room import Room
 from penstock_ingress.handlers.runs import show_called_run
 from penstock_ingress.handlers.workflows import ApiCall, authorize_call, call_workflow
+from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
 from penstock_ingress.routes.transport import read_body
 from penstock_ingress.rules import bubble

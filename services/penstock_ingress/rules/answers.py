@@ -12,9 +12,9 @@ from pydantic import JsonValue
 from yarl import URL
 
 from penstock.contracts.messages import RunAnswer
-from penstock.definitions.expressions.templates import write_value
 from penstock.definitions.models import ApiTrigger
 from penstock.domain.states import RunState
+from penstock.expressions.templates import write_value
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.replies import Reply
 

@@ -13,8 +13,8 @@ from typing import Final
 from multidict import MultiMapping
 from pydantic import JsonValue
 
-from penstock.definitions.expressions import compile_template
 from penstock.definitions.models import App, Pick, Source, Workflow
+from penstock.expressions import compile_template
 from penstock_ingress.rules.bodies import Undecodable, kind_of, parse_body_form, parse_json, without_nul
 from penstock_ingress.rules.headers import storable_text
 from penstock_ingress.rules.signatures import build_check

@@ -20,7 +20,7 @@ from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED
 from penstock_scheduler.handlers.children import schedule_children
 from penstock_scheduler.handlers.messages import Reply, schedule_run
-from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.room import Room
 from penstock_scheduler.rules import describe_problem
 from penstock_scheduler.runs import Refused
 

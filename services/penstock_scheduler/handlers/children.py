@@ -15,7 +15,7 @@ from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED
 from penstock.store.logs import LogEvent, LogLine, write_logs
 from penstock_scheduler import rules
-from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.room import Room
 from penstock_scheduler.runs import WantedRun
 
 log = get_logger(__name__)

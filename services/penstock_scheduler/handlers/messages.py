@@ -17,14 +17,14 @@ from penstock.domain.runs import Admitted, Duplicate, Rejected, Terminated
 from penstock.domain.states import Trigger
 from penstock.domain.workload import Activity
 from penstock.errors import DecodeError, PenstockError
-from penstock.store.idempotency import IdempotencyKey, bind_keys
-from penstock.store.lists import ListRequest, insert_list
-from penstock.store.requests import describe_unknown_workflow
+from penstock.runs.idempotency import IdempotencyKey, bind_keys
+from penstock.runs.lists import ListRequest, insert_list
+from penstock.runs.requests import describe_unknown_workflow
 from penstock_scheduler import rules
-from penstock_scheduler.handlers.admissions import YIELD_EVERY
-from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.admitting.admissions import YIELD_EVERY
 from penstock_scheduler.repository.lists import find_list_state
 from penstock_scheduler.repository.runs import find_fingerprint, find_run_environment, find_run_state
+from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Refused, WantedRun
 
 Reply = dict[str, JsonValue]

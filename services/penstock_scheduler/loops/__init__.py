@@ -8,7 +8,7 @@ from typing import Final
 from penstock.errors import DatabaseUnavailable
 from penstock.logs import get_logger
 from penstock.runtime import Stop, pause
-from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Counts
 
 log = get_logger(__name__)

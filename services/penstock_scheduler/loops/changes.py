@@ -13,19 +13,19 @@ from pydantic import JsonValue
 
 from penstock import clock
 from penstock.db import Connection
-from penstock.definitions.expressions import Expression, compile_expression
 from penstock.definitions.models import App, ChangeTrigger, DataType, FieldType, ScalarType, Workflow
 from penstock.domain.ids import child_run_id, recurrence_id, tick_run_id
 from penstock.domain.runs import Admission, Rejected
 from penstock.domain.states import Trigger
 from penstock.domain.workload import Activity
 from penstock.errors import PenstockError, Permanent, StaleDefinitions
+from penstock.expressions import Expression, compile_expression
 from penstock.logs import get_logger
-from penstock.store.changes import Change, drop_changes, find_oldest_change, list_waiting_types, take_changes
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import LogEvent, LogLine, write_logs
-from penstock_scheduler.handlers.admissions import admit_prepared, prepare_all
-from penstock_scheduler.handlers.room import Room
+from penstock.things.changes import Change, drop_changes, find_oldest_change, list_waiting_types, take_changes
+from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
+from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Counts, WantedRun
 
 log = get_logger(__name__)

@@ -16,10 +16,10 @@ from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState, Termination
 from penstock.logs import get_logger
 from penstock.metrics import REDISPATCHED, TERMINATIONS
-from penstock.store.terminations import record_terminations
+from penstock.runs.terminations import record_terminations
 from penstock_scheduler import rules
-from penstock_scheduler.handlers.room import Room
 from penstock_scheduler.repository import runs as repository
+from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Counts
 
 log = get_logger(__name__)

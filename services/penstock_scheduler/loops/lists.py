@@ -20,9 +20,9 @@ from penstock.domain.states import Trigger
 from penstock.errors import PenstockError, StaleDefinitions
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import LogEvent, LogLine, write_logs
-from penstock_scheduler.handlers.admissions import admit_prepared, prepare_all
-from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 from penstock_scheduler.repository import lists as repository
+from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Chunk, Counts, WantedRun
 
 Claim = Callable[[Connection], Awaitable[Chunk | None]]

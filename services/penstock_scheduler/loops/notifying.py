@@ -18,8 +18,8 @@ from penstock.mail.message import Mail
 from penstock.mail.smtp import NotTaken, Taken
 from penstock.store.logs import LogEvent, LogLine, write_logs
 from penstock_scheduler import rules
-from penstock_scheduler.handlers.room import Room
 from penstock_scheduler.repository import notifications as repository
+from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Counts, Notification
 
 log = get_logger(__name__)

@@ -14,8 +14,8 @@ from penstock.domain.states import RunState
 from penstock.logs import get_logger
 from penstock.metrics import REAPED
 from penstock.store.logs import LogEvent, LogLine, write_logs
-from penstock_scheduler.handlers.room import Room
 from penstock_scheduler.repository import runs as repository
+from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Counts
 
 log = get_logger(__name__)

@@ -25,14 +25,14 @@ from penstock.domain.workload import Activity
 from penstock.errors import PenstockError, StaleDefinitions
 from penstock.logs import get_logger
 from penstock.metrics import RECURRENCE_TICKS
+from penstock.runs.recurrences.rows import get_time
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import LogEvent, LogLine, write_logs
-from penstock.store.recurrences import get_time
 from penstock_scheduler import rules
-from penstock_scheduler.handlers.admissions import admit_prepared, prepare_all
-from penstock_scheduler.handlers.room import Room
+from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 from penstock_scheduler.repository import recurrences as repository
 from penstock_scheduler.repository.recurrences import Progress
+from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Counts, WantedRun
 
 log = get_logger(__name__)

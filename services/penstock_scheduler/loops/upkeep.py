@@ -6,13 +6,13 @@ from typing import Final
 
 from penstock import clock
 from penstock.metrics import OLDEST_READY_SECONDS, RUNS_READY, RUNS_SCHEDULED, RUNS_WAITING
-from penstock.store.files import delete_expired_files
-from penstock.store.idempotency import KEY_LIFETIME
-from penstock.store.import_batches import delete_old_imports
-from penstock.store.waits import delete_expired_signals
-from penstock_scheduler.handlers.room import Room
+from penstock.runs.idempotency import KEY_LIFETIME
+from penstock.runs.waits import delete_expired_signals
+from penstock.things.files import delete_expired_files
+from penstock.things.imports.batches import delete_old_imports
 from penstock_scheduler.repository import runs as run_repository
 from penstock_scheduler.repository import upkeep as repository
+from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Counts
 
 DAYS_AHEAD: Final = 7

@@ -1,4 +1,4 @@
-"""Runs that have waited long enough are queued and handed to the executors; `penstock.store.waits` tells the whole story of a wait."""
+"""Runs that have waited long enough are queued and handed to the executors; `penstock.runs.waits` tells the whole story of a wait."""
 
 from functools import partial
 from typing import Final
@@ -6,12 +6,12 @@ from typing import Final
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import Termination
-from penstock.store.terminations import record_terminations
-from penstock.store.waits import forget_waits, wake_runs
+from penstock.runs.terminations import record_terminations
+from penstock.runs.waits import forget_waits, wake_runs
 from penstock_scheduler import rules
-from penstock_scheduler.handlers.room import Room
 from penstock_scheduler.loops.dispatching import Paths, tell_terminated
 from penstock_scheduler.repository import waits as repository
+from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Counts
 
 BATCH: Final = 1000

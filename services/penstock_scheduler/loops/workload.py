@@ -17,8 +17,8 @@ from penstock.domain.workload import shown_units
 from penstock.logs import get_logger
 from penstock.store.logs import LogEvent, LogLine, write_logs
 from penstock_scheduler import rules
-from penstock_scheduler.handlers.room import Room
 from penstock_scheduler.repository import workload as repository
+from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Counts
 
 log = get_logger(__name__)

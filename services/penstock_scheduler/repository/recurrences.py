@@ -8,7 +8,7 @@ from uuid import UUID
 from penstock.db import Connection
 from penstock.domain.recurrences import Recurrence
 from penstock.domain.states import FINAL_STATES
-from penstock.store.recurrences import COLUMNS, recurrence_from_row
+from penstock.runs.recurrences.rows import COLUMNS, recurrence_from_row
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from uuid import UUID
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
-from penstock.store.runs import summary_from_row
+from penstock.runs.summaries import summary_from_row
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
-from penstock.store.runs import summary_from_row
+from penstock.runs.summaries import summary_from_row
 
 
 async def lock_due_waits(conn: Connection, *, most: int) -> list[tuple[UUID, bool]]:

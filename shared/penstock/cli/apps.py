@@ -8,8 +8,8 @@ import typer
 from rich.markup import escape
 
 from penstock.cli.output import AsJson, console, print_json
-from penstock.definitions.loader import LoadResult, Problem, Severity, load_app
 from penstock.definitions.secrets import find_secret_names
+from penstock.reading.loader import LoadResult, Problem, Severity, load_app
 
 _CHECK_EXAMPLES: Final = """Examples:
 

@@ -17,15 +17,15 @@ from penstock.cli.database import Data
 from penstock.cli.import_reports import Counts, ReportHead, count_lines, read_head, report_path, write_report
 from penstock.cli.output import AsJson, complain, fail, print_json
 from penstock.db import Database
-from penstock.definitions.expressions.tokens import did_you_mean
 from penstock.definitions.models import DataType
 from penstock.errors import ConfigurationError, Permanent
+from penstock.expressions.tokens import did_you_mean
 from penstock.store.deployments import load_current
-from penstock.store.exports import export_things
-from penstock.store.import_batches import BadLine, list_bad_lines
-from penstock.store.import_batches import Progress as ImportProgress
-from penstock.store.imports import BATCH_ROWS, MOST_BAD_LINES, ImportRequest, import_things
-from penstock.store.tabular import FORMATS, Format
+from penstock.things.exports import export_things
+from penstock.things.imports.batches import BadLine, list_bad_lines
+from penstock.things.imports.batches import Progress as ImportProgress
+from penstock.things.imports.importing import BATCH_ROWS, MOST_BAD_LINES, ImportRequest, import_things
+from penstock.things.tabular import FORMATS, Format
 
 _IMPORT_EXAMPLES: Final = """Examples:
 

@@ -16,14 +16,15 @@ from penstock.cli.database import Data
 from penstock.cli.output import AsJson, complain, console, print_json
 from penstock.db import Connection
 from penstock.db.migrations import find_pending
-from penstock.definitions.loader import load_app
 from penstock.definitions.models import App
 from penstock.definitions.secrets import find_secret_names
+from penstock.deploying import Deployment, DeploymentPlan
+from penstock.deploying import deploy as store_deployment
+from penstock.deploying import plan as plan_deployment
 from penstock.errors import ConfigurationError
+from penstock.reading.loader import load_app
 from penstock.settings import SECRET_PREFIX
-from penstock.store.deployments import Deployment, DeploymentPlan, load_current
-from penstock.store.deployments import deploy as store_deployment
-from penstock.store.deployments import plan as plan_deployment
+from penstock.store.deployments import load_current
 from penstock.store.secrets import find_unset, list_secrets
 
 _DEPLOY_EXAMPLES: Final = """Examples:

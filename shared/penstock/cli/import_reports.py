@@ -13,8 +13,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from penstock.errors import ConfigurationError
-from penstock.store.import_batches import BadLine
-from penstock.store.tabular import Format
+from penstock.things.imports.batches import BadLine
+from penstock.things.tabular import Format
 
 SUFFIX = ".report.jsonl"
 _PIECE = 1024 * 1024

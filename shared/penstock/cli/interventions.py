@@ -19,7 +19,7 @@ from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable, ConfigurationError
-from penstock.store.cancellations import NotRetried, cancel_runs, retry_run
+from penstock.runs.cancellations import NotRetried, cancel_runs, retry_run
 
 _CANCEL_EXAMPLES: Final = "Examples:\n\n  penstock runs cancel 0190a5f2-7c00-8a11-9b22-0123456789ab\n\n  penstock runs cancel ID ID --json"
 _RETRY_EXAMPLES: Final = "Examples:\n\n  penstock runs retry 0190a5f2-7c00-8a11-9b22-0123456789ab"

@@ -21,8 +21,7 @@ from penstock.db import Connection, Database
 from penstock.domain.recurrences import Recurrence
 from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Terminated
 from penstock.errors import Permanent
-from penstock.store.deployments import CompiledDeployment
-from penstock.store.recurrence_control import (
+from penstock.runs.recurrences.control import (
     find_recurrence,
     list_past_ticks,
     list_recurrences,
@@ -31,7 +30,8 @@ from penstock.store.recurrence_control import (
     resume_recurrence,
     start_by_hand,
 )
-from penstock.store.recurrences import get_time
+from penstock.runs.recurrences.rows import get_time
+from penstock.store.deployments import CompiledDeployment
 
 _LIST_EXAMPLES: Final = "Examples:\n\n  penstock recurrences list -e live\n\n  penstock recurrences list -e live --workflow tidy --json"
 _PAUSE_EXAMPLES: Final = "Examples:\n\n  penstock recurrences pause 0190a5f2-7c00-8a11-9b22-0123456789ab"

@@ -18,9 +18,9 @@ from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Terminated
 from penstock.domain.states import RunState, Trigger
 from penstock.errors import BrokerUnavailable, ConfigurationError, Permanent, StaleDefinitions
-from penstock.store.admission import admit
+from penstock.runs.admission import admit
+from penstock.runs.requests import prepare_run
 from penstock.store.deployments import CompiledDeployment, DeploymentCache
-from penstock.store.requests import prepare_run
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -1,4 +1,4 @@
-"""What app authors write: models of an app, the loader that reads an app directory, expressions, and parameter checks.
+"""What an app is: models, values, fields, parameter checks. Knows nothing of databases and brokers.
 
-Knows nothing of databases and brokers. A deployed app is the JSON of `models.App`.
+A deployed app is the JSON of `models.App`.
 """

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from penstock.definitions.connectors import connector_arguments
-from penstock.definitions.expressions import Expression, Template, compile_expression, compile_template
 from penstock.definitions.models import App, Step, StepAction, Workflow
+from penstock.expressions import Expression, Template, compile_expression, compile_template
 
 PER_ITEM: Final[Mapping[StepAction, str]] = {StepAction.SCHEDULE_LIST: "with", StepAction.CREATE_MANY: "set"}
 """The argument that is evaluated once per item of a list, by action."""

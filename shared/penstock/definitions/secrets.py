@@ -5,9 +5,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from penstock.definitions.expressions import ExpressionError, compile_expression
-from penstock.definitions.expressions.templates import Embedded, split_text
 from penstock.definitions.models import App
+from penstock.expressions import ExpressionError, compile_expression
+from penstock.expressions.templates import Embedded, split_text
 
 _BARE: Final = frozenset({"when", "key"})
 """Keys under which an expression stands without `${…}`."""

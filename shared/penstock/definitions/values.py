@@ -15,8 +15,8 @@ from typing import Final
 import orjson
 from pydantic import JsonValue
 
-from penstock.definitions.expressions.language import describe_type, tidy
 from penstock.definitions.models import FieldType, ScalarType
+from penstock.expressions.language import describe_type, tidy
 
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _THING_ID: Final = re.compile(r"\d{1,20}x\d{1,40}", re.ASCII)

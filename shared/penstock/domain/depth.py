@@ -2,7 +2,7 @@
 
 Depth counts scheduling hops. A root run has depth 0; a run that another run schedules has that run's depth + 1; all items of one
 list share one depth. A run is admitted if and only if `depth <= limit`. Retries, redeliveries and replays keep their depth;
-`trigger` (a custom event) adds none. `penstock.store.admission` states the same rule for a batch; a test holds the two together.
+`trigger` (a custom event) adds none. `penstock.runs.admission` states the same rule for a batch; a test holds the two together.
 """
 
 from typing import Final

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from penstock.db import Connection, Database
-from penstock.definitions.loader import Problem, load_app
 from penstock.definitions.models import App
 from penstock.definitions.secrets import find_secret_names
+from penstock.deploying import Deployment, deploy
 from penstock.errors import PenstockError
-from penstock.store.deployments import Deployment, deploy
+from penstock.reading.loader import Problem, load_app
 from penstock.store.secrets import find_unset, list_secrets
 
 _WATCH_MILLISECONDS: Final = 1000

@@ -1,1 +1,1 @@
-"""SQL that several rooms share: admission, deployments, lists, things, logs. Functions take a connection and never commit."""
+"""The rest of the SQL that several services share: deployments, secrets, workload, logs, the installation."""

@@ -4,24 +4,16 @@ A version is never changed once it is stored, so a cached one is never wrong; wh
 and `admit` compares it in the same statement that creates runs.
 """
 
-import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
-
-from penstock.db import Connection, Database, quote_identifier
+from penstock.db import Connection, Database
 from penstock.definitions.compiled import CompiledApp
-from penstock.definitions.differences import Difference, find_differences
-from penstock.definitions.models import App, EnvironmentLimits
+from penstock.definitions.models import App
 from penstock.errors import ConfigurationError
-from penstock.store.changes import watch_types
-from penstock.store.recurrences import replace_triggers
-from penstock.store.thing_tables import TableChange, apply_table_changes, plan_pruning, plan_tables
 
 _MOST_CACHED: Final = 20
-_DEPLOY_LOCK: Final = 0x44504C59  # "DPLY": deployments of one database take turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,80 +23,6 @@ class CompiledDeployment:
     version: int
     app: App
     compiled: CompiledApp
-
-
-@dataclass(frozen=True, slots=True)
-class DeploymentPlan:
-    """What a deployment would change: definitions, and tables. `unused` is what it would drop as well if it were to prune."""
-
-    differences: tuple[Difference, ...]
-    tables: tuple[TableChange, ...]
-    unused: tuple[TableChange, ...]
-
-    @property
-    def dropped(self) -> tuple[TableChange, ...]:
-        """The changes by which data is lost."""
-        return tuple(change for change in self.tables if change.is_loss)
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """What a deployment did; `is_new` is False when the same app was current already."""
-
-    version: int
-    is_new: bool
-    plan: DeploymentPlan
-
-
-async def plan(conn: Connection, *, environment: str, app: App, prune: bool = False) -> DeploymentPlan:
-    """What deploying `app` would change, compared with what is current and with the tables there are."""
-    current = await load_current(conn, environment=environment)
-    tables = await plan_tables(conn, environment=environment, types=app.types)
-    unused = tuple(await plan_pruning(conn, environment=environment, types=app.types))
-    return DeploymentPlan(
-        differences=tuple(find_differences(current[1] if current else None, app)),
-        tables=(*tables, *unused) if prune else tuple(tables),
-        unused=() if prune else unused,
-    )
-
-
-async def deploy(
-    conn: Connection, *, environment: str, app: App, prune: bool = False, approved: DeploymentPlan | None = None
-) -> Deployment:
-    """Make `app` the current one: tables first, then a new version, unless the same app is current.
-
-    With `prune`, what no data type uses is dropped with its values. If that, or anything else, is no longer as it was `approved`,
-    ConfigurationError is raised.
-
-    The limits and addresses that the app asks for are applied when they differ from what the last deployment asked for, so that a
-    limit changed at run time outlives an unrelated deployment. Raises ConfigurationError for a change of tables that would lose data.
-    """
-    await conn.execute("SELECT pg_advisory_xact_lock($1)", _DEPLOY_LOCK)
-    planned = await plan(conn, environment=environment, app=app, prune=prune)
-    if approved is not None and approved != planned:
-        raise ConfigurationError(f"{environment} was changed after the plan was shown, so nothing was done; look at the new plan")
-    await apply_table_changes(conn, changes=planned.tables)
-    current = await load_current(conn, environment=environment)
-    content = app.model_dump(mode="json")
-    # With sorted keys, because jsonb does not keep their order: an app read back from a deployment is the same app.
-    checksum = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    if current is not None and checksum == await _get_checksum(conn, environment, current[0]):
-        return Deployment(current[0], False, planned)
-    version: int = await conn.fetchval(
-        """
-        INSERT INTO penstock.deployments (environment, version, app, checksum)
-        SELECT $1, coalesce(max(version), 0) + 1, $2, $3 FROM penstock.deployments WHERE environment = $1
-        RETURNING version
-        """,
-        environment,
-        content,
-        checksum,
-    )
-    await conn.execute("UPDATE penstock.environments SET deployment_version = $2 WHERE name = $1", environment, version)
-    await _apply_limits(conn, environment, app, current[1] if current else None)
-    await replace_triggers(conn, environment=environment, app=app)
-    await watch_types(conn, environment=environment, app=app)
-    return Deployment(version, True, planned)
 
 
 async def get_current_versions(conn: Connection) -> dict[str, int]:
@@ -133,26 +51,6 @@ async def load_version(conn: Connection, *, environment: str, version: int) -> A
     if content is None:
         raise ConfigurationError(f"{environment} has no deployment {version}")
     return App.model_validate(content)
-
-
-async def _get_checksum(conn: Connection, environment: str, version: int) -> str:
-    checksum: str = await conn.fetchval(
-        "SELECT checksum FROM penstock.deployments WHERE environment = $1 AND version = $2", environment, version
-    )
-    return checksum
-
-
-async def _apply_limits(conn: Connection, environment: str, app: App, before: App | None) -> None:
-    asked = app.environments.get(environment, EnvironmentLimits())
-    asked_before = EnvironmentLimits() if before is None else before.environments.get(environment, EnvironmentLimits())
-    is_first_wish = before is None and environment in app.environments
-    for column in ("depth_limit", "chain_runs_limit"):
-        wish = getattr(asked, column)
-        if is_first_wish or wish != getattr(asked_before, column):
-            statement = f"UPDATE penstock.environments SET {quote_identifier(column)} = $2 WHERE name = $1"
-            await conn.execute(statement, environment, wish)
-    if before is None or before.admins != app.admins:
-        await conn.execute("UPDATE penstock.environments SET notification_addresses = $2 WHERE name = $1", environment, list(app.admins))
 
 
 class DeploymentCache:

@@ -21,17 +21,17 @@ from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Term
 from penstock.domain.states import RunState, Trigger
 from penstock.embedded.deploying import deploy_directory
 from penstock.errors import ConfigurationError, Permanent
-from penstock.store.admission import RunRequest, admit
-from penstock.store.changes import tell_changing_run
-from penstock.store.constraints import Where
+from penstock.runs.admission import RunRequest, admit
+from penstock.runs.requests import prepare_run
 from penstock.store.deployments import DeploymentCache
-from penstock.store.files import begin_file, file_id, open_file
-from penstock.store.requests import prepare_run
-from penstock.store.thing_tables import USER
-from penstock.store.things import MAX_PAGE, NewThing, Order, Thing, count_things, create_things, find_things
 from penstock.testing import repository, time
 from penstock.testing.house import House
 from penstock.testing.repository import Run
+from penstock.things.changes import tell_changing_run
+from penstock.things.constraints import Where
+from penstock.things.files import begin_file, file_id, open_file
+from penstock.things.records import MAX_PAGE, NewThing, Order, Thing, count_things, create_things, find_things
+from penstock.things.tables import USER
 
 T = TypeVar("T")
 _LOOK_SECONDS: Final = 0.05

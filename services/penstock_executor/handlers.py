@@ -1,0 +1,216 @@
+"""The executor's one verb: perform the runs that a message names. Claim → load → perform steps → decide → record.
+
+The message is acknowledged as soon as the claims have committed: from then on the leases, not the message, bring back the runs of an
+executor that dies (`leases` says how). Whatever is lost before that is found by a scheduler, because the rows are the truth.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from pydantic import JsonValue
+
+from penstock.broker.port import Delivery
+from penstock.contracts import envelope
+from penstock.contracts.messages import DueRun, ExecuteRuns, RunAnswer, RunEvent
+from penstock.contracts.topology import executor_queue
+from penstock.domain.depth import MAX_DEPTH, parse_depth
+from penstock.domain.states import RunState
+from penstock.errors import BrokerUnavailable, DatabaseUnavailable, DecodeError, LeaseLost, Permanent
+from penstock.logs import get_logger
+from penstock.metrics import DEAD_LETTERED, START_LATENESS_SECONDS
+from penstock_executor import repository
+from penstock_executor.holding.claims import Terminated
+from penstock_executor.holding.leases import Lease
+from penstock_executor.performing.attempt import Performance
+from penstock_executor.performing.outcome import conclude, tell, write, write_unloaded
+from penstock_executor.python.performance import CodedPerformance
+from penstock_executor.room import Room
+from penstock_executor.runs import ClaimedRun, Ending
+
+log = get_logger(__name__)
+
+HAND_BACK_SECONDS: Final = 5.0
+"""How long a message waits for slots before the rest of it is offered to other executors."""
+MOST_UNWRITTEN: Final = 1000
+"""Performed runs that wait to be written, about: beyond that they keep their slots, so that a slow commit slows the claims."""
+_DATABASE_PATIENCE_SECONDS: Final = 20.0
+_DATABASE_PAUSE_SECONDS: Final = 0.5
+_LAST_COMMITS_SECONDS: Final = 2.0
+
+
+async def execute_runs(room: Room, delivery: Delivery) -> None:
+    """Take as many of the message's runs as there are slots for, hand the rest back, and settle the message."""
+    try:
+        message = ExecuteRuns.decode(delivery.message.body)
+        environment, depth = await _check_headers(room, delivery, message.runs)
+        waiting = message.runs
+        until = asyncio.get_running_loop().time() + HAND_BACK_SECONDS
+        while waiting and (taken := await room.slots.take(len(waiting), until=until)):
+            now, waiting = waiting[:taken], waiting[taken:]
+            await _begin(room, now, slots=taken)
+        if len(waiting) == len(message.runs) and room.slots.is_closed:
+            await delivery.requeue()
+            return
+        if waiting:
+            await room.publisher.execute(environment, depth, waiting)
+        await delivery.ack()
+    except DecodeError as error:
+        DEAD_LETTERED.labels(executor_queue()).inc()
+        log.warning("message.dead_lettered", queue=executor_queue(), reason=error.reason)
+        await delivery.dead_letter(error.reason)
+    except (DatabaseUnavailable, BrokerUnavailable) as error:
+        # Runs of this message that are claimed already are not claimed again when it comes back.
+        log.warning("database.unavailable" if isinstance(error, DatabaseUnavailable) else "dispatch.failed", error=str(error))
+        await _wait_for_database(room)
+        await delivery.requeue()
+
+
+async def _check_headers(room: Room, delivery: Delivery, runs: Sequence[DueRun]) -> tuple[str, int]:
+    """Environment and depth of the message. Raises DecodeError for one that no executor may take."""
+    headers = delivery.message.headers
+    depth, environment = parse_depth(headers.get(envelope.DEPTH)), headers.get(envelope.ENVIRONMENT)
+    if depth is None:
+        raise DecodeError(f"header depth is missing or no whole number from 0 to {MAX_DEPTH}; every execute message carries it")
+    try:
+        limit = await room.limits.find_exceeded(str(environment), depth, (run.workflow for run in runs))
+    except KeyError:
+        raise DecodeError(f"header environment is {environment!r}, and there is no such environment") from None
+    if limit is not None:
+        # Their rows would be dispatched again and again: those that are as deep as the message says end here.
+        _answer_terminated(room, runs, await room.claims.refuse([run.run_id for run in runs]))
+        raise DecodeError(f"depth {depth} is beyond the limit of {limit} in {environment}")
+    return str(environment), depth
+
+
+async def _begin(room: Room, due: Sequence[DueRun], *, slots: int) -> None:
+    """Claim runs and start to perform those that could be claimed; the slots of the others are given back."""
+    started = 0
+    try:
+        sent_at = asyncio.get_running_loop().time()
+        claimed = await room.claims.claim([run.run_id for run in due])
+        reply_to = {run.run_id: run.reply_to for run in due if run.reply_to is not None}
+        for run in claimed.runs:
+            lease = room.leases.begin(run, reply_to.get(run.id), sent_at)
+            lease.task = room.spawn(_hold_slot(room, lease))
+            started += 1
+    finally:
+        room.slots.give_back(slots - started)
+    if claimed.terminated:
+        _answer_terminated(room, due, claimed.terminated)
+
+
+def _answer_terminated(room: Room, due: Sequence[DueRun], terminated: Sequence[Terminated]) -> None:
+    ended = {end.run.id: end for end in terminated}
+    for run in due:
+        if run.reply_to is not None and run.run_id in ended:
+            error: JsonValue = {"kind": ended[run.run_id].reason.value, "path": list(ended[run.run_id].path)}
+            room.publisher.answer(run.reply_to, RunAnswer.model_construct(run_id=run.run_id, state=RunState.TERMINATED, error=error))
+
+
+async def _hold_slot(room: Room, lease: Lease) -> None:
+    try:
+        await perform_run(room, lease)
+    except Exception as error:
+        # Not the run's fault, as far as we know: its lease expires, a scheduler takes it back, and gives up after the third time.
+        log.error("run.crashed", run_id=str(lease.run.id), workflow=lease.run.workflow, exc_info=error)
+    finally:
+        room.leases.end(lease)
+        room.give_back_slot(lease)
+
+
+async def perform_run(room: Room, lease: Lease) -> None:
+    """Load, perform steps, decide, record: one attempt of a run that was claimed."""
+    began = asyncio.get_running_loop().time()
+    _announce_start(room, lease.run)
+    ending: Ending | None
+    try:
+        performance = await _load(room, lease)
+        ending = await _perform(room, lease, performance)
+    except LeaseLost as error:
+        log.warning("run.lease_lost", run_id=str(lease.run.id), workflow=lease.run.workflow, attempt=lease.run.attempt, reason=str(error))
+        return
+    except Permanent as error:
+        ending = await write_unloaded(room, lease, error)
+    if ending is not None:
+        tell(room, lease, ending, asyncio.get_running_loop().time() - began)
+
+
+async def _perform(room: Room, lease: Lease, performance: Performance) -> Ending | None:
+    """How the attempt ended, once that is written; None when the run is no longer ours."""
+    try:
+        ending: Ending | None = await performance.perform()
+    except Exception as error:
+        ending = conclude(performance, error)
+    # What is left is to write it down: meanwhile another run may be claimed and performed.
+    if room.leases.count - room.slots.taken < MOST_UNWRITTEN:
+        room.give_back_slot(lease)
+    return None if ending is None else await write(performance, lease, ending)
+
+
+async def _load(room: Room, lease: Lease) -> Performance:
+    """The run with the definition it starts, or has started, with.
+
+    Raises Permanent when that version has no such workflow, LeaseLost when the database stays away for longer than the lease holds.
+    """
+    run = lease.run
+    while True:
+        try:
+            plans = await room.library.find_plans(run.environment, run.version)
+            return (CodedPerformance if plans.app.python else Performance)(room, lease, plans)
+        except KeyError:
+            raise Permanent(
+                f"deployment {run.version} of {run.environment} has no workflow {run.workflow!r}: it was removed before the run began",
+                kind="unknown_workflow",
+            ) from None
+        except DatabaseUnavailable as error:
+            if asyncio.get_running_loop().time() + _DATABASE_PAUSE_SECONDS >= lease.expires_at:
+                raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
+            await asyncio.sleep(_DATABASE_PAUSE_SECONDS)
+
+
+def _announce_start(room: Room, run: ClaimedRun) -> None:
+    room.publisher.run_event("started", run.summarize(RunState.RUNNING))
+    if run.attempt == 1:
+        START_LATENESS_SECONDS.observe(max(0.0, (run.claimed_at - run.scheduled_at).total_seconds()))
+
+
+async def _wait_for_database(room: Room) -> None:
+    """Hold a message back while the database is away, instead of sending it round and round."""
+    for _ in range(round(_DATABASE_PATIENCE_SECONDS / _DATABASE_PAUSE_SECONDS)):
+        await asyncio.sleep(_DATABASE_PAUSE_SECONDS)
+        if room.slots.is_closed or await room.database.is_ready():
+            return
+
+
+async def release_unfinished(room: Room) -> None:
+    """Give back at once what this executor will not finish: cancelled here, queued again, and dispatched if the broker is there."""
+    reply_to = {lease.run.id: lease.reply_to for lease in room.leases.list_all() if lease.reply_to is not None}
+    tasks = list(room.tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    with suppress(TimeoutError):  # what was on its way to be written is not done again by others
+        async with asyncio.timeout(_LAST_COMMITS_SECONDS):
+            await room.commits.drain()
+    async with room.database.connection() as conn:
+        # By owner, not by what is known here: a claim whose answer was lost is given back too.
+        released = await repository.release_runs(conn, owner=room.claims.owner)
+    for run in released:
+        log.info("run.released", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason="draining")
+    with suppress(BrokerUnavailable):
+        await room.publisher.dispatch(released, reply_to)
+
+
+async def note_cancelled(room: Room, delivery: Delivery) -> None:
+    """A run was cancelled: it is stopped, if it is performed here. Best effort; the next renewal of the leases tells the same."""
+    try:
+        room.leases.cancel(RunEvent.decode(delivery.message.body).id)
+    except DecodeError as error:
+        log.warning("message.ignored", reason=error.reason)
+
+
+Handle = Callable[[Room, Delivery], Awaitable[None]]
+HANDLERS: Final[Mapping[str, Handle]] = {ExecuteRuns.TYPE: execute_runs}
+"""By the message's type."""

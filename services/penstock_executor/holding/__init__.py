@@ -1,0 +1,1 @@
+"""What this executor holds: claims and leases of runs, slots, threads, and the limits it knows."""

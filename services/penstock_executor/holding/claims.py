@@ -1,0 +1,104 @@
+"""Claims, many in one statement. What cannot be claimed because of a protection is terminated at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from penstock.broker.publisher import Publisher
+from penstock.db import Coalescer, Connection, Database
+from penstock.domain.runs import RunSummary
+from penstock.domain.states import Termination
+from penstock.logs import get_logger
+from penstock.metrics import TERMINATIONS
+from penstock.runs.terminations import record_terminations
+from penstock_executor import repository
+from penstock_executor.runs import ClaimedRun
+
+log = get_logger(__name__)
+_LANES = 2
+_MOST_REQUESTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """A run that a protection stopped at its claim."""
+
+    run: RunSummary
+    reason: Termination
+    depth_limit: int
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What became of runs that were asked for; those in neither list belong to others, or have ended."""
+
+    runs: list[ClaimedRun]
+    terminated: list[Terminated]
+
+
+class Claims:
+    """Claims runs for this executor, `owner`, for `lease` at first."""
+
+    def __init__(self, database: Database, publisher: Publisher, *, owner: str, lease: timedelta) -> None:
+        self._database = database
+        self._publisher = publisher
+        self.owner = owner
+        self._lease = lease
+        self._coalescer: Coalescer[Sequence[UUID], Claimed] = Coalescer(self._flush, lanes=_LANES, most=_MOST_REQUESTS)
+
+    async def claim(self, run_ids: Sequence[UUID]) -> Claimed:
+        """Claim those that can be, in order of priority. Raises DatabaseUnavailable, when the outcome may be unknown: a run claimed
+        unknown to us is taken back when its lease expires.
+        """
+        return await self._coalescer.submit(run_ids)
+
+    async def refuse(self, run_ids: Sequence[UUID]) -> list[Terminated]:
+        """Terminate those that are beyond the depth limit, and claim none."""
+        terminated = await self._database.in_transaction(lambda conn: _terminate(conn, run_ids))
+        self._announce(terminated)
+        return terminated
+
+    async def _flush(self, requests: list[Sequence[UUID]]) -> Sequence[Claimed | BaseException]:
+        wanted = dict.fromkeys(run_id for request in requests for run_id in request)
+        async with self._database.connection() as conn:
+            runs = await repository.claim_runs(conn, run_ids=list(wanted), owner=self.owner, lease=self._lease)
+        claimed = {run.id: run for run in runs}
+        missing = [run_id for run_id in wanted if run_id not in claimed]
+        terminated = {end.run.id: end for end in await self._terminate_missing(missing)}
+        return [_share(request, claimed, terminated) for request in requests]
+
+    async def _terminate_missing(self, run_ids: Sequence[UUID]) -> list[Terminated]:
+        """Those that a protection kept from being claimed. Never fails: what is claimed already must not be lost with it."""
+        if not run_ids:
+            return []
+        try:
+            return await self.refuse(run_ids)
+        except Exception as error:
+            log.warning("claim.termination_failed", error=f"{type(error).__name__}: {error}", runs=len(run_ids))
+            return []
+
+    def _announce(self, terminated: Sequence[Terminated]) -> None:
+        for end in terminated:
+            TERMINATIONS.labels(end.run.environment, end.reason.value).inc()
+            self._publisher.run_event("terminated", end.run, reason=end.reason.value, path=end.path)
+            log.warning(
+                "run.terminated", run_id=str(end.run.id), chain_id=str(end.run.chain_id), depth=end.run.depth, workflow=end.run.workflow,
+                reason=end.reason.value, path=" → ".join(end.path),
+            )  # fmt: skip
+
+
+def _share(request: Sequence[UUID], claimed: dict[UUID, ClaimedRun], terminated: Mapping[UUID, Terminated]) -> Claimed:
+    """The part of a batch that one request asked for; a run asked for twice goes to the first."""
+    runs = [claimed.pop(run_id) for run_id in request if run_id in claimed]
+    runs.sort(key=lambda run: run.priority)
+    return Claimed(runs, [terminated[run_id] for run_id in request if run_id in terminated])
+
+
+async def _terminate(conn: Connection, run_ids: Sequence[UUID]) -> list[Terminated]:
+    stopped = await repository.terminate_queued_runs(conn, run_ids=run_ids)
+    if not stopped:
+        return []
+    paths = await record_terminations(conn, {run.id: reason for run, reason, _ in stopped})
+    return [Terminated(run, reason, limit, paths[run.id]) for run, reason, limit in stopped]

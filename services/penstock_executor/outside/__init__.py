@@ -1,0 +1,1 @@
+"""What leaves the house: which addresses calls may reach, and the calls themselves."""

@@ -1,0 +1,1 @@
+"""How one attempt of a run is performed: its steps, what it remembers, and how it ends."""

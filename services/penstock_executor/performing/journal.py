@@ -1,0 +1,102 @@
+"""What one run has done and not yet written: records of steps, and the effect of at most one of them.
+
+It is all committed before the run waits for anything but that commit, so nothing outside of the run sees anything of it before it is
+durable; a crash in between only means that it is done again.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from penstock.domain.workload import POSITIONS, Activity, no_counts
+from penstock.errors import LeaseLost
+from penstock_executor.actions.steps import Write
+from penstock_executor.holding.leases import Lease
+from penstock_executor.room import Room
+from penstock_executor.runs import CancelRuns, Commit, Ending, StepRecord, Values
+
+_RUN = POSITIONS[Activity.RUN]
+
+
+class Position(NamedTuple):
+    """Where a run is: the path of the step, the author's `file:line`, and the kind of step."""
+
+    path: str
+    place: str
+    action: str
+
+
+@dataclass(slots=True)
+class _Pending:
+    write: Write
+    record: StepRecord
+    index: int
+    position: Position
+
+
+class Journal:
+    """The journal of one attempt. `position` is the step that an error belongs to, None before the first."""
+
+    __slots__ = ("_lease", "_pending", "_records", "_room", "must_commit", "position", "used")
+
+    def __init__(self, room: Room, lease: Lease) -> None:
+        self._room = room
+        self._lease = lease
+        self._records: list[StepRecord] = []
+        self._pending: _Pending | None = None
+        self.must_commit = False
+        """Something happened that has to be durable before the run waits for anything else."""
+        self.position: Position | None = None
+        self.used = no_counts()
+        """What the attempt has consumed; its run's total has it once the ending is written."""
+
+    def record(self, record: StepRecord, *, must_commit: bool = False) -> None:
+        """Remember that a step was performed; written with the next commit."""
+        self._records.append(record)
+        self.must_commit |= must_commit
+
+    def defer(self, write: Write, record: StepRecord, position: Position) -> None:
+        """Have an effect written with the next commit. There is at most one: commit before you defer another."""
+        self._pending = _Pending(write, record, len(self._records), position)
+        self.record(record, must_commit=True)
+
+    async def commit(self, ending: Ending | None = None, *, answer: Values | None = None) -> JsonValue:
+        """Write all that waits, and how the attempt ends; returns the result of the effect.
+
+        Raises LeaseLost, or that with which the database refuses the data. Then the refused effect and what came after it are
+        forgotten (without an effect: all that waited), and `position` is the effect's.
+        """
+        pending, records = self._pending, self._records
+        run = self._lease.run
+        if ending is not None and ending.state.is_final:
+            self.used[_RUN] = 1
+        commit = Commit(
+            run.id,
+            run.attempt,
+            run.environment,
+            records,
+            None if pending is None else pending.write.effect,
+            None if pending is None else pending.record,
+            ending,
+            answer,
+            workload=0.0 if ending is None else self._room.meter.weigh(run.environment, self.used),
+        )
+        self._pending, self._records, self.must_commit = None, [], False
+        try:
+            result = await self._room.commits.commit(self._lease, commit)
+        except LeaseLost:
+            raise
+        except Exception:
+            if pending is not None:
+                self._records = records[: pending.index]
+                self.position = pending.position
+            raise
+        if ending is not None:
+            self._room.meter.add(run.environment, run.workflow, self.used)
+        if pending is not None and isinstance(pending.write.effect, CancelRuns):
+            for cancelled in pending.write.effect.cancelled:
+                self._room.publisher.run_event("cancelled", cancelled, reason=f"cancelled by run {run.id}")
+        if pending is not None and pending.write.nudge is not None:
+            self._room.nudge(run.environment, pending.write.nudge)
+        return result

@@ -1,0 +1,156 @@
+"""How an attempt ends: what becomes of the run is decided, written, and told to whoever waits for it or listens."""
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from random import random
+from typing import Final, assert_never
+
+from penstock.contracts.messages import RunAnswer, WakeScheduler
+from penstock.definitions.values import format_date
+from penstock.domain.states import RunState
+from penstock.errors import BrokerUnavailable, LeaseLost, Permanent
+from penstock.logs import get_logger
+from penstock.metrics import RUN_SECONDS, RUNS_FINISHED
+from penstock.runs.waits import Wait
+from penstock.store.logs import LogEvent, LogLine
+from penstock_executor.holding.leases import Lease
+from penstock_executor.performing.attempt import Performance
+from penstock_executor.performing.journal import Journal
+from penstock_executor.room import Room
+from penstock_executor.rules import DeadLetter, Discard, Release, Retry, decide, describe_failure
+from penstock_executor.runs import ClaimedRun, Ending, StepRecord
+
+log = get_logger(__name__)
+_SOON: Final = timedelta(seconds=3)
+_FINISHED: Final = {state: RUNS_FINISHED.labels(state.value) for state in RunState}
+
+
+def conclude(performance: Performance, error: Exception) -> Ending | None:
+    """What becomes of a run whose attempt ended with `error`; None when it is no longer ours. The failed step joins the journal."""
+    run, position = performance.run, performance.journal.position
+    failure = performance.describe(error, *(position[:2] if position else ()))
+    match decide(performance.plan.definition.retries, run.failures, error, performance.now(), random()):
+        case Discard(reason):
+            log.warning("run.lease_lost", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason=reason)
+            return None
+        case Release(reason):
+            log.warning("run.released", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason=reason)
+            return Ending(RunState.QUEUED)
+        case Retry(at):
+            ending = Ending(RunState.SCHEDULED, error=failure.to_json(), due_at=at, is_failure=True)
+        case DeadLetter():
+            ending = Ending(RunState.FAILED, error=failure.to_json(), is_failure=True)
+        case never:
+            assert_never(never)
+    if failure.kind == "internal":
+        log.error("run.internal_error", run_id=str(run.id), workflow=run.workflow, step=failure.step, exc_info=error)
+    if position is not None:
+        record = StepRecord(position.path, position.action, "failed", performance.now(), error=failure.to_json())
+        performance.journal.record(record)
+    return ending
+
+
+async def write(performance: Performance, lease: Lease, ending: Ending) -> Ending | None:
+    """Commit the ending with all that waits; the ending that was written, or None when the run is no longer ours.
+
+    When the database refuses the data, the run ends with that error instead. A run whose signal was there before it waited for it is
+    `queued` already.
+    """
+    lease.is_ending = True
+    for _ in range(3):
+        try:
+            is_woken = await performance.journal.commit(ending)
+        except Exception as error:
+            concluded = conclude(performance, error)
+            if concluded is None:
+                return None
+            ending = concluded
+        else:
+            return ending if ending.wait is None or not is_woken else replace(ending, state=RunState.QUEUED)
+    raise AssertionError("an ending without data was refused")
+
+
+async def write_unloaded(room: Room, lease: Lease, error: Permanent) -> Ending | None:
+    """Fail a run that could not even be begun; None when it is no longer ours."""
+    ending = Ending(RunState.FAILED, error=describe_failure(error).to_json(), is_failure=True)
+    lease.is_ending = True
+    try:
+        await Journal(room, lease).commit(ending)
+    except LeaseLost:
+        return None
+    return ending
+
+
+def tell(room: Room, lease: Lease, ending: Ending, seconds: float) -> None:
+    """After the commit: count, publish the event, answer whoever waits, and write to the log. All of it best effort."""
+    run = lease.run
+    _FINISHED[ending.state].inc()
+    RUN_SECONDS.observe(seconds)
+    if ending.state.is_final:
+        reason = _reason(ending)
+        room.publisher.run_event(ending.state.value, run.summarize(ending.state), reason=reason)
+        if lease.reply_to is not None:
+            answer = RunAnswer.model_construct(run_id=run.id, state=ending.state, result=ending.result, error=ending.error)
+            room.publisher.answer(lease.reply_to, answer)
+    elif ending.state is RunState.SCHEDULED:
+        room.nudge(run.environment, WakeScheduler.model_construct(due_at=ending.due_at))
+    elif ending.wait is not None:
+        _tell_waiting(room, run, ending, seconds)
+    room.logbook.write(_line(lease, ending, seconds))
+    # A line costs more than a step, and every run has its line in the app's log: here, only what an operator may have to act on.
+    write = log.debug if ending.state is RunState.SUCCEEDED else log.info
+    write(
+        "run.finished", run_id=run.id, chain_id=run.chain_id, workflow=run.workflow, environment=run.environment, depth=run.depth,
+        attempt=run.attempt, state=ending.state, seconds=seconds, reason=_reason(ending),
+    )  # fmt: skip
+
+
+def _tell_waiting(room: Room, run: ClaimedRun, ending: Ending, seconds: float) -> None:
+    """A scheduler rests for a second at most, so it has to be told of a short wait only."""
+    until = None if ending.wait is None else ending.wait.until
+    if ending.state is RunState.QUEUED:
+        _ = room.spawn(_dispatch(room, run))
+    elif until is not None and until - run.claimed_at - timedelta(seconds=seconds) < _SOON:
+        room.nudge(run.environment, WakeScheduler.model_construct(due_at=until))
+
+
+async def _dispatch(room: Room, run: ClaimedRun) -> None:
+    with suppress(BrokerUnavailable):  # a scheduler finds it, later
+        await room.publisher.dispatch([run.summarize(RunState.QUEUED)])
+
+
+def _reason(ending: Ending) -> str | None:
+    if isinstance(ending.error, dict):
+        return str(ending.error.get("message"))
+    return "the workflow's condition was not met" if ending.state is RunState.SKIPPED else None
+
+
+def _line(lease: Lease, ending: Ending, seconds: float) -> LogLine:
+    run, at = lease.run, lease.run.claimed_at + timedelta(seconds=seconds)
+    if ending.wait is not None:
+        return run.line("info", LogEvent.WAITING, _describe_wait(ending.wait), at, step=ending.wait.step)
+    match ending.state:
+        case RunState.SUCCEEDED:
+            return run.line("info", LogEvent.FINISHED, "", at)
+        case RunState.SKIPPED:
+            return run.line("info", LogEvent.CONDITION_NOT_PASSED, "", at)
+        case RunState.QUEUED:
+            return run.line("warning", LogEvent.WORKFLOW_ERROR, "interrupted and given back to be performed again", at)
+        case _:
+            return _error_line(lease, ending, at)
+
+
+def _describe_wait(wait: Wait) -> str:
+    until = None if wait.until is None else f"until {format_date(wait.until)}"
+    signal = None if wait.signal is None else f"for the signal {wait.signal}"
+    return ", ".join(part for part in (signal, until) if part)
+
+
+def _error_line(lease: Lease, ending: Ending, at: datetime) -> LogLine:
+    error = ending.error if isinstance(ending.error, dict) else {}
+    step, message = error.get("step"), str(error.get("message"))
+    if ending.due_at is not None:
+        message = f"{message} (tried again at {format_date(ending.due_at)})"
+    level = "error" if ending.due_at is None else "warning"
+    return lease.run.line(level, LogEvent.WORKFLOW_ERROR, message, at, step=str(step) if step else None, details=error)

@@ -1,0 +1,1 @@
+"""The deployed apps as plans, ready to be performed."""

@@ -1,0 +1,80 @@
+"""Workflows ready to be performed: what can be computed once per deployed version is computed once."""
+
+from dataclasses import dataclass, replace
+
+from penstock.definitions.compiled import CompiledApp, CompiledStep
+from penstock.definitions.models import App, Respond, Workflow
+from penstock.expressions import Expression
+from penstock_executor.actions.metering import CONSUMPTION
+from penstock_executor.actions.steps import StepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowPlan:
+    """A workflow with its steps. `roots` are the names that its expressions read, `secrets` the secrets."""
+
+    definition: Workflow
+    when: Expression | None
+    steps: tuple[StepPlan, ...]
+    roots: frozenset[str]
+    answers_early: bool
+    secrets: frozenset[str] = frozenset()
+
+    def with_secrets(self, names: frozenset[str]) -> "WorkflowPlan":
+        """The same, reading these secrets."""
+        return self if names == self.secrets else replace(self, secrets=names)
+
+
+class Plans:
+    """The plans of one deployed version, each made when it is first asked for."""
+
+    def __init__(self, compiled: CompiledApp) -> None:
+        self._compiled = compiled
+        self._plans: dict[str, WorkflowPlan] = {}
+
+    @property
+    def app(self) -> App:
+        """The app as deployed in this version."""
+        return self._compiled.app
+
+    def workflow(self, name: str) -> WorkflowPlan:
+        """Raises KeyError when this version has no such workflow."""
+        plan = self._plans.get(name)
+        if plan is None:
+            plan = self._plans[name] = self._make(name)
+        return plan
+
+    def _make(self, name: str) -> WorkflowPlan:
+        compiled = self._compiled.workflow(name)
+        steps = tuple(_plan_step(step) for step in compiled.steps)
+        when = [compiled.when] if compiled.when is not None else []
+        roots = frozenset[str]().union(*(expression.roots for expression in when), *(_roots(step) for step in steps))
+        api = compiled.definition.api
+        answers_early = api is not None and api.respond is Respond.ON_RETURN
+        secrets = frozenset[str]().union(*(expression.secrets for expression in when), *(names for step in steps for names in step.secrets))
+        return WorkflowPlan(compiled.definition, compiled.when, steps, roots, answers_early, secrets)
+
+
+def _plan_step(step: CompiledStep) -> StepPlan:
+    definition, arguments, items = step.definition, step.arguments, step.per_item
+    roots = step.target.roots | arguments.roots | (step.when.roots if step.when is not None else frozenset())
+    asked = step.when.secrets if step.when is not None else frozenset[str]()
+    used = step.target.secrets | arguments.secrets | (items.secrets if items is not None else frozenset[str]())
+    return StepPlan(
+        definition=definition,
+        when=step.when,
+        target=step.target,
+        arguments=arguments,
+        items=items,
+        uses_now="now" in roots or (items is not None and "now" in items.roots),
+        is_deferrable=definition.on_error == "fail" and definition.retry is None,
+        consumption=CONSUMPTION[definition.action],
+        secrets=(asked, used),
+    )
+
+
+def _roots(step: StepPlan) -> frozenset[str]:
+    roots = step.target.roots | step.arguments.roots
+    if step.when is not None:
+        roots |= step.when.roots
+    return roots if step.items is None else roots | step.items.roots

@@ -1,0 +1,1 @@
+"""Performs workflows and actions in Python."""

@@ -1,0 +1,223 @@
+"""What runs write, many runs in one transaction: effects, the records of their steps, outcomes; each guarded by its attempt.
+
+A step's effect and its record commit together, so the record tells whether the effect happened. That is how a commit whose outcome is
+unknown (the server died in it) is sent again: first it is asked whether its record is there.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock.db import Coalescer, Connection, Database, UniqueViolation
+from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent
+from penstock.logs import get_logger
+from penstock.runs.waits import begin_waits, lock_signals
+from penstock.things.changes import is_unattributed, tell_changing_run
+from penstock_executor import repository
+from penstock_executor.holding.leases import Lease
+from penstock_executor.runs import (
+    CancelRuns,
+    Commit,
+    CreateMany,
+    CreateThing,
+    DeleteMany,
+    DeleteThing,
+    StoreList,
+    UpdateMany,
+    UpdateThing,
+    UpsertThing,
+)
+from penstock_executor.writing.bulk import commit_bulk
+from penstock_executor.writing.effects import Results, apply_effects
+
+log = get_logger(__name__)
+_LANES = 2
+_MOST_COMMITS = 250
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
+
+Written = JsonValue | BaseException
+Held = repository.Held
+
+
+class Commits:
+    """Commits of many runs at once."""
+
+    def __init__(self, database: Database, bulk: asyncio.Semaphore) -> None:
+        self._database = database
+        self._bulk = bulk
+        self._watched: set[tuple[str, str]] = set()
+        """Types of which changes are noted, as far as this executor had to learn it."""
+        self._coalescer: Coalescer[Commit, JsonValue] = Coalescer(self._flush, lanes=_LANES, most=_MOST_COMMITS)
+
+    async def commit(self, lease: Lease, commit: Commit) -> JsonValue:
+        """Returns the result of the effect, if there is one, once all of `commit` is durable.
+
+        While the database is away it is sent again, for as long as the lease may hold. Raises LeaseLost when the run belongs to
+        another attempt by now, Permanent when the data is refused, Transient when a bulk effect takes too long (nothing of this commit
+        was written then).
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                match commit.effect:
+                    case CreateMany() | UpdateMany() | DeleteMany() as effect:
+                        return await commit_bulk(self._database, self._bulk, commit, effect)
+                    case StoreList() | CancelRuns():
+                        return await self._commit_alone(commit)
+                    case _:
+                        return await self._coalescer.submit(commit)
+            except DatabaseUnavailable as error:
+                if asyncio.get_running_loop().time() + pause >= lease.expires_at:
+                    raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
+                commit.is_repeat = True
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    async def drain(self) -> None:
+        """Wait until everything submitted so far has been written or refused."""
+        await self._coalescer.drain()
+
+    async def _commit_alone(self, commit: Commit) -> JsonValue:
+        """What may be much takes its time, and nobody else's commit should wait for it."""
+        written = (await self._flush([commit]))[0]
+        if isinstance(written, BaseException):
+            raise written
+        return written
+
+    async def _flush(self, submitted: list[Commit]) -> Sequence[Written]:
+        commits = submitted
+        results: dict[Held, Written] = {}
+        rest: list[Commit] = []
+        if self._watched:
+            commits = await self._write_watched(commits, results)
+        for shape, group in _group(commits).items():
+            if shape is None or not await self._finish(group, results):
+                rest += group
+        if rest:
+            results |= await self._write(rest)
+        return [results[commit.run_id, commit.attempt] for commit in submitted]
+
+    async def _finish(self, commits: list[Commit], results: dict[Held, Written]) -> bool:
+        """Finish runs in one statement; False, having changed nothing, when it is refused and has to be done with more care."""
+        commits.sort(key=lambda commit: commit.run_id.bytes)
+        try:
+            async with self._database.connection() as conn:
+                held = await repository.finish_runs(conn, commits=commits)
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            return False
+        results.update((_key(commit), None if _key(commit) in held else _lost(commit)) for commit in commits)
+        return True
+
+    async def _write(self, commits: list[Commit]) -> dict[Held, Written]:
+        """Any commits, in one transaction. One that cannot be written is found by halves, so that the others are written without it."""
+        try:
+            return await self._database.in_transaction(lambda conn: _write(conn, commits))
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
+            if len(commits) == 1 and is_unattributed(error) and (watched := watched_type(commits[0])) is not None:
+                self._watched.add(watched)
+                return await self._write_attributed(commits[0])
+            if len(commits) == 1:
+                return {_key(commits[0]): _refusal(error)}
+        middle = len(commits) // 2
+        return {**await self._write(commits[:middle]), **await self._write(commits[middle:])}
+
+    async def _write_watched(self, commits: list[Commit], results: dict[Held, Written]) -> list[Commit]:
+        """Write those that change a type of which changes are noted, each alone: its transaction tells its run. Returns the others."""
+        watched = [commit for commit in commits if watched_type(commit) in self._watched]
+        for commit in watched:
+            results |= await self._write_attributed(commit)
+        return [commit for commit in commits if watched_type(commit) not in self._watched] if watched else commits
+
+    async def _write_attributed(self, commit: Commit) -> dict[Held, Written]:
+        try:
+            return await self._database.in_transaction(lambda conn: _write(conn, [commit], run_id=commit.run_id))
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
+            return {_key(commit): _refusal(error)}
+
+
+def watched_type(commit: Commit) -> tuple[str, str] | None:
+    """Environment and type of the thing that a commit changes; None when it changes none."""
+    match commit.effect:
+        case CreateThing(data_type) | UpsertThing(data_type) | UpdateThing(data_type) | DeleteThing(data_type):
+            return commit.environment, data_type.name
+        case _:
+            return None
+
+
+def _group(commits: list[Commit]) -> dict[repository.Shape | None, list[Commit]]:
+    groups: dict[repository.Shape | None, list[Commit]] = {}
+    for commit in commits:
+        groups.setdefault(repository.shape_of(commit), []).append(commit)
+    return groups
+
+
+async def _write(conn: Connection, commits: Sequence[Commit], *, run_id: UUID | None = None) -> dict[Held, Written]:
+    if run_id is not None:
+        await tell_changing_run(conn, run_id=run_id)
+    await _lock_signals(conn, commits)
+    held = await _hold(conn, sorted(commits, key=lambda commit: commit.run_id.bytes))
+    # Asked behind the lock: the server may still be busy with the earlier try. An ending that took hold just now is no repeat.
+    repeats = [commit for commit in commits if commit.is_repeat and (commit.ending is None or _key(commit) not in held)]
+    done = await repository.find_committed(conn, commits=repeats) if repeats else {}
+    ours = [commit for commit in commits if _key(commit) in held and _key(commit) not in done]
+    results = await apply_effects(conn, [commit for commit in ours if commit.effect is not None])
+    records = [(commit.run_id, commit.attempt, record) for commit in ours for record in commit.records]
+    if records:
+        await repository.record_steps(conn, records=records)
+    await _begin_waits(conn, ours, results)
+    written: dict[Held, Written] = {_key(commit): _lost(commit) for commit in commits}
+    return {**written, **{_key(commit): results.get(commit.run_id) for commit in ours}, **done}
+
+
+async def _lock_signals(conn: Connection, commits: Sequence[Commit]) -> None:
+    """Before any run is locked: that is the order of those who post signals, too."""
+    names: dict[str, list[str]] = {}
+    for commit in commits:
+        if commit.ending is not None and commit.ending.wait is not None and commit.ending.wait.signal is not None:
+            names.setdefault(commit.environment, []).append(commit.ending.wait.signal)
+    for environment in sorted(names):
+        await lock_signals(conn, environment=environment, names=names[environment])
+
+
+async def _begin_waits(conn: Connection, commits: Sequence[Commit], results: Results) -> None:
+    """Have runs wait. The result of such a commit is whether its signal was there already, so that the run is queued."""
+    waits = [(commit.run_id, commit.environment, commit.ending.wait) for commit in commits if commit.ending and commit.ending.wait]
+    if waits:
+        woken = await begin_waits(conn, waits=waits)
+        results.update((run_id, run_id in woken) for run_id, _, _ in waits)
+
+
+async def _hold(conn: Connection, commits: Sequence[Commit]) -> set[Held]:
+    """Lock the runs that are still held, those that end by ending them."""
+    ending = [(commit.run_id, commit.attempt, commit.ending, commit.workload) for commit in commits if commit.ending is not None]
+    going_on = [_key(commit) for commit in commits if commit.ending is None]
+    held = await repository.end_attempts(conn, endings=ending) if ending else set()
+    if going_on:
+        held |= await repository.hold_runs(conn, held=going_on)
+    answers = [(commit.run_id, commit.answer) for commit in commits if commit.answer is not None and _key(commit) in held]
+    if answers:
+        await repository.store_answers(conn, answers=answers)
+    return held
+
+
+def _key(commit: Commit) -> Held:
+    return (commit.run_id, commit.attempt)
+
+
+def _lost(commit: Commit) -> LeaseLost:
+    return LeaseLost(f"run {commit.run_id} is no longer held in attempt {commit.attempt}")
+
+
+def _refusal(error: Exception) -> Exception:
+    if isinstance(error, UniqueViolation):
+        return Permanent(f"the values are not unique: {error.detail or error}", kind="unique")
+    return error

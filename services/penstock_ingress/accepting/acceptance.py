@@ -1,0 +1,160 @@
+"""Makes requests durable: deliveries and root runs of many requests in one statement, or one transaction, then on to the executors.
+
+A request counts as accepted once that has committed; whether the broker is there does not matter, because a scheduler finds
+runs that are due and were not dispatched. Copies of one delivery meet at the unique key: the first to commit has the runs, the others
+read what it stored.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from penstock.broker.port import Broker
+from penstock.broker.publisher import Publisher
+from penstock.db import Coalescer, Connection, Database
+from penstock.domain.runs import Admission, Admitted, RunSummary
+from penstock.domain.states import RunState
+from penstock.errors import BrokerUnavailable, DatabaseUnavailable, StaleDefinitions
+from penstock.logs import get_logger
+from penstock.metrics import DISPATCHED
+from penstock.runs.admission import RunRequest, admit_deliveries
+from penstock.runs.deliveries import DeliveryKey, NewDelivery, StoredDelivery, count_duplicates
+
+log = get_logger(__name__)
+
+COMMIT_SECONDS: Final = 4.5
+"""Within this time a batch is committed or its requests are answered 503. A request may have to wait for the batch before its own, and
+senders of webhooks give up after some ten seconds."""
+_COMMIT_LANES: Final = 3
+_DISPATCH_LANES: Final = 1
+_MOST_PER_COMMIT: Final = 300
+_MOST_PER_DISPATCH: Final = 1000
+_SECONDS_BETWEEN_REPORTS: Final = 5.0
+
+
+class Entry(NamedTuple):
+    """What one request asks for: root runs, with the delivery they come from if there is one. `reply_to` wants the runs' answers."""
+
+    requests: tuple[RunRequest, ...]
+    delivery: NewDelivery | None = None
+    reply_to: str | None = None
+
+
+class Accepted(NamedTuple):
+    """What became of an entry. `duplicate_of` is the delivery that was stored before under the same key."""
+
+    admissions: tuple[Admission, ...]
+    duplicate_of: StoredDelivery | None = None
+
+
+class Acceptance:
+    """The only way in which this room creates deliveries and runs."""
+
+    def __init__(self, database: Database, broker: Broker, publisher: Publisher) -> None:
+        self._database = database
+        self._broker = broker
+        self._publisher = publisher
+        self._entries: Coalescer[Entry, Accepted] = Coalescer(self._store, lanes=_COMMIT_LANES, most=_MOST_PER_COMMIT)
+        self._dispatches: Coalescer[tuple[RunSummary, str | None], None] = Coalescer(
+            self._dispatch,
+            lanes=_DISPATCH_LANES,
+            most=_MOST_PER_DISPATCH,
+        )
+        self._undispatched = 0
+        self._next_report_at = 0.0
+
+    async def accept(self, entry: Entry) -> Accepted:
+        """Returns when the entry is durable.
+
+        Raises DatabaseUnavailable when it cannot be made so in time (it may be all the same), StaleDefinitions when it was checked
+        against a deployment that is not current.
+        """
+        return await self._entries.submit(entry)
+
+    def dispatch(self, runs: Sequence[RunSummary]) -> None:
+        """Have runs that are queued already handed to the executors, without waiting for it."""
+        for run in runs:
+            _ = self._dispatches.submit((run, None))
+
+    async def drain(self) -> None:
+        """Wait until everything accepted has been committed, and dispatched or given up."""
+        await self._entries.drain()
+        await self._dispatches.drain()
+
+    async def _store(self, batch: list[Entry]) -> Sequence[Accepted | BaseException]:
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                store = self._database.at_once if stands_alone(batch) else self._database.in_transaction
+                stored = await store(lambda conn: store_entries(conn, batch))
+        except TimeoutError:
+            raise DatabaseUnavailable(f"nothing was committed within {COMMIT_SECONDS:g} s") from None
+        except (DatabaseUnavailable, StaleDefinitions):
+            raise
+        except Exception:
+            if len(batch) == 1:
+                raise
+            # One request that the database refuses must not fail those that happened to share its transaction.
+            return [result for entry in batch for result in await self._store_alone(entry)]
+        self._hand_on(batch, stored)
+        return stored
+
+    async def _store_alone(self, entry: Entry) -> Sequence[Accepted | BaseException]:
+        try:
+            return await self._store([entry])
+        except Exception as error:
+            return [error]
+
+    def _hand_on(self, batch: Sequence[Entry], stored: Sequence[Accepted]) -> None:
+        for entry, accepted in zip(batch, stored, strict=True):
+            self._publisher.announce(accepted.admissions)
+            for admission in accepted.admissions:
+                if isinstance(admission, Admitted) and admission.run.state is RunState.QUEUED:
+                    _ = self._dispatches.submit((admission.run, entry.reply_to))
+
+    async def _dispatch(self, batch: list[tuple[RunSummary, str | None]]) -> list[None]:
+        """Hand runs to the broker; what cannot be handed on now is found by a scheduler."""
+        replies: dict[UUID, str] = {run.id: reply_to for run, reply_to in batch if reply_to is not None}
+        try:
+            if not self._broker.is_connected:
+                raise BrokerUnavailable("there is no connection to the broker")
+            await self._publisher.dispatch([run for run, _ in batch], replies)
+            DISPATCHED.inc(len(batch))
+        except BrokerUnavailable as error:
+            self._report(len(batch), error)
+        return [None] * len(batch)
+
+    def _report(self, count: int, error: BrokerUnavailable) -> None:
+        self._undispatched += count
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_report_at:
+            log.warning("dispatch.failed", runs=self._undispatched, error=str(error))
+            self._undispatched, self._next_report_at = 0, now + _SECONDS_BETWEEN_REPORTS
+
+
+def stands_alone(entries: Sequence[Entry]) -> bool:
+    """Whether one statement stores all of them, so that beginning and committing a transaction would be most of the way."""
+    return all(request.stands_alone for entry in entries for request in entry.requests)
+
+
+async def store_entries(conn: Connection, entries: Sequence[Entry]) -> list[Accepted]:
+    """Store deliveries and admit runs: of each delivery that is new, and of entries without one."""
+    deliveries = [entry.delivery for entry in entries if entry.delivery is not None]
+    firsts: dict[DeliveryKey, NewDelivery] = {}
+    for delivery in deliveries:
+        firsts.setdefault(delivery.key, delivery)
+    requests = [request for entry in entries for request in entry.requests]
+    # In the order of their keys, so that two batches with the same keys wait for each other in one order.
+    admissions, delivered = await admit_deliveries(conn, requests, sorted(firsts.values(), key=lambda delivery: delivery.key))
+    copies = [delivery for delivery in deliveries if delivery.id not in delivered]
+    known = await count_duplicates(conn, copies=Counter(copy.key for copy in copies)) if copies else {}
+    accepted: list[Accepted] = []
+    position = 0
+    for entry in entries:
+        if entry.delivery is not None and entry.delivery.id not in delivered:
+            accepted.append(Accepted((), known[entry.delivery.key]))
+        else:
+            accepted.append(Accepted(tuple(admissions[position + index] for index in range(len(entry.requests)))))
+        position += len(entry.requests)
+    return accepted

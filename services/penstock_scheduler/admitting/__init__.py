@@ -1,0 +1,1 @@
+"""Wanted runs become rows, and due rows become messages; what wakes the loops."""

@@ -1,0 +1,128 @@
+"""Wanted runs become rows: many messages' runs in one transaction, each checked against the deployment that is current.
+
+A run that cannot be stored fails alone: when a batch fails for another reason than the database's absence, its runs are admitted one
+by one. What a cached deployment refuses is asked again of the newest one before it is refused for good.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+from penstock.broker.publisher import Publisher
+from penstock.db import Coalescer, Connection, Database
+from penstock.definitions.models import ENVIRONMENTS
+from penstock.domain.runs import Admission, Admitted, Rejected
+from penstock.domain.states import RunState
+from penstock.errors import DatabaseUnavailable, DecodeError, StaleDefinitions
+from penstock.runs.admission import RunRequest, admit
+from penstock.store.deployments import CompiledDeployment, DeploymentCache
+from penstock_scheduler.admitting.dispatches import Dispatches
+from penstock_scheduler.admitting.nudges import Nudges
+from penstock_scheduler.runs import WantedRun
+
+T = TypeVar("T")
+
+BATCH: Final = 1000
+"""Most runs admitted in one transaction."""
+_LANES: Final = 2
+_MOST_REFRESHES: Final = 5
+YIELD_EVERY: Final = 200
+"""Runs checked before other tasks get their turn: checking a thousand takes tens of milliseconds."""
+
+
+class Admissions:
+    """The room's way to `admit`."""
+
+    def __init__(
+        self, database: Database, deployments: DeploymentCache, publisher: Publisher, dispatches: Dispatches, nudges: Nudges
+    ) -> None:
+        self._database = database
+        self._deployments = deployments
+        self._publisher = publisher
+        self._dispatches = dispatches
+        self._nudges = nudges
+        self._coalescer: Coalescer[WantedRun, Admission] = Coalescer(self._flush, lanes=_LANES, most=BATCH)
+
+    async def admit(self, wanted: Sequence[WantedRun]) -> list[Admission]:
+        """Admit runs, together with what others ask for at this time; returns after the commit, dispatching under way.
+
+        Raises DatabaseUnavailable, or DecodeError for a run that PostgreSQL cannot store.
+        """
+        outcomes = await asyncio.gather(*(self._coalescer.submit(run) for run in wanted), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+
+    async def drain(self) -> None:
+        """Wait until nothing is under way."""
+        await self._coalescer.drain()
+
+    async def current(self, environment: str, *, is_newest: bool = False) -> CompiledDeployment:
+        """The current deployment as this process knows it, or as it is."""
+        return await (self._deployments.refresh if is_newest else self._deployments.current)(environment)
+
+    async def with_current(self, work: Callable[[dict[str, CompiledDeployment], bool], Awaitable[T]]) -> T:
+        """What `work` returns, given the deployments of all environments and whether they are the newest.
+
+        Called again with the newest ones whenever it raises StaleDefinitions.
+        """
+        for turn in range(_MOST_REFRESHES):
+            deployments = {name: await self.current(name, is_newest=turn > 0) for name in ENVIRONMENTS}
+            try:
+                return await work(deployments, turn > 0)
+            except StaleDefinitions:
+                continue
+        raise DatabaseUnavailable("the app is deployed again and again; nothing was decided")
+
+    async def tell(self, outcomes: Sequence[Admission]) -> None:
+        """After the commit: publish the events, dispatch what is due, and see to it that the rest is not forgotten."""
+        self._publisher.announce(outcomes)
+        runs = [outcome.run for outcome in outcomes if isinstance(outcome, Admitted)]
+        self._nudges.expect(run.scheduled_at for run in runs if run.state is RunState.SCHEDULED)
+        await self._dispatches.begin([run for run in runs if run.state is RunState.QUEUED])
+
+    async def _flush(self, wanted: list[WantedRun]) -> Sequence[Admission | BaseException]:
+        try:
+            outcomes: list[Admission | BaseException] = list(await self._admit(wanted))
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            outcomes = [await self._admit_alone(run) for run in wanted]
+        await self.tell([outcome for outcome in outcomes if not isinstance(outcome, BaseException)])
+        return outcomes
+
+    async def _admit_alone(self, wanted: WantedRun) -> Admission | BaseException:
+        try:
+            return (await self._admit([wanted]))[0]
+        except DatabaseUnavailable as error:
+            return error
+        except Exception as error:
+            return DecodeError(f"parameters: they cannot be stored: {type(error).__name__}: {error}")
+
+    async def _admit(self, wanted: Sequence[WantedRun]) -> list[Admission]:
+        async def admit_once(deployments: dict[str, CompiledDeployment], is_newest: bool) -> list[Admission]:
+            prepared = await prepare_all(wanted, deployments)
+            if not is_newest and any(isinstance(request, Rejected) for request in prepared):
+                raise StaleDefinitions("what is refused may have been deployed since")
+            return await self._database.in_transaction(partial(admit_prepared, prepared=prepared))
+
+        return await self.with_current(admit_once)
+
+
+async def prepare_all(wanted: Sequence[WantedRun], deployments: dict[str, CompiledDeployment]) -> list[RunRequest | Rejected]:
+    """Check each run against its environment's deployment, giving way to other tasks now and then."""
+    prepared: list[RunRequest | Rejected] = []
+    for number, run in enumerate(wanted, 1):
+        prepared.append(run.prepare(deployments[run.environment]))
+        if number % YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+    return prepared
+
+
+async def admit_prepared(conn: Connection, prepared: Sequence[RunRequest | Rejected]) -> list[Admission]:
+    """Admit those that were not refused; what became of each, in order. Raises StaleDefinitions."""
+    requests = [request for request in prepared if isinstance(request, RunRequest)]
+    admitted = iter(await admit(conn, requests) if requests else [])
+    return [request if isinstance(request, Rejected) else next(admitted) for request in prepared]

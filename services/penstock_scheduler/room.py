@@ -1,0 +1,56 @@
+"""What the scheduler's handlers and loops work with, and how they nudge each other."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final
+
+from penstock.broker.port import Broker
+from penstock.broker.publisher import Publisher
+from penstock.db import Database
+from penstock.domain.addresses import Address
+from penstock.mail.smtp import MailClient
+from penstock.runtime import Resources, Stop
+from penstock.store.deployments import DeploymentCache
+from penstock.store.workload import Meter
+from penstock_scheduler.admitting.admissions import Admissions
+from penstock_scheduler.admitting.dispatches import Dispatches
+from penstock_scheduler.admitting.nudges import Nudges
+from penstock_scheduler.settings import SchedulerSettings
+
+BIG_MESSAGES: Final = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Room:
+    """One scheduler."""
+
+    database: Database
+    broker: Broker
+    publisher: Publisher
+    admissions: Admissions
+    dispatches: Dispatches
+    nudges: Nudges
+    meter: Meter
+    mail: MailClient | None
+    mail_sender: Address
+    stop: Stop
+    big_messages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BIG_MESSAGES))
+    """Big messages that are handled at a time: one may carry a hundred thousand items."""
+
+
+def furnish(settings: SchedulerSettings, resources: Resources, stop: Stop) -> Room:
+    """A room that works with `resources`."""
+    publisher, nudges = Publisher(resources.broker), Nudges()
+    dispatches = Dispatches(resources.broker, publisher)
+    return Room(
+        database=resources.database,
+        broker=resources.broker,
+        publisher=publisher,
+        admissions=Admissions(resources.database, DeploymentCache(resources.database), publisher, dispatches, nudges),
+        dispatches=dispatches,
+        nudges=nudges,
+        meter=Meter(resources.database),
+        mail=None if settings.mail_server is None else MailClient(settings.mail_server),
+        mail_sender=settings.mail_sender,
+        stop=stop,
+    )

@@ -1,0 +1,228 @@
+"""Compiles and evaluates expressions with zen-engine, and hides its edges.
+
+zen computes in decimals and answers in floats: whole numbers are turned back into integers. It copies the whole context on every
+call (0.7 ms for a list of a thousand things), so it is given only the members an expression names: `params.n - 1` costs the same
+whatever else is in `params`, and a number too large for a decimal disturbs only who reads it. An expression that is nothing but a
+member path, which most are, is answered without zen: 0.4 µs instead of 4.
+What stays as zen has it: `len` of a text counts UTF-8 bytes, dates are written in whole seconds, division by zero is null, objects
+come back with their keys in any order, and computing with integers above 2^53 loses digits (which is why ids are texts).
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from typing import Final
+
+import zen
+from pydantic import JsonValue
+
+from penstock.expressions.tokens import MAX_EXACT, ExpressionError, Reference, Unreadable, read_names
+
+_PATH: Final = re.compile(r"\s*[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\s*", re.ASCII)
+_NOT_A_PATH: Final = frozenset({"true", "false", "null", "not", "and", "or", "in"})
+_INVALID_DATE: Final = "Invalid date"
+_SIGNS: Final = {
+    "Add": "+",
+    "Subtract": "-",
+    "Multiply": "*",
+    "Divide": "/",
+    "Modulo": "%",
+    "Exponent": "^",
+    "Negate": "-",
+    "Compare": "comparing with < > <= >=",
+    "Not": "not",
+    "JumpIfFalse": "a condition (`and`, `? :`)",
+    "JumpIfTrue": "a condition (`or`)",
+    "In": "in",
+    "Fetch": "[…]",
+    "Slice": "[a:b]",
+    "Interval": "..",
+    "Begin": "going through a list",
+    "Join": "a `…${}…` text",
+}
+
+_HINTS: Final = {
+    "Compare": "only numbers and dates have an order: write d(a) < d(b) for times",
+    "Add": "write string(…) to put a number into a text",
+    "In": "write contains(a, b) to look for a text in a text",
+    "JumpIfFalse": "compare with something to get true or false",
+    "JumpIfTrue": "compare with something to get true or false",
+    "Not": "compare with something to get true or false",
+}
+_TYPE_NAMES: Final[Mapping[type, str]] = {
+    str: "text",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    list: "list",
+    dict: "object",
+    type(None): "null",
+}
+
+_Wanted = dict[str, "_Wanted"]
+"""The members an expression reads; an empty dict means the whole value."""
+
+
+class Expression:
+    """A compiled expression. `roots` are the names it reads from the scope, `references` the members of them, with places.
+
+    `secrets` are the names of the secrets it reads.
+    """
+
+    __slots__ = ("_path", "_program", "_uses_dates", "_wanted", "place", "references", "roots", "secrets", "source")
+
+    def __init__(self, source: str, place: str, references: tuple[Reference, ...], *, uses_dates: bool) -> None:
+        self.source = source
+        self.place = place
+        self.references = references
+        self.roots = frozenset(reference.path[0] for reference in references)
+        self.secrets = frozenset(reference.path[1] for reference in references if reference.path[0] == "secrets" and reference.path[1:])
+        self._uses_dates = uses_dates
+        self._wanted = _merge(references)
+        self._program = zen.compile_expression(source)
+        self._path = _bare_path(source, references)
+
+    def __repr__(self) -> str:
+        return f"Expression({self.source!r})"
+
+    def evaluate(self, scope: Mapping[str, JsonValue]) -> JsonValue:
+        """The value in this scope. Raises ExpressionError, which names the types of the values but never the values."""
+        if self._path is not None:
+            return tidy(_walk(scope, self._path))
+        try:
+            value: JsonValue = self._program.evaluate(_pick(scope, self._wanted))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic inside zen is no Exception
+            raise self._explain(error, scope) from None
+        if self._uses_dates and _holds_invalid_date(value):
+            raise self._error("d(…) was given something that is not a date", scope)
+        return tidy(value)
+
+    def holds(self, scope: Mapping[str, JsonValue]) -> bool:
+        """Whether a condition is met: true, or not met: false or null. Raises ExpressionError for any other value."""
+        value = self.evaluate(scope)
+        if value is None or isinstance(value, bool):
+            return value is True
+        raise self._error(f"a condition has to be true or false, and this is {describe_type(value)}", scope)
+
+    def _explain(self, error: BaseException, scope: Mapping[str, JsonValue]) -> ExpressionError:
+        if not isinstance(error, Exception):
+            return self._error(f"it cannot be computed ({error})", scope)
+        if not isinstance(error, RuntimeError):
+            return self._error("it reads a value that expressions cannot hold (numbers end at 7.9e28, texts are Unicode)", scope)
+        reason = _zen_message(error)
+        opcode, _, detail = reason.removeprefix("Opcode ").partition(": ")
+        if opcode in {"CallFunction", "CallMethod"}:
+            return self._error(detail.replace("`", "'"), scope)
+        sign = _SIGNS.get(opcode, opcode)
+        if detail == "Unsupported type":
+            return self._error(f"{sign} does not take values of these types", scope, _HINTS.get(opcode, ""), is_typed=True)
+        if "usize" in detail:
+            return self._error("an index is a whole number from 0 on", scope)
+        return self._error(f"{sign}: {detail[:1].lower()}{detail[1:]}", scope)
+
+    def _error(self, reason: str, scope: Mapping[str, JsonValue], hint: str = "", *, is_typed: bool = False) -> ExpressionError:
+        found = {".".join(reference.path): describe_type(_walk(scope, reference.path)) for reference in self.references}
+        types = ", ".join(f"{path} is {name}" for path, name in found.items())
+        if is_typed and "null" in found.values():
+            hint = "write ?? to stand in for null, as in (a ?? 0)"
+        return ExpressionError(self.place, self.source, "; ".join(part for part in (reason, types, hint) if part))
+
+
+def compile_expression(source: str, place: str = "", names: Collection[str] | None = None) -> Expression:
+    """Compiles a bare expression. With `names`, any other name in it is an error; `place` (`file:line`) begins each message.
+
+    Raises ExpressionError for what cannot be read, with the offset in `source`.
+    """
+    try:
+        reading = read_names(source, names)
+    except Unreadable as error:
+        raise ExpressionError(place, source, error.reason, error.offset) from None
+    problem = zen.validate_expression(source)
+    if problem is not None:
+        reason, offset = _syntax_message(source, str(problem.get("source", "")))
+        raise ExpressionError(place, source, reason, offset)
+    return Expression(source, place, reading.references, uses_dates=reading.uses_dates)
+
+
+def tidy(value: JsonValue) -> JsonValue:
+    """The value with whole floats as integers (below 2^53, where floats are exact)."""
+    if type(value) is float:
+        return int(value) if value.is_integer() and abs(value) < MAX_EXACT else value
+    if type(value) is list:
+        return [tidy(item) for item in value]
+    if type(value) is dict:
+        return {key: tidy(item) for key, item in value.items()}
+    return value
+
+
+def describe_type(value: JsonValue) -> str:
+    """The type of a JSON value in the words of app authors: text, number, boolean, list, object or null."""
+    return _TYPE_NAMES.get(type(value), type(value).__name__)
+
+
+def _merge(references: tuple[Reference, ...]) -> _Wanted:
+    paths = {reference.path for reference in references}
+    wanted: _Wanted = {}
+    for path in paths:
+        if any(path[:length] in paths for length in range(1, len(path))):
+            continue  # a shorter path wants the whole value already
+        level = wanted
+        for name in path:
+            level = level.setdefault(name, {})
+    return wanted
+
+
+def _pick(values: Mapping[str, JsonValue], wanted: _Wanted) -> dict[str, JsonValue]:
+    picked: dict[str, JsonValue] = {}
+    for name, members in wanted.items():
+        value = values.get(name)
+        picked[name] = _pick(value, members) if members and isinstance(value, dict) else value
+    return picked
+
+
+def _walk(scope: Mapping[str, JsonValue], path: tuple[str, ...]) -> JsonValue:
+    value = scope.get(path[0])
+    for name in path[1:]:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value
+
+
+def _bare_path(source: str, references: tuple[Reference, ...]) -> tuple[str, ...] | None:
+    if len(references) == 1 and _PATH.fullmatch(source) and source.strip() not in _NOT_A_PATH:
+        return references[0].path
+    return None
+
+
+def _holds_invalid_date(value: JsonValue) -> bool:
+    if isinstance(value, str):
+        return _INVALID_DATE in value
+    if isinstance(value, list):
+        return any(_holds_invalid_date(item) for item in value)
+    return isinstance(value, dict) and any(_holds_invalid_date(item) for item in value.values())
+
+
+def _zen_message(error: RuntimeError) -> str:
+    """What zen says, without its backtrace: its errors are a JSON object, an empty line and frames."""
+    text = str(error).partition("\n")[0]
+    try:
+        return str(json.loads(text)["source"]).partition("\n")[0]
+    except (ValueError, KeyError, TypeError):
+        return text.partition("\n")[0]
+
+
+def _syntax_message(source: str, message: str) -> tuple[str, int | None]:
+    """zen's words for a syntax error in ours, and its byte offset as a character offset."""
+    match = re.search(r" at \(?(\d+)(?:, \d+\))?", message)
+    offset = len(source.encode()[: int(match[1])].decode(errors="ignore")) if match else None
+    if message.startswith("Invalid function call"):
+        name = re.search(r"`(\w+)`", message)
+        return f"{name[1] if name else 'a function'}(…) takes another number of arguments", None
+    if "Unexpected end" in message or "token: None" in message or "Unexpected EOF" in message:
+        return "it ends too early", offset
+    if offset is not None and offset < len(source):
+        return f"syntax error at {source[offset : offset + 20]!r}", offset
+    return "syntax error; is an operator, a comma or a quote missing?", offset

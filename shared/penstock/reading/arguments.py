@@ -1,0 +1,198 @@
+"""How each kind of argument is read and checked. All have one form: (reader, key, node) → the JSON to keep."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from pydantic import JsonValue
+
+from penstock.definitions.connectors import find_path_problem
+from penstock.definitions.models import FieldType, Parameter
+from penstock.definitions.values import coerce_value
+from penstock.domain.durations import parse_duration
+from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe, to_json
+from penstock.reading.reader import StepReader
+from penstock.reading.scopes import Scope, check_expression, check_templates, children, is_template
+from penstock.reading.tables import read_text
+
+Take = Callable[[StepReader, str, Node], JsonValue]
+
+MAX_PAGE: Final = 10_000
+FILE_FORMATS: Final = ("csv", "jsonl")
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def anything(reader: StepReader, _key: str, node: Node) -> JsonValue:
+    """Any JSON with templates."""
+    check_templates(node, reader.scope, reader.report)
+    return to_json(node)
+
+
+def mapping(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A mapping with templates, or a template that gives an object."""
+    if not isinstance(node, Mapping) and not is_template(node):
+        reader.report.error(node.place, f"{key!r}: expected a mapping, got {describe(node)}")
+    return anything(reader, key, node)
+
+
+def text(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A text, which may embed expressions."""
+    if read_text(node, f"{key!r}", reader.report) is None:
+        return None
+    return anything(reader, key, node)
+
+
+def items(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A list, or a template that gives one."""
+    if not isinstance(node, Sequence) and not is_template(node):
+        hint = f'did you mean "${{{node.text}}}"?' if isinstance(node, Scalar) and isinstance(node.value, str) else ""
+        reader.report.error(node.place, f"{key!r} needs a list, not {describe(node)}", hint)
+    return anything(reader, key, node)
+
+
+def file_format(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """How things are written in a file, or a template that gives it."""
+    return anything(reader, key, node) if is_template(node) else reader.table.one_of(key, FILE_FORMATS)
+
+
+def boolean(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """true, false, or a template that gives one."""
+    if not is_template(node) and not (isinstance(node, Scalar) and isinstance(node.value, bool)):
+        reader.table.expected(node, key, "true or false")
+    return anything(reader, key, node)
+
+
+def priority(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """0 (first) to 9 (last)."""
+    return _integer(reader, key, node, 0, 9)
+
+
+def page_size(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """How many things a page may hold."""
+    return _integer(reader, key, node, 1, MAX_PAGE)
+
+
+def _integer(reader: StepReader, key: str, node: Node, low: int, high: int) -> JsonValue:
+    if not is_template(node):
+        reader.table.integer(key, low, high)
+    return anything(reader, key, node)
+
+
+def duration(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A duration as text (`5m`), or a template that gives one."""
+    if not is_template(node):
+        try:
+            parse_duration(node.text if isinstance(node, Scalar) else describe(node))
+        except ValueError as error:
+            reader.report.error(node.place, f"{key!r}: {error}")
+    return anything(reader, key, node)
+
+
+def time(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A time in ISO 8601 with its zone, or a template that gives one."""
+    if not is_template(node):
+        try:
+            moment = datetime.fromisoformat(node.text if isinstance(node, Scalar) else "")
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            reader.table.expected(node, key, "a time with its zone, such as 2026-01-31T09:00:00Z")
+    return anything(reader, key, node)
+
+
+def method(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """An HTTP method, or a template that gives one."""
+    return anything(reader, key, node) if is_template(node) else reader.table.one_of(key, _METHODS)
+
+
+def path(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A path below a connector's base URL, which may embed expressions."""
+    written = text(reader, key, node)
+    if isinstance(written, str) and not is_template(node) and (problem := find_path_problem(written)) is not None:
+        reader.report.error(node.place, f"{written[:60]!r} cannot be the path of a call: {problem}")
+    return written
+
+
+def signing_secret(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """One secret, or a list of them while the receiver changes from one to the next; written out, it is warned of."""
+    for secret in node.items if isinstance(node, Sequence) else (node,):
+        if read_text(secret, f"{key!r}", reader.report) is not None and not is_template(secret):
+            reader.report.warning(secret.place, "a secret stands in the file", "write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>")
+    return anything(reader, key, node)
+
+
+def fail_or_continue(reader: StepReader, key: str, _node: Node) -> JsonValue:
+    """Whether an error status of the answer fails the step."""
+    return reader.table.one_of(key, ["fail", "continue"])
+
+
+def key(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """An idempotency key: a bare expression, kept as a template, or a text that embeds some."""
+    if is_template(node):
+        return anything(reader, key, node)
+    expression = check_expression(node, key, reader.scope, reader.report)
+    return None if expression is None else f"${{{expression}}}"
+
+
+def thing(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A thing or its id."""
+    if not is_template(node):
+        try:
+            coerce_thing(node)
+        except ValueError as error:
+            reader.report.error(node.place, f"{key!r}: {error}")
+    return anything(reader, key, node)
+
+
+def coerce_thing(node: Node) -> JsonValue:
+    """The id of a thing written out. Raises ValueError."""
+    return coerce_value(FieldType("user"), to_json(node))
+
+
+def parameters(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """The parameters given to a workflow."""
+    return _parameters(reader, key, node, reader.scope)
+
+
+def item_parameters(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """The parameters given to the run of each item, where `item` and `index` are in scope."""
+    return _parameters(reader, key, node, reader.scope.plus("item", "index"))
+
+
+def _parameters(reader: StepReader, key: str, node: Node, scope: Scope) -> JsonValue:
+    if not isinstance(node, Mapping):
+        reader.report.error(node.place, f"{key!r} is a mapping of parameters to values, not {describe(node)}")
+        return {}
+    declared = None if reader.parameters is None else {parameter.name: parameter for parameter in reader.parameters}
+    for name, value in node.entries.values():
+        check_templates(value, scope, reader.report)
+        if declared is not None and name.text not in declared:
+            hint = "" if declared else "it has no parameters"
+            reader.report.unknown(name.place, "parameter", name.text, declared, hint)
+        elif declared is not None:
+            check_constant(reader, name.text, value, declared[name.text].type)
+    return to_json(node)
+
+
+def check_required(reader: StepReader, what: str, declared: tuple[Parameter, ...]) -> None:
+    """Every parameter that is not optional is given in `with`."""
+    node = reader.table.node("with")
+    given = node.entries if isinstance(node, Mapping) else {}
+    missing = [parameter.name for parameter in declared if not parameter.is_optional and parameter.name not in given]
+    if missing and (node is None or isinstance(node, Mapping)):
+        names = ", ".join(repr(one) for one in missing)
+        reader.report.error(reader.table.place, f"'with' lacks {names}, which {what} requires")
+
+
+def check_constant(reader: StepReader, name: str, node: Node, kind: FieldType) -> None:
+    """Checks a value that is written out; one that is computed is checked when it is known."""
+    if _is_computed(node) or (isinstance(node, Scalar) and node.value is None):
+        return
+    try:
+        coerce_value(kind, to_json(node))
+    except ValueError as error:
+        reader.report.error(node.place, f"{name!r}: {error}")
+
+
+def _is_computed(node: Node) -> bool:
+    return is_template(node) or any(_is_computed(child) for child in children(node))

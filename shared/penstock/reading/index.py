@@ -1,0 +1,97 @@
+"""What the files of an app may refer to across files: data types, workflows with their parameters, sources, connectors; and field types."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from penstock.definitions.models import DataType, FieldType, Parameter, RetryPolicy, ScalarType
+from penstock.reading.documents import Node, Scalar, describe
+from penstock.reading.places import Place, Report
+from penstock.reading.tables import Table
+
+NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+_SCALARS: Final = frozenset(kind.value for kind in ScalarType)
+_OTHER_WORDS: Final = {
+    "string": "text",
+    "str": "text",
+    "int": "number",
+    "integer": "number",
+    "float": "number",
+    "decimal": "number",
+    "bool": "boolean",
+    "yes/no": "boolean",
+    "datetime": "date",
+    "timestamp": "date",
+    "time": "date",
+    "address": "geographic address",
+    "json": "any",
+    "object": "any",
+}
+
+
+@dataclass(slots=True)
+class Index:
+    """All names of the app; filled before the first workflow is read. `actions` are those in Python, as `module.function`."""
+
+    types: dict[str, DataType] = field(default_factory=dict)
+    workflows: dict[str, tuple[Parameter, ...]] = field(default_factory=dict)
+    actions: dict[str, tuple[Parameter, ...]] = field(default_factory=dict)
+    sources: frozenset[str] = frozenset()
+    connectors: frozenset[str] = frozenset()
+
+
+def read_field_type(node: Node, type_names: frozenset[str], report: Report, *, is_any_allowed: bool) -> FieldType | None:
+    """`text`, `order`, `list of order` as a FieldType; None after reporting a problem."""
+    if not isinstance(node, Scalar) or not isinstance(node.value, str):
+        report.error(node.place, f"expected a type, got {describe(node)}", "such as text, number, or list of text")
+        return None
+    text = " ".join(node.value.split())
+    name = text.removeprefix("list of ")
+    if name == ScalarType.ANY and not is_any_allowed:
+        report.error(node.place, "'any' is a type for parameters only", "a field needs a type of its own, such as text")
+        return None
+    if name in _SCALARS or name in type_names:
+        return FieldType(name, is_list=name != text)
+    if name.startswith("list of "):
+        report.error(node.place, "a list cannot hold lists", "make a data type for the inner ones, or use any")
+        return None
+    if not report.is_partial or name.lower() in _OTHER_WORDS:
+        known = (_SCALARS | type_names) - (frozenset() if is_any_allowed else {ScalarType.ANY.value})
+        other = _OTHER_WORDS.get(name.lower())
+        report.unknown(node.place, "type", name, known, f"did you mean {other!r}?" if other in known else "")
+    return None
+
+
+def read_name(table: Table, key: str, example: str, longest: int) -> str | None:
+    """The name under a key: letters, digits, `_` and `-`."""
+    if not table.require(key, example):
+        return None
+    name = table.text(key)
+    if name is None or (NAME.fullmatch(name) and len(name) <= longest):
+        return name
+    node = table.node(key)
+    place: Place = node.place if node else table.place
+    report = table.report
+    report.error(place, f"{name!r} is not a name", f"use at most {longest} of the characters A-Z a-z 0-9 _ -")
+    return None
+
+
+def read_retries(table: Table, key: str) -> RetryPolicy | None:
+    """`retries: 3` (attempts in all, the first one included) or the mapping with backoff, factor, max and jitter."""
+    node = table.node(key)
+    if node is None:
+        return None
+    if isinstance(node, Scalar):
+        attempts = table.integer(key, 1, 1000)
+        return RetryPolicy(attempts=attempts or 1)
+    retries = table.table(key, f"{key!r}")
+    default = RetryPolicy()
+    given = {
+        "attempts": retries.integer("attempts", 1, 1000),
+        "backoff_seconds": retries.seconds("backoff"),
+        "factor": retries.number("factor", 1, 100),
+        "max_seconds": retries.seconds("max"),
+        "jitter": retries.number("jitter", 0, 1),
+    }
+    retries.close()
+    return default.model_copy(update={name: value for name, value in given.items() if value is not None})

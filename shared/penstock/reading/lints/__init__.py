@@ -1,0 +1,1 @@
+"""What is checked of a whole app once its files are read: recursion, exposure."""

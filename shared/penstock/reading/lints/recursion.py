@@ -1,0 +1,159 @@
+"""Finds the cycles in who schedules whom, before anything runs.
+
+Workflows are nodes; a step that schedules, schedules over a list, or triggers a workflow is an edge, and so is one that changes things
+of a type to each workflow with a change trigger for that. An edge with a `when` (of the step, or of the trigger), or a workflow with
+one, is a guard: a cycle without any is certain to run until the depth limit cuts it. `recursive: true` takes a
+workflow, and so all cycles through it, out of the check.
+
+A step that calls one of the app's own API workflows or webhooks is an edge too, if what it calls is this installation; nobody can tell
+from here, so cycles over such edges are told apart from the others. (At run time the call carries its chain, and the depth limit holds.)
+
+`recur` is no edge: what it sets is replaced when it is set again, and ticks later, as a root. `penstock.runs.recurrences.rows` says what
+bounds it.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from penstock.definitions.models import App, Operation, Step, StepAction, Workflow
+from penstock.reading.lints.own_urls import find_own_calls
+
+_SCHEDULING: Final = frozenset({StepAction.SCHEDULE, StepAction.SCHEDULE_LIST, StepAction.TRIGGER})
+_MOST_LISTED: Final = 100
+_CHANGING: Final = {
+    StepAction.CREATE: (Operation.CREATE,),
+    StepAction.CREATE_MANY: (Operation.CREATE,),
+    StepAction.UPDATE: (Operation.UPDATE,),
+    StepAction.UPDATE_MANY: (Operation.UPDATE,),
+    StepAction.DELETE: (Operation.DELETE,),
+    StepAction.DELETE_MANY: (Operation.DELETE,),
+    StepAction.IMPORT: (Operation.CREATE,),
+}
+"""Beside these, `upsert` updates."""
+
+
+class Recursion(NamedTuple):
+    """A cycle: `path` begins and ends with the same workflow. `place` is the step that leaves the first one (`file:line`).
+
+    `calls` are the paths of URLs by which workflows on it would call each other, for each hop; empty for one that calls nothing.
+    """
+
+    path: tuple[str, ...]
+    is_guarded: bool
+    place: str
+    calls: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        hops = self.calls or ("",) * (len(self.path) - 1)
+        arrows = (f" → {call} → " if call else " → " for call in hops)
+        return self.path[0] + "".join(f"{arrow}{name}" for arrow, name in zip(arrows, self.path[1:], strict=True))
+
+
+class _Edge(NamedTuple):
+    is_guarded: bool
+    place: str
+    call: str = ""
+
+
+_Graph = dict[str, dict[str, _Edge]]
+
+
+def find_recursions(app: App) -> list[Recursion]:
+    """For every edge that lies on a cycle, the shortest cycle through it, each once; unguarded ones first, at most a hundred.
+
+    A cycle is found unguarded whenever there is one through the edge, even if a shorter one has a guard. Those over calls come last.
+    """
+    graph = _graph_of(app)
+    bare = {source: {target: edge for target, edge in edges.items() if not edge.is_guarded} for source, edges in graph.items()}
+    unguarded = _cycles(bare)
+    guarded = {path: place for path, place in _cycles(graph).items() if path not in unguarded}
+    found = [Recursion(path, is_guarded=False, place=place) for path, place in unguarded.items()]
+    found += [Recursion(path, is_guarded=True, place=place) for path, place in guarded.items()]
+    return [*found, *_find_over_calls(app, graph)][:_MOST_LISTED]
+
+
+def _find_over_calls(app: App, graph: _Graph) -> list[Recursion]:
+    """The cycles that would be closed by calling oneself."""
+    wider: _Graph = {name: {**edges} for name, edges in graph.items()}
+    for name in graph:
+        workflow = app.workflows[name]
+        for step in workflow.steps:
+            for target, call in find_own_calls(app, step).items():
+                if target in graph:
+                    wider[name].setdefault(target, _Edge(workflow.when is not None or step.when is not None, step.place, call))
+    found = []
+    for path, place in _cycles(wider).items() if wider != graph else ():
+        edges = [wider[source][target] for source, target in pairwise(path)]
+        if any(edge.call for edge in edges):
+            found.append(Recursion(path, any(edge.is_guarded for edge in edges), place, tuple(edge.call for edge in edges)))
+    return found
+
+
+def _graph_of(app: App) -> _Graph:
+    graph: _Graph = {name: {} for name, workflow in app.workflows.items() if not workflow.is_recursive}
+    for name in graph:
+        workflow = app.workflows[name]
+        for step in workflow.steps:
+            for target, is_guarded in _targets_of(step, app):
+                if target not in graph:
+                    continue
+                edge = _Edge(workflow.when is not None or step.when is not None or is_guarded, step.place)
+                known = graph[name].get(target)
+                if known is None or (known.is_guarded and not edge.is_guarded):
+                    graph[name][target] = edge
+    return graph
+
+
+def _targets_of(step: Step, app: App) -> Iterator[tuple[str, bool]]:
+    """The workflows that a step starts, and whether a condition of theirs stands before it."""
+    if step.action in _SCHEDULING and isinstance(step.target, str):
+        yield step.target, False
+    elif step.action in _CHANGING:
+        type_name = step.arguments.get("type") if step.action in {StepAction.UPDATE, StepAction.DELETE} else step.target
+        done = {*_CHANGING[step.action], *((Operation.UPDATE,) if step.arguments.get("upsert") else ())}
+        for workflow in app.workflows.values():
+            yield from ((workflow.name, is_guarded) for is_guarded in _reactions(workflow, type_name, done))
+
+
+def _reactions(workflow: Workflow, type_name: object, done: set[Operation]) -> Iterator[bool]:
+    """For each change trigger that such a step fires, whether it has a condition."""
+    for trigger in workflow.changes:
+        if trigger.type == type_name and done & set(trigger.operations):
+            yield trigger.when is not None
+
+
+def _cycles(graph: _Graph) -> dict[tuple[str, ...], str]:
+    """The shortest cycle through each edge, drawn from the workflow that is defined first, with the place it leaves from."""
+    order = {name: position for position, name in enumerate(graph)}
+    cycles: dict[tuple[str, ...], str] = {}
+    for source, edges in graph.items():
+        for target in edges:
+            way_back = _shortest_path(graph, target, source)
+            if way_back is None:
+                continue
+            ring = [source, *way_back[:-1]] if target != source else [source]
+            first = min(range(len(ring)), key=lambda index: order[ring[index]])
+            ring = ring[first:] + ring[:first]
+            cycles.setdefault((*ring, ring[0]), graph[ring[0]][ring[1 % len(ring)]].place)
+            if len(cycles) >= _MOST_LISTED:
+                return cycles
+    return cycles
+
+
+def _shortest_path(graph: _Graph, start: str, goal: str) -> list[str] | None:
+    before: dict[str, str | None] = {start: None}
+    waiting = deque([start])
+    while waiting:
+        name = waiting.popleft()
+        if name == goal:
+            path = [name]
+            while (previous := before[path[-1]]) is not None:
+                path.append(previous)
+            return path[::-1]
+        for following in graph[name]:
+            if following not in before:
+                before[following] = name
+                waiting.append(following)
+    return None

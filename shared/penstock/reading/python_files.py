@@ -1,0 +1,118 @@
+"""Makes ordinary workflows of an author's functions, and tells what is wrong with their modules: with file and line."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from penstock.definitions.models import ApiTrigger, ChangeTrigger, Parameter, RecurrenceTrigger, WebhookTrigger, Workflow
+from penstock.domain.depth import MAX_DEPTH
+from penstock.expressions import ExpressionError, compile_expression
+from penstock.reading.index import NAME, Index
+from penstock.reading.places import Place, Problem, Report
+from penstock.reading.workflow_files import MAX_NAME
+from penstock.sdk.app import WorkflowOptions
+from penstock.sdk.code import Callee, Code, read_code, where
+
+
+class PythonPart(NamedTuple):
+    """The workflows in Python, by name, and what performs them; None when there is no Python, or it is not sound."""
+
+    workflows: dict[str, Workflow]
+    code: Code | None
+
+
+def read_python(directory: Path | None, modules: Mapping[str, Place], index: Index, report: Report) -> PythonPart:
+    """Import the modules that app.yaml names; their workflows and actions are put into the index."""
+    if not modules:
+        return PythonPart({}, None)
+    if directory is None:
+        report.error(next(iter(modules.values())), "Python modules need a directory that they are imported from")
+        return PythonPart({}, None)
+    code, problems = read_code(directory, list(modules))
+    for module, problem in problems:
+        report.is_partial = True  # what the module registers is not known, so names of it are not reported as unknown elsewhere
+        if problem.file is None:
+            report.error(modules.get(module) or next(iter(modules.values())), problem.message)
+        else:
+            report.problems.append(Problem(problem.file, problem.line, None, problem.message))
+    workflows: dict[str, Workflow] = {}
+    for name, callee in code.workflows.items():
+        for options in code.options[name]:
+            _add(workflows, _build(code, callee, options, index, report), report)
+    index.workflows.update({name: workflow.parameters for name, workflow in workflows.items()})
+    index.actions.update({name: callee.signature.parameters for name, callee in code.actions.items()})
+    return PythonPart(workflows, None if problems else code)
+
+
+def _add(workflows: dict[str, Workflow], workflow: Workflow, report: Report) -> None:
+    known = workflows.setdefault(workflow.name, workflow)
+    if known is not workflow:
+        _error(report, workflow.place, f"the workflow {workflow.name!r} exists twice; it stands in {known.place} already")
+
+
+def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, report: Report) -> Workflow:
+    file, line = where(code.directory, callee.function)
+    place = f"{file}:{line}"
+    if not NAME.fullmatch(options.name) or len(options.name) > MAX_NAME:
+        _error(report, place, f"{options.name!r} is not a name; use at most {MAX_NAME} of the characters A-Z a-z 0-9 _ -")
+    if options.depth_limit is not None and not 0 <= options.depth_limit <= MAX_DEPTH:
+        _error(report, place, f"depth_limit goes from 0 to {MAX_DEPTH}")
+    apis = [trigger for trigger in options.triggers if isinstance(trigger, ApiTrigger)]
+    if len(apis) > 1:
+        _error(report, place, "a workflow has one api trigger; remove the others")
+    webhooks = tuple(trigger for trigger in options.triggers if isinstance(trigger, WebhookTrigger))
+    recurrences = tuple(trigger for trigger in options.triggers if isinstance(trigger, RecurrenceTrigger))
+    changes = tuple(trigger for trigger in options.triggers if isinstance(trigger, ChangeTrigger))
+    _check_sources(webhooks, index, place, report)
+    _check_changes(changes, index, place, report)
+    if webhooks:
+        _check_no_required("webhook", callee.signature.parameters, "what was sent is in ctx.webhook['payload']", place, report)
+    if recurrences:
+        _check_no_required("recurrence", callee.signature.parameters, "a tick gives none", place, report)
+    if changes:
+        _check_no_required("change", callee.signature.parameters, "what was changed is in ctx.change", place, report)
+    return Workflow(
+        name=options.name,
+        label=options.label,
+        parameters=callee.signature.parameters,
+        api=apis[0] if apis else None,
+        webhooks=webhooks,
+        recurrences=recurrences,
+        changes=tuple(trigger.model_copy(update={"place": place}) for trigger in changes),
+        timeout_seconds=options.timeout_seconds,
+        retries=options.retries,
+        depth_limit=options.depth_limit,
+        is_recursive=options.is_recursive,
+        priority=options.priority,
+        python=callee.name,
+        place=place,
+    )
+
+
+def _check_sources(webhooks: Sequence[WebhookTrigger], index: Index, place: str, report: Report) -> None:
+    for webhook in webhooks:
+        if webhook.source not in index.sources and not report.is_partial:
+            known = f"known are {', '.join(sorted(index.sources))}" if index.sources else "declare it in app.yaml under sources:"
+            _error(report, place, f"unknown source {webhook.source!r}; {known}")
+
+
+def _check_changes(changes: Sequence[ChangeTrigger], index: Index, place: str, report: Report) -> None:
+    for change in changes:
+        if change.type not in index.types and not report.is_partial:
+            _error(report, place, f"unknown data type {change.type!r}; known are {', '.join(sorted(index.types))}")
+        try:
+            compile_expression(change.when or "true", names={"before", "after"})
+        except ExpressionError as error:
+            _error(report, place, f"`when` of the change trigger, `{change.when}`: {error.reason}")
+
+
+def _check_no_required(trigger: str, parameters: Sequence[Parameter], hint: str, place: str, report: Report) -> None:
+    required = [parameter.name for parameter in parameters if not parameter.is_optional]
+    if required:
+        names = ", ".join(required)
+        _error(report, place, f"a workflow with a {trigger} trigger cannot require parameters ({names}); give them defaults: {hint}")
+
+
+def _error(report: Report, place: str, message: str) -> None:
+    file, _, line = place.rpartition(":")
+    report.problems.append(Problem(file, int(line), None, message))

@@ -1,0 +1,183 @@
+"""The three kinds of file: app.yaml, types/*.yaml and workflows/*.yaml. A test compares their keys with those that the reader knows."""
+
+from typing import Final, get_args
+
+from penstock.definitions.fields import MAX_IDENTIFIER_BYTES
+from penstock.definitions.models import ENVIRONMENTS, Auth, EmailTransport, Operation, Respond, ScalarType, Source
+from penstock.domain.depth import MAX_DEPTH
+from penstock.domain.ticks import Overlap
+from penstock.reading.schemas.forms import (
+    ANYTHING,
+    BOOLEAN,
+    DURATION,
+    EXPRESSION,
+    MAPPING,
+    NAME,
+    TEXT,
+    Schema,
+    choice,
+    either,
+    integer,
+    list_of,
+    named,
+    one_or_list,
+    table,
+)
+from penstock.reading.schemas.steps import RETRIES, build_step_schemas
+
+_BASE: Final[Schema] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+_HEADER: Final[Schema] = {"type": "string", "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}
+_PICK: Final[Schema] = {**table({"header": _HEADER, "payload": TEXT}), "minProperties": 1, "maxProperties": 1}
+_FIELD_TYPE: Final[Schema] = {
+    "type": "string",
+    "description": "text, number, boolean, date, …, a data type, or a list of them",
+    "examples": [*(kind.value for kind in ScalarType if kind is not ScalarType.ANY), "user", "list of text"],
+}
+_PARAMETER_TYPE: Final[Schema] = {**_FIELD_TYPE, "examples": [*(kind.value for kind in ScalarType), "user", "list of text"]}
+
+
+def build_app_schema() -> Schema:
+    """app.yaml."""
+    limits = table({"depth_limit": integer(0, MAX_DEPTH), "chain_runs_limit": integer(1, 10**12)})
+    app: dict[str, Schema] = {
+        "app": {"type": "string", "pattern": NAME, "maxLength": 63, "description": "The name of the app."},
+        "admins": {
+            **one_or_list({"type": "string", "pattern": "@"}),
+            "description": "Told when a run is terminated, at most once a day per environment.",
+        },
+        "environments": table(dict.fromkeys(ENVIRONMENTS, limits)),
+        "sources": {**named(_build_source(), NAME), "description": "Who may send webhooks to /webhooks/<source>."},
+        "connectors": {**named(_build_connector(), NAME), "description": "Services that `call` steps call."},
+        "email": _build_email(),
+        "python": {
+            **one_or_list({"type": "string", "pattern": r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"}),
+            "description": "Modules with workflows and actions in Python, such as shop.workflows.",
+        },
+    }
+    return {**_BASE, "title": "Penstock: app.yaml", **table(app, "app")}
+
+
+def build_type_schema() -> Schema:
+    """A document of types/*.yaml."""
+    rights: dict[str, Schema] = {
+        **dict.fromkeys(("find", "create", "modify", "delete"), BOOLEAN),
+        "view": {**either({"const": "all"}, list_of(TEXT)), "description": "all, or a list of fields."},
+    }
+    rule = either(
+        table({"everyone": table(rights)}, "everyone"),
+        table({"name": TEXT, "when": {**MAPPING, "minProperties": 1}, **rights}, "name", "when"),
+    )
+    keys: dict[str, Schema] = {
+        "type": {
+            "type": "string",
+            "pattern": "^[a-z][a-z0-9_]*$",
+            "maxLength": MAX_IDENTIFIER_BYTES,
+            "description": "The name of the data type.",
+        },
+        "display": TEXT,
+        "api": {**BOOLEAN, "description": "Reachable through the Data API."},
+        "fields": {
+            **named(_FIELD_TYPE),
+            "description": "Names and types. _id, Created Date, Modified Date, Created By and Slug are built in.",
+        },
+        "unique": {**list_of(one_or_list(TEXT)), "description": "Fields, or lists of fields, whose values occur once."},
+        "privacy": {**list_of(rule), "description": "Who may do what through the Data API."},
+    }
+    return {**_BASE, "title": "Penstock: a data type", **table(keys, "type")}
+
+
+def build_workflow_schema() -> Schema:
+    """A document of workflows/*.yaml."""
+    parameter = either(_PARAMETER_TYPE, table({"type": _PARAMETER_TYPE, "optional": BOOLEAN, "default": ANYTHING}, "type"))
+    keys: dict[str, Schema] = {
+        "workflow": {"type": "string", "pattern": NAME, "maxLength": 200, "description": "The name of the workflow, case-sensitive."},
+        "label": {**TEXT, "description": "For console and logs."},
+        "parameters": named(parameter),
+        "on": {**one_or_list(_build_triggers()), "description": "What starts it. Without, other runs, messages and the command line can."},
+        "when": {**EXPRESSION, "description": "A bare expression; the run is skipped where it does not hold."},
+        "timeout": {**DURATION, "description": "How long a run may take."},
+        "retries": {**RETRIES, "description": "How often a failed run is tried, the first time included."},
+        "depth_limit": {**integer(0, MAX_DEPTH), "description": "Instead of the environment's, for recursion that is meant."},
+        "recursive": {**BOOLEAN, "description": "Recursion is meant: silences the check for cycles through this workflow."},
+        "priority": {**integer(0, 9), "description": "0 (first) to 9 (last)."},
+        "ignore_privacy": BOOLEAN,
+        "steps": {**list_of({"$ref": "#/$defs/step"}), "maxItems": 1000},
+    }
+    return {**_BASE, "title": "Penstock: a workflow", **table(keys, "workflow"), "$defs": {**build_step_schemas()}}
+
+
+def _build_source() -> Schema:
+    shared: dict[str, Schema] = {
+        "secrets": {**one_or_list(TEXT), "description": 'Any of them may have signed: ["${secrets.NAME}"].'},
+        "deduplicate": {**_PICK, "description": "What copies of one delivery have in common."},
+        "type": {**_PICK, "description": "Where the type of a delivery stands."},
+    }
+    signed: dict[str, Schema] = {
+        "algorithm": choice(get_args(Source.model_fields["algorithm"].annotation)),
+        "encoding": choice(get_args(Source.model_fields["encoding"].annotation)),
+        "header": _HEADER,
+        "prefix": TEXT,
+        "signed": {**TEXT, "pattern": r"\{body\}"},
+        "url": TEXT,
+        "timestamp": table({"header": _HEADER, "tolerance": DURATION}, "header"),
+    }
+    ready = [scheme for scheme in get_args(Source.model_fields["scheme"].annotation) if scheme != "hmac"]
+    return {
+        "type": "object",
+        "properties": {"scheme": choice([*ready, "hmac"]), **shared, **signed},
+        "required": ["scheme", "secrets"],
+        "if": {"properties": {"scheme": {"const": "hmac"}}, "required": ["scheme"]},
+        "then": table({"scheme": ANYTHING, **shared, **signed}, "header"),
+        "else": table({"scheme": ANYTHING, **shared}),
+    }
+
+
+def _build_connector() -> Schema:
+    return table(
+        {
+            "base_url": {"type": "string", "pattern": r"^([Hh][Tt][Tt][Pp][Ss]?://|.*\$\{)"},
+            "headers": named(TEXT),
+            "timeout": DURATION,
+            "allow_private": {**either(BOOLEAN, one_or_list(TEXT)), "description": "true, or networks such as 10.1.0.0/16."},
+        },
+        "base_url",
+    )
+
+
+def _build_email() -> Schema:
+    keys: dict[str, Schema] = {
+        "from": {**TEXT, "description": "Who sends, as in Shop <shop@example.com>."},
+        "transport": choice([transport.value for transport in EmailTransport]),
+        "api_key": {**TEXT, "description": "For sendgrid and postmark: ${secrets.NAME}."},
+        "base_url": {"type": "string", "pattern": "^https?://"},
+    }
+    return table(keys)
+
+
+def _build_triggers() -> Schema:
+    api: dict[str, Schema] = {
+        "method": choice(["GET", "POST"]),
+        "auth": {**choice([auth.value for auth in Auth]), "description": "Who may call it."},
+        "respond": {**choice([respond.value for respond in Respond]), "description": "When the caller gets the answer."},
+        "when_skipped": {"enum": [200, 400, "200", "400"], "description": "The status when its condition is not met."},
+    }
+    webhook = table({"source": TEXT, "types": {**one_or_list(TEXT), "description": "* stands for any characters."}}, "source")
+    recurrence: dict[str, Schema] = {
+        "cron": {**TEXT, "description": 'Minute, hour, day, month, weekday: "0 3 * * 1-5".'},
+        "timezone": {**TEXT, "examples": ["UTC", "Europe/Paris"]},
+        "overlap": {**choice([overlap.value for overlap in Overlap]), "description": "What becomes of a tick while the last run goes on."},
+        "catch_up": {**DURATION, "description": "How late a missed tick is still made up for."},
+        "jitter": {**DURATION, "description": "By how much ticks are spread."},
+    }
+    change: dict[str, Schema] = {
+        "type": {**TEXT, "description": "The data type."},
+        "operations": {**one_or_list(choice([operation.value for operation in Operation])), "description": "All, if none is named."},
+        "when": {**TEXT, "description": "An expression of `before` and `after`."},
+    }
+    triggers = {
+        "api": either(table(api), {"type": "null"}),
+        "webhook": one_or_list(webhook),
+        "recurrence": one_or_list(table(recurrence, "cron")),
+        "change": one_or_list(table(change, "type")),
+    }
+    return {**table(triggers), "minProperties": 1}

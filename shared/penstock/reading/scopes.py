@@ -1,0 +1,174 @@
+"""Checks the expressions of nodes: that they compile, that every name in them is in scope, and that its first members exist."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from penstock.expressions import Expression, ExpressionError, Reference, compile_expression
+from penstock.expressions.templates import Embedded, split_text
+from penstock.expressions.tokens import did_you_mean
+from penstock.reading.available import UNAVAILABLE
+from penstock.reading.documents import Mapping as MappingNode
+from penstock.reading.documents import Node, Scalar, Sequence, describe
+from penstock.reading.places import Place, Report
+
+RUN_MEMBERS: Final = frozenset("id chain_id depth depth_limit attempt environment workflow scheduled_at started_at".split())
+REQUEST_MEMBERS: Final = frozenset("method headers query ip".split())
+WEBHOOK_MEMBERS: Final = frozenset("source id type payload headers received_at".split())
+CHANGE_MEMBERS: Final = frozenset("operation type before after".split())
+RECURRENCE_MEMBERS: Final = frozenset({"id", "tick_at"})
+ALWAYS: Final = frozenset({"params", "run", "user", "now", "secrets", "recurrence"})
+TAKE_SECRETS: Final = frozenset({"http", "call", "send", "email", "run"})
+"""Actions whose arguments may hold secrets. What the others are given is stored or shown: in records, things, messages, the log."""
+_OUT_OF_SCOPE: Final = {
+    "request": "request is known only in workflows with an api trigger",
+    "webhook": "webhook is known only in workflows with a webhook trigger",
+    "steps": "steps are known only inside steps",
+    "state": "state is known only inside steps",
+    "item": "item is known only in `with` of schedule_list and `set` of create_many",
+    "index": "index is known only in `with` of schedule_list and `set` of create_many",
+    "params": "there are no parameters here",
+    "change": "change is known only in workflows with a change trigger",
+    "before": "before and after are known only in `when` of a change trigger; elsewhere they are change.before and change.after",
+    "after": "before and after are known only in `when` of a change trigger; elsewhere they are change.before and change.after",
+}
+
+
+@dataclass(slots=True)
+class Scope:
+    """The names an expression may use at some place, with their members where these are known.
+
+    `later_steps` are ids of the same workflow that have no result yet. `is_kept` says that what is computed here is stored or shown,
+    so that it may hold no secret.
+    """
+
+    names: frozenset[str]
+    members: Mapping[str, Collection[str]] = field(default_factory=dict)
+    later_steps: frozenset[str] = frozenset()
+    is_kept: bool = False
+
+    def plus(self, *names: str) -> "Scope":
+        """The same scope with more names."""
+        return replace(self, names=self.names | set(names))
+
+
+def check_expression(node: Node, key: str, scope: Scope, report: Report) -> str | None:
+    """The text of a bare expression (`when`), after all checks."""
+    if not isinstance(node, Scalar) or node.value is None:
+        report.error(node.place, f"{key!r}: expected an expression, got {describe(node)}")
+        return None
+    text = node.text
+    if text.startswith("${") and text.endswith("}"):
+        report.error(node.place, f"{key!r} takes a bare expression", f"write {text[2:-1].strip()} without ${{ }}")
+        return None
+    return text if _check(node, Embedded(text, 0), scope, report) is not None else None
+
+
+def check_templates(node: Node, scope: Scope, report: Report) -> None:
+    """Checks every expression that texts in the tree embed."""
+    if isinstance(node, Scalar):
+        check_template(node, scope, report)
+    for child in children(node):
+        check_templates(child, scope, report)
+
+
+def check_template(node: Scalar, scope: Scope, report: Report) -> list[Expression]:
+    """The checked expressions of one text; those with problems are left out."""
+    if not is_template(node) or not isinstance(node.value, str):
+        return []
+    try:
+        embedded = [part for part in split_text(node.value) if isinstance(part, Embedded)]
+    except ExpressionError as error:
+        report.exact_error(_exact(node, error.source, error.offset or 0, 0), error.reason)
+        return []
+    checked = [_check(node, part, scope, report) for part in embedded]
+    return [expression for expression in checked if expression is not None]
+
+
+def is_template(node: Node | None) -> bool:
+    """Whether a node is a text that embeds an expression."""
+    return isinstance(node, Scalar) and isinstance(node.value, str) and "${" in node.value
+
+
+def whole_expression(node: Node | None) -> str | None:
+    """The expression of a text that is only `${…}`."""
+    if not isinstance(node, Scalar) or not isinstance(node.value, str) or "${" not in node.value:
+        return None
+    try:
+        parts = list(split_text(node.value))
+    except ExpressionError:
+        return None
+    return parts[0].source if len(parts) == 1 and isinstance(parts[0], Embedded) else None
+
+
+def children(node: Node) -> Iterator[Node]:
+    """The nodes directly inside a node."""
+    if isinstance(node, Sequence):
+        yield from node.items
+    elif isinstance(node, MappingNode):
+        yield from (value for _, value in node.entries.values())
+
+
+def _check(node: Scalar, part: Embedded, scope: Scope, report: Report) -> Expression | None:
+    try:
+        expression = compile_expression(part.source, names=scope.names)
+    except ExpressionError as error:
+        place = _exact(node, part.source, part.offset, error.offset or 0)
+        report.exact_error(place, f"`{_one_line(part.source)}`: {error.reason}", _hint_for(part.source, error))
+        return None
+    for reference in expression.references:
+        if problem := _problem_of(reference, scope):
+            place = _exact(node, part.source, part.offset, reference.offset)
+            report.exact_error(place, f"`{_one_line(part.source)}`: {problem}")
+            return None
+    return expression
+
+
+def _problem_of(reference: Reference, scope: Scope) -> str | None:
+    root, *members = reference.path
+    if root == "secrets" and scope.is_kept:
+        return "a secret would be stored or shown here; read it in `when`, or in what leaves the house (http, call, send, email, run)"
+    if root == "secrets" and not members:
+        return "secrets are read one by one, by their names: secrets.NAME"
+    known = scope.members.get(root)
+    if known is None or not members or members[0] in known:
+        return None
+    if root == "steps" and members[0] in scope.later_steps:
+        return f"the step {members[0]!r} does not come before this one"
+    kind = {"params": "parameter", "steps": "step"}.get(root, f"member of {root}")
+    listed = f"; known are {', '.join(sorted(known))}" if known else ""
+    return f"unknown {kind} {members[0]!r}{did_you_mean(members[0], known) or listed}"
+
+
+def _hint_for(source: str, error: ExpressionError) -> str:
+    if not error.reason.startswith("unknown name") or error.offset is None:
+        return ""
+    name = source[error.offset :].partition(".")[0].strip()
+    return _OUT_OF_SCOPE.get(name, "") if name in _OUT_OF_SCOPE or name in UNAVAILABLE["name"] else ""
+
+
+def _exact(node: Scalar, source: str, start: int, offset: int) -> Place:
+    """Where the character at `offset` of an expression stands in the file, if the file has it as written; else the node's place."""
+    raw = node.place.file.text[node.place.start : node.place.end]
+    at = raw.find(node.text)
+    index = at + start if at >= 0 else raw.find(source)
+    if index >= 0:
+        begin = node.place.start + index + offset
+        return Place(node.place.file, min(begin, node.place.end), node.place.end)
+    folded = _position_in_folded(raw, node.text, start + offset)
+    return node.place if folded is None else Place(node.place.file, node.place.start + folded, node.place.end)
+
+
+def _position_in_folded(raw: str, text: str, index: int) -> int | None:
+    """Where `text[index]` stands in `raw`, which is the same but for line breaks and indentation (a block, or several plain lines)."""
+    begin = raw.find("\n") + 1 if raw[:1] in {"|", ">"} else 0
+    solid = [position for position in range(begin, len(raw)) if not raw[position].isspace()]
+    count = len("".join(text[:index].split()))
+    if [raw[position] for position in solid] != list("".join(text.split())):
+        return None
+    return solid[count] if count < len(solid) else len(raw)
+
+
+def _one_line(source: str) -> str:
+    text = " ".join(source.split())
+    return text if len(text) <= 200 else f"{text[:200]}…"

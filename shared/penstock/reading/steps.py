@@ -1,0 +1,117 @@
+"""Reads the steps of a workflow: which action each performs, its id, and what all steps have; `actions` knows their arguments."""
+
+import re
+from dataclasses import replace
+from typing import Final, Literal
+
+from penstock.definitions.models import Parameter, Step, StepAction
+from penstock.reading.actions import ACTIONS, StepReader, read_arguments, read_target
+from penstock.reading.available import UNAVAILABLE, refuse_unavailable
+from penstock.reading.documents import Mapping, Node, Scalar
+from penstock.reading.index import Index, read_retries
+from penstock.reading.places import Report
+from penstock.reading.scopes import TAKE_SECRETS, Scope, check_expression
+from penstock.reading.tables import Table
+
+MAX_STEPS: Final = 1_000
+_STEP_ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ACTIONS: Final = frozenset(action.value for action in StepAction)
+_SHARED_KEYS: Final = frozenset({"id", "when", "timeout", "retry", "on_error"})
+
+
+def read_steps(table: Table, scope: Scope, parameters: tuple[Parameter, ...], index: Index, report: Report) -> tuple[Step, ...]:
+    """The steps of a workflow, in order. Each sees the results of those before it under their ids."""
+    nodes = table.nodes("steps", "steps")
+    if len(nodes) > MAX_STEPS:
+        report.error(table.key_place("steps"), f"a workflow may have {MAX_STEPS} steps, this one has {len(nodes)}")
+        return ()
+    ids = [_id_of(node, position) for position, node in enumerate(nodes, 1)]
+    results: dict[str, str | None] = {}
+    types_of_parameters = {parameter.name: parameter.type for parameter in parameters}
+    steps: list[Step] = []
+    for position, (node, id) in enumerate(zip(nodes, ids, strict=True)):
+        step_table = Table(node, node.place, "a step", report)
+        if id in ids[:position]:
+            report.error(step_table.key_place("id"), f"two steps have the id {id!r}", "ids are unique in a workflow")
+        members = {**scope.members, "steps": frozenset(results)}
+        inner = Scope(scope.names | {"steps", "state"}, members, frozenset(ids[position:]))
+        reader = StepReader(step_table, inner, index, report, results, types_of_parameters)
+        step = _read_step(reader, id)
+        results[id] = reader.result_type
+        if step is not None:
+            steps.append(step)
+    return tuple(steps)
+
+
+def _id_of(node: Node, position: int) -> str:
+    """The author's id, or `step<position>`. An `id` that is no name belongs to the action (`get: order`, `id: "${…}"`)."""
+    if isinstance(node, Mapping) and "id" in node.entries:
+        id_node = node.entries["id"][1]
+        if isinstance(id_node, Scalar) and isinstance(id_node.value, str) and _STEP_ID.fullmatch(id_node.value):
+            return id_node.value
+    return f"step{position}"
+
+
+def _read_step(reader: StepReader, id: str) -> Step | None:
+    table, report = reader.table, reader.report
+    action = _read_action(table, report)
+    if action is None:
+        return None
+    if not (action is StepAction.GET and table.text("id") != id):
+        _check_id(table, id, report)
+    when, scope = table.node("when"), reader.scope
+    if action.value not in TAKE_SECRETS:
+        reader.scope = replace(scope, is_kept=True)
+    target = read_target(reader, action)
+    step = Step(
+        id=id,
+        action=action,
+        target=target,
+        arguments=read_arguments(reader, action),
+        when=None if when is None else check_expression(when, "when", scope, report),
+        timeout_seconds=table.seconds("timeout", is_zero_allowed=False),
+        retry=read_retries(table, "retry"),
+        on_error=_read_on_error(table),
+        place=str(table.place),
+    )
+    table.close()
+    return step
+
+
+def _check_id(table: Table, id: str, report: Report) -> None:
+    node = table.node("id")
+    if node is not None and not (isinstance(node, Scalar) and node.value == id):
+        written = node.text if isinstance(node, Scalar) else "this"
+        report.error(
+            node.place, f"{written!r} cannot be the id of a step", "use letters, digits and _, so that steps.<id> works in expressions"
+        )
+
+
+def _read_on_error(table: Table) -> Literal["fail", "continue"]:
+    return "continue" if table.one_of("on_error", ["fail", "continue"]) == "continue" else "fail"
+
+
+def _read_action(table: Table, report: Report) -> StepAction | None:
+    """The action a step performs: the one key that names an action."""
+    named = [key for key in table.written if key in _ACTIONS]
+    if not named:
+        _report_no_action(table, report)
+        return None
+    if len(named) > 1:
+        report.error(table.key_place(named[1]), f"a step does one thing, and this one names {' and '.join(named)}", "make two steps of it")
+        return None
+    return StepAction(named[0])
+
+
+def _report_no_action(table: Table, report: Report) -> None:
+    arguments = {argument for spec in ACTIONS.values() for argument in spec.arguments}
+    for key in table.written:
+        if key in UNAVAILABLE["action"] and refuse_unavailable(report, table.key_place(key), "action", key):
+            return
+    unknown = [key for key in table.written if key not in _SHARED_KEYS and key not in arguments]
+    if unknown:
+        report.unknown(table.key_place(unknown[0]), "action", unknown[0], _ACTIONS | UNAVAILABLE["action"])
+    elif table.written:
+        report.error(table.place, "this step has no action", f"it needs one of {', '.join(sorted(_ACTIONS))}")
+    else:
+        report.error(table.place, "this step is empty", f"it needs one of {', '.join(sorted(_ACTIONS))}")

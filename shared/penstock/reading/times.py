@@ -1,0 +1,64 @@
+"""Reads what says when something recurs: cron expressions, time zones, periods; written out in a file, or as arguments of a step."""
+
+from pydantic import JsonValue
+
+from penstock.domain.ticks import UTC_ZONE, Every, check_cron, check_timezone, list_timezones
+from penstock.reading.arguments import anything
+from penstock.reading.documents import Node, Scalar
+from penstock.reading.places import Report
+from penstock.reading.reader import StepReader
+from penstock.reading.scopes import is_template
+from penstock.reading.tables import Table, read_text
+
+
+def read_cron(table: Table, key: str) -> str | None:
+    """The cron expression under a key; None after reporting a problem."""
+    text, node = table.text(key), table.node(key)
+    return text if text is not None and node is not None and _is_cron(text, node, key, table.report) else None
+
+
+def read_timezone(table: Table, key: str) -> str | None:
+    """The time zone under a key, UTC if there is none; None after reporting a problem."""
+    text, node = table.text(key, UTC_ZONE), table.node(key)
+    return text if text is not None and (node is None or _is_timezone(text, node, table.report)) else None
+
+
+def cron(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A cron expression, or a template that gives one."""
+    text = read_text(node, f"{key!r}", reader.report)
+    if text is not None and not is_template(node):
+        _is_cron(text, node, key, reader.report)
+    return anything(reader, key, node)
+
+
+def timezone(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A time zone, or a template that gives one."""
+    text = read_text(node, f"{key!r}", reader.report)
+    if text is not None and not is_template(node):
+        _is_timezone(text, node, reader.report)
+    return anything(reader, key, node)
+
+
+def every(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A period, or a template that gives one."""
+    if is_template(node) and isinstance(node, Scalar):
+        return anything(reader, key, node)
+    return reader.table.one_of(key, [period.value for period in Every])
+
+
+def _is_cron(text: str, node: Node, key: str, report: Report) -> bool:
+    try:
+        check_cron(text)
+    except ValueError as error:
+        report.error(node.place, f"{key!r}: {error}")
+        return False
+    return True
+
+
+def _is_timezone(text: str, node: Node, report: Report) -> bool:
+    try:
+        check_timezone(text)
+    except ValueError:
+        report.unknown(node.place, "time zone", text, list_timezones())
+        return False
+    return True

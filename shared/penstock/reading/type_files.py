@@ -1,0 +1,173 @@
+"""Reads types/*.yaml: data types with their fields, uniqueness and privacy rules."""
+
+import re
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from pydantic import JsonValue
+
+from penstock.definitions.fields import BUILT_IN_FIELDS, MAX_IDENTIFIER_BYTES, SYSTEM_COLUMNS, column_name, find_field
+from penstock.definitions.models import DataField, DataType, FieldType, PrivacyRule, ScalarType
+from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe, to_json
+from penstock.reading.index import read_field_type
+from penstock.reading.places import Report, shorten
+from penstock.reading.scopes import Scope, check_templates
+from penstock.reading.tables import Table, read_text
+
+MAX_FIELDS: Final = 1_000
+_TYPE_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+_BUILT_IN_TYPES: Final = frozenset(kind.value for kind in ScalarType)
+_BUILT_IN_COLUMNS: Final = {field.column: field.name for field in BUILT_IN_FIELDS}
+_EMAIL: Final = DataField(name="email", type=FieldType(ScalarType.TEXT), column="email")
+_OWNER_EXAMPLE: Final = 'when: {created_by: "${user._id}"}; a rule for all is written everyone: {…}'
+_PRIVACY_SCOPE: Final = Scope(frozenset({"user", "now"}))
+
+
+def read_types(documents: Iterable[Node], report: Report) -> dict[str, DataType]:
+    """All data types by name, `user` with its `email` among them. Two passes: fields refer to types of other files."""
+    named: dict[str, Table] = {}
+    for document in documents:
+        table = Table(document, document.place, "a data type", report)
+        name = _read_type_name(table)
+        if name in named:
+            report.error(table.key_place("type"), f"the data type {name!r} exists twice", f"it stands in {named[name].place} already")
+        elif name is not None:
+            named[name] = table
+    names = frozenset(named) | {"user"}
+    types = {name: _read_type(name, table, names, report) for name, table in named.items()}
+    user = types.get("user", DataType(name="user"))
+    return {**types, "user": _with_email(user, named.get("user"), report)}
+
+
+def _read_type_name(table: Table) -> str | None:
+    if not table.require("type", "type: order"):
+        return None
+    name = table.text("type")
+    node = table.node("type")
+    if name is None or node is None:
+        return None
+    if name in _BUILT_IN_TYPES or name.startswith("list of "):
+        table.report.error(node.place, f"{name!r} is a built-in type", "choose another name")
+        return None
+    if not _TYPE_NAME.fullmatch(name) or len(name) > MAX_IDENTIFIER_BYTES:
+        hint = f"use at most {MAX_IDENTIFIER_BYTES} of the characters a-z 0-9 _, a letter first"
+        table.report.error(node.place, f"{shorten(name)!r} cannot name a data type", hint)
+        return None
+    return name
+
+
+def _read_type(name: str, table: Table, names: frozenset[str], report: Report) -> DataType:
+    data_type = DataType(
+        name=name,
+        display=table.text("display") or "",
+        is_in_api=table.boolean("api"),
+        fields=_read_fields(table, names, report),
+        place=str(table.place),
+    )
+    data_type = data_type.model_copy(update={"unique": _read_unique(table, data_type, report)})
+    data_type = data_type.model_copy(update={"privacy": _read_privacy(table, data_type, report)})
+    table.close()
+    return data_type
+
+
+def _with_email(user: DataType, table: Table | None, report: Report) -> DataType:
+    email = next((field for field in user.fields if field.column == _EMAIL.column), None)
+    if email is None:
+        return user.model_copy(update={"fields": (_EMAIL, *user.fields)})
+    if email != _EMAIL and table is not None:
+        report.error(table.key_place("fields"), "the field 'email' of user is built in as text", "write email: text, or leave it out")
+    return user
+
+
+def _read_fields(table: Table, names: frozenset[str], report: Report) -> tuple[DataField, ...]:
+    fields: dict[str, DataField] = {}
+    for key, node in table.table("fields", "'fields'").entries():
+        column = column_name(key.text)
+        field_type = read_field_type(node, names, report, is_any_allowed=False)
+        if column in _BUILT_IN_COLUMNS:
+            report.error(key.place, f"the field {key.text!r} is built in ({_BUILT_IN_COLUMNS[column]})", "choose another name")
+        elif column in SYSTEM_COLUMNS:
+            report.error(key.place, f"PostgreSQL keeps the column {column!r} for itself", "choose another name")
+        elif len(column.encode()) > MAX_IDENTIFIER_BYTES:
+            report.error(key.place, f"the name {shorten(key.text)!r} is longer than {MAX_IDENTIFIER_BYTES} bytes", "shorten it")
+        elif not key.text.isprintable() or key.text != key.text.strip():
+            report.error(key.place, f"the name {key.text!r} has spaces around it, or characters that cannot be seen", "choose another name")
+        elif column in fields:
+            report.error(key.place, f"the fields {fields[column].name!r} and {key.text!r} share the column {column!r}", "rename one")
+        else:
+            # One whose type is wrong still has its name, so that its uses are not reported as well.
+            fields[column] = DataField(name=key.text, type=field_type or FieldType(ScalarType.ANY), column=column)
+    if len(fields) > MAX_FIELDS:
+        report.error(table.key_place("fields"), f"a data type may have {MAX_FIELDS} fields, this one has {len(fields)}")
+    return tuple(fields.values())
+
+
+def _read_unique(table: Table, data_type: DataType, report: Report) -> tuple[tuple[str, ...], ...]:
+    groups: list[tuple[str, ...]] = []
+    for node in table.nodes("unique", "fields, or of lists of fields"):
+        items = node.items if isinstance(node, Sequence) else (node,)
+        fields = [field for item in items if (field := _read_field_name(item, data_type, report, "'unique'")) is not None]
+        for field in fields:
+            if field.type.is_list or field.type.name == ScalarType.ADDRESS:
+                report.error(node.place, f"{field.name!r} is a {field.type}, which cannot be unique")
+        if fields and len(fields) == len(items):
+            groups.append(tuple(field.name for field in fields))
+    return tuple(groups)
+
+
+def _read_field_name(node: Node, data_type: DataType, report: Report, what: str) -> DataField | None:
+    text = read_text(node, f"an entry of {what}", report)
+    field = None if text is None else find_field(data_type, text)
+    if text is not None and field is None:
+        report.unknown(node.place, "field", text, [known.name for known in data_type.fields])
+    return field
+
+
+def _read_privacy(table: Table, data_type: DataType, report: Report) -> tuple[PrivacyRule, ...]:
+    rules: list[PrivacyRule] = []
+    for node in table.nodes("privacy", "rules"):
+        rule = Table(node, node.place, "a privacy rule", report)
+        if "everyone" in rule:
+            rules.append(_read_rule("everyone", rule.table("everyone", "the rule for everyone"), data_type, report))
+            rule.close()
+        elif rule.require("name", "name: owner") and rule.require("when", _OWNER_EXAMPLE):
+            rules.append(_read_rule(rule.text("name") or "", rule, data_type, report))
+    return tuple(rules)
+
+
+def _read_rule(name: str, table: Table, data_type: DataType, report: Report) -> PrivacyRule:
+    when = table.node("when") if name != "everyone" else None
+    rule = PrivacyRule(
+        name=name,
+        when=None if when is None else _read_constraints(when, data_type, report),
+        find=table.boolean("find"),
+        view=_read_view(table, data_type, report),
+        create=table.boolean("create"),
+        modify=table.boolean("modify"),
+        delete=table.boolean("delete"),
+    )
+    table.close()
+    return rule
+
+
+def _read_constraints(node: Node, data_type: DataType, report: Report) -> dict[str, JsonValue]:
+    if not isinstance(node, Mapping) or not node.entries:
+        report.error(node.place, f"'when' of a privacy rule is a mapping of fields to values, not {describe(node)}")
+        return {}
+    constraints: dict[str, JsonValue] = {}
+    for key, value in node.entries.values():
+        field = find_field(data_type, key.text)
+        if field is None:
+            report.unknown(key.place, "field", key.text, [known.name for known in (*data_type.fields, *BUILT_IN_FIELDS)])
+            continue
+        check_templates(value, _PRIVACY_SCOPE, report)
+        constraints[field.name] = to_json(value)
+    return constraints
+
+
+def _read_view(table: Table, data_type: DataType, report: Report) -> Literal["all"] | tuple[str, ...]:
+    node = table.node("view")
+    if isinstance(node, Scalar) and node.text == "all":
+        return "all"
+    fields = [_read_field_name(item, data_type, report, "'view'") for item in table.nodes("view", "fields, or the word all,")]
+    return tuple(field.name for field in fields if field is not None)

@@ -1,0 +1,116 @@
+"""Ending runs by hand, and taking failed ones up again: the same for a step, the management API and the command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from penstock import clock
+from penstock.db import Connection
+from penstock.domain.runs import RunSummary
+from penstock.domain.states import RunState
+from penstock.runs.summaries import summary_from_row
+from penstock.runs.waits import forget_waits
+from penstock.store.logs import LogEvent, LogLine, write_logs
+
+
+async def cancel_runs(conn: Connection, *, environment: str, run_ids: Sequence[UUID], by: str) -> list[RunSummary]:
+    """Cancel those of these runs that have not ended, whatever they are doing, and log it; returns them.
+
+    What is running is fenced from the commit on: its executor can write nothing more of it, and stops it when it next renews its
+    leases, or sooner if it hears of the event that the caller publishes. `by` says who cancels, for the log.
+    """
+    rows = await conn.fetch(
+        """
+        WITH wanted AS MATERIALIZED (
+            SELECT r.id
+            FROM penstock.runs r
+            WHERE r.id = ANY($2::uuid[]) AND r.environment = $1
+              AND r.state || '' IN ('scheduled', 'queued', 'running', 'waiting')
+            ORDER BY r.id
+            FOR UPDATE OF r
+        )
+        UPDATE penstock.runs r
+        SET state = 'cancelled', finished_at = clock_timestamp(), lease_expires_at = NULL
+        FROM wanted w
+        WHERE r.id = w.id
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
+        """,
+        environment,
+        run_ids,
+    )
+    cancelled = [summary_from_row(row) for row in rows]
+    if cancelled:
+        await forget_waits(conn, run_ids=[run.id for run in cancelled])
+        await write_logs(conn, [_line(run, "warning", LogEvent.CANCELLED, f"cancelled by {by}") for run in cancelled])
+    return cancelled
+
+
+async def list_missing_children(conn: Connection, *, parent_run_id: UUID, run_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of these ids that `schedule` steps of the run have returned, and that no run has yet: they are on their way."""
+    rows = await conn.fetch(
+        """
+        SELECT q.id
+        FROM unnest($2::uuid[]) AS q (id)
+        WHERE NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id = q.id)
+          AND q.id::text IN (SELECT s.result #>> '{}' FROM penstock.steps s WHERE s.run_id = $1 AND s.action = 'schedule')
+        """,
+        parent_run_id,
+        run_ids,
+    )
+    return [row["id"] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class NotRetried:
+    """The run is in this state, so it cannot be retried."""
+
+    state: RunState
+
+
+async def retry_run(
+    conn: Connection, *, environment: str, run_id: UUID, by: str, is_dispatched: bool = True
+) -> RunSummary | NotRetried | None:
+    """Queue a failed run again; None when the environment has no such run. The caller dispatches it.
+
+    One that cannot (`is_dispatched` is false) has it scheduled for now, so that a scheduler does within a second.
+
+    It goes on from the step that failed: finished steps stay finished, and its definition's version, depth and chain stay. Its failures,
+    those of its steps, and crashes are counted anew.
+    """
+    row = await conn.fetchrow(
+        """
+        WITH forgotten AS (
+            DELETE FROM penstock.steps s
+            USING penstock.runs r
+            WHERE s.run_id = $1 AND s.action = 'retry' AND r.id = $1 AND r.environment = $2 AND r.state = 'failed'
+        )
+        UPDATE penstock.runs r
+        SET state = CASE WHEN $3 THEN 'queued' ELSE 'scheduled' END, failures = 0, crashes = 0, error = NULL, finished_at = NULL,
+            owner = NULL, scheduled_at = clock_timestamp(), dispatched_at = CASE WHEN $3 THEN clock_timestamp() END
+        WHERE r.id = $1 AND r.environment = $2 AND r.state || '' = 'failed'
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
+        """,
+        run_id,
+        environment,
+        is_dispatched,
+    )
+    if row is not None:
+        run = summary_from_row(row)
+        await write_logs(conn, [_line(run, "info", LogEvent.RETRIED, f"retried from the failed step by {by}")])
+        return run
+    state: str | None = await conn.fetchval("SELECT state FROM penstock.runs WHERE id = $1 AND environment = $2", run_id, environment)
+    return None if state is None else NotRetried(RunState(state))
+
+
+def _line(run: RunSummary, level: str, event: LogEvent, message: str) -> LogLine:
+    return LogLine(
+        at=clock.now(),
+        environment=run.environment,
+        level=level,
+        event=event,
+        message=message,
+        run_id=run.id,
+        chain_id=run.chain_id,
+        workflow=run.workflow,
+        depth=run.depth,
+    )

@@ -1,0 +1,1 @@
+"""Recurrences: their rows, and what people do with them."""

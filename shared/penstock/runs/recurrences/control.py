@@ -1,0 +1,152 @@
+"""What people do with recurrences: look at them, pause and resume them, have one tick by hand, or make up ticks of the past."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from penstock.db import Connection, Record
+from penstock.domain.ids import new_run_id, tick_run_id
+from penstock.domain.lineage import OUTSIDE, Origin
+from penstock.domain.recurrences import Recurrence
+from penstock.domain.runs import Admission, Rejected
+from penstock.domain.states import Trigger
+from penstock.domain.ticks import next_tick, ticks_after
+from penstock.runs.admission import RunRequest, admit
+from penstock.runs.recurrences.rows import COLUMNS, get_time, recurrence_from_row
+from penstock.runs.requests import prepare_run
+from penstock.store.deployments import CompiledDeployment
+
+MOST_BACKFILLED: Final = 1000
+"""Ticks that are made up at once."""
+
+
+async def list_recurrences(
+    conn: Connection, *, environment: str, workflow: str | None = None, after: tuple[str, UUID] | None = None, limit: int
+) -> list[Recurrence]:
+    """Recurrences by workflow and id, those behind the place `after`, each with the state of its last run."""
+    rows: Sequence[Record] = await conn.fetch(
+        f"""
+        SELECT {COLUMNS}, (SELECT r.state FROM penstock.runs r WHERE r.id = c.last_run_id) AS last_run_state
+        FROM penstock.recurrences c
+        WHERE c.environment = $1 AND ($2::text IS NULL OR c.workflow = $2)
+          AND ($3::text IS NULL OR (c.workflow, c.id) > ($3, $4::uuid))
+        ORDER BY c.workflow, c.id
+        LIMIT $5
+        """,
+        environment,
+        workflow,
+        after[0] if after else None,
+        after[1] if after else None,
+        limit,
+    )
+    return [recurrence_from_row(row) for row in rows]
+
+
+async def find_recurrence(conn: Connection, *, id: UUID, environment: str | None = None) -> Recurrence | None:
+    """A recurrence with the state of its last run; None when there is none of that id (in that environment)."""
+    row = await conn.fetchrow(
+        f"""
+        SELECT {COLUMNS}, (SELECT r.state FROM penstock.runs r WHERE r.id = c.last_run_id) AS last_run_state
+        FROM penstock.recurrences c
+        WHERE c.id = $1 AND ($2::text IS NULL OR c.environment = $2)
+        """,
+        id,
+        environment,
+    )
+    return None if row is None else recurrence_from_row(row)
+
+
+async def pause_recurrence(conn: Connection, *, id: UUID) -> None:
+    """Let a recurrence tick no more until it is resumed."""
+    await conn.execute(
+        """
+        UPDATE penstock.recurrences SET paused_at = clock_timestamp(), due_at = NULL, held_since = NULL
+        WHERE id = $1 AND paused_at IS NULL
+        """,
+        id,
+    )
+
+
+async def resume_recurrence(conn: Connection, *, id: UUID) -> None:
+    """Let a paused recurrence tick again from now on; the ticks meanwhile are not made up. To be called in a transaction."""
+    row = await conn.fetchrow(f"SELECT {COLUMNS} FROM penstock.recurrences c WHERE c.id = $1 AND c.paused_at IS NOT NULL FOR UPDATE", id)
+    if row is None:
+        return
+    paused = replace(recurrence_from_row(row), paused_at=None)
+    tick_at = next_tick(paused.rule, await get_time(conn))
+    await conn.execute(
+        "UPDATE penstock.recurrences SET paused_at = NULL, next_tick_at = $2, due_at = $3 WHERE id = $1",
+        id,
+        tick_at,
+        None if tick_at is None else paused.due_time(tick_at),
+    )
+
+
+def list_past_ticks(recurrence: Recurrence, since: datetime, until: datetime) -> list[datetime]:
+    """The ticks from `since` on and before `until`. Raises ValueError when they are too many to be made up at once."""
+    found: list[datetime] = []
+    for tick_at in ticks_after(recurrence.rule, since - timedelta(microseconds=1)):
+        if tick_at >= until:
+            break
+        if len(found) == MOST_BACKFILLED:
+            raise ValueError(f"there are more than {MOST_BACKFILLED} ticks in that time; begin with a shorter one")
+        found.append(tick_at)
+    return found
+
+
+async def start_by_hand(
+    conn: Connection,
+    *,
+    deployment: CompiledDeployment,
+    recurrence: Recurrence,
+    delay: timedelta | None = None,
+    origin: Origin = OUTSIDE,
+) -> Admission:
+    """Admit a run as a tick would that is due now (or after `delay`). It counts as no tick, and when a run of ours has asked for it, it
+    continues that run's chain. Raises StaleDefinitions.
+    """
+    now = await get_time(conn)
+    request = _prepare(deployment, recurrence, new_run_id(), now, delay, origin)
+    return request if isinstance(request, Rejected) else (await admit(conn, [request]))[0]
+
+
+async def make_up_ticks(
+    conn: Connection,
+    *,
+    deployment: CompiledDeployment,
+    recurrence: Recurrence,
+    ticks: Sequence[datetime],
+    delay: timedelta | None = None,
+    origin: Origin = OUTSIDE,
+) -> list[Admission] | Rejected:
+    """Admit the runs of past ticks, due now (or after `delay`), whatever `overlap` says; a tick that had its run makes no second one.
+
+    Raises StaleDefinitions.
+    """
+    requests: list[RunRequest] = []
+    for tick_at in ticks:
+        request = _prepare(deployment, recurrence, tick_run_id(recurrence.id, tick_at), tick_at, delay, origin)
+        if isinstance(request, Rejected):
+            return request
+        requests.append(request)
+    return await admit(conn, requests) if requests else []
+
+
+def _prepare(
+    deployment: CompiledDeployment, recurrence: Recurrence, run_id: UUID, tick_at: datetime, delay: timedelta | None, origin: Origin
+) -> RunRequest | Rejected:
+    return prepare_run(
+        deployment,
+        run_id=run_id,
+        environment=recurrence.environment,
+        workflow=recurrence.workflow,
+        parameters=recurrence.parameters,
+        trigger=Trigger.RECURRENCE,
+        parent_run_id=origin.parent_run_id,
+        claimed_depth=origin.depth,
+        claimed_chain_id=origin.chain_id,
+        scheduled_at=delay,
+        context=recurrence.run_context(tick_at),
+    )

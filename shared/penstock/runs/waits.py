@@ -1,0 +1,233 @@
+"""Runs that wait: for a time, or for a signal and until a time. A waiting run is rows in PostgreSQL, and nothing anywhere else.
+
+*Beginning.* The executor ends the attempt as `waiting`, records the step as `waiting` and inserts the wait, in one transaction. *Ending.*
+A scheduler (the time has come), whoever posts the signal, or the executor itself (the signal was kept for it) makes the run `queued`,
+records the step as `succeeded` with what came, and deletes the wait, in one transaction: the next attempt finds the step finished. So a
+wait ends once, whoever comes first, and a retry does not wait again. A run that gets to the same step although its wait has not ended
+(somebody has queued it meanwhile) goes on waiting until the same time.
+
+*A run and its signal meet* by an advisory lock on the signal's name: shared by those who begin to wait, exclusive for those who post.
+Whichever transaction is second sees what the first has committed: the wait, or the kept signal. No signal falls in between.
+
+*Locks* are taken in one order: names of signals, then runs by id, then their waits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock.db import Connection
+from penstock.domain.runs import RunSummary
+from penstock.runs.summaries import summary_from_row
+
+SIGNAL_LIFETIME: Final = timedelta(hours=24)
+"""How long a signal is kept for a run that will wait for it."""
+
+
+_MOST_AT_ONCE: Final = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a run waits for in the step of that path: a time, or a signal and until a time (None: for ever).
+
+    Of a signal's payload, every member of `match` has to be equal; None takes any payload.
+    """
+
+    step: str
+    until: datetime | None
+    signal: str | None = None
+    match: dict[str, JsonValue] | None = None
+
+
+async def lock_signals(conn: Connection, *, environment: str, names: Sequence[str]) -> None:
+    """Keep these signals from being posted until the transaction ends."""
+    await conn.execute(
+        """
+        SELECT pg_advisory_xact_lock_shared(hashtextextended('signal/' || $1 || '/' || q.name, 0))
+        FROM (SELECT DISTINCT name FROM unnest($2::text[]) AS u (name) ORDER BY name) q
+        """,
+        environment,
+        names,
+    )
+
+
+async def begin_waits(conn: Connection, *, waits: Sequence[tuple[UUID, str, Wait]]) -> set[UUID]:
+    """Have runs (with their environments) wait; returns those whose signal was kept for them: they are queued already.
+
+    This transaction has made the runs `waiting`, and has called `lock_signals`.
+    """
+    await conn.execute(
+        """
+        INSERT INTO penstock.waits AS w (run_id, environment, step, until, signal, match, match_name, match_hash)
+        SELECT q.run_id, q.environment, q.step, q.until, q.signal, q.match, m.key, jsonb_hash_extended(m.value, 0)
+        FROM jsonb_to_recordset($1) AS q (run_id uuid, environment text, step text, until timestamptz, signal text, match jsonb)
+        LEFT JOIN LATERAL (SELECT * FROM jsonb_each(q.match) AS j WHERE j.value <> 'null' ORDER BY j.key LIMIT 1) m ON true
+        ON CONFLICT (run_id) DO UPDATE
+            SET until = CASE WHEN w.step = EXCLUDED.step THEN w.until ELSE EXCLUDED.until END,
+                step = EXCLUDED.step, signal = EXCLUDED.signal, match = EXCLUDED.match,
+                match_name = EXCLUDED.match_name, match_hash = EXCLUDED.match_hash
+        """,
+        [
+            {
+                "run_id": str(run_id), "environment": environment, "step": wait.step, "until": wait.until, "signal": wait.signal,
+                "match": wait.match or None,
+            }
+            for run_id, environment, wait in waits
+        ],
+    )  # fmt: skip
+    woken: set[UUID] = set()
+    for run_id in await _list_expected(conn, run_ids=[run_id for run_id, _, wait in waits if wait.signal is not None]):
+        kept = await _take_kept_signal(conn, run_id=run_id)
+        if kept is not None:
+            woken.update(run.id for run in await wake_runs(conn, run_ids=[run_id], payload=kept[0]))
+    return woken
+
+
+async def _list_expected(conn: Connection, *, run_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of these runs for whom a signal of the name they wait for is kept, whether or not it matches."""
+    if not run_ids:
+        return []
+    rows = await conn.fetch(
+        """
+        SELECT w.run_id
+        FROM penstock.waits w
+        WHERE w.run_id = ANY($1::uuid[])
+          AND EXISTS (SELECT FROM penstock.signals s WHERE s.environment = w.environment AND s.name = w.signal)
+        ORDER BY w.run_id
+        """,
+        run_ids,
+    )
+    return [row["run_id"] for row in rows]
+
+
+async def _take_kept_signal(conn: Connection, *, run_id: UUID) -> tuple[JsonValue] | None:
+    """Remove the oldest kept signal that this run waits for; its payload, or None when there is none."""
+    row = await conn.fetchrow(
+        """
+        DELETE FROM penstock.signals
+        WHERE id = (
+            SELECT s.id
+            FROM penstock.waits w
+            JOIN penstock.signals s ON s.environment = w.environment AND s.name = w.signal
+            WHERE w.run_id = $1 AND s.posted_at > statement_timestamp() - $2::interval
+              AND NOT EXISTS (
+                  SELECT FROM jsonb_each(w.match) AS m WHERE m.value IS DISTINCT FROM coalesce(s.payload -> m.key, 'null')
+              )
+            ORDER BY s.id
+            LIMIT 1
+            FOR UPDATE OF s
+        )
+        RETURNING payload
+        """,
+        run_id,
+        SIGNAL_LIFETIME,
+    )
+    return None if row is None else (row["payload"],)
+
+
+async def post_signal(conn: Connection, *, environment: str, name: str, payload: JsonValue) -> list[RunSummary]:
+    """Wake all runs that wait for this signal, each once, with the payload as the result of its step; returns them, `queued`.
+
+    When there are none, the signal is kept for SIGNAL_LIFETIME, for the first run that waits for it.
+    """
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('signal/' || $1 || '/' || $2, 0))", environment, name)
+    waiting = await _lock_matching(conn, environment=environment, name=name, payload=payload)
+    woken: list[RunSummary] = []
+    for first in range(0, len(waiting), _MOST_AT_ONCE):  # so that no statement takes too long, however many there are
+        woken += await wake_runs(conn, run_ids=waiting[first : first + _MOST_AT_ONCE], payload=payload)
+    if not woken:
+        await conn.execute(
+            "INSERT INTO penstock.signals (environment, name, payload) VALUES ($1, $2, coalesce($3::jsonb, 'null'))",
+            environment,
+            name,
+            payload,
+        )
+    return woken
+
+
+async def _lock_matching(conn: Connection, *, environment: str, name: str, payload: JsonValue) -> list[UUID]:
+    # OFFSET 0 keeps the planner from reading all that wait for the signal: without statistics, it takes them for a few.
+    rows = await conn.fetch(
+        """
+        WITH found AS MATERIALIZED (
+            SELECT w.run_id
+            FROM penstock.waits w
+            WHERE w.environment = $1 AND w.signal = $2 AND w.match_name IS NULL
+            UNION ALL
+            SELECT w.run_id
+            FROM jsonb_each($3) AS m
+            CROSS JOIN LATERAL (
+                SELECT w.run_id
+                FROM penstock.waits w
+                WHERE w.environment = $1 AND w.signal = $2
+                  AND w.match_name = m.key AND w.match_hash = jsonb_hash_extended(m.value, 0)
+                OFFSET 0
+            ) w
+        )
+        SELECT r.id
+        FROM penstock.waits w
+        JOIN penstock.runs r ON r.id = w.run_id
+        WHERE w.run_id = ANY(ARRAY(SELECT f.run_id FROM found f)) AND r.state || '' = 'waiting'
+          AND NOT EXISTS (SELECT FROM jsonb_each(w.match) AS m WHERE m.value IS DISTINCT FROM coalesce($3 -> m.key, 'null'))
+        ORDER BY r.id
+        FOR UPDATE OF r, w
+        """,
+        environment,
+        name,
+        payload if isinstance(payload, dict) else {},
+    )
+    return [row["id"] for row in rows]
+
+
+async def wake_runs(conn: Connection, *, run_ids: Sequence[UUID], payload: JsonValue = None) -> list[RunSummary]:
+    """Queue waiting runs that this transaction has locked, with `payload` as the result of the step in which they wait."""
+    rows = await conn.fetch(
+        """
+        WITH ended AS (
+            DELETE FROM penstock.waits w WHERE w.run_id = ANY($1::uuid[])
+        ), recorded AS (
+            UPDATE penstock.steps s
+            SET outcome = 'succeeded', finished_at = clock_timestamp(), result = $2
+            WHERE s.run_id = ANY($1::uuid[]) AND s.outcome = 'waiting'
+        )
+        UPDATE penstock.runs r
+        SET state = 'queued', scheduled_at = clock_timestamp(), dispatched_at = clock_timestamp()
+        WHERE r.id = ANY($1::uuid[]) AND r.state || '' = 'waiting'
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
+        """,
+        run_ids,
+        payload,
+    )
+    return [summary_from_row(row) for row in rows]
+
+
+async def forget_waits(conn: Connection, *, run_ids: Sequence[UUID]) -> None:
+    """Runs that were waiting wait no more, because they have ended."""
+    await conn.execute("DELETE FROM penstock.waits w WHERE w.run_id = ANY($1::uuid[])", run_ids)
+
+
+async def delete_expired_signals(conn: Connection, *, most: int) -> int:
+    """Forget kept signals that nobody has waited for in time; how many."""
+    deleted: int = await conn.fetchval(
+        """
+        WITH expired AS (
+            SELECT s.id
+            FROM penstock.signals s
+            WHERE s.posted_at < statement_timestamp() - $1::interval
+            ORDER BY s.posted_at
+            LIMIT $2
+            FOR UPDATE SKIP LOCKED
+        ), deleted AS (
+            DELETE FROM penstock.signals s USING expired e WHERE s.id = e.id RETURNING s.id
+        )
+        SELECT count(*) FROM deleted
+        """,
+        SIGNAL_LIFETIME,
+        most,
+    )
+    return deleted

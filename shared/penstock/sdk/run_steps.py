@@ -1,0 +1,173 @@
+"""Steps that start other runs, and steps about the run itself."""
+
+from collections.abc import Coroutine, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, NoReturn, Unpack
+
+from pydantic import JsonValue
+
+from penstock.definitions.models import StepAction
+from penstock.sdk.data_steps import Where
+from penstock.sdk.engine import StepOptions
+from penstock.sdk.steps import Items, Steps, to_nothing, to_number
+from penstock.sdk.triggers import Duration, to_seconds
+from penstock.sdk.values import Thing, to_json, to_object
+
+
+class RunSteps(Steps):
+    """`schedule`, `schedule_list`, `trigger`, `log`, … as they are in YAML. Workflows are named by their names, also those in Python."""
+
+    def schedule(
+        self,
+        workflow: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        at: datetime | None = None,
+        after: Duration | None = None,
+        priority: int | None = None,
+        key: str | None = None,
+        **options: Unpack[StepOptions],
+    ) -> Coroutine[object, object, str]:
+        """A run of `workflow`, one deeper than this one, now or at a time; its id. With a `key`, what was asked for twice is one run."""
+        arguments = {**_when(workflow, at, after), "with": to_object(parameters, f"schedule {workflow}"), "priority": priority, "key": key}
+        return self._ask(StepAction.SCHEDULE, workflow, arguments, str, options)
+
+    def schedule_list(
+        self,
+        workflow: str,
+        over: Sequence[object],
+        parameters: Items | None = None,
+        *,
+        at: datetime | None = None,
+        after: Duration | None = None,
+        interval: Duration | None = None,
+        sequential: bool = False,
+        **options: Unpack[StepOptions],
+    ) -> Coroutine[object, object, str]:
+        """A run of `workflow` for each item, all one deeper than this one; the list's id.
+
+        An item is the mapping of its run's parameters, unless `parameters` makes one of (item, index).
+        """
+        arguments = {**_when(workflow, at, after), **_pace(interval, sequential), "over": to_json(over, f"schedule_list {workflow}")}
+        items = parameters or (lambda item, _: item if isinstance(item, dict) else {})
+        return self._ask(StepAction.SCHEDULE_LIST, workflow, arguments, str, options, items)
+
+    def schedule_for_each(
+        self,
+        workflow: str,
+        type: str,
+        where: Where | None,
+        parameters: Items,
+        *,
+        sort: str | None = None,
+        at: datetime | None = None,
+        after: Duration | None = None,
+        interval: Duration | None = None,
+        sequential: bool = False,
+        **options: Unpack[StepOptions],
+    ) -> Coroutine[object, object, str]:
+        """The same for each thing of a type that meets `where`; `parameters` makes a run's of (thing, index)."""
+        over = to_json({"find": type, "where": where, "sort": sort}, f"schedule_for_each {workflow}")
+        arguments = {**_when(workflow, at, after), **_pace(interval, sequential), "over": over}
+        return self._ask(StepAction.SCHEDULE_LIST, workflow, arguments, str, options, parameters)
+
+    def recur(
+        self,
+        workflow: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        cron: str | None = None,
+        every: Literal["daily", "weekly", "monthly", "quarterly", "yearly"] | None = None,
+        start: datetime | None = None,
+        timezone: str | None = None,
+        for_: str | Thing | None = None,
+        **options: Unpack[StepOptions],
+    ) -> Coroutine[object, object, str]:
+        """Runs of `workflow` again and again, by `cron` or by a period, for a thing or for none; the recurrence's id.
+
+        Set again for the same workflow and thing, it replaces what was set before.
+        """
+        what = f"recur {workflow}"
+        arguments: dict[str, JsonValue] = {
+            "with": to_object(parameters, what), "cron": cron, "every": every, "start": to_json(start, what), "timezone": timezone,
+            "for": _id(for_),
+        }  # fmt: skip
+        return self._ask(StepAction.RECUR, workflow, arguments, str, options)
+
+    def stop_recurring(
+        self, workflow: str, *, for_: str | Thing | None = None, **options: Unpack[StepOptions]
+    ) -> Coroutine[object, object, None]:
+        """End what `recur` began for that workflow and thing; runs that it has started go on."""
+        return self._ask(StepAction.STOP_RECURRING, workflow, {"for": _id(for_)}, to_nothing, options)
+
+    def wait(self, duration: Duration, **options: Unpack[StepOptions]) -> Coroutine[object, object, None]:
+        """Go on after that time. The run gives up its place meanwhile: this code ends here, and begins anew with its steps recalled."""
+        return self._ask(StepAction.WAIT, to_seconds(duration), {}, to_nothing, options)
+
+    def wait_until(self, moment: datetime, **options: Unpack[StepOptions]) -> Coroutine[object, object, None]:
+        """The same until a time, which has to be the same in each attempt: keep one that is computed in a step."""
+        return self._ask(StepAction.WAIT_UNTIL, to_json(moment, "wait_until"), {}, to_nothing, options)
+
+    def wait_for(
+        self, name: str, match: Mapping[str, object] | None = None, **options: Unpack[StepOptions]
+    ) -> Coroutine[object, object, JsonValue]:
+        """Go on when a signal of that name comes whose payload has the values of `match`; its payload, None after `timeout`."""
+        arguments: dict[str, JsonValue] = {"match": None if match is None else to_object(match, f"wait_for {name}")}
+        return self._ask(StepAction.WAIT_FOR, name, arguments, lambda result: result, options)
+
+    def cancel(self, run_ids: str | Sequence[str], **options: Unpack[StepOptions]) -> Coroutine[object, object, int]:
+        """End runs that have not ended by themselves; how many there were."""
+        return self._ask(StepAction.CANCEL, to_json(run_ids, "cancel"), {}, to_number, options)
+
+    def trigger(
+        self, workflow: str, parameters: Mapping[str, object] | None = None, **options: Unpack[StepOptions]
+    ) -> Coroutine[object, object, dict[str, JsonValue] | None]:
+        """Perform `workflow` inside this run, which adds no depth; what it returned."""
+        arguments: dict[str, JsonValue] = {"with": to_object(parameters, f"trigger {workflow}")}
+        return self._ask(StepAction.TRIGGER, workflow, arguments, lambda result: result if isinstance(result, dict) else None, options)
+
+    def return_(
+        self,
+        values: Mapping[str, object] | None = None,
+        *,
+        text: str | None = None,
+        content_type: str | None = None,
+        redirect: str | None = None,
+        **options: Unpack[StepOptions],
+    ) -> Coroutine[object, object, None]:
+        """Answer the caller now and go on, in a workflow with `api(respond="on_return")`; else this joins what the function returns.
+
+        Instead of an object, the answer may be a `text` of a `content_type`, or a `redirect`.
+        """
+        arguments: dict[str, JsonValue] = {"text": text, "content_type": content_type, "redirect": redirect}
+        return self._ask(StepAction.RETURN, to_object(values, "return_"), arguments, to_nothing, options)
+
+    def state(self, values: Mapping[str, object], **options: Unpack[StepOptions]) -> Coroutine[object, object, None]:
+        """Note values in the record of the run, for people who look at it."""
+        return self._ask(StepAction.STATE, to_object(values, "state"), {}, to_nothing, options)
+
+    def log(self, text: object, **options: Unpack[StepOptions]) -> Coroutine[object, object, None]:
+        """A line in the run's log, once however often the run is tried; `ctx.logger` writes one each time."""
+        return self._ask(StepAction.LOG, to_json(text, "log"), {}, to_nothing, options)
+
+    async def fail(self, message: str) -> NoReturn:
+        """Fail the run for good, in these words. The same as `raise Permanent(message)`."""
+        await self._ask(StepAction.FAIL, message, {}, to_nothing, StepOptions())
+        raise AssertionError("the step has failed")
+
+    async def stop(self, reason: str) -> NoReturn:
+        """End the workflow here, as having succeeded."""
+        await self._ask(StepAction.STOP, reason, {}, to_nothing, StepOptions())
+        raise AssertionError("the workflow has ended")
+
+
+def _id(thing: str | Thing | None) -> str | None:
+    return thing.id if isinstance(thing, Thing) else thing
+
+
+def _when(workflow: str, at: datetime | None, after: Duration | None) -> dict[str, JsonValue]:
+    return {"at": to_json(at, f"schedule {workflow}"), "after": None if after is None else to_seconds(after)}
+
+
+def _pace(interval: Duration | None, sequential: bool) -> dict[str, JsonValue]:
+    return {"interval": None if interval is None else to_seconds(interval), "sequential": sequential}

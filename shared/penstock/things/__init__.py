@@ -1,0 +1,1 @@
+"""Things: tables, values, search and constraints, bulk, changes, files, import and export."""

@@ -1,0 +1,1 @@
+"""Imports: a file becomes things, in batches."""

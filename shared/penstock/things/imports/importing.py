@@ -1,0 +1,198 @@
+"""Imports: a stream of CSV or JSON lines becomes things, in batches, each committed together with how far the import has come.
+
+*Exactly once.* An import has an id. Whoever begins it again under that id, with the same source, goes on behind the last committed batch;
+a rival that does so at the same time finds the progress changed, and what it wrote is undone. *Constant memory.* No more is held than a
+piece of the stream and a batch. Lines that do not fit are left out and reported; they never stop the others.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+from penstock.db import Connection, Database
+from penstock.definitions.models import DataType
+from penstock.domain.ids import new_thing_ids
+from penstock.errors import DatabaseUnavailable, Permanent
+from penstock.things.changes import tell_changing_run
+from penstock.things.imports.batches import BadLine, Progress, advance_import, begin_import, list_bad_lines, write_rows
+from penstock.things.imports.rows import Row, RowReader, columns_of
+from penstock.things.tabular import Format, Record, read_records
+
+BATCH_ROWS: Final = 2_000
+BATCH_CHARACTERS: Final = 4 * 1024 * 1024
+MOST_BAD_LINES: Final = 100_000
+_AT_ONCE: Final = 100
+"""Records read before others have a turn."""
+
+Guard = Callable[[Connection], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """What is imported: things of a type, from a `source` (an id or digest of the content) in a format.
+
+    `upsert` are the fields by which things that exist are found. So many bad lines are kept as `keeps` says. Lines that were bad before
+    are tried again if they are in `tries_again`: somebody has corrected them.
+    """
+
+    id: UUID
+    environment: str
+    data_type: DataType
+    format: Format
+    source: str
+    upsert: tuple[str, ...] = ()
+    run_id: UUID | None = None
+    keeps: int = 100
+    tries_again: Collection[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What became of all lines, and the first of those that could not be imported."""
+
+    created: int
+    updated: int
+    failed: int
+    bad_lines: list[BadLine]
+
+
+async def import_things(
+    database: Database,
+    request: ImportRequest,
+    content: AsyncIterable[bytes],
+    *,
+    guard: Guard | None = None,
+    limit: asyncio.Semaphore | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> ImportResult:
+    """Import what is not imported yet, and the result over all attempts.
+
+    `guard` is called in each batch's transaction, and raises when the import is no longer the caller's; `limit` is held for it;
+    `progress` is called after each batch. Raises Permanent for a file that cannot be read at all, fields that
+    do not exist, and too many bad lines; DatabaseUnavailable, and whatever reading `content` raises.
+    """
+    importer = _Importer(database, request, guard, limit or asyncio.Semaphore(), progress or (lambda _: None))
+    await importer.begin()
+    records = read_records(request.format)
+    async for chunk in content:
+        for number, record in enumerate(records.feed(chunk)):
+            await importer.take(record)
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+    for record in records.finish():
+        await importer.take(record)
+    return await importer.finish()
+
+
+class _Importer:
+    """One attempt of an import: collects a batch, and commits it when it is full."""
+
+    def __init__(
+        self,
+        database: Database,
+        request: ImportRequest,
+        guard: Guard | None,
+        limit: asyncio.Semaphore,
+        show: Callable[[Progress], None],
+    ) -> None:
+        self._database = database
+        self._request = request
+        self._guard = guard
+        self._limit = limit
+        self._show = show
+        self._reader = RowReader(request.data_type, request.format, request.upsert)
+        self._key = columns_of(request.data_type, request.upsert)
+        self._progress = Progress(0, 0, 0, 0)
+        self._batch: list[tuple[int, Row]] = []
+        self._bad: list[BadLine] = []
+        self._size = 0
+        self._last_line = 0
+
+    async def begin(self) -> None:
+        """Find out how far earlier attempts came."""
+        request = self._request
+        async with self._database.connection() as conn:
+            self._progress, source = await begin_import(
+                conn,
+                id=request.id,
+                environment=request.environment,
+                data_type=request.data_type.name,
+                run_id=request.run_id,
+                source=request.source,
+            )
+        if source != request.source:
+            raise Permanent("what is imported is not what the import began with; import it as a new one", kind="import")
+
+    async def take(self, record: Record) -> None:
+        """Add a record to the batch, if it is not dealt with yet."""
+        if self._reader.expects_header:
+            self._reader.read_header(record)
+            return
+        if record.line <= self._progress.lines and record.line not in self._request.tries_again:
+            return
+        self._last_line = record.line
+        try:
+            self._batch.append((record.line, self._reader.read(record)))
+        except ValueError as error:
+            self._bad.append(BadLine(record.line, str(error)))
+        self._size += record.size
+        if len(self._batch) + len(self._bad) >= BATCH_ROWS or self._size >= BATCH_CHARACTERS:
+            await self._commit()
+
+    async def finish(self) -> ImportResult:
+        """Commit what is left. Raises Permanent for a file without its header."""
+        if self._reader.expects_header:
+            raise Permanent("the file is empty; its first line has to name the fields", kind="import")
+        if self._batch or self._bad:
+            await self._commit()
+        async with self._database.connection() as conn:
+            bad_lines = await list_bad_lines(conn, id=self._request.id, most=self._request.keeps)
+        return ImportResult(self._progress.created, self._progress.updated, self._progress.failed, bad_lines)
+
+    async def _commit(self) -> None:
+        ids = new_thing_ids(len(self._batch))
+        for (_, row), id in zip(self._batch, ids, strict=True):
+            row.setdefault("created_by", None)
+            row.setdefault("created_date", None)
+            if row.get("_id") is None:
+                row["_id"] = id
+        async with self._limit:
+            self._progress = await self._database.in_transaction(self._write)
+        self._batch, self._bad, self._size = [], [], 0
+        self._show(self._progress)
+        if self._progress.failed >= MOST_BAD_LINES:
+            raise Permanent(
+                f"{self._progress.failed} lines could not be imported, which is too many to go on: does the file fit the type?"
+                f" {self._progress.created} things were created",
+                kind="import",
+            )
+
+    async def _write(self, conn: Connection) -> Progress:
+        request, before = self._request, self._progress
+        if self._guard is not None:
+            await self._guard(conn)
+        await tell_changing_run(conn, run_id=request.run_id)
+        written = await write_rows(
+            conn,
+            environment=request.environment,
+            data_type=request.data_type,
+            rows=[row for _, row in self._batch],
+            key=self._key,
+        )
+        refused = [BadLine(self._batch[position][0], message) for position, message in written.refused.items()]
+        bad = sorted([*self._bad, *refused], key=lambda line: line.line)
+        lines = [*(line for line, _ in self._batch), *(line.line for line in self._bad)]
+        tried_again = [line for line in lines if line <= before.lines]
+        after = replace(
+            before,
+            lines=max(before.lines, self._last_line),
+            created=before.created + written.created,
+            updated=before.updated + written.updated,
+            failed=before.failed + len(bad) - len(tried_again),
+        )
+        kept = bad[: max(request.keeps - before.failed + len(tried_again), 0)]
+        if not await advance_import(conn, id=request.id, before=before, after=after, bad=kept, tried_again=tried_again):
+            raise DatabaseUnavailable("somebody else goes on with this import, or a batch was committed unknown to us")
+        return after

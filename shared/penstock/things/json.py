@@ -1,0 +1,83 @@
+"""A thing as JSON: the SQL that makes it of a row, and the same form made of values that were just written."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import JsonValue
+
+from penstock.db import quote_identifier
+from penstock.definitions.fields import BUILT_IN_FIELDS
+from penstock.definitions.models import DataField, DataType, ScalarType
+from penstock.expressions.language import tidy
+
+_DATE_FORMAT: Final = """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'"""
+_DOLLAR: Final = "' || chr(36) || '"
+_MOST_PARTS: Final = 40
+"""Of one jsonb_build_object; a function takes at most a hundred arguments, two for each part."""
+
+
+def json_of(data_type: DataType) -> str:
+    """SQL that gives a row `t` of the type's table as the JSON of a thing; `read_thing` makes a thing of it."""
+    parts = [f"{literal(known.name)}, {_value_of(known)}" for known in (*BUILT_IN_FIELDS, *data_type.fields)]
+    objects = [f"jsonb_build_object({', '.join(parts[first : first + _MOST_PARTS])})" for first in range(0, len(parts), _MOST_PARTS)]
+    return f"jsonb_strip_nulls({' || '.join(objects)})"
+
+
+def read_thing(data_type: DataType, thing: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """What `json_of` gave, with whole numbers in lists as integers: PostgreSQL keeps the scale that a number was written with."""
+    for known in data_type.fields:
+        if known.type.is_list and known.type.name == ScalarType.NUMBER and known.name in thing:
+            thing[known.name] = tidy(thing[known.name])
+    return thing
+
+
+def render_thing(
+    data_type: DataType, *, id: str, row: Mapping[str, JsonValue], created_by: str | None, moment: str
+) -> dict[str, JsonValue]:
+    """A thing created at `moment` with the values `row`, by column, without asking the database for what is known."""
+    thing: dict[str, JsonValue] = {"_id": id, "Created Date": moment, "Modified Date": moment}
+    if created_by is not None:
+        thing["Created By"] = created_by
+    for known in (BUILT_IN_FIELDS[-1], *data_type.fields):
+        value = row.get(known.column)
+        if value is not None:
+            thing[known.name] = value
+    return thing
+
+
+def text_of(known: DataField) -> str:
+    """SQL that gives the field of a row `t` as text, as it stands in a cell of a table: lists and addresses as JSON."""
+    value = _value_of(known)
+    return f"to_jsonb({value})::text" if known.type.is_list or is_json(known) else f"({value})::text"
+
+
+def _value_of(known: DataField) -> str:
+    column = f"t.{quote_identifier(known.column)}"
+    if known.type.is_list and known.type.name == ScalarType.DATE:
+        written = scalar_sql("d.item", known.type.name)
+        return f"(SELECT jsonb_agg({written} ORDER BY d.place) FROM unnest({column}) WITH ORDINALITY AS d (item, place))"
+    if known.type.is_list and not is_json(known):
+        # An empty list is an empty field, whoever wrote it.
+        return f"CASE WHEN cardinality({column}) > 0 THEN {column} END"
+    return column if known.type.is_list else scalar_sql(column, known.type.name)
+
+
+def scalar_sql(expression: str, type_name: str) -> str:
+    """SQL that gives `expression`, a single value of that type, in the form it has in JSON."""
+    if type_name == ScalarType.DATE:
+        return f"to_char({expression} AT TIME ZONE 'UTC', {_DATE_FORMAT})"
+    return f"trim_scale({expression})" if type_name == ScalarType.NUMBER else expression
+
+
+def is_json(known: DataField) -> bool:
+    """Whether the field's column is jsonb: addresses, and lists of them."""
+    return known.type.name in {ScalarType.ADDRESS, ScalarType.ANY}
+
+
+def literal(text: str) -> str:
+    """`text` as an SQL literal: names of fields as they stand in JSON, which no statement can take as parameters.
+
+    Without a dollar sign in it, because the driver puts the arguments of a COPY into its text wherever it finds `$1`.
+    """
+    quoted = "'" + text.replace("'", "''") + "'"
+    return f"({quoted.replace('$', _DOLLAR)})" if "$" in quoted else quoted
