@@ -1,1 +1,3 @@
-"""The tests: `unit` and `contracts` touch nothing, `integration` and `acceptance` use real servers, `bench` measures."""
+"""The tests: `unit` and `contracts` touch nothing, `integration` and `acceptance` use real servers, `bench`
+measures.
+"""

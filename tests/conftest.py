@@ -1,7 +1,7 @@
 """Servers, databases and virtual hosts for every test.
 
-With xdist the servers are looked for or started once, by the process that leads the workers, and stopped by it. Without, they start
-when the first test asks for them.
+With xdist the servers are looked for or started once, by the process that leads the workers, and stopped by it.
+Without, they start when the first test asks for them.
 """
 
 import asyncio
@@ -122,7 +122,9 @@ async def amqp_url(servers: Servers) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def private_postgres() -> AsyncIterator[PrivatePostgres]:
-    """A running PostgreSQL that the test may stop, kill and restart. Its databases are to be made and migrated by the test."""
+    """A running PostgreSQL that the test may stop, kill and restart. Its databases are to be made and migrated by the
+    test.
+    """
     async with running_postgres() as server:
         yield server
 

@@ -20,7 +20,14 @@ def has_apt() -> bool:
 def _run(command: Sequence[str], directory: Path | None = None) -> Run:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     return subprocess.run(
-        command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=SECONDS
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SECONDS,
     )
 
 
@@ -33,7 +40,9 @@ def _alone(name: str) -> Iterator[None]:
 
 
 def install(package: str) -> bool:
-    """Install `package` as root or by a sudo that asks for no password; False where neither is possible or apt fails."""
+    """Install `package` as root or by a sudo that asks for no password; False where neither is possible or apt
+    fails.
+    """
     if not has_apt():
         return False
     prefix: tuple[str, ...] = ()
@@ -78,7 +87,9 @@ def unpack(package: str, wanted: Sequence[str], directory: Path) -> bool:
     return True
 
 
-_WITHOUT = tuple(f"--no-{relation}" for relation in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"))
+_WITHOUT = tuple(
+    f"--no-{relation}" for relation in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
+)
 
 
 def _private_apt(apt: Path) -> list[str]:

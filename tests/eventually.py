@@ -19,8 +19,8 @@ async def eventually(check: Callable[[], T], *, within: float = 10.0, every: flo
 async def eventually(check: Callable[[], object], *, within: float = 10.0, every: float = 0.02) -> object:
     """What `check` returns, as soon as it returns something true, or nothing at all (a check that only asserts).
 
-    False, 0 and empty collections mean "not yet", and so does an AssertionError; any other error ends the wait at once. Called
-    every `every` seconds for `within` seconds; then AssertionError with the last failure.
+    False, 0 and empty collections mean "not yet", and so does an AssertionError; any other error ends the wait at once.
+    Called every `every` seconds for `within` seconds; then AssertionError with the last failure.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within

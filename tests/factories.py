@@ -18,7 +18,9 @@ def build_field_type(text: str) -> FieldType:
 
 def build_type(name: str, fields: dict[str, str], *, unique: tuple[tuple[str, ...], ...] = ()) -> DataType:
     """A data type with `fields`, by name, as type files write them."""
-    built = tuple(DataField(name=field, type=build_field_type(text), column=column_name(field)) for field, text in fields.items())
+    built = tuple(
+        DataField(name=field, type=build_field_type(text), column=column_name(field)) for field, text in fields.items()
+    )
     return DataType(name=name, fields=built, unique=unique)
 
 

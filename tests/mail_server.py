@@ -1,4 +1,6 @@
-"""A real SMTP server on a free port of this machine, whose mind a test may set: what it refuses, when it is silent or hangs up."""
+"""A real SMTP server on a free port of this machine, whose mind a test may set: what it refuses, when it is silent or
+hangs up.
+"""
 
 import asyncio
 import ssl
@@ -26,8 +28,9 @@ from penstock import clock
 class MailServer:
     """What it took, in `mails` (recipients and message), and what it answers.
 
-    `answers` to whole messages, one after another, then 250. `refusals` are answers to recipients, used up one after another. Having
-    taken `falls_silent_after` messages, it answers no more of them. With `tls` it asks for STARTTLS, or with `is_tls` speaks TLS at once.
+    `answers` to whole messages, one after another, then 250. `refusals` are answers to recipients, used up one after
+    another. Having taken `falls_silent_after` messages, it answers no more of them. With `tls` it asks for STARTTLS, or
+    with `is_tls` speaks TLS at once.
     """
 
     mails: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
@@ -51,7 +54,9 @@ class MailServer:
         """All who got a mail, in order."""
         return [address for addresses, _ in self.mails for address in addresses]
 
-    async def take_sender(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
+    async def take_sender(
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
         """The sender."""
         if self.is_silent:
             self.waiting += 1
@@ -62,7 +67,9 @@ class MailServer:
         envelope.mail_options.extend(options)
         return "250 OK"
 
-    async def take_recipient(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]) -> str:
+    async def take_recipient(
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
         """One recipient."""
         if refusals := self.refusals.get(address):
             return refusals.pop(0)
@@ -86,7 +93,9 @@ class MailServer:
             server.transport.close()
         return answer
 
-    def check(self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, given: object) -> AuthResult:
+    def check(
+        self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, given: object
+    ) -> AuthResult:
         """User and password."""
         assert isinstance(given, LoginPassword)
         return AuthResult(success=self.user == (given.login.decode(), given.password.decode()), handled=False)
@@ -96,12 +105,15 @@ class MailServer:
 async def serve_mail(mind: MailServer) -> AsyncIterator[str]:
     """The server; its URL, without user and password."""
     loop = asyncio.get_running_loop()
-    handler = SimpleNamespace(handle_MAIL=mind.take_sender, handle_RCPT=mind.take_recipient, handle_DATA=mind.take_message)
+    handler = SimpleNamespace(
+        handle_MAIL=mind.take_sender, handle_RCPT=mind.take_recipient, handle_DATA=mind.take_message
+    )
 
     def converse() -> SMTP:
         return SMTP(
             handler, hostname="localhost", loop=loop, data_size_limit=mind.largest, enable_SMTPUTF8=mind.knows_smtputf8,
-            authenticator=mind.check, auth_required=mind.user is not None, auth_require_tls=mind.tls is not None and not mind.is_tls,
+            authenticator=mind.check, auth_required=mind.user is not None,
+            auth_require_tls=mind.tls is not None and not mind.is_tls,
             tls_context=None if mind.is_tls else mind.tls, require_starttls=mind.tls is not None and not mind.is_tls,
         )  # fmt: skip
 
@@ -114,7 +126,9 @@ async def serve_mail(mind: MailServer) -> AsyncIterator[str]:
 
 
 def make_certificate(directory: Path) -> tuple[Path, ssl.SSLContext]:
-    """A certificate for 127.0.0.1 that vouches for itself, as a file for those who trust it, and a server's context with its key."""
+    """A certificate for 127.0.0.1 that vouches for itself, as a file for those who trust it, and a server's context
+    with its key.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     certificate = (
@@ -131,7 +145,9 @@ def make_certificate(directory: Path) -> tuple[Path, ssl.SSLContext]:
     )
     file, key_file = directory / "certificate.pem", directory / "key.pem"
     file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file, key_file)
     return file, context

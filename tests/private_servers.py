@@ -21,8 +21,10 @@ from penstock.errors import ConfigurationError
 from tests import debian
 
 WAYS = (
-    "Ways to provide servers for the tests: start both with Docker (docker compose -f tests/compose.yaml up --wait); or install them "
-    "(Debian: apt-get install postgresql rabbitmq-server); or name running ones in PENSTOCK_TEST_DATABASE_URL and PENSTOCK_TEST_AMQP_URL "
+    "Ways to provide servers for the tests: start both with Docker (docker compose -f tests/compose.yaml up --wait); "
+    "or install them "
+    "(Debian: apt-get install postgresql rabbitmq-server); or name running ones in PENSTOCK_TEST_DATABASE_URL and "
+    "PENSTOCK_TEST_AMQP_URL "
     "(and PENSTOCK_TEST_RABBITMQ_MANAGEMENT_URL, unless the management plugin listens on its usual port)."
 )
 
@@ -32,7 +34,9 @@ class NoServer(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing uses, below the range that the system takes for outgoing connections, so that a restart finds them free."""
+    """Ports that nothing uses, below the range that the system takes for outgoing connections, so that a restart finds
+    them free.
+    """
     ports: list[int] = []
     while len(ports) < count:
         port = random.randrange(20_000, 32_000)
@@ -47,7 +51,9 @@ def free_ports(count: int) -> list[int]:
 
 
 class PrivatePostgres:
-    """A PostgreSQL on a TCP port that stays the same across restarts. `is_durable=False` trades crash safety for speed."""
+    """A PostgreSQL on a TCP port that stays the same across restarts. `is_durable=False` trades crash safety for
+    speed.
+    """
 
     def __init__(self, directory: Path, *, is_durable: bool = True) -> None:
         if not _has_postgres():
@@ -106,7 +112,9 @@ def find_rabbitmq() -> RabbitMQPrograms:
     found = _installed_rabbitmq() or _unpacked_rabbitmq(unpacked)
     if found is None and debian.install("rabbitmq-server"):
         found = _installed_rabbitmq()
-    if found is None and debian.unpack("rabbitmq-server", ("erlang", "rabbitmq", "libsctp1", "libsystemd0", "libtinfo6"), unpacked):
+    if found is None and debian.unpack(
+        "rabbitmq-server", ("erlang", "rabbitmq", "libsctp1", "libsystemd0", "libtinfo6"), unpacked
+    ):
         found = _unpacked_rabbitmq(unpacked)
     if found is None:
         raise NoServer(f"No RabbitMQ is installed, and it could not be installed from here. {WAYS}")
@@ -115,7 +123,11 @@ def find_rabbitmq() -> RabbitMQPrograms:
 
 def _installed_rabbitmq() -> RabbitMQPrograms | None:
     # Not the wrappers in /usr/sbin: those change user and directory.
-    for pattern in ("usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin", "usr/lib/rabbitmq/bin", "opt/homebrew/opt/rabbitmq/sbin"):
+    for pattern in (
+        "usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin",
+        "usr/lib/rabbitmq/bin",
+        "opt/homebrew/opt/rabbitmq/sbin",
+    ):
         for directory in sorted(Path("/").glob(pattern), reverse=True):
             epmd = shutil.which("epmd")
             if epmd and (directory / "rabbitmq-server").exists():
@@ -159,7 +171,9 @@ class PrivateRabbitMQ:
         environment.pop("NOTIFY_SOCKET", None)
         if self._epmd is None:
             # Erlang would start it as a daemon that outlives the node; this one is ours to end.
-            self._epmd = self._spawn((self._programs.epmd, "-port", str(self._epmd_port), "-address", "127.0.0.1"), environment)
+            self._epmd = self._spawn(
+                (self._programs.epmd, "-port", str(self._epmd_port), "-address", "127.0.0.1"), environment
+            )
         self._node = self._spawn((str(self._programs.server),), environment)
         try:
             async with asyncio.timeout(90):
@@ -212,7 +226,9 @@ class PrivateRabbitMQ:
         await self.start()
 
     def _spawn(self, command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        dying = ("setpriv", "--pdeathsig=KILL") if shutil.which("setpriv") else ()  # ends with the test run, however that ends
+        dying = (
+            ("setpriv", "--pdeathsig=KILL") if shutil.which("setpriv") else ()
+        )  # ends with the test run, however that ends
         with (self._directory / "output").open("ab") as output:
             return subprocess.Popen(
                 (*dying, *command),
@@ -247,7 +263,9 @@ class PrivateRabbitMQ:
             "log.console": "false",
             "log.file.level": "info",
         }
-        (self._directory / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+        (self._directory / "rabbitmq.conf").write_text(
+            "".join(f"{name} = {value}\n" for name, value in settings.items())
+        )
 
     def _environment(self) -> dict[str, str]:
         own = self._directory
@@ -280,7 +298,10 @@ class PrivateRabbitMQ:
     async def _is_ready(self) -> bool:
         url = f"{self.management_url}/api/health/checks/port-listener/{self._amqp_port}"
         try:
-            async with aiohttp.ClientSession() as http, http.get(url, timeout=aiohttp.ClientTimeout(total=2)) as response:
+            async with (
+                aiohttp.ClientSession() as http,
+                http.get(url, timeout=aiohttp.ClientTimeout(total=2)) as response,
+            ):
                 return response.status == 200
         except (aiohttp.ClientError, TimeoutError):
             return False

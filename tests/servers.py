@@ -1,7 +1,9 @@
-"""A real PostgreSQL and a real RabbitMQ for the tests: named by the environment, found on this machine, or started for the run.
+"""A real PostgreSQL and a real RabbitMQ for the tests: named by the environment, found on this machine, or started for
+the run.
 
-Looked for in this order: PENSTOCK_TEST_DATABASE_URL and PENSTOCK_TEST_AMQP_URL; servers on the default local ports that let us in;
-private ones from installed programs, which are installed or unpacked first where that is possible. A missing server is an error.
+Looked for in this order: PENSTOCK_TEST_DATABASE_URL and PENSTOCK_TEST_AMQP_URL; servers on the default local ports that
+let us in; private ones from installed programs, which are installed or unpacked first where that is possible. A missing
+server is an error.
 """
 
 import asyncio
@@ -97,7 +99,9 @@ async def _find_postgres() -> str | None:
             continue
         try:
             version = await connection.fetchval("SELECT current_setting('server_version_num')::int")
-            may_create = await connection.fetchval("SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user")
+            may_create = await connection.fetchval(
+                "SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user"
+            )
         finally:
             await connection.close()
         if may_create and version >= OLDEST_POSTGRES:
@@ -114,13 +118,18 @@ async def _first_management(amqp_url: str, given: str | None) -> str | None:
         if url is None:
             continue
         try:
-            async with aiohttp.ClientSession() as http, http.get(f"{url}/api/vhosts", timeout=aiohttp.ClientTimeout(total=3)) as response:
+            async with (
+                aiohttp.ClientSession() as http,
+                http.get(f"{url}/api/vhosts", timeout=aiohttp.ClientTimeout(total=3)) as response,
+            ):
                 if response.status == 200:
                     return url
         except (aiohttp.ClientError, TimeoutError, ValueError):
             continue
     if given is not None:
-        raise NoServer(f"PENSTOCK_TEST_RABBITMQ_MANAGEMENT_URL: no management API answers at {given}, or it refuses the login")
+        raise NoServer(
+            f"PENSTOCK_TEST_RABBITMQ_MANAGEMENT_URL: no management API answers at {given}, or it refuses the login"
+        )
     return None
 
 
@@ -169,7 +178,9 @@ async def install_clock_at(url: str) -> None:
 
 @asynccontextmanager
 async def fresh_vhost(servers: Servers) -> AsyncIterator[str]:
-    """The URL of an empty virtual host. Without a management API, the one given, emptied, and to oneself until the end."""
+    """The URL of an empty virtual host. Without a management API, the one given, emptied, and to oneself until the
+    end.
+    """
     if servers.management_url is None:
         async with _emptied_vhost(servers.amqp_url) as url:
             yield url

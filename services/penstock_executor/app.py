@@ -44,12 +44,16 @@ from penstock_executor.writing.logbook import Logbook
 log = get_logger(__name__)
 
 _MOST_MESSAGES: Final = 20
-"""Messages held while they wait for slots; each names up to a hundred runs, and an executor should not hoard what others could do."""
+"""Messages held while they wait for slots; each names up to a hundred runs, and an executor should not hoard what
+others could do.
+"""
 _CLEANUP_SECONDS: Final = 5.0
 _CONNECTIONS_PER_BULK: Final = 5
 """Of how many connections one may be kept by a bulk step (an export takes a second one, now and then)."""
 _EXPIRY_SECONDS: Final = 0.5
-"""How often it is looked whether a lease has run out; shorter than what a scheduler takes to hand the run to another executor."""
+"""How often it is looked whether a lease has run out; shorter than what a scheduler takes to hand the run to another
+executor.
+"""
 
 
 async def serve(settings: ExecutorSettings, stop: Stop, resources: Resources | None = None) -> None:
@@ -121,7 +125,9 @@ def _write_log(logbook: Logbook, secrets: Secrets, line: LogLine) -> None:
 
 
 async def perform_until_stopped(room: Room, broker: Broker, stop: Stop) -> None:
-    """Take messages until a soft stop, then finish the runs in flight. Leases are renewed for as long as there are any."""
+    """Take messages until a soft stop, then finish the runs in flight. Leases are renewed for as long as there are
+    any.
+    """
     leases = room.leases
     keeping = [
         asyncio.create_task(run_every(leases.period_seconds, leases.renew, Stop())),

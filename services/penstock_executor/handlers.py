@@ -1,7 +1,8 @@
 """The executor's one verb: perform the runs that a message names. Claim → load → perform steps → decide → record.
 
-The message is acknowledged as soon as the claims have committed: from then on the leases, not the message, bring back the runs of an
-executor that dies (`leases` says how). Whatever is lost before that is found by a scheduler, because the rows are the truth.
+The message is acknowledged as soon as the claims have committed: from then on the leases, not the message, bring back
+the runs of an executor that dies (`leases` says how). Whatever is lost before that is found by a scheduler, because the
+rows are the truth.
 """
 
 import asyncio
@@ -34,7 +35,9 @@ log = get_logger(__name__)
 HAND_BACK_SECONDS: Final = 5.0
 """How long a message waits for slots before the rest of it is offered to other executors."""
 MOST_UNWRITTEN: Final = 1000
-"""Performed runs that wait to be written, about: beyond that they keep their slots, so that a slow commit slows the claims."""
+"""Performed runs that wait to be written, about: beyond that they keep their slots, so that a slow commit slows the
+claims.
+"""
 _DATABASE_PATIENCE_SECONDS: Final = 20.0
 _DATABASE_PAUSE_SECONDS: Final = 0.5
 _LAST_COMMITS_SECONDS: Final = 2.0
@@ -62,7 +65,9 @@ async def execute_runs(room: Room, delivery: Delivery) -> None:
         await delivery.dead_letter(error.reason)
     except (DatabaseUnavailable, BrokerUnavailable) as error:
         # Runs of this message that are claimed already are not claimed again when it comes back.
-        log.warning("database.unavailable" if isinstance(error, DatabaseUnavailable) else "dispatch.failed", error=str(error))
+        log.warning(
+            "database.unavailable" if isinstance(error, DatabaseUnavailable) else "dispatch.failed", error=str(error)
+        )
         await _wait_for_database(room)
         await delivery.requeue()
 
@@ -72,7 +77,9 @@ async def _check_headers(room: Room, delivery: Delivery, runs: Sequence[DueRun])
     headers = delivery.message.headers
     depth, environment = parse_depth(headers.get(envelope.DEPTH)), headers.get(envelope.ENVIRONMENT)
     if depth is None:
-        raise DecodeError(f"header depth is missing or no whole number from 0 to {MAX_DEPTH}; every execute message carries it")
+        raise DecodeError(
+            f"header depth is missing or no whole number from 0 to {MAX_DEPTH}; every execute message carries it"
+        )
     try:
         limit = await room.limits.find_exceeded(str(environment), depth, (run.workflow for run in runs))
     except KeyError:
@@ -106,14 +113,17 @@ def _answer_terminated(room: Room, due: Sequence[DueRun], terminated: Sequence[T
     for run in due:
         if run.reply_to is not None and run.run_id in ended:
             error: JsonValue = {"kind": ended[run.run_id].reason.value, "path": list(ended[run.run_id].path)}
-            room.publisher.answer(run.reply_to, RunAnswer.model_construct(run_id=run.run_id, state=RunState.TERMINATED, error=error))
+            room.publisher.answer(
+                run.reply_to, RunAnswer.model_construct(run_id=run.run_id, state=RunState.TERMINATED, error=error)
+            )
 
 
 async def _hold_slot(room: Room, lease: Lease) -> None:
     try:
         await perform_run(room, lease)
     except Exception as error:
-        # Not the run's fault, as far as we know: its lease expires, a scheduler takes it back, and gives up after the third time.
+        # Not the run's fault, as far as we know: its lease expires, a scheduler takes it back, and gives up after the
+        # third time.
         log.error("run.crashed", run_id=str(lease.run.id), workflow=lease.run.workflow, exc_info=error)
     finally:
         room.leases.end(lease)
@@ -129,7 +139,13 @@ async def perform_run(room: Room, lease: Lease) -> None:
         performance = await _load(room, lease)
         ending = await _perform(room, lease, performance)
     except LeaseLost as error:
-        log.warning("run.lease_lost", run_id=str(lease.run.id), workflow=lease.run.workflow, attempt=lease.run.attempt, reason=str(error))
+        log.warning(
+            "run.lease_lost",
+            run_id=str(lease.run.id),
+            workflow=lease.run.workflow,
+            attempt=lease.run.attempt,
+            reason=str(error),
+        )
         return
     except Permanent as error:
         ending = await write_unloaded(room, lease, error)
@@ -152,7 +168,8 @@ async def _perform(room: Room, lease: Lease, performance: Performance) -> Ending
 async def _load(room: Room, lease: Lease) -> Performance:
     """The run with the definition it starts, or has started, with.
 
-    Raises Permanent when that version has no such workflow, LeaseLost when the database stays away for longer than the lease holds.
+    Raises Permanent when that version has no such workflow, LeaseLost when the database stays away for longer than the
+    lease holds.
     """
     run = lease.run
     while True:
@@ -161,7 +178,8 @@ async def _load(room: Room, lease: Lease) -> Performance:
             return (CodedPerformance if plans.app.python else Performance)(room, lease, plans)
         except KeyError:
             raise Permanent(
-                f"deployment {run.version} of {run.environment} has no workflow {run.workflow!r}: it was removed before the run began",
+                f"deployment {run.version} of {run.environment} has no workflow {run.workflow!r}: it was removed "
+                "before the run began",
                 kind="unknown_workflow",
             ) from None
         except DatabaseUnavailable as error:
@@ -185,7 +203,9 @@ async def _wait_for_database(room: Room) -> None:
 
 
 async def release_unfinished(room: Room) -> None:
-    """Give back at once what this executor will not finish: cancelled here, queued again, and dispatched if the broker is there."""
+    """Give back at once what this executor will not finish: cancelled here, queued again, and dispatched if the broker
+    is there.
+    """
     reply_to = {lease.run.id: lease.reply_to for lease in room.leases.list_all() if lease.reply_to is not None}
     tasks = list(room.tasks)
     for task in tasks:
@@ -204,7 +224,9 @@ async def release_unfinished(room: Room) -> None:
 
 
 async def note_cancelled(room: Room, delivery: Delivery) -> None:
-    """A run was cancelled: it is stopped, if it is performed here. Best effort; the next renewal of the leases tells the same."""
+    """A run was cancelled: it is stopped, if it is performed here. Best effort; the next renewal of the leases tells
+    the same.
+    """
     try:
         room.leases.cancel(RunEvent.decode(delivery.message.body).id)
     except DecodeError as error:

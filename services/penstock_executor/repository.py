@@ -1,8 +1,9 @@
-"""The executor's SQL: runs change hands by claims, keep them by renewals, and every other write names the attempt it belongs to.
+"""The executor's SQL: runs change hands by claims, keep them by renewals, and every other write names the attempt it
+belongs to.
 
-Rows with many columns are passed as one JSON document: the driver looks at each element of an array, which costs more than all else.
-Where runs are named by id, `state || ''` keeps the planner from the partial indexes: it takes them for small, and would read through
-all that is queued or was running since the last vacuum.
+Rows with many columns are passed as one JSON document: the driver looks at each element of an array, which costs more
+than all else. Where runs are named by id, `state || ''` keeps the planner from the partial indexes: it takes them for
+small, and would read through all that is queued or was running since the last vacuum.
 """
 
 from collections.abc import Sequence
@@ -28,9 +29,11 @@ Shape = tuple[str, str, tuple[str, ...]]
 
 
 async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, lease: timedelta) -> list[ClaimedRun]:
-    """Take those runs that are queued, within their depth limit, and in no stopped chain. Two executors never get the same attempt.
+    """Take those runs that are queued, within their depth limit, and in no stopped chain. Two executors never get the
+    same attempt.
 
-    A run keeps the deployment it first started with. Steps finished by earlier attempts come along where there were any.
+    A run keeps the deployment it first started with. Steps finished by earlier attempts come along where there were
+    any.
     """
     rows = await conn.fetch(
         """
@@ -46,7 +49,8 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
                   r.scheduled_at, r.started_at, clock_timestamp() AS claimed_at, r.parameters, r.context,
                   CASE WHEN r.attempt > 1 THEN (
                       SELECT jsonb_object_agg(s.step, s.result) FROM penstock.steps s
-                      WHERE s.run_id = r.id AND s.outcome <> 'waiting' AND (s.outcome <> 'failed' OR s.result IS NOT NULL)
+                      WHERE s.run_id = r.id AND s.outcome <> 'waiting' AND (s.outcome <> 'failed'
+                          OR s.result IS NOT NULL)
                   ) END AS finished
         """,
         sorted(run_ids, key=_by_bytes),
@@ -57,7 +61,9 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
 
 
 async def list_finished_steps(conn: Connection, *, run_id: UUID) -> dict[str, FinishedStep]:
-    """By path, what was finished before, in the order in which it was. Only code asks: steps in YAML are where they are."""
+    """By path, what was finished before, in the order in which it was. Only code asks: steps in YAML are where they
+    are.
+    """
     rows = await conn.fetch(
         """
         SELECT s.step, s.action, s.error FROM penstock.steps s
@@ -69,8 +75,12 @@ async def list_finished_steps(conn: Connection, *, run_id: UUID) -> dict[str, Fi
     return {row["step"]: FinishedStep(row["action"], row["error"]) for row in rows}
 
 
-async def terminate_queued_runs(conn: Connection, *, run_ids: Sequence[UUID]) -> list[tuple[RunSummary, Termination, int]]:
-    """Stop those queued runs that are beyond the depth limit as it is now, or whose chain was stopped; with reason and limit."""
+async def terminate_queued_runs(
+    conn: Connection, *, run_ids: Sequence[UUID]
+) -> list[tuple[RunSummary, Termination, int]]:
+    """Stop those queued runs that are beyond the depth limit as it is now, or whose chain was stopped; with reason and
+    limit.
+    """
     rows = await conn.fetch(
         """
         UPDATE penstock.runs r
@@ -92,7 +102,9 @@ def _termination_from_row(row: Record) -> Termination:
 
 
 async def renew_leases(conn: Connection, *, held: Sequence[Held], lease: timedelta) -> set[UUID]:
-    """Extend the leases of runs that are still held; returns those. Skips rows that a commit of ours has locked at this moment."""
+    """Extend the leases of runs that are still held; returns those. Skips rows that a commit of ours has locked at this
+    moment.
+    """
     rows = await conn.fetch(
         """
         WITH held AS MATERIALIZED (
@@ -134,7 +146,8 @@ async def release_runs(conn: Connection, *, owner: str) -> list[RunSummary]:
         UPDATE penstock.runs r
         SET state = 'queued', lease_expires_at = NULL, dispatched_at = clock_timestamp()
         WHERE r.state = 'running' AND r.owner = $1
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
+            r.attempt
         """,
         owner,
     )
@@ -142,7 +155,8 @@ async def release_runs(conn: Connection, *, owner: str) -> list[RunSummary]:
 
 
 async def wait_for_locks(conn: Connection, *, seconds: float, run_id: UUID) -> None:
-    """Let the statements of this transaction wait that long for rows that others are changing, instead of a few seconds.
+    """Let the statements of this transaction wait that long for rows that others are changing, instead of a few
+    seconds.
 
     Says, in the same round trip, which run makes its changes: see `penstock.things.changes`.
     """
@@ -154,7 +168,9 @@ async def wait_for_locks(conn: Connection, *, seconds: float, run_id: UUID) -> N
 
 
 async def hold_runs(conn: Connection, *, held: Sequence[Held]) -> set[Held]:
-    """Lock the runs that are still held until the transaction ends, in one order; returns those. The rest belong to others now."""
+    """Lock the runs that are still held until the transaction ends, in one order; returns those. The rest belong to
+    others now.
+    """
     rows = await conn.fetch(
         """
         SELECT r.id, r.attempt
@@ -175,7 +191,8 @@ _END_ATTEMPTS: Final = """
     SET state = q.state, lease_expires_at = NULL, result = coalesce(q.result, r.result), error = q.error,
         scheduled_at = coalesce(q.due_at, r.scheduled_at), failures = r.failures + q.failures,
         workload = r.workload + q.workload,
-        dispatched_at = CASE q.state WHEN 'queued' THEN clock_timestamp() WHEN 'scheduled' THEN NULL ELSE r.dispatched_at END,
+        dispatched_at = CASE q.state WHEN 'queued' THEN clock_timestamp() WHEN 'scheduled' THEN NULL
+            ELSE r.dispatched_at END,
         finished_at = CASE WHEN q.state NOT IN ('queued', 'scheduled', 'waiting') THEN clock_timestamp() END
     """
 _HELD_BY: Final = "WHERE r.id = q.id AND r.attempt = q.attempt AND r.state || '' = 'running'"
@@ -200,13 +217,15 @@ async def end_attempts(conn: Connection, *, endings: Sequence[tuple[UUID, int, E
         f"""
         {_END_ATTEMPTS}
         FROM jsonb_to_recordset($1) AS q
-             (id uuid, attempt int, state text, result jsonb, error jsonb, due_at timestamptz, failures int, workload float8)
+             (id uuid, attempt int, state text, result jsonb, error jsonb, due_at timestamptz,
+              failures int, workload float8)
         {_HELD_BY}
         RETURNING r.id, r.attempt
         """,
         [
             {
-                "id": str(run_id), "attempt": attempt, "state": ending.state, "result": ending.result, "error": ending.error,
+                "id": str(run_id), "attempt": attempt, "state": ending.state, "result": ending.result,
+                "error": ending.error,
                 "due_at": ending.due_at, "failures": 1 if ending.is_failure else 0, "workload": workload,
             }
             for run_id, attempt, ending, workload in endings
@@ -216,7 +235,8 @@ async def end_attempts(conn: Connection, *, endings: Sequence[tuple[UUID, int, E
 
 
 async def finish_runs(conn: Connection, *, commits: Sequence[Commit]) -> set[Held]:
-    """End attempts with all that they still have to write, in one statement: records of steps, and things of one shape to create.
+    """End attempts with all that they still have to write, in one statement: records of steps, and things of one shape
+    to create.
 
     Only of runs that are still held; returns those. It is what most runs need, and one round trip instead of five.
     """
@@ -241,12 +261,14 @@ def _whole_document(commit: Commit) -> dict[str, object]:
     ending = commit.ending
     assert ending is not None
     return {
-        "id": str(commit.run_id), "attempt": commit.attempt, "state": ending.state, "result": ending.result, "error": ending.error,
+        "id": str(commit.run_id), "attempt": commit.attempt, "state": ending.state, "result": ending.result,
+        "error": ending.error,
         "due_at": ending.due_at, "failures": 1 if ending.is_failure else 0, "workload": commit.workload,
         "thing": commit.effect.thing.record if isinstance(commit.effect, CreateThing) else None,
         "steps": [
             {
-                "step": record.step, "action": record.action, "outcome": record.outcome, "started_at": record.started_at,
+                "step": record.step, "action": record.action, "outcome": record.outcome,
+                "started_at": record.started_at,
                 "result": record.result, "error": record.error,
             }
             for record in commit.records
@@ -264,11 +286,14 @@ def _finish_statement(commit: Commit) -> str:
         made = ""
         if isinstance(commit.effect, CreateThing):
             rows = "(SELECT jsonb_agg(e.thing) FROM ended e)"
-            made = f", made AS ({insert_statement(commit.environment, commit.effect.data_type, commit.effect.thing.columns, rows=rows)})"
+            effect = commit.effect
+            insert = insert_statement(commit.environment, effect.data_type, effect.thing.columns, rows=rows)
+            made = f", made AS ({insert})"
         _statements[shape] = f"""
             WITH given AS MATERIALIZED (
                 SELECT * FROM jsonb_to_recordset($1) AS q (
-                    id uuid, attempt int, state text, result jsonb, error jsonb, due_at timestamptz, failures int, workload float8,
+                    id uuid, attempt int, state text, result jsonb, error jsonb, due_at timestamptz, failures int,
+                        workload float8,
                     thing jsonb, steps jsonb
                 )
             ), ended AS ({_END_ATTEMPTS} FROM given q {_HELD_BY} RETURNING r.id, r.attempt, q.thing, q.steps),
@@ -298,7 +323,9 @@ async def store_answers(conn: Connection, *, answers: Sequence[tuple[UUID, JsonV
 
 
 async def record_steps(conn: Connection, *, records: Sequence[tuple[UUID, int, StepRecord]]) -> None:
-    """Remember steps of runs that this transaction holds. A step that has failed before may succeed now; a finished one stays."""
+    """Remember steps of runs that this transaction holds. A step that has failed before may succeed now; a finished one
+    stays.
+    """
     await conn.execute(
         f"""
         WITH e AS (
@@ -315,7 +342,8 @@ async def record_steps(conn: Connection, *, records: Sequence[tuple[UUID, int, S
                 "id": str(run_id), "attempt": attempt,
                 "steps": [
                     {
-                        "step": record.step, "action": record.action, "outcome": record.outcome, "started_at": record.started_at,
+                        "step": record.step, "action": record.action, "outcome": record.outcome,
+                        "started_at": record.started_at,
                         "result": record.result, "error": record.error,
                     }
                 ],
@@ -355,7 +383,9 @@ def _marker(commit: Commit) -> str | None:
 
 async def get_depth_limit(conn: Connection, *, environment: str) -> int | None:
     """The depth limit of an environment as it is now; None when there is no such environment."""
-    limit: int | None = await conn.fetchval("SELECT depth_limit FROM penstock.environments WHERE name = $1", environment)
+    limit: int | None = await conn.fetchval(
+        "SELECT depth_limit FROM penstock.environments WHERE name = $1", environment
+    )
     return limit
 
 
@@ -364,5 +394,7 @@ def _to_text(value: JsonValue) -> str | None:
 
 
 def _by_bytes(run_id: UUID) -> bytes:
-    """The order of the index, so that two statements that meet wait for each other in one order; cheaper than comparing ids."""
+    """The order of the index, so that two statements that meet wait for each other in one order; cheaper than comparing
+    ids.
+    """
     return run_id.bytes

@@ -57,13 +57,16 @@ class Failure:
     def to_json(self) -> dict[str, JsonValue]:
         """The fields that are known."""
         fields: dict[str, JsonValue] = {
-            "kind": self.kind, "message": self.message, "step": self.step, "place": self.place, "expression": self.expression,
+            "kind": self.kind, "message": self.message, "step": self.step, "place": self.place,
+            "expression": self.expression,
         }  # fmt: skip
         return {name: value for name, value in fields.items() if value is not None}
 
 
 def decide(policy: RetryPolicy, failures: int, error: Exception, now: datetime, jitter: float) -> Decision:
-    """What becomes of a run whose attempt ended with `error` after `failures` earlier failed attempts; `jitter` is from 0 to 1."""
+    """What becomes of a run whose attempt ended with `error` after `failures` earlier failed attempts; `jitter` is from
+    0 to 1.
+    """
     if isinstance(error, LeaseLost):
         return Discard(str(error))
     if isinstance(error, Interrupted | DatabaseUnavailable):
@@ -76,7 +79,9 @@ def decide(policy: RetryPolicy, failures: int, error: Exception, now: datetime, 
 
 
 def retry_delay(policy: RetryPolicy, failures: int, error: Transient, jitter: float) -> float:
-    """Seconds until the next try: the backoff, or what the other side asked for when that is longer, at most the policy's `max`."""
+    """Seconds until the next try: the backoff, or what the other side asked for when that is longer, at most the
+    policy's `max`.
+    """
     delay = spread(backoff(policy, failures), policy.jitter, jitter)
     if error.retry_after_seconds is not None:
         delay = max(delay, min(error.retry_after_seconds, policy.max_seconds))
@@ -84,7 +89,9 @@ def retry_delay(policy: RetryPolicy, failures: int, error: Transient, jitter: fl
 
 
 def backoff(policy: RetryPolicy, failures: int) -> float:
-    """Seconds to wait after the failure that follows `failures` others: `backoff * factor ** failures`, at most `max`."""
+    """Seconds to wait after the failure that follows `failures` others: `backoff * factor ** failures`, at most
+    `max`.
+    """
     try:
         return min(policy.backoff_seconds * policy.factor**failures, policy.max_seconds)
     except OverflowError:

@@ -75,10 +75,29 @@ class ClaimedRun:
         }
 
     def line(
-        self, level: str, event: LogEvent, message: str, at: datetime, *, step: str | None = None, details: JsonValue = None
+        self,
+        level: str,
+        event: LogEvent,
+        message: str,
+        at: datetime,
+        *,
+        step: str | None = None,
+        details: JsonValue = None,
     ) -> LogLine:
         """A line of the app's log about this run."""
-        return LogLine(at, self.environment, level, event, message, self.id, self.chain_id, self.workflow, step, self.depth, details)
+        return LogLine(
+            at,
+            self.environment,
+            level,
+            event,
+            message,
+            self.id,
+            self.chain_id,
+            self.workflow,
+            step,
+            self.depth,
+            details,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +199,24 @@ class StopRecurrence:
 
 BulkEffect = CreateMany | UpdateMany | DeleteMany
 """Takes as long as there are things, so it is committed by itself, and the run's row is not locked meanwhile."""
-Effect = CreateThing | UpsertThing | UpdateThing | DeleteThing | StoreList | CancelRuns | SetRecurrence | StopRecurrence | BulkEffect
+Effect = (
+    CreateThing
+    | UpsertThing
+    | UpdateThing
+    | DeleteThing
+    | StoreList
+    | CancelRuns
+    | SetRecurrence
+    | StopRecurrence
+    | BulkEffect
+)
 """What a step changes in the database; it commits together with the record that the step was performed."""
 
 
 @dataclass(slots=True)
 class StepRecord:
-    """That a step was performed, or not. `outcome` is `succeeded`, `skipped`, `waiting` or `failed`; a failed one with a result was passed
-    over (`on_error: continue`) and is as finished as the others.
+    """That a step was performed, or not. `outcome` is `succeeded`, `skipped`, `waiting` or `failed`; a failed one with
+    a result was passed over (`on_error: continue`) and is as finished as the others.
     """
 
     step: str
@@ -200,7 +229,9 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class FinishedStep:
-    """What an earlier attempt says of a step beside its result: which kind it was, and the error of one that failed and was passed over."""
+    """What an earlier attempt says of a step beside its result: which kind it was, and the error of one that failed and
+    was passed over.
+    """
 
     action: str
     error: JsonValue
@@ -208,7 +239,9 @@ class FinishedStep:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an attempt ends. `state` is a final one, `scheduled` (retried at `due_at`), `queued` (released) or `waiting` (for `wait`)."""
+    """How an attempt ends. `state` is a final one, `scheduled` (retried at `due_at`), `queued` (released) or `waiting`
+    (for `wait`).
+    """
 
     state: RunState
     result: JsonValue = None
@@ -220,10 +253,11 @@ class Ending:
 
 @dataclass(slots=True)
 class Commit:
-    """What one run writes in one transaction, guarded by its attempt. `records[-1]` is that of `effect`'s step, if there is an effect.
+    """What one run writes in one transaction, guarded by its attempt. `records[-1]` is that of `effect`'s step, if
+    there is an effect.
 
-    `answer` is a result that a caller is told before the run has ended. `is_repeat` says that an earlier try of the same commit may
-    have succeeded, unknown to us. `workload` are the units of an attempt that ends.
+    `answer` is a result that a caller is told before the run has ended. `is_repeat` says that an earlier try of the
+    same commit may have succeeded, unknown to us. `workload` are the units of an attempt that ends.
     """
 
     run_id: UUID

@@ -27,7 +27,9 @@ log = get_logger(__name__)
 
 
 async def serve(settings: IngressSettings, stop: Stop, resources: Resources | None = None) -> None:
-    """Run the ingress until a soft stop, then until what is in flight is finished. Given `resources` are used and left open."""
+    """Run the ingress until a soft stop, then until what is in flight is finished. Given `resources` are used and left
+    open.
+    """
     async with AsyncExitStack() as stack:
         if resources is None:
             resources = await stack.enter_async_context(open_resources(settings, "ingress"))
@@ -35,7 +37,9 @@ async def serve(settings: IngressSettings, stop: Stop, resources: Resources | No
 
         admin = _build_admin(room)
         grace = settings.shutdown_grace_seconds / 2
-        admin_port = await stack.enter_async_context(serving(admin, settings.admin_host, settings.admin_port, limit_seconds=1))
+        admin_port = await stack.enter_async_context(
+            serving(admin, settings.admin_host, settings.admin_port, limit_seconds=1)
+        )
         public = serving_handler(
             PublicPort(room).handle,
             settings.host,

@@ -21,7 +21,13 @@ from penstock_scheduler.loops.lists import advance_sequential, expand_lists, fin
 from penstock_scheduler.loops.notifying import notify
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.recurrences import tick_recurrences
-from penstock_scheduler.loops.upkeep import delete_expired_keys, delete_old_files, delete_signals, make_partitions, measure_backlog
+from penstock_scheduler.loops.upkeep import (
+    delete_expired_keys,
+    delete_old_files,
+    delete_signals,
+    make_partitions,
+    measure_backlog,
+)
 from penstock_scheduler.loops.waking import wake_waiting
 from penstock_scheduler.loops.workload import delete_old_workload, flush_workload, watch_workload
 from penstock_scheduler.room import Room, furnish
@@ -33,7 +39,9 @@ _PREFETCH: Final = 500
 
 
 async def serve(settings: SchedulerSettings, stop: Stop, resources: Resources | None = None) -> None:
-    """Schedule until `stop` is requested and what is in flight is finished. With `resources`, which stay open, there is no admin port."""
+    """Schedule until `stop` is requested and what is in flight is finished. With `resources`, which stay open, there is
+    no admin port.
+    """
     async with AsyncExitStack() as stack:
         if resources is None:
             resources = await stack.enter_async_context(open_resources(settings, "scheduler"))

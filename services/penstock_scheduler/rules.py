@@ -1,4 +1,6 @@
-"""Pure decisions of the scheduler: how a schedule message is read, when a run is due, what a list's items mean, when to try again."""
+"""Pure decisions of the scheduler: how a schedule message is read, when a run is due, what a list's items mean, when to
+try again.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,18 +47,25 @@ def read_lineage(headers: Mapping[str, object]) -> Lineage:
 
 
 def read_depth(headers: Mapping[str, object]) -> int:
-    """The depth header, 0 when there is none. Raises DecodeError when it is anything but a whole number from 0 to a million."""
+    """The depth header, 0 when there is none. Raises DecodeError when it is anything but a whole number from 0 to a
+    million.
+    """
     value = headers.get(envelope.DEPTH)
     if value is None and envelope.DEPTH not in headers:
         return 0
     depth = parse_depth(value)
     if depth is None:
-        raise DecodeError(f"header depth: {_show(value)} is no whole number from 0 to {MAX_DEPTH}; send an AMQP integer, or leave it out")
+        raise DecodeError(
+            f"header depth: {_show(value)} is no whole number from 0 to {MAX_DEPTH}; send an AMQP integer, or leave it "
+            "out"
+        )
     return depth
 
 
 def read_context(headers: Mapping[str, object]) -> dict[str, JsonValue] | None:
-    """What the run keeps of the message's headers: the trace it belongs to. One that is malformed is no reason to refuse a message."""
+    """What the run keeps of the message's headers: the trace it belongs to. One that is malformed is no reason to
+    refuse a message.
+    """
     traceparent = headers.get(envelope.TRACEPARENT)
     trace = read_trace({"traceparent": traceparent}) if isinstance(traceparent, str) else {}
     return {"trace": {**trace}} if trace else None
@@ -92,7 +101,9 @@ def read_key(message: Message) -> str | None:
     if key is None:
         key = message.message_id
     if not isinstance(key, str) or len(key) > _LONGEST_KEY or "\x00" in key:
-        raise DecodeError(f"header {envelope.IDEMPOTENCY_KEY}: {_show(key)} is no text of at most {_LONGEST_KEY} characters")
+        raise DecodeError(
+            f"header {envelope.IDEMPOTENCY_KEY}: {_show(key)} is no text of at most {_LONGEST_KEY} characters"
+        )
     return key or None
 
 
@@ -104,34 +115,46 @@ def due_at(message: ScheduleRun) -> datetime | timedelta | None:
 
 
 def interval_seconds(message: ScheduleRun, start_at: datetime) -> float:
-    """Seconds between two items of the message's list. Raises DecodeError when the last would be due after the end of time."""
+    """Seconds between two items of the message's list. Raises DecodeError when the last would be due after the end of
+    time.
+    """
     if message.list_ is None or message.list_.interval is None:
         return 0.0
     interval = parse_duration(message.list_.interval)
     try:
         start_at + interval * len(message.list_.items)
     except OverflowError:
-        raise DecodeError(f"list.interval: with {message.list_.interval} the last item would be due after the year 9999") from None
+        raise DecodeError(
+            f"list.interval: with {message.list_.interval} the last item would be due after the year 9999"
+        ) from None
     return interval.total_seconds()
 
 
 def open_parameter(workflow: Workflow, common: Mapping[str, JsonValue]) -> str | None:
-    """The one parameter that the common ones leave open: items that are no objects are its values. None when there is not just one."""
+    """The one parameter that the common ones leave open: items that are no objects are its values. None when there is
+    not just one.
+    """
     names = [parameter.name for parameter in workflow.parameters if parameter.name not in common]
     return names[0] if len(names) == 1 else None
 
 
 def item_parameters(common: Mapping[str, JsonValue], item: JsonValue, open_name: str | None) -> dict[str, JsonValue]:
-    """The parameters of an item's run. Raises ValueError for an item that is no object where no single parameter can take it."""
+    """The parameters of an item's run. Raises ValueError for an item that is no object where no single parameter can
+    take it.
+    """
     if isinstance(item, dict):
         return {**common, **item}
     if open_name is None:
-        raise ValueError("is no object, and there is not exactly one parameter it could be the value of; write {parameter: value}")
+        raise ValueError(
+            "is no object, and there is not exactly one parameter it could be the value of; write {parameter: value}"
+        )
     return {**common, open_name: item}
 
 
 def describe_problem(rejection: Rejected) -> dict[str, JsonValue]:
-    """A refusal as a problem document (RFC 9457), with `code` and, where it is about one, `parameter` as extension members."""
+    """A refusal as a problem document (RFC 9457), with `code` and, where it is about one, `parameter` as extension
+    members.
+    """
     status, title = _STATUSES.get(rejection.code, (400, "Refused"))
     problem: dict[str, JsonValue] = {
         "type": "about:blank", "title": title, "status": status, "detail": rejection.message, "code": rejection.code,
@@ -140,12 +163,16 @@ def describe_problem(rejection: Rejected) -> dict[str, JsonValue]:
 
 
 def mail_backoff(attempts: int) -> timedelta:
-    """How long to wait before mail is tried again that was refused `attempts` times: half a minute, doubling, at most an hour."""
+    """How long to wait before mail is tried again that was refused `attempts` times: half a minute, doubling, at most
+    an hour.
+    """
     return timedelta(seconds=min(30 * 2 ** min(attempts - 1, 10), 3600))
 
 
 def next_wait(*, did_work: bool, is_full: bool, next_due_seconds: float | None) -> float:
-    """How long the dispatching of due runs may rest: until the next is due, but not for less than it takes to gather a few."""
+    """How long the dispatching of due runs may rest: until the next is due, but not for less than it takes to gather a
+    few.
+    """
     if is_full:
         return 0.0
     if next_due_seconds is None:
@@ -161,7 +188,14 @@ LONGEST_REST_SECONDS: Final = 1.0
 
 
 def mail_text(
-    *, message: str, run_id: str, chain_id: str, path: Sequence[str], depth: int | None, limit: int | None, environment: str
+    *,
+    message: str,
+    run_id: str,
+    chain_id: str,
+    path: Sequence[str],
+    depth: int | None,
+    limit: int | None,
+    environment: str,
 ) -> str:
     """What an admin is told of a run that was terminated: what, where, how it came about, and what to do."""
     lines = [
@@ -189,8 +223,10 @@ def describe_warning(environment: str, warning: WorkloadWarning) -> str:
     """One sentence for the log and the mail."""
     if warning.usual is not None:
         return (
-            f"{environment} has consumed {warning.units:,.0f} workload units in the hour from {warning.since:%Y-%m-%d %H:%M} UTC; "
-            f"an ordinary hour of the last week had {warning.usual:,.0f}, and more than {warning.limit:,.0f} count as a spike"
+            f"{environment} has consumed {warning.units:,.0f} workload units in the hour from "
+            f"{warning.since:%Y-%m-%d %H:%M} UTC; "
+            f"an ordinary hour of the last week had {warning.usual:,.0f}, and more than {warning.limit:,.0f} count as "
+            "a spike"
         )
     percent = warning.threshold.rpartition("_")[2]
     return (
@@ -211,7 +247,10 @@ def workload_mail_text(*, message: str, environment: str) -> str:
         f"                           penstock workload --environment {environment} --by activity",
         f"  See when:                penstock workload --environment {environment} --by hour --since 7d",
         "  A chain that runs away:  penstock chain stop ID",
-        f"  If it is meant to be so, move the threshold: penstock workload thresholds --environment {environment} --allowance UNITS",
+        (
+            f"  If it is meant to be so, move the threshold: penstock workload thresholds --environment {environment} "
+            "--allowance UNITS"
+        ),
         "",
         "This is sent once a month for each share of the allowance, and once a day for spikes.",
     ]

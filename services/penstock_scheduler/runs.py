@@ -1,4 +1,6 @@
-"""What the room's files hand to each other: a run that is wanted, a refusal, a list's chunk, what a turn of a loop did."""
+"""What the room's files hand to each other: a run that is wanted, a refusal, a list's chunk, what a turn of a loop
+did.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,7 +28,9 @@ class Refused(DecodeError):
 
 @dataclass(frozen=True, slots=True)
 class WantedRun:
-    """A run as it is asked for, not yet checked against a deployment, so that it can be checked again when a newer one is current."""
+    """A run as it is asked for, not yet checked against a deployment, so that it can be checked again when a newer one
+    is current.
+    """
 
     run_id: UUID
     environment: str
@@ -92,7 +96,9 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a sequential list stands: the item at `next_offset` of the chunk that begins with item `first_index` comes next."""
+    """Where a sequential list stands: the item at `next_offset` of the chunk that begins with item `first_index` comes
+    next.
+    """
 
     list_id: UUID
     first_index: int

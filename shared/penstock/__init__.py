@@ -1,7 +1,7 @@
 """Penstock: backend workflows that remember every step and can never run away.
 
-What services share and what app authors and internal services import. Services never import each other; this package never
-imports a service. The names below are what workflows in Python are written with.
+What services share and what app authors and internal services import. Services never import each other; this package
+never imports a service. The names below are what workflows in Python are written with.
 """
 
 from penstock.errors import Permanent, Transient
@@ -10,4 +10,17 @@ from penstock.sdk.context import Context
 from penstock.sdk.triggers import api, change, recurrence, retries, webhook
 from penstock.sdk.values import Page, Response, Thing
 
-__all__ = ["App", "Context", "Page", "Permanent", "Response", "Thing", "Transient", "api", "change", "recurrence", "retries", "webhook"]
+__all__ = [
+    "App",
+    "Context",
+    "Page",
+    "Permanent",
+    "Response",
+    "Thing",
+    "Transient",
+    "api",
+    "change",
+    "recurrence",
+    "retries",
+    "webhook",
+]

@@ -1,4 +1,6 @@
-"""Plan and deploy: an app becomes the current version of an environment, with its tables, recurrences and watched types."""
+"""Plan and deploy: an app becomes the current version of an environment, with its tables, recurrences and watched
+types.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -20,7 +22,9 @@ _DEPLOY_LOCK: Final = 0x44504C59  # "DPLY": deployments of one database take tur
 
 @dataclass(frozen=True, slots=True)
 class DeploymentPlan:
-    """What a deployment would change: definitions, and tables. `unused` is what it would drop as well if it were to prune."""
+    """What a deployment would change: definitions, and tables. `unused` is what it would drop as well if it were to
+    prune.
+    """
 
     differences: tuple[Difference, ...]
     tables: tuple[TableChange, ...]
@@ -58,16 +62,19 @@ async def deploy(
 ) -> Deployment:
     """Make `app` the current one: tables first, then a new version, unless the same app is current.
 
-    With `prune`, what no data type uses is dropped with its values. If that, or anything else, is no longer as it was `approved`,
-    ConfigurationError is raised.
+    With `prune`, what no data type uses is dropped with its values. If that, or anything else, is no longer as it was
+    `approved`, ConfigurationError is raised.
 
-    The limits and addresses that the app asks for are applied when they differ from what the last deployment asked for, so that a
-    limit changed at run time outlives an unrelated deployment. Raises ConfigurationError for a change of tables that would lose data.
+    The limits and addresses that the app asks for are applied when they differ from what the last deployment asked for,
+    so that a limit changed at run time outlives an unrelated deployment. Raises ConfigurationError for a change of
+    tables that would lose data.
     """
     await conn.execute("SELECT pg_advisory_xact_lock($1)", _DEPLOY_LOCK)
     planned = await plan(conn, environment=environment, app=app, prune=prune)
     if approved is not None and approved != planned:
-        raise ConfigurationError(f"{environment} was changed after the plan was shown, so nothing was done; look at the new plan")
+        raise ConfigurationError(
+            f"{environment} was changed after the plan was shown, so nothing was done; look at the new plan"
+        )
     await apply_table_changes(conn, changes=planned.tables)
     current = await load_current(conn, environment=environment)
     content = app.model_dump(mode="json")
@@ -109,4 +116,8 @@ async def _apply_limits(conn: Connection, environment: str, app: App, before: Ap
             statement = f"UPDATE penstock.environments SET {quote_identifier(column)} = $2 WHERE name = $1"
             await conn.execute(statement, environment, wish)
     if before is None or before.admins != app.admins:
-        await conn.execute("UPDATE penstock.environments SET notification_addresses = $2 WHERE name = $1", environment, list(app.admins))
+        await conn.execute(
+            "UPDATE penstock.environments SET notification_addresses = $2 WHERE name = $1",
+            environment,
+            list(app.admins),
+        )

@@ -1,7 +1,9 @@
-"""Encryption at rest: AES-256-GCM under the keys of PENSTOCK_SECRET_KEY, of which the first encrypts and every one decrypts.
+"""Encryption at rest: AES-256-GCM under the keys of PENSTOCK_SECRET_KEY, of which the first encrypts and every one
+decrypts.
 
-What is encrypted is bound to the place it belongs to, so that a row copied to another name does not decrypt there. A key is known by
-its id, the beginning of a hash: stored beside what it encrypted, it says which key is missing without saying anything about it.
+What is encrypted is bound to the place it belongs to, so that a row copied to another name does not decrypt there. A
+key is known by its id, the beginning of a hash: stored beside what it encrypted, it says which key is missing without
+saying anything about it.
 """
 
 import base64
@@ -59,7 +61,9 @@ class Keyring:
 
 
 def parse_keyring(text: str) -> Keyring:
-    """The keys in PENSTOCK_SECRET_KEY: each 32 bytes in base64, several separated by commas. Raises ValueError, never with a key in it."""
+    """The keys in PENSTOCK_SECRET_KEY: each 32 bytes in base64, several separated by commas. Raises ValueError, never
+    with a key in it.
+    """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
         raise ValueError(f"it is empty; {HOW_TO_MAKE_ONE}")
@@ -73,7 +77,9 @@ def make_key() -> str:
 
 def _parse_key(text: str, which: str) -> bytes:
     try:
-        key = base64.b64decode(text.replace("-", "+").replace("_", "/").rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True)
+        key = base64.b64decode(
+            text.replace("-", "+").replace("_", "/").rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True
+        )
     except (binascii.Error, ValueError):
         raise ValueError(f"{which} is not base64; {HOW_TO_MAKE_ONE}") from None
     if len(key) != KEY_BYTES:

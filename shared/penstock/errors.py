@@ -21,7 +21,8 @@ class DecodeError(PenstockError):
 class Transient(PenstockError):
     """It may work later (time-out, connection, 429, 5xx, deadlock): retried by the run's policy.
 
-    `retry_after_seconds` is what the other side asked for, if it did; `place` the author's `file:line`, where it is known.
+    `retry_after_seconds` is what the other side asked for, if it did; `place` the author's `file:line`, where it is
+    known.
     """
 
     place: str | None = None
@@ -54,7 +55,9 @@ class LeaseLost(PenstockError):
 
 
 class BrokerUnavailable(PenstockError):
-    """The broker did not confirm in time; the message may or may not have been taken, so send it again with the same key."""
+    """The broker did not confirm in time; the message may or may not have been taken, so send it again with the same
+    key.
+    """
 
 
 class DatabaseUnavailable(PenstockError):

@@ -1,27 +1,28 @@
 """Structured logs on standard error: one JSON object per line, or readable lines in a terminal.
 
-The first argument is a fixed event name; everything variable is a field. `run_id`, `chain_id`, `depth` and `workflow` come from context.
-No payloads; secrets are taken out of every line. The events:
+The first argument is a fixed event name; everything variable is a field. `run_id`, `chain_id`, `depth` and `workflow`
+come from context. No payloads; secrets are taken out of every line. The events:
 
 | event | room | says |
 |---|---|---|
 | `service.started` `service.ready` `service.draining` `service.stopped` | all | the life of a process |
 | `broker.connected` `broker.lost` `broker.unreachable` `broker.blocked` | all | the connections to RabbitMQ |
-| `broker.consumer_restored` `broker.consume_failed` `broker.topology_restored` `broker.declare_refused` | all | queues and consumers |
-| `broker.handler_failed` `broker.callback_failed` `broker.dead_letter_failed` | all | a message goes back to its queue, and why |
+| `broker.consumer_restored` `broker.consume_failed` | all | consumers of queues |
+| `broker.topology_restored` `broker.declare_refused` | all | exchanges and queues |
+| `broker.handler_failed` `broker.callback_failed` `broker.dead_letter_failed` | all | a message goes back, and why |
 | `broker.events_dropped` `broker.event_not_encoded` | all | events that were not published |
 | `database.unavailable` | all | PostgreSQL is out of reach; work is held back |
 | `dispatch.failed` | ingress, scheduler | runs were stored but not handed to the broker; a scheduler will find them |
 | `request.failed` | ingress | a request ended in an unexpected error |
 | `delivery.secret_missing` | ingress | a webhook cannot be checked, because a secret of its source is not set |
-| `secrets.changed` `secrets.unreadable` | ingress, executor | other secrets hold from now on; stored ones that no key decrypts |
+| `secrets.changed` `secrets.unreadable` | ingress, executor | secrets were changed; stored ones that no key decrypts |
 | `message.dead_lettered` | scheduler, executor | a message was not understood, and why |
 | `run.finished` | executor | one wide line per attempt |
-| `run.released` `run.release_failed` | executor | a run was given back unfinished, or could not be and is reaped later |
-| `run.lease_lost` | executor | another attempt owns the run, or the database was away for too long; it was stopped here |
+| `run.released` `run.release_failed` | executor | a run was given back unfinished, or is reaped later |
+| `run.lease_lost` | executor | another attempt owns the run, or the database was away too long |
 | `run.cancelled` | executor | a run that was ended by hand has stopped here |
 | `message.ignored` | executor | an event was not understood |
-| `run.exception` | executor | an app's Python raised something unexpected, with the part of the traceback that is the app's |
+| `run.exception` | executor | an app's Python raised something unexpected, with the app's part of the traceback |
 | `run.crashed` `run.internal_error` | executor | an error of ours, with its traceback |
 | `claim.termination_failed` `logs.not_written` | executor | what a batch could not do beside its main work |
 | `workload.warned` | scheduler | the month's allowance, or an hour far above the usual, was reached |
@@ -29,7 +30,7 @@ No payloads; secrets are taken out of every line. The events:
 | `run.terminated` | scheduler, ingress, executor | a protection stopped a run |
 | `loop.worked` `loop.failed` | scheduler | what a loop did, when it did anything |
 | `change.batch_failed` | scheduler | a change could not be read; it starts nothing, the others do |
-| `recurrence.batch_failed` `recurrence.put_off` | scheduler | a recurrence's tick could not be decided, the others were |
+| `recurrence.batch_failed` `recurrence.put_off` | scheduler | a tick could not be decided, the others were |
 | `run.reaped` `run.redispatched` | scheduler | runs taken back from dead executors, and runs whose dispatch was lost |
 | `notification.sent` `notification.failed` | scheduler | mail to the admins |
 """
@@ -91,7 +92,9 @@ def _redact(_: object, __: str, fields: structlog.typing.EventDict) -> structlog
 
 
 def show_warnings_only() -> Callable[[], None]:
-    """Warnings and worse, for a person, until what is returned is called. Nothing where the log has been set up otherwise."""
+    """Warnings and worse, for a person, until what is returned is called. Nothing where the log has been set up
+    otherwise.
+    """
     if structlog.is_configured():
         return lambda: None
     renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)

@@ -1,9 +1,9 @@
 """Takes secrets out of what is stored and shown: texts, JSON values, encoded JSON, and this process's log.
 
-A secret is looked for as it is, as JSON writes it (also in JSON inside JSON), percent-encoded and in base64, and `[secret NAME]` takes
-its place. Secrets of fewer than eight characters are left alone: they would be found in ordinary words. Nothing else can be known of a
-secret, such as a part of it or a hash, so this is the second line of defence; the first is that `penstock check` refuses to have one
-stored.
+A secret is looked for as it is, as JSON writes it (also in JSON inside JSON), percent-encoded and in base64, and
+`[secret NAME]` takes its place. Secrets of fewer than eight characters are left alone: they would be found in ordinary
+words. Nothing else can be known of a secret, such as a part of it or a hash, so this is the second line of defence; the
+first is that `penstock check` refuses to have one stored.
 """
 
 import base64
@@ -26,7 +26,12 @@ class Redactor:
     """Redacts the values of `secrets`, which are names and values; a name may have several."""
 
     def __init__(self, secrets: Iterable[tuple[str, str]]) -> None:
-        forms = {form: f"[secret {name}]" for name, value in secrets if len(value) >= SHORTEST_REDACTED for form in _forms(value)}
+        forms = {
+            form: f"[secret {name}]"
+            for name, value in secrets
+            if len(value) >= SHORTEST_REDACTED
+            for form in _forms(value)
+        }
         # The longest first: one secret may begin with another.
         self._forms = sorted(forms.items(), key=lambda form: -len(form[0]))
         self._needles = [(_encode(form), _encode(mark)) for form, mark in self._forms]
@@ -48,7 +53,9 @@ class Redactor:
         return text
 
     def value(self, value: JsonValue) -> JsonValue:
-        """A JSON value without secrets, in keys neither; the very same one if it holds none, which is found out quickly."""
+        """A JSON value without secrets, in keys neither; the very same one if it holds none, which is found out
+        quickly.
+        """
         if not self._needles or value is None:
             return value
         if isinstance(value, str):

@@ -1,8 +1,8 @@
 """A process's life, written once: signals, the order of stopping, and the admin port's three probes.
 
-The first SIGTERM or SIGINT is a soft stop: `Stop.soft` is set, the service stops taking work and finishes what is in flight within its
-grace period. A second signal, or the end of the grace period, is a hard stop: the service's task is cancelled. Handlers know nothing
-of it.
+The first SIGTERM or SIGINT is a soft stop: `Stop.soft` is set, the service stops taking work and finishes what is in
+flight within its grace period. A second signal, or the end of the grace period, is a hard stop: the service's task is
+cancelled. Handlers know nothing of it.
 """
 
 import asyncio
@@ -62,7 +62,8 @@ class Resources:
 async def open_resources(settings: CommonSettings, name: str) -> AsyncIterator[Resources]:
     """The database and the broker of one service process; closed in the order that loses nothing: broker, then pool.
 
-    Raises ConfigurationError when the database lacks a migration of this release, which it would otherwise run into again and again.
+    Raises ConfigurationError when the database lacks a migration of this release, which it would otherwise run into
+    again and again.
     """
     database = await open_database(settings.database_url, name=f"penstock {name}", most=settings.database_connections)
     try:
@@ -80,7 +81,9 @@ async def _check_migrated(database: Database) -> None:
     pending = await find_pending(database)
     if pending:
         names = ", ".join(migration.name for migration in pending)
-        raise ConfigurationError(f"the database is not up to date, it lacks {names}; run `penstock migrate`, then start this again")
+        raise ConfigurationError(
+            f"the database is not up to date, it lacks {names}; run `penstock migrate`, then start this again"
+        )
 
 
 Serve = Callable[[Stop], Coroutine[object, object, None]]
@@ -88,8 +91,8 @@ Serve = Callable[[Stop], Coroutine[object, object, None]]
 
 def run_process(name: str, serve: Serve, *, grace_seconds: float) -> None:
     """Run `serve` on uvloop until it returns or the process is told to stop; the whole of a service's main function."""
-    # Requests and runs make many objects that die young and are in no cycle. Looking for cycles every 700 of them, and through all
-    # that was imported each time, costs a sixth of an executor's time.
+    # Requests and runs make many objects that die young and are in no cycle. Looking for cycles every 700 of them, and
+    # through all that was imported each time, costs a sixth of an executor's time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     uvloop.run(_supervise(name, serve, grace_seconds))
@@ -106,7 +109,9 @@ async def _supervise(name: str, serve: Serve, grace_seconds: float) -> None:
 
 
 async def supervise(serve: Serve, stop: Stop, *, grace_seconds: float) -> None:
-    """Run `serve(stop)`; after a soft stop give it `grace_seconds`, then cancel it. Its exception, if any, is raised here."""
+    """Run `serve(stop)`; after a soft stop give it `grace_seconds`, then cancel it. Its exception, if any, is raised
+    here.
+    """
     service = asyncio.create_task(serve(stop))
     soft = asyncio.create_task(stop.soft.wait())
     hard = asyncio.create_task(stop.hard.wait())
@@ -127,8 +132,12 @@ async def supervise(serve: Serve, stop: Stop, *, grace_seconds: float) -> None:
 
 @asynccontextmanager
 async def serving(app: web.Application, host: str, port: int, *, limit_seconds: float = 5.0) -> AsyncIterator[int]:
-    """Serve `app` while the block runs; yields the port. Leaving stops listening, then gives open requests `limit_seconds`."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=_KEEPALIVE_SECONDS, shutdown_timeout=limit_seconds)
+    """Serve `app` while the block runs; yields the port. Leaving stops listening, then gives open requests
+    `limit_seconds`.
+    """
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, keepalive_timeout=_KEEPALIVE_SECONDS, shutdown_timeout=limit_seconds
+    )
     async with _listening(runner, host, port) as bound:
         yield bound
 
@@ -151,7 +160,13 @@ class _HandlerRunner(web.ServerRunner):
 
 @asynccontextmanager
 async def serving_handler(
-    handle: Handler, host: str, port: int, *, most_bytes: int, limit_seconds: float, leave: Callable[[], Awaitable[None]]
+    handle: Handler,
+    host: str,
+    port: int,
+    *,
+    most_bytes: int,
+    limit_seconds: float,
+    leave: Callable[[], Awaitable[None]],
 ) -> AsyncIterator[int]:
     """Serve by one function, without aiohttp's routes and signals, which cost a fast handler a twentieth of its time.
 
@@ -168,7 +183,13 @@ async def serving_handler(
     ) -> web.BaseRequest:
         return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=most_bytes)
 
-    server = web.Server(handle, request_factory=make_request, access_log=None, keepalive_timeout=_KEEPALIVE_SECONDS, auto_decompress=False)
+    server = web.Server(
+        handle,
+        request_factory=make_request,
+        access_log=None,
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+        auto_decompress=False,
+    )
     async with _listening(_HandlerRunner(server, leave, limit_seconds=limit_seconds), host, port) as bound:
         yield bound
 
@@ -181,7 +202,9 @@ async def _listening(runner: web.BaseRunner, host: str, port: int) -> AsyncItera
         try:
             await site.start()
         except OSError as error:
-            raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}; is another process using the port?") from error
+            raise ConfigurationError(
+                f"cannot listen on {host}:{port}: {error.strerror}; is another process using the port?"
+            ) from error
         addresses = runner.addresses
         yield addresses[0][1] if addresses else port
     finally:
@@ -189,7 +212,9 @@ async def _listening(runner: web.BaseRunner, host: str, port: int) -> AsyncItera
 
 
 def add_probes(app: web.Application, checks: Mapping[str, Check], *, required: Collection[str] | None = None) -> None:
-    """Add `/healthz` (this loop turns), `/readyz` (every required check holds, by default all; the answer names each) and `/metrics`."""
+    """Add `/healthz` (this loop turns), `/readyz` (every required check holds, by default all; the answer names each)
+    and `/metrics`.
+    """
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -208,13 +233,19 @@ def add_probes(app: web.Application, checks: Mapping[str, Check], *, required: C
     app.router.add_get("/metrics", metrics)
 
 
-async def run_every(period_seconds: float, work: Callable[[], Awaitable[object]], stop: Stop, wake: asyncio.Event | None = None) -> None:
-    """Call `work` every `period_seconds`, sooner when `wake` is set, until a soft stop; a failure is logged and tried again."""
+async def run_every(
+    period_seconds: float, work: Callable[[], Awaitable[object]], stop: Stop, wake: asyncio.Event | None = None
+) -> None:
+    """Call `work` every `period_seconds`, sooner when `wake` is set, until a soft stop; a failure is logged and tried
+    again.
+    """
     while not stop.soft.is_set():
         try:
             await work()
         except Exception as error:  # a loop outlives every failure of one turn
-            log.warning("loop.failed", loop=getattr(work, "__qualname__", str(work)), error=f"{type(error).__name__}: {error}")
+            log.warning(
+                "loop.failed", loop=getattr(work, "__qualname__", str(work)), error=f"{type(error).__name__}: {error}"
+            )
         await pause(period_seconds, stop, wake)
 
 
@@ -228,7 +259,8 @@ async def pause(seconds: float, stop: Stop, wake: asyncio.Event | None = None) -
     finally:
         for task in waits:
             task.cancel()
-        # Not `await task` with its CancelledError suppressed: ours, when it comes at this moment, would be suppressed with it.
+        # Not `await task` with its CancelledError suppressed: ours, when it comes at this moment, would be suppressed
+        # with it.
         await asyncio.wait(waits)
     if wake is not None:
         wake.clear()

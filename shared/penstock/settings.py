@@ -1,4 +1,6 @@
-"""The settings every room shares; each room's `settings.py` adds its own. Read once, in `app.py`, before anything connects."""
+"""The settings every room shares; each room's `settings.py` adds its own. Read once, in `app.py`, before anything
+connects.
+"""
 
 import os
 from collections.abc import Mapping
@@ -28,14 +30,25 @@ class CommonSettings(BaseSettings):
     database_url: str = Field(description="PostgreSQL, as postgresql://user:password@host:5432/name")
     amqp_url: str = Field(description="RabbitMQ, as amqp://user:password@host:5672/vhost")
     admin_host: str = Field(default="127.0.0.1", description="Address of the admin port")
-    admin_port: int = Field(default=8081, ge=0, le=65535, description="Port of /healthz, /readyz, /metrics and the management API")
-    log_format: Literal["auto", "json", "console"] = Field(default="auto", description="auto: console in a terminal, else json")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least level that is written")
+    admin_port: int = Field(
+        default=8081, ge=0, le=65535, description="Port of /healthz, /readyz, /metrics and the management API"
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto: console in a terminal, else json"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least level that is written"
+    )
     lease_seconds: float = Field(default=15.0, ge=1, le=600, description="How long a claim holds without being renewed")
-    shutdown_grace_seconds: float = Field(default=25.0, ge=0, description="How long a soft stop may take to finish what is in flight")
-    database_connections: int = Field(default=10, ge=2, le=200, description="Most PostgreSQL connections of one process")
+    shutdown_grace_seconds: float = Field(
+        default=25.0, ge=0, description="How long a soft stop may take to finish what is in flight"
+    )
+    database_connections: int = Field(
+        default=10, ge=2, le=200, description="Most PostgreSQL connections of one process"
+    )
     secret_key: Annotated[SecretStr | None, AfterValidator(check_keyring)] = Field(
-        default=None, description="Encrypts stored secrets: 32 bytes in base64; several, comma-separated, while keys change"
+        default=None,
+        description="Encrypts stored secrets: 32 bytes in base64; several, comma-separated, while keys change",
     )
 
     @property
@@ -82,5 +95,8 @@ def read_settings(kind: type[Settings], given: Mapping[str, object] | None = Non
     try:
         return kind.model_validate(dict(given or {}))  # goes through __init__, which reads the environment
     except ValidationError as error:
-        lines = [f"PENSTOCK_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}" for problem in error.errors()]
+        lines = [
+            f"PENSTOCK_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors()
+        ]
         raise ConfigurationError("wrong settings:\n  " + "\n  ".join(lines) + "\n  see deploy/env.example") from None

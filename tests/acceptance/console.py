@@ -29,13 +29,19 @@ class Outcome:
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
-    """This process's environment without any setting of Penstock's but those given, on a terminal of 100 columns without colours."""
+    """This process's environment without any setting of Penstock's but those given, on a terminal of 100 columns
+    without colours.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
     return {**inherited, "COLUMNS": "100", "NO_COLOR": "1", **settings}
 
 
 async def penstock(
-    *arguments: str, environment: Mapping[str, str], directory: Path | None = None, within: float = 60, stdin: str | None = None
+    *arguments: str,
+    environment: Mapping[str, str],
+    directory: Path | None = None,
+    within: float = 60,
+    stdin: str | None = None,
 ) -> Outcome:
     """Run a command to its end, with `stdin` piped into it."""
     process = await asyncio.create_subprocess_exec(

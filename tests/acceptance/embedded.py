@@ -55,7 +55,16 @@ class Up:
 
     async def start(self, *more: str, says: str = "Penstock serves.", within: float = 60) -> None:
         """Start it and wait until it `says` so."""
-        arguments = ("up", *self.arguments, "--data", str(self.data), "--port", str(self.port), "--admin-port", str(self.admin_port))
+        arguments = (
+            "up",
+            *self.arguments,
+            "--data",
+            str(self.data),
+            "--port",
+            str(self.port),
+            "--admin-port",
+            str(self.admin_port),
+        )
         with (self.directory / "out").open("wb") as out, (self.directory / "err").open("wb") as err:
             self.process = await asyncio.create_subprocess_exec(
                 *self.prefix,

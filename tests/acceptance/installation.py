@@ -1,4 +1,6 @@
-"""A whole installation as real processes: the three services, any number of each, on a database and a broker of the test's own."""
+"""A whole installation as real processes: the three services, any number of each, on a database and a broker of the
+test's own.
+"""
 
 import asyncio
 import os
@@ -104,7 +106,13 @@ class Installation:
         }
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", f"penstock_{kind}", env=environment, stdout=output, stderr=output, cwd=self.directory
+                sys.executable,
+                "-m",
+                f"penstock_{kind}",
+                env=environment,
+                stdout=output,
+                stderr=output,
+                cwd=self.directory,
             )
         service = Service(kind, process, admin_port, port, log)
         self.services.append(service)
@@ -114,11 +122,15 @@ class Installation:
 
     async def start_all(self) -> tuple[Service, Service, Service]:
         """One ingress, one scheduler, one executor, all ready."""
-        ingress, scheduler, executor = await asyncio.gather(*(self.start(kind) for kind in ("ingress", "scheduler", "executor")))
+        ingress, scheduler, executor = await asyncio.gather(
+            *(self.start(kind) for kind in ("ingress", "scheduler", "executor"))
+        )
         return ingress, scheduler, executor
 
     async def is_ready(self, service: Service) -> bool:
-        """What `/readyz` says; False while nobody answers. A process that ended on its own fails the test with its log."""
+        """What `/readyz` says; False while nobody answers. A process that ended on its own fails the test with its
+        log.
+        """
         assert service.process.returncode is None, f"{service.kind} ended: {service.log.read_text()[-2000:]}"
         try:
             async with self.http.get(f"{service.admin_url}/readyz", timeout=aiohttp.ClientTimeout(total=5)) as response:
@@ -126,7 +138,9 @@ class Installation:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    async def call(self, ingress: Service, workflow: str, parameters: object, *, prefix: str = "", **headers: str) -> tuple[int, object]:
+    async def call(
+        self, ingress: Service, workflow: str, parameters: object, *, prefix: str = "", **headers: str
+    ) -> tuple[int, object]:
         """POST to an API workflow as an admin; status and JSON."""
         url = f"{ingress.url}{prefix}/api/1.1/wf/{workflow}"
         all_headers = {"Authorization": f"Bearer {ADMIN_TOKEN}", **headers}
@@ -152,8 +166,12 @@ class Installation:
 
     async def is_quiet(self, environment: str = "live") -> bool:
         """Whether every run has ended and every list is expanded."""
-        open_runs = await self.fetchval("SELECT count(*) FROM penstock.runs WHERE finished_at IS NULL AND environment = $1", environment)
-        open_lists = await self.fetchval("SELECT count(*) FROM penstock.lists WHERE state = 'expanding' AND environment = $1", environment)
+        open_runs = await self.fetchval(
+            "SELECT count(*) FROM penstock.runs WHERE finished_at IS NULL AND environment = $1", environment
+        )
+        open_lists = await self.fetchval(
+            "SELECT count(*) FROM penstock.lists WHERE state = 'expanding' AND environment = $1", environment
+        )
         return open_runs == 0 and open_lists == 0
 
     async def settled(self, *, within: float = 60, environment: str = "live") -> None:

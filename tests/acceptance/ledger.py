@@ -17,7 +17,9 @@ class Starts:
         self.seen: Counter[tuple[str, int]] = Counter()
 
     def begun_twice(self) -> list[tuple[str, int]]:
-        """Attempts that more than one executor began; attempts are numbered by exclusive claims, so there must be none."""
+        """Attempts that more than one executor began; attempts are numbered by exclusive claims, so there must be
+        none.
+        """
         return [attempt for attempt, times in self.seen.items() if times > 1]
 
 
@@ -44,12 +46,15 @@ async def assert_each_ran_once(installation: Installation, run_ids: Collection[s
     assert len(set(run_ids)) == len(run_ids)
     states = await installation.fetchval(
         """
-        SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) AS n FROM penstock.runs GROUP BY state) AS counted
+        SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) AS n FROM penstock.runs GROUP
+               BY state) AS counted
         """
     )
     assert states == {"succeeded": len(run_ids)}
     missing = await installation.fetchval(
-        "SELECT count(*) FROM unnest($1::uuid[]) AS q (id) WHERE NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id = q.id)", list(run_ids)
+        "SELECT count(*) FROM unnest($1::uuid[]) AS q (id) WHERE NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id = "
+        "q.id)",
+        list(run_ids),
     )
     assert missing == 0
     uneven = await installation.fetchval(

@@ -38,14 +38,18 @@ def _assert_one_clear_line(outcome: Outcome, *parts: str) -> None:
     assert "Traceback" not in outcome.err + outcome.out
 
 
-@pytest.mark.parametrize("command", [("migrate",), ("run", "start"), ("runs", "show", NOBODY), ("chain", "show", NOBODY)], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [("migrate",), ("run", "start"), ("runs", "show", NOBODY), ("chain", "show", NOBODY)], ids=" ".join
+)
 async def test_without_an_installation_a_command_says_how_to_name_one(command: tuple[str, ...], tmp_path: Path) -> None:
     outcome = await penstock(*command, environment=clean_environment(), directory=tmp_path)
     _assert_one_clear_line(outcome, "PENSTOCK_DATABASE_URL", "penstock up", "--data")
 
 
 async def test_a_secret_is_not_asked_for_its_key_where_there_is_no_installation(tmp_path: Path) -> None:
-    outcome = await penstock("secret", "set", "TOKEN", environment=clean_environment(), directory=tmp_path, stdin="a secret")
+    outcome = await penstock(
+        "secret", "set", "TOKEN", environment=clean_environment(), directory=tmp_path, stdin="a secret"
+    )
     _assert_one_clear_line(outcome, "no `penstock up` runs on", "PENSTOCK_DATABASE_URL")
 
 
@@ -95,7 +99,10 @@ async def test_migrate_brings_a_database_up_to_date_once(empty_database: str) ->
 async def test_check_finds_nothing_wrong_with_the_quickstart() -> None:
     outcome = await penstock("check", str(QUICKSTART), environment=clean_environment())
     assert outcome.code == 0
-    assert outcome.out.splitlines() == ["ok  quickstart: 9 workflows, 4 data types, 1 sources", "secrets: STRIPE_WEBHOOK_SECRET"]
+    assert outcome.out.splitlines() == [
+        "ok  quickstart: 9 workflows, 4 data types, 1 sources",
+        "secrets: STRIPE_WEBHOOK_SECRET",
+    ]
 
 
 async def test_check_prints_every_problem_with_its_place(tmp_path: Path) -> None:
@@ -150,7 +157,9 @@ async def test_run_waits_for_the_result_and_shows_what_was_done(
     waited = await penstock("run", "one_thing", "-p", "name=from a terminal", "--wait", environment=environment)
     assert waited.code == 0, waited
     assert set(waited.json) == {"id"}
-    started = await penstock("run", "start", "-p", "first=a", "--environment", "live", "--json", environment=environment)
+    started = await penstock(
+        "run", "start", "-p", "first=a", "--environment", "live", "--json", environment=environment
+    )
     assert started.code == 0, started
     assert started.json["state"] == "queued"
     await installation.settled()
@@ -165,7 +174,8 @@ async def test_a_run_that_was_cut_shows_the_limit_that_cut_it(installation: Inst
         await conn.execute("UPDATE penstock.environments SET depth_limit = 3")
     deployment = await DeploymentCache(installation.database).current("live")
     request = prepare_run(
-        deployment, run_id=new_run_id(), environment="live", workflow="one_thing", parameters={"name": "a"}, trigger=Trigger.MESSAGE,
+        deployment, run_id=new_run_id(), environment="live", workflow="one_thing", parameters={"name": "a"},
+        trigger=Trigger.MESSAGE,
         claimed_depth=4,
     )  # fmt: skip
     assert isinstance(request, RunRequest)
@@ -174,15 +184,23 @@ async def test_a_run_that_was_cut_shows_the_limit_that_cut_it(installation: Inst
         await conn.execute("UPDATE penstock.environments SET depth_limit = 77")
     shown = await penstock("runs", "show", str(request.run_id), environment=environment)
     assert "4 (limit 3)" in shown.out
-    assert (await penstock("runs", "show", str(request.run_id), "--json", environment=environment)).json["depth_limit"] == 3
+    assert (await penstock("runs", "show", str(request.run_id), "--json", environment=environment)).json[
+        "depth_limit"
+    ] == 3
 
 
 @pytest.mark.parametrize("service", ["ingress", "scheduler", "executor"])
-async def test_a_service_does_not_start_on_a_database_that_lacks_migrations(empty_database: str, amqp_url: str, service: str) -> None:
-    environment = clean_environment(PENSTOCK_DATABASE_URL=empty_database, PENSTOCK_AMQP_URL=amqp_url, PENSTOCK_ADMIN_PORT="0")
+async def test_a_service_does_not_start_on_a_database_that_lacks_migrations(
+    empty_database: str, amqp_url: str, service: str
+) -> None:
+    environment = clean_environment(
+        PENSTOCK_DATABASE_URL=empty_database, PENSTOCK_AMQP_URL=amqp_url, PENSTOCK_ADMIN_PORT="0"
+    )
     outcome = await penstock(service, environment=environment)
     assert outcome.code == 1
-    assert outcome.err.splitlines()[-1].startswith("penstock: the database is not up to date, it lacks 0001_create_engine, ")
+    assert outcome.err.splitlines()[-1].startswith(
+        "penstock: the database is not up to date, it lacks 0001_create_engine, "
+    )
     assert outcome.err.splitlines()[-1].endswith("; run `penstock migrate`, then start this again")
     assert "Traceback" not in outcome.err
 
@@ -204,7 +222,9 @@ async def _assert_shown(run_id: str, environment: dict[str, str]) -> None:
     assert {"depth": 11, "state": "terminated", "runs": 1} in _items(counted["counts"])
 
 
-async def test_a_list_is_drawn_as_one_line(installation: Installation, services: tuple[Service, Service, Service]) -> None:
+async def test_a_list_is_drawn_as_one_line(
+    installation: Installation, services: tuple[Service, Service, Service]
+) -> None:
     environment = _environment_of(installation)
     started = await penstock("run", "start_list", "-p", "items=[1, 2, 3, 4, 5]", "--json", environment=environment)
     assert started.code == 0, started
@@ -226,11 +246,15 @@ async def test_a_list_is_drawn_as_one_line(installation: Installation, services:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-async def test_what_does_not_exist_is_one_line(installation: Installation, arguments: tuple[str, ...], parts: tuple[str, ...]) -> None:
+async def test_what_does_not_exist_is_one_line(
+    installation: Installation, arguments: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
     _assert_one_clear_line(await penstock(*arguments, environment=_environment_of(installation)), *parts)
 
 
-async def test_run_that_fails_exits_with_1_and_says_why(installation: Installation, services: tuple[Service, ...], tmp_path: Path) -> None:
+async def test_run_that_fails_exits_with_1_and_says_why(
+    installation: Installation, services: tuple[Service, ...], tmp_path: Path
+) -> None:
     _write(tmp_path / "app.yaml", "app: failing\n")
     _write(tmp_path / "workflows" / "failing.yaml", "workflow: failing\nsteps:\n  - fail: the card was declined\n")
     environment = _environment_of(installation)
@@ -254,7 +278,9 @@ async def test_doctor_finds_an_installation_well(installation: Installation, ser
     assert outcome.code == 0, outcome
     verdicts = {str(finding["check"]): finding["verdict"] for finding in _items(outcome.json["findings"])}
     assert set(verdicts.values()) == {"ok"}, verdicts
-    assert {"settings", "database", "migrations", "clock", "deployments", "executors", "schedulers", "broker"} <= set(verdicts)
+    assert {"settings", "database", "migrations", "clock", "deployments", "executors", "schedulers", "broker"} <= set(
+        verdicts
+    )
     assert "queue penstock.scheduler" in verdicts
 
 

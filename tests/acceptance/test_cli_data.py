@@ -80,13 +80,19 @@ async def test_bad_lines_are_reported_corrected_and_resumed(shop: Shop) -> None:
     first = await shop.run("import", "order", "orders.csv")
     assert (first.code, first.out) == (1, "created 2, updated 0, failed 2\n")
     assert "2 lines were left out; orders.csv.report.jsonl names them" in first.err
-    assert shop.bad_lines() == {3: "field 'total': expected a number, got text", 5: "there is another thing with the same _id or number"}
+    assert shop.bad_lines() == {
+        3: "field 'total': expected a number, got text",
+        5: "there is another thing with the same _id or number",
+    }
     again = await shop.run("import", "order", "orders.csv")
     assert again.code == 1
     assert "go on with --resume, or remove it" in again.err
     shop.orders.write_text("number,total\nA,1\nb,2\nC,3\nc,4\n")
     second = await shop.run("import", "order", "orders.csv", "--resume", "--json")
-    assert (second.code, second.json) == (1, {"created": 3, "updated": 0, "failed": 1, "report": "orders.csv.report.jsonl"})
+    assert (second.code, second.json) == (
+        1,
+        {"created": 3, "updated": 0, "failed": 1, "report": "orders.csv.report.jsonl"},
+    )
     assert list(shop.bad_lines()) == [5]
     shop.orders.write_text("number,total\nA,1\nb,2\nC,3\nd,4\n")
     third = await shop.run("import", "order", "orders.csv", "--resume")
@@ -97,9 +103,18 @@ async def test_bad_lines_are_reported_corrected_and_resumed(shop: Shop) -> None:
 
 async def test_a_killed_import_is_resumed_without_a_line_lost_or_doubled(shop: Shop) -> None:
     count = 60_000
-    shop.orders.write_text("total,paid\n" + "".join(f"{n},{'yes' if n % 10_000 else 'perhaps'}\n" for n in range(count)))
+    shop.orders.write_text(
+        "total,paid\n" + "".join(f"{n},{'yes' if n % 10_000 else 'perhaps'}\n" for n in range(count))
+    )
     process = await asyncio.create_subprocess_exec(
-        *PENSTOCK, "data", "import", "order", "orders.csv", env=shop.environment, cwd=shop.folder, stderr=asyncio.subprocess.DEVNULL
+        *PENSTOCK,
+        "data",
+        "import",
+        "order",
+        "orders.csv",
+        env=shop.environment,
+        cwd=shop.folder,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     await eventually(shop.count, within=60)
     process.send_signal(signal.SIGKILL)
@@ -110,15 +125,28 @@ async def test_a_killed_import_is_resumed_without_a_line_lost_or_doubled(shop: S
     assert resumed.out == f"created {count - 6}, updated 0, failed 6\n"
     assert list(shop.bad_lines()) == [2 + n for n in range(0, count, 10_000)]
     async with shop.database.connection() as conn:
-        assert await conn.fetchval('SELECT count(DISTINCT total) FROM development."order"') == await shop.count() == count - 6
+        assert (
+            await conn.fetchval('SELECT count(DISTINCT total) FROM development."order"')
+            == await shop.count()
+            == count - 6
+        )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("import", "order", "orders.csv", "--resume"), "there is no orders.csv.report.jsonl, so nothing of this file is left"),
-        (("import", "ordr", "orders.csv"), "there is no data type 'ordr' in development; did you mean 'order'?; known are order, user"),
-        (("import", "order", "orders.csv"), "type 'order' has no field 'nmber'; did you mean 'number'?; known are number, total, paid"),
+        (
+            ("import", "order", "orders.csv", "--resume"),
+            "there is no orders.csv.report.jsonl, so nothing of this file is left",
+        ),
+        (
+            ("import", "ordr", "orders.csv"),
+            "there is no data type 'ordr' in development; did you mean 'order'?; known are order, user",
+        ),
+        (
+            ("import", "order", "orders.csv"),
+            "type 'order' has no field 'nmber'; did you mean 'number'?; known are number, total, paid",
+        ),
         (
             ("import", "order", "orders.csv", "--upsert", "total"),
             "upsert by total: type 'order' needs these fields as one entry",

@@ -27,7 +27,8 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         )
         await conn.execute(
             """
-            INSERT INTO penstock.runs (id, chain_id, environment, workflow, trigger, state, depth, scheduled_at, finished_at, workload)
+            INSERT INTO penstock.runs (id, chain_id, environment, workflow, trigger, state, depth, scheduled_at,
+                finished_at, workload)
             VALUES ($1, $1, 'live', 'greet', 'api', 'succeeded', 0, clock_timestamp(), clock_timestamp(), 1.2)
             """,
             CHAIN,
@@ -55,13 +56,17 @@ async def test_workload_is_shown_to_people_and_programs(environment: dict[str, s
     assert ["greet", "500", "600.00", "99.8%"] in lines
     assert ["(requests", "of", "no", "workflow)", "0", "1.00", "0.2%"] in lines
     assert "nothing was consumed" in (await penstock("workload", environment=environment)).out
-    printed = await penstock("workload", "-e", "live", "--by", "activity", "--since", "2h", "--json", environment=environment)
+    printed = await penstock(
+        "workload", "-e", "live", "--by", "activity", "--since", "2h", "--json", environment=environment
+    )
     assert _results(printed, "activity") == {"action": 600.0, "api_request": 1.0, "run": 0.0}
     assert (printed.json["units"], cast("dict[str, object]", printed.json["month"])["allowance"]) == (601.0, None)
 
 
 async def test_a_chain_is_found_wherever_it_ran(environment: dict[str, str]) -> None:
-    assert _results(await penstock("workload", "--chain", str(CHAIN), "--json", environment=environment), "workflow") == {"greet": 1.2}
+    assert _results(
+        await penstock("workload", "--chain", str(CHAIN), "--json", environment=environment), "workflow"
+    ) == {"greet": 1.2}
     unknown = await penstock("workload", "--chain", str(UUID(int=5)), environment=environment)
     assert (unknown.code, unknown.err) == (1, f"penstock: no chain {UUID(int=5)}\n")
     assert "1.2 units" in (await penstock("runs", "show", str(CHAIN), environment=environment)).out
@@ -69,7 +74,9 @@ async def test_a_chain_is_found_wherever_it_ran(environment: dict[str, str]) -> 
 
 
 async def test_weights_are_changed_and_put_back(environment: dict[str, str]) -> None:
-    changed = await penstock("workload", "weights", "call=0.5", "action=1", "-e", "live", "--json", environment=environment)
+    changed = await penstock(
+        "workload", "weights", "call=0.5", "action=1", "-e", "live", "--json", environment=environment
+    )
     assert {"call": 0.5, "action": 1.0, "search": 0.3}.items() <= {
         str(part["activity"]): part["weight"] for part in cast("list[dict[str, object]]", changed.json["results"])
     }.items()

@@ -1,7 +1,8 @@
-"""The executor is killed between any two steps of a run: every change of data happens once, every call to the outside at most twice.
+"""The executor is killed between any two steps of a run: every change of data happens once, every call to the outside
+at most twice.
 
-A trigger in the test's database holds up the transaction that records a certain step of a certain run. So the process dies at the worst
-moment there is: the step has been carried out, or is about to be committed, and nobody knows.
+A trigger in the test's database holds up the transaction that records a certain step of a certain run. So the process
+dies at the worst moment there is: the step has been carried out, or is about to be committed, and nobody knows.
 """
 
 import asyncio
@@ -59,7 +60,8 @@ steps:
     payload: {place: "${params.place}"}
     secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
   - id: answered
-    return: {made: "${steps.made._id}", many: "${len(steps.many)}", inner: "${steps.inner.word}", raised: "${steps.raised}"}
+    return:
+      {made: "${steps.made._id}", many: "${len(steps.many)}", inner: "${steps.inner.word}", raised: "${steps.raised}"}
 ---
 workflow: inner
 parameters: {place: text}
@@ -82,7 +84,9 @@ steps:
 TYPES: Final = "type: thing\nfields: {place: text, label: text, number: number}\n"
 PLACES: Final = "made called child grown pause many inner inner/thing inner/call raised sent answered".split()
 CHANGES: Final = {
-    "INSERT made": 1, "UPDATE made": 1, "INSERT child": 1, "INSERT inner": 1, "INSERT item 1": 1, "INSERT item 2": 1, "INSERT item 3": 1,
+    "INSERT made": 1, "UPDATE made": 1, "INSERT child": 1, "INSERT inner": 1, "INSERT item 1": 1, "INSERT item "
+                                                                                                  "2": 1,
+                                                                                                  "INSERT item 3": 1,
     "UPDATE item 2": 1,
 }  # fmt: skip
 GATE: Final = 4711
@@ -93,7 +97,8 @@ CREATE FUNCTION public.note_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGI
     INSERT INTO public.changes VALUES (NEW.place, TG_OP || ' ' || NEW.label);
     RETURN NEW;
 END $$;
-CREATE TRIGGER note_change AFTER INSERT OR UPDATE ON {ENVIRONMENT}.thing FOR EACH ROW EXECUTE FUNCTION public.note_change();
+CREATE TRIGGER note_change AFTER INSERT
+    OR UPDATE ON {ENVIRONMENT}.thing FOR EACH ROW EXECUTE FUNCTION public.note_change();
 CREATE FUNCTION public.hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF EXISTS (
         SELECT FROM public.held h JOIN penstock.runs r ON r.parameters ->> 'place' = h.place
@@ -134,7 +139,9 @@ async def _gate(installation: Installation) -> AsyncIterator[None]:
 
 
 async def _prepare(installation: Installation) -> None:
-    loaded = load_files({"app.yaml": b"app: journeys", "types/thing.yaml": TYPES.encode(), "workflows/all.yaml": APP.encode()})
+    loaded = load_files(
+        {"app.yaml": b"app: journeys", "types/thing.yaml": TYPES.encode(), "workflows/all.yaml": APP.encode()}
+    )
     assert loaded.app is not None, loaded.problems
     await installation.database.in_transaction(partial(deploy, environment=ENVIRONMENT, app=loaded.app))
     async with installation.database.connection() as conn:
@@ -170,9 +177,13 @@ async def _kill_at(place: str, installation: Installation, fleet: Fleet, ingress
     """Start a run, kill its executor as it records that step, and wait until another has finished it."""
     await installation.fetchval("INSERT INTO public.held VALUES ($1)", place)
     async with _gate(installation):
-        _, run = await installation.manage(ingress, "POST", "live/runs", {"workflow": "journey", "parameters": {"place": place}})
+        _, run = await installation.manage(
+            ingress, "POST", "live/runs", {"workflow": "journey", "parameters": {"place": place}}
+        )
         run_id = UUID(cast("dict[str, str]", run)["id"])
-        await eventually(lambda: installation.fetchval(f"SELECT cardinality(pids) FROM ({BLOCKED}) AS b (pids)"), within=40)
+        await eventually(
+            lambda: installation.fetchval(f"SELECT cardinality(pids) FROM ({BLOCKED}) AS b (pids)"), within=40
+        )
         await fleet.kill_owner(run_id)
         # As if its whole machine had died: otherwise the server might still commit what was on its way.
         await installation.fetchval(f"SELECT count(pg_terminate_backend(pid)) FROM unnest(({BLOCKED})) AS b (pid)")
@@ -186,7 +197,9 @@ async def _has_ended(installation: Installation, run_id: UUID) -> bool:
 
 
 @pytest.mark.timeout(400)
-async def test_an_executor_killed_at_any_step_repeats_no_change_and_no_call_more_than_once(installation: Installation) -> None:
+async def test_an_executor_killed_at_any_step_repeats_no_change_and_no_call_more_than_once(
+    installation: Installation,
+) -> None:
     await _prepare(installation)
     recorder = Recorder()
     async with serve_outside(recorder.handle) as url:

@@ -37,7 +37,9 @@ async def test_scheduler_killed_while_it_expands_10000_items(installation: Insta
     await installation.settled(within=100)
     assert await installation.count_things() == 10_000
     assert await installation.fetchval("SELECT count(DISTINCT position) FROM live.thing") == 10_000
-    assert await installation.fetchval("SELECT array_agg(DISTINCT depth) FROM penstock.runs WHERE workflow = 'item'") == [1]
+    assert await installation.fetchval(
+        "SELECT array_agg(DISTINCT depth) FROM penstock.runs WHERE workflow = 'item'"
+    ) == [1]
 
 
 async def test_ingress_killed_while_it_accepts(installation: Installation, services: Services) -> None:
@@ -52,7 +54,9 @@ async def test_ingress_killed_while_it_accepts(installation: Installation, servi
     await assert_each_ran_once(installation, list(load.accepted.values()), things_each=3)
 
 
-async def test_services_told_to_stop_finish_what_they_have_begun(installation: Installation, services: Services) -> None:
+async def test_services_told_to_stop_finish_what_they_have_begun(
+    installation: Installation, services: Services
+) -> None:
     ingress, scheduler, executor = services
     load = Load(installation.http, lambda: [ingress.url], "three_things")
     await load.run(names(100))

@@ -1,4 +1,6 @@
-"""`penstock deploy` and `penstock promote` as a person runs them: the plan, what is dropped and what is not, what is missing."""
+"""`penstock deploy` and `penstock promote` as a person runs them: the plan, what is dropped and what is not, what is
+missing.
+"""
 
 from pathlib import Path
 
@@ -37,7 +39,9 @@ async def test_a_plan_tells_every_kind_of_change(database_url: str, tmp_path: Pa
     deploy = ("deploy", str(tmp_path), "-e", "live")
     write_app(tmp_path)
     assert (await penstock(*deploy, environment=environment)).code == 0
-    write_app(tmp_path, head="app: shop\n", types="type: order\nfields: {number: text, total: number}\nunique: [number]\n")
+    write_app(
+        tmp_path, head="app: shop\n", types="type: order\nfields: {number: text, total: number}\nunique: [number]\n"
+    )
     planned = await penstock(*deploy, "--plan", environment=environment)
     assert planned.out.splitlines() == [
         "- source stripe",
@@ -61,7 +65,10 @@ async def test_nothing_is_dropped_without_prune_and_without_a_yes(database_url: 
     assert await columns(database_url) == {"draft.name", "order.number", "order.note"}
     unsure = await penstock(*deploy, "--prune", environment=environment)
     assert unsure.code == 1
-    assert unsure.err.splitlines()[-1] == "penstock: 2 tables and columns would be dropped with their values; add --yes to have it so"
+    assert (
+        unsure.err.splitlines()[-1]
+        == "penstock: 2 tables and columns would be dropped with their values; add --yes to have it so"
+    )
     assert "- drop table draft and all its things from live" in unsure.out
     assert (await penstock(*deploy, "--prune", "--plan", environment=environment)).code == 0
     assert await columns(database_url) == {"draft.name", "order.number", "order.note"}

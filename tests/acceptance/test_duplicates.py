@@ -12,7 +12,9 @@ from tests.acceptance.installation import STRIPE_SECRET, Installation, Service
 Services = tuple[Service, Service, Service]
 
 
-def signed(event: dict[str, object], secret: str = STRIPE_SECRET, *, timestamp: int | None = None) -> tuple[bytes, dict[str, str]]:
+def signed(
+    event: dict[str, object], secret: str = STRIPE_SECRET, *, timestamp: int | None = None
+) -> tuple[bytes, dict[str, str]]:
     """A webhook as Stripe sends it, signed by Stripe's own library."""
     body = json.dumps(event).encode()
     signed_at = timestamp or int(time.time())
@@ -20,19 +22,28 @@ def signed(event: dict[str, object], secret: str = STRIPE_SECRET, *, timestamp: 
     return body, {"Stripe-Signature": f"t={signed_at},v1={signature}", "Content-Type": "application/json"}
 
 
-async def test_200_calls_with_one_idempotency_key_are_one_run_with_one_answer(installation: Installation, services: Services) -> None:
+async def test_200_calls_with_one_idempotency_key_are_one_run_with_one_answer(
+    installation: Installation, services: Services
+) -> None:
     ingress = services[0]
     answers = await asyncio.gather(
-        *(installation.call(ingress, "one_thing", {"name": "only"}, **{"Idempotency-Key": '"8e03978e"'}) for _ in range(200))
+        *(
+            installation.call(ingress, "one_thing", {"name": "only"}, **{"Idempotency-Key": '"8e03978e"'})
+            for _ in range(200)
+        )
     )
     assert {status for status, _ in answers} == {200}
     assert len({json.dumps(body, sort_keys=True) for _, body in answers}) == 1
     assert await installation.count_things() == 1
-    status, problem = await installation.call(ingress, "one_thing", {"name": "other"}, **{"Idempotency-Key": '"8e03978e"'})
+    status, problem = await installation.call(
+        ingress, "one_thing", {"name": "other"}, **{"Idempotency-Key": '"8e03978e"'}
+    )
     assert status == 422, problem
 
 
-async def test_200_copies_of_a_signed_webhook_are_one_delivery_and_one_run(installation: Installation, services: Services) -> None:
+async def test_200_copies_of_a_signed_webhook_are_one_delivery_and_one_run(
+    installation: Installation, services: Services
+) -> None:
     body, headers = signed({"id": "evt_1", "type": "invoice.paid"})
 
     async def post() -> dict[str, object]:
@@ -47,7 +58,9 @@ async def test_200_copies_of_a_signed_webhook_are_one_delivery_and_one_run(insta
     assert await installation.fetchval("SELECT count(*) FROM penstock.deliveries") == 1
 
 
-async def test_forged_and_stale_webhooks_are_refused_and_leave_nothing(installation: Installation, services: Services) -> None:
+async def test_forged_and_stale_webhooks_are_refused_and_leave_nothing(
+    installation: Installation, services: Services
+) -> None:
     event: dict[str, object] = {"id": "evt_2", "type": "invoice.paid"}
     for body, headers in (
         signed(event, "whsec_wrong"),

@@ -28,7 +28,10 @@ async def running() -> AsyncIterator[Up]:
 
 
 async def _post(process: Up, path: str, body: object) -> tuple[int, dict[str, object]]:
-    async with aiohttp.ClientSession() as http, http.post(f"{process.url}{path}", json=body, headers=process.headers) as response:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{process.url}{path}", json=body, headers=process.headers) as response,
+    ):
         return response.status, cast("dict[str, object]", await response.json())
 
 
@@ -36,7 +39,9 @@ async def _count(process: Up, batch: str) -> int:
     constraints = f'[{{"key": "batch", "constraint_type": "equals", "value": "{batch}"}}]'
     async with (
         aiohttp.ClientSession() as http,
-        http.get(f"{process.url}/api/1.1/obj/thing", params={"constraints": constraints}, headers=process.headers) as response,
+        http.get(
+            f"{process.url}/api/1.1/obj/thing", params={"constraints": constraints}, headers=process.headers
+        ) as response,
     ):
         assert response.status == 200, await response.text()
         page = (await response.json())["response"]
@@ -68,7 +73,9 @@ async def test_a_demo_that_differs_says_so_and_exits_with_1(running: Up) -> None
     app = running.directory / "app"
     shutil.copytree(QUICKSTART, app)
     recursion = app / "workflows" / "recursion.yaml"
-    recursion.write_text(recursion.read_text().replace("workflow: create_thing\n", "workflow: create_thing\ndepth_limit: 4\n"))
+    recursion.write_text(
+        recursion.read_text().replace("workflow: create_thing\n", "workflow: create_thing\ndepth_limit: 4\n")
+    )
     running.arguments = ("--app", str(app))
     await running.start("--demo", says="3 of 10 differ from what was expected.", within=110)
     assert re.search(r"✗ .*10 things, then cut +4 things, then cut", running.out)
@@ -141,7 +148,10 @@ async def test_secrets_are_stored_under_a_key_of_its_own_and_outlive_a_restart(r
     app.mkdir()
     (app / "app.yaml").write_text("app: guess\n")
     (app / "workflows").mkdir()
-    workflow = "workflow: guess\nparameters: {token: text}\nwhen: params.token == secrets.TOKEN\nsteps: [{return: {is_right: true}}]\n"
+    workflow = (
+        "workflow: guess\nparameters: {token: text}\nwhen: params.token == secrets.TOKEN\nsteps: [{return: "
+        "{is_right: true}}]\n"
+    )
     (app / "workflows" / "guess.yaml").write_text(workflow)
     running.arguments = ("--app", str(app))
     await running.start()
@@ -172,40 +182,63 @@ async def test_a_changed_app_is_deployed_and_a_broken_one_is_not(running: Up) ->
     _write(greeting, "hello")
     await eventually(lambda: running.has_said("development version 2, live version 2"), within=30)
     assert "+ workflow greet" in running.out
-    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "hello"}})
+    assert await _post(running, "/api/1.1/wf/greet", {}) == (
+        200,
+        {"status": "success", "response": {"greeting": "hello"}},
+    )
     greeting.write_text("workflow: greet\nsteps:\n  - retrun: {}\n")
     await eventually(lambda: running.has_said("not deployed"), within=30)
     assert re.search(r"error: workflows/greeting.yaml:3: .*retrun", running.out)
-    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "hello"}})
+    assert await _post(running, "/api/1.1/wf/greet", {}) == (
+        200,
+        {"status": "success", "response": {"greeting": "hello"}},
+    )
     _write(greeting, "hello")
     await eventually(lambda: running.has_said("correct again: the app is what is deployed"), within=30)
     _write(greeting, "hello again")
     await eventually(lambda: running.has_said("development version 3, live version 3"), within=30)
-    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "hello again"}})
+    assert await _post(running, "/api/1.1/wf/greet", {}) == (
+        200,
+        {"status": "success", "response": {"greeting": "hello again"}},
+    )
 
 
 def _write(path: Path, greeting: str) -> None:
-    path.write_text(f"workflow: greet\non:\n  api: {{method: POST, auth: admin}}\nsteps:\n  - return: {{greeting: {greeting}}}\n")
+    path.write_text(
+        f"workflow: greet\non:\n  api: {{method: POST, auth: admin}}\nsteps:\n  - return: {{greeting: {greeting}}}\n"
+    )
 
 
 async def test_changed_python_is_imported_again_and_what_cannot_be_is_not(running: Up) -> None:
     app = running.directory / "app"
     app.mkdir()
-    code = "from penstock import App, api\napp = App()\n@app.workflow(on=[api()])\nasync def greet(ctx):\n    return {'greeting': '%s'}\n"
+    code = (
+        "from penstock import App, api\napp = App()\n@app.workflow(on=[api()])\nasync def greet(ctx):\n    return "
+        "{'greeting': '%s'}\n"
+    )
     (app / "app.yaml").write_text("app: coded\npython: [greetings]\n")
     (app / "greetings.py").write_text(code % "hello")
     running.arguments = ("--app", str(app))
     await running.start()
-    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "hello"}})
+    assert await _post(running, "/api/1.1/wf/greet", {}) == (
+        200,
+        {"status": "success", "response": {"greeting": "hello"}},
+    )
     (app / "greetings.py").write_text("1 / 0\n")
     await eventually(lambda: running.has_said("not deployed"), within=30)
     assert "error: greetings.py:1: ZeroDivisionError: division by zero" in running.out
-    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "hello"}})
+    assert await _post(running, "/api/1.1/wf/greet", {}) == (
+        200,
+        {"status": "success", "response": {"greeting": "hello"}},
+    )
     (app / "greetings.py").write_text(code % "hullo")
     await eventually(lambda: running.has_said("correct again: the app is what is deployed"), within=30)
     (app / "greetings.py").write_text(code % "holla")
     await eventually(lambda: running.has_said("imported again: the Python of coded"), within=30)
-    assert await _post(running, "/api/1.1/wf/greet", {}) == (200, {"status": "success", "response": {"greeting": "holla"}})
+    assert await _post(running, "/api/1.1/wf/greet", {}) == (
+        200,
+        {"status": "success", "response": {"greeting": "holla"}},
+    )
     assert not list(app.rglob("__pycache__"))
 
 
@@ -251,7 +284,9 @@ async def test_data_in_use_is_a_clear_error(running: Up) -> None:
 
 async def test_it_idles_under_200_megabytes(running: Up) -> None:
     await running.start()
-    status, _ = await _post(running, "/api/1.1/wf/create_list", {"batch": "load", "names": [str(number) for number in range(300)]})
+    status, _ = await _post(
+        running, "/api/1.1/wf/create_list", {"batch": "load", "names": [str(number) for number in range(300)]}
+    )
     assert status == 200
     await eventually(lambda: _has_count(running, "load", 300), within=60)
     assert 20 * MEGABYTE < running.memory_bytes() < 200 * MEGABYTE

@@ -1,4 +1,6 @@
-"""An internal service that knows nothing of our library: a plain AMQP client that publishes the one documented message."""
+"""An internal service that knows nothing of our library: a plain AMQP client that publishes the one documented
+message.
+"""
 
 import asyncio
 import json
@@ -22,7 +24,9 @@ class InternalService:
         self._channel = channel
         self._replies = replies
 
-    async def publish(self, body: object, *, message_id: str | None = None, raw: bytes | None = None, **headers: object) -> None:
+    async def publish(
+        self, body: object, *, message_id: str | None = None, raw: bytes | None = None, **headers: object
+    ) -> None:
         exchange = await self._channel.get_exchange("penstock.schedule", ensure=False)
         message = aio_pika.Message(
             json.dumps(body).encode() if raw is None else raw,
@@ -31,7 +35,9 @@ class InternalService:
             message_id=message_id or uuid4().hex,
             reply_to=self._replies.name,
             correlation_id="the question",
-            headers=cast("aio_pika.abc.HeadersType", {name.replace("_", "-"): value for name, value in headers.items()}),
+            headers=cast(
+                "aio_pika.abc.HeadersType", {name.replace("_", "-"): value for name, value in headers.items()}
+            ),
         )
         await exchange.publish(message, routing_key="live.one_thing")
 
@@ -104,7 +110,9 @@ async def test_same_message_id_makes_one_run(installation: Installation, service
     assert await installation.count_things() == 1
 
 
-async def test_malformed_messages_are_dead_lettered_with_a_reason(installation: Installation, services: Services) -> None:
+async def test_malformed_messages_are_dead_lettered_with_a_reason(
+    installation: Installation, services: Services
+) -> None:
     async with internal_service(installation.amqp_url) as service:
         await service.publish(None, raw=b"{not json")
         await service.publish(_message(workflow="one_thin"))

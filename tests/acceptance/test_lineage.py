@@ -1,4 +1,6 @@
-"""Two installations whose apps call each other over HTTP: each knows its own chain again, and the loop is cut at the limit."""
+"""Two installations whose apps call each other over HTTP: each knows its own chain again, and the loop is cut at the
+limit.
+"""
 
 from collections import Counter
 from collections.abc import AsyncIterator

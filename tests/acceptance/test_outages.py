@@ -1,4 +1,6 @@
-"""RabbitMQ and PostgreSQL stop, come back, and come back empty, under load: nothing is lost, and readiness tells the truth."""
+"""RabbitMQ and PostgreSQL stop, come back, and come back empty, under load: nothing is lost, and readiness tells the
+truth.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +21,9 @@ Services = tuple[Service, Service, Service]
 
 
 @pytest.fixture
-async def outage(private_postgres: PrivatePostgres, private_rabbitmq: PrivateRabbitMQ, tmp_path: Path) -> AsyncIterator[Installation]:
+async def outage(
+    private_postgres: PrivatePostgres, private_rabbitmq: PrivateRabbitMQ, tmp_path: Path
+) -> AsyncIterator[Installation]:
     """A prepared installation on servers of its own, which the test may stop, kill and empty."""
     database = await open_database(private_postgres.url, name="acceptance", most=4)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:

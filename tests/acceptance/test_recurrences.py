@@ -22,7 +22,9 @@ async def test_recurrences_are_listed_paused_resumed_triggered_and_made_up(datab
         return await penstock(*arguments, environment=environment, directory=tmp_path)
 
     assert (await command("deploy", ".", "-e", "live")).code == 0
-    (found,) = cast("list[dict[str, object]]", (await command("recurrences", "list", "-e", "live", "--json")).json["results"])
+    (found,) = cast(
+        "list[dict[str, object]]", (await command("recurrences", "list", "-e", "live", "--json")).json["results"]
+    )
     id = str(found["id"])
     shown = (await command("recurrences", "list", "-e", "live")).out
     assert all(part in shown for part in (id, "tidy", "0 3 * * * Europe/Paris", "active"))
@@ -35,4 +37,7 @@ async def test_recurrences_are_listed_paused_resumed_triggered_and_made_up(datab
     too_many = await command("recurrences", "backfill", id, "--since", "2000-01-01T00:00:00Z")
     assert (too_many.code, "more than 1000 ticks" in too_many.err) == (1, True)
     unknown = await command("recurrences", "pause", "00000000-0000-8000-8000-000000000000")
-    assert (unknown.code, unknown.err.strip()) == (1, "penstock: no recurrence of that id; `penstock recurrences list` shows them")
+    assert (unknown.code, unknown.err.strip()) == (
+        1,
+        "penstock: no recurrence of that id; `penstock recurrences list` shows them",
+    )

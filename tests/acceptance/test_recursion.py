@@ -41,7 +41,9 @@ async def test_list_of_a_thousand_runs_at_depth_one(installation: Installation, 
     assert depths == [1]
 
 
-async def test_limit_changed_at_run_time_holds_for_the_next_chain(installation: Installation, services: Services) -> None:
+async def test_limit_changed_at_run_time_holds_for_the_next_chain(
+    installation: Installation, services: Services
+) -> None:
     status, changed = await installation.manage(services[0], "PUT", "live/settings", {"depth_limit": 25})
     assert status == 200, changed
     await _start(installation, services[0], "start")
@@ -50,7 +52,9 @@ async def test_limit_changed_at_run_time_holds_for_the_next_chain(installation: 
     assert await installation.count_things() == 25
 
 
-async def test_termination_is_recorded_logged_and_told_with_the_whole_path(installation: Installation, services: Services) -> None:
+async def test_termination_is_recorded_logged_and_told_with_the_whole_path(
+    installation: Installation, services: Services
+) -> None:
     root = await _start(installation, services[0], "start", first="a")
     await eventually(lambda: _is_cut(installation))
     await installation.settled()

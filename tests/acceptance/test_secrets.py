@@ -1,4 +1,6 @@
-"""`penstock secret` and the real services: set while they run, used within seconds, and found in no log, row or answer."""
+"""`penstock secret` and the real services: set while they run, used within seconds, and found in no log, row or
+answer.
+"""
 
 from pathlib import Path
 
@@ -38,7 +40,11 @@ async def test_a_secret_is_set_while_all_runs_and_is_shown_nowhere(installation:
     _write_app(installation.directory / "app")
     await installation.prepare(installation.directory / "app")
     key = make_key()
-    installation.settings = {"PENSTOCK_SECRET_KEY": key, "PENSTOCK_OUTGOING_ALLOW": "127.0.0.1", "PENSTOCK_LOG_LEVEL": "debug"}
+    installation.settings = {
+        "PENSTOCK_SECRET_KEY": key,
+        "PENSTOCK_OUTGOING_ALLOW": "127.0.0.1",
+        "PENSTOCK_LOG_LEVEL": "debug",
+    }
     services = await installation.start_all()
     environment = clean_environment(PENSTOCK_DATABASE_URL=installation.database_url, PENSTOCK_SECRET_KEY=key)
     outcome = await penstock("secret", "set", "TOKEN", "-e", "live", environment=environment, stdin=f"{SECRET}\n")
@@ -67,7 +73,11 @@ async def test_a_secret_is_set_while_all_runs_and_is_shown_nowhere(installation:
     listed = (await penstock("runs", "list", "--json", environment=environment)).out
     assert "/[secret TOKEN]" in listed
     show = ("runs", "show", orjson.loads(listed)[0]["id"])
-    printed = listed + (await penstock(*show, environment=environment)).out + (await penstock(*show, "--json", environment=environment)).out
+    printed = (
+        listed
+        + (await penstock(*show, environment=environment)).out
+        + (await penstock(*show, "--json", environment=environment)).out
+    )
     assert printed.count("[secret TOKEN]") >= 3
     assert SECRET not in printed
 
@@ -76,7 +86,9 @@ async def test_secrets_are_listed_removed_and_encrypted_again(database_url: str)
     old, new = make_key(), make_key()
     before = clean_environment(PENSTOCK_DATABASE_URL=database_url, PENSTOCK_SECRET_KEY=old)
     for name, environment in (("A", "development"), ("B", "live")):
-        assert (await penstock("secret", "set", name, "-e", environment, environment=before, stdin="a long value")).code == 0
+        assert (
+            await penstock("secret", "set", name, "-e", environment, environment=before, stdin="a long value")
+        ).code == 0
     listed = (await penstock("secret", "list", "--json", environment=before)).json["secrets"]
     assert isinstance(listed, list)
     assert [(secret["environment"], secret["name"], secret["is_readable"]) for secret in listed] == [
@@ -93,7 +105,10 @@ async def test_secrets_are_listed_removed_and_encrypted_again(database_url: str)
     assert "does not hold this key" in (await penstock("secret", "list", "-e", "live", environment=before)).out
     assert (await penstock("secret", "remove", "A", environment=after)).code == 0
     gone = await penstock("secret", "remove", "A", environment=after)
-    assert (gone.code, gone.err) == (1, "penstock: development has no stored secret A; `penstock secret list` shows those there are\n")
+    assert (gone.code, gone.err) == (
+        1,
+        "penstock: development has no stored secret A; `penstock secret list` shows those there are\n",
+    )
     assert (await penstock("secret", "list", "-e", "development", environment=after)).out == "no secret is stored\n"
 
 
@@ -106,7 +121,12 @@ async def test_without_the_key_nothing_is_stored_and_services_do_not_start(insta
     with_key = {**environment, "PENSTOCK_SECRET_KEY": key}
     assert (await penstock("secret", "set", "TOKEN", environment=with_key, stdin="long enough")).code == 0
     for service in ("ingress", "executor"):
-        given = {**environment, "PENSTOCK_AMQP_URL": installation.amqp_url, "PENSTOCK_SECRET_KEY": make_key(), "PENSTOCK_ADMIN_PORT": "0"}
+        given = {
+            **environment,
+            "PENSTOCK_AMQP_URL": installation.amqp_url,
+            "PENSTOCK_SECRET_KEY": make_key(),
+            "PENSTOCK_ADMIN_PORT": "0",
+        }
         ended = await penstock(service, environment=given)
         assert ended.code == 1
         assert f"encrypted with the key {parse_keyring(key).first_id}" in ended.err
@@ -118,7 +138,10 @@ async def test_without_the_key_nothing_is_stored_and_services_do_not_start(insta
 
 @pytest.mark.parametrize(
     ("value", "key", "message"),
-    [("", make_key(), "the value is empty"), ("x", "no key", "PENSTOCK_SECRET_KEY: Value error, key 1 of 1 is not base64")],
+    [
+        ("", make_key(), "the value is empty"),
+        ("x", "no key", "PENSTOCK_SECRET_KEY: Value error, key 1 of 1 is not base64"),
+    ],
     ids=["empty value", "no key"],  # a random key in a test's name would give each worker tests of its own
 )
 async def test_what_cannot_be_stored_is_said(database_url: str, value: str, key: str, message: str) -> None:

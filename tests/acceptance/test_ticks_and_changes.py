@@ -1,4 +1,6 @@
-"""Recurrences and change triggers in real processes, whose database's time is moved while schedulers die and are away."""
+"""Recurrences and change triggers in real processes, whose database's time is moved while schedulers die and are
+away.
+"""
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -66,7 +68,9 @@ async def beats(installation: Installation, hours: int) -> None:
     async def look() -> None:
         for environment in ("live", "development"):
             for table in ("beat", "echo"):
-                assert await installation.fetchval(f"SELECT count(*) FROM {environment}.{table}") == WORKFLOWS * hours, table
+                assert (
+                    await installation.fetchval(f"SELECT count(*) FROM {environment}.{table}") == WORKFLOWS * hours
+                ), table
 
     await eventually(look, within=60, every=0.1)
 

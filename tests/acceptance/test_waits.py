@@ -1,4 +1,6 @@
-"""Runs that wait, in real processes whose database's time is moved: over restarts and deploys, ten thousand at once; and runs that kill."""
+"""Runs that wait, in real processes whose database's time is moved: over restarts and deploys, ten thousand at once;
+and runs that kill.
+"""
 
 import asyncio
 import re
@@ -170,14 +172,19 @@ async def test_a_run_that_kills_three_executors_is_given_up_and_can_be_retried(i
         assert await installation.count_things() == 1
         answers.set()
         await _start_executor(installation, url)
-        environment = clean_environment(PENSTOCK_DATABASE_URL=installation.database_url, PENSTOCK_AMQP_URL=installation.amqp_url)
+        environment = clean_environment(
+            PENSTOCK_DATABASE_URL=installation.database_url, PENSTOCK_AMQP_URL=installation.amqp_url
+        )
         listed = await penstock("runs", "list", "--state", "failed", "--json", environment=environment)
         assert [row["id"] for row in cast("list[dict[str, str]]", listed.json)] == [run_id]
         retried = await penstock("runs", "retry", run_id, environment=environment)
         assert (retried.code, retried.out.split()) == (0, [run_id, "queued"])
         await installation.settled()
     assert await _count(installation, "succeeded", 1)
-    assert await installation.fetchval("SELECT array_agg(name ORDER BY created_date) FROM live.thing") == ["before", "after"]
+    assert await installation.fetchval("SELECT array_agg(name ORDER BY created_date) FROM live.thing") == [
+        "before",
+        "after",
+    ]
     assert (len(calls), set(calls)) == (4, {f"{run_id}/step2"})
     again = await penstock("runs", "retry", run_id, environment=environment)
     assert (again.code, again.err) == (1, f"penstock: run {run_id} is succeeded; only a failed run can be retried\n")
@@ -195,7 +202,11 @@ async def test_the_command_line_cancels_what_runs_and_what_waits(installation: I
 
     async with serve_outside(answer) as url:
         # A renewal would come after 20 s: it is the event that tells the executor.
-        starting = (installation.start("ingress"), installation.start("scheduler"), _start_executor(installation, url, lease_seconds=60))
+        starting = (
+            installation.start("ingress"),
+            installation.start("scheduler"),
+            _start_executor(installation, url, lease_seconds=60),
+        )
         ingress, _, _ = await asyncio.gather(*starting)
         ids = []
         for workflow, state in (("idler", "waiting"), ("fatal", "running")):
@@ -203,12 +214,16 @@ async def test_the_command_line_cancels_what_runs_and_what_waits(installation: I
             ids.append(cast("dict[str, str]", run)["id"])
             await eventually(partial(_count, installation, state, 1))
         await eventually(installation.count_things)
-        environment = clean_environment(PENSTOCK_DATABASE_URL=installation.database_url, PENSTOCK_AMQP_URL=installation.amqp_url)
+        environment = clean_environment(
+            PENSTOCK_DATABASE_URL=installation.database_url, PENSTOCK_AMQP_URL=installation.amqp_url
+        )
         cancelled = await penstock("runs", "cancel", *ids, environment=environment)
         assert (cancelled.code, cancelled.out.split()) == (0, [ids[0], "cancelled", ids[1], "cancelled"])
         async with asyncio.timeout(10):
             await given_up.wait()
-        again = await penstock("runs", "cancel", ids[0], "00000000-0000-8000-8000-000000000000", environment=environment)
+        again = await penstock(
+            "runs", "cancel", ids[0], "00000000-0000-8000-8000-000000000000", environment=environment
+        )
         assert again.code == 1
         assert "had ended before" in again.out
         assert again.err == "penstock: no run 00000000-0000-8000-8000-000000000000\n"

@@ -1,1 +1,3 @@
-"""Speed, as ratios measured in one run on one machine. `make bench` prints them; nothing here is asserted on a clock."""
+"""Speed, as ratios measured in one run on one machine. `make bench` prints them; nothing here is asserted on a
+clock.
+"""

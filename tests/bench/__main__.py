@@ -1,6 +1,8 @@
-"""`make bench`: measures Penstock and its yardsticks one after the other on private servers, and prints figures and ratios.
+"""`make bench`: measures Penstock and its yardsticks one after the other on private servers, and prints figures and
+ratios.
 
-`ARGS="accept drain"` chooses measurements; `ARGS=--quick` makes them short. Every figure comes with the CPU shares of its run.
+`ARGS="accept drain"` chooses measurements; `ARGS=--quick` makes them short. Every figure comes with the CPU shares of
+its run.
 """
 
 import argparse
@@ -29,7 +31,9 @@ async def main() -> None:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-bench-")))
         postgres = await stack.enter_async_context(running_postgres())
         rabbitmq = await stack.enter_async_context(running_rabbitmq())
-        bench = Bench(postgres.url, rabbitmq.url, scratch, share=0.1 if options.quick else 1.0, embedded=Embedded(scratch))
+        bench = Bench(
+            postgres.url, rabbitmq.url, scratch, share=0.1 if options.quick else 1.0, embedded=Embedded(scratch)
+        )
         for name in options.names or MEASURES:
             figures = await MEASURES[name](bench)
             print(json.dumps({"measure": name, **figures}), flush=True)

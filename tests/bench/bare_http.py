@@ -1,4 +1,6 @@
-"""The yardstick for accepting: aiohttp alone, which reads the body, parses it and answers. `python -m tests.bench.bare_http PORT`."""
+"""The yardstick for accepting: aiohttp alone, which reads the body, parses it and answers. `python -m
+tests.bench.bare_http PORT`.
+"""
 
 import sys
 

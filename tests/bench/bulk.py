@@ -43,7 +43,12 @@ class MemoryPeak:
 async def measure_steps(installation: Installation, executor: Service, rows: int) -> dict[str, object]:
     """Seconds of each step over so many orders, and by how many MB the executor grew."""
     value = await store_file(
-        installation.database, environment="live", name="many.csv", content_type="text/csv", run_id=None, content=_content(rows)
+        installation.database,
+        environment="live",
+        name="many.csv",
+        content_type="text/csv",
+        run_id=None,
+        content=_content(rows),
     )
     figures: dict[str, object] = {"rows": rows, "megabytes": round(value.size / 1e6, 1)}
     async with MemoryPeak(executor) as peak:
@@ -56,7 +61,10 @@ async def measure_steps(installation: Installation, executor: Service, rows: int
 async def _content(rows: int) -> AsyncIterator[bytes]:
     yield b"number,customer,total,placed,paid\n"
     for first in range(0, rows, 1000):
-        lines = [f"N-{n},customer {n} of many,1{n}.50,2026-01-01T00:00:00.000Z,no\n" for n in range(first, min(first + 1000, rows))]
+        lines = [
+            f"N-{n},customer {n} of many,1{n}.50,2026-01-01T00:00:00.000Z,no\n"
+            for n in range(first, min(first + 1000, rows))
+        ]
         yield "".join(lines).encode()
 
 
@@ -65,7 +73,14 @@ async def perform(installation: Installation, workflow: str, parameters: dict[st
     run_id = new_run_id()
     version = await installation.fetchval("SELECT deployment_version FROM penstock.environments WHERE name = 'live'")
     assert isinstance(version, int)
-    request = RunRequest(run_id=run_id, environment="live", workflow=workflow, version=version, trigger=Trigger.API, parameters=parameters)
+    request = RunRequest(
+        run_id=run_id,
+        environment="live",
+        workflow=workflow,
+        version=version,
+        trigger=Trigger.API,
+        parameters=parameters,
+    )
     (outcome,) = await installation.database.in_transaction(lambda conn: admit(conn, [request]))
     assert isinstance(outcome, Admitted)
     broker = await connect(installation.amqp_url, topology=topology(), name="bench")

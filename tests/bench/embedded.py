@@ -53,7 +53,14 @@ class Embedded:
             "PENSTOCK_SECRET_STRIPE_WEBHOOK_SECRET": http_load.SECRET,
             "PENSTOCK_LOG_LEVEL": "warning",
         }
-        command = ["up", "--app", str(write_app(self._scratch / "app")), "--data", str(self._scratch / "data"), "--no-reload"]
+        command = [
+            "up",
+            "--app",
+            str(write_app(self._scratch / "app")),
+            "--data",
+            str(self._scratch / "data"),
+            "--no-reload",
+        ]
         ports = ["--port", str(self._port), "--admin-port", str(self._admin_port)]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "penstock.cli", *command, *ports, env=environment, stdout=asyncio.subprocess.DEVNULL
@@ -72,7 +79,9 @@ class Embedded:
         except aiohttp.ClientError:
             return False
 
-    async def _rate(self, http: aiohttp.ClientSession, workflow: str, parameters: object, counted: str, runs: int) -> float:
+    async def _rate(
+        self, http: aiohttp.ClientSession, workflow: str, parameters: object, counted: str, runs: int
+    ) -> float:
         """Runs of `counted` per second, from asking for `workflow` until all have succeeded."""
         url = f"http://127.0.0.1:{self._admin_port}/v1/live/runs"
         began = time.perf_counter()

@@ -1,7 +1,7 @@
 """A lean HTTP client for load: keep-alive connections that send prepared requests and count the answers.
 
-`python -m tests.bench.http_load URL CONNECTIONS SECONDS KIND` prints answers per second and latency percentiles as JSON. KIND says what
-is posted: an event of its own in each request, signed (`stripe`) or not (`plain`).
+`python -m tests.bench.http_load URL CONNECTIONS SECONDS KIND` prints answers per second and latency percentiles as
+JSON. KIND says what is posted: an event of its own in each request, signed (`stripe`) or not (`plain`).
 """
 
 import asyncio
@@ -21,7 +21,9 @@ _MOST_PER_SECOND = 25_000
 
 
 def prepare(host: str, path: str, kind: str, count: int) -> Iterator[bytes]:
-    """Whole requests, made beforehand: what a sender spends on signing would be taken from the server, which shares its cores."""
+    """Whole requests, made beforehand: what a sender spends on signing would be taken from the server, which shares its
+    cores.
+    """
     head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
     first, now = time.time_ns(), int(time.time())
     for number in range(first, first + count):

@@ -33,7 +33,9 @@ class Cpu:
         self._began = time.perf_counter()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.seconds = time.perf_counter() - self._began
         used: defaultdict[str, float] = defaultdict(float)
         for pid, (name, _, cpu) in _processes().items():

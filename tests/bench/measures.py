@@ -186,7 +186,9 @@ async def measure_embedded(bench: Bench) -> Figures:
 
 
 async def measure_bulk(bench: Bench) -> Figures:
-    """Seconds of an import of 100,000 rows and of steps on all of them, and how much memory the executor takes for it."""
+    """Seconds of an import of 100,000 rows and of steps on all of them, and how much memory the executor takes for
+    it.
+    """
     async with bench.installation() as installation:
         executor = await installation.start("executor")
         with Cpu() as cpu:
@@ -208,7 +210,14 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
 
 async def _load(url: str, seconds: float, kind: str) -> dict[str, float]:
     client = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.http_load", url, str(_CONNECTIONS), str(seconds), kind, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "tests.bench.http_load",
+        url,
+        str(_CONNECTIONS),
+        str(seconds),
+        kind,
+        stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await client.communicate()
     figures: dict[str, float] = json.loads(output)
@@ -222,7 +231,9 @@ async def _queue_runs(database: Database, amqp_url: str, runs: int) -> None:
         for first in range(0, runs, 500):
             requests = [_request(number) for number in range(first, min(first + 500, runs))]
             outcomes = await database.in_transaction(partial(admit, requests=requests))
-            await publisher.dispatch(o.run for o in outcomes if isinstance(o, Admitted) and o.run.state is RunState.QUEUED)
+            await publisher.dispatch(
+                o.run for o in outcomes if isinstance(o, Admitted) and o.run.state is RunState.QUEUED
+            )
     finally:
         await broker.close()
 
@@ -246,10 +257,13 @@ async def _start_run(installation: Installation, ingress: Service, workflow: str
 
 
 async def _has_finished(installation: Installation, runs: int) -> bool:
-    """Whether so many runs have ended. Counts only when nothing is live any more: what watches must not cost what is watched."""
+    """Whether so many runs have ended. Counts only when nothing is live any more: what watches must not cost what is
+    watched.
+    """
     is_live = await installation.fetchval(
         """
-        SELECT EXISTS (SELECT FROM penstock.runs WHERE state = 'queued') OR EXISTS (SELECT FROM penstock.runs WHERE state = 'running')
+        SELECT EXISTS (SELECT FROM penstock.runs WHERE state = 'queued') OR EXISTS (SELECT FROM penstock.runs
+               WHERE state = 'running')
             OR EXISTS (SELECT FROM penstock.runs WHERE state = 'scheduled')
         """
     )
@@ -260,7 +274,9 @@ async def _has_finished(installation: Installation, runs: int) -> bool:
 
 
 async def _rate(installation: Installation, runs: int) -> float:
-    seconds = await installation.fetchval("SELECT extract(epoch FROM max(finished_at) - min(started_at))::float8 FROM penstock.runs")
+    seconds = await installation.fetchval(
+        "SELECT extract(epoch FROM max(finished_at) - min(started_at))::float8 FROM penstock.runs"
+    )
     assert isinstance(seconds, float)
     return runs / seconds
 

@@ -1,4 +1,5 @@
-"""The yardstick for performing runs: a prototype without claims, steps or expressions, kept beside the project's documents.
+"""The yardstick for performing runs: a prototype without claims, steps or expressions, kept beside the project's
+documents.
 
 It is driven as it is, in processes of its own, on the same servers. Absent (in a lone clone), its ratios are left out.
 """
@@ -58,19 +59,28 @@ class Prototype:
             await asyncio.sleep(1.5)
             await self._run("latency", str(jobs), str(per_second))
             await self._wait_for(jobs)
-        (median,) = await self._fetchrow("SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY start - enq) * 1000 FROM things")
+        (median,) = await self._fetchrow(
+            "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY start - enq) * 1000 FROM things"
+        )
         return median
 
     async def _run(self, *arguments: str) -> None:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "peer_proto.py", *arguments, cwd=HOME, env=self._environment, stdout=asyncio.subprocess.DEVNULL
+            sys.executable,
+            "peer_proto.py",
+            *arguments,
+            cwd=HOME,
+            env=self._environment,
+            stdout=asyncio.subprocess.DEVNULL,
         )
         if await process.wait():
             raise RuntimeError(f"the prototype failed at {arguments}")
 
     @asynccontextmanager
     async def _worker(self) -> AsyncIterator[None]:
-        process = await asyncio.create_subprocess_exec(sys.executable, "peer_proto.py", "worker", cwd=HOME, env=self._environment)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "peer_proto.py", "worker", cwd=HOME, env=self._environment
+        )
         try:
             yield
         finally:
@@ -83,7 +93,8 @@ class Prototype:
             await connection.execute(
                 """
                 DROP TABLE IF EXISTS things;
-                CREATE TABLE things (id bigserial PRIMARY KEY, job int, enq double precision, start double precision, payload text,
+                CREATE TABLE things (id bigserial PRIMARY KEY, job int, enq double precision,
+                                     start double precision, payload text,
                                      at timestamptz DEFAULT clock_timestamp())
                 """
             )

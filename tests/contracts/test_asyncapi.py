@@ -32,7 +32,11 @@ def test_every_reference_leads_somewhere() -> None:
 def test_no_app_can_publish_under_the_keys_of_our_own_events() -> None:
     channels = build_document()["channels"]
     assert isinstance(channels, dict)
-    keys = [channel["address"] for channel in channels.values() if isinstance(channel, dict) and EVENTS_EXCHANGE in str(channel)]
+    keys = [
+        channel["address"]
+        for channel in channels.values()
+        if isinstance(channel, dict) and EVENTS_EXCHANGE in str(channel)
+    ]
     assert {str(key).split(".")[1] for key in keys} == {*OWN_EVENTS, "{key}"}
 
 

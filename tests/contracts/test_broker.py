@@ -17,7 +17,12 @@ from tests.eventually import eventually
 
 LIMIT: Final = 3
 TOPOLOGY: Final = Topology(
-    exchanges=(Exchange("work", "topic"), Exchange("lanes", "direct"), Exchange("events", "topic"), Exchange("dead", "fanout")),
+    exchanges=(
+        Exchange("work", "topic"),
+        Exchange("lanes", "direct"),
+        Exchange("events", "topic"),
+        Exchange("dead", "fanout"),
+    ),
     queues=(Queue("work", "dead", LIMIT), Queue("fast", "dead", LIMIT), Queue("dead", None)),
     bindings=(Binding("work", "work", "live.#"), Binding("lanes", "fast", "fast"), Binding("dead", "dead", "")),
 )
@@ -100,14 +105,30 @@ async def publish(broker: Broker, *bodies: bytes, key: str = "live.notify") -> N
 async def test_message_arrives_with_body_properties_and_headers_intact(broker: Broker) -> None:
     inbox = Inbox(ack)
     await broker.consume("work", inbox, prefetch=10)
-    headers = {"depth": 3, "large": 2**40, "negative": -1, "lane": "default", "is_last": True, "traceparent": "00-ü-01", "none": None}
+    headers = {
+        "depth": 3,
+        "large": 2**40,
+        "negative": -1,
+        "lane": "default",
+        "is_last": True,
+        "traceparent": "00-ü-01",
+        "none": None,
+    }
     sent = Message(
-        b'{"a": 1}', type="run.execute.v1", message_id="m-1", correlation_id="c-1", reply_to="answers", headers=headers, is_persistent=True
+        b'{"a": 1}',
+        type="run.execute.v1",
+        message_id="m-1",
+        correlation_id="c-1",
+        reply_to="answers",
+        headers=headers,
+        is_persistent=True,
     )
     await broker.publish("work", "live.notify", sent)
     delivery = (await inbox.receive())[0]
     assert delivery.message == sent
-    assert {name: type(value) for name, value in delivery.message.headers.items()} == {name: type(value) for name, value in headers.items()}
+    assert {name: type(value) for name, value in delivery.message.headers.items()} == {
+        name: type(value) for name, value in headers.items()
+    }
     assert (delivery.exchange, delivery.routing_key) == ("work", "live.notify")
 
 
@@ -145,7 +166,9 @@ async def test_topic_exchange_routes_by_pattern_and_direct_exchange_by_key(broke
     assert (work.bodies, fast.bodies) == ([b"to work"], [b"to fast", b"to fast by name"])
 
 
-@pytest.mark.parametrize(("exchange", "key"), [("work", "development.notify"), ("lanes", "slow"), ("", "no such queue")])
+@pytest.mark.parametrize(
+    ("exchange", "key"), [("work", "development.notify"), ("lanes", "slow"), ("", "no such queue")]
+)
 async def test_message_that_no_queue_takes_raises(broker: Broker, exchange: str, key: str) -> None:
     with pytest.raises(BrokerUnavailable, match="no queue"):
         await broker.publish(exchange, key, Message(b"x"))
@@ -235,7 +258,14 @@ async def test_requeued_message_comes_again_as_it_was_and_is_not_counted(broker:
 
     inbox = Inbox(requeue_often)
     await broker.consume("work", inbox, prefetch=1)
-    sent = Message(b"x", type="x", message_id="m-1", correlation_id="c-1", reply_to="r", headers={"depth": 1, "list": [1, {"a": True}]})
+    sent = Message(
+        b"x",
+        type="x",
+        message_id="m-1",
+        correlation_id="c-1",
+        reply_to="r",
+        headers={"depth": 1, "list": [1, {"a": True}]},
+    )
     await broker.publish("work", "live.notify", sent)
     deliveries = await inbox.receive(4 * LIMIT + 1)
     assert [delivery.message for delivery in deliveries] == [sent] * (4 * LIMIT + 1)
@@ -281,7 +311,12 @@ async def test_dead_lettered_message_carries_reason_and_origin_and_is_never_deli
     await dead.receive(2)
     parked = dead.deliveries[0].message
     assert (parked.body, parked.type, parked.message_id) == (b"{", "x", "m-1")
-    assert parked.headers == {"depth": 2, "reason": "body: not JSON", "original-exchange": "work", "original-routing-key": "live.notify"}
+    assert parked.headers == {
+        "depth": 2,
+        "reason": "body: not JSON",
+        "original-exchange": "work",
+        "original-routing-key": "live.notify",
+    }
     assert inbox.bodies == [b"{", b"next"]
 
 

@@ -20,7 +20,9 @@ _LINE = re.compile(r"^(?P<comment># )?(?P<name>PENSTOCK_[A-Z_]+)=(?P<value>.*)$"
 
 
 def _settings_classes() -> set[type[BaseSettings]]:
-    """Every class of settings in the product: those in modules named `settings`, found without a list that could be forgotten."""
+    """Every class of settings in the product: those in modules named `settings`, found without a list that could be
+    forgotten.
+    """
     for package in PACKAGES:
         for module in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
             if module.name.rpartition(".")[2] == "settings":

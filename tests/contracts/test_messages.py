@@ -1,4 +1,6 @@
-"""The messages as others rely on them: one golden file each, read and written unchanged, and what is refused says why."""
+"""The messages as others rely on them: one golden file each, read and written unchanged, and what is refused says
+why.
+"""
 
 from pathlib import Path
 
@@ -6,7 +8,17 @@ import orjson
 import pytest
 from pydantic import BaseModel, JsonValue
 
-from penstock.contracts.messages import COMMANDS, EVENTS, ChildRun, Contract, DueRun, ExecuteRuns, ListOfRuns, RunAnswer, ScheduleRun
+from penstock.contracts.messages import (
+    COMMANDS,
+    EVENTS,
+    ChildRun,
+    Contract,
+    DueRun,
+    ExecuteRuns,
+    ListOfRuns,
+    RunAnswer,
+    ScheduleRun,
+)
 from penstock.errors import DecodeError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -80,13 +92,25 @@ def test_null_inside_parameters_and_results_is_kept() -> None:
         (b'{"workflow": "", "environment": "live"}', "workflow: String should have at least 1 character"),
         (b'{"workflow": 7, "environment": "live"}', "workflow: Input should be a valid string"),
         (b'{"workflow": "a", "environment": "live", "parameters": []}', "parameters: Input should be an object"),
-        (b'{"workflow": "a", "environment": "live", "priority": 10}', "priority: Input should be less than or equal to 9"),
+        (
+            b'{"workflow": "a", "environment": "live", "priority": 10}',
+            "priority: Input should be less than or equal to 9",
+        ),
         (b'{"workflow": "a", "environment": "live", "priority": "1"}', "priority: Input should be a valid integer"),
-        (b'{"workflow": "a", "environment": "live", "at": "2030-01-31T09:00:00"}', "at: Value error, a time needs a zone"),
+        (
+            b'{"workflow": "a", "environment": "live", "at": "2030-01-31T09:00:00"}',
+            "at: Value error, a time needs a zone",
+        ),
         (b'{"workflow": "a", "environment": "live", "after": "soon"}', "after: Value error, 'soon' is not a duration"),
         (b'{"workflow": "a", "environment": "live", "list": {}}', "list.items: Field required"),
-        (b'{"workflow": "a", "environment": "live", "list": {"items": [], "interval": "2"}}', "list.interval: Value error, '2' is not"),
-        (b'{"workflow": "a", "environment": "live", "after": "1s", "at": "2030-01-31T09:00:00Z"}', "either `at` or `after`, not both"),
+        (
+            b'{"workflow": "a", "environment": "live", "list": {"items": [], "interval": "2"}}',
+            "list.interval: Value error, '2' is not",
+        ),
+        (
+            b'{"workflow": "a", "environment": "live", "after": "1s", "at": "2030-01-31T09:00:00Z"}',
+            "either `at` or `after`, not both",
+        ),
     ],
 )
 def test_a_malformed_schedule_message_is_refused_with_a_reason(body: bytes, reason: str) -> None:

@@ -1,4 +1,6 @@
-"""The management API as published: `docs/openapi/management.json` is what the ingress serves as `/openapi.json` on its admin port."""
+"""The management API as published: `docs/openapi/management.json` is what the ingress serves as `/openapi.json` on its
+admin port.
+"""
 
 from pathlib import Path
 
@@ -15,7 +17,9 @@ def render() -> bytes:
     document = describe_management()
     info = document["info"]
     assert isinstance(info, dict)
-    return orjson.dumps(document | {"info": info | {"version": "current"}}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(
+        document | {"info": info | {"version": "current"}}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    )
 
 
 def test_the_document_is_what_the_code_says() -> None:

@@ -15,7 +15,8 @@ from penstock.domain.states import RunState
 from tests.eventually import eventually
 
 RUN = RunSummary(
-    id=UUID(int=1), chain_id=UUID(int=2), parent_run_id=None, environment="live", workflow="make", state=RunState.FAILED, depth=3,
+    id=UUID(int=1), chain_id=UUID(int=2), parent_run_id=None, environment="live", workflow="make",
+    state=RunState.FAILED, depth=3,
     scheduled_at=clock.now(), attempt=2,
 )  # fmt: skip
 CHILD = RunSummary(UUID(int=3), UUID(int=2), UUID(int=1), "live", "make", RunState.TERMINATED, 4, RUN.scheduled_at)
@@ -23,9 +24,15 @@ CHILD = RunSummary(UUID(int=3), UUID(int=2), UUID(int=1), "live", "make", RunSta
 
 @pytest.mark.parametrize(
     ("what", "run", "reason", "path"),
-    [("failed", RUN, "no luck", None), ("succeeded", RUN, None, None), ("terminated", CHILD, "depth_limit", ["start", "make"])],
+    [
+        ("failed", RUN, "no luck", None),
+        ("succeeded", RUN, None, None),
+        ("terminated", CHILD, "depth_limit", ["start", "make"]),
+    ],
 )
-async def test_a_run_event_is_what_its_model_would_write(what: str, run: RunSummary, reason: str | None, path: list[str] | None) -> None:
+async def test_a_run_event_is_what_its_model_would_write(
+    what: str, run: RunSummary, reason: str | None, path: list[str] | None
+) -> None:
     broker = InProcessBroker(topology())
     deliveries: list[Delivery] = []
 
@@ -37,8 +44,23 @@ async def test_a_run_event_is_what_its_model_would_write(what: str, run: RunSumm
     await eventually(lambda: len(deliveries) == 1)
     message = deliveries[0].message
     event = RunEvent.decode(message.body)
-    assert (deliveries[0].routing_key, message.type, message.headers) == (f"live.run.{what}", RunEvent.TYPE, {"depth": run.depth})
-    assert (event.id, event.chain_id, event.parent_run_id, event.state) == (run.id, run.chain_id, run.parent_run_id, run.state)
-    assert (event.workflow, event.depth, event.attempt, event.reason, event.path) == ("make", run.depth, run.attempt, reason, path)
+    assert (deliveries[0].routing_key, message.type, message.headers) == (
+        f"live.run.{what}",
+        RunEvent.TYPE,
+        {"depth": run.depth},
+    )
+    assert (event.id, event.chain_id, event.parent_run_id, event.state) == (
+        run.id,
+        run.chain_id,
+        run.parent_run_id,
+        run.state,
+    )
+    assert (event.workflow, event.depth, event.attempt, event.reason, event.path) == (
+        "make",
+        run.depth,
+        run.attempt,
+        reason,
+        path,
+    )
     assert RunEvent.decode(event.encode()) == event
     await broker.close()

@@ -25,7 +25,9 @@ async def conn(database: Database) -> AsyncIterator[Connection]:
 
 @pytest.fixture(scope="module")
 async def module_conn(servers: Servers, database_template: str) -> AsyncIterator[Connection]:
-    """A connection to a database that the tests of a module share: for many small cases, which empty their tables first."""
+    """A connection to a database that the tests of a module share: for many small cases, which empty their tables
+    first.
+    """
     async with fresh_database(servers.database_url, template=database_template) as url:
         opened = await open_database(url, name="test", most=1)
         async with opened.connection() as connection:

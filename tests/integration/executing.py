@@ -47,7 +47,9 @@ class House:
     async def deploy(self, workflows: str, *, depth_limit: int = 10, head: str = "") -> None:
         """Make an app of these workflows, with the type `thing`, the current one; `head` is more of its app.yaml."""
         head = f"app: house\nenvironments:\n  {ENVIRONMENT}: {{depth_limit: {depth_limit}}}\n{head}"
-        result = load_files({"app.yaml": head.encode(), "types/thing.yaml": TYPES.encode(), "workflows/all.yaml": workflows.encode()})
+        result = load_files(
+            {"app.yaml": head.encode(), "types/thing.yaml": TYPES.encode(), "workflows/all.yaml": workflows.encode()}
+        )
         app = result.app
         assert app is not None, "\n".join(str(problem) for problem in result.problems)
         await self.database.in_transaction(lambda conn: deploy(conn, environment=ENVIRONMENT, app=app))
@@ -61,7 +63,8 @@ class House:
         deployment = await self.deployments.current(ENVIRONMENT)
         requests = [
             prepare_run(
-                deployment, run_id=new_run_id(), environment=ENVIRONMENT, workflow=workflow, parameters=parameters or {},
+                deployment, run_id=new_run_id(), environment=ENVIRONMENT, workflow=workflow,
+                parameters=parameters or {},
                 trigger=Trigger.API, claimed_depth=depth, context=context,
             )
             for _ in range(count)
@@ -117,7 +120,8 @@ class House:
         rows = await self.fetch("SELECT * FROM penstock.runs WHERE id = ANY($1::uuid[])", list(run_ids))
         return [
             RunSummary(
-                row["id"], row["chain_id"], row["parent_run_id"], row["environment"], row["workflow"], RunState(row["state"]),
+                row["id"], row["chain_id"], row["parent_run_id"], row["environment"], row["workflow"],
+                RunState(row["state"]),
                 row["depth"], row["scheduled_at"], row["attempt"],
             )
             for row in rows
@@ -128,7 +132,9 @@ class House:
         """An executor that works while the block runs, and drains at its end."""
         given = {"database_url": "postgresql://unused", "amqp_url": "amqp://unused", **settings}
         stop = Stop()
-        task = asyncio.create_task(serve(ExecutorSettings.model_validate(given), stop, Resources(self.database, self.broker)))
+        task = asyncio.create_task(
+            serve(ExecutorSettings.model_validate(given), stop, Resources(self.database, self.broker))
+        )
         executor = Executor(stop, task)
         try:
             yield executor

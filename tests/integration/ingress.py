@@ -143,43 +143,73 @@ class Ingress:
         return f"http://127.0.0.1:{self.settings.admin_port}"
 
     async def send(
-        self, method: str, path: str, *, data: Body = None, json: object = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        data: Body = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
     ) -> "Answer":
         """A request to the public port."""
         return await self._send(method, self.url + path, data, json, headers)
 
     async def manage(
-        self, method: str, path: str, *, data: Body = None, json: object = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        data: Body = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
     ) -> "Answer":
         """A request to the admin port, by default as an admin."""
         return await self._send(method, self.admin_url + path, data, json, ADMIN if headers is None else headers)
 
-    async def _send(self, method: str, url: str, data: Body, json: object, headers: Mapping[str, str] | None) -> "Answer":
+    async def _send(
+        self, method: str, url: str, data: Body, json: object, headers: Mapping[str, str] | None
+    ) -> "Answer":
         target = URL(url, encoded=True)
-        async with self.http.request(method, target, data=data, json=json, headers=headers, allow_redirects=False) as response:
-            return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
+        async with self.http.request(
+            method, target, data=data, json=json, headers=headers, allow_redirects=False
+        ) as response:
+            return Answer(
+                response.status,
+                {name.lower(): value for name, value in response.headers.items()},
+                await response.read(),
+            )
 
     async def fetchval(self, query: str, *arguments: object) -> object:
         """One value from the database."""
         async with self.database.connection() as conn:
             return await conn.fetchval(query, *arguments)
 
-    async def finish_run(self, run_id: object, state: str = "succeeded", *, result: object = None, error: object = None) -> None:
+    async def finish_run(
+        self, run_id: object, state: str = "succeeded", *, result: object = None, error: object = None
+    ) -> None:
         """End a run the way an executor does, but for the message."""
         async with self.database.connection() as conn:
             await conn.execute(
-                "UPDATE penstock.runs SET state = $2, finished_at = clock_timestamp(), result = $3, error = $4 WHERE id = $1",
+                "UPDATE penstock.runs SET state = $2, finished_at = clock_timestamp(), result = $3, error = $4 WHERE "
+                "id = $1",
                 UUID(str(run_id)),
                 state,
                 result,
                 error,
             )
 
-    async def finish_next(self, workflow: str, state: str = "succeeded", *, result: object = None, error: object = None) -> UUID:
+    async def finish_next(
+        self, workflow: str, state: str = "succeeded", *, result: object = None, error: object = None
+    ) -> UUID:
         """Wait for a run of `workflow` that has not ended, and end it."""
 
         async def find() -> object:
-            return await self.fetchval("SELECT id FROM penstock.runs WHERE workflow = $1 AND finished_at IS NULL", workflow) or False
+            return (
+                await self.fetchval(
+                    "SELECT id FROM penstock.runs WHERE workflow = $1 AND finished_at IS NULL", workflow
+                )
+                or False
+            )
 
         run_id = await eventually(find)
         assert isinstance(run_id, UUID)
@@ -188,7 +218,9 @@ class Ingress:
 
     async def count_waiting(self, workflow: str, runs: int = 1) -> bool:
         """Whether so many runs of `workflow` have not ended."""
-        found = await self.fetchval("SELECT count(*) FROM penstock.runs WHERE workflow = $1 AND finished_at IS NULL", workflow)
+        found = await self.fetchval(
+            "SELECT count(*) FROM penstock.runs WHERE workflow = $1 AND finished_at IS NULL", workflow
+        )
         return found == runs
 
     async def count_runs(self) -> object:
@@ -241,7 +273,9 @@ async def deploy_directory(database: Database, directory: Path) -> None:
 
 
 @asynccontextmanager
-async def running_ingress(database_url: str, amqp_url: str, directory: Path | None, **settings: object) -> AsyncIterator[Ingress]:
+async def running_ingress(
+    database_url: str, amqp_url: str, directory: Path | None, **settings: object
+) -> AsyncIterator[Ingress]:
     """An ingress that serves the app in `directory` (None: nothing is deployed); the ports are free ones."""
     chosen = IngressSettings.model_validate(
         {

@@ -88,13 +88,17 @@ class Station:
     async def publish(self, **given: object) -> str:
         """Publish a schedule message as a plain client would, and return its correlation id.
 
-        Its own are `headers`, `message_id`, `message_type`, `asks` (for an answer), `body` and `raw` (the bytes of it); all else
-        changes fields of a body that is good for `notify`.
+        Its own are `headers`, `message_id`, `message_type`, `asks` (for an answer), `body` and `raw` (the bytes of it);
+        all else changes fields of a body that is good for `notify`.
         """
         headers, message_id = given.pop("headers", {}), given.pop("message_id", uuid4().hex)
         message_type, asks = given.pop("message_type", ""), given.pop("asks", True)
         body, raw = given.pop("body", None), given.pop("raw", None)
-        content = {"workflow": "notify", "environment": ENVIRONMENT, "parameters": {"name": "afar"}, **given} if body is None else body
+        content = (
+            {"workflow": "notify", "environment": ENVIRONMENT, "parameters": {"name": "afar"}, **given}
+            if body is None
+            else body
+        )
         correlation_id = uuid4().hex
         message = Message(
             raw if isinstance(raw, bytes) else orjson.dumps(content),
@@ -155,4 +159,6 @@ class Station:
 
 def build_settings(**given: object) -> SchedulerSettings:
     """The settings of a scheduler that is handed its resources."""
-    return SchedulerSettings.model_validate({"database_url": "postgresql://unused", "amqp_url": "amqp://unused", **given})
+    return SchedulerSettings.model_validate(
+        {"database_url": "postgresql://unused", "amqp_url": "amqp://unused", **given}
+    )

@@ -1,4 +1,6 @@
-"""`admit`, the one door: limits, chains, fences and keys hold however many ask at once; its depth rule is the domain's."""
+"""`admit`, the one door: limits, chains, fences and keys hold however many ask at once; its depth rule is the
+domain's.
+"""
 
 import asyncio
 from collections import Counter
@@ -74,7 +76,9 @@ async def test_chain_limit_is_exact_under_concurrent_admissions(database: Databa
     await _admit(database, root)
     await _fetchval(database, "UPDATE penstock.environments SET chain_runs_limit = 50 WHERE name = $1", ENVIRONMENT)
     batches = [[_child(root.run_id, f"{batch}/{n}") for n in range(9)] for batch in range(20)]
-    outcomes = [outcome for batch in await asyncio.gather(*(_admit(database, *batch) for batch in batches)) for outcome in batch]
+    outcomes = [
+        outcome for batch in await asyncio.gather(*(_admit(database, *batch) for batch in batches)) for outcome in batch
+    ]
     admitted = [outcome for outcome in outcomes if isinstance(outcome, Admitted)]
     assert len(admitted) == 49
     assert {outcome.reason for outcome in outcomes if isinstance(outcome, Terminated)} == {Termination.CHAIN_LIMIT}
@@ -114,7 +118,9 @@ async def test_chain_that_multiplies_cannot_outrun_its_stop(database: Database) 
         for generation in range(30):
             children = [_child(parent, f"{lane}/{generation}") for parent in parents[:20]]
             outcomes = await _admit(database, *children)
-            parents += [outcome.run.id for outcome in outcomes if isinstance(outcome, Admitted) and outcome.run.depth < 9]
+            parents += [
+                outcome.run.id for outcome in outcomes if isinstance(outcome, Admitted) and outcome.run.depth < 9
+            ]
 
     async def has_multiplied() -> bool:
         return cast("int", await _fetchval(database, "SELECT count(*) FROM penstock.runs")) > 50
@@ -135,7 +141,9 @@ async def test_key_makes_one_run_of_two_hundred_concurrent_requests(database: Da
     key = IdempotencyKey("test", "order-42", b"same")
     outcomes = [
         outcome
-        for batch in await asyncio.gather(*(_admit(database, *(_root()._replace(key=key) for _ in range(4))) for _ in range(50)))
+        for batch in await asyncio.gather(
+            *(_admit(database, *(_root()._replace(key=key) for _ in range(4))) for _ in range(50))
+        )
         for outcome in batch
     ]
     (made,) = [outcome.run.id for outcome in outcomes if isinstance(outcome, Admitted)]
@@ -176,7 +184,10 @@ async def test_parent_of_another_environment_is_refused(database: Database) -> N
 
 
 async def test_children_inherit_the_trace_of_their_parent_beside_their_own_context(database: Database) -> None:
-    trace: dict[str, JsonValue] = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "baggage": "tenant=a"}
+    trace: dict[str, JsonValue] = {
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "baggage": "tenant=a",
+    }
     root = _root()._replace(context={"trace": {**trace}, "request": {"method": "POST"}})
     plain, own = _child(root.run_id, "plain"), _child(root.run_id, "own")._replace(context={"user": None})
     await _admit(database, root)
@@ -198,7 +209,9 @@ def _delivery(run: RunRequest, key: str, version: int = 0) -> tuple[RunRequest, 
     return run._replace(delivery_id=delivery_id, version=version), delivery
 
 
-async def test_without_a_transaction_a_stale_delivery_keeps_the_whole_batch_from_being_stored(database: Database) -> None:
+async def test_without_a_transaction_a_stale_delivery_keeps_the_whole_batch_from_being_stored(
+    database: Database,
+) -> None:
     (fresh, first), (stale, second) = _delivery(_root(), "a"), _delivery(_root(), "b", version=7)
     for requests, deliveries in (([fresh, stale], [first, second]), ([fresh], [first, second])):
         with pytest.raises(StaleDefinitions):
@@ -211,7 +224,9 @@ async def test_runs_of_a_delivery_that_is_known_are_not_admitted_and_those_besid
     known, delivery = _delivery(_root(), "a")
     await database.at_once(partial(admit_deliveries, requests=[known], deliveries=[delivery]))
     (copy, again), (other, new), lone = _delivery(_root(), "a"), _delivery(_root(), "b"), _root()
-    admissions, delivered = await database.at_once(partial(admit_deliveries, requests=[copy, other, lone], deliveries=[again, new]))
+    admissions, delivered = await database.at_once(
+        partial(admit_deliveries, requests=[copy, other, lone], deliveries=[again, new])
+    )
     assert delivered == {new.id}
     assert {position: type(outcome) for position, outcome in admissions.items()} == {1: Admitted, 2: Admitted}
     assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 3
@@ -236,7 +251,9 @@ CASES = st.lists(st.tuples(st.none() | DEPTHS, DEPTHS, st.none() | DEPTHS), min_
 async def test_sql_states_the_same_depth_rule_as_the_domain(
     database: Database, cases: Sequence[tuple[int | None, int, int | None]], environment_limit: int
 ) -> None:
-    await _fetchval(database, "UPDATE penstock.environments SET depth_limit = $2 WHERE name = $1", ENVIRONMENT, environment_limit)
+    await _fetchval(
+        database, "UPDATE penstock.environments SET depth_limit = $2 WHERE name = $1", ENVIRONMENT, environment_limit
+    )
     requests = []
     for parent_depth, claimed_depth, workflow_limit in cases:
         parent = None if parent_depth is None else _root()._replace(claimed_depth=parent_depth)

@@ -1,4 +1,5 @@
-"""What counts into a chain and what does not, what a batch makes of requests that share an id or a key, and the fence of a stop.
+"""What counts into a chain and what does not, what a batch makes of requests that share an id or a key, and the fence
+of a stop.
 
 Races are made certain: one transaction is held open until the other waits for it.
 """
@@ -24,7 +25,12 @@ LATER = datetime(2100, 1, 1, tzinfo=UTC)
 def build_request(**over: object) -> RunRequest:
     """A root run of an environment that nothing is deployed to, which is version 0."""
     request = RunRequest(
-        run_id=new_run_id(), environment="live", workflow="greet", version=0, trigger=Trigger.MESSAGE, parameters={"name": "Ada"}
+        run_id=new_run_id(),
+        environment="live",
+        workflow="greet",
+        version=0,
+        trigger=Trigger.MESSAGE,
+        parameters={"name": "Ada"},
     )
     return request._replace(**cast("dict[str, Any]", over))
 
@@ -53,7 +59,8 @@ async def set_limits(conn: Connection, *, depth: int = 10, chain_runs: int = 1_0
 
 async def count_runs(conn: Connection, *states: RunState) -> int:
     count: int = await conn.fetchval(
-        "SELECT count(*) FROM penstock.runs WHERE cardinality($1::text[]) = 0 OR state = ANY($1)", [state.value for state in states]
+        "SELECT count(*) FROM penstock.runs WHERE cardinality($1::text[]) = 0 OR state = ANY($1)",
+        [state.value for state in states],
     )
     return count
 
@@ -82,7 +89,9 @@ async def test_limit_of_a_workflow_overrides_that_of_its_environment_both_ways(d
     assert kinds(outcomes) == ["Admitted", "Terminated", "Terminated"]
 
 
-async def test_termination_is_explained_on_the_run_in_the_log_and_to_the_admins(database: Database, conn: Connection) -> None:
+async def test_termination_is_explained_on_the_run_in_the_log_and_to_the_admins(
+    database: Database, conn: Connection
+) -> None:
     await set_limits(conn, depth=1)
     root = await admit_root(database, workflow="start")
     (middle,) = await admit_all(database, build_child(root.run.id, workflow="middle"))
@@ -92,16 +101,26 @@ async def test_termination_is_explained_on_the_run_in_the_log_and_to_the_admins(
     assert end.path == ("start", "middle", "end")
     error = await conn.fetchval("SELECT error FROM penstock.runs WHERE id = $1", end.run.id)
     assert (error["kind"], error["path"], error["limit"]) == ("depth_limit", ["start", "middle", "end"], 1)
-    line = await conn.fetchrow("SELECT level, event, message, run_id, chain_id, depth FROM penstock.logs WHERE level = 'error'")
+    line = await conn.fetchrow(
+        "SELECT level, event, message, run_id, chain_id, depth FROM penstock.logs WHERE level = 'error'"
+    )
     assert line is not None
-    assert (line["event"], line["run_id"], line["chain_id"]) == ("error occurred during workflow execution", end.run.id, root.run.id)
+    assert (line["event"], line["run_id"], line["chain_id"]) == (
+        "error occurred during workflow execution",
+        end.run.id,
+        root.run.id,
+    )
     assert "Workflow error: end was terminated at depth 2, beyond the depth limit of 1" in line["message"]
     assert "start → middle → end" in line["message"]
-    details = await conn.fetchval("SELECT details FROM penstock.notifications WHERE environment = 'live' AND kind = 'terminated'")
+    details = await conn.fetchval(
+        "SELECT details FROM penstock.notifications WHERE environment = 'live' AND kind = 'terminated'"
+    )
     assert details["run_id"] == str(end.run.id)
 
 
-async def test_many_terminations_at_once_ask_for_one_notification_an_environment(database: Database, conn: Connection) -> None:
+async def test_many_terminations_at_once_ask_for_one_notification_an_environment(
+    database: Database, conn: Connection
+) -> None:
     async def terminate(environment: str) -> None:
         await admit_all(database, *(build_request(environment=environment, claimed_depth=11) for _ in range(20)))
 
@@ -111,14 +130,18 @@ async def test_many_terminations_at_once_ask_for_one_notification_an_environment
     assert [row["environment"] for row in rows] == ["development", "live"]
 
 
-async def test_child_that_another_transaction_is_about_to_commit_is_no_second_run(database: Database, conn: Connection) -> None:
+async def test_child_that_another_transaction_is_about_to_commit_is_no_second_run(
+    database: Database, conn: Connection
+) -> None:
     root = await admit_root(database)
     async with conn.transaction():
         await admit(conn, [build_child(root.run.id)])
         admitting = asyncio.create_task(admit_all(database, build_child(root.run.id)))
         await eventually(lambda: _is_waiting_for_a_lock(database))
     assert kinds(await admitting) == ["Duplicate"]
-    assert await conn.fetchval("SELECT runs FROM penstock.chains") == 2, "a duplicate takes nothing of the chain's budget"
+    assert await conn.fetchval("SELECT runs FROM penstock.chains") == 2, (
+        "a duplicate takes nothing of the chain's budget"
+    )
 
 
 async def _is_waiting_for_a_lock(database: Database) -> bool:
@@ -150,7 +173,9 @@ async def test_keys_of_other_scopes_and_environments_are_other_keys(database: Da
 
 async def test_key_of_a_rejected_request_is_free_again(database: Database, conn: Connection) -> None:
     outcomes = await admit_all(database, *(build_child(new_run_id(), step, key=build_key()) for step in ("a", "b")))
-    assert kinds(outcomes) == ["Rejected", "Rejected"], "neither may be called the duplicate of a run that does not exist"
+    assert kinds(outcomes) == ["Rejected", "Rejected"], (
+        "neither may be called the duplicate of a run that does not exist"
+    )
     assert await conn.fetchval("SELECT count(*) FROM penstock.idempotency_keys") == 0
     await admit_root(database, key=build_key())
 
@@ -160,7 +185,9 @@ async def test_same_child_of_an_unknown_parent_twice_in_a_batch_is_rejected_twic
     assert kinds(await admit_all(database, request, request)) == ["Rejected", "Rejected"]
 
 
-async def test_duplicates_and_runs_beyond_the_depth_limit_take_nothing_of_the_chains_budget(database: Database, conn: Connection) -> None:
+async def test_duplicates_and_runs_beyond_the_depth_limit_take_nothing_of_the_chains_budget(
+    database: Database, conn: Connection
+) -> None:
     await set_limits(conn, chain_runs=11)
     root = await admit_root(database)
     known = [build_child(root.run.id, f"known/{index}") for index in range(5)]
@@ -180,7 +207,9 @@ async def test_chain_that_was_limited_goes_on_when_the_limit_is_raised(database:
     await admit_all(database, *(build_child(root.run.id, f"{index}") for index in range(10)))
     await set_limits(conn, chain_runs=5)
     outcomes = await admit_all(database, *(build_child(root.run.id, f"more/{index}") for index in range(10)))
-    assert kinds(outcomes).count("Admitted") == 2, "those that were terminated before were never part of the chain's size"
+    assert kinds(outcomes).count("Admitted") == 2, (
+        "those that were terminated before were never part of the chain's size"
+    )
 
 
 async def test_joining_an_unknown_chain_counts_only_what_is_there(database: Database, conn: Connection) -> None:
@@ -239,10 +268,14 @@ async def test_terminated_run_is_an_error_and_no_warning(database: Database, con
     assert await conn.fetchval("SELECT array_agg(level) FROM penstock.logs") == ["error"]
 
 
-async def test_batches_of_overlapping_chains_and_ids_in_any_order_do_not_block_each_other(database: Database, conn: Connection) -> None:
+async def test_batches_of_overlapping_chains_and_ids_in_any_order_do_not_block_each_other(
+    database: Database, conn: Connection
+) -> None:
     roots = [(await admit_root(database)).run.id for _ in range(6)]
     requests = [build_child(root, f"{index}") for root in roots for index in range(10)]
     turned = [requests[start:] + requests[:start] for start in range(0, 60, 7)]
-    await asyncio.gather(*(admit_all(database, *batch) for batch in turned + [list(reversed(batch)) for batch in turned]))
+    await asyncio.gather(
+        *(admit_all(database, *batch) for batch in turned + [list(reversed(batch)) for batch in turned])
+    )
     assert await count_runs(conn) == 66
     assert await conn.fetchval("SELECT array_agg(DISTINCT runs) FROM penstock.chains") == [11]

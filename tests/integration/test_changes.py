@@ -1,4 +1,6 @@
-"""Change triggers: every way in which a run changes a thing, what its workflow sees, how deep it is, and that a loop is cut."""
+"""Change triggers: every way in which a run changes a thing, what its workflow sees, how deep it is, and that a loop is
+cut.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -77,7 +79,9 @@ async def end_all(house: House) -> None:
         (r'{import: thing, from: "name\na\nb\n", format: csv}', "create create"),
     ],
 )
-async def test_every_step_that_changes_things_starts_what_waits_for_it_one_deeper(house: House, steps: str, operations: str) -> None:
+async def test_every_step_that_changes_things_starts_what_waits_for_it_one_deeper(
+    house: House, steps: str, operations: str
+) -> None:
     await house.deploy(f"{SEEN}\n---\nworkflow: change\nsteps: [{steps}]")
     expected = operations.split()
     async with house.executor():
@@ -101,7 +105,11 @@ async def test_a_run_sees_the_thing_before_and_after(house: House) -> None:
 workflow: seen
 on: {change: {type: thing, operations: [update, delete]}}
 steps:
-  - return: {was: "${change.before.name}", is: "${change.after.name}", count: "${change.before.remaining}", type: "${change.type}"}
+  - return:
+      was: "${change.before.name}"
+      is: "${change.after.name}"
+      count: "${change.before.remaining}"
+      type: "${change.type}"
 ---
 workflow: change
 steps:
@@ -113,13 +121,20 @@ steps:
         await house.perform("change")
         await start(house)
         await end_all(house)
-    updated, deleted = sorted(await started(house), key=lambda run: str(run["context"]["change"]["operation"]), reverse=True)
+    updated, deleted = sorted(
+        await started(house), key=lambda run: str(run["context"]["change"]["operation"]), reverse=True
+    )
     assert updated["result"] == {"was": "a", "is": "b", "count": 2.5, "type": "thing"}
     assert deleted["result"] == {"was": "b", "is": None, "count": 2.5, "type": "thing"}
     change: dict[str, JsonValue] = deleted["context"]["change"]
     before = change["before"]
     assert isinstance(before, dict)
-    assert (before["tags"], str(before["Created Date"])[-1], "_id" in before, change["after"]) == (["x"], "Z", True, None)
+    assert (before["tags"], str(before["Created Date"])[-1], "_id" in before, change["after"]) == (
+        ["x"],
+        "Z",
+        True,
+        None,
+    )
 
 
 async def test_only_what_the_trigger_asks_for_starts_it(house: House) -> None:
@@ -148,7 +163,8 @@ steps:
 
 async def test_a_loop_through_changes_is_cut_at_the_depth_limit(house: House) -> None:
     await house.deploy(
-        "workflow: echo\nrecursive: true\non: {change: {type: thing, operations: create}}\nsteps: [{create: thing, set: {name: a}}]",
+        "workflow: echo\nrecursive: true\non: {change: {type: thing, operations: create}}\nsteps: [{create: thing, "
+        "set: {name: a}}]",
         depth_limit=3,
     )
     async with house.executor():
@@ -242,7 +258,9 @@ async def test_a_change_that_cannot_be_read_keeps_no_other_waiting(house: House)
     await house.deploy(f"{SEEN}\n---\nworkflow: change\nsteps: [{MANY}]")
     async with house.executor():
         await house.perform("change")
-    await house.fetch("""UPDATE penstock.changes SET after = after || '{"remaining": "many"}' WHERE after ->> 'remaining' = '1'""")
+    await house.fetch(
+        """UPDATE penstock.changes SET after = after || '{"remaining": "many"}' WHERE after ->> 'remaining' = '1'"""
+    )
     for _ in range(2):
         await start(house)
     assert [run["context"]["change"]["after"]["remaining"] for run in await started(house)] == [2]
@@ -257,7 +275,8 @@ async def test_a_whole_app_reacts_to_changes_also_in_python(tmp_path: Path) -> N
     (tmp_path / "types" / "order.yaml").write_text("type: order\nfields: {number: text, paid: boolean}\n")
     (tmp_path / "types" / "receipt.yaml").write_text("type: receipt\nfields: {number: text}\n")
     (tmp_path / "workflows" / "pay.yaml").write_text(
-        "workflow: pay\nsteps: [{id: order, create: order, set: {number: A-1}}, {update: '${steps.order}', set: {paid: true}}]\n"
+        "workflow: pay\nsteps: [{id: order, create: order, set: {number: A-1}}, {update: '${steps.order}', set: {paid: "
+        "true}}]\n"
     )
     (tmp_path / "reactions.py").write_text(
         "from penstock import App, Context, change\n"
@@ -272,7 +291,8 @@ async def test_a_whole_app_reacts_to_changes_also_in_python(tmp_path: Path) -> N
         await app.create("order", {"number": "A-2", "paid": True})
         await app.wait_until_idle()
         runs = await app.list_runs("receipt")
-        assert sorted((run.result["operation"], run.result["depth"]) for run in runs if isinstance(run.result, dict)) == [
+        assert sorted((run.result["operation"], run.result["depth"]) for run in runs if isinstance(run.result,
+        dict)) == [
             ("create", 0), ("update", 1),
         ]  # fmt: skip
         assert sorted(str(found["number"]) for found in await app.find("receipt")) == ["A-1", "A-2"]

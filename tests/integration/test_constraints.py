@@ -1,4 +1,6 @@
-"""Constraints against real rows: each type, each kind of field, values as JSON and as the texts that Bubble's clients send."""
+"""Constraints against real rows: each type, each kind of field, values as JSON and as the texts that Bubble's clients
+send.
+"""
 
 import pytest
 from pydantic import JsonValue
@@ -42,7 +44,15 @@ UNITS: dict[str, dict[str, JsonValue]] = {
         "exits": [{"address": "N"}, {"address": "S"}],
         "Slug": "first",
     },
-    "b": {"Unit name": "green", "price": 2.5, "free": False, "built": "2021-06-01", "owner": USERS[1], "tags": ["y"], "sizes": [3]},
+    "b": {
+        "Unit name": "green",
+        "price": 2.5,
+        "free": False,
+        "built": "2021-06-01",
+        "owner": USERS[1],
+        "tags": ["y"],
+        "sizes": [3],
+    },
     "c": {"Unit name": "", "price": -1, "tags": []},
     "d": {},
 }
@@ -53,7 +63,10 @@ async def units(module_conn: Connection) -> Connection:
     """A connection to a database with the things of UNITS."""
     await deploy(module_conn, environment=LIVE, app=build_app(UNIT))
     await module_conn.execute("TRUNCATE live.rentalunit")
-    things = [NewThing(f"1700000000000x{name}", values, str(USERS[0]) if name == "a" else None) for name, values in UNITS.items()]
+    things = [
+        NewThing(f"1700000000000x{name}", values, str(USERS[0]) if name == "a" else None)
+        for name, values in UNITS.items()
+    ]
     await create_things(module_conn, environment=LIVE, data_type=UNIT, things=things)
     return module_conn
 
@@ -175,7 +188,9 @@ CASES: list[tuple[str, str, JsonValue, str]] = [
 
 
 @pytest.mark.parametrize(("key", "kind", "value", "found"), CASES)
-async def test_constraints_find_what_meets_them(units: Connection, key: str, kind: str, value: JsonValue, found: str) -> None:
+async def test_constraints_find_what_meets_them(
+    units: Connection, key: str, kind: str, value: JsonValue, found: str
+) -> None:
     assert await find(units, [{"key": key, "constraint_type": kind, "value": value}]) == found
 
 
@@ -190,7 +205,13 @@ async def test_constraints_find_what_meets_them(units: Connection, key: str, kin
         ({"price": 10, "free": False}, ""),
         ({"price": None}, "d"),
         ({"tags": ["y"]}, "b"),
-        ([{"key": "price", "constraint_type": "less than", "value": 5}, {"key": "tags", "constraint_type": "contains", "value": "y"}], "b"),
+        (
+            [
+                {"key": "price", "constraint_type": "less than", "value": 5},
+                {"key": "tags", "constraint_type": "contains", "value": "y"},
+            ],
+            "b",
+        ),
         ([{"key": "price", "constraint_type": "is_not_empty"}], "abc"),
     ],
 )
@@ -230,7 +251,10 @@ def test_a_constraint_type_that_does_not_fit_is_not_found_in_bubbles_words(key: 
 
 def test_fields_of_things_of_the_app_are_custom_in_bubbles_words() -> None:
     visit = build_type("visit", {"Venue": "venue", "All venues": "list of venue"})
-    assert [internal_field_id(known) for known in visit.fields] == ["venue_custom_venue", "all_venues_list_custom_venue"]
+    assert [internal_field_id(known) for known in visit.fields] == [
+        "venue_custom_venue",
+        "all_venues_list_custom_venue",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +272,10 @@ def test_fields_of_things_of_the_app_are_custom_in_bubbles_words() -> None:
         ([{"key": "price", "constraint_type": "in", "value": [1, "x"]}], "the value for price does not fit"),
         ([{"key": "price", "constraint_type": "greater than"}], "constraint 'greater than' on price needs a value"),
         ([{"key": "price", "constraint_type": "in", "value": None}], "constraint 'in' on price needs a value"),
-        ([{"key": "exits", "constraint_type": "contains", "value": "N"}], "lists of addresses, such as exits, cannot be searched"),
+        (
+            [{"key": "exits", "constraint_type": "contains", "value": "N"}],
+            "lists of addresses, such as exits, cannot be searched",
+        ),
         ([{"key": "price"}], "constraint 0 needs a key and a constraint_type"),
         (["price"], "constraint 0 needs a key and a constraint_type"),
         ("price", "constraints are a list of"),
@@ -263,5 +290,7 @@ def test_what_cannot_be_constrained_is_said(where: Where, message: str) -> None:
 
 async def test_a_very_long_text_does_not_stand_in_the_way_of_searches(units: Connection) -> None:
     long = " ".join(f"word{number:x}" for number in range(200_000))
-    await create_things(units, environment=LIVE, data_type=UNIT, things=[NewThing("1700000000000xe", {"Unit name": long})])
+    await create_things(
+        units, environment=LIVE, data_type=UNIT, things=[NewThing("1700000000000xe", {"Unit name": long})]
+    )
     assert await find(units, [{"key": "Unit name", "constraint_type": "text contains", "value": "word5"}]) == "e"

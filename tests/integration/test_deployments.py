@@ -37,7 +37,9 @@ async def put(database: Database, app: App, environment: str = LIVE) -> Deployme
 
 
 async def get_limits(conn: Connection, environment: str = LIVE) -> tuple[int, int]:
-    row = await conn.fetchrow("SELECT depth_limit, chain_runs_limit FROM penstock.environments WHERE name = $1", environment)
+    row = await conn.fetchrow(
+        "SELECT depth_limit, chain_runs_limit FROM penstock.environments WHERE name = $1", environment
+    )
     assert row is not None
     return row["depth_limit"], row["chain_runs_limit"]
 
@@ -54,14 +56,20 @@ async def test_an_app_is_read_back_as_deployed(database: Database, conn: Connect
 async def test_versions_count_up_and_stay(database: Database, conn: Connection) -> None:
     first, second = build_version("one"), build_version("two")
     assert [(await put(database, app)).version for app in (first, second, first)] == [1, 2, 3]
-    assert [await load_version(conn, environment=LIVE, version=version) for version in (1, 2, 3)] == [first, second, first]
+    assert [await load_version(conn, environment=LIVE, version=version) for version in (1, 2, 3)] == [
+        first,
+        second,
+        first,
+    ]
     with pytest.raises(ConfigurationError, match="live has no deployment 4"):
         await load_version(conn, environment=LIVE, version=4)
 
 
 async def test_the_same_app_is_no_new_version(database: Database, conn: Connection) -> None:
     await put(database, build_version())
-    assert await put(database, build_version()) == Deployment(1, False, await plan(conn, environment=LIVE, app=build_version()))
+    assert await put(database, build_version()) == Deployment(
+        1, False, await plan(conn, environment=LIVE, app=build_version())
+    )
     current = await load_current(conn, environment=LIVE)
     assert current is not None
     assert not (await put(database, current[1])).is_new, "an app read back from a deployment, as when it is promoted"
@@ -112,7 +120,9 @@ async def test_limits_of_an_app_hold_where_it_asks_for_them(database: Database, 
     assert await get_limits(conn, "development") == (10, 1_000_000)
 
 
-async def test_a_limit_set_at_run_time_outlives_a_deployment_that_does_not_change_it(database: Database, conn: Connection) -> None:
+async def test_a_limit_set_at_run_time_outlives_a_deployment_that_does_not_change_it(
+    database: Database, conn: Connection
+) -> None:
     asks = {LIVE: EnvironmentLimits(depth_limit=7)}
     await put(database, build_version("one", environments=asks))
     await conn.execute("UPDATE penstock.environments SET depth_limit = 50 WHERE name = $1", LIVE)
@@ -124,7 +134,9 @@ async def test_a_limit_set_at_run_time_outlives_a_deployment_that_does_not_chang
     assert await get_limits(conn) == (8, 5)
 
 
-async def test_a_limit_set_before_anything_is_deployed_yields_only_to_one_asked_for(database: Database, conn: Connection) -> None:
+async def test_a_limit_set_before_anything_is_deployed_yields_only_to_one_asked_for(
+    database: Database, conn: Connection
+) -> None:
     await conn.execute("UPDATE penstock.environments SET depth_limit = 50")
     await put(database, build_version())
     assert await get_limits(conn) == (50, 1_000_000)
@@ -155,7 +167,9 @@ async def test_the_cache_knows_what_it_saw_until_it_is_refreshed(database: Datab
     assert (await cache.current(LIVE)) is nothing
     fresh = await cache.refresh(LIVE)
     assert (fresh.version, fresh.app) == (1, build_version())
-    assert await cache.current(LIVE) is cache.known(LIVE) is await cache.refresh(LIVE) is await cache.get(LIVE, 1) is fresh
+    assert (
+        await cache.current(LIVE) is cache.known(LIVE) is await cache.refresh(LIVE) is await cache.get(LIVE, 1) is fresh
+    )
     assert (await cache.current("development")).version == 0
 
 
@@ -193,8 +207,12 @@ async def test_pruning_does_only_what_was_approved(database: Database, conn: Con
     narrow = build_version(types={"order": build_type("order", {"number": "text"})})
     await put(database, wide)
     approved = await plan(conn, environment=LIVE, app=narrow, prune=True)
-    assert [change.description for change in approved.dropped] == ["drop column old and its values from type order in live"]
+    assert [change.description for change in approved.dropped] == [
+        "drop column old and its values from type order in live"
+    ]
     await conn.execute('ALTER TABLE live."order" ADD COLUMN by_hand text')
     with pytest.raises(ConfigurationError, match="live was changed after the plan was shown"):
-        await database.in_transaction(lambda conn: deploy(conn, environment=LIVE, app=narrow, prune=True, approved=approved))
+        await database.in_transaction(
+            lambda conn: deploy(conn, environment=LIVE, app=narrow, prune=True, approved=approved)
+        )
     assert await conn.fetchval('SELECT count("old") FROM live."order"') == 0

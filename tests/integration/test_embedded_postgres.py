@@ -1,4 +1,6 @@
-"""The PostgreSQL that `penstock up` brings along: it starts anywhere, loses nothing to a kill, and never outlives its parent."""
+"""The PostgreSQL that `penstock up` brings along: it starts anywhere, loses nothing to a kill, and never outlives its
+parent.
+"""
 
 import asyncio
 import os
@@ -84,7 +86,9 @@ async def test_data_is_still_there_after_a_stop_and_a_second_start(data_dir: Pat
         assert await execute(url, "SELECT answer FROM kept") == 42
 
 
-async def test_settings_of_another_server_in_the_environment_are_not_taken(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_settings_of_another_server_in_the_environment_are_not_taken(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("PGOPTIONS", "-c nonsense=1")
     async with embedded_postgres(data_dir):
@@ -123,7 +127,9 @@ async def test_a_stale_lock_file_with_the_number_of_a_living_process_does_not_hi
     _, *rest = lock_file.splitlines()
     (data_dir / "postgres" / "postmaster.pid").write_text("\n".join((str(os.getpid()), *rest)) + "\n")
     (data_dir / "socket").mkdir()
-    (data_dir / "socket" / ".s.PGSQL.5432.lock").write_text(socket_lock.replace(socket_lock.split()[0], str(os.getpid()), 1))
+    (data_dir / "socket" / ".s.PGSQL.5432.lock").write_text(
+        socket_lock.replace(socket_lock.split()[0], str(os.getpid()), 1)
+    )
     (data_dir / "socket" / ".s.PGSQL.5432").touch()
     async with embedded_postgres(data_dir) as url:
         assert await execute(url, "SELECT 1") == 1
@@ -146,7 +152,9 @@ async def test_a_second_start_on_the_same_directory_is_refused_while_the_first_r
 async def test_data_of_another_major_version_is_refused_by_name(data_dir: Path) -> None:
     (data_dir / "postgres").mkdir()
     (data_dir / "postgres" / "PG_VERSION").write_text("9\n")
-    with pytest.raises(ConfigurationError, match=r"holds data of PostgreSQL 9, which only that version can read.*found: 1"):
+    with pytest.raises(
+        ConfigurationError, match=r"holds data of PostgreSQL 9, which only that version can read.*found: 1"
+    ):
         await PostgresServer(data_dir).start()
 
 
@@ -210,7 +218,8 @@ async def test_it_runs_as_an_ordinary_user(data_dir: Path) -> None:
     home = data_dir / "home"
     home.mkdir()
     os.chown(home, nobody.pw_uid, nobody.pw_gid)
-    # The interpreter may live where only root can go, so root's right to pass through directories is kept, and nothing else of root.
+    # The interpreter may live where only root can go, so root's right to pass through directories is kept, and nothing
+    # else of root.
     become = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
     passing = ("--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--securebits=+no_setuid_fixup")
     holder, url = await start_holder(home / "data", *become, *passing, HOME=str(home))

@@ -45,7 +45,9 @@ async def house(database_url: str) -> AsyncIterator[House]:
 
 
 async def perform(house: House, step: str, *, items: list[str] | None = None) -> Record:
-    """A run that makes things of `items` and then performs `step`, the text of one step without its dash; it returns the result."""
+    """A run that makes things of `items` and then performs `step`, the text of one step without its dash; it returns
+    the result.
+    """
     body = "\n".join(f"    {line}" for line in step.strip().splitlines())
     workflow = f"workflow: act\nsteps:\n  - id: done\n{body}\n  - return: {{result: '${{steps.done}}'}}"
     await house.deploy(f"{THINGS}---\n{workflow}")
@@ -100,12 +102,19 @@ steps:
 @pytest.mark.parametrize(
     ("set_", "items", "kind", "message"),
     [
-        ("{remaining: '${item}'}", ["1", "x"], "invalid_value", "item 0 of the list: field 'remaining' of type 'thing': expected a number"),
+        (
+            "{remaining: '${item}'}",
+            ["1", "x"],
+            "invalid_value",
+            "item 0 of the list: field 'remaining' of type 'thing': expected a number",
+        ),
         ("{remaining: '${item.missing + index}'}", ["1"], "expression", "item.missing"),
         ("{code: same}", ["1", "2"], "unique", "the values are not unique: Key (code)=(same) already exists"),
     ],
 )
-async def test_one_bad_item_and_nothing_is_made(house: House, set_: str, items: list[str], kind: str, message: str) -> None:
+async def test_one_bad_item_and_nothing_is_made(
+    house: House, set_: str, items: list[str], kind: str, message: str
+) -> None:
     await house.deploy(
         f"workflow: fill\nparameters: {{items: list of text}}\nsteps:\n"
         f"  - create_many: thing\n    from: '${{params.items}}'\n    set: {set_}\n"
@@ -118,7 +127,10 @@ async def test_one_bad_item_and_nothing_is_made(house: House, set_: str, items: 
 
 
 async def test_what_is_no_list_is_refused(house: House) -> None:
-    await house.deploy("workflow: fill\nparameters: {items: any}\nsteps: [{create_many: thing, from: '${params.items}', set: {name: x}}]")
+    await house.deploy(
+        "workflow: fill\nparameters: {items: any}\nsteps: [{create_many: thing, from: '${params.items}', set: {name: "
+        "x}}]"
+    )
     async with house.executor():
         run = await house.perform("fill", {"items": "a"})
     assert "`from` has to be a list, and it is text" in run["error"]["message"]
@@ -224,7 +236,9 @@ steps:
 
 
 async def _is_scheduled_again(house: House, run_id: object, attempt: int) -> bool:
-    rows = await house.fetch("SELECT FROM penstock.runs WHERE id = $1 AND state = 'scheduled' AND attempt = $2", run_id, attempt)
+    rows = await house.fetch(
+        "SELECT FROM penstock.runs WHERE id = $1 AND state = 'scheduled' AND attempt = $2", run_id, attempt
+    )
     return bool(rows)
 
 
@@ -235,7 +249,9 @@ async def test_a_bulk_commit_that_the_server_still_works_on_is_not_repeated(hous
     async with house.database.connection() as conn, conn.transaction():
         # The first try, whose connection we have given up while it went on.
         await repository.hold_runs(conn, held=[(held.id, held.attempt)])
-        await conn.execute(f'INSERT INTO {ENVIRONMENT}.thing ("_id", created_date, modified_date) VALUES ($1, now(), now())', "1x1")
+        await conn.execute(
+            f'INSERT INTO {ENVIRONMENT}.thing ("_id", created_date, modified_date) VALUES ($1, now(), now())', "1x1"
+        )
         commit.records[0].result = ["1x1"]
         await repository.record_steps(conn, records=[(held.id, held.attempt, commit.records[0])])
         commit.is_repeat = True
@@ -304,7 +320,9 @@ async def test_an_executor_killed_in_a_bulk_step_leaves_nothing_of_it_behind(hou
     await house.deploy(THINGS.replace("${item == 'b' ? null : item}", "same"))
     async with house.database.connection() as conn, conn.transaction():
         # What has the same code, and is not committed: the step waits for how that ends.
-        insert = f'INSERT INTO {ENVIRONMENT}.thing ("_id", created_date, modified_date, code) VALUES ($1, now(), now(), $2)'
+        insert = (
+            f'INSERT INTO {ENVIRONMENT}.thing ("_id", created_date, modified_date, code) VALUES ($1, now(), now(), $2)'
+        )
         await conn.execute(insert, "1x1", "same")
         async with house.executor() as executor:
             run_id = await house.start("fill", {"items": ["a"]})

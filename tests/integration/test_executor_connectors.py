@@ -54,7 +54,9 @@ class Model:
         self.elsewhere = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append((request.path_qs, {name.lower(): value for name, value in request.headers.items()}, await request.text()))
+        self.requests.append(
+            (request.path_qs, {name.lower(): value for name, value in request.headers.items()}, await request.text())
+        )
         if request.path.endswith("/away"):
             return web.Response(status=307, headers={"Location": f"{self.elsewhere}/v1/here"})
         if request.headers.get("Authorization") != f"Bearer {KEY}":
@@ -103,7 +105,16 @@ async def test_nothing_that_is_stored_or_logged_holds_the_key(house: House, mode
 
 @pytest.mark.parametrize(
     "path",
-    ["//evil.example/x", "https://evil.example", "../admin", "/a/%2e%2e/%2e%2e/admin", "\\\\evil", "x?admin=1", "x#y", "a\nb"],
+    [
+        "//evil.example/x",
+        "https://evil.example",
+        "../admin",
+        "/a/%2e%2e/%2e%2e/admin",
+        "\\\\evil",
+        "x?admin=1",
+        "x#y",
+        "a\nb",
+    ],
 )
 async def test_no_path_leads_out_of_the_base_url(house: House, model: Model, path: str) -> None:
     run = await ask(house, path)
@@ -126,7 +137,9 @@ async def test_what_one_connector_may_reach_is_no_way_for_another_step(house: Ho
     assert len(model.requests) == 1  # the connection is still open, and is not lent
 
 
-async def test_a_redirect_away_from_the_connector_takes_neither_its_key_nor_its_reach(house: House, model: Model) -> None:
+async def test_a_redirect_away_from_the_connector_takes_neither_its_key_nor_its_reach(
+    house: House, model: Model
+) -> None:
     run = await ask(house, "away")
     assert (run["state"], run["error"]["kind"]) == ("failed", "blocked")
     async with house.executor(outgoing_allow="127.0.0.0/8"):
@@ -136,7 +149,9 @@ async def test_a_redirect_away_from_the_connector_takes_neither_its_key_nor_its_
     assert (path, "authorization" in headers, "x-client" in headers) == ("/v1/here", False, False)
 
 
-async def test_a_base_url_that_is_none_is_not_repeated(house: House, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_base_url_that_is_none_is_not_repeated(
+    house: House, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PENSTOCK_SECRET_MODEL_URL", "ftp://user:hidden@host/")
     run = await ask(house, "x")
     assert (run["state"], run["error"]["kind"]) == ("failed", "arguments")
@@ -145,7 +160,9 @@ async def test_a_base_url_that_is_none_is_not_repeated(house: House, model: Mode
     )
 
 
-async def test_a_secret_of_the_connector_that_is_not_set_is_named(house: House, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_secret_of_the_connector_that_is_not_set_is_named(
+    house: House, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("PENSTOCK_SECRET_MODEL_KEY")
     run = await ask(house, "x")
     assert run["state"] == "failed"

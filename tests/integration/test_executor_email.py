@@ -1,4 +1,6 @@
-"""`email` steps through a real mail server: what arrives, what an author is told when it does not, and that nobody gets it twice."""
+"""`email` steps through a real mail server: what arrives, what an author is told when it does not, and that nobody gets
+it twice.
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -54,7 +56,9 @@ async def send(house: House, mind: MailServer, to: JsonValue, **given: JsonValue
 
 async def test_a_mail_arrives_and_tells_its_id(house: House) -> None:
     mind = MailServer()
-    run = await send(house, mind, "Ada <ada@example.com>, bob@example.com", cc=[{"name": "C, D", "email": "c@example.com"}])
+    run = await send(
+        house, mind, "Ada <ada@example.com>, bob@example.com", cc=[{"name": "C, D", "email": "c@example.com"}]
+    )
     ((addresses, mail),) = mind.mails
     assert addresses == ["ada@example.com", "bob@example.com", "c@example.com"]
     assert (mail["From"], mail["To"], mail["Cc"]) == (
@@ -126,7 +130,12 @@ async def test_what_cannot_be_sent_fails_at_once(house: House) -> None:
 
 async def test_a_subject_cannot_smuggle_headers(house: House) -> None:
     mind = MailServer()
-    run = await send(house, mind, {"name": "Ada\r\nBcc: eve@example.com", "email": "ada@example.com"}, subject="Hi\r\nBcc: eve@example.com")
+    run = await send(
+        house,
+        mind,
+        {"name": "Ada\r\nBcc: eve@example.com", "email": "ada@example.com"},
+        subject="Hi\r\nBcc: eve@example.com",
+    )
     assert run["error"] is None
     ((addresses, mail),) = mind.mails
     assert (addresses, mail["Bcc"], mail["Subject"]) == (["ada@example.com"], None, "Hi  Bcc: eve@example.com")
@@ -156,7 +165,9 @@ async def test_a_server_without_smtputf8_gets_the_mail_for_all_others(house: Hou
     assert any("not to 2 of 3 recipients: зоя@example.com: " in line["message"] for line in await house.logs(run["id"]))
 
 
-@pytest.mark.parametrize(("answer", "state"), [("451 come back later", "failed"), ("554 5.7.1 looks like spam", "failed")])
+@pytest.mark.parametrize(
+    ("answer", "state"), [("451 come back later", "failed"), ("554 5.7.1 looks like spam", "failed")]
+)
 async def test_the_words_of_the_server_are_told(house: House, answer: str, state: str) -> None:
     mind = MailServer(answers=[answer])
     run = await send(house, mind, "ada@example.com")
@@ -173,7 +184,9 @@ async def test_what_the_server_refuses_for_now_is_sent_later_once_with_the_same_
         for attempt in (1, 2):
             await house.ended(run_id, "scheduled")
             assert (await house.get(run_id))["attempt"] == attempt
-            await house.fetch("UPDATE penstock.runs SET state = 'queued', dispatched_at = clock_timestamp() WHERE id = $1", run_id)
+            await house.fetch(
+                "UPDATE penstock.runs SET state = 'queued', dispatched_at = clock_timestamp() WHERE id = $1", run_id
+            )
             await house.publisher.dispatch(await house.summaries(run_id))
         run = await house.ended(run_id)
     assert (run["error"], mind.recipients, mind.tries) == (None, ["ada@example.com"], 2)
@@ -194,7 +207,9 @@ async def test_a_refused_recipient_keeps_nobody_else_from_the_mail(house: House)
     run = await send(house, mind, "ada@example.com, bob@example.com, eve@example.com")
     assert (run["error"], mind.recipients) == (None, ["ada@example.com", "eve@example.com"])
     (line,) = [line for line in await house.logs(run["id"]) if line["event"] == "Sending email failed"]
-    assert line["message"] == "the mail was sent, but not to 1 of 3 recipients: bob@example.com: 550 nobody of that name"
+    assert (
+        line["message"] == "the mail was sent, but not to 1 of 3 recipients: bob@example.com: 550 nobody of that name"
+    )
     assert (line["level"], line["step"]) == ("warning", "mail")
 
 
@@ -242,7 +257,10 @@ async def test_a_server_that_falls_silent_when_some_have_the_mail_makes_no_secon
     mind = MailServer(most_recipients=1, falls_silent_after=1)
     run = await send(house, mind, "a@b.c, b@b.c")
     assert (run["error"], mind.tries) == (None, 2)
-    assert any("not to 1 of 2 recipients: b@b.c: the mail server 127" in line["message"] for line in await house.logs(run["id"]))
+    assert any(
+        "not to 1 of 2 recipients: b@b.c: the mail server 127" in line["message"]
+        for line in await house.logs(run["id"])
+    )
 
 
 async def test_a_mail_that_waits_for_others_is_told_so(house: House) -> None:
@@ -264,7 +282,10 @@ async def test_nobody_listening_is_told(house: House) -> None:
         pass
     async with house.executor(smtp_url=url):
         run = await house.perform("mail", {"to": "a@b.c", "subject": "Hello"})
-    assert (run["error"]["kind"], run["error"]["message"].startswith("the mail server 127.0.0.1:")) == ("connection", True)
+    assert (run["error"]["kind"], run["error"]["message"].startswith("the mail server 127.0.0.1:")) == (
+        "connection",
+        True,
+    )
 
 
 async def test_without_a_mail_server_the_setting_is_named(house: House) -> None:
@@ -290,7 +311,9 @@ async def test_a_mail_that_is_too_large_for_the_server_says_so(house: House) -> 
 
 @pytest.mark.filterwarnings("ignore:Session.login_data is deprecated:DeprecationWarning")  # aiosmtpd warns of itself
 @pytest.mark.parametrize("password", ["p@ss", "wrong"])
-async def test_user_password_and_starttls(house: House, tmp_path: Path, password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_user_password_and_starttls(
+    house: House, tmp_path: Path, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     certificate, context = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     await house.deploy(MAIL.replace("    timeout: 2s\n", ""), head=SENDER)  # aiosmtpd lets those wait who are wrong
@@ -346,15 +369,23 @@ async def test_files_are_attached(house: House) -> None:
         yield b"1\n"
 
     file = await store_file(
-        house.database, environment=ENVIRONMENT, name="órdenes.csv", content_type="text/csv", run_id=None, content=content()
+        house.database,
+        environment=ENVIRONMENT,
+        name="órdenes.csv",
+        content_type="text/csv",
+        run_id=None,
+        content=content(),
     )
     files: list[JsonValue] = [
-        file.to_json(), None, {"name": "note.txt", "text": "é"}, {"name": "x.bin", "content_type": "image/png", "base64": "AAH/ "},
+        file.to_json(), None, {"name": "note.txt", "text": "é"}, {"name": "x.bin", "content_type": "image/png",
+        "base64": "AAH/ "},
     ]  # fmt: skip
     mind = MailServer()
     assert (await attach(house, mind, files))["error"] is None
     mail = mind.mails[0][1]
-    assert [(one.get_filename(), one.get_content_type(), one.get_payload(decode=True)) for one in mail.iter_attachments()] == [
+    assert [
+        (one.get_filename(), one.get_content_type(), one.get_payload(decode=True)) for one in mail.iter_attachments()
+    ] == [
         ("órdenes.csv", "text/csv", "número,1\n".encode()),
         ("note.txt", "text/plain", "é".encode()),
         ("x.bin", "image/png", b"\x00\x01\xff"),
@@ -369,7 +400,10 @@ async def test_files_are_attached(house: House) -> None:
 async def test_what_cannot_be_attached_is_told(house: House) -> None:
     wrong: list[tuple[JsonValue, str]] = [
         ("a.csv", "an attachment has to be a file, and this is text"),
-        ([{"file": "8d2b2cf4-3f0a-4a4e-8d2c-000000000000", "name": "o.csv"}], "the file 'o.csv' is not there: files are kept for a week"),
+        (
+            [{"file": "8d2b2cf4-3f0a-4a4e-8d2c-000000000000", "name": "o.csv"}],
+            "the file 'o.csv' is not there: files are kept for a week",
+        ),
         ([{"file": "x", "name": "o.csv"}], "the attachment 'o.csv' is no file of this app"),
         ([{"text": "x"}], "an attachment needs a `name`, such as orders.csv"),
         ([{"name": "a"}], "the attachment 'a' needs either `text` or `base64`"),
@@ -388,6 +422,8 @@ async def test_attachments_that_are_too_large_are_told(house: House) -> None:
         for _ in range(19):
             yield bytes(2**20)
 
-    file = await store_file(house.database, environment=ENVIRONMENT, name="big", content_type="a/b", run_id=None, content=content())
+    file = await store_file(
+        house.database, environment=ENVIRONMENT, name="big", content_type="a/b", run_id=None, content=content()
+    )
     run = await attach(house, MailServer(), file.to_json())
     assert "with 'big' the attachments have more than 18 MiB" in run["error"]["message"]

@@ -1,4 +1,6 @@
-"""Who may write, and go on, when the database is slow to answer: a late commit is not repeated, a lease that ran out is respected."""
+"""Who may write, and go on, when the database is slow to answer: a late commit is not repeated, a lease that ran out is
+respected.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -75,7 +77,9 @@ async def test_an_ending_that_was_not_committed_is_written_when_it_is_repeated(h
     held = await _claim(house)
     kind = (await house.deployments.current(ENVIRONMENT)).app.types["thing"]
     record = StepRecord("step1", "create", "succeeded", held.claimed_at)
-    effect = CreateThing(kind, prepare_thing(kind, NewThing("1700000000000x1", {"name": "made"}, None, held.claimed_at)))
+    effect = CreateThing(
+        kind, prepare_thing(kind, NewThing("1700000000000x1", {"name": "made"}, None, held.claimed_at))
+    )
     ending = Ending(RunState.SUCCEEDED)
     commit = Commit(held.id, held.attempt, ENVIRONMENT, [record], effect, record, ending, is_repeat=True)
     lease = Lease(held, None, asyncio.get_running_loop().time() + 60)
@@ -85,7 +89,9 @@ async def test_an_ending_that_was_not_committed_is_written_when_it_is_repeated(h
     assert set(await house.steps(held.id)) == {"step1"}
 
 
-async def test_a_run_stops_when_its_lease_runs_out_though_renewing_it_hangs(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_stops_when_its_lease_runs_out_though_renewing_it_hangs(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = Outside()
     async with serve_outside(server.handle) as server.url:
         monkeypatch.setenv("PENSTOCK_SECRET_URL", server.url)

@@ -1,4 +1,6 @@
-"""Things out of the database and into it as CSV and JSON lines: round trips, bad lines, and that nothing is imported twice."""
+"""Things out of the database and into it as CSV and JSON lines: round trips, bad lines, and that nothing is imported
+twice.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,16 +31,20 @@ BLOCKED = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND w
 EVERYTHING = build_type(
     "order",
     {
-        "number": "text", "total": "number", "Paid?": "boolean", "placed": "date", "customer": "user", "tags": "list of text",
-        "sizes": "list of number", "days": "list of date", "place": "geographic address", "ways": "list of geographic address",
+        "number": "text", "total": "number", "Paid?": "boolean", "placed": "date", "customer": "user",
+        "tags": "list of text",
+        "sizes": "list of number", "days": "list of date", "place": "geographic address", "ways": "list of geographic "
+                                                                                                  "address",
         "invoice": "file", "price $1": "number",
     },
     unique=(("number",),),
 )  # fmt: skip
 VALUES: dict[str, JsonValue] = {
     "number": 'a "quoted",\r\nnumber\n', "total": 19.99, "Paid?": False, "placed": "2022-12-22T09:45:37.369Z",
-    "customer": "1700000000000x123456789012345678", "tags": ["a,b", '"', ""], "sizes": [1, 2.5], "days": ["2022-12-22T00:00:00.000Z"],
-    "place": {"address": "Straße 1, \\N"}, "ways": [{"lat": 1, "lng": 2.5}], "invoice": "https://example.com/a,b.pdf", "price $1": 5,
+    "customer": "1700000000000x123456789012345678", "tags": ["a,b", '"', ""], "sizes": [1, 2.5],
+    "days": ["2022-12-22T00:00:00.000Z"],
+    "place": {"address": "Straße 1, \\N"}, "ways": [{"lat": 1, "lng": 2.5}], "invoice": "https://example.com/a,b.pdf",
+    "price $1": 5,
 }  # fmt: skip
 
 
@@ -60,7 +66,9 @@ async def orders(database: Database) -> Database:
     return database
 
 
-async def export(database: Database, *, format: Format = "csv", environment: str = ENVIRONMENT, where: object = None) -> bytes:
+async def export(
+    database: Database, *, format: Format = "csv", environment: str = ENVIRONMENT, where: object = None
+) -> bytes:
     """All orders that match, as a file."""
     pieces = list[bytes]()
 
@@ -68,13 +76,16 @@ async def export(database: Database, *, format: Format = "csv", environment: str
         pieces.append(piece)
 
     condition = where if isinstance(where, dict | list) else None
-    await export_things(database, environment=environment, data_type=EVERYTHING, where=condition, format=format, write=write, seconds=30)
+    await export_things(
+        database, environment=environment, data_type=EVERYTHING, where=condition, format=format, write=write, seconds=30
+    )
     return b"".join(pieces)
 
 
 async def import_orders(
     database: Database, content: bytes, *, format: Format = "csv", upsert: tuple[str, ...] = (), id: UUID | None = None,
-    environment: str = ENVIRONMENT, kind: DataType = EVERYTHING, size: int = 1000, tries_again: frozenset[int] = frozenset(),
+    environment: str = ENVIRONMENT, kind: DataType = EVERYTHING, size: int = 1000,
+    tries_again: frozenset[int] = frozenset(),
 ) -> ImportResult:  # fmt: skip
     """Import `content` as orders."""
 
@@ -116,8 +127,8 @@ async def test_csv_has_a_column_for_every_field_and_only_what_matches(orders: Da
     await import_orders(orders, b"number,total\na,1\nb,2.50\n")
     first, second, *rest = (await export(orders, where={"total": 2.5})).decode().split("\n")
     assert (
-        first
-        == "_id,Created Date,Modified Date,Created By,Slug,number,total,Paid?,placed,customer,tags,sizes,days,place,ways,invoice,price $1"
+        first == "_id,Created Date,Modified Date,Created "
+        "By,Slug,number,total,Paid?,placed,customer,tags,sizes,days,place,ways,invoice,price $1"
     )
     assert second.split(",")[5:7] == ["b", "2.5"]
     assert rest == [""]
@@ -162,16 +173,27 @@ async def test_bad_lines_are_told_and_the_others_imported_in_their_order(orders:
     [
         (b"", "the file is empty; its first line has to name the fields"),
         (b"\n\n", "the file is empty; its first line has to name the fields"),
-        (b"numbr,total\n", "type 'order' has no field 'numbr'; did you mean 'number'?; known are number, total, Paid?, placed,"),
+        (
+            b"numbr,total\n",
+            "type 'order' has no field 'numbr'; did you mean 'number'?; known are number, total, Paid?, placed,",
+        ),
         (b"number,\n", "column 2 has no name in the first line; it has to name a field"),
         (b"number,Number\n", "the field 'number' is named twice in the first line"),
-        (b'"number\n', "the first line, which names the fields, cannot be read: a quote that is opened in it is not closed"),
-        (b"n\xfcmber\n", "the first line, which names the fields, cannot be read: it is not UTF-8 text; save the file as UTF-8"),
+        (
+            b'"number\n',
+            "the first line, which names the fields, cannot be read: a quote that is opened in it is not closed",
+        ),
+        (
+            b"n\xfcmber\n",
+            "the first line, which names the fields, cannot be read: it is not UTF-8 text; save the file as UTF-8",
+        ),
         ("number\n".encode("utf-16-le"), "cannot be read: it is not UTF-8 text; save the file as UTF-8"),
         ("number\n".encode("utf-16"), "the file cannot be read: it is not UTF-8 text; save the file as UTF-8"),
     ],
 )
-async def test_a_file_that_cannot_be_read_is_refused_with_what_is_wrong(orders: Database, content: bytes, message: str) -> None:
+async def test_a_file_that_cannot_be_read_is_refused_with_what_is_wrong(
+    orders: Database, content: bytes, message: str
+) -> None:
     with pytest.raises(Permanent) as caught:
         await import_orders(orders, content)
     assert message in str(caught.value)
@@ -200,7 +222,9 @@ async def test_an_upsert_changes_what_exists_and_leaves_what_is_not_named(orders
     assert (result.created, result.updated, result.failed) == (3, 2, 0)
     assert await numbers(orders) == [("a", 1), ("b", None), ("c", 4), (None, 5), (None, 6)]
     async with orders.connection() as conn:
-        kept = await conn.fetchrow(f"""SELECT placed, modified_date > created_date FROM {ENVIRONMENT}."order" WHERE number = 'b'""")
+        kept = await conn.fetchrow(
+            f"""SELECT placed, modified_date > created_date FROM {ENVIRONMENT}."order" WHERE number = 'b'"""
+        )
     assert kept is not None
     assert (kept[0].year, kept[1]) == (2020, True)
 
@@ -217,17 +241,26 @@ async def test_an_upsert_by_id_brings_a_table_back(orders: Database) -> None:
     assert (result.created, result.updated) == (0, 2)
     assert await numbers(orders) == [("a", 1), ("b", 2)]
     clash = await import_orders(orders, exported.replace(b",a,1", b",b,1"), upsert=("_id",))
-    assert (clash.updated, [(bad.line, bad.message) for bad in clash.bad_lines]) == (1, [(2, "Key (number)=(b) already exists.")])
+    assert (clash.updated, [(bad.line, bad.message) for bad in clash.bad_lines]) == (
+        1,
+        [(2, "Key (number)=(b) already exists.")],
+    )
 
 
 @pytest.mark.parametrize(
     ("upsert", "content", "message"),
     [
-        (("total",), b"total\n", "upsert by total: type 'order' needs these fields as one entry of `unique` (it has: number)"),
+        (
+            ("total",),
+            b"total\n",
+            "upsert by total: type 'order' needs these fields as one entry of `unique` (it has: number)",
+        ),
         (("number",), b"total\n", "the upsert by number needs the column 'number' in the first line"),
     ],
 )
-async def test_an_upsert_that_cannot_be_is_refused(orders: Database, upsert: tuple[str, ...], content: bytes, message: str) -> None:
+async def test_an_upsert_that_cannot_be_is_refused(
+    orders: Database, upsert: tuple[str, ...], content: bytes, message: str
+) -> None:
     with pytest.raises(Permanent) as caught:
         await import_orders(orders, content, upsert=upsert)
     assert message in str(caught.value)
@@ -252,7 +285,11 @@ async def test_an_import_that_was_interrupted_goes_on_behind_its_last_batch(orde
     assert len(await numbers(orders)) == 2 * BATCH_ROWS - 4, "whole batches are there, and nothing else"
     for _ in range(2):
         result = await import_orders(orders, content, id=id)
-        assert (result.created, result.failed, [bad.line for bad in result.bad_lines]) == (count - 5, 5, [9, 1009, 2009, 3009, 4009])
+        assert (result.created, result.failed, [bad.line for bad in result.bad_lines]) == (
+            count - 5,
+            5,
+            [9, 1009, 2009, 3009, 4009],
+        )
     assert await numbers(orders) == [(str(n), 1) for n in range(count) if n % 1000 != 7]
     with pytest.raises(Permanent, match="is not what the import began with"):
         await import_things(orders, ImportRequest(id, ENVIRONMENT, EVERYTHING, "csv", "another"), cut(1))
@@ -345,7 +382,10 @@ async def test_steps_export_to_a_file_and_import_from_it(house: House) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"from": str(UUID(int=5))}, "there is no file 00000000-0000-0000-0000-000000000005 in development; files are kept for seven days"),
+        (
+            {"from": str(UUID(int=5))},
+            "there is no file 00000000-0000-0000-0000-000000000005 in development; files are kept for seven days",
+        ),
         ({"from": 5}, "`from` has to be a file, the id of a file, or text, and it is number"),
         ({"from": "nam\na\n"}, "type 'thing' has no field 'nam'; did you mean 'name'?"),
         ({"from": ""}, "the file is empty; its first line has to name the fields"),
@@ -369,17 +409,23 @@ async def test_an_executor_killed_in_the_middle_of_an_import_imports_nothing_twi
     async def pieces() -> AsyncIterator[bytes]:
         yield rows
 
-    value = await store_file(house.database, environment=ENVIRONMENT, name="a.csv", content_type="text/csv", run_id=None, content=pieces())
+    value = await store_file(
+        house.database, environment=ENVIRONMENT, name="a.csv", content_type="text/csv", run_id=None, content=pieces()
+    )
     async with house.database.connection() as conn, conn.transaction():
         # The code of a thing in the second batch, not committed: the import waits there.
-        insert = f'INSERT INTO {ENVIRONMENT}.thing ("_id", created_date, modified_date, code) VALUES ($1, now(), now(), $2)'
+        insert = (
+            f'INSERT INTO {ENVIRONMENT}.thing ("_id", created_date, modified_date, code) VALUES ($1, now(), now(), $2)'
+        )
         await conn.execute(insert, "1x1", f"c{BATCH_ROWS + 10}")
         async with house.executor() as executor:
             run_id = await house.start("fill", {"from": value.to_json()})
             await eventually(lambda: house.fetch(BLOCKED))
             await executor.kill()
         assert len(await house.things()) == BATCH_ROWS
-        await conn.execute(f"DELETE FROM {ENVIRONMENT}.thing WHERE code = $1 AND \"_id\" = '1x1'", f"c{BATCH_ROWS + 10}")
+        await conn.execute(
+            f"DELETE FROM {ENVIRONMENT}.thing WHERE code = $1 AND \"_id\" = '1x1'", f"c{BATCH_ROWS + 10}"
+        )
     async with house.executor():
         await house.publisher.dispatch(await house.summaries(run_id))
         ended = await house.ended(run_id)

@@ -103,7 +103,11 @@ async def call(house: House, url: str, *, allow: str = "127.0.0.0/8") -> Record:
 
 async def test_json_is_parsed_and_the_call_carries_its_idempotency_key(house: House, server: Server) -> None:
     run = await call(house, f"{server.url}/json")
-    assert (run["result"]["status"], run["result"]["body"], run["result"]["headers"]["x-seen"]) == (200, {"a": [1, None]}, "yes")
+    assert (run["result"]["status"], run["result"]["body"], run["result"]["headers"]["x-seen"]) == (
+        200,
+        {"a": [1, None]},
+        "yes",
+    )
     method, _, headers, _ = server.requests[0]
     assert (method, headers["idempotency-key"], headers["user-agent"]) == ("GET", f"{run['id']}/call", "penstock")
 
@@ -134,7 +138,11 @@ steps:
     (put, form, plain) = server.requests
     assert (put[0], put[1], put[3]) == ("PUT", "/json?a=1&b=2&b=x+y", '{"n":false}')
     assert (put[2]["x-mine"], put[2]["authorization"], put[2]["content-type"]) == ("2", "Bearer t", "application/json")
-    assert (form[0], form[3], form[2]["content-type"]) == ("POST", "a=1&b=%C3%A4+%26", "application/x-www-form-urlencoded")
+    assert (form[0], form[3], form[2]["content-type"]) == (
+        "POST",
+        "a=1&b=%C3%A4+%26",
+        "application/x-www-form-urlencoded",
+    )
     assert (plain[3], plain[2]["content-type"], "x-injected" in plain[2]) == ("plain", "text/csv", False)
 
 
@@ -202,7 +210,9 @@ async def test_a_redirect_to_a_private_address_is_not_followed(house: House, ser
     assert (run["state"], run["error"]["kind"]) == ("failed", "blocked")
 
 
-@pytest.mark.parametrize("url", ["ftp://example.com/x", "http://user:secret@127.0.0.1/", "https:///x", "nothing", "127.0.0.1/json"])
+@pytest.mark.parametrize(
+    "url", ["ftp://example.com/x", "http://user:secret@127.0.0.1/", "https:///x", "nothing", "127.0.0.1/json"]
+)
 async def test_what_is_no_url_to_call_fails(house: House, url: str) -> None:
     run = await call(house, url)
     assert (run["state"], run["error"]["kind"]) == ("failed", "request")
@@ -228,10 +238,15 @@ async def test_redirects_are_followed_a_few_times(house: House, server: Server) 
     assert len([path for _, path, _, _ in server.requests if path == "/round"]) == 4
 
 
-@pytest.mark.parametrize(("status", "method", "body"), [(303, "GET", ""), (301, "GET", ""), (307, "POST", "hello"), (308, "POST", "hello")])
-async def test_a_redirect_keeps_or_drops_method_and_body(house: House, server: Server, status: int, method: str, body: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "method", "body"), [(303, "GET", ""), (301, "GET", ""), (307, "POST", "hello"), (308, "POST", "hello")]
+)
+async def test_a_redirect_keeps_or_drops_method_and_body(
+    house: House, server: Server, status: int, method: str, body: str
+) -> None:
     await house.deploy(
-        f"workflow: send\nparameters: {{url: text}}\nsteps:\n  - http: '${{params.url}}/redirect/{status}'\n    body: hello\n"
+        f"workflow: send\nparameters: {{url: text}}\nsteps:\n  - http: '${{params.url}}/redirect/{status}'\n    body: "
+        f"hello\n"
     )
     async with house.executor(outgoing_allow="127.0.0.1"):
         assert (await house.perform("send", {"url": server.url}))["error"] is None
@@ -272,7 +287,8 @@ async def test_a_call_says_its_trace_chain_and_depth(house: House, server: Serve
 async def test_what_others_said_of_the_request_goes_on_with_the_calls_of_its_run(house: House, server: Server) -> None:
     await house.deploy(CALL)
     trace: dict[str, JsonValue] = {
-        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", "tracestate": "v=1", "baggage": "tenant=a;x=1,user=b",
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", "tracestate": "v=1",
+        "baggage": "tenant=a;x=1,user=b",
     }  # fmt: skip
     async with house.executor(outgoing_allow="127.0.0.1"):
         runs = await house.admit("call", {"url": f"{server.url}/away"}, depth=3, context={"trace": trace})

@@ -38,7 +38,9 @@ steps:
 
 @dataclass
 class Service:
-    """A mail service: checks the key, keeps what it is asked, and answers; `failures` are answered first, as status and body."""
+    """A mail service: checks the key, keeps what it is asked, and answers; `failures` are answered first, as status and
+    body.
+    """
 
     requests: list[tuple[str, dict[str, str], dict[str, JsonValue]]] = field(default_factory=list)
     failures: list[tuple[int, JsonValue]] = field(default_factory=list)
@@ -54,8 +56,12 @@ class Service:
         if request.path == "/v3/mail/send" and headers.get("authorization") == "Bearer k-1":
             return web.Response(status=202, headers={"X-Message-Id": "sg-1"})
         if request.path == "/email" and headers.get("x-postmark-server-token") == "k-1":
-            return web.json_response({"ErrorCode": 0, "Message": self.note, "MessageID": "pm-1", "To": "to@example.com"})
-        return web.json_response({"errors": [{"message": "wrong key"}], "ErrorCode": 10, "Message": "wrong key"}, status=401)
+            return web.json_response(
+                {"ErrorCode": 0, "Message": self.note, "MessageID": "pm-1", "To": "to@example.com"}
+            )
+        return web.json_response(
+            {"errors": [{"message": "wrong key"}], "ErrorCode": 10, "Message": "wrong key"}, status=401
+        )
 
 
 @pytest.fixture
@@ -69,11 +75,18 @@ async def house(database_url: str) -> AsyncIterator[House]:
 
 
 async def send(
-    house: House, service: Service, transport: str, to: JsonValue = "Ada <to@example.com>", key: str = "k-1", attachments: JsonValue = None
+    house: House,
+    service: Service,
+    transport: str,
+    to: JsonValue = "Ada <to@example.com>",
+    key: str = "k-1",
+    attachments: JsonValue = None,
 ) -> Record:
     """Perform the workflow with such a service."""
     async with serve_outside(service.handle) as url:
-        settings = f'email: {{from: "Shöp <shop@example.com>", transport: {transport}, api_key: "{key}", base_url: "{url}"}}'
+        settings = (
+            f'email: {{from: "Shöp <shop@example.com>", transport: {transport}, api_key: "{key}", base_url: "{url}"}}'
+        )
         await house.deploy(MAIL, head=settings)
         async with house.executor(outgoing_allow="127.0.0.1"):
             return await house.perform("mail", {"to": to, "attachments": attachments})
@@ -91,7 +104,11 @@ async def test_sendgrid_is_asked_as_documented(house: House) -> None:
     run = await send(house, service, "sendgrid", attachments=[{"name": "ä.txt", "text": "hi"}])
     assert run["result"] == {"id": "sg-1"}
     ((path, headers, body),) = service.requests
-    assert (path, headers["idempotency-key"], headers["content-type"]) == ("/v3/mail/send", f"{run['id']}/mail", "application/json")
+    assert (path, headers["idempotency-key"], headers["content-type"]) == (
+        "/v3/mail/send",
+        f"{run['id']}/mail",
+        "application/json",
+    )
     assert body == {
         # Each address once: SendGrid refuses repetitions.
         "personalizations": [
@@ -144,8 +161,18 @@ async def test_postmark_is_asked_as_documented(house: House) -> None:
             "SendGrid answered with status 400: The to",
         ),
         ("sendgrid", 413, {"errors": []}, "SendGrid answered with status 413: "),
-        ("postmark", 422, {"ErrorCode": 406, "Message": "Inactive recipient"}, "status 422: Inactive recipient (error 406)"),
-        ("postmark", 200, {"ErrorCode": 300, "Message": "Invalid email request"}, "status 200: Invalid email request (error 300)"),
+        (
+            "postmark",
+            422,
+            {"ErrorCode": 406, "Message": "Inactive recipient"},
+            "status 422: Inactive recipient (error 406)",
+        ),
+        (
+            "postmark",
+            200,
+            {"ErrorCode": 300, "Message": "Invalid email request"},
+            "status 200: Invalid email request (error 300)",
+        ),
     ],
 )
 async def test_a_refusal_is_told_in_the_words_of_the_service(
@@ -174,7 +201,9 @@ async def test_a_wrong_key_and_one_that_is_not_set_are_told(house: House, transp
     service = Service()
     run = await send(house, service, transport, key="${secrets.NOT_SET_ANYWHERE}")
     assert (run["error"]["kind"], service.requests) == ("secret", [])
-    assert run["error"]["message"].startswith("the secret NOT_SET_ANYWHERE is not set in development; set it with `penstock secret set")
+    assert run["error"]["message"].startswith(
+        "the secret NOT_SET_ANYWHERE is not set in development; set it with `penstock secret set"
+    )
 
 
 async def test_recipients_whom_postmark_leaves_out_are_reported(house: House) -> None:

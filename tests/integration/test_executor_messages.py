@@ -1,4 +1,6 @@
-"""Execute messages on both brokers: which are refused, handed back, held; and a run when broker or scheduler are away."""
+"""Execute messages on both brokers: which are refused, handed back, held; and a run when broker or scheduler are
+away.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -13,7 +15,14 @@ from penstock.broker.rabbitmq import connect
 from penstock.contracts import envelope
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import DueRun, ExecuteRuns
-from penstock.contracts.topology import DEAD_LETTER_QUEUE, DEFAULT_LANE, EXECUTE_EXCHANGE, SCHEDULE_EXCHANGE, executor_queue, topology
+from penstock.contracts.topology import (
+    DEAD_LETTER_QUEUE,
+    DEFAULT_LANE,
+    EXECUTE_EXCHANGE,
+    SCHEDULE_EXCHANGE,
+    executor_queue,
+    topology,
+)
 from penstock.db import open_database
 from penstock.domain.runs import RunSummary
 from penstock.store.deployments import DeploymentCache
@@ -67,7 +76,9 @@ def execute(run: RunSummary, **headers: object) -> Message:
         ({"depth": 1}, "there is no such environment"),
     ],
 )
-async def test_a_message_without_a_fitting_header_is_dead_lettered(house: House, headers: dict[str, object], reason: str) -> None:
+async def test_a_message_without_a_fitting_header_is_dead_lettered(
+    house: House, headers: dict[str, object], reason: str
+) -> None:
     await house.deploy(ONCE)
     (run,) = await house.admit("once")
     parked = Parked()
@@ -173,7 +184,9 @@ steps:
   - log: done
 """)
     whole = topology()
-    deaf = InProcessBroker(replace(whole, bindings=tuple(item for item in whole.bindings if item.exchange != SCHEDULE_EXCHANGE)))
+    deaf = InProcessBroker(
+        replace(whole, bindings=tuple(item for item in whole.bindings if item.exchange != SCHEDULE_EXCHANGE))
+    )
     cut_off = replace(house, broker=deaf, publisher=Publisher(deaf))
     async with cut_off.executor():
         run_id = await cut_off.start("parent")

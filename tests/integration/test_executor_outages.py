@@ -13,7 +13,9 @@ from tests.integration.executing import House, Outside, serve_outside
 from tests.private_servers import PrivatePostgres
 
 
-async def test_runs_outlive_a_restart_of_the_database(private_postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_runs_outlive_a_restart_of_the_database(
+    private_postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = await open_database(private_postgres.url, name="executor tests", most=8)
     await migrate(database)
     broker = InProcessBroker(topology())

@@ -78,7 +78,10 @@ async def test_a_message_says_whose_it_is(house: House) -> None:
         await eventually(lambda: len(listener.deliveries) == 1)
     delivery = listener.deliveries[0]
     message = delivery.message
-    assert (delivery.routing_key, orjson.loads(message.body)) == ("development.order.A-17", {"number": "A-17", "lines": [1, 2.5, None]})
+    assert (delivery.routing_key, orjson.loads(message.body)) == (
+        "development.order.A-17",
+        {"number": "A-17", "lines": [1, 2.5, None]},
+    )
     assert (message.message_id, message.type, message.is_persistent) == (f"{run['id']}/said", "app.message.v1", True)
     assert run["result"] == {"id": message.message_id}
     traceparent = str(message.headers["traceparent"])
@@ -114,10 +117,14 @@ async def test_a_key_that_cannot_be_one_fails_the_step(house: House, number: str
 
 @pytest.mark.parametrize("broker", ["inprocess"], indirect=True)
 async def test_a_body_that_is_too_large_fails_the_step(house: House) -> None:
-    await house.deploy("workflow: big\nparameters: {body: text}\nsteps:\n  - {publish: order.big, body: '${params.body}'}\n")
+    await house.deploy(
+        "workflow: big\nparameters: {body: text}\nsteps:\n  - {publish: order.big, body: '${params.body}'}\n"
+    )
     async with house.executor():
         run = await house.perform("big", {"body": "x" * 1_100_000})
-    assert run["error"]["message"].endswith("the body has 1100002 bytes as JSON, and a message may have 1048576; send an id instead")
+    assert run["error"]["message"].endswith(
+        "the body has 1100002 bytes as JSON, and a message may have 1048576; send an id instead"
+    )
 
 
 async def test_while_the_broker_is_away_the_run_is_given_back_and_its_message_is_not_lost(
@@ -131,7 +138,9 @@ async def test_while_the_broker_is_away_the_run_is_given_back_and_its_message_is
     async with serve_outside(gate.handle) as gate.url:
         monkeypatch.setenv("PENSTOCK_SECRET_GATE", gate.url)
         await house.deploy(
-            PAID.replace("steps:", 'steps:\n  - http: "${secrets.GATE}"').replace("    publish", "    timeout: 300ms\n    publish")
+            PAID.replace("steps:", 'steps:\n  - http: "${secrets.GATE}"').replace(
+                "    publish", "    timeout: 300ms\n    publish"
+            )
         )
         async with house.executor(outgoing_allow="127.0.0.1"):
             runs = await house.admit("paid", {"number": "7"})

@@ -1,4 +1,6 @@
-"""Runs performed by an executor on a real database: each action, conditions, memory, failures, and who may write what."""
+"""Runs performed by an executor on a real database: each action, conditions, memory, failures, and who may write
+what.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -58,7 +60,13 @@ steps:
     async with house.executor():
         run = await house.perform("create_thing", {"name": "first"})
     (thing,) = await house.things()
-    assert (run["state"], run["attempt"], run["error"], thing["name"], thing["remaining"]) == ("succeeded", 1, None, "first", 3)
+    assert (run["state"], run["attempt"], run["error"], thing["name"], thing["remaining"]) == (
+        "succeeded",
+        1,
+        None,
+        "first",
+        3,
+    )
     made = thing["created_date"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
     assert run["result"] == {"id": thing["_id"], "name": "first", "made": made}
     steps = await house.steps(run["id"])
@@ -112,8 +120,18 @@ steps:
         run = await house.perform("life")
     assert run["error"] is None
     result = run["result"]
-    assert (result["changed"]["name"], result["changed"]["tags"], result["changed"]["code"]) == ("uno", ["b", "c"], "c1")
-    assert (result["got"], result["same"], result["nothing"], result["upserted"], result["found"]) == ("uno", "uno", None, True, ["eins"])
+    assert (result["changed"]["name"], result["changed"]["tags"], result["changed"]["code"]) == (
+        "uno",
+        ["b", "c"],
+        "c1",
+    )
+    assert (result["got"], result["same"], result["nothing"], result["upserted"], result["found"]) == (
+        "uno",
+        "uno",
+        None,
+        True,
+        ["eins"],
+    )
     assert result["left"] == {"results": [], "after": None, "remaining": 0}
     assert await house.things() == []
 
@@ -166,7 +184,9 @@ steps:
     assert (result["depth"], result["limit"], result["workflow"], result["id"]) == (0, 10, "look", str(run["id"]))
     assert (result["method"], result["user"], result["state"]) == ("POST", None, {"count": 1, "more": 2})
     assert abs((run["finished_at"] - run["started_at"].fromisoformat(result["now"])).total_seconds()) < 10
-    assert [line["message"] for line in await house.logs(run["id"]) if line["event"] == "plugin action console output"] == ["seen 2"]
+    assert [
+        line["message"] for line in await house.logs(run["id"]) if line["event"] == "plugin action console output"
+    ] == ["seen 2"]
 
 
 async def test_answers_merge_and_stop_ends_the_run_as_succeeded(house: House) -> None:
@@ -201,10 +221,17 @@ steps:
     async with house.executor():
         run = await house.perform("broken")
     assert run["state"] == "failed"
-    assert (run["error"]["kind"], run["error"]["step"], run["error"]["expression"]) == ("expression", "sum", "params.n + 1")
+    assert (run["error"]["kind"], run["error"]["step"], run["error"]["expression"]) == (
+        "expression",
+        "sum",
+        "params.n + 1",
+    )
     assert run["error"]["place"] == "workflows/all.yaml:7"
     assert names(await house.things()) == ["kept"]
-    assert {path: step["outcome"] for path, step in (await house.steps(run["id"])).items()} == {"step1": "succeeded", "sum": "failed"}
+    assert {path: step["outcome"] for path, step in (await house.steps(run["id"])).items()} == {
+        "step1": "succeeded",
+        "sum": "failed",
+    }
     (line,) = await house.logs(run["id"])
     assert (line["level"], line["event"], line["step"]) == ("error", "error occurred during workflow execution", "sum")
 
@@ -283,8 +310,13 @@ steps:
 """)
     async with house.executor():
         runs = await house.admit("poison", {"value": 1}, count=5)
-        await house.fetch("UPDATE penstock.runs SET parameters = $1 WHERE id = $2", {"value": "a" * 10 + "\\u0000"}, runs[2].id)
-        await house.fetch("""UPDATE penstock.runs SET parameters = '{"value": 123456789012345678901234567890}' WHERE id = $1""", runs[3].id)
+        await house.fetch(
+            "UPDATE penstock.runs SET parameters = $1 WHERE id = $2", {"value": "a" * 10 + "\\u0000"}, runs[2].id
+        )
+        await house.fetch(
+            """UPDATE penstock.runs SET parameters = '{"value": 123456789012345678901234567890}' WHERE id = $1""",
+            runs[3].id,
+        )
         await house.publisher.dispatch(runs)
         rows = [await house.ended(run.id) for run in runs]
     assert [row["state"] for row in rows[:3]] == ["succeeded"] * 3
@@ -387,11 +419,17 @@ steps:
         runs = await house.admit("parent", depth=4)
         await house.publisher.dispatch(runs)
         run = await house.ended(runs[0].id)
-    assert run["result"] == {"soon": str(child_run_id(run["id"], "soon")), "later": str(keyed_run_id("development", "child", "k4"))}
+    assert run["result"] == {
+        "soon": str(child_run_id(run["id"], "soon")),
+        "later": str(keyed_run_id("development", "child", "k4")),
+    }
     messages = [delivery for delivery in inbox.deliveries if delivery.message.type == ScheduleChildren.TYPE]
     assert {delivery.message.headers["depth"] for delivery in messages} == {5}
     children = [child for delivery in messages for child in ScheduleChildren.decode(delivery.message.body).runs]
-    assert [(child.workflow, child.parameters, child.priority) for child in children] == [("child", {"n": 1}, None), ("child", {"n": 2}, 1)]
+    assert [(child.workflow, child.parameters, child.priority) for child in children] == [
+        ("child", {"n": 1}, None),
+        ("child", {"n": 2}, 1),
+    ]
     assert [child.run_id for child in children] == [None, keyed_run_id("development", "child", "k4")]
     assert children[0].scheduled_at is None
     assert children[1].scheduled_at is not None
@@ -438,7 +476,9 @@ steps:
         2,
         "child",
     )
-    chunks = await house.fetch("SELECT parameters FROM penstock.list_chunks WHERE list_id = $1 ORDER BY first_index", stored["id"])
+    chunks = await house.fetch(
+        "SELECT parameters FROM penstock.list_chunks WHERE list_id = $1 ORDER BY first_index", stored["id"]
+    )
     parameters = [item for chunk in chunks for item in chunk["parameters"]]
     assert len(parameters) == 10_000
     assert parameters[1234] == {"n": 1234, "place": 1234}
@@ -478,7 +518,10 @@ async def test_finished_steps_are_not_performed_again(house: House) -> None:
         (held,) = await repository.claim_runs(conn, run_ids=[run_id], owner="dead", lease=timedelta(seconds=0))
         for step, name in (("one", "one"), ("two", "two")):
             await conn.execute(
-                f"INSERT INTO {ENVIRONMENT}.thing (_id, created_date, modified_date, name) VALUES ($1, now(), now(), $2)", f"1x{name}", name
+                f"INSERT INTO {ENVIRONMENT}.thing (_id, created_date, modified_date, name) VALUES ($1, now(), now(), "
+                "$2)",
+                f"1x{name}",
+                name,
             )
             await conn.execute(
                 "INSERT INTO penstock.steps (run_id, step, action, outcome, attempt, started_at, result)"
@@ -514,8 +557,13 @@ async def test_a_run_is_performed_once_however_often_it_is_dispatched(house: Hou
 async def test_runs_not_due_and_runs_of_others_are_not_claimed(house: House) -> None:
     await house.deploy("workflow: once\nsteps:\n  - create: thing\n    set: {name: once}\n")
     later, held, free = await house.admit("once", count=3)
-    await house.fetch("UPDATE penstock.runs SET state = 'scheduled', scheduled_at = now() + interval '1 hour' WHERE id = $1", later.id)
-    await house.fetch("UPDATE penstock.runs SET state = 'running', lease_expires_at = now() + interval '1 hour' WHERE id = $1", held.id)
+    await house.fetch(
+        "UPDATE penstock.runs SET state = 'scheduled', scheduled_at = now() + interval '1 hour' WHERE id = $1", later.id
+    )
+    await house.fetch(
+        "UPDATE penstock.runs SET state = 'running', lease_expires_at = now() + interval '1 hour' WHERE id = $1",
+        held.id,
+    )
     async with house.executor():
         await house.publisher.dispatch([later, held, free])
         await house.ended(free.id)
@@ -536,10 +584,15 @@ steps:
 """
 
 
-TAKE_OVER = "UPDATE penstock.runs SET attempt = 7, owner = 'another', lease_expires_at = now() + interval '1 hour' WHERE id = $1"
+TAKE_OVER = (
+    "UPDATE penstock.runs SET attempt = 7, owner = 'another', lease_expires_at = now() + interval '1 hour' "
+    "WHERE id = $1"
+)
 
 
-async def test_a_zombie_changes_nothing_and_stops(house: House, outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_zombie_changes_nothing_and_stops(
+    house: House, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PENSTOCK_SECRET_URL", outside.url)
     await house.deploy(SLOW)
     async with house.executor(lease_seconds=1.5, outgoing_allow="127.0.0.0/8"):
@@ -547,7 +600,9 @@ async def test_a_zombie_changes_nothing_and_stops(house: House, outside: Outside
         await eventually(lambda: outside.waiting == 1)
         # Another executor took the run over: the attempt that waits for the server is a zombie.
         await house.fetch(
-            "UPDATE penstock.runs SET attempt = 7, owner = 'another', lease_expires_at = now() + interval '1 hour' WHERE id = $1", run_id
+            "UPDATE penstock.runs SET attempt = 7, owner = 'another', lease_expires_at = now() + interval '1 hour' "
+            "WHERE id = $1",
+            run_id,
         )
         await eventually(lambda: outside.given_up == 1)
         outside.answers.set()
@@ -564,7 +619,9 @@ async def test_a_zombies_last_write_loses(house: House, outside: Outside, monkey
         run_id = await house.start("slow")
         await eventually(lambda: outside.waiting == 1)
         await house.fetch(
-            "UPDATE penstock.runs SET attempt = 7, owner = 'another', lease_expires_at = now() + interval '1 hour' WHERE id = $1", run_id
+            "UPDATE penstock.runs SET attempt = 7, owner = 'another', lease_expires_at = now() + interval '1 hour' "
+            "WHERE id = $1",
+            run_id,
         )
         outside.answers.set()
     assert (await house.get(run_id))["state"] == "running"
@@ -572,7 +629,9 @@ async def test_a_zombies_last_write_loses(house: House, outside: Outside, monkey
     assert set(await house.steps(run_id)) == {"before"}
 
 
-async def test_leases_are_renewed_for_as_long_as_a_run_takes(house: House, outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_leases_are_renewed_for_as_long_as_a_run_takes(
+    house: House, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PENSTOCK_SECRET_URL", outside.url)
     await house.deploy(SLOW)
     async with house.executor(lease_seconds=1, outgoing_allow="127.0.0.0/8"):
@@ -604,7 +663,9 @@ async def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_more(
         assert (await house.ended(second))["state"] == "succeeded"
 
 
-async def test_a_hard_stop_gives_unfinished_runs_back(house: House, outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hard_stop_gives_unfinished_runs_back(
+    house: House, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PENSTOCK_SECRET_URL", outside.url)
     await house.deploy(SLOW)
     async with house.executor(outgoing_allow="127.0.0.0/8") as executor:
@@ -612,7 +673,13 @@ async def test_a_hard_stop_gives_unfinished_runs_back(house: House, outside: Out
         await eventually(lambda: outside.waiting == 1)
         await executor.kill()
     row = await house.get(run_id)
-    assert (row["state"], row["attempt"], row["lease_expires_at"], row["failures"], row["crashes"]) == ("queued", 1, None, 0, 0)
+    assert (row["state"], row["attempt"], row["lease_expires_at"], row["failures"], row["crashes"]) == (
+        "queued",
+        1,
+        None,
+        0,
+        0,
+    )
     outside.answers.set()
     async with house.executor(outgoing_allow="127.0.0.0/8"):  # it was dispatched again already
         row = await house.ended(run_id)
@@ -620,7 +687,9 @@ async def test_a_hard_stop_gives_unfinished_runs_back(house: House, outside: Out
     assert names(await house.things()) == ["before", "after"]
 
 
-async def test_a_run_that_takes_too_long_fails_or_is_tried_again(house: House, outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_that_takes_too_long_fails_or_is_tried_again(
+    house: House, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PENSTOCK_SECRET_URL", outside.url)
     await house.deploy("""
 workflow: run_timeout
@@ -646,7 +715,12 @@ steps:
         step = await house.perform("step_timeout")
     assert (retried["failures"], retried["error"]["kind"], retried["finished_at"]) == (1, "timeout", None)
     assert timedelta(minutes=7) < retried["scheduled_at"] - retried["started_at"] < timedelta(minutes=13)
-    assert (failed["state"], failed["attempt"], failed["failures"], failed["error"]["kind"]) == ("failed", 2, 2, "timeout")
+    assert (failed["state"], failed["attempt"], failed["failures"], failed["error"]["kind"]) == (
+        "failed",
+        2,
+        2,
+        "timeout",
+    )
     assert "timeout of 300ms" in failed["error"]["message"]
     assert (step["state"], step["error"]["kind"], step["error"]["step"]) == ("failed", "timeout", "step1")
     assert outside.seen == 4
@@ -674,7 +748,9 @@ async def test_runs_of_a_stopped_chain_are_not_started(house: House) -> None:
     await house.deploy("workflow: once\nsteps:\n  - create: thing\n    set: {name: once}\n")
     (run,) = await house.admit("once")
     await house.fetch(
-        "INSERT INTO penstock.chains (id, environment, runs, stopped_at) VALUES ($1, $2, 1, now())", run.chain_id, ENVIRONMENT
+        "INSERT INTO penstock.chains (id, environment, runs, stopped_at) VALUES ($1, $2, 1, now())",
+        run.chain_id,
+        ENVIRONMENT,
     )
     async with house.executor():
         await house.publisher.dispatch([run])

@@ -68,7 +68,9 @@ def is_genuine(key: bytes, headers: CIMultiDictProxy[str], body: bytes) -> bool:
     webhook_id, timestamp = headers["webhook-id"], headers["webhook-timestamp"]
     if abs(time.time() - int(timestamp)) > 300 or "." in webhook_id:
         return False
-    expected = base64.b64encode(hmac.new(key, b"%s.%s.%s" % (webhook_id.encode(), timestamp.encode(), body), hashlib.sha256).digest())
+    expected = base64.b64encode(
+        hmac.new(key, b"%s.%s.%s" % (webhook_id.encode(), timestamp.encode(), body), hashlib.sha256).digest()
+    )
     versions = [signature.split(",", 1) for signature in headers["webhook-signature"].split(" ")]
     return any(version == "v1" and hmac.compare_digest(given.encode(), expected) for version, given in versions)
 
@@ -87,7 +89,9 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_signature_is_that_of_the_standards_own_library() -> None:
-    body = '{"id":"evt_1","type":"ping","text":"héllo ☃","webhookTimestamp":1700000000000,"event_id":"sq_1","uuid":"u-1"}'.encode()
+    body = (
+        '{"id":"evt_1","type":"ping","text":"héllo ☃","webhookTimestamp":1700000000000,"event_id":"sq_1","uuid":"u-1"}'
+    ).encode()
     assert sign(KEY, "msg_1", 1_700_000_000, body) == "v1,uE3BcYG7BGQGxLUb0i52XtgPTrZNnksPD0QYV1oju0c="
 
 

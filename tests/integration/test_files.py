@@ -8,7 +8,15 @@ import pytest
 from penstock.broker.inprocess import InProcessBroker
 from penstock.contracts.topology import topology
 from penstock.db import Connection, Database
-from penstock.things.files import CHUNK_BYTES, begin_file, delete_expired_files, file_id, open_file, plain_name, store_file
+from penstock.things.files import (
+    CHUNK_BYTES,
+    begin_file,
+    delete_expired_files,
+    file_id,
+    open_file,
+    plain_name,
+    store_file,
+)
 from penstock_scheduler.loops.upkeep import delete_old_files
 from tests.integration.scheduling import Station
 
@@ -35,7 +43,12 @@ async def test_a_file_is_read_back_as_it_was_stored(database: Database, size: in
     content = content[:size]
     run_id = uuid4()
     value = await store_file(
-        database, environment=LIVE, name="orders.csv", content_type="text/csv", run_id=run_id, content=pieces(content, 100_000)
+        database,
+        environment=LIVE,
+        name="orders.csv",
+        content_type="text/csv",
+        run_id=run_id,
+        content=pieces(content, 100_000),
     )
     shown = value.to_json()
     assert (shown["name"], shown["content_type"], shown["size"]) == ("orders.csv", "text/csv", size)
@@ -43,13 +56,17 @@ async def test_a_file_is_read_back_as_it_was_stored(database: Database, size: in
     assert file_id(shown) == value.id
     stored = await open_file(database, environment=LIVE, id=value.id)
     assert stored is not None
-    assert [len(chunk) for _ in range(2) async for chunk in stored].count(CHUNK_BYTES) == 2 * (size // CHUNK_BYTES), "twice, in chunks"
+    assert [len(chunk) for _ in range(2) async for chunk in stored].count(CHUNK_BYTES) == 2 * (size // CHUNK_BYTES), (
+        "twice, in chunks"
+    )
     async with database.connection() as conn:
         assert await conn.fetchval("SELECT run_id FROM penstock.files") == run_id
 
 
 async def test_files_of_another_environment_unfinished_and_expired_ones_are_not_found(database: Database) -> None:
-    value = await store_file(database, environment=LIVE, name="a", content_type="text/csv", run_id=None, content=pieces(b"x", 1))
+    value = await store_file(
+        database, environment=LIVE, name="a", content_type="text/csv", run_id=None, content=pieces(b"x", 1)
+    )
     assert await open_file(database, environment="development", id=value.id) is None
     writer = await begin_file(database, environment=LIVE, name="b", content_type="text/csv", run_id=None)
     await writer.write(b"x" * CHUNK_BYTES)
@@ -65,7 +82,9 @@ async def test_a_scheduler_deletes_expired_files_with_all_their_chunks(database:
     broker = InProcessBroker(topology())
     station = Station(database, broker)
     values = [
-        await store_file(database, environment=LIVE, name="a", content_type="text/csv", run_id=None, content=pieces(b"x", 1))
+        await store_file(
+            database, environment=LIVE, name="a", content_type="text/csv", run_id=None, content=pieces(b"x", 1)
+        )
         for _ in range(50)
     ]
     async with database.connection() as conn:
@@ -82,14 +101,23 @@ async def expire(conn: Connection, id: object) -> None:
     await conn.execute("UPDATE penstock.files SET expires_at = expires_at - interval '7 days' WHERE id = $1", id)
 
 
-@pytest.mark.parametrize("value", [None, 1, "", "orders.csv", {"file": None}, {"name": "orders.csv"}, [], "{" + "0" * 34 + "}"])
+@pytest.mark.parametrize(
+    "value", [None, 1, "", "orders.csv", {"file": None}, {"name": "orders.csv"}, [], "{" + "0" * 34 + "}"]
+)
 def test_what_is_no_file_has_no_id(value: object) -> None:
     assert file_id(value if isinstance(value, dict | str) else None) is None
 
 
 @pytest.mark.parametrize(
     ("name", "plain"),
-    [("a b.csv", "a b.csv"), ("../../etc/passwd", "passwd"), ("c:\\x\\y.csv", "y.csv"), ('q"\r\nx', "qx"), ("", "file"), ("a/", "file")],
+    [
+        ("a b.csv", "a b.csv"),
+        ("../../etc/passwd", "passwd"),
+        ("c:\\x\\y.csv", "y.csv"),
+        ('q"\r\nx', "qx"),
+        ("", "file"),
+        ("a/", "file"),
+    ],
 )
 def test_names_of_files_are_plain(name: str, plain: str) -> None:
     assert plain_name(name) == plain

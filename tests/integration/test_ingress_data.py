@@ -28,7 +28,8 @@ async def ids(ingress: Ingress, tmp_path: Path) -> list[str]:
     """120 orders, in the order in which they were made."""
     ids = [new_thing_id() for _ in range(120)]
     values: list[dict[str, JsonValue]] = [
-        {"number": number, "name": f"order {number % 3}", "tags": [f"t{number % 2}"], "hidden": f"secret {number}"} for number in range(120)
+        {"number": number, "name": f"order {number % 3}", "tags": [f"t{number % 2}"], "hidden": f"secret {number}"}
+        for number in range(120)
     ]
     await store(ingress, tmp_path, "order", [NewThing(id, value) for id, value in zip(ids, values, strict=True)])
     return ids
@@ -65,7 +66,9 @@ async def test_a_page_holds_at_most_100_things_whatever_is_asked_for(ingress: In
     assert "remaining" not in page(await ingress.send("GET", f"{ORDERS}?exclude_remaining=true"))
 
 
-async def test_things_show_what_the_rule_for_everyone_allows_and_admins_see_all(ingress: Ingress, ids: list[str]) -> None:
+async def test_things_show_what_the_rule_for_everyone_allows_and_admins_see_all(
+    ingress: Ingress, ids: list[str]
+) -> None:
     public = results(await ingress.send("GET", f"{ORDERS}?limit=1&sort_field=number"))[0]
     assert public.keys() == {"_id", "number", "name", "tags"}
     admin = results(await ingress.send("GET", f"{ORDERS}?limit=1&sort_field=number", headers=ADMIN))[0]
@@ -111,7 +114,9 @@ async def test_one_thing_by_its_id(ingress: Ingress, ids: list[str]) -> None:
     assert answer.wrapped[2] == "Missing object of type order: object with id 1x1 does not exist"
 
 
-async def test_types_are_found_whatever_their_case_and_spaces_but_only_if_they_are_in_the_api(ingress: Ingress, ids: list[str]) -> None:
+async def test_types_are_found_whatever_their_case_and_spaces_but_only_if_they_are_in_the_api(
+    ingress: Ingress, ids: list[str]
+) -> None:
     assert page(await ingress.send("GET", "/api/1.1/obj/Order"))["count"] == 100
     assert page(await ingress.send("GET", "/api/1.1/obj/OR%20DER"))["count"] == 100
     for name in ("internal", "nothing", "%20"):

@@ -19,7 +19,12 @@ async def test_a_file_is_stored_and_fetched_as_it_was(ingress: Ingress) -> None:
     stored = await ingress.manage("POST", "/v1/live/files?name=..%2Fpr%C3%A9s.csv", data=content)
     id = stored.json["file"]
     assert (stored.status, stored.headers["location"]) == (201, f"/v1/live/files/{id}")
-    assert stored.json == {"file": id, "name": "prés.csv", "content_type": "application/octet-stream", "size": len(content)}
+    assert stored.json == {
+        "file": id,
+        "name": "prés.csv",
+        "content_type": "application/octet-stream",
+        "size": len(content),
+    }
     fetched = await ingress.manage("GET", f"/v1/live/files/{id}")
     assert (fetched.status, fetched.body == content) == (200, True)
     assert fetched.headers["content-disposition"] == "attachment; filename*=UTF-8''pr%C3%A9s.csv"
@@ -37,7 +42,13 @@ async def test_what_is_no_file_is_refused(ingress: Ingress) -> None:
 
 
 async def test_a_compressed_upload_and_one_that_is_too_large_are_refused_unread(ingress: Ingress) -> None:
-    admin = {"Authorization": f"Bearer {ingress.settings.admin_token.get_secret_value()}"} if ingress.settings.admin_token else {}
-    compressed = await ingress.manage("POST", "/v1/live/files", data=b"x", headers={**admin, "Content-Encoding": "gzip"})
+    admin = (
+        {"Authorization": f"Bearer {ingress.settings.admin_token.get_secret_value()}"}
+        if ingress.settings.admin_token
+        else {}
+    )
+    compressed = await ingress.manage(
+        "POST", "/v1/live/files", data=b"x", headers={**admin, "Content-Encoding": "gzip"}
+    )
     assert compressed.status == 415
     assert await ingress.fetchval("SELECT count(*) FROM penstock.files WHERE size IS NOT NULL") == 0

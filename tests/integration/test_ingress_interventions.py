@@ -37,7 +37,9 @@ async def _let_wait(ingress: Ingress, run_id: UUID, signal: str, match: dict[str
     async def begin(conn: Connection) -> None:
         await conn.execute("UPDATE penstock.runs SET state = 'waiting', attempt = 1 WHERE id = $1", run_id)
         await lock_signals(conn, environment="live", names=[signal])
-        await begin_waits(conn, waits=[(run_id, "live", Wait("w", datetime.now(UTC) + timedelta(hours=1), signal, match))])
+        await begin_waits(
+            conn, waits=[(run_id, "live", Wait("w", datetime.now(UTC) + timedelta(hours=1), signal, match))]
+        )
 
     await ingress.database.in_transaction(begin)
 
@@ -49,16 +51,25 @@ async def test_a_signal_says_how_many_it_woke_or_that_it_is_kept(ingress: Ingres
     await _let_wait(ingress, other, "paid / again", {"order": 2})
     shown = (await ingress.manage("GET", f"/v1/live/runs/{one}")).json["waiting"]
     assert isinstance(shown, dict)
-    assert (shown["step"], shown["signal"], shown["match"], shown["until"] is None) == ("w", "paid / again", {"order": 1}, False)
+    assert (shown["step"], shown["signal"], shown["match"], shown["until"] is None) == (
+        "w",
+        "paid / again",
+        {"order": 1},
+        False,
+    )
     posted = await ingress.manage("POST", "/v1/live/signals/paid%20%2F%20again", json={"order": 1})
     assert (posted.status, posted.json) == (200, {"woken": 2, "kept": False, "duplicate": False})
-    states = [await ingress.fetchval("SELECT state FROM penstock.runs WHERE id = $1", run_id) for run_id in (one, two, other)]
+    states = [
+        await ingress.fetchval("SELECT state FROM penstock.runs WHERE id = $1", run_id) for run_id in (one, two, other)
+    ]
     assert states == ["queued", "queued", "waiting"]
     again = await ingress.manage("POST", "/v1/live/signals/paid%20%2F%20again", json={"order": 1})
     assert again.json == {"woken": 0, "kept": True, "duplicate": False}
     nothing = await ingress.manage("POST", "/v1/development/signals/ping")
     assert (nothing.status, nothing.json["kept"]) == (200, True)
-    assert await ingress.fetchval("SELECT payload::text FROM penstock.signals WHERE environment = 'development'") == "{}"
+    assert (
+        await ingress.fetchval("SELECT payload::text FROM penstock.signals WHERE environment = 'development'") == "{}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +81,9 @@ async def test_a_signal_says_how_many_it_woke_or_that_it_is_kept(ingress: Ingres
     ],
     ids=["no JSON", "long name", "environment"],
 )
-async def test_a_bad_signal_is_refused_and_not_kept(ingress: Ingress, path: str, body: bytes, status: int, detail: str) -> None:
+async def test_a_bad_signal_is_refused_and_not_kept(
+    ingress: Ingress, path: str, body: bytes, status: int, detail: str
+) -> None:
     refused = await ingress.manage("POST", path, data=body, headers=ADMIN)
     assert refused.status == status
     assert detail in str(refused.json["detail"])
@@ -92,8 +105,13 @@ async def test_a_signal_that_is_too_large_is_refused(ingress: Ingress) -> None:
 
 async def test_a_signal_with_a_key_is_posted_once(ingress: Ingress) -> None:
     headers = {**ADMIN, "Idempotency-Key": "once"}
-    both = await asyncio.gather(*(ingress.manage("POST", "/v1/live/signals/s", json=1, headers=headers) for _ in range(20)))
-    assert Counter((answer.json["kept"], answer.json["duplicate"]) for answer in both) == {(True, False): 1, (False, True): 19}
+    both = await asyncio.gather(
+        *(ingress.manage("POST", "/v1/live/signals/s", json=1, headers=headers) for _ in range(20))
+    )
+    assert Counter((answer.json["kept"], answer.json["duplicate"]) for answer in both) == {
+        (True, False): 1,
+        (False, True): 19,
+    }
     other = await ingress.manage("POST", "/v1/live/signals/s", json=2, headers=headers)
     assert (other.status, other.json["code"]) == (422, "idempotency_conflict")
     assert (await ingress.manage("POST", "/v1/live/signals/other", json=2, headers=headers)).json["kept"] is True

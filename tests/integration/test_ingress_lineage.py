@@ -20,7 +20,9 @@ ASYNC = {"Prefer": "respond-async"}
 
 
 @pytest.fixture
-async def ingress(database_url: str, amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ingress]:
+async def ingress(
+    database_url: str, amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Ingress]:
     """An ingress with the tests' app."""
     for name, secret in SECRETS.items():
         monkeypatch.setenv(name, secret)
@@ -85,15 +87,23 @@ async def test_a_delivery_of_a_run_continues_its_chain(ingress: Ingress, seal: L
     assert answer.status == 200
     run_ids = answer.json["run_ids"]
     assert isinstance(run_ids, list)
-    assert [((await row(ingress, run))["depth"], (await row(ingress, run))["parent_run_id"]) for run in run_ids] == [(5, caller["id"])] * 2
-    copy = await ingress.send("POST", "/version-test/webhooks/stripe", data=body, headers={**headers, **from_run(seal, caller, depth=9)})
+    assert [((await row(ingress, run))["depth"], (await row(ingress, run))["parent_run_id"]) for run in run_ids] == [
+        (5, caller["id"])
+    ] * 2
+    copy = await ingress.send(
+        "POST", "/version-test/webhooks/stripe", data=body, headers={**headers, **from_run(seal, caller, depth=9)}
+    )
     assert (copy.json["duplicate"], copy.json["run_ids"]) == (True, run_ids)
 
 
-async def test_a_delivery_that_is_too_deep_is_accepted_and_its_runs_are_terminated(ingress: Ingress, seal: LineageSeal) -> None:
+async def test_a_delivery_that_is_too_deep_is_accepted_and_its_runs_are_terminated(
+    ingress: Ingress, seal: LineageSeal
+) -> None:
     caller = await greet(ingress)
     body, headers = sign_stripe({"id": "evt_1", "type": "invoice.paid"})
-    answer = await ingress.send("POST", "/version-test/webhooks/stripe", data=body, headers={**headers, **from_run(seal, caller, depth=10)})
+    answer = await ingress.send(
+        "POST", "/version-test/webhooks/stripe", data=body, headers={**headers, **from_run(seal, caller, depth=10)}
+    )
     assert answer.status == 200
     assert await ingress.fetchval("SELECT count(*) FROM penstock.runs WHERE state = 'terminated' AND depth = 11") == 2
 
@@ -105,7 +115,9 @@ async def test_a_call_with_the_same_idempotency_key_keeps_its_depth(ingress: Ing
     assert (again["id"], again["depth"]) == (first["id"], 1)
 
 
-async def test_a_caller_that_is_no_longer_stored_is_believed_by_its_signature(ingress: Ingress, seal: LineageSeal) -> None:
+async def test_a_caller_that_is_no_longer_stored_is_believed_by_its_signature(
+    ingress: Ingress, seal: LineageSeal
+) -> None:
     gone = Lineage(new_run_id(), new_run_id(), 6)
     run = await greet(ingress, {"baggage": seal.sign(gone, clock.now())})
     assert (run["depth"], run["chain_id"], run["parent_run_id"]) == (7, gone.chain_id, None)
@@ -124,23 +136,39 @@ async def test_what_others_say_starts_a_root(ingress: Ingress, seal: LineageSeal
     lineage = Lineage(caller["chain_id"], caller["id"], 3)
     late = clock.now() - LONGEST_HOP - timedelta(minutes=1)
     forged = seal.sign(lineage, clock.now()).replace(".3.", ".0.")
-    for baggage in (LineageSeal(b"x" * 32).sign(lineage, clock.now()), forged, seal.sign(lineage, late), "tenant=a", ",=;,"):
+    for baggage in (
+        LineageSeal(b"x" * 32).sign(lineage, clock.now()),
+        forged,
+        seal.sign(lineage, late),
+        "tenant=a",
+        ",=;,",
+    ):
         run = await greet(ingress, {"baggage": baggage})
         assert (run["depth"], run["chain_id"], run["parent_run_id"]) == (0, run["id"], None), baggage
 
 
 async def test_trace_and_baggage_are_kept_for_the_calls_of_the_run(ingress: Ingress) -> None:
-    trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate": "v=1", "baggage": "tenant=a;x=1,b=2"}
+    trace = {
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "tracestate": "v=1",
+        "baggage": "tenant=a;x=1,b=2",
+    }
     assert (await greet(ingress, trace))["context"]["trace"] == trace
     body, headers = sign_stripe({"id": "evt_1", "type": "customer.made"})
-    assert (await ingress.send("POST", "/version-test/webhooks/stripe", data=body, headers={**headers, **trace})).status == 200
+    assert (
+        await ingress.send("POST", "/version-test/webhooks/stripe", data=body, headers={**headers, **trace})
+    ).status == 200
     assert await ingress.fetchval("SELECT context -> 'trace' FROM penstock.runs WHERE trigger = 'webhook'") == trace
 
 
-async def test_a_run_started_through_the_management_api_continues_the_chain_too(ingress: Ingress, seal: LineageSeal) -> None:
+async def test_a_run_started_through_the_management_api_continues_the_chain_too(
+    ingress: Ingress, seal: LineageSeal
+) -> None:
     caller = await greet(ingress)
     wanted = {"workflow": "greet", "parameters": BODY}
-    answer = await ingress.manage("POST", "/v1/development/runs", json=wanted, headers={**ADMIN, **from_run(seal, caller)})
+    answer = await ingress.manage(
+        "POST", "/v1/development/runs", json=wanted, headers={**ADMIN, **from_run(seal, caller)}
+    )
     assert (answer.status, answer.json["depth"], answer.json["parent_run_id"]) == (201, 1, str(caller["id"]))
 
 
@@ -153,7 +181,9 @@ async def test_a_recurrence_that_a_run_triggers_is_no_way_out_of_the_chain(ingre
     answer = await ingress.manage("POST", f"{path}/trigger", headers={**ADMIN, **from_run(seal, caller, depth=4)})
     assert (answer.status, answer.json["depth"], answer.json["parent_run_id"]) == (200, 5, str(caller["id"]))
     times = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-03T00:00:00Z"}
-    answer = await ingress.manage("POST", f"{path}/backfill", json=times, headers={**ADMIN, **from_run(seal, caller, depth=6)})
+    answer = await ingress.manage(
+        "POST", f"{path}/backfill", json=times, headers={**ADMIN, **from_run(seal, caller, depth=6)}
+    )
     run_ids = answer.json["run_ids"]
     assert isinstance(run_ids, list)
     assert [(await row(ingress, run))["depth"] for run in run_ids] == [7, 7]

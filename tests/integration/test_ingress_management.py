@@ -45,7 +45,13 @@ async def test_only_admins_come_in_but_probes_are_open(ingress: Ingress) -> None
 
 async def test_what_is_not_there_is_a_problem_document(ingress: Ingress) -> None:
     unknown = "0190a5f2-7c00-8a11-9b22-0123456789ab"
-    for path in ("/v1/nowhere/runs", "/v1/live/nothing", f"/v1/live/runs/{unknown}", "/v1/live/runs/x", f"/v1/live/chains/{unknown}"):
+    for path in (
+        "/v1/nowhere/runs",
+        "/v1/live/nothing",
+        f"/v1/live/runs/{unknown}",
+        "/v1/live/runs/x",
+        f"/v1/live/chains/{unknown}",
+    ):
         answer = await ingress.manage("GET", path)
         assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json")
     answer = await ingress.manage("DELETE", "/v1/live/runs")
@@ -56,14 +62,19 @@ async def test_a_run_is_made_and_shown(ingress: Ingress) -> None:
     made = await ingress.manage("POST", "/v1/live/runs", json=ADA)
     assert made.status == 201, made.body
     assert made.json.keys() == {
-        "id", "workflow", "environment", "state", "depth", "chain_id", "parent_run_id", "attempt", "parameters", "result", "error",
+        "id", "workflow", "environment", "state", "depth", "chain_id", "parent_run_id", "attempt", "parameters",
+        "result", "error",
         "workload", "created_at", "scheduled_at", "started_at", "finished_at",
     }  # fmt: skip
     assert (made.json["state"], made.json["depth"], made.json["chain_id"]) == ("queued", 0, made.json["id"])
     assert made.json["parameters"] == {"name": "Ada", "times": 1, "tags": None}
     shown = await ingress.manage("GET", made.headers["location"])
     assert (shown.status, shown.json["id"], shown.json["trigger"]) == (200, made.json["id"], "manual")
-    assert (shown.json["steps"], shown.json["logs"], shown.json["attempts"]) == ([], [], {"begun": 0, "failed": 0, "crashed": 0})
+    assert (shown.json["steps"], shown.json["logs"], shown.json["attempts"]) == (
+        [],
+        [],
+        {"begun": 0, "failed": 0, "crashed": 0},
+    )
     assert (await ingress.manage("GET", f"/v1/development/runs/{made.json['id']}")).status == 404
 
 
@@ -142,7 +153,16 @@ async def test_runs_are_filtered(ingress: Ingress) -> None:
     assert await found("contains=100%25%20wrong") == {bob["id"]}
     assert await found("since=2100-01-01T00:00:00Z") == set()
     assert len(await found("until=2100-01-01T00:00:00%2B01:00")) == 3
-    for wrong in ("state=lost", "limit=0", "limit=501", "chain=x", "since=yesterday", "since=2030-01-01", "after=x", "contains=%00"):
+    for wrong in (
+        "state=lost",
+        "limit=0",
+        "limit=501",
+        "chain=x",
+        "since=yesterday",
+        "since=2030-01-01",
+        "after=x",
+        "contains=%00",
+    ):
         assert (await ingress.manage("GET", f"/v1/live/runs?{wrong}")).status == 400
 
 
@@ -187,7 +207,12 @@ async def test_settings_are_changed_at_run_time_one_by_one(ingress: Ingress) -> 
     before = {"depth_limit": 10, "chain_runs_limit": 1000000, "notification_addresses": [], **workload}
     assert (await ingress.manage("GET", path)).json == before
     changed = await ingress.manage("PUT", path, json={"depth_limit": 25, "notification_addresses": ["ops@example.com"]})
-    expected = {"depth_limit": 25, "chain_runs_limit": 1000000, "notification_addresses": ["ops@example.com"], **workload}
+    expected = {
+        "depth_limit": 25,
+        "chain_runs_limit": 1000000,
+        "notification_addresses": ["ops@example.com"],
+        **workload,
+    }
     assert (changed.status, changed.json) == (200, expected)
     assert (await ingress.manage("GET", path)).json == expected
     changed = await ingress.manage("PUT", path, json={"workload_allowance": 500000, "workload_spike_factor": 2.5})
@@ -221,7 +246,8 @@ async def test_the_log_is_searched(ingress: Ingress) -> None:
     run = UUID(str((await ingress.manage("POST", "/v1/live/runs", json=ADA)).json["id"]))
     at = datetime.now(UTC)
     lines = [
-        LogLine(at=at + timedelta(milliseconds=number), environment="live", level=level, event=LogEvent.OUTPUT, message=f"line {number}",
+        LogLine(at=at + timedelta(milliseconds=number), environment="live", level=level, event=LogEvent.OUTPUT,
+        message=f"line {number}",
                 run_id=run, chain_id=run, workflow="greet", depth=0)
         for number, level in enumerate(["info", "warning", "error", "info"])
     ]  # fmt: skip
@@ -240,11 +266,18 @@ async def test_the_log_is_searched(ingress: Ingress) -> None:
     assert await messages(f"after={after}") == ["line 1", "line 0"]
     assert (await ingress.manage("GET", "/v1/live/logs?level=loud")).status == 400
     shown = (await ingress.manage("GET", f"/v1/live/runs/{run}")).json["logs"]
-    assert [line["message"] for line in cast("list[dict[str, object]]", shown)] == ["line 0", "line 1", "line 2", "line 3"]
+    assert [line["message"] for line in cast("list[dict[str, object]]", shown)] == [
+        "line 0",
+        "line 1",
+        "line 2",
+        "line 3",
+    ]
 
 
 async def test_workflows_are_listed(ingress: Ingress) -> None:
-    workflows = {str(workflow["name"]): workflow for workflow in listed(await ingress.manage("GET", "/v1/live/workflows"))}
+    workflows = {
+        str(workflow["name"]): workflow for workflow in listed(await ingress.manage("GET", "/v1/live/workflows"))
+    }
     assert (workflows["greet"]["triggers"], workflows["paid"]["triggers"]) == (["api"], ["webhook"])
     assert cast("list[dict[str, object]]", workflows["greet"]["parameters"])[1] == {
         "name": "times", "type": "number", "is_optional": True, "default": 1,
@@ -253,9 +286,15 @@ async def test_workflows_are_listed(ingress: Ingress) -> None:
 
 async def test_every_route_is_described_and_everything_described_is_a_route(ingress: Ingress) -> None:
     document = (await ingress.manage("GET", "/openapi.json")).json
-    described = {(method, path) for path, item in cast("dict[str, dict[str, object]]", document["paths"]).items() for method in item}
+    described = {
+        (method, path)
+        for path, item in cast("dict[str, dict[str, object]]", document["paths"]).items()
+        for method in item
+    }
     app = ManagementApi(cast("Room", None)).build()
-    routed = {(route.method.lower(), route.resource.canonical) for route in app.router.routes() if route.resource is not None}
+    routed = {
+        (route.method.lower(), route.resource.canonical) for route in app.router.routes() if route.resource is not None
+    }
     assert described == {(method, path) for method, path in routed if method != "head" and path != "/openapi.json"}
     text = json.dumps(document)
     schemas = cast("dict[str, dict[str, object]]", document["components"])["schemas"]

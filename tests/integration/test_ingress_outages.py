@@ -46,7 +46,10 @@ async def test_without_a_broker_everything_is_accepted_and_readiness_says_so(alo
 
 
 async def test_without_a_broker_answers_still_reach_those_who_wait(alone: Ingress) -> None:
-    calling = [asyncio.create_task(alone.send("POST", GREET, json={"name": "Ada"}, headers={"Idempotency-Key": "k"})) for _ in range(3)]
+    calling = [
+        asyncio.create_task(alone.send("POST", GREET, json={"name": "Ada"}, headers={"Idempotency-Key": "k"}))
+        for _ in range(3)
+    ]
     await alone.finish_next("greet", result={"greeting": "hello"})
     assert [(await call).json["response"] for call in calling] == [{"greeting": "hello"}] * 3
 

@@ -1,4 +1,6 @@
-"""The management API's verbs for recurrences, over real HTTP: look, set, pause, resume, start by hand, make up the past, delete."""
+"""The management API's verbs for recurrences, over real HTTP: look, set, pause, resume, start by hand, make up the
+past, delete.
+"""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -50,7 +52,8 @@ async def test_recurrences_are_listed_page_by_page_and_shown(ingress: Ingress) -
     assert len(ids(await ingress.manage("GET", f"{PATH}?workflow=tidy"))) == 2
     shown = (await ingress.manage("GET", f"{PATH}/{TIDY}")).json
     expected_fields = {
-        "workflow": "tidy", "origin": "trigger", "state": "active", "cron": "0 3 * * *", "timezone": "Europe/Paris", "overlap": "skip",
+        "workflow": "tidy", "origin": "trigger", "state": "active", "cron": "0 3 * * *", "timezone": "Europe/Paris",
+        "overlap": "skip",
         "catch_up_seconds": 7200.0, "last_run": None,
     }  # fmt: skip
     assert {name: shown[name] for name in expected_fields} == expected_fields
@@ -98,7 +101,11 @@ async def test_one_that_was_set_is_replaced_and_deleted_and_that_of_a_trigger_is
     start = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     replaced = await ingress.manage("POST", PATH, json={**REMIND, "start": start.isoformat()})
     assert (replaced.json["id"], replaced.json["parameters"]) == (made.json["id"], {"who": "Ada"})
-    assert start + timedelta(days=27) < datetime.fromisoformat(str(replaced.json["next_tick_at"])) < start + timedelta(days=32)
+    assert (
+        start + timedelta(days=27)
+        < datetime.fromisoformat(str(replaced.json["next_tick_at"]))
+        < start + timedelta(days=32)
+    )
     deleted = await ingress.manage("DELETE", f"{PATH}/{made.json['id']}")
     assert (deleted.status, deleted.json["id"]) == (200, made.json["id"])
     assert (await ingress.manage("DELETE", f"{PATH}/{made.json['id']}")).status == 404
@@ -117,7 +124,12 @@ async def test_one_that_was_set_is_replaced_and_deleted_and_that_of_a_trigger_is
         ("", {**REMIND, "workflow": "remin"}, 404, "did you mean 'remind'"),
         ("", {**REMIND, "parameters": {}}, 422, "Missing parameter for workflow remind: parameter who"),
         (f"/{TIDY}/backfill", {"since": "2026-01-01T00:00:00Z"}, 422, "until"),
-        (f"/{TIDY}/backfill", {"since": "2000-01-01T00:00:00Z", "until": "2020-01-01T00:00:00Z"}, 422, "more than 1000 ticks"),
+        (
+            f"/{TIDY}/backfill",
+            {"since": "2000-01-01T00:00:00Z", "until": "2020-01-01T00:00:00Z"},
+            422,
+            "more than 1000 ticks",
+        ),
         (f"/{THING}/pause", {}, 404, "is no id"),
         ("/0190a5f2-7c00-8a11-9b22-0123456789ab/trigger", {}, 404, "live has no recurrence"),
     ],

@@ -27,7 +27,9 @@ from tests.integration.ingress import (
 
 
 @pytest.fixture
-async def ingress(database_url: str, amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ingress]:
+async def ingress(
+    database_url: str, amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Ingress]:
     for name, secret in SECRETS.items():
         monkeypatch.setenv(name, secret)
     async with running_ingress(database_url, amqp_url, write_app(tmp_path), max_body_bytes=4096) as running:
@@ -56,7 +58,11 @@ async def test_a_signed_webhook_is_stored_with_one_run_for_each_workflow_that_wa
         delivery = await conn.fetchrow("SELECT * FROM penstock.deliveries")
         runs = await conn.fetch("SELECT * FROM penstock.runs ORDER BY workflow")
     assert delivery is not None
-    assert (str(delivery["id"]), delivery["state"], delivery["type"]) == (answer.json["delivery_id"], "accepted", "invoice.paid")
+    assert (str(delivery["id"]), delivery["state"], delivery["type"]) == (
+        answer.json["delivery_id"],
+        "accepted",
+        "invoice.paid",
+    )
     assert (delivery["dedup_key"], delivery["body"], delivery["environment"]) == ("evt_1", body, "live")
     assert "cookie" not in delivery["headers"]
     assert [(run["workflow"], run["trigger"], run["depth"], run["state"]) for run in runs] == [
@@ -72,7 +78,9 @@ async def test_a_signed_webhook_is_stored_with_one_run_for_each_workflow_that_wa
 
 async def test_200_copies_at_once_are_one_delivery_and_one_run(ingress: Ingress) -> None:
     body, headers = sign_stripe({"id": "evt_2", "type": "customer.created"})
-    answers = await asyncio.gather(*(ingress.send("POST", "/webhooks/stripe", data=body, headers=headers) for _ in range(200)))
+    answers = await asyncio.gather(
+        *(ingress.send("POST", "/webhooks/stripe", data=body, headers=headers) for _ in range(200))
+    )
     assert {answer.status for answer in answers} == {200}
     assert sum(answer.json["duplicate"] is False for answer in answers) == 1
     assert len({(answer.json["delivery_id"], str(answer.json["run_ids"])) for answer in answers}) == 1
@@ -205,7 +213,9 @@ async def test_a_general_source_signs_a_template_and_picks_type_and_key_from_the
     answer = await ingress.send("POST", "/webhooks/partner", data=other, headers=sign_partner(other))
     assert (answer.status, answer.json["duplicate"]) == (200, True)
     for offset in (-61, 65):
-        stale = await ingress.send("POST", "/webhooks/partner", data=body, headers=sign_partner(body, time.time() + offset))
+        stale = await ingress.send(
+            "POST", "/webhooks/partner", data=body, headers=sign_partner(body, time.time() + offset)
+        )
         assert stale.status == 401
     assert await ingress.count_runs() == 1
 
@@ -220,7 +230,9 @@ async def test_the_environment_follows_from_the_prefix(ingress: Ingress) -> None
         body, headers = sign_stripe({"id": f"evt_{prefix}", "type": "customer.created"})
         answer = await ingress.send("POST", f"{prefix}/webhooks/stripe", data=body, headers=headers)
         assert answer.status == 200, answer.body
-        found = await ingress.fetchval("SELECT environment FROM penstock.deliveries WHERE id::text = $1", answer.json["delivery_id"])
+        found = await ingress.fetchval(
+            "SELECT environment FROM penstock.deliveries WHERE id::text = $1", answer.json["delivery_id"]
+        )
         assert found == environment
 
 
@@ -229,7 +241,9 @@ async def test_a_payload_with_nul_is_accepted_and_its_body_kept_as_it_was(ingres
     answer = await ingress.send("POST", "/webhooks/stripe", data=body, headers=headers)
     assert answer.status == 200, answer.body
     assert await ingress.fetchval("SELECT body FROM penstock.deliveries") == body
-    assert await ingress.fetchval("SELECT context #>> '{webhook,payload,text}' FROM penstock.runs LIMIT 1") == "a\ufffdb"
+    assert (
+        await ingress.fetchval("SELECT context #>> '{webhook,payload,text}' FROM penstock.runs LIMIT 1") == "a\ufffdb"
+    )
 
 
 async def test_a_workflow_deployed_a_moment_ago_gets_its_webhooks(ingress: Ingress, tmp_path: Path) -> None:
@@ -240,7 +254,9 @@ async def test_a_workflow_deployed_a_moment_ago_gets_its_webhooks(ingress: Ingre
         return cast("list[object]", answer.json["run_ids"])
 
     assert await post(1) == []
-    refunds = 'workflow: refunds\non: {webhook: {source: stripe, types: ["charge.*"]}}\nsteps:\n  - log: "${webhook.type}"\n'
+    refunds = (
+        'workflow: refunds\non: {webhook: {source: stripe, types: ["charge.*"]}}\nsteps:\n  - log: "${webhook.type}"\n'
+    )
     await deploy_directory(ingress.database, write_app(tmp_path, refunds=refunds))
     assert len(await post(2)) == 1
 
@@ -249,7 +265,9 @@ async def test_one_delivery_that_the_database_refuses_does_not_fail_its_neighbou
     async with ingress.database.connection() as conn:
         await conn.execute("ALTER TABLE penstock.deliveries ADD CHECK (dedup_key <> 'evt_7')")
     signed = [sign_stripe({"id": f"evt_{number}", "type": "customer.created"}) for number in range(50)]
-    answers = await asyncio.gather(*(ingress.send("POST", "/webhooks/stripe", data=body, headers=headers) for body, headers in signed))
+    answers = await asyncio.gather(
+        *(ingress.send("POST", "/webhooks/stripe", data=body, headers=headers) for body, headers in signed)
+    )
     assert [number for number, answer in enumerate(answers) if answer.status != 200] == [7]
     assert answers[7].status == 500
     assert await ingress.count_deliveries() == 49

@@ -92,7 +92,10 @@ async def test_a_workflow_for_admins_needs_their_token_wherever_it_stands(ingres
 
 async def test_parameters_that_are_missing_or_wrong_are_told_in_bubbles_words(ingress: Ingress) -> None:
     missing = await ingress.send("POST", GREET, json={})
-    assert (missing.status, missing.wrapped) == (400, (400, "MISSING_DATA", "Missing parameter for workflow greet: parameter name"))
+    assert (missing.status, missing.wrapped) == (
+        400,
+        (400, "MISSING_DATA", "Missing parameter for workflow greet: parameter name"),
+    )
     wrong = await ingress.send("POST", GREET, json={"name": "Ada", "times": "many"})
     assert wrong.status == 400
     assert wrong.wrapped[:2] == (400, "INVALID_DATA")
@@ -182,7 +185,9 @@ async def test_a_workflow_may_always_answer_at_once(ingress: Ingress) -> None:
 
 async def test_200_calls_with_one_key_are_one_run_with_one_answer(ingress: Ingress) -> None:
     headers = {"Idempotency-Key": '"8e03978e"'}
-    calling = [asyncio.create_task(ingress.send("POST", GREET, json={"name": "Ada"}, headers=headers)) for _ in range(200)]
+    calling = [
+        asyncio.create_task(ingress.send("POST", GREET, json={"name": "Ada"}, headers=headers)) for _ in range(200)
+    ]
     run_id = await ingress.finish_next("greet", result={"greeting": "hello"})
     answers = await asyncio.gather(*calling)
     assert {(answer.status, answer.body, answer.headers["penstock-run-id"]) for answer in answers} == {
@@ -191,7 +196,11 @@ async def test_200_calls_with_one_key_are_one_run_with_one_answer(ingress: Ingre
     assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
     assert await ingress.count_runs() == 1
     late = await ingress.send("POST", GREET, json={"name": "Ada"}, headers={"Idempotency-Key": "8e03978e"})
-    assert (late.status, late.headers["idempotent-replayed"], late.headers["penstock-run-id"]) == (200, "true", str(run_id))
+    assert (late.status, late.headers["idempotent-replayed"], late.headers["penstock-run-id"]) == (
+        200,
+        "true",
+        str(run_id),
+    )
 
 
 async def test_a_key_belongs_to_one_request(ingress: Ingress) -> None:
@@ -232,7 +241,9 @@ async def test_there_is_nothing_elsewhere(ingress: Ingress) -> None:
         assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-async def test_a_workflow_deployed_a_moment_ago_can_be_called_and_one_taken_away_no_more(ingress: Ingress, tmp_path: Path) -> None:
+async def test_a_workflow_deployed_a_moment_ago_can_be_called_and_one_taken_away_no_more(
+    ingress: Ingress, tmp_path: Path
+) -> None:
     path = "/api/1.1/wf/fresh"
     assert (await ingress.send("POST", path)).status == 404
     fresh = "workflow: fresh\non: {api: {auth: public}}\nsteps:\n  - return: {}\n"

@@ -30,7 +30,8 @@ async def ingress(database_url: str, amqp_url: str, tmp_path: Path) -> AsyncIter
 async def _consume(ingress: Ingress, hours_ago: int, workflow: str, activity: str, count: int, units: float) -> None:
     async with ingress.database.connection() as conn:
         await conn.execute(
-            "INSERT INTO penstock.workload (environment, hour, workflow, activity, count, units) VALUES ('live', $1, $2, $3, $4, $5)",
+            "INSERT INTO penstock.workload (environment, hour, workflow, activity, count, units) VALUES ('live', $1, "
+            "$2, $3, $4, $5)",
             HOUR - timedelta(hours=hours_ago),
             workflow,
             activity,
@@ -57,7 +58,11 @@ async def test_workload_is_summed_three_ways(ingress: Ingress) -> None:
     ]  # fmt: skip
     hours = [f"{HOUR - timedelta(hours=ago):%Y-%m-%dT%H:00:00Z}" for ago in (0, 1)]
     assert await _parts(ingress, "by=hour", "hour") == [(hours[0], 5, 6.0), (hours[1], 0, 34.0)]
-    assert await _parts(ingress, "by=activity&workflow=greet", "activity") == [("action", 10, 6.0), ("search", 10, 3.0), ("run", 5, 0.0)]
+    assert await _parts(ingress, "by=activity&workflow=greet", "activity") == [
+        ("action", 10, 6.0),
+        ("search", 10, 3.0),
+        ("run", 5, 0.0),
+    ]
 
 
 async def test_a_period_is_whole_hours_from_since_until(ingress: Ingress) -> None:
@@ -94,7 +99,8 @@ async def test_a_chain_is_summed_from_its_runs(ingress: Ingress) -> None:
     async with ingress.database.connection() as conn:
         await conn.execute(
             """
-            INSERT INTO penstock.runs (id, chain_id, parent_run_id, environment, workflow, trigger, state, depth, scheduled_at,
+            INSERT INTO penstock.runs (id, chain_id, parent_run_id, environment, workflow, trigger, state, depth,
+                scheduled_at,
                                        finished_at, workload)
             SELECT CASE n WHEN 0 THEN $1 ELSE gen_random_uuid() END, $1, CASE WHEN n > 0 THEN $1 END, 'live',
                    CASE n WHEN 0 THEN 'greet' ELSE 'look' END, 'run', CASE n WHEN 3 THEN 'queued' ELSE 'succeeded' END,
@@ -115,7 +121,8 @@ async def test_a_chain_is_summed_from_its_runs(ingress: Ingress) -> None:
     [
         ("by=colour", "by: expected one of workflow, activity, hour"),
         ("by=activity&chain=0190a5f2-7c00-8a11-9b22-0123456789ab", "a run keeps only its total"),
-        ("chain=x", "chain"), ("since=yesterday", "since"), ("until=2030-01-01", "until"), ("limit=0", "limit"), ("after=x", "after"),
+        ("chain=x", "chain"), ("since=yesterday", "since"), ("until=2030-01-01", "until"), ("limit=0", "limit"),
+        ("after=x", "after"),
         ("after=WyIyMDMwIiwxXQ", "after"),
     ],
 )  # fmt: skip

@@ -1,4 +1,6 @@
-"""The same for Python: random programs that loop, catch, gather, nest and wait give the same data however they are interrupted."""
+"""The same for Python: random programs that loop, catch, gather, nest and wait give the same data however they are
+interrupted.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -61,7 +63,8 @@ async def program(ctx: Context, place: str) -> dict:
                 except Permanent as error:
                     told.append(error.kind)
             case "gather":
-                made = await asyncio.gather(*(ctx.create("thing", {"name": label, "remaining": one}) for one in range(number)))
+                things = [{"name": label, "remaining": one} for one in range(number)]
+                made = await asyncio.gather(*(ctx.create("thing", thing) for thing in things))
                 told.append([thing.remaining for thing in made])
             case "nest":
                 async def inner(label: str) -> float:
@@ -103,7 +106,9 @@ class CodeLaboratory(Laboratory):
 
     async def start_executor(self) -> None:
         """One more."""
-        self.executors.append(await self.stack.enter_async_context(self.house.executor(lease_seconds=5, app=self.directory)))
+        self.executors.append(
+            await self.stack.enter_async_context(self.house.executor(lease_seconds=5, app=self.directory))
+        )
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
-"""Random programs give the same data whether or not they are interrupted: connections cut in mid-commit, leases lost, executors stopped.
+"""Random programs give the same data whether or not they are interrupted: connections cut in mid-commit, leases lost,
+executors stopped.
 
-The interruptions are real. A trigger in the test's database counts the records of a run's steps, and at some of them ends its own
-connection (the executor cannot know what became of its commit) or lets the run's lease run out (another attempt begins while the first
-still works). At others the test stops the executor as the end of a grace period does.
+The interruptions are real. A trigger in the test's database counts the records of a run's steps, and at some of them
+ends its own connection (the executor cannot know what became of its commit) or lets the run's lease run out (another
+attempt begins while the first still works). At others the test stops the executor as the end of a grace period does.
 """
 
 from collections import Counter
@@ -43,14 +44,17 @@ CREATE FUNCTION public.note_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGI
     SELECT split_part(n.name, '/', 1), TG_OP || ' ' || n.name FROM (SELECT coalesce(NEW.name, OLD.name) AS name) n;
     RETURN NULL;
 END $$;
-CREATE TRIGGER note_change AFTER INSERT OR UPDATE OR DELETE ON {ENVIRONMENT}.thing FOR EACH ROW EXECUTE FUNCTION public.note_change();
+CREATE TRIGGER note_change AFTER INSERT OR UPDATE
+    OR DELETE ON {ENVIRONMENT}.thing FOR EACH ROW EXECUTE FUNCTION public.note_change();
 CREATE FUNCTION public.interrupt() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE what text; BEGIN
-    IF EXISTS (SELECT FROM penstock.runs r WHERE r.id = NEW.run_id AND r.parameters ->> 'place' LIKE 'interrupted%') THEN
+    IF EXISTS (SELECT FROM penstock.runs r WHERE r.id = NEW.run_id
+        AND r.parameters ->> 'place' LIKE 'interrupted%') THEN
         SELECT i.kind INTO what FROM public.interruptions i WHERE i.number = (SELECT nextval('public.recorded'));
         IF what = 'cut' THEN
             PERFORM pg_terminate_backend(pg_backend_pid());
         ELSIF what = 'expire' THEN
-            UPDATE penstock.runs SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE id = NEW.run_id AND state = 'running';
+            UPDATE penstock.runs SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE id = NEW.run_id
+                AND state = 'running';
         END IF;
     END IF;
     RETURN NULL;
@@ -61,7 +65,9 @@ CREATE TRIGGER interrupt AFTER INSERT ON penstock.steps FOR EACH ROW EXECUTE FUN
 
 @dataclass(frozen=True)
 class Operation:
-    """One step of a program. What `number` means depends on the action; `inner` are the steps of a workflow that is triggered."""
+    """One step of a program. What `number` means depends on the action; `inner` are the steps of a workflow that is
+    triggered.
+    """
 
     action: str
     number: int = 0
@@ -75,13 +81,17 @@ def _triggers(inner: st.SearchStrategy[Operation], most: int) -> st.SearchStrate
 ACTIONS: Final = "create update delete state maybe schedule wait create_many update_many count".split()
 SIMPLE: Final = st.builds(Operation, st.sampled_from(ACTIONS), st.integers(0, 3))
 PROGRAMS: Final = st.lists(SIMPLE | _triggers(SIMPLE | _triggers(SIMPLE, 3), 4), min_size=5, max_size=9)
-INTERRUPTIONS: Final = st.dictionaries(st.integers(1, 9), st.sampled_from(["cut", "expire", "stop"]), min_size=2, max_size=5)
+INTERRUPTIONS: Final = st.dictionaries(
+    st.integers(1, 9), st.sampled_from(["cut", "expire", "stop"]), min_size=2, max_size=5
+)
 _NUMBERS = count(1)
 
 
 @dataclass
 class Compiler:
-    """Makes workflows of operations. `labels` are the names of things that this or an earlier workflow of the program may have made."""
+    """Makes workflows of operations. `labels` are the names of things that this or an earlier workflow of the program
+    may have made.
+    """
 
     workflows: list[dict[str, JsonValue]] = field(default_factory=list)
     labels: list[JsonValue] = field(default_factory=list)
@@ -94,7 +104,9 @@ class Compiler:
         for operation in operations:
             id = f"s{len(steps)}"
             label = f"${{params.place}}/{name}/{id}"
-            step = self._triggering(operation, f"{name}_{id}") if operation.inner else self._simple(operation, label, last)
+            step = (
+                self._triggering(operation, f"{name}_{id}") if operation.inner else self._simple(operation, label, last)
+            )
             if step is not None:
                 steps.append({"id": id, **step})
                 # What the next update or delete is about: the thing that this step's result is.
@@ -123,7 +135,11 @@ class Compiler:
             case "state":
                 return {"state": {"n": f"${{(state.n ?? 0) + {number}}}"}}
             case "maybe":
-                return {"when": f"(state.n ?? 0) > {number}", "create": "thing", "set": {"name": label, "remaining": "${state.n}"}}
+                return {
+                    "when": f"(state.n ?? 0) > {number}",
+                    "create": "thing",
+                    "set": {"name": label, "remaining": "${state.n}"},
+                }
             case "schedule":
                 return {"schedule": "child", "with": {"place": label}}
             case "wait":
@@ -162,8 +178,12 @@ class Laboratory:
         documents = [*compiler.workflows, CHILD]
         await self.house.deploy("\n---\n".join(orjson.dumps(document).decode() for document in documents))
 
-    async def perform(self, kind: str, interruptions: dict[int, Kind]) -> tuple[Record, Counter[str], list[tuple[str, float | None]]]:
-        """Perform the program; the run's row, what was changed how often, and the things there are. `place` in names is left out."""
+    async def perform(
+        self, kind: str, interruptions: dict[int, Kind]
+    ) -> tuple[Record, Counter[str], list[tuple[str, float | None]]]:
+        """Perform the program; the run's row, what was changed how often, and the things there are. `place` in names is
+        left out.
+        """
         place = f"{kind}{next(_NUMBERS)}"
         await self.house.fetch("SELECT setval('public.recorded', 1, false)")
         await self.house.fetch("DELETE FROM public.interruptions")
@@ -176,7 +196,9 @@ class Laboratory:
         run_id = await self.house.start("program", {"place": place})
         await eventually(lambda: self._turn(run_id, stops), within=60, every=0.005)
         changes = await self.house.fetch("SELECT change FROM public.changes WHERE place = $1", place)
-        things = await self.house.fetch(f"SELECT name, remaining FROM {ENVIRONMENT}.thing WHERE name LIKE $1", f"{place}/%")
+        things = await self.house.fetch(
+            f"SELECT name, remaining FROM {ENVIRONMENT}.thing WHERE name LIKE $1", f"{place}/%"
+        )
         return (
             await self.house.get(run_id),
             Counter(row["change"].replace(place, "") for row in changes),
@@ -184,7 +206,9 @@ class Laboratory:
         )
 
     async def _turn(self, run_id: UUID, stops: list[int]) -> bool:
-        """Reap at once what has lost its lease, stop an executor when it is time, and see whether the chain has ended."""
+        """Reap at once what has lost its lease, stop an executor when it is time, and see whether the chain has
+        ended.
+        """
         await reap_leases(self.room)
         (row,) = await self.house.fetch("SELECT last_value FROM public.recorded")
         if stops and row["last_value"] >= stops[0]:

@@ -1,4 +1,6 @@
-"""Runs that are cancelled, by a step or by hand, in every state; and failed ones that are retried from the step that failed."""
+"""Runs that are cancelled, by a step or by hand, in every state; and failed ones that are retried from the step that
+failed.
+"""
 
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
@@ -182,7 +184,9 @@ async def test_a_running_run_is_fenced_and_stopped_by_a_nudge(house: House, monk
         assert names(await house.things()) == ["before"]
 
 
-async def test_a_running_run_is_stopped_by_the_next_renewal_without_a_nudge(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_running_run_is_stopped_by_the_next_renewal_without_a_nudge(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = Outside()
     async with serve_outside(server.handle) as server.url:
         monkeypatch.setenv("PENSTOCK_SECRET_URL", server.url)
@@ -195,7 +199,9 @@ async def test_a_running_run_is_stopped_by_the_next_renewal_without_a_nudge(hous
         assert names(await house.things()) == ["before"]
 
 
-async def test_nothing_of_a_cancelled_run_is_written_before_its_executor_notices(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_of_a_cancelled_run_is_written_before_its_executor_notices(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = Outside()
     async with serve_outside(server.handle) as server.url:
         monkeypatch.setenv("PENSTOCK_SECRET_URL", server.url)
@@ -220,7 +226,9 @@ async def test_a_run_that_cancels_itself_stops_there(house: House) -> None:
     assert await house.things() == []
 
 
-async def test_a_failed_run_goes_on_from_the_failed_step_with_its_version(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_run_goes_on_from_the_failed_step_with_its_version(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PENSTOCK_SECRET_URL", "http://127.0.0.1:9")
     await house.deploy(FRAGILE)
     async with house.services(outgoing_allow=LOCAL):
@@ -240,7 +248,12 @@ async def test_a_failed_run_goes_on_from_the_failed_step_with_its_version(house:
             assert (row["failures"], row["crashes"], row["error"], row["finished_at"]) == (0, 0, None, None)
             await house.publisher.dispatch([retried])
             run = await house.ended(run_id)
-    assert (run["state"], run["version"], run["depth"], run["chain_id"]) == ("succeeded", 1, failed["depth"], failed["chain_id"])
+    assert (run["state"], run["version"], run["depth"], run["chain_id"]) == (
+        "succeeded",
+        1,
+        failed["depth"],
+        failed["chain_id"],
+    )
     assert run["result"]["attempt"] == 2
     assert names(await house.things()) == ["once", None]
     assert "event retried" in {line["event"] for line in await house.logs(run_id)}

@@ -1,4 +1,6 @@
-"""An executor that dies while a mail server has its mail: the mail comes once more, and can be told by its Message-ID."""
+"""An executor that dies while a mail server has its mail: the mail comes once more, and can be told by its
+Message-ID.
+"""
 
 from pathlib import Path
 
@@ -19,7 +21,9 @@ steps:
 }
 
 
-async def test_a_mail_whose_executor_dies_comes_again_with_the_same_id_and_nothing_else_is_repeated(tmp_path: Path) -> None:
+async def test_a_mail_whose_executor_dies_comes_again_with_the_same_id_and_nothing_else_is_repeated(
+    tmp_path: Path,
+) -> None:
     for name, text in APP.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)

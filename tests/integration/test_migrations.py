@@ -33,7 +33,9 @@ async def test_changed_file_is_refused_by_name(empty: Database) -> None:
     await migrate(empty)
     async with empty.connection() as conn:
         await conn.execute("UPDATE public.penstock_migrations SET checksum = 'other'")
-    with pytest.raises(ConfigurationError, match=f"migration {list_migrations()[0].name} was changed after it was applied"):
+    with pytest.raises(
+        ConfigurationError, match=f"migration {list_migrations()[0].name} was changed after it was applied"
+    ):
         await migrate(empty)
 
 
@@ -52,7 +54,8 @@ async def test_constraints_mirror_the_states_of_a_run(empty: Database) -> None:
     async with empty.connection() as conn:
         definition = str(
             await conn.fetchval(
-                "SELECT string_agg(pg_get_constraintdef(oid), ' ') FROM pg_constraint WHERE conrelid = 'penstock.runs'::regclass"
+                "SELECT string_agg(pg_get_constraintdef(oid), ' ') FROM pg_constraint WHERE conrelid = "
+                "'penstock.runs'::regclass"
             )
         )
     for state in RunState:

@@ -1,4 +1,6 @@
-"""Time that tests move: due runs, defaults of columns and dates of things follow it; nothing else of the product knows."""
+"""Time that tests move: due runs, defaults of columns and dates of things follow it; nothing else of the product
+knows.
+"""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -47,7 +49,8 @@ async def test_defaults_of_columns_follow(moving: Database) -> None:
     async with moving.connection() as conn:
         await advance(conn, MONTH)
         created: datetime = await conn.fetchval(
-            "INSERT INTO penstock.logs (environment, level, event) VALUES ('live', 'info', 'running event') RETURNING at"
+            "INSERT INTO penstock.logs (environment, level, event) VALUES ('live', 'info', 'running event') RETURNING "
+            "at"
         )
     assert created - datetime.now(UTC) > MONTH - A_MINUTE
 
@@ -86,7 +89,9 @@ async def test_delays_of_messages_and_requests_begin_now_by_the_databases_clock(
         await eventually(lambda: _has_runs(station, 2))
     await broker.close()
     async with running_ingress(movable_database_url, amqp_url, write_app(tmp_path)) as ingress:
-        made = await ingress.manage("POST", "/v1/live/runs", json={"workflow": "greet", "parameters": {"name": "Ada"}, "after": "10m"})
+        made = await ingress.manage(
+            "POST", "/v1/live/runs", json={"workflow": "greet", "parameters": {"name": "Ada"}, "after": "10m"}
+        )
         assert made.status == 201, made.body
     for run in await station.runs():
         assert A_MINUTE * 9 < run["scheduled_at"] - datetime.now(UTC) - MONTH < A_MINUTE * 11

@@ -1,4 +1,6 @@
-"""The client of outgoing calls against real servers: every way inside is closed, all is bounded, and authors are told what went wrong."""
+"""The client of outgoing calls against real servers: every way inside is closed, all is bounded, and authors are told
+what went wrong.
+"""
 
 import asyncio
 import gzip
@@ -55,7 +57,9 @@ async def server() -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def raw_server(answer: Answer, certificate: ssl.SSLContext | None = None, *, host: str = "127.0.0.1") -> AsyncIterator[str]:
+async def raw_server(
+    answer: Answer, certificate: ssl.SSLContext | None = None, *, host: str = "127.0.0.1"
+) -> AsyncIterator[str]:
     """A server that speaks whatever `answer` writes; its URL."""
     writers: list[asyncio.StreamWriter] = []
 
@@ -87,17 +91,23 @@ def saying(*parts: bytes, stays_open: bool = False) -> Answer:
     return answer
 
 
-async def ask(url: str | URL, *, allowed: tuple[Network, ...] = LOOPBACK, seconds: float = 20.0, body: bytes | None = None) -> Response:
+async def ask(
+    url: str | URL, *, allowed: tuple[Network, ...] = LOOPBACK, seconds: float = 20.0, body: bytes | None = None
+) -> Response:
     """One call through a client of its own."""
     client = Outgoing(allowed)
     try:
         method = "GET" if body is None else "POST"
-        return await client.send(Request(method, URL(url), CIMultiDict({"Authorization": "Bearer hidden"}), body), seconds)
+        return await client.send(
+            Request(method, URL(url), CIMultiDict({"Authorization": "Bearer hidden"}), body), seconds
+        )
     finally:
         await client.close()
 
 
-async def refused(url: str | URL, *, allowed: tuple[Network, ...] = LOOPBACK, seconds: float = 20.0) -> tuple[type[Exception], str, str]:
+async def refused(
+    url: str | URL, *, allowed: tuple[Network, ...] = LOOPBACK, seconds: float = 20.0
+) -> tuple[type[Exception], str, str]:
     """How a call fails: whether it may work later, its kind, and what its author is told."""
     with pytest.raises((Permanent, Transient)) as caught:
         await ask(url, allowed=allowed, seconds=seconds)
@@ -107,14 +117,19 @@ async def refused(url: str | URL, *, allowed: tuple[Network, ...] = LOOPBACK, se
 
 
 INSIDE = [
-    "127.0.0.1", "127.0.0.1.", "127.1", "127.0.1", "2130706433", "017700000001", "0177.0.0.1", "0x7f000001", "0x7f.0.0.1", "0x7F.1",
+    "127.0.0.1", "127.0.0.1.", "127.1", "127.0.1", "2130706433", "017700000001", "0177.0.0.1", "0x7f000001",
+    "0x7f.0.0.1", "0x7F.1",
     "127.255.255.254", "0.0.0.0", "0", "localhost", "LOCALHOST", "inside.localhost",
-    "[::1]", "[::]", "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:7f00:0001]", "[::127.0.0.1]",
+    "[::1]", "[::]", "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:7f00:0001]",
+    "[::127.0.0.1]",
     "[64:ff9b::7f00:1]", "[64:ff9b::127.0.0.1]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::]", "[2001:0:7f00:1::]",
     "[2001:0:4136:e378:8000:63bf:80ff:fffe]",
-    "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16",
-    "192.0.0.192", "2852039166", "0xa9fea9fe", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "[fd00:ec2::254]", "[fc00::1]",
-    "[fe80::1]", "[fe80::1%25lo]", "224.0.0.1", "[ff02::1]", "192.88.99.1", "240.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.2.1",
+    "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "169.254.170.2", "100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192", "2852039166", "0xa9fea9fe", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "[fd00:ec2::254]",
+    "[fc00::1]",
+    "[fe80::1]", "[fe80::1%25lo]", "224.0.0.1", "[ff02::1]", "192.88.99.1", "240.0.0.1", "255.255.255.255",
+    "198.18.0.1", "192.0.2.1",
 ]  # fmt: skip
 
 
@@ -133,7 +148,9 @@ async def test_a_blocked_address_is_told_with_what_to_do(server: Server) -> None
     )
 
 
-@pytest.mark.parametrize("host", ["１２７.0.0.1", "127。0。0。1", "ⓛocalhost", "loc\u00adalhost", "①27.0.0.1", "127.0.0.1%2f.example"])
+@pytest.mark.parametrize(
+    "host", ["１２７.0.0.1", "127。0。0。1", "ⓛocalhost", "loc\u00adalhost", "①27.0.0.1", "127.0.0.1%2f.example"]
+)
 async def test_no_other_letters_lead_inside(server: Server, host: str) -> None:
     with pytest.raises((Permanent, Transient, ValueError)):
         await ask(f"http://{host}:{server.url.port}/secret", allowed=())
@@ -165,7 +182,8 @@ async def test_what_a_request_may_reach_does_not_go_along_with_a_redirect(server
 @pytest.mark.parametrize(
     ("location", "kind"),
     [
-        ("file:///etc/passwd", "request"), ("gopher://127.0.0.1/", "request"), ("http://user:pass@127.0.0.1/", "request"),
+        ("file:///etc/passwd", "request"), ("gopher://127.0.0.1/", "request"), ("http://user:pass@127.0.0.1/",
+        "request"),
         ("http://[::1", "request"), ("https://:80/", "request"),
     ],
 )  # fmt: skip
@@ -198,7 +216,11 @@ async def test_a_port_where_nobody_listens_is_told() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/a?token=hidden"
-        assert await refused(url) == (Transient, "connection", f"GET {url.partition('?')[0]}: no connection to the host")
+        assert await refused(url) == (
+            Transient,
+            "connection",
+            f"GET {url.partition('?')[0]}: no connection to the host",
+        )
 
 
 async def test_a_name_that_does_not_exist_is_told() -> None:
@@ -269,7 +291,11 @@ async def test_a_packed_answer_is_unpacked() -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [b"X-Large: " + b"x" * 9000 + b"\r\n", b"".join(b"X-%d: y\r\n" % number for number in range(200)), b"X" * 9000 + b": y\r\n"],
+    [
+        b"X-Large: " + b"x" * 9000 + b"\r\n",
+        b"".join(b"X-%d: y\r\n" % number for number in range(200)),
+        b"X" * 9000 + b": y\r\n",
+    ],
     ids=["one header", "many headers", "a name"],
 )
 async def test_headers_that_are_too_large_are_told(headers: bytes) -> None:
@@ -285,7 +311,13 @@ async def test_a_compression_that_cannot_be_read_is_told(encoding: str, body: by
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Le"]
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+    ],
 )
 async def test_a_connection_that_breaks_may_work_later(answer: bytes) -> None:
     async with raw_server(saying(answer)) as url:
@@ -296,7 +328,11 @@ async def test_a_connection_that_breaks_may_work_later(answer: bytes) -> None:
 
 async def test_a_certificate_that_nobody_vouches_for_is_told(tmp_path: Path) -> None:
     async with raw_server(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), self_signed(tmp_path)) as url:
-        assert await refused(url) == (Permanent, "certificate", f"GET {url}: the host's certificate is not one that is trusted for it")
+        assert await refused(url) == (
+            Permanent,
+            "certificate",
+            f"GET {url}: the host's certificate is not one that is trusted for it",
+        )
 
 
 def self_signed(directory: Path) -> ssl.SSLContext:

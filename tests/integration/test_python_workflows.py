@@ -1,4 +1,6 @@
-"""Workflows and actions in Python, performed by the real services: steps are recalled, whatever happens between them."""
+"""Workflows and actions in Python, performed by the real services: steps are recalled, whatever happens between
+them.
+"""
 
 import asyncio
 import sys
@@ -253,7 +255,8 @@ def in_thread(ctx: Context) -> dict:
     ctx.logger.info("from a thread")
     thing = ctx.do(ctx.create("note", {"text": "sync"}))
     fields = structlog.contextvars.get_contextvars()
-    return {"thread": threading.current_thread() is not threading.main_thread(), "run": fields["run_id"] == ctx.run.id, "id": thing.id}
+    is_apart = threading.current_thread() is not threading.main_thread()
+    return {"thread": is_apart, "run": fields["run_id"] == ctx.run.id, "id": thing.id}
 
 
 @app.workflow()
@@ -411,7 +414,9 @@ async def test_a_failure_that_the_code_went_on_from_is_recalled_too(app: AppUnde
     assert probe("CALLS") == ["caught", "caught"]
 
 
-@pytest.mark.parametrize(("workflow", "how"), [("fickle", "create was performed then"), ("shifty", "of the kind 'create'")])
+@pytest.mark.parametrize(
+    ("workflow", "how"), [("fickle", "create was performed then"), ("shifty", "of the kind 'create'")]
+)
 async def test_code_that_goes_another_way_fails_clearly(shared: AppUnderTest, workflow: str, how: str) -> None:
     error = _error(await _finish(shared, workflow))
     assert error["kind"] == "non_deterministic"
@@ -499,7 +504,10 @@ async def test_one_model_holds_all_parameters(shared: AppUnderTest) -> None:
     lines: list[JsonValue] = [{"name": "tea"}, {"name": "milk", "amount": 2}]
     body: dict[str, JsonValue] = {"number": "A-1", "placed": "2026-03-01T12:00:00Z", "lines": lines}
     reply = await shared.post("/api/1.1/wf/order", body)
-    assert reply.json() == {"status": "success", "response": {"number": "A-1", "total": 3.5, "year": 2026, "method": "POST"}}
+    assert reply.json() == {
+        "status": "success",
+        "response": {"number": "A-1", "total": 3.5, "year": 2026, "method": "POST"},
+    }
     assert (await shared.post("/api/1.1/wf/order", {"number": "A-1"})).status == 400
 
 
@@ -520,7 +528,9 @@ async def test_what_a_step_returns_comes_back_as_its_annotation_says(shared: App
     ],
 )
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
-async def test_mistakes_are_told_in_words_that_help(shared: AppUnderTest, workflow: str, kind: str, message: str) -> None:
+async def test_mistakes_are_told_in_words_that_help(
+    shared: AppUnderTest, workflow: str, kind: str, message: str
+) -> None:
     error = _error(await shared.run(workflow))
     assert (error["kind"], message in error["message"]) == (kind, True), error
 
@@ -586,7 +596,10 @@ async def test_a_step_that_fails_in_a_group_is_named(shared: AppUnderTest) -> No
 
 async def test_workflows_trigger_themselves(shared: AppUnderTest) -> None:
     run = await shared.run("over_and_over")
-    assert run.result == {"depth": 0, "inner": {"depth": 1, "inner": {"depth": 2, "inner": {"depth": 3, "inner": None}}}}
+    assert run.result == {
+        "depth": 0,
+        "inner": {"depth": 1, "inner": {"depth": 2, "inner": {"depth": 3, "inner": None}}},
+    }
     assert "trigger/trigger/trigger" in run.steps
 
 
@@ -605,7 +618,11 @@ async def test_changed_code_counts_from_the_next_deployment_on(tmp_path: Path) -
 
 
 async def test_a_run_of_an_older_version_outlives_a_module_that_it_does_not_need(tmp_path: Path) -> None:
-    code = "from penstock import App\napp = App()\n@app.workflow()\nasync def nap(ctx):\n    await ctx.wait('1d')\n    return {}\n"
+    code = (
+        "from penstock import App\napp = App()\n@app.workflow()\nasync def nap(ctx):\n    await ctx.wait('1d')\n   "
+        " "
+        "return {}\n"
+    )
     write_app(tmp_path, code, "")
     (tmp_path / "extra.py").write_text("from penstock import App\napp = App()\n")
     (tmp_path / "app.yaml").write_text("app: coded\npython: [shop, extra]\n")

@@ -162,7 +162,9 @@ async def test_emptied_broker_gets_its_queues_and_consumers_back(node: PrivateRa
         await eventually(lambda: answers.bodies == [b"42"])
 
 
-async def test_frozen_broker_fails_publishes_in_time_and_is_left_for_a_new_connection(node: PrivateRabbitMQ, names: Names) -> None:
+async def test_frozen_broker_fails_publishes_in_time_and_is_left_for_a_new_connection(
+    node: PrivateRabbitMQ, names: Names
+) -> None:
     async with joined(node.url, names) as broker, joined(node.url, names) as closing:
         inbox = Inbox()
         await broker.consume(names.work, inbox, prefetch=2)
@@ -187,7 +189,8 @@ async def test_frozen_broker_delays_no_event_and_no_publisher_for_ever(node: Pri
             for _ in range(20_000):
                 broker.publish_soon(names.work, "x", Message(b"x" * 1000))
             outcomes = await asyncio.gather(
-                *(broker.publish(names.work, "x", Message(b"x" * 1000), timeout_seconds=1) for _ in range(1000)), return_exceptions=True
+                *(broker.publish(names.work, "x", Message(b"x" * 1000), timeout_seconds=1) for _ in range(1000)),
+                return_exceptions=True,
             )
         finally:
             node.thaw()
@@ -252,7 +255,9 @@ asyncio.run(main(*sys.argv[1:]))
 
 async def test_deliveries_of_a_killed_process_come_again(amqp_url: str, names: Names) -> None:
     async with joined(amqp_url, names) as broker:
-        holder = await asyncio.create_subprocess_exec(sys.executable, "-c", HOLDER, amqp_url, names.work, stdout=asyncio.subprocess.PIPE)
+        holder = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", HOLDER, amqp_url, names.work, stdout=asyncio.subprocess.PIPE
+        )
         assert holder.stdout is not None
         await broker.publish(names.work, "x", Message(b"1"))
         async with asyncio.timeout(20):
@@ -276,9 +281,13 @@ async def test_message_of_a_plain_client_may_lack_every_property(amqp_url: str, 
         await broker.consume(names.work, keep, prefetch=2)
         connection = await aiormq.connect(amqp_url)
         channel = await connection.channel(publisher_confirms=False)
-        await channel.basic_publish(b"{}", routing_key=names.work, properties=aiormq.spec.Basic.Properties(message_id="m"))
         await channel.basic_publish(
-            b"{}", routing_key=names.work, properties=aiormq.spec.Basic.Properties(headers={"depth": "3", "list": [1, {"a": None}]})
+            b"{}", routing_key=names.work, properties=aiormq.spec.Basic.Properties(message_id="m")
+        )
+        await channel.basic_publish(
+            b"{}",
+            routing_key=names.work,
+            properties=aiormq.spec.Basic.Properties(headers={"depth": "3", "list": [1, {"a": None}]}),
         )
         await eventually(lambda: len(received) == 2)
         await connection.close()
@@ -297,8 +306,14 @@ async def test_queue_with_other_arguments_is_used_as_it_is(amqp_url: str, names:
         await eventually(lambda: inbox.bodies == [b"1"])
 
 
-async def test_user_who_may_not_declare_uses_the_topology_an_operator_has_made(servers: Servers, amqp_url: str, names: Names) -> None:
-    async with joined(amqp_url, names), limited_user(servers, amqp_url) as limited_url, joined(limited_url, names) as broker:
+async def test_user_who_may_not_declare_uses_the_topology_an_operator_has_made(
+    servers: Servers, amqp_url: str, names: Names
+) -> None:
+    async with (
+        joined(amqp_url, names),
+        limited_user(servers, amqp_url) as limited_url,
+        joined(limited_url, names) as broker,
+    ):
         inbox = Inbox()
         await eventually(lambda: broker.is_connected)
         await broker.consume(names.work, inbox, prefetch=2)

@@ -1,4 +1,6 @@
-"""`recur` and `stop_recurring`: what a run sets commits with its step, replaces what it set before, and cannot multiply."""
+"""`recur` and `stop_recurring`: what a run sets commits with its step, replaces what it set before, and cannot
+multiply.
+"""
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -36,7 +38,12 @@ parameters:
   every: {type: text, optional: true, default: daily}
   who: {type: text, optional: true, default: Ada}
 steps:
-  - {id: set, recur: remind, every: "${params.every}", start: "${params.start}", for: "${params.thing}", with: {who: "${params.who}"}}
+  - id: set
+    recur: remind
+    every: "${params.every}"
+    start: "${params.start}"
+    for: "${params.thing}"
+    with: {who: "${params.who}"}
   - return: {id: "${steps.set}"}
 ---
 workflow: end
@@ -111,7 +118,9 @@ async def test_a_step_sets_one_recurrence_for_a_thing_and_setting_it_again_repla
     assert run["result"] == again["result"] == {"id": str(first["id"])}
     assert first["id"] == step_recurrence_id(ENVIRONMENT, "remind", THING) != other["id"]
     assert (first["every"], first["parameters"], first["thing"]) == ("weekly", {"who": "Bob"}, THING)
-    assert timedelta(days=6) < first["next_tick_at"] - await now(house) < timedelta(days=7), "without a start, a period from now"
+    assert timedelta(days=6) < first["next_tick_at"] - await now(house) < timedelta(days=7), (
+        "without a start, a period from now"
+    )
 
 
 async def test_it_ticks_from_its_start_until_it_is_stopped(house: House) -> None:
@@ -208,7 +217,9 @@ steps:
 async def test_its_runs_have_the_user_of_the_run_that_set_it(house: House) -> None:
     user: dict[str, JsonValue] = {"_id": OTHER, "email": "ada@example.com"}
     async with house.executor():
-        runs = await house.admit("begin", {"thing": THING, "start": (await now(house)).isoformat()}, context={"user": user})
+        runs = await house.admit(
+            "begin", {"thing": THING, "start": (await now(house)).isoformat()}, context={"user": user}
+        )
         await house.publisher.dispatch(runs)
         await house.ended(runs[0].id)
         assert await tick(house) == 1
@@ -218,7 +229,9 @@ async def test_its_runs_have_the_user_of_the_run_that_set_it(house: House) -> No
 
 
 @pytest.mark.parametrize("workflow", ["itself", "anew"])
-async def test_a_workflow_that_recurs_itself_ticks_once_a_period_and_does_not_multiply(house: House, workflow: str) -> None:
+async def test_a_workflow_that_recurs_itself_ticks_once_a_period_and_does_not_multiply(
+    house: House, workflow: str
+) -> None:
     async with house.executor():
         await house.perform(workflow)
         assert await tick(house) == 1

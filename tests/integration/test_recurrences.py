@@ -1,4 +1,6 @@
-"""Recurrences, from what is deployed to the runs of their ticks: rivals, downtime, overlaps, pauses, redeployment, refusals."""
+"""Recurrences, from what is deployed to the runs of their ticks: rivals, downtime, overlaps, pauses, redeployment,
+refusals.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -55,7 +57,9 @@ async def move_to(station: Station, seconds: int) -> datetime:
     return hour
 
 
-def hourly(*, overlap: str = "skip", catch_up: str = "1h", cron: str = "0 * * * *", jitter: str = "0s", name: str = "tidy") -> str:
+def hourly(
+    *, overlap: str = "skip", catch_up: str = "1h", cron: str = "0 * * * *", jitter: str = "0s", name: str = "tidy"
+) -> str:
     trigger = f'{{cron: "{cron}", overlap: {overlap}, catch_up: {catch_up}, jitter: {jitter}}}'
     return f"workflow: {name}\non: {{recurrence: {trigger}}}\nsteps: [{{log: tidied}}]"
 
@@ -70,7 +74,9 @@ async def turn(room: Room) -> dict[str, int]:
 
 
 async def end_runs(station: Station) -> None:
-    await station.fetch("UPDATE penstock.runs SET state = 'succeeded', finished_at = clock_timestamp() WHERE finished_at IS NULL")
+    await station.fetch(
+        "UPDATE penstock.runs SET state = 'succeeded', finished_at = clock_timestamp() WHERE finished_at IS NULL"
+    )
 
 
 async def messages(station: Station) -> list[str]:
@@ -84,7 +90,12 @@ async def test_a_tick_is_a_root_run_that_knows_its_time(station: Station) -> Non
     hour = await move_to(station, 1)
     assert (await turn(room))["ticks"] == 1
     await room.meter.flush()
-    assert await station.fetchval("SELECT count FROM penstock.workload WHERE activity = 'item_scheduled' AND workflow = 'tidy'") == 1
+    assert (
+        await station.fetchval(
+            "SELECT count FROM penstock.workload WHERE activity = 'item_scheduled' AND workflow = 'tidy'"
+        )
+        == 1
+    )
     (run,) = await station.runs()
     recurrence = await get(station)
     assert (run["trigger"], run["depth"], run["state"], run["scheduled_at"]) == ("recurrence", 0, "queued", hour)
@@ -114,7 +125,11 @@ async def test_rivals_make_one_run_for_each_tick(station: Station) -> None:
         await asyncio.gather(*(turn(room) for room in rooms))
     runs = await station.runs()
     assert len(runs) == 90
-    expected = {tick_run_id(trigger_recurrence_id(ENVIRONMENT, f"tidy{number}", 0), hour) for number in range(30) for hour in hours}
+    expected = {
+        tick_run_id(trigger_recurrence_id(ENVIRONMENT, f"tidy{number}", 0), hour)
+        for number in range(30)
+        for hour in hours
+    }
     assert {run["id"] for run in runs} == expected
     for room in rooms:
         await room.dispatches.drain()
@@ -126,11 +141,16 @@ async def test_ticks_missed_while_no_scheduler_worked_are_made_up_within_the_win
 ) -> None:
     await station.deploy(hourly(overlap=overlap, catch_up="90m"))
     first = (await get(station))["next_tick_at"]
-    await move(station, first + 2 * HOUR + timedelta(minutes=10) - (await station.fetch("SELECT clock_timestamp() AS now"))[0]["now"])
+    await move(
+        station,
+        first + 2 * HOUR + timedelta(minutes=10) - (await station.fetch("SELECT clock_timestamp() AS now"))[0]["now"],
+    )
     done = await turn(station.furnish())
     assert (done["ticks"], done["missed"]) == (len(made), 3 - len(made))
     runs = await station.runs()
-    assert [run["context"]["recurrence"]["tick_at"] for run in runs] == [(first + hours * HOUR).isoformat() for hours in made]
+    assert [run["context"]["recurrence"]["tick_at"] for run in runs] == [
+        (first + hours * HOUR).isoformat() for hours in made
+    ]
     assert all(run["scheduled_at"] > first + 2 * HOUR for run in runs), "what is made up is due now"
     assert (await get(station))["next_tick_at"] == first + 3 * HOUR
     assert len([line for line in await messages(station) if "no scheduler worked then" in line]) == 1
@@ -178,7 +198,11 @@ async def test_a_tick_waits_for_the_run_before_and_of_several_the_latest_runs(st
     done = await turn(room)
     assert (done["ticks"], done["skipped"], done["missed"]) == (1, 1, 0)
     recurrence = await get(station)
-    assert (recurrence["last_tick_at"], recurrence["held_since"], recurrence["next_tick_at"]) == (hour, None, hour + HOUR)
+    assert (recurrence["last_tick_at"], recurrence["held_since"], recurrence["next_tick_at"]) == (
+        hour,
+        None,
+        hour + HOUR,
+    )
 
 
 async def test_runs_may_overlap_where_that_is_allowed(station: Station) -> None:
@@ -213,7 +237,9 @@ async def test_deploying_adds_changes_and_removes(station: Station) -> None:
     await move(station, 2 * HOUR)
     await station.deploy(hourly(overlap="allow") + "\n---\n" + hourly(name="sweep", cron="45 5 * * *"))
     kept, changed = await get(station), await get(station, "sweep")
-    assert (kept["next_tick_at"], kept["overlap"]) == (before["next_tick_at"], "allow"), "what is due meanwhile is not forgotten"
+    assert (kept["next_tick_at"], kept["overlap"]) == (before["next_tick_at"], "allow"), (
+        "what is due meanwhile is not forgotten"
+    )
     assert (changed["next_tick_at"].hour, changed["next_tick_at"].minute) == (5, 45)
     await station.deploy("workflow: tidy\nsteps: [{log: tidied}]")
     assert await station.fetchval("SELECT count(*) FROM penstock.recurrences") == 0
@@ -221,7 +247,8 @@ async def test_deploying_adds_changes_and_removes(station: Station) -> None:
 
 async def test_a_workflow_may_have_several_and_they_keep_to_their_zones(station: Station) -> None:
     await station.deploy(
-        "workflow: tidy\non: {recurrence: [{cron: 0 3 * * *, timezone: Asia/Tokyo}, {cron: 0 4 * * *, timezone: America/Caracas}]}\n"
+        "workflow: tidy\non: {recurrence: [{cron: 0 3 * * *, timezone: Asia/Tokyo}, {cron: 0 4 * * *, timezone: "
+        "America/Caracas}]}\n"
         "steps: [{log: tidied}]"
     )
     ticks = [(await get(station, position=position))["next_tick_at"].astimezone(UTC) for position in (0, 1)]
@@ -247,7 +274,11 @@ async def test_a_refused_tick_is_a_workflow_error_and_keeps_no_other_back(statio
     assert (done["ticks"], done["refused"]) == (1, 1)
     assert [run["workflow"] for run in await station.runs()] == ["tidy"]
     (line,) = await station.fetch("SELECT * FROM penstock.logs")
-    assert (line["event"], line["workflow"], line["level"]) == ("error occurred during workflow execution", "sweep", "error")
+    assert (line["event"], line["workflow"], line["level"]) == (
+        "error occurred during workflow execution",
+        "sweep",
+        "error",
+    )
     assert "could not be started: Unknown parameter for workflow sweep: parameter who" in line["message"]
     sweep = await get(station, "sweep")
     assert (sweep["refused"], sweep["ticks"], sweep["next_tick_at"] > line["at"]) == (1, 0, True)
@@ -280,10 +311,12 @@ async def test_many_due_at_once_are_all_started(station: Station) -> None:
     await station.fetch(
         """
         INSERT INTO penstock.recurrences (
-            id, environment, workflow, origin, thing, every, start_at, timezone, overlap, catch_up_seconds, jitter_seconds,
+            id, environment, workflow, origin, thing, every, start_at, timezone, overlap, catch_up_seconds,
+                jitter_seconds,
             next_tick_at, due_at
         )
-        SELECT gen_random_uuid(), 'live', 'tidy', 'step', n::text, 'monthly', clock_timestamp(), 'UTC', 'allow', 3600, 0,
+        SELECT gen_random_uuid(), 'live', 'tidy', 'step', n::text, 'monthly', clock_timestamp(), 'UTC', 'allow', 3600,
+               0,
                clock_timestamp(), clock_timestamp()
         FROM generate_series(1, 700) AS n
         """

@@ -1,4 +1,6 @@
-"""What a scheduler does by itself: due runs, lost dispatches, dead leases, lists, partitions. Always with rivals for the same rows."""
+"""What a scheduler does by itself: due runs, lost dispatches, dead leases, lists, partitions. Always with rivals for
+the same rows.
+"""
 
 import asyncio
 import statistics
@@ -58,7 +60,16 @@ async def quiet(broker: InProcessBroker, database: Database) -> Station:
 
 
 def _root(scheduled_at: datetime | None = None, *, priority: int = 5) -> RunRequest:
-    return RunRequest(new_run_id(), ENVIRONMENT, "notify", 1, Trigger.MESSAGE, {"name": "a"}, scheduled_at=scheduled_at, priority=priority)
+    return RunRequest(
+        new_run_id(),
+        ENVIRONMENT,
+        "notify",
+        1,
+        Trigger.MESSAGE,
+        {"name": "a"},
+        scheduled_at=scheduled_at,
+        priority=priority,
+    )
 
 
 async def _admit(station: Station, requests: Sequence[RunRequest]) -> list[UUID]:
@@ -86,7 +97,8 @@ async def test_due_runs_are_dispatched_by_priority_then_time_and_others_not(stat
     due = [_root(scheduled_at=now + timedelta(hours=2 + n), priority=9 - n) for n in range(3)]
     await _admit(station, [*late, *due])
     await station.fetch(
-        "UPDATE penstock.runs SET scheduled_at = scheduled_at - interval '1 day' WHERE id = ANY($1::uuid[])", [r.run_id for r in due]
+        "UPDATE penstock.runs SET scheduled_at = scheduled_at - interval '1 day' WHERE id = ANY($1::uuid[])",
+        [r.run_id for r in due],
     )
     room = station.furnish()
     counts = await dispatch_due(room)
@@ -115,7 +127,9 @@ async def test_many_due_over_a_second_start_soon_and_never_early(station: Statio
         await _admit(station, requests)
         await station.publish(raw=b"{}", message_type="scheduler.wake.v1", asks=False)
         await eventually(lambda: len(station.executor.run_ids()) >= 2000, within=30)
-    rows = await station.fetch("SELECT extract(epoch FROM dispatched_at - scheduled_at)::float8 AS late FROM penstock.runs")
+    rows = await station.fetch(
+        "SELECT extract(epoch FROM dispatched_at - scheduled_at)::float8 AS late FROM penstock.runs"
+    )
     lateness = [row["late"] for row in rows]
     assert min(lateness) >= 0
     # Generous, since the machine may be busy: a loop that polls once a second would have a median of half a second.
@@ -130,13 +144,19 @@ async def test_due_run_of_a_stopped_chain_is_terminated_not_dispatched(station: 
     await _stop_chain(station, request.run_id)
     counts = await dispatch_due(station.furnish())
     (run,) = await station.runs()
-    assert (counts.done, run["state"], run["error"]["kind"]) == ({"dispatched": 0, "terminated": 1}, "terminated", "chain_stopped")
+    assert (counts.done, run["state"], run["error"]["kind"]) == (
+        {"dispatched": 0, "terminated": 1},
+        "terminated",
+        "chain_stopped",
+    )
     await eventually(lambda: f"{ENVIRONMENT}.run.terminated" in station.events.routing_keys)
 
 
 async def _stop_chain(station: Station, chain_id: UUID) -> None:
     await station.fetch(
-        "INSERT INTO penstock.chains (id, environment, runs, stopped_at) VALUES ($1, $2, 1, clock_timestamp())", chain_id, ENVIRONMENT
+        "INSERT INTO penstock.chains (id, environment, runs, stopped_at) VALUES ($1, $2, 1, clock_timestamp())",
+        chain_id,
+        ENVIRONMENT,
     )
 
 
@@ -178,7 +198,12 @@ async def test_expired_lease_is_reaped_once_by_rivals_and_a_living_one_is_left_a
     assert sum(count.done["reaped"] for count in counts) == 1
     await station.executor.receive()
     rows = {row["id"]: row for row in await station.runs()}
-    assert (rows[dead]["state"], rows[dead]["crashes"], rows[dead]["owner"], rows[dead]["attempt"]) == ("queued", 1, None, 1)
+    assert (rows[dead]["state"], rows[dead]["crashes"], rows[dead]["owner"], rows[dead]["attempt"]) == (
+        "queued",
+        1,
+        None,
+        1,
+    )
     assert rows[living]["state"] == "running"
     assert station.executor.run_ids() == [dead]
 
@@ -188,7 +213,12 @@ async def test_third_crash_fails_the_run_for_good(station: Station) -> None:
     await _let_it_run(station, run_id, crashes=2, lease=timedelta(seconds=-1))
     assert (await reap_leases(station.furnish())).done == {"reaped": 1, "failed": 1}
     (run,) = await station.runs()
-    assert (run["state"], run["crashes"], run["error"]["kind"], run["lease_expires_at"]) == ("failed", 3, "crashed", None)
+    assert (run["state"], run["crashes"], run["error"]["kind"], run["lease_expires_at"]) == (
+        "failed",
+        3,
+        "crashed",
+        None,
+    )
     (line,) = await station.fetch("SELECT * FROM penstock.logs WHERE run_id = $1", run_id)
     assert line["event"] == "error occurred during workflow execution"
     await eventually(lambda: f"{ENVIRONMENT}.run.failed" in station.events.routing_keys)
@@ -201,7 +231,8 @@ async def test_a_crash_after_a_finished_step_counts_as_the_first(station: Statio
     (run_id,) = await _admit(station, [_root()])
     await _let_it_run(station, run_id, crashes=2, lease=timedelta(seconds=-1))
     await station.fetch(
-        "INSERT INTO penstock.steps (run_id, step, action, outcome, attempt, started_at) VALUES ($1, 's', 'log', $2, 1, now())",
+        "INSERT INTO penstock.steps (run_id, step, action, outcome, attempt, started_at) VALUES ($1, 's', 'log', $2, "
+        "1, now())",
         run_id,
         outcome,
     )
@@ -235,12 +266,16 @@ async def test_all_items_of_a_list_share_one_depth_and_its_interval_spreads_them
     async with station.scheduler():
         parent = str((await station.ask(headers={"depth": 3}))["run_id"])
         await station.ask(
-            list={"items": ["a", "b", {"name": "c"}], "interval": "10s"}, parameters={"urgency": 2}, headers={"parent-run-id": parent}
+            list={"items": ["a", "b", {"name": "c"}], "interval": "10s"},
+            parameters={"urgency": 2},
+            headers={"parent-run-id": parent},
         )
         await eventually(lambda: _count_is(station, 4))
     runs = [run for run in await station.runs() if run["list_id"]]
     runs.sort(key=lambda run: run["scheduled_at"])
-    assert [(run["depth"], run["trigger"], run["parameters"]["name"]) for run in runs] == [(4, "run", name) for name in "abc"]
+    assert [(run["depth"], run["trigger"], run["parameters"]["name"]) for run in runs] == [
+        (4, "run", name) for name in "abc"
+    ]
     assert [run["state"] for run in runs] == ["queued", "scheduled", "scheduled"]
     assert runs[2]["scheduled_at"] - runs[0]["scheduled_at"] == timedelta(seconds=20)
 
@@ -251,7 +286,9 @@ async def _count_is(station: Station, count: int) -> bool:
 
 async def test_bad_item_refuses_the_whole_list_and_is_named(station: Station) -> None:
     async with station.scheduler():
-        problem = await station.ask(list={"items": [{"name": "a"}] * 700 + [{"name": 5, "urgency": "x"}]}, parameters={})
+        problem = await station.ask(
+            list={"items": [{"name": "a"}] * 700 + [{"name": 5, "urgency": "x"}]}, parameters={}
+        )
     assert "list.items.700" in str(problem["detail"])
     assert await station.fetch("SELECT FROM penstock.lists") == []
 
@@ -288,7 +325,9 @@ async def test_sequential_list_starts_each_run_when_the_one_before_has_ended(sta
             await asyncio.gather(*(advance_sequential(room) for room in rooms))
         runs = [run for run in await station.runs() if run["state"] == "queued"]
         assert [run["parameters"]["name"] for run in runs] == [str(number)]
-        await station.fetch("UPDATE penstock.runs SET state = 'failed', finished_at = clock_timestamp() WHERE state = 'queued'")
+        await station.fetch(
+            "UPDATE penstock.runs SET state = 'failed', finished_at = clock_timestamp() WHERE state = 'queued'"
+        )
     await advance_sequential(rooms[0])
     assert (await finish_lists(rooms[0])).done["finished"] == 1
 
@@ -364,13 +403,22 @@ async def test_today_is_left_to_the_default_partition_once_it_has_lines_there(st
 async def test_expired_keys_are_forgotten_and_others_kept(station: Station) -> None:
     async with station.scheduler():
         await asyncio.gather(*(station.ask(message_id=key) for key in ("old", "new")))
-    await station.fetch("UPDATE penstock.idempotency_keys SET created_at = created_at - interval '25 hours' WHERE key = 'old'")
+    await station.fetch(
+        "UPDATE penstock.idempotency_keys SET created_at = created_at - interval '25 hours' WHERE key = 'old'"
+    )
     assert (await delete_expired_keys(station.furnish())).done["keys"] == 1
     assert await station.fetchval("SELECT array_agg(key) FROM penstock.idempotency_keys") == ["new"]
 
 
 async def test_backlog_is_measured(station: Station) -> None:
-    await _admit(station, [_root(), _root(scheduled_at=clock.now() - timedelta(minutes=1)), _root(scheduled_at=clock.now() + timedelta(1))])
+    await _admit(
+        station,
+        [
+            _root(),
+            _root(scheduled_at=clock.now() - timedelta(minutes=1)),
+            _root(scheduled_at=clock.now() + timedelta(1)),
+        ],
+    )
     async with station.database.connection() as conn:
         backlog = await run_repository.measure_backlog(conn)
     assert (backlog.ready, backlog.scheduled) == (2, 1)

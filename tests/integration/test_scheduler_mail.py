@@ -34,7 +34,9 @@ async def _terminate(station: Station) -> None:
 
 
 async def _again(station: Station) -> None:
-    await station.fetch("UPDATE penstock.notifications SET next_try_at = clock_timestamp() WHERE next_try_at IS NOT NULL")
+    await station.fetch(
+        "UPDATE penstock.notifications SET next_try_at = clock_timestamp() WHERE next_try_at IS NOT NULL"
+    )
 
 
 async def test_two_schedulers_send_one_mail_that_says_all(station: Station) -> None:
@@ -49,7 +51,13 @@ async def test_two_schedulers_send_one_mail_that_says_all(station: Station) -> N
     assert addresses == ["ops@example.com", "boss@example.com"]
     assert mail["Subject"] == "[Penstock] notify was terminated in live"
     text = mail.get_content()
-    for part in (str(answers[0]["run_id"]), "Depth:        11 (limit 10)", "Path:         notify", "What to do:", "penstock chain stop"):
+    for part in (
+        str(answers[0]["run_id"]),
+        "Depth:        11 (limit 10)",
+        "Path:         notify",
+        "What to do:",
+        "penstock chain stop",
+    ):
         assert part in text
     assert await station.fetchval("SELECT sent_at IS NOT NULL FROM penstock.notifications") is True
 
@@ -61,7 +69,9 @@ async def test_refused_mail_is_tried_again_later(station: Station, answer: str) 
     async with serve_mail(mind) as url:
         room = station.furnish(smtp_url=url)
         assert (await notify(room)).done["sent"] == 0
-        (row,) = await station.fetch("SELECT next_try_at > clock_timestamp() + interval '20 s' AS later FROM penstock.notifications")
+        (row,) = await station.fetch(
+            "SELECT next_try_at > clock_timestamp() + interval '20 s' AS later FROM penstock.notifications"
+        )
         assert row["later"] is True
         assert (await notify(room)).done["sent"] == 0
         await _again(station)
@@ -109,7 +119,9 @@ async def test_one_refused_address_does_not_keep_the_others_from_being_told(stat
 
 async def test_an_address_that_is_none_does_not_keep_the_others_from_being_told(station: Station) -> None:
     await _take_without_mail(station)
-    await station.fetch("UPDATE penstock.environments SET notification_addresses = $1", ["ops@@example.com", "boss@example.com"])
+    await station.fetch(
+        "UPDATE penstock.environments SET notification_addresses = $1", ["ops@@example.com", "boss@example.com"]
+    )
     mind = MailServer()
     async with serve_mail(mind) as url:
         assert (await notify(station.furnish(smtp_url=url))).done["sent"] == 1
@@ -135,7 +147,10 @@ async def test_without_server_or_addresses_the_notification_is_closed(station: S
         room = station.furnish(**({"smtp_url": url} if lacks == "addresses" else {}))
         assert (await notify(room)).done["sent"] == 0
     assert mind.tries == 0
-    assert await station.fetchval("SELECT next_try_at FROM penstock.notifications WHERE environment = $1", ENVIRONMENT) is None
+    assert (
+        await station.fetchval("SELECT next_try_at FROM penstock.notifications WHERE environment = $1", ENVIRONMENT)
+        is None
+    )
 
 
 async def test_each_day_and_environment_is_told_of_once(station: Station) -> None:

@@ -1,4 +1,6 @@
-"""What internal services and executors ask of a scheduler by message: admitted once, answered, or dead-lettered with a reason."""
+"""What internal services and executors ask of a scheduler by message: admitted once, answered, or dead-lettered with a
+reason.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -62,12 +64,19 @@ async def test_a_plain_message_makes_a_root_that_is_dispatched_at_once(station: 
         await station.executor.receive()
     (run,) = await station.runs()
     assert answer == {"run_id": str(run["id"]), "state": "queued", "duplicate": False}
-    assert (run["depth"], run["trigger"], run["chain_id"], run["parameters"]) == (0, "message", run["id"], {"name": "afar", "urgency": 1})
+    assert (run["depth"], run["trigger"], run["chain_id"], run["parameters"]) == (
+        0,
+        "message",
+        run["id"],
+        {"name": "afar", "urgency": 1},
+    )
     assert station.executor.run_ids() == [run["id"]]
     assert f"{ENVIRONMENT}.run.scheduled" in station.events.routing_keys
 
 
-async def test_a_trace_is_kept_by_the_run_and_by_those_it_leads_to_and_a_bad_one_is_no_reason_to_refuse(station: Station) -> None:
+async def test_a_trace_is_kept_by_the_run_and_by_those_it_leads_to_and_a_bad_one_is_no_reason_to_refuse(
+    station: Station,
+) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     async with station.scheduler():
         root = await station.ask(headers={"traceparent": trace})
@@ -84,7 +93,11 @@ async def test_depth_header_is_believed_up_to_the_limit_and_terminated_beyond(st
         await eventually(lambda: f"{ENVIRONMENT}.run.terminated" in station.events.routing_keys)
     assert states == {0: "queued", 10: "queued", 11: "terminated"}
     terminated = next(run for run in await station.runs() if run["state"] == "terminated")
-    assert (terminated["depth"], terminated["parameters"]["name"], terminated["error"]["kind"]) == (11, "afar", "depth_limit")
+    assert (terminated["depth"], terminated["parameters"]["name"], terminated["error"]["kind"]) == (
+        11,
+        "afar",
+        "depth_limit",
+    )
 
 
 async def test_stored_parent_decides_the_depth_whatever_the_header_says(station: Station) -> None:
@@ -225,7 +238,12 @@ async def test_children_are_admitted_once_and_a_bad_one_is_parked_alone(station:
     async with station.scheduler():
         parent = UUID(str((await station.ask())["run_id"]))
         children = [
-            ChildRun(parent_run_id=parent, key=f"next/{number}", workflow="gone" if number == 1 else "notify", parameters={"name": "c"})
+            ChildRun(
+                parent_run_id=parent,
+                key=f"next/{number}",
+                workflow="gone" if number == 1 else "notify",
+                parameters={"name": "c"},
+            )
             for number in range(3)
         ]
         for _ in range(2):

@@ -1,4 +1,6 @@
-"""A scheduler outlives its servers: what was published while PostgreSQL was down is admitted, what a wiped broker forgot is sent again."""
+"""A scheduler outlives its servers: what was published while PostgreSQL was down is admitted, what a wiped broker
+forgot is sent again.
+"""
 
 from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.rabbitmq import connect
@@ -31,7 +33,9 @@ async def test_messages_wait_while_postgresql_is_down_and_none_is_lost(private_p
     await database.close()
 
 
-async def test_runs_that_a_wiped_broker_forgot_are_dispatched_again(database: Database, private_rabbitmq: PrivateRabbitMQ) -> None:
+async def test_runs_that_a_wiped_broker_forgot_are_dispatched_again(
+    database: Database, private_rabbitmq: PrivateRabbitMQ
+) -> None:
     broker = await connect(private_rabbitmq.url, topology=topology(), name="outage")
     station = Station(database, broker)
     await station.open(consumes_executions=False)

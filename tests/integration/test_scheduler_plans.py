@@ -1,6 +1,8 @@
-"""What a loop's statement touches grows with the runs it moves, never with their square, whatever the planner believes of the table.
+"""What a loop's statement touches grows with the runs it moves, never with their square, whatever the planner believes
+of the table.
 
-Statistics come late: a table may be planned for as empty while it holds thousands of due runs. Rows are counted, not milliseconds.
+Statistics come late: a table may be planned for as empty while it holds thousands of due runs. Rows are counted, not
+milliseconds.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -62,7 +64,9 @@ async def count_touched(conn: Connection) -> int:
 @pytest.mark.parametrize("is_analyzed", [False, True], ids=["without statistics", "with statistics"])
 @pytest.mark.parametrize("count", [300, 2000, 6000])
 @pytest.mark.parametrize(("state", "move"), [("scheduled", dispatch), ("queued", redispatch), ("running", reap)])
-async def test_rows_touched_grow_with_the_runs_that_wait(database: Database, state: str, move: Move, count: int, is_analyzed: bool) -> None:
+async def test_rows_touched_grow_with_the_runs_that_wait(
+    database: Database, state: str, move: Move, count: int, is_analyzed: bool
+) -> None:
     async with database.connection() as conn:
         await store_runs(conn, state, count)
         if is_analyzed:

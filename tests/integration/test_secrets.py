@@ -1,4 +1,6 @@
-"""Secrets from the command that stores them to the step that uses them: found within seconds, missed with a clear word, shown nowhere."""
+"""Secrets from the command that stores them to the step that uses them: found within seconds, missed with a clear word,
+shown nowhere.
+"""
 
 import asyncio
 import json
@@ -67,14 +69,18 @@ async def echo(request: web.Request) -> web.Response:
 async def dump(database: Database) -> str:
     """Every row of every table."""
     async with database.connection() as conn:
-        tables = await conn.fetch("SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('penstock', 'development', 'live')")
+        tables = await conn.fetch(
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('penstock', 'development', 'live')"
+        )
         rows: list[Record] = []
         for schema, table in tables:
             rows += await conn.fetch(f'SELECT t::text AS row FROM "{schema}"."{table}" t')
     return "\n".join(row["row"] for row in rows)
 
 
-async def test_a_stored_secret_is_used_and_a_change_is_seen_without_a_restart(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stored_secret_is_used_and_a_change_is_seen_without_a_restart(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PENSTOCK_SECRET_TOKEN", "of the environment")
     await house.deploy("""
 workflow: guess
@@ -106,14 +112,22 @@ async def test_a_secret_of_one_environment_is_none_of_the_other(database: Databa
 
 
 @pytest.mark.parametrize(
-    "step", ['http: "http://127.0.0.1:1/"\n    headers: {A: "${secrets.TOKEN ?? 1}"}', "when: secrets.TOKEN == null\n    log: hi"]
+    "step",
+    [
+        'http: "http://127.0.0.1:1/"\n    headers: {A: "${secrets.TOKEN ?? 1}"}',
+        "when: secrets.TOKEN == null\n    log: hi",
+    ],
 )
 async def test_a_step_that_needs_a_secret_which_is_not_set_fails_and_names_it(house: House, step: str) -> None:
     await house.deploy(f"workflow: need\nsteps:\n  - id: it\n    {step}\n")
     async with house.executor(**LOCAL):
         run = await house.perform("need")
     assert run["state"] == "failed"
-    assert (run["error"]["kind"], run["error"]["step"], run["error"]["place"]) == ("secret", "it", "workflows/all.yaml:3")
+    assert (run["error"]["kind"], run["error"]["step"], run["error"]["place"]) == (
+        "secret",
+        "it",
+        "workflows/all.yaml:3",
+    )
     assert run["error"]["message"] == (
         "the secret TOKEN is not set in development; set it with `penstock secret set TOKEN --environment development`,"
         " or as the variable PENSTOCK_SECRET_TOKEN of ingress and executors"
@@ -163,19 +177,32 @@ async def test_a_secret_stays_out_of_the_database_and_the_events(house: House) -
         ]
         runs.append(await house.perform("use", {"url": "http://127.0.0.1:1/nobody"}))
     assert [run["state"] for run in runs] == ["succeeded", *["failed"] * 4]
-    assert runs[0]["result"]["body"]["seen"] == ["Bearer [secret TOKEN]", "[secret TOKEN]", '{"token":"[secret TOKEN]"}']
+    assert runs[0]["result"]["body"]["seen"] == [
+        "Bearer [secret TOKEN]",
+        "[secret TOKEN]",
+        '{"token":"[secret TOKEN]"}',
+    ]
     assert "[secret TOKEN]" in runs[1]["error"]["message"]
     await eventually(lambda: len(events) == 10)
     for text in (await dump(house.database), str(events)):
         assert "[secret TOKEN]" in text
-        for form in (secret, json.dumps(secret)[1:-1], secret.replace('"', '\\"'), secret.replace('"', '""'), "0123456789"):
+        for form in (
+            secret,
+            json.dumps(secret)[1:-1],
+            secret.replace('"', '\\"'),
+            secret.replace('"', '""'),
+            "0123456789",
+        ):
             assert form not in text
 
 
 async def test_what_a_connector_or_a_receiver_sends_back_holds_no_secret_of_theirs(house: House) -> None:
     await keep(house.database, "TOKEN", "a-long-secret-0123456789")
     async with serve_outside(echo) as url, house.executor(**LOCAL):
-        head = f'connectors:\n  api: {{base_url: "{url}", allow_private: true, headers: {{Authorization: "Bearer ${{secrets.TOKEN}}"}}}}\n'
+        head = (
+            f'connectors:\n  api: {{base_url: "{url}", allow_private: true, headers: {{Authorization: "Bearer '
+            f'${{secrets.TOKEN}}"}}}}\n'
+        )
         await house.deploy(
             """
 workflow: call
@@ -224,7 +251,10 @@ async def test_an_early_answer_holds_no_secret(house: House) -> None:
 
 async def test_an_executor_does_not_start_with_secrets_that_it_cannot_read(house: House) -> None:
     await keep(house.database, "TOKEN", "value")
-    for key, reason in ((None, "PENSTOCK_SECRET_KEY is not set"), (make_key(), f"encrypted with the key {KEYRING.first_id}")):
+    for key, reason in (
+        (None, "PENSTOCK_SECRET_KEY is not set"),
+        (make_key(), f"encrypted with the key {KEYRING.first_id}"),
+    ):
         with pytest.raises(ConfigurationError, match=reason) as error:
             async with house.executor(secret_key=key) as executor:
                 await asyncio.wait({executor.task})
@@ -293,13 +323,16 @@ async def test_a_row_that_was_copied_to_another_name_or_environment_does_not_dec
     await keep(database, "A", "first")
     async with database.connection() as conn:
         await conn.execute(
-            "INSERT INTO penstock.secrets (environment, name, key_id, content) SELECT 'live', 'B', key_id, content FROM penstock.secrets"
+            "INSERT INTO penstock.secrets (environment, name, key_id, content) SELECT 'live', 'B', key_id, content "
+            "FROM penstock.secrets"
         )
     with pytest.raises(ConfigurationError, match=r"do not decrypt: B \(live\)"):
         await Secrets(database, KEYRING).open()
 
 
-async def test_the_ingress_sees_another_webhook_secret_within_seconds(database_url: str, amqp_url: str, tmp_path: Path) -> None:
+async def test_the_ingress_sees_another_webhook_secret_within_seconds(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     async with running_ingress(database_url, amqp_url, write_app(tmp_path), secret_key=KEY) as ingress:
 
         async def status(secret: str, number: int) -> int:
@@ -317,11 +350,15 @@ async def test_the_ingress_sees_another_webhook_secret_within_seconds(database_u
         assert await status("one", 4) == 401
 
 
-async def test_the_management_api_shows_no_secret_that_a_caller_has_sent(database_url: str, amqp_url: str, tmp_path: Path) -> None:
+async def test_the_management_api_shows_no_secret_that_a_caller_has_sent(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     secret = 'a "quoted" secret'
     async with running_ingress(database_url, amqp_url, write_app(tmp_path), secret_key=KEY) as ingress:
         await keep(ingress.database, "STRIPE", secret, "live")
-        created = await ingress.manage("POST", "/v1/live/runs", json={"workflow": "greet", "parameters": {"name": f"it is {secret}"}})
+        created = await ingress.manage(
+            "POST", "/v1/live/runs", json={"workflow": "greet", "parameters": {"name": f"it is {secret}"}}
+        )
         run_id = created.json["id"]
         await ingress.finish_run(run_id, result={"greeting": f"hello {secret}"})
 

@@ -19,7 +19,9 @@ async def test_two_tests_never_share_a_database(servers: Servers, database_templ
             await connection.close()
             connection = await asyncpg.connect(other)
             assert await connection.fetchval("SELECT to_regclass('public.mine')") is None
-            assert await connection.fetchval("SELECT to_regclass('penstock.runs')") is not None, "copied from the migrated template"
+            assert await connection.fetchval("SELECT to_regclass('penstock.runs')") is not None, (
+                "copied from the migrated template"
+            )
             await connection.close()
         with pytest.raises(asyncpg.InvalidCatalogNameError):
             await asyncpg.connect(other)
@@ -48,7 +50,9 @@ async def test_without_a_management_api_a_test_still_gets_an_empty_host(servers:
                 await channel.declare_queue(SCHEDULER_QUEUE, passive=True)
 
 
-async def test_a_private_rabbitmq_keeps_messages_through_a_kill_and_forgets_them_when_wiped(private_rabbitmq: PrivateRabbitMQ) -> None:
+async def test_a_private_rabbitmq_keeps_messages_through_a_kill_and_forgets_them_when_wiped(
+    private_rabbitmq: PrivateRabbitMQ,
+) -> None:
     async with await aio_pika.connect(private_rabbitmq.url) as connection, connection.channel() as channel:
         queue = await channel.declare_queue("kept", durable=True)
         message = aio_pika.Message(b"still here", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)

@@ -1,4 +1,6 @@
-"""Steps that are tried again after a long pause: the run waits meanwhile, holds nothing, and its own retries are not used up."""
+"""Steps that are tried again after a long pause: the run waits meanwhile, holds nothing, and its own retries are not
+used up.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
@@ -170,7 +172,8 @@ async def test_a_step_that_may_fail_is_passed_over_when_its_tries_are_spent(hous
 async def test_what_a_triggered_workflow_has_done_is_not_done_again(house: House, server: Server) -> None:
     server.statuses = [500]
     await house.deploy(
-        f"{call()}---\nworkflow: outer\nsteps:\n  - {{id: inner, trigger: call}}\n  - return: {{inner: '${{steps.inner.asked}}'}}\n"
+        f"{call()}---\nworkflow: outer\nsteps:\n  - {{id: inner, trigger: call}}\n  - return: {{inner: "
+        f"'${{steps.inner.asked}}'}}\n"
     )
     async with house.services(outgoing_allow="127.0.0.1"):
         run_id = await house.start("outer")
@@ -182,10 +185,14 @@ async def test_what_a_triggered_workflow_has_done_is_not_done_again(house: House
     assert server.keys == [f"{run_id}/inner/asked"] * 2
 
 
-async def test_a_webhook_is_sent_again_without_being_told_to(house: House, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_webhook_is_sent_again_without_being_told_to(
+    house: House, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PENSTOCK_SECRET_HOOK", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
     server.statuses = [500] * 5
-    await house.deploy("workflow: tell\nsteps:\n  - {id: told, send: '${secrets.URL}', payload: {a: 1}, secret: '${secrets.HOOK}'}\n")
+    await house.deploy(
+        "workflow: tell\nsteps:\n  - {id: told, send: '${secrets.URL}', payload: {a: 1}, secret: '${secrets.HOOK}'}\n"
+    )
     async with house.services(outgoing_allow="127.0.0.1"):
         run_id = await house.start("tell")
         # The first pause may be short enough to keep the slot.

@@ -98,7 +98,9 @@ async def test_time_stops_at_every_moment_at_which_something_is_due(app: AppUnde
     await app.advance(timedelta(days=20))
     runs = {run.workflow: run for run in await app.list_runs()}
     assert await app.count("note") == 2
-    assert abs(runs["take_note"].scheduled_at - runs["later_still"].scheduled_at - timedelta(days=5)) < timedelta(minutes=1)
+    assert abs(runs["take_note"].scheduled_at - runs["later_still"].scheduled_at - timedelta(days=5)) < timedelta(
+        minutes=1
+    )
 
 
 async def test_ticks_and_waits_are_moments_too(directory: Path) -> None:
@@ -113,7 +115,10 @@ steps: [{recur: take_note, every: daily, with: {text: daily}}]
     async with open_app(directory) as app:
         await app.run("ask")
         await app.advance(timedelta(hours=3))
-        assert [run.state for run in await app.list_runs("hourly")] in (["succeeded", "waiting"], ["succeeded", "succeeded"])
+        assert [run.state for run in await app.list_runs("hourly")] in (
+            ["succeeded", "waiting"],
+            ["succeeded", "succeeded"],
+        )
         await app.advance(timedelta(hours=44))
         assert await app.count("note", {"text": "daily"}) == 1
         assert await app.count("note") == 1 + len(await app.list_runs("hourly", state="succeeded"))
@@ -187,13 +192,16 @@ async def test_mine(penstock_app, number):
 
 async def test_a_project_of_its_own_needs_no_server_and_leaves_none(directory: Path) -> None:
     (directory / "test_mine.py").write_text(PLAIN_TEST)
-    (directory / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n")
+    (directory / "pytest.ini").write_text(
+        "[pytest]\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
+    )
     temporary = directory / "tmp"
     temporary.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(directory),
-        cwd=directory, env={**environment, "TMPDIR": str(temporary)}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        cwd=directory, env={**environment, "TMPDIR": str(temporary)}, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()

@@ -25,31 +25,45 @@ async def deploy_types(conn: Connection, *types: DataType, prune: bool = False) 
 
 async def get_columns(conn: Connection, table: str) -> dict[str, str]:
     rows = await conn.fetch(
-        "SELECT column_name, udt_name FROM information_schema.columns WHERE table_schema = $1 AND table_name = $2", LIVE, table
+        "SELECT column_name, udt_name FROM information_schema.columns WHERE table_schema = $1 AND table_name = $2",
+        LIVE,
+        table,
     )
     return {row["column_name"]: row["udt_name"] for row in rows}
 
 
 async def test_every_type_has_a_table_with_typed_columns(conn: Connection) -> None:
-    fields = {"Text": "text", "number": "number", "yes/no": "boolean", "date": "date", "who": "user", "where": "geographic address"}
+    fields = {
+        "Text": "text",
+        "number": "number",
+        "yes/no": "boolean",
+        "date": "date",
+        "who": "user",
+        "where": "geographic address",
+    }
     lists = {f"{name}s": f"list of {kind}" for name, kind in fields.items()}
     kind = build_type("order", fields | lists | {"file": "file", "image": "image"})
     changes = await deploy_types(conn, kind)
     assert "add type order to live" in changes
     assert "add type user to live" in changes
     assert await get_columns(conn, "order") == {
-        "_id": "text", "created_date": "timestamptz", "modified_date": "timestamptz", "created_by": "text", "slug": "text",
+        "_id": "text", "created_date": "timestamptz", "modified_date": "timestamptz", "created_by": "text",
+        "slug": "text",
         "text": "text", "number": "numeric", "yes_no": "bool", "date": "timestamptz", "who": "text", "where": "jsonb",
-        "texts": "_text", "numbers": "_numeric", "yes_nos": "_bool", "dates": "_timestamptz", "whos": "_text", "wheres": "jsonb",
+        "texts": "_text", "numbers": "_numeric", "yes_nos": "_bool", "dates": "_timestamptz", "whos": "_text",
+        "wheres": "jsonb",
         "file": "text", "image": "text",
     }  # fmt: skip
     assert await get_columns(conn, "user") == {
-        "_id": "text", "created_date": "timestamptz", "modified_date": "timestamptz", "created_by": "text", "slug": "text", "email": "text"
+        "_id": "text", "created_date": "timestamptz", "modified_date": "timestamptz", "created_by": "text",
+        "slug": "text", "email": "text"
     }  # fmt: skip
 
 
 async def test_the_same_types_change_nothing(conn: Connection) -> None:
-    kind = build_type("order", {"number": "text", "tags": "list of number", "at": "list of date"}, unique=(("number",),))
+    kind = build_type(
+        "order", {"number": "text", "tags": "list of number", "at": "list of date"}, unique=(("number",),)
+    )
     await deploy_types(conn, kind)
     assert await deploy_types(conn, kind) == []
 
@@ -71,7 +85,9 @@ async def test_a_field_is_added_to_a_table_in_use(database: Database) -> None:
 async def test_a_field_of_another_type_is_refused_by_name(conn: Connection, changed: str) -> None:
     await deploy_types(conn, ORDER)
     await create_things(conn, environment=LIVE, data_type=ORDER, things=[build_thing(total=1)])
-    with pytest.raises(ConfigurationError, match=f"field 'total' of type 'order' is numeric in live and {changed} needs"):
+    with pytest.raises(
+        ConfigurationError, match=f"field 'total' of type 'order' is numeric in live and {changed} needs"
+    ):
         await deploy_types(conn, build_type("order", {"number": "text", "total": changed}), build_type("another", {}))
     assert await get_columns(conn, "another") == {}, "nothing of a refused deployment stays"
 
@@ -85,9 +101,13 @@ async def test_uniques_are_added_and_dropped(conn: Connection) -> None:
         "make a_b + c unique in type pair of live",
         "make c unique in type pair of live",
     ]
-    assert [change.split(" in ")[0].rpartition("_")[0] for change in await deploy_types(conn, build_type("pair", fields))] == [
+    assert [
+        change.split(" in ")[0].rpartition("_")[0] for change in await deploy_types(conn, build_type("pair", fields))
+    ] == [
         f"drop unique constraint {constraint_name('pair', columns).removesuffix('_unique')}"
-        for columns in sorted((("a", "b_c"), ("a_b", "c"), ("c",)), key=lambda columns: constraint_name("pair", columns))
+        for columns in sorted(
+            (("a", "b_c"), ("a_b", "c"), ("c",)), key=lambda columns: constraint_name("pair", columns)
+        )
     ]
 
 
@@ -120,10 +140,14 @@ def test_names_of_unique_constraints_are_never_shared_and_always_fit() -> None:
 
 async def test_duplicates_stand_in_the_way_of_a_unique_field(conn: Connection) -> None:
     await deploy_types(conn, ORDER)
-    await create_things(conn, environment=LIVE, data_type=ORDER, things=[build_thing(number="A-1"), build_thing(number="A-1")])
+    await create_things(
+        conn, environment=LIVE, data_type=ORDER, things=[build_thing(number="A-1"), build_thing(number="A-1")]
+    )
     with pytest.raises(ConfigurationError) as caught:
         await deploy_types(conn, build_type("order", {"number": "text", "total": "number"}, unique=(("number",),)))
-    message = "cannot make number unique in type order of live: Key (number)=(A-1) is duplicated.; change those things first"
+    message = (
+        "cannot make number unique in type order of live: Key (number)=(A-1) is duplicated.; change those things first"
+    )
     assert str(caught.value) == message
     assert (await deploy_types(conn, ORDER)) == []
 
@@ -157,12 +181,15 @@ async def test_numbers_that_json_does_not_know_stay_out_of_tables(conn: Connecti
             """
             SELECT EXISTS (
                 SELECT FROM pg_constraint
-                WHERE conrelid = 'live.order'::regclass AND contype = 'c' AND pg_get_constraintdef(oid) LIKE '%' || $1 || '%'
+                WHERE conrelid = 'live.order'::regclass AND contype = 'c'
+                    AND pg_get_constraintdef(oid) LIKE '%' || $1 || '%'
             )
             """,
             f"'{value}'",
         )
         assert refused, value
     await deploy_types(conn, build_type("sums", {"parts": "list of number"}))
-    definition = await conn.fetchval("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'sums_parts_check'")
+    definition = await conn.fetchval(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'sums_parts_check'"
+    )
     assert definition == "CHECK ((NOT (parts && '{NaN,Infinity,-Infinity}'::numeric[])))"

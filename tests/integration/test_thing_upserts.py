@@ -10,9 +10,13 @@ from penstock.things.records import NewThing, Thing, count_things, create_things
 from tests.factories import build_app, build_thing, build_type
 
 LIVE = "live"
-ORDER = build_type("order", {"number": "text", "total": "number", "paid": "boolean", "tags": "list of text"}, unique=(("number",),))
+ORDER = build_type(
+    "order", {"number": "text", "total": "number", "paid": "boolean", "tags": "list of text"}, unique=(("number",),)
+)
 KEYED = build_type(
-    "keyed", {"n": "number", "t": "text", "d": "date", "b": "boolean", "who": "user", "x": "text"}, unique=(("n", "t", "d", "b", "who"),)
+    "keyed",
+    {"n": "number", "t": "text", "d": "date", "b": "boolean", "who": "user", "x": "text"},
+    unique=(("n", "t", "d", "b", "who"),),
 )
 
 
@@ -24,7 +28,9 @@ async def test_many_keep_their_order_and_what_each_does_not_name(conn: Connectio
     await deploy(conn, environment=LIVE, app=build_app(ORDER))
     before = await upsert(conn, *(build_thing(number=str(number), paid=True) for number in range(0, 300, 2)))
     totals: list[dict[str, JsonValue]] = [{"number": str(number), "total": number} for number in range(0, 300, 3)]
-    tags: list[dict[str, JsonValue]] = [{"number": str(number), "tags": [str(number)]} for number in range(300) if number % 3]
+    tags: list[dict[str, JsonValue]] = [
+        {"number": str(number), "tags": [str(number)]} for number in range(300) if number % 3
+    ]
     wanted = [*tags, *totals]
     after = await upsert(conn, *(build_thing(**values) for values in wanted))
     assert {thing["_id"] for thing in before} < {thing["_id"] for thing in after}
@@ -45,7 +51,11 @@ async def test_changes_of_one_thing_are_made_in_the_order_given(conn: Connection
         build_thing(number="1", total=3),
     )
     assert first["_id"] == second["_id"] == third["_id"] != other["_id"]
-    assert [(thing.get("total"), thing.get("tags")) for thing in (first, second, third)] == [(1, None), (1, ["a"]), (3, ["a"])]
+    assert [(thing.get("total"), thing.get("tags")) for thing in (first, second, third)] == [
+        (1, None),
+        (1, ["a"]),
+        (3, ["a"]),
+    ]
 
 
 async def test_a_thing_is_known_again_whatever_its_key_holds(conn: Connection) -> None:
@@ -59,7 +69,11 @@ async def test_a_thing_is_known_again_whatever_its_key_holds(conn: Connection) -
     made: list[list[Thing]] = []
     for x in ("1", "2"):
         things = [build_thing(**key, x=x) for key in keys]
-        made.append(await create_things(conn, environment=LIVE, data_type=KEYED, things=things, upsert=["who", "b", "d", "n", "t"]))
+        made.append(
+            await create_things(
+                conn, environment=LIVE, data_type=KEYED, things=things, upsert=["who", "b", "d", "n", "t"]
+            )
+        )
     assert [thing["_id"] for thing in made[0]] == [thing["_id"] for thing in made[1]]
     assert {thing["x"] for thing in made[1]} == {"2"}
     assert await count_things(conn, environment=LIVE, data_type=KEYED) == len(keys)

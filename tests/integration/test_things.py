@@ -94,13 +94,17 @@ NASTY_TEXTS = [
 async def test_text_is_read_back_as_written(orders: Connection, text: str) -> None:
     created = await create(orders, number=text, tags=[text, "other"])
     assert (created["number"], created["tags"]) == (text, [text, "other"])
-    found = await find_things(orders, environment=LIVE, data_type=ORDER, where={"number": text, "tags": [text, "other"]})
+    found = await find_things(
+        orders, environment=LIVE, data_type=ORDER, where={"number": text, "tags": [text, "other"]}
+    )
     assert found.results == [created]
 
 
 @pytest.mark.parametrize("text", ["\x00", "a\x00b", "\ud800"])
 async def test_text_that_cannot_be_stored_is_refused_by_field(orders: Connection, text: str) -> None:
-    with pytest.raises(Permanent, match="field 'number' of type 'order': the text holds a character that cannot be stored"):
+    with pytest.raises(
+        Permanent, match="field 'number' of type 'order': the text holds a character that cannot be stored"
+    ):
         await create(orders, number=text)
     with pytest.raises(Permanent, match="field 'tags' of type 'order': item 1: the text holds"):
         await create(orders, tags=["a", text])
@@ -115,7 +119,9 @@ async def test_a_thing_whose_id_cannot_be_is_absent(orders: Connection, id: str)
     assert await get_thing(orders, environment=LIVE, data_type=ORDER, id=id) is None
     assert await find_type_of(orders, environment=LIVE, types=[ORDER], id=id) is None
     assert await delete_things(orders, environment=LIVE, data_type=ORDER, ids=[id]) == 0
-    assert await update_things(orders, environment=LIVE, data_type=ORDER, changes=[ThingChange(id, {"paid": True})]) == {}
+    assert (
+        await update_things(orders, environment=LIVE, data_type=ORDER, changes=[ThingChange(id, {"paid": True})]) == {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,7 +197,10 @@ async def test_every_kind_of_field_is_read_back_as_written(orders: Connection) -
 
 async def test_ten_thousand_items_are_kept_in_order(orders: Connection) -> None:
     created = await create(
-        orders, tags=[f"tag {number % 7000}" for number in range(10_000)], amounts=list(range(10_000, 0, -1)), visits=list(range(10_000))
+        orders,
+        tags=[f"tag {number % 7000}" for number in range(10_000)],
+        amounts=list(range(10_000, 0, -1)),
+        visits=list(range(10_000)),
     )
     assert created["amounts"] == list(range(10_000, 0, -1))
 
@@ -216,7 +225,9 @@ async def test_empty_fields_are_left_out(orders: Connection) -> None:
         ({"Created Date": "2022-12-22"}, "no field 'Created Date' that can be written"),
     ],
 )
-async def test_what_does_not_fit_is_refused_by_name(orders: Connection, values: dict[str, JsonValue], message: str) -> None:
+async def test_what_does_not_fit_is_refused_by_name(
+    orders: Connection, values: dict[str, JsonValue], message: str
+) -> None:
     with pytest.raises(Permanent) as caught:
         await create(orders, **values)
     assert message in str(caught.value)
@@ -244,12 +255,21 @@ async def test_field_names_may_hold_any_sign(conn: Connection) -> None:
     ]
     kind = build_type("table", dict.fromkeys(names, "list of text"))
     kind = kind.model_copy(
-        update={"fields": tuple(field.model_copy(update={"column": f"{field.column}_{n}"[-63:]}) for n, field in enumerate(kind.fields))}
+        update={
+            "fields": tuple(
+                field.model_copy(update={"column": f"{field.column}_{n}"[-63:]}) for n, field in enumerate(kind.fields)
+            )
+        }
     )
     await deploy(conn, environment=LIVE, app=build_app(kind))
     created = await create(conn, kind, **{name: list[JsonValue]([name]) for name in names})
     changed = await update(
-        conn, created["_id"], kind, values={name: ["x"] for name in names}, add={name: [name, "z"] for name in names}, remove={"T": ["T"]}
+        conn,
+        created["_id"],
+        kind,
+        values={name: ["x"] for name in names},
+        add={name: [name, "z"] for name in names},
+        remove={"T": ["T"]},
     )
     assert [changed[name] for name in names] == [["x", "z"] if name == "T" else ["x", name, "z"] for name in names]
     for name in names:
@@ -293,7 +313,9 @@ async def test_prepared_things_are_stored_as_they_were_shown(orders: Connection)
         {"total": None, "tags": []},
     ]
     things = [
-        prepare_thing(ORDER, NewThing(f"1700000000000x{number}", given, None, datetime(2026, 3, 1, 12, 0, 0, number, tzinfo=UTC)))
+        prepare_thing(
+            ORDER, NewThing(f"1700000000000x{number}", given, None, datetime(2026, 3, 1, 12, 0, 0, number, tzinfo=UTC))
+        )
         for number, given in enumerate(values)
     ]
     await insert_prepared(orders, environment=LIVE, data_type=ORDER, things=things)
@@ -307,7 +329,9 @@ async def test_the_database_tells_the_date_of_creation(orders: Connection) -> No
     moment = datetime.fromisoformat(str(created["Created Date"]))
     assert before - timedelta(seconds=5) < moment < datetime.now(UTC) + timedelta(seconds=5)
     stored = await orders.fetchval('SELECT created_date FROM live."order"')
-    assert stored == moment  # to the microsecond, so that `greater than` the date that was told does not find the thing itself
+    assert (
+        stored == moment
+    )  # to the microsecond, so that `greater than` the date that was told does not find the thing itself
 
 
 async def test_things_are_returned_in_the_order_given(orders: Connection) -> None:
@@ -320,13 +344,17 @@ async def test_things_are_returned_in_the_order_given(orders: Connection) -> Non
 async def test_nothing_is_created_when_one_of_a_batch_is_not_unique(orders: Connection) -> None:
     await create(orders, number="1")
     with pytest.raises(UniqueViolation) as caught:
-        await create_things(orders, environment=LIVE, data_type=ORDER, things=[build_thing(number="2"), build_thing(number="1")])
+        await create_things(
+            orders, environment=LIVE, data_type=ORDER, things=[build_thing(number="2"), build_thing(number="1")]
+        )
     assert "Key (number)=(1) already exists." in str(caught.value.detail)
     assert await count_things(orders, environment=LIVE, data_type=ORDER) == 1
 
 
 async def test_a_unique_text_is_as_short_as_an_index_needs_it(orders: Connection) -> None:
-    with pytest.raises(Permanent, match="field 'number' of type 'order' is unique, so it holds at most 2400 bytes, not 2401"):
+    with pytest.raises(
+        Permanent, match="field 'number' of type 'order' is unique, so it holds at most 2400 bytes, not 2401"
+    ):
         await create(orders, number="é" * 1200 + "x")
     await create(orders, number="".join(chr(0x4E00 + number) for number in range(800)))
 
@@ -340,7 +368,9 @@ async def upsert(conn: Connection, *things: NewThing, by: tuple[str, ...] = ("nu
 
 async def test_upsert_changes_the_thing_there_is_and_only_what_is_named(orders: Connection) -> None:
     created = await create(orders, number="1", total=5, tags=["a"])
-    changed, other = await upsert(orders, build_thing(number="1", paid=True), build_thing(number="2", total=7, tags=["b"]))
+    changed, other = await upsert(
+        orders, build_thing(number="1", paid=True), build_thing(number="2", total=7, tags=["b"])
+    )
     assert (changed["_id"], changed["total"], changed["tags"], changed["paid"]) == (created["_id"], 5, ["a"], True)
     assert changed["Created Date"] == created["Created Date"]
     assert str(changed["Modified Date"]) >= str(created["Modified Date"])
@@ -362,7 +392,9 @@ async def test_upsert_without_a_key_creates(orders: Connection) -> None:
 
 
 async def test_upsert_by_what_is_not_unique_is_refused_in_words(orders: Connection) -> None:
-    with pytest.raises(Permanent, match=r"upsert by total: type 'order' needs these fields as one entry of `unique` \(it has: number\)"):
+    with pytest.raises(
+        Permanent, match=r"upsert by total: type 'order' needs these fields as one entry of `unique` \(it has: number\)"
+    ):
         await upsert(orders, build_thing(total=1), by=("total",))
 
 
@@ -371,8 +403,14 @@ async def test_upsert_by_what_is_not_unique_is_refused_in_words(orders: Connecti
 
 async def test_update_sets_clears_and_renews_the_date(orders: Connection) -> None:
     created = await create(orders, number="1", total=5, tags=["a"], place="here")
-    changed = await update(orders, created["_id"], values={"total": 6.0, "number": None, "tags": [], "place": None, "paid": True})
-    assert {name: value for name, value in changed.items() if "Date" not in name} == {"_id": created["_id"], "total": 6, "paid": True}
+    changed = await update(
+        orders, created["_id"], values={"total": 6.0, "number": None, "tags": [], "place": None, "paid": True}
+    )
+    assert {name: value for name, value in changed.items() if "Date" not in name} == {
+        "_id": created["_id"],
+        "total": 6,
+        "paid": True,
+    }
     assert changed["Created Date"] == created["Created Date"]
     assert str(changed["Modified Date"]) >= str(created["Modified Date"])
     assert await get_thing(orders, environment=LIVE, data_type=ORDER, id=str(created["_id"])) == changed
@@ -407,22 +445,34 @@ async def test_adding_keeps_the_order_and_leaves_out_what_is_there(orders: Conne
 
 
 async def test_removing_takes_all_that_are_equal(orders: Connection) -> None:
-    created = await create(orders, tags=["c", "b", "c", "a", "b"], amounts=[1, 2.0, 2, 3], visits=["2020-01-01", "2021-01-01"])
-    changed = await update(orders, created["_id"], remove={"tags": ["c", "nothing"], "amounts": 2, "visits": ["2020-01-01T00:00:00Z"]})
-    assert (changed["tags"], changed["amounts"], changed["visits"]) == (["b", "a", "b"], [1, 3], ["2021-01-01T00:00:00.000Z"])
+    created = await create(
+        orders, tags=["c", "b", "c", "a", "b"], amounts=[1, 2.0, 2, 3], visits=["2020-01-01", "2021-01-01"]
+    )
+    changed = await update(
+        orders, created["_id"], remove={"tags": ["c", "nothing"], "amounts": 2, "visits": ["2020-01-01T00:00:00Z"]}
+    )
+    assert (changed["tags"], changed["amounts"], changed["visits"]) == (
+        ["b", "a", "b"],
+        [1, 3],
+        ["2021-01-01T00:00:00.000Z"],
+    )
     assert "tags" not in await update(orders, created["_id"], remove={"tags": ["a", "b"]})
 
 
 async def test_set_add_and_remove_work_in_that_order(orders: Connection) -> None:
     created = await create(orders, tags=["old"])
-    changed = await update(orders, created["_id"], values={"tags": ["a"]}, add={"tags": ["b", "c"]}, remove={"tags": ["b", "old"]})
+    changed = await update(
+        orders, created["_id"], values={"tags": ["a"]}, add={"tags": ["b", "c"]}, remove={"tags": ["b", "old"]}
+    )
     assert changed["tags"] == ["a", "c"]
 
 
 async def test_an_empty_list_is_added_to_and_nothing_may_be_added(orders: Connection) -> None:
     created = await create(orders)
     assert (await update(orders, created["_id"], add={"tags": ["a"], "friends": []}))["tags"] == ["a"]
-    changed = await update(orders, created["_id"], add={"tags": None, "amounts": None}, remove={"tags": None, "visits": ["2020-01-01"]})
+    changed = await update(
+        orders, created["_id"], add={"tags": None, "amounts": None}, remove={"tags": None, "visits": ["2020-01-01"]}
+    )
     assert changed["tags"] == ["a"]
     assert not {"amounts", "friends", "visits"} & changed.keys()
 
@@ -468,7 +518,9 @@ async def read_all(conn: Connection, order: Order, *, limit: int, data_type: Dat
     things: list[Thing] = []
     after = None
     while True:
-        page = await find_things(conn, environment=LIVE, data_type=data_type, order=order, limit=limit, after=after, with_remaining=True)
+        page = await find_things(
+            conn, environment=LIVE, data_type=data_type, order=order, limit=limit, after=after, with_remaining=True
+        )
         things += page.results
         assert len(page.results) <= limit
         assert (page.after is None) == (page.remaining == 0)
@@ -481,8 +533,14 @@ async def fill(conn: Connection) -> dict[JsonValue, Thing]:
     """Things with ties and gaps in every field."""
     things = []
     for number in range(23):
-        values: dict[str, JsonValue] = {"total": number % 3 - 1 if number % 4 else None, "paid": [True, False, None][number % 3]}
-        values |= {"placed": f"2020-01-0{number % 5 + 1}" if number % 5 else None, "Slug": ["a", "b", "é", None, "B"][number % 5]}
+        values: dict[str, JsonValue] = {
+            "total": number % 3 - 1 if number % 4 else None,
+            "paid": [True, False, None][number % 3],
+        }
+        values |= {
+            "placed": f"2020-01-0{number % 5 + 1}" if number % 5 else None,
+            "Slug": ["a", "b", "é", None, "B"][number % 5],
+        }
         moment = datetime(2026, 1, 1 + number // 7, tzinfo=UTC)
         things.append(NewThing(build_thing().id, values, f"1x{number % 2}" if number % 3 else None, moment))
     created = await create_things(conn, environment=LIVE, data_type=ORDER, things=things)
@@ -490,8 +548,12 @@ async def fill(conn: Connection) -> dict[JsonValue, Thing]:
 
 
 @pytest.mark.parametrize("descending", [False, True])
-@pytest.mark.parametrize("sort", [None, "_id", "Created Date", "Modified Date", "total", "paid", "placed", "Slug", "Created By"])
-async def test_keyset_pages_give_each_thing_once_and_in_order(orders: Connection, sort: str | None, descending: bool) -> None:
+@pytest.mark.parametrize(
+    "sort", [None, "_id", "Created Date", "Modified Date", "total", "paid", "placed", "Slug", "Created By"]
+)
+async def test_keyset_pages_give_each_thing_once_and_in_order(
+    orders: Connection, sort: str | None, descending: bool
+) -> None:
     created = await fill(orders)
     things = await read_all(orders, Order(sort, descending), limit=4)
     assert {thing["_id"]: thing for thing in things} == created
@@ -512,10 +574,14 @@ async def test_fields_may_be_named_like_what_a_search_calls_its_own(conn: Connec
     await deploy(conn, environment=LIVE, app=build_app(kind))
     later, sooner = [await create(conn, kind, **dict.fromkeys(names, text), items=["a"]) for text in ("z", "a")]
     for name in names:
-        page = await find_things(conn, environment=LIVE, data_type=kind, where={"items": ["a"]}, order=Order(name), limit=1)
+        page = await find_things(
+            conn, environment=LIVE, data_type=kind, where={"items": ["a"]}, order=Order(name), limit=1
+        )
         rest = await find_things(conn, environment=LIVE, data_type=kind, order=Order(name), after=page.after)
         assert [thing["_id"] for thing in (*page.results, *rest.results)] == [sooner["_id"], later["_id"]], name
-    changed = await update(conn, later["_id"], kind, values=dict.fromkeys(names, "b"), add={"items": "b"}, remove={"items": "a"})
+    changed = await update(
+        conn, later["_id"], kind, values=dict.fromkeys(names, "b"), add={"items": "b"}, remove={"items": "a"}
+    )
     assert {changed[name] for name in names} == {"b"}
     assert changed["items"] == ["b"]
 
@@ -523,7 +589,9 @@ async def test_fields_may_be_named_like_what_a_search_calls_its_own(conn: Connec
 async def test_keyset_pages_survive_microseconds_written_by_others(orders: Connection) -> None:
     created = await fill(orders)
     await orders.execute(
-        """UPDATE live."order" SET created_date = created_date + random() * interval '2 ms', placed = now() - random() * interval '2 ms'"""
+        """UPDATE live."order" SET created_date = created_date + random() * interval '2 ms',
+           placed = now() - random() * interval '2 ms'
+        """
     )
     for sort in ("Created Date", "placed"):
         for descending in (False, True):
@@ -537,9 +605,13 @@ async def test_keyset_pages_survive_microseconds_written_by_others(orders: Conne
     descending=st.booleans(),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_pages_of_any_numbers_are_complete(orders: Connection, totals: list[float | None], limit: int, descending: bool) -> None:
+async def test_pages_of_any_numbers_are_complete(
+    orders: Connection, totals: list[float | None], limit: int, descending: bool
+) -> None:
     await orders.execute('TRUNCATE live."order"')
-    await create_things(orders, environment=LIVE, data_type=ORDER, things=[build_thing(total=total) for total in totals])
+    await create_things(
+        orders, environment=LIVE, data_type=ORDER, things=[build_thing(total=total) for total in totals]
+    )
     numbers = [thing.get("total") for thing in await read_all(orders, Order("total", descending), limit=limit)]
     found = [float(number) if isinstance(number, int) else number for number in numbers]
     filled = sorted((float(total) for total in totals if total is not None), reverse=descending)
@@ -556,13 +628,22 @@ async def test_pages_of_any_texts_are_complete(orders: Connection, slugs: list[s
 
 
 async def test_pages_by_position_tell_how_many_remain(orders: Connection) -> None:
-    await create_things(orders, environment=LIVE, data_type=ORDER, things=[build_thing(total=number) for number in range(10)])
+    await create_things(
+        orders, environment=LIVE, data_type=ORDER, things=[build_thing(total=number) for number in range(10)]
+    )
     where: JsonValue = [{"key": "total", "constraint_type": "greater than", "value": 1}]
     assert isinstance(where, list)
     seen = []
     for skip, remaining in ((0, 5), (3, 2), (6, 0), (9, 0), (10**30, 0)):
         page = await find_things(
-            orders, environment=LIVE, data_type=ORDER, where=where, order=Order("total"), limit=3, skip=skip, with_remaining=True
+            orders,
+            environment=LIVE,
+            data_type=ORDER,
+            where=where,
+            order=Order("total"),
+            limit=3,
+            skip=skip,
+            with_remaining=True,
         )
         assert page.remaining == remaining
         seen += [thing["total"] for thing in page.results]
@@ -577,7 +658,9 @@ async def test_a_page_of_nothing_is_empty(orders: Connection, limit: int) -> Non
 
 
 async def test_further_fields_break_ties(orders: Connection) -> None:
-    things = [build_thing(total=total, Slug=slug) for total, slug in ((1, "a"), (2, "b"), (1, "c"), (None, "d"), (1, None))]
+    things = [
+        build_thing(total=total, Slug=slug) for total, slug in ((1, "a"), (2, "b"), (1, "c"), (None, "d"), (1, None))
+    ]
     await create_things(orders, environment=LIVE, data_type=ORDER, things=things)
     order = Order("total", further=(("slug", True),))
     page = await find_things(orders, environment=LIVE, data_type=ORDER, order=order, limit=4)
@@ -589,7 +672,18 @@ async def test_further_fields_break_ties(orders: Connection) -> None:
 
 @pytest.mark.parametrize(
     "after",
-    ["", "x", "é", "bnVsbA", "NQ", "WzEsMl0", "W251bGwsIgAiXQ", "WyJhYmMiLCIxeDEiXQ", "WyJOYU4iLCIxeDEiXQ", "WyIxIiwiYVx1MDAwMCJd"],
+    [
+        "",
+        "x",
+        "é",
+        "bnVsbA",
+        "NQ",
+        "WzEsMl0",
+        "W251bGwsIgAiXQ",
+        "WyJhYmMiLCIxeDEiXQ",
+        "WyJOYU4iLCIxeDEiXQ",
+        "WyIxIiwiYVx1MDAwMCJd",
+    ],
 )
 async def test_tokens_that_are_not_ours_are_refused(orders: Connection, after: str) -> None:
     await create(orders, total=1)

@@ -1,4 +1,6 @@
-"""Runs that wait: for a time, for a signal; what they hold meanwhile, who wakes them, and that nothing is lost or done twice."""
+"""Runs that wait: for a time, for a signal; what they hold meanwhile, who wakes them, and that nothing is lost or done
+twice.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -118,16 +120,21 @@ async def test_short_waits_are_over_on_time_and_never_early(house: House) -> Non
         for run_id in runs:
             assert (await house.ended(run_id))["state"] == "succeeded"
     rows = await house.fetch(
-        "SELECT extract(epoch FROM finished_at - started_at)::float8 AS took FROM penstock.steps WHERE step = 'step1' ORDER BY 1"
+        "SELECT extract(epoch FROM finished_at - started_at)::float8 AS took FROM penstock.steps WHERE step = 'step1' "
+        "ORDER BY 1"
     )
     took = [row["took"] for row in rows]
     assert took[0] >= 0.3
-    assert took[len(took) // 2] < 0.8  # the machine may be busy; a poll each second would have a median of 0.8 s and more
+    assert (
+        took[len(took) // 2] < 0.8
+    )  # the machine may be busy; a poll each second would have a median of 0.8 s and more
     assert {row["attempt"] for row in await house.fetch("SELECT attempt FROM penstock.runs")} == {2}
 
 
 async def test_wait_until_takes_times_and_expressions(house: House) -> None:
-    await house.deploy('workflow: w\nparameters: {at: date}\nsteps:\n  - wait_until: "${params.at}"\n  - return: {ok: true}\n')
+    await house.deploy(
+        'workflow: w\nparameters: {at: date}\nsteps:\n  - wait_until: "${params.at}"\n  - return: {ok: true}\n'
+    )
     async with house.services():
         run_id = await house.start("w", {"at": "2040-01-01T00:00:00Z"})
         await house.ended(run_id, "waiting")
@@ -203,7 +210,9 @@ steps:
 
 
 async def test_a_skipped_wait_does_not_wait(house: House) -> None:
-    await house.deploy("workflow: w\nsteps:\n  - when: 1 > 2\n    wait: 3d\n  - when: 1 > 2\n    wait_for: x\n  - return: {ok: true}\n")
+    await house.deploy(
+        "workflow: w\nsteps:\n  - when: 1 > 2\n    wait: 3d\n  - when: 1 > 2\n    wait_for: x\n  - return: {ok: true}\n"
+    )
     async with house.services():
         assert (await house.perform("w"))["result"] == {"ok": True}
 
@@ -232,7 +241,9 @@ async def test_a_run_woken_too_early_waits_until_the_same_time(house: House) -> 
         run_id = await house.start("reminder")
         await house.ended(run_id, "waiting")
         (first,) = await house.fetch("SELECT until FROM penstock.waits")
-        await house.publisher.dispatch(await house.summaries(run_id))  # a second delivery of an old message: nothing to claim
+        await house.publisher.dispatch(
+            await house.summaries(run_id)
+        )  # a second delivery of an old message: nothing to claim
         await house.fetch("UPDATE penstock.runs SET state = 'queued' WHERE id = $1", run_id)
         await house.publisher.dispatch(await house.summaries(run_id))
         await eventually(lambda: _is(house, run_id, "waiting", attempt=2))
@@ -275,7 +286,9 @@ async def test_a_waiting_run_of_a_stopped_chain_is_terminated_when_its_time_come
         run_id = await house.start("reminder")
         await house.ended(run_id, "waiting")
         await house.fetch(
-            "INSERT INTO penstock.chains (id, environment, runs, stopped_at) VALUES ($1, $2, 1, clock_timestamp())", run_id, ENVIRONMENT
+            "INSERT INTO penstock.chains (id, environment, runs, stopped_at) VALUES ($1, $2, 1, clock_timestamp())",
+            run_id,
+            ENVIRONMENT,
         )
         await _advance(house, timedelta(days=30))
         run = await house.ended(run_id)
@@ -292,7 +305,9 @@ async def test_a_signal_wakes_the_runs_that_match_and_gives_them_its_payload(hou
             await house.ended(run_id, "waiting")
         assert [run.id for run in await _signal(house, "paid", {"order": 1.0, "by": "card"})] == [one]
         assert (await house.ended(one))["result"] == {"paid": {"order": 1, "by": "card"}}
-        assert [run.id for run in await _signal(house, "paid", [1, 2])] == [anything]  # a member that is missing is null
+        assert [run.id for run in await _signal(house, "paid", [1, 2])] == [
+            anything
+        ]  # a member that is missing is null
         assert (await house.ended(anything))["result"] == {"paid": [1, 2]}
         assert (await house.get(two))["state"] == "waiting"
         assert await _signal(house, "Paid", {"order": "1"}) == []
@@ -344,7 +359,9 @@ async def test_a_kept_signal_expires(house: House) -> None:
 
 
 async def test_no_signal_falls_between_posting_and_beginning_to_wait(house: House) -> None:
-    """Each order is started and paid for at the same moment, again and again: every run has to hear of its payment, once."""
+    """Each order is started and paid for at the same moment, again and again: every run has to hear of its payment,
+    once.
+    """
     await house.deploy(PAYMENT)
     places = asyncio.Semaphore(4)  # a transaction each, out of the pool that the services use too
 

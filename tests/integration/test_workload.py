@@ -1,4 +1,6 @@
-"""Workload as it is metered: per run, through retries and crashes, and per hour, with the weights that hold at the time."""
+"""Workload as it is metered: per run, through retries and crashes, and per hour, with the weights that hold at the
+time.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -61,12 +63,16 @@ async def house(database_url: str) -> AsyncIterator[House]:
 
 
 async def _sums(house: House, workflow: str) -> dict[str, int]:
-    rows = await house.fetch("SELECT activity, sum(count)::int AS count FROM penstock.workload WHERE workflow = $1 GROUP BY 1", workflow)
+    rows = await house.fetch(
+        "SELECT activity, sum(count)::int AS count FROM penstock.workload WHERE workflow = $1 GROUP BY 1", workflow
+    )
     return {row["activity"]: row["count"] for row in rows}
 
 
 async def _units(house: House, workflow: str) -> float:
-    (row,) = await house.fetch("SELECT coalesce(sum(units), 0) AS units FROM penstock.workload WHERE workflow = $1", workflow)
+    (row,) = await house.fetch(
+        "SELECT coalesce(sum(units), 0) AS units FROM penstock.workload WHERE workflow = $1", workflow
+    )
     units: float = row["units"]
     return units
 
@@ -80,7 +86,10 @@ async def test_a_run_and_its_hour_say_what_it_consumed(house: House) -> None:
     assert await _sums(house, "life") == {activity: 2 * count for activity, count in OF_LIFE.items()}
     assert await _units(house, "life") == pytest.approx(2 * UNITS_OF_LIFE)
     (row,) = await house.fetch("SELECT DISTINCT environment, hour FROM penstock.workload")
-    assert (row["environment"], row["hour"]) == (ENVIRONMENT, datetime.now(UTC).replace(minute=0, second=0, microsecond=0))
+    assert (row["environment"], row["hour"]) == (
+        ENVIRONMENT,
+        datetime.now(UTC).replace(minute=0, second=0, microsecond=0),
+    )
 
 
 async def test_children_are_items_of_the_scheduler_and_nested_steps_are_steps(house: House) -> None:
@@ -125,7 +134,9 @@ steps:
             run_id = await house.start("stubborn")
             await house.ended(run_id, "scheduled")
             first = await house.get(run_id)
-            await house.fetch("UPDATE penstock.runs SET state = 'queued', dispatched_at = clock_timestamp() WHERE id = $1", run_id)
+            await house.fetch(
+                "UPDATE penstock.runs SET state = 'queued', dispatched_at = clock_timestamp() WHERE id = $1", run_id
+            )
             await house.publisher.dispatch(await house.summaries(run_id))
             run = await house.ended(run_id)
     assert (run["state"], run["attempt"], len(await house.things())) == ("succeeded", 2, 1)
@@ -152,7 +163,9 @@ async def test_work_of_an_executor_that_died_is_not_counted(house: House, databa
         outside.answers.set()
         assert (await house.get(run_id))["state"] == "running"
         await house.fetch(
-            "UPDATE penstock.runs SET state = 'queued', lease_expires_at = NULL, dispatched_at = clock_timestamp() WHERE id = $1", run_id
+            "UPDATE penstock.runs SET state = 'queued', lease_expires_at = NULL, dispatched_at = clock_timestamp() "
+            "WHERE id = $1",
+            run_id,
         )
         async with house.executor(outgoing_allow="127.0.0.0/8"):
             await house.publisher.dispatch(await house.summaries(run_id))
@@ -177,7 +190,9 @@ async def test_a_changed_weight_holds_from_the_next_flush_on(house: House) -> No
 
 async def _set_weight(house: House, weight: float) -> None:
     await house.fetch(
-        "INSERT INTO penstock.workload_weights (environment, activity, weight) VALUES ($1, 'action', $2)", ENVIRONMENT, weight
+        "INSERT INTO penstock.workload_weights (environment, activity, weight) VALUES ($1, 'action', $2)",
+        ENVIRONMENT,
+        weight,
     )
 
 
@@ -213,7 +228,9 @@ async def test_requests_that_were_accepted_are_metered_by_the_workflow_they_call
 ) -> None:
     monkeypatch.setenv("PENSTOCK_SECRET_STRIPE", STRIPE_SECRET)
     async with running_ingress(database_url, amqp_url, write_app(tmp_path)) as ingress:
-        answer = await ingress.send("POST", "/api/1.1/wf/quickly", data=b"{}", headers={"Content-Type": "application/json"})
+        answer = await ingress.send(
+            "POST", "/api/1.1/wf/quickly", data=b"{}", headers={"Content-Type": "application/json"}
+        )
         assert answer.status == 202
         size = 2 + len(answer.body)
         assert (await ingress.send("POST", "/api/1.1/wf/nobody", json={})).status == 404

@@ -1,4 +1,6 @@
-"""The admins are told of workload once per threshold and period, however many schedulers look and whatever happens to the mail."""
+"""The admins are told of workload once per threshold and period, however many schedulers look and whatever happens to
+the mail.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -67,7 +69,11 @@ async def test_racing_schedulers_tell_a_threshold_once(station: Station) -> None
     (event,) = await eventually(lambda: _warned(station))
     assert (event.threshold, event.units, event.limit, event.since.day) == ("allowance_75", 760.0, 750.0, 1)
     (line,) = await station.fetch("SELECT level, event, details FROM penstock.logs")
-    assert (line["level"], line["event"], line["details"]["kind"]) == ("warning", "workload threshold reached", "allowance_75")
+    assert (line["level"], line["event"], line["details"]["kind"]) == (
+        "warning",
+        "workload threshold reached",
+        "allowance_75",
+    )
 
 
 async def test_each_threshold_of_a_month_is_told_once_even_when_the_allowance_moves(station: Station) -> None:
@@ -98,7 +104,10 @@ async def test_a_leap_past_both_thresholds_is_one_mail(station: Station) -> None
         await notify(station.furnish(smtp_url=url))
         await notify(station.furnish(smtp_url=url))
     assert [mail["Subject"] for _, mail in mind.mails] == ["[Penstock] live has used up the month's workload"]
-    assert sorted(event.threshold for event in await eventually(lambda: _warned(station))) == ["allowance_100", "allowance_75"]
+    assert sorted(event.threshold for event in await eventually(lambda: _warned(station))) == [
+        "allowance_100",
+        "allowance_75",
+    ]
 
 
 async def test_the_last_month_and_the_other_environment_do_not_count(station: Station) -> None:
@@ -108,7 +117,10 @@ async def test_the_last_month_and_the_other_environment_do_not_count(station: St
 
 
 async def test_an_hour_far_above_the_usual_is_told_once_a_day(station: Station) -> None:
-    await station.fetch("UPDATE penstock.environments SET workload_allowance = 0, workload_spike_factor = 5, workload_spike_minimum = 100")
+    await station.fetch(
+        "UPDATE penstock.environments SET workload_allowance = 0, workload_spike_factor = 5, workload_spike_minimum = "
+        "100"
+    )
     for hours_ago in range(1, 30):
         await _consume(station, 30, hours_ago=hours_ago)
     await _consume(station, 149)

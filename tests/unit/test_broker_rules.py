@@ -51,9 +51,20 @@ def test_dialling_again_waits_ever_longer_up_to_a_limit() -> None:
 
 
 def test_dead_letter_keeps_plain_headers_and_says_why() -> None:
-    headers = {"depth": 3, "odd": b"\xff", "table": {"a": 1}, "long": "x" * 2000, "huge": 2**70, "none": None, "reason": "the sender's"}
+    headers = {
+        "depth": 3,
+        "odd": b"\xff",
+        "table": {"a": 1},
+        "long": "x" * 2000,
+        "huge": 2**70,
+        "none": None,
+        "reason": "the sender's",
+    }
     parked = park(
-        Message(b"{", message_id="m", headers=headers, is_persistent=False), reason="r" * 5000, exchange="work", routing_key="live.a"
+        Message(b"{", message_id="m", headers=headers, is_persistent=False),
+        reason="r" * 5000,
+        exchange="work",
+        routing_key="live.a",
     )
     assert dict(parked.headers) == {
         "depth": 3,

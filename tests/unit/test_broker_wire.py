@@ -15,7 +15,14 @@ ID = uuid4().hex
     [
         Message(b"{}", type="run.event.v1", message_id=ID, headers={"depth": 3}),
         Message(b"x" * 70_000, message_id=ID, is_persistent=False),
-        Message(b"{}", type="t", message_id="i" * 255, correlation_id="c", reply_to="r", headers={"depth": True, "b": None, "c": "text"}),
+        Message(
+            b"{}",
+            type="t",
+            message_id="i" * 255,
+            correlation_id="c",
+            reply_to="r",
+            headers={"depth": True, "b": None, "c": "text"},
+        ),
         Message(b"{}", message_id="\x7f" * 16, content_type=""),
     ],
 )

@@ -9,8 +9,12 @@ from penstock.cli.repository import ChainRunView, ChainView
 from penstock.domain.states import RunState
 
 
-def _run(number: int, parent: int | None, workflow: str, state: RunState = RunState.SUCCEEDED, depth: int = 1) -> ChainRunView:
-    return ChainRunView(UUID(int=number), None if parent is None else UUID(int=parent), None, workflow, state, depth, None)
+def _run(
+    number: int, parent: int | None, workflow: str, state: RunState = RunState.SUCCEEDED, depth: int = 1
+) -> ChainRunView:
+    return ChainRunView(
+        UUID(int=number), None if parent is None else UUID(int=parent), None, workflow, state, depth, None
+    )
 
 
 def _draw(*runs: ChainRunView) -> list[str]:
@@ -20,7 +24,9 @@ def _draw(*runs: ChainRunView) -> list[str]:
 
 
 def test_each_run_stands_under_its_parent() -> None:
-    drawn = _draw(_run(1, None, "root"), _run(2, 1, "a"), _run(3, 1, "b"), _run(4, 2, "c"), _run(5, 3, "d", RunState.FAILED))
+    drawn = _draw(
+        _run(1, None, "root"), _run(2, 1, "a"), _run(3, 1, "b"), _run(4, 2, "c"), _run(5, 3, "d", RunState.FAILED)
+    )
     assert drawn == ["root  succeeded", "├ a  succeeded", "│ └ c  succeeded", "└ b  succeeded", "  └ d  failed"]
 
 
@@ -31,7 +37,9 @@ def test_many_leaves_that_are_alike_are_one_line() -> None:
 
 
 def test_alike_runs_are_counted_where_their_id_would_stand() -> None:
-    chain = ChainView(UUID(int=1), "live", None, None, 0, (), tuple(_run(number, None, "item") for number in range(1, 1202)))
+    chain = ChainView(
+        UUID(int=1), "live", None, None, 0, (), tuple(_run(number, None, "item") for number in range(1, 1202))
+    )
     assert Text.from_markup(draw_tree(chain)[0]).plain == f"{'1,201 alike':36}  item  succeeded"
 
 

@@ -8,11 +8,13 @@ from typer.testing import CliRunner
 from penstock.cli.program import build_program
 
 COMMANDS = (
-    ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("check",), ("deploy",), ("promote",), ("run",), ("runs", "show"),
+    ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("check",), ("deploy",), ("promote",), ("run",),
+    ("runs", "show"),
     ("runs", "list"), ("runs", "cancel"), ("runs", "retry"),
     ("chain", "show"), ("doctor",), ("secret", "set"), ("secret", "list"), ("secret", "remove"), ("secret", "rotate"),
     ("workload",), ("workload", "weights"), ("workload", "thresholds"),
-    ("recurrences", "list"), ("recurrences", "pause"), ("recurrences", "resume"), ("recurrences", "trigger"), ("recurrences", "backfill"),
+    ("recurrences", "list"), ("recurrences", "pause"), ("recurrences", "resume"), ("recurrences", "trigger"),
+    ("recurrences", "backfill"),
     ("data", "import"), ("data", "export"),
 )  # fmt: skip
 PRINTS_DATA = (
@@ -94,5 +96,7 @@ def test_a_command_line_that_cannot_be_meant_exits_with_2(arguments: tuple[str, 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_command_is_the_same_whether_it_is_loaded_alone_or_with_all(command: tuple[str, ...]) -> None:
-    alone, together = (CliRunner().invoke(build_program(loaded), [*command, "--help"], env=WIDE).stdout for loaded in (command, ()))
+    alone, together = (
+        CliRunner().invoke(build_program(loaded), [*command, "--help"], env=WIDE).stdout for loaded in (command, ())
+    )
     assert alone == together

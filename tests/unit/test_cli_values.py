@@ -48,7 +48,9 @@ def test_pairs_are_split_at_the_first_equals_sign() -> None:
     assert split_pairs(["a=1", "b=", "c=d=e"]) == {"a": "1", "b": "", "c": "d=e"}
 
 
-@pytest.mark.parametrize(("pairs", "message"), [(["a"], "key=value"), (["=1"], "key=value"), (["a=1", "a=2"], "given twice")])
+@pytest.mark.parametrize(
+    ("pairs", "message"), [(["a"], "key=value"), (["=1"], "key=value"), (["a=1", "a=2"], "given twice")]
+)
 def test_pairs_that_cannot_be_meant_are_refused(pairs: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         split_pairs(pairs)

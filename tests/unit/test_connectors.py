@@ -32,7 +32,8 @@ def test_connectors_are_read() -> None:
         ),
         "inside": Connector(name="inside", base_url="${secrets.INSIDE}", allow_private=True, place="app.yaml:4"),
         "some": Connector(
-            name="some", base_url="http://10.1.2.3:8080", allow_private=("10.1.0.0/16", "192.168.7.9"), place="app.yaml:5"
+            name="some", base_url="http://10.1.2.3:8080", allow_private=("10.1.0.0/16", "192.168.7.9"),
+            place="app.yaml:5"
         ),
     }  # fmt: skip
 
@@ -41,20 +42,32 @@ def test_connectors_are_read() -> None:
     ("connector", "problem"),
     [
         ("{}", "the connector 'c' needs 'base_url'; such as base_url: https://api.example.com/v1"),
-        ("{base_url: ftp://x}", "'base_url' is no URL to call: it has to start with https:// or http:// and name a host"),
-        ("{base_url: https://}", "'base_url' is no URL to call: it has to start with https:// or http:// and name a host"),
+        (
+            "{base_url: ftp://x}",
+            "'base_url' is no URL to call: it has to start with https:// or http:// and name a host",
+        ),
+        (
+            "{base_url: https://}",
+            "'base_url' is no URL to call: it has to start with https:// or http:// and name a host",
+        ),
         ("{base_url: 'https://x?a=1'}", "'base_url' is no URL to call: it may have no query and no fragment"),
         ("{base_url: 'https://u:p@x'}", "'base_url' is no URL to call: it holds a user or password"),
         ("{base_url: '${params.url}'}", "unknown name 'params'"),
         ("{base_url: https://x, timeout: 0s}", "'timeout': expected a duration above 0"),
         ("{base_url: https://x, tiemout: 5s}", "unknown key 'tiemout'; did you mean 'timeout'?"),
         ("{base_url: https://x, headers: {'a b': c}}", "'a b' is not the name of a header"),
-        ("{base_url: https://x, headers: {Content-Length: '3'}}", "the header 'Content-Length' is set by the connection"),
+        (
+            "{base_url: https://x, headers: {Content-Length: '3'}}",
+            "the header 'Content-Length' is set by the connection",
+        ),
         ("{base_url: https://x, headers: {X: '${user._id}'}}", "unknown name 'user'"),
         ("{base_url: https://x, headers: {Authorization: Bearer k}}", "a secret stands in the file"),
         ("{base_url: https://x, headers: {X: 3}}", "the header 'X': expected text"),
         ("{base_url: https://x, allow_private: 3}", "an entry of 'allow_private': expected text"),
-        ("{base_url: https://x, allow_private: [10.0.0.0/33]}", "'10.0.0.0/33' is no network; write true, or addresses and networks"),
+        (
+            "{base_url: https://x, allow_private: [10.0.0.0/33]}",
+            "'10.0.0.0/33' is no network; write true, or addresses and networks",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_connector_is_told_with_its_place(connector: str, problem: str) -> None:
@@ -70,7 +83,10 @@ def test_what_is_wrong_with_a_connector_is_told_with_its_place(connector: str, p
         ("call: opnai", "unknown connector 'opnai'; did you mean 'openai'?"),
         ("call: '${params.x}'", "the name of a connector cannot be computed"),
         ("call:", "'call' needs the name of a connector; one of those under connectors: in app.yaml"),
-        ("{call: openai, path: //evil.example}", "cannot be the path of a call: it has to be a path below the connector's base_url"),
+        (
+            "{call: openai, path: //evil.example}",
+            "cannot be the path of a call: it has to be a path below the connector's base_url",
+        ),
         ("{call: openai, path: ../admin}", "'../admin' cannot be the path of a call: it may not go up with .."),
         ("{call: openai, paht: /x}", "unknown key 'paht'; did you mean 'path'?"),
         ("{call: openai, json: 1, body: x}", "json and body exclude each other"),
@@ -84,10 +100,14 @@ def test_what_is_wrong_with_a_call_is_told_with_its_place(step: str, problem: st
 
 
 def test_an_app_without_connectors_is_told_where_they_stand() -> None:
-    assert problems("app: shop", "call: x") == ["workflows/w.yaml:3: unknown connector 'x'; declare it in app.yaml under connectors:"]
+    assert problems("app: shop", "call: x") == [
+        "workflows/w.yaml:3: unknown connector 'x'; declare it in app.yaml under connectors:"
+    ]
 
 
-@pytest.mark.parametrize("path", ["", "/", "chat/completions", "/models/a:generate", "/a%20b/ü", "/.well-known/x", "a//b", "/~me/x=1;b"])
+@pytest.mark.parametrize(
+    "path", ["", "/", "chat/completions", "/models/a:generate", "/a%20b/ü", "/.well-known/x", "a//b", "/~me/x=1;b"]
+)
 def test_paths_that_stay_below_the_base_url(path: str) -> None:
     assert find_path_problem(path) is None
 
@@ -95,8 +115,10 @@ def test_paths_that_stay_below_the_base_url(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "//evil.example/x", "https://evil.example", "HTTP://evil.example", "ftp://x", "..", "../x", "/a/../../x", "/a/./b", "/a/%2e%2e/b",
-        "/a/.%2E/b", "/a/%252e%252e/b", "/a%2f..%2fb", "\\\\evil", "/a\\..\\b", "/a/%5c..%5cb", "/x?admin=1", "/x#y", "/a\nb", "/a%0d%0ab",
+        "//evil.example/x", "https://evil.example", "HTTP://evil.example", "ftp://x", "..", "../x", "/a/../../x",
+        "/a/./b", "/a/%2e%2e/b",
+        "/a/.%2E/b", "/a/%252e%252e/b", "/a%2f..%2fb", "\\\\evil", "/a\\..\\b", "/a/%5c..%5cb", "/x?admin=1", "/x#y",
+        "/a\nb", "/a%0d%0ab",
         "/%25252525252e",
     ],
 )  # fmt: skip

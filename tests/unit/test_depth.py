@@ -31,7 +31,9 @@ def test_workflows_own_limit_stands_before_the_environments_even_at_0() -> None:
     assert effective_limit(environment_limit=10, workflow_limit=0) == 0
 
 
-@pytest.mark.parametrize(("depth", "limit", "is_near"), [(7, 10, False), (8, 10, True), (11, 10, True), (0, 0, False), (399, 500, False)])
+@pytest.mark.parametrize(
+    ("depth", "limit", "is_near"), [(7, 10, False), (8, 10, True), (11, 10, True), (0, 0, False), (399, 500, False)]
+)
 def test_chain_is_warned_of_at_80_percent(depth: int, limit: int, is_near: bool) -> None:
     assert reaches_warning(depth, limit) is is_near
 

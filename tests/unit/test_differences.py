@@ -10,7 +10,9 @@ WORKFLOWS = "workflow: a\nsteps: [{log: hi}]\n---\nworkflow: b\nsteps: [{log: hi
 
 
 def load(head: str = HEAD, types: str = TYPES, workflows: str = WORKFLOWS) -> App:
-    result = load_files({"app.yaml": head.encode(), "types/all.yaml": types.encode(), "workflows/all.yaml": workflows.encode()})
+    result = load_files(
+        {"app.yaml": head.encode(), "types/all.yaml": types.encode(), "workflows/all.yaml": workflows.encode()}
+    )
     assert result.app is not None, result.problems
     return result.app
 

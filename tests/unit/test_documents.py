@@ -20,8 +20,20 @@ def read(text: str | bytes) -> tuple[list[JsonValue], list[str]]:
 
 
 def test_words_of_older_yaml_are_texts_and_numbers_are_numbers() -> None:
-    text = "on: yes\noff: No\na: ~\nb: True\nc: 0x1F\nd: 0o17\ne: 1_000\nf: 1e3\ng: .5\nh: '1'\ni: 12:30\nj: 2026-01-01\nk:\n"
-    values: dict[str, JsonValue] = {"on": "yes", "off": "No", "a": None, "b": True, "c": 31, "d": 15, "e": "1_000", "f": 1000}
+    text = (
+        "on: yes\noff: No\na: ~\nb: True\nc: 0x1F\nd: 0o17\ne: 1_000\nf: 1e3\ng: .5\nh: '1'\ni: 12:30\nj: "
+        "2026-01-01\nk:\n"
+    )
+    values: dict[str, JsonValue] = {
+        "on": "yes",
+        "off": "No",
+        "a": None,
+        "b": True,
+        "c": 31,
+        "d": 15,
+        "e": "1_000",
+        "f": 1000,
+    }
     values |= {"g": 0.5, "h": "1", "i": "12:30", "j": "2026-01-01", "k": None}
 
     assert read(text) == ([values], [])
@@ -53,10 +65,21 @@ def test_nodes_know_their_lines_and_columns() -> None:
     [
         (
             "a: 1\n\tb: 2",
-            "w.yaml:2:1: this is not YAML: found character '\\t' that cannot start any token; indent with spaces, not with tabs",
+            (
+                "w.yaml:2:1: this is not YAML: found character '\\t' that cannot start any token; indent with spaces, "
+                "not "
+                "with tabs"
+            ),
         ),
         ("a: [1,\n", "w.yaml:2:1: this is not YAML: expected the node content, but found '<stream end>'"),
-        ("a: b: c", "w.yaml:1:5: this is not YAML: mapping values are not allowed here; put a text with a colon and a space in quotes"),
+        (
+            "a: b: c",
+            (
+                "w.yaml:1:5: this is not YAML: mapping values are not allowed here; put a text with a colon and a "
+                "space in "
+                "quotes"
+            ),
+        ),
         ("a: '", "w.yaml:1:5: this is not YAML: found unexpected end of stream"),
         (
             "ab: {c: ${x}}",
@@ -81,7 +104,10 @@ def test_nodes_know_their_lines_and_columns() -> None:
         (b"a: 1\nb: \xff", "w.yaml:2: the file is not UTF-8; save it with that encoding"),
         (b" " * (MAX_FILE_BYTES + 1), "w.yaml: the file is larger than 1024 KiB; split it"),
         ('a: "\\U99999999"', "w.yaml: the file cannot be read as YAML (OverflowError)"),
-        ("%YAML 2.0\n---\na", "w.yaml:1:1: this is not YAML: found incompatible YAML document (version 1.* is required)"),
+        (
+            "%YAML 2.0\n---\na",
+            "w.yaml:1:1: this is not YAML: found incompatible YAML document (version 1.* is required)",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_place(text: str | bytes, problem: str) -> None:

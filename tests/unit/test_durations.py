@@ -10,7 +10,8 @@ from penstock.domain.durations import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("500ms", 0.5), ("5s", 5), ("10m", 600), ("2h", 7200), ("3d", 259_200), ("0s", 0), ("1.5h", 5400), (" 5s ", 5)]
+    ("text", "seconds"),
+    [("500ms", 0.5), ("5s", 5), ("10m", 600), ("2h", 7200), ("3d", 259_200), ("0s", 0), ("1.5h", 5400), (" 5s ", 5)],
 )
 def test_number_and_unit_are_read(text: str, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)

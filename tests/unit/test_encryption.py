@@ -56,7 +56,12 @@ def test_a_key_may_be_written_in_any_base64() -> None:
         ("hunter2!", "key 1 of 1 is not base64"),
         (f"{NEW},c2hvcnQ=", "key 2 of 2 has 5 bytes and needs 32"),
     ],
-    ids=["empty", "blank", "no base64", "short"],  # a random key in a test's name would give each worker tests of its own
+    ids=[
+        "empty",
+        "blank",
+        "no base64",
+        "short",
+    ],  # a random key in a test's name would give each worker tests of its own
 )
 def test_a_key_that_is_none_says_how_to_make_one_without_showing_it(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as error:

@@ -1,4 +1,6 @@
-"""What an answer of another server means for a step: whether it is asked again, when, and in which words its author is told."""
+"""What an answer of another server means for a step: whether it is asked again, when, and in which words its author is
+told.
+"""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -29,7 +31,9 @@ def test_what_needs_a_hand_is_permanent(status: int) -> None:
 
 
 def test_the_author_is_told_the_beginning_of_what_the_server_said_and_no_secret() -> None:
-    told = refusal(REQUEST, answer(422, b'{"error": "no such customer"}', content_type="application/problem+json; charset=utf-8"))
+    told = refusal(
+        REQUEST, answer(422, b'{"error": "no such customer"}', content_type="application/problem+json; charset=utf-8")
+    )
     assert str(told) == 'POST api.example.com answered with status 422: {"error":"no such customer"}'
     long = refusal(REQUEST, answer(400, b"x" * 100_000))
     assert len(str(long)) < 300
@@ -37,14 +41,26 @@ def test_the_author_is_told_the_beginning_of_what_the_server_said_and_no_secret(
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("0", 0), ("120", 120), (" 7 ", 7), ("", None), ("soon", None), ("-5", None), ("1.5", None), ("٣", None), ("Wed, 99 Foo", None)],
+    [
+        ("0", 0),
+        ("120", 120),
+        (" 7 ", 7),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("٣", None),
+        ("Wed, 99 Foo", None),
+    ],
 )
 def test_retry_after_is_seconds(value: str, seconds: float | None) -> None:
     assert retry_after(answer(429, retry_after=value)) == seconds
 
 
 def test_retry_after_is_a_date_too() -> None:
-    later = retry_after(answer(503, retry_after=format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)))
+    later = retry_after(
+        answer(503, retry_after=format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True))
+    )
     assert later is not None
     assert 80 < later <= 90
     assert retry_after(answer(503, retry_after="Wed, 21 Oct 2015 07:28:00 GMT")) == 0

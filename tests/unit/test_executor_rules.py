@@ -9,7 +9,18 @@ from penstock.definitions.models import RetryPolicy
 from penstock.errors import DatabaseUnavailable, Interrupted, LeaseLost, Permanent, Transient
 from penstock.expressions import ExpressionError
 from penstock_executor.outside.addresses import PRIVATE, is_allowed
-from penstock_executor.rules import DeadLetter, Decision, Discard, Release, Retry, backoff, decide, describe_failure, retry_delay, spread
+from penstock_executor.rules import (
+    DeadLetter,
+    Decision,
+    Discard,
+    Release,
+    Retry,
+    backoff,
+    decide,
+    describe_failure,
+    retry_delay,
+    spread,
+)
 
 NOW = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
 THREE = RetryPolicy(attempts=3, backoff_seconds=5, factor=2, max_seconds=60, jitter=0.2)
@@ -57,7 +68,9 @@ def test_jitter_spreads_to_both_sides(jitter: float, seconds: float) -> None:
 
 
 def test_a_failure_of_an_expression_names_step_place_and_expression() -> None:
-    failure = describe_failure(ExpressionError("flows/a.yaml:12", "params.n - 'x'", "cannot be computed"), "outer/inner", "elsewhere:1")
+    failure = describe_failure(
+        ExpressionError("flows/a.yaml:12", "params.n - 'x'", "cannot be computed"), "outer/inner", "elsewhere:1"
+    )
     assert failure.to_json() == {
         "kind": "expression",
         "message": "flows/a.yaml:12: `params.n - 'x'`: cannot be computed",
@@ -77,16 +90,21 @@ def test_an_error_of_ours_is_internal_and_its_message_can_be_stored() -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        "127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "fe80::1",
-        "fd00:ec2::254", "169.254.170.2", "100.100.100.200", "100.64.0.1", "192.0.0.192", "168.63.129.16", "64:ff9b::a9fe:a9fe",
-        "64:ff9b:1::1", "2002:7f00:1::", "2001::1", "::127.0.0.1", "224.0.0.1", "ff02::1", "192.88.99.1", "240.0.0.1", "255.255.255.255",
+        "127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254",
+        "fe80::1",
+        "fd00:ec2::254", "169.254.170.2", "100.100.100.200", "100.64.0.1", "192.0.0.192", "168.63.129.16",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::1", "2002:7f00:1::", "2001::1", "::127.0.0.1", "224.0.0.1", "ff02::1", "192.88.99.1", "240.0.0.1",
+        "255.255.255.255",
     ],
 )  # fmt: skip
 def test_addresses_that_lead_inside_are_not_allowed(address: str) -> None:
     assert not is_allowed(ip_address(address), ())
 
 
-@pytest.mark.parametrize("address", ["93.184.216.34", "1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"])
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"]
+)
 def test_public_addresses_are_allowed(address: str) -> None:
     assert is_allowed(ip_address(address), ())
 
@@ -100,7 +118,15 @@ def test_a_private_network_can_be_allowed() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "::ffff:169.254.169.254"],
+    [
+        "169.254.169.254",
+        "169.254.170.2",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "fd00:ec2::254",
+        "::ffff:169.254.169.254",
+    ],
 )
 def test_a_metadata_service_is_allowed_by_its_very_address_only(address: str) -> None:
     wide = (*PRIVATE, *(ip_network(network) for network in ("0.0.0.0/0", "::/0")))
@@ -108,6 +134,8 @@ def test_a_metadata_service_is_allowed_by_its_very_address_only(address: str) ->
     assert is_allowed(ip_address(address), (ip_network(address.removeprefix("::ffff:")),))
 
 
-@pytest.mark.parametrize("address", ["10.1.2.3", "127.0.0.1", "::1", "fd12::1", "192.168.0.1", "172.20.0.1", "64:ff9b::10.1.2.3"])
+@pytest.mark.parametrize(
+    "address", ["10.1.2.3", "127.0.0.1", "::1", "fd12::1", "192.168.0.1", "172.20.0.1", "64:ff9b::10.1.2.3"]
+)
 def test_what_is_private_is_one_list(address: str) -> None:
     assert is_allowed(ip_address(address), PRIVATE)

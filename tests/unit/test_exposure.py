@@ -24,9 +24,13 @@ def warnings(trigger: str, step: str, more: str = "") -> list[str]:
 
 @pytest.mark.parametrize("auth", ["public", "user"])
 @pytest.mark.parametrize(("step", "action"), [("find: order", "find"), ("{get: order, where: {number: a}}", "get")])
-def test_a_workflow_that_strangers_may_call_and_that_reads_protected_things_is_warned_of(auth: str, step: str, action: str) -> None:
+def test_a_workflow_that_strangers_may_call_and_that_reads_protected_things_is_warned_of(
+    auth: str, step: str, action: str
+) -> None:
     (warning,) = warnings(f"on: {{api: {{auth: {auth}}}}}", step)
-    assert warning.startswith(f"workflows/all.yaml:5: 'show' may be called by others than admins, and {action} reads every 'order'; ")
+    assert warning.startswith(
+        f"workflows/all.yaml:5: 'show' may be called by others than admins, and {action} reads every 'order'; "
+    )
     assert warning.endswith("write ignore_privacy: true in the workflow")
 
 

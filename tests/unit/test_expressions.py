@@ -99,7 +99,10 @@ def test_an_expression_has_a_value(source: str, value: JsonValue) -> None:
         ("#.a", "# has a meaning only inside all, count, filter, flatMap, map, none, one, some"),
         ("map([1..params.n], #)", "a range needs two numbers from -10000 to 10000, such as [1..10]"),
         ("map([1..10001], #)", "a range needs two numbers from -10000 to 10000, such as [1..10]"),
-        ("12345678901234567890", "12345678901234567890 has more digits than a number keeps; write it as text, in quotes"),
+        (
+            "12345678901234567890",
+            "12345678901234567890 has more digits than a number keeps; write it as text, in quotes",
+        ),
         ("'open", "a ' is opened and not closed"),
         ("(1", "( is opened and not closed"),
         ("[1)", ") stands where ] should close ["),
@@ -132,24 +135,41 @@ def test_what_cannot_be_meant_is_refused_when_it_is_compiled(source: str, proble
         ),
         (
             "now > params.name",
-            f"comparing with < > <= >= does not take values of these types; now is text, params.name is text; {ORDER_HINT}",
+            (
+                "comparing with < > <= >= does not take values of these types; now is text, params.name is text; "
+                f"{ORDER_HINT}"
+            ),
         ),
         ("params.nothing + 1", f"+ does not take values of these types; params.nothing is null; {NULL_HINT}"),
         ("not params.name", f"not does not take values of these types; params.name is text; {BOOLEAN_HINT}"),
-        ("params.n ? 1 : 2", f"a condition (`and`, `? :`) does not take values of these types; params.n is number; {BOOLEAN_HINT}"),
+        (
+            "params.n ? 1 : 2",
+            f"a condition (`and`, `? :`) does not take values of these types; params.n is number; {BOOLEAN_HINT}",
+        ),
         (
             "'a' in params.name",
-            "in does not take values of these types; params.name is text; write contains(a, b) to look for a text in a text",
+            (
+                "in does not take values of these types; params.name is text; write contains(a, b) to look for a text "
+                "in a "
+                "text"
+            ),
         ),
         ("-params.name", "- does not take values of these types; params.name is text"),
         ("params.items[-1]", "an index is a whole number from 0 on; params.items is list"),
         ("params.name[0:9]", "[a:b]: index out of range; params.name is text"),
-        ("[d(params.name), {a: d(now)}]", "d(…) was given something that is not a date; params.name is text, now is text"),
+        (
+            "[d(params.name), {a: d(now)}]",
+            "d(…) was given something that is not a date; params.name is text, now is text",
+        ),
         ("len(params.nothing)", "Function 'len' failed: Cannot determine len of type null; params.nothing is null"),
         ("d(params.name)", "d(…) was given something that is not a date; params.name is text"),
         (
             "params.huge + 1",
-            "it reads a value that expressions cannot hold (numbers end at 7.9e28, texts are Unicode); params.huge is number",
+            (
+                "it reads a value that expressions cannot hold (numbers end at 7.9e28, texts are Unicode); params.huge "
+                "is "
+                "number"
+            ),
         ),
     ],
 )
@@ -172,10 +192,16 @@ def test_a_panic_inside_the_engine_is_an_ordinary_error() -> None:
 
 
 def test_roots_and_references_are_those_that_are_read() -> None:
-    expression = compile_expression("map(params.items as item, {params: item.a, b: steps['thing']._id}) ?? d(now).format('%Y')")
+    expression = compile_expression(
+        "map(params.items as item, {params: item.a, b: steps['thing']._id}) ?? d(now).format('%Y')"
+    )
 
     assert expression.roots == {"params", "steps", "now"}
-    assert [reference.path for reference in expression.references] == [("params", "items"), ("steps", "thing", "_id"), ("now",)]
+    assert [reference.path for reference in expression.references] == [
+        ("params", "items"),
+        ("steps", "thing", "_id"),
+        ("now",),
+    ]
 
 
 def test_only_what_an_expression_reads_is_given_to_the_engine() -> None:
@@ -200,7 +226,9 @@ def test_a_condition_that_is_neither_true_nor_false_is_an_error() -> None:
 def test_every_function_we_allow_is_known_to_the_engine() -> None:
     arguments = ["()", "(a)", "(a, b)"]
 
-    assert [name for name in sorted(FUNCTIONS) if all(zen.validate_expression(name + given) for given in arguments)] == []
+    assert [
+        name for name in sorted(FUNCTIONS) if all(zen.validate_expression(name + given) for given in arguments)
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -234,7 +262,10 @@ def test_an_embedded_expression_that_does_not_end_is_an_error() -> None:
     with pytest.raises(ExpressionError) as caught:
         compile_template("a ${params.n", PLACE)
 
-    assert str(caught.value) == f"{PLACE}: `${{params.n`: ${{ is opened and not closed with }} (write $${{ for a literal ${{)"
+    assert (
+        str(caught.value)
+        == f"{PLACE}: `${{params.n`: ${{ is opened and not closed with }} (write $${{ for a literal ${{)"
+    )
     assert caught.value.offset == 2
 
 
@@ -249,7 +280,9 @@ values = st.recursive(
 
 @settings(deadline=None)
 @given(st.dictionaries(names, values, max_size=3), st.lists(names, max_size=3))
-def test_a_member_path_means_the_same_with_and_without_the_engine(members: dict[str, JsonValue], path: list[str]) -> None:
+def test_a_member_path_means_the_same_with_and_without_the_engine(
+    members: dict[str, JsonValue], path: list[str]
+) -> None:
     source = ".".join(["root", *path])
     scope: dict[str, JsonValue] = {"root": members}
 

@@ -59,7 +59,9 @@ def test_the_prefix_says_which_environment(path: str, expected: tuple[str, str, 
         ("Bearer", None, ""),
     ],
 )
-def test_the_token_stands_in_the_header_or_else_in_the_query(header: str | None, api_token: str | None, expected: str | None) -> None:
+def test_the_token_stands_in_the_header_or_else_in_the_query(
+    header: str | None, api_token: str | None, expected: str | None
+) -> None:
     assert read_token(header, api_token) == expected
 
 
@@ -77,7 +79,9 @@ def test_idempotency_keys_are_quoted_or_bare(text: str, expected: str) -> None:
     assert read_idempotency_key([text]) == expected
 
 
-@pytest.mark.parametrize("values", [[""], ['""'], ["x" * 256], ['"' + "x" * 256 + '"'], ["a b"], ['"a'], ["é"], ["a", "a"], ['"a\\n"']])
+@pytest.mark.parametrize(
+    "values", [[""], ['""'], ["x" * 256], ['"' + "x" * 256 + '"'], ["a b"], ['"a'], ["é"], ["a", "a"], ['"a\\n"']]
+)
 def test_other_idempotency_keys_are_refused(values: list[str]) -> None:
     assert refused(lambda: read_idempotency_key(values)).status == 400
 
@@ -103,7 +107,9 @@ def test_what_is_understood_of_prefer(values: list[str], expected: Preference) -
 
 
 def test_headers_are_kept_in_lower_case_without_credentials_and_without_what_cannot_be_stored() -> None:
-    headers = CIMultiDict([("X-A", "1"), ("x-a", "2"), ("Authorization", "Bearer s"), ("Cookie", "c"), ("X-Raw", "a\x00\udcffb")])
+    headers = CIMultiDict(
+        [("X-A", "1"), ("x-a", "2"), ("Authorization", "Bearer s"), ("Cookie", "c"), ("X-Raw", "a\x00\udcffb")]
+    )
     assert storable_headers(headers) == {"x-a": "1, 2", "x-raw": "a��b"}
 
 
@@ -115,7 +121,8 @@ def test_any_header_can_be_stored(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"nope", b"\xff", b'{"a":1,}', b"[" * 65 + b"]" * 65, b'{"a":' * 65 + b"1" + b"}" * 65, b"1e400"]
+    "body",
+    [b"", b"{", b"nope", b"\xff", b'{"a":1,}', b"[" * 65 + b"]" * 65, b'{"a":' * 65 + b"1" + b"}" * 65, b"1e400"],
 )
 def test_what_is_no_json_or_too_deep_is_undecodable(body: bytes) -> None:
     with pytest.raises(Undecodable):
@@ -141,13 +148,19 @@ def test_a_field_that_occurs_several_times_is_a_list() -> None:
 
 def multipart(*fields: tuple[str, str, bytes]) -> bytes:
     """name, further parameters of its disposition, content."""
-    parts = [b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n' % (n.encode(), m.encode(), c) for n, m, c in fields]
+    parts = [
+        b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n' % (n.encode(), m.encode(), c)
+        for n, m, c in fields
+    ]
     return b"".join(parts) + b"--b--\r\n"
 
 
 def test_fields_of_a_multipart_form_are_texts() -> None:
     content_type = "multipart/form-data; boundary=b"
-    assert parse_multipart(multipart(("a", "", b"1"), ("b", "", "é\r\nx".encode())), content_type) == {"a": "1", "b": "é\r\nx"}
+    assert parse_multipart(multipart(("a", "", b"1"), ("b", "", "é\r\nx".encode())), content_type) == {
+        "a": "1",
+        "b": "é\r\nx",
+    }
     for wrong in (multipart(("a", '; filename="x.png"', b"1")), multipart(("a", "", b"\xff")), b"nothing"):
         with pytest.raises(Undecodable):
             parse_multipart(wrong, content_type)
@@ -182,14 +195,19 @@ def build_workflow() -> Workflow:
     )
 
 
-def parameters(query: dict[str, JsonValue], body: bytes = b"", content_type: str = "application/json") -> dict[str, JsonValue]:
+def parameters(
+    query: dict[str, JsonValue], body: bytes = b"", content_type: str = "application/json"
+) -> dict[str, JsonValue]:
     return read_parameters(build_workflow(), App(name="a"), query, body, content_type)
 
 
 def test_parameters_come_from_json_form_multipart_and_query_each_in_its_own_way() -> None:
     expected = {"name": "Ada", "times": 2, "tags": ["x", "y"]}
     assert parameters({}, b'{"name": "Ada", "times": 2, "tags": ["x", "y"], "unknown": 1}') == expected
-    assert parameters({}, b"name=Ada&times=2&tags=x&tags=y", "application/x-www-form-urlencoded; charset=utf-8") == expected
+    assert (
+        parameters({}, b"name=Ada&times=2&tags=x&tags=y", "application/x-www-form-urlencoded; charset=utf-8")
+        == expected
+    )
     assert parameters({"name": "Ada", "times": "2", "tags": ["x", "y"]}) == expected
     assert parameters({"times": "2", "name": "Bob", "tags": "x, y"}, b'{"name": "Ada"}') == expected
     form = multipart(("name", "", b"Ada"), ("times", "", b"2"), ("tags", "", b'["x", "y"]'))
@@ -204,8 +222,20 @@ def test_of_a_scalar_that_is_given_several_times_the_last_counts() -> None:
     ("query", "body", "content_type", "code", "message"),
     [
         ({}, b"", "", "MISSING_DATA", "Missing parameter for workflow greet: parameter name"),
-        ({"name": "a"}, b'{"times": "2"}', "application/json", "INVALID_DATA", "Invalid value for parameter times: expected a number"),
-        ({"name": "a", "times": "many"}, b"", "", "INVALID_DATA", "Invalid value for parameter times: expected a number"),
+        (
+            {"name": "a"},
+            b'{"times": "2"}',
+            "application/json",
+            "INVALID_DATA",
+            "Invalid value for parameter times: expected a number",
+        ),
+        (
+            {"name": "a", "times": "many"},
+            b"",
+            "",
+            "INVALID_DATA",
+            "Invalid value for parameter times: expected a number",
+        ),
         ({}, b"[1]", "application/json", "INVALID_DATA", "the body has to be a JSON object"),
         ({}, b"{", "application/json", "INVALID_DATA", "the body is not JSON"),
         ({}, b"name=%ff", "application/x-www-form-urlencoded", "INVALID_DATA", "the form cannot be read"),
@@ -304,7 +334,9 @@ def test_a_source_knows_which_of_its_secrets_are_missing() -> None:
     assert (plan.has_secret, plan.missing) == (True, ("${secrets.OLD}",))
 
 
-def answer(state: RunState, *, result: JsonValue = None, error: JsonValue = None, trigger: ApiTrigger = TRIGGER) -> Reply:
+def answer(
+    state: RunState, *, result: JsonValue = None, error: JsonValue = None, trigger: ApiTrigger = TRIGGER
+) -> Reply:
     return reply_for(RunAnswer(run_id=new_run_id(), state=state, result=result, error=error), "greet", trigger)
 
 
@@ -321,7 +353,10 @@ def test_a_workflow_may_return_text() -> None:
     for content_type in (None, "text/html\r\nX: y", 7):
         reply = answer(RunState.SUCCEEDED, result={"text": "x", "content_type": content_type})
         assert reply.content_type == "text/plain; charset=utf-8"
-    assert json.loads(answer(RunState.SUCCEEDED, result={"text": "x", "more": 1}).body)["response"] == {"text": "x", "more": 1}
+    assert json.loads(answer(RunState.SUCCEEDED, result={"text": "x", "more": 1}).body)["response"] == {
+        "text": "x",
+        "more": 1,
+    }
 
 
 def test_a_workflow_may_redirect_with_its_other_keys_as_the_query() -> None:
@@ -337,9 +372,19 @@ def test_a_workflow_may_redirect_with_its_other_keys_as_the_query() -> None:
     [
         (RunState.FAILED, {"kind": "failed", "message": "no such order"}, 400, "no such order"),
         (RunState.FAILED, {"kind": "expression", "message": "+ does not take text"}, 500, "+ does not take text"),
-        (RunState.FAILED, {"kind": "internal", "message": "KeyError: 'x'"}, 500, "The workflow failed with an internal error"),
+        (
+            RunState.FAILED,
+            {"kind": "internal", "message": "KeyError: 'x'"},
+            500,
+            "The workflow failed with an internal error",
+        ),
         (RunState.FAILED, None, 500, "The workflow failed with an internal error"),
-        (RunState.TERMINATED, {"kind": "chain_stopped", "message": "its chain was stopped"}, 500, "its chain was stopped"),
+        (
+            RunState.TERMINATED,
+            {"kind": "chain_stopped", "message": "its chain was stopped"},
+            500,
+            "its chain was stopped",
+        ),
         (RunState.CANCELLED, None, 500, "The workflow greet was cancelled"),
     ],
 )
@@ -347,21 +392,33 @@ def test_a_run_that_did_not_succeed_is_an_error_in_the_wrapped_envelope(
     state: RunState, error: JsonValue, status: int, message: str
 ) -> None:
     reply = answer(state, error=error)
-    assert (reply.status, json.loads(reply.body)) == (status, {"statusCode": status, "body": {"status": "ERROR", "message": message}})
+    assert (reply.status, json.loads(reply.body)) == (
+        status,
+        {"statusCode": status, "body": {"status": "ERROR", "message": message}},
+    )
 
 
 @pytest.mark.parametrize("status", [200, 400])
 def test_a_condition_that_is_not_met_is_answered_as_the_author_says(status: int) -> None:
     reply = answer(RunState.SKIPPED, trigger=ApiTrigger.model_validate({"when_skipped": status}))
     message = "The condition for the workflow greet is not met. Workflow won't run"
-    assert (reply.status, json.loads(reply.body)) == (status, {"statusCode": status, "body": {"status": "NOT_RUN", "message": message}})
+    assert (reply.status, json.loads(reply.body)) == (
+        status,
+        {"statusCode": status, "body": {"status": "NOT_RUN", "message": message}},
+    )
 
 
 def test_searches_are_bounded() -> None:
     search = read_search({"limit": "1000", "cursor": "5", "descending": "True", "constraints": '[{"key": "a"}]'})
     assert (search.limit, search.cursor, search.is_descending, search.constraints) == (100, 5, True, ({"key": "a"},))
-    assert (read_search({}).limit, read_search({"limit": "-1"}).limit, read_search({"cursor": "-3"}).cursor) == (100, -1, 0)
-    assert read_search({"additional_sort_fields": '[{"sort_field": "a", "descending": "true"}]'}).further_sorts == (("a", True),)
+    assert (read_search({}).limit, read_search({"limit": "-1"}).limit, read_search({"cursor": "-3"}).cursor) == (
+        100,
+        -1,
+        0,
+    )
+    assert read_search({"additional_sort_fields": '[{"sort_field": "a", "descending": "true"}]'}).further_sorts == (
+        ("a", True),
+    )
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,10 @@ def test_baggage_keeps_within_the_limits_of_the_standard_and_ours_is_never_cut()
     large = join_baggage("penstock-x=1", [f"k{number}={'v' * 1000}" for number in range(20)])
     assert len(large) <= MAX_BAGGAGE_BYTES
     assert large.startswith("penstock-x=1,k0=")
-    assert len(read_trace({"baggage": ",".join(f"k{number}={'v' * 1000}" for number in range(20))})["baggage"]) <= MAX_BAGGAGE_BYTES
+    assert (
+        len(read_trace({"baggage": ",".join(f"k{number}={'v' * 1000}" for number in range(20))})["baggage"])
+        <= MAX_BAGGAGE_BYTES
+    )
 
 
 def test_what_cannot_be_sent_on_is_not_kept() -> None:
@@ -106,7 +109,10 @@ def test_what_cannot_be_sent_on_is_not_kept() -> None:
 
 
 def test_only_a_valid_trace_is_continued() -> None:
-    assert read_trace({"traceparent": TRACE, "tracestate": "vendor=1,other=2"}) == {"traceparent": TRACE, "tracestate": "vendor=1,other=2"}
+    assert read_trace({"traceparent": TRACE, "tracestate": "vendor=1,other=2"}) == {
+        "traceparent": TRACE,
+        "tracestate": "vendor=1,other=2",
+    }
     for wrong in ("", TRACE.upper(), f"00-{'0' * 32}-00f067aa0ba902b7-01", f"ff{TRACE[2:]}", f"{TRACE}-x"):
         assert read_trace({"traceparent": wrong, "tracestate": "vendor=1"}) == {}
 
@@ -128,8 +134,16 @@ def test_whatever_a_header_holds_it_is_read_as_nothing(baggage: str) -> None:
     assert all(value.isascii() and value.isprintable() for value in kept.values())
 
 
-@given(st.binary(min_size=32, max_size=32), st.uuids(), st.uuids(), st.integers(0, 1_000_000), st.text(alphabet="ab=;, \t%", max_size=200))
-def test_whatever_others_write_beside_it_the_entry_is_found(key: bytes, chain: UUID, run: UUID, depth: int, others: str) -> None:
+@given(
+    st.binary(min_size=32, max_size=32),
+    st.uuids(),
+    st.uuids(),
+    st.integers(0, 1_000_000),
+    st.text(alphabet="ab=;, \t%", max_size=200),
+)
+def test_whatever_others_write_beside_it_the_entry_is_found(
+    key: bytes, chain: UUID, run: UUID, depth: int, others: str
+) -> None:
     seal, lineage = LineageSeal(key), Lineage(chain, run, depth)
     entry = seal.sign(lineage, NOW)
     assert seal.read(f"{others},{entry},{others}", NOW) == lineage

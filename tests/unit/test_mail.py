@@ -48,7 +48,8 @@ def test_addresses_are_read_as_people_write_them(text: str, addresses: list[tupl
 @pytest.mark.parametrize(
     "text",
     [
-        "ada", "@x.org", "ada@", "ada@@x.org", "a b@x.org", "a..b@x.org", ".a@x.org", "ada@x..org", "ada@-x.org", "ada@x.org>", "<>",
+        "ada", "@x.org", "ada@", "ada@@x.org", "a b@x.org", "a..b@x.org", ".a@x.org", "ada@x..org", "ada@-x.org",
+        "ada@x.org>", "<>",
         "ada@x.org\nBcc: eve@x.org", "ada@x.org\r\nRCPT TO:<eve@x.org>", "Ada <ada@x.org\n>x",
         "ada@x.org <eve@x.org>", "a\u202eb@x.org", "a\x00@x.org",
         "ada@[127.0.0.1]", '"a b"@x.org', f"{'a' * 65}@x.org", f"a@{'b.' * 130}org",
@@ -60,7 +61,9 @@ def test_what_is_no_address_is_named(text: str) -> None:
 
 
 def test_a_name_with_a_comma_needs_quotes() -> None:
-    with pytest.raises(ValueError, match=r"'Müller' is not a mail address, .*; a name with a comma in it stands in quotes"):
+    with pytest.raises(
+        ValueError, match=r"'Müller' is not a mail address, .*; a name with a comma in it stands in quotes"
+    ):
         parse_addresses("Müller, Hans <h@x.org>")
     with pytest.raises(ValueError, match="expected one mail address, got 2"):
         parse_address("a@x.org, b@x.org")
@@ -75,21 +78,29 @@ def test_no_text_ends_a_header(name: str, subject: str) -> None:
     to = (make_address(name, "ada@x.org"),)
     raw = write_mail(replace(MAIL, to=to, subject=subject, headers=(("X-Mine", subject),)), NOW)
     assert read(raw).keys() == [
-        "From", "To", "Subject", "Date", "Message-ID", "X-Mine", "Content-Type", "Content-Transfer-Encoding", "MIME-Version",
+        "From", "To", "Subject", "Date", "Message-ID", "X-Mine", "Content-Type", "Content-Transfer-Encoding",
+        "MIME-Version",
     ]  # fmt: skip
     assert all(len(line) < 998 for line in raw.split(b"\r\n"))
     assert b"\n" not in raw.replace(b"\r\n", b"")
 
 
-@pytest.mark.parametrize("subject", ["Hello", "Grüße aus Köln " * 20, "x" * 2000, "=?utf-8?q?not?= encoded", "发票 42", "a  b"])
+@pytest.mark.parametrize(
+    "subject", ["Hello", "Grüße aus Köln " * 20, "x" * 2000, "=?utf-8?q?not?= encoded", "发票 42", "a  b"]
+)
 def test_a_subject_arrives_as_it_was(subject: str) -> None:
     assert read(write_mail(replace(MAIL, subject=subject), NOW))["Subject"] == subject.strip()
 
 
-@pytest.mark.parametrize("name", ["Ada", "Ada Lovelace", 'Ada "the" L\\', "Müller, Hans", "=?x?=", "刘", "a" * 200, "a@b.c"])
+@pytest.mark.parametrize(
+    "name", ["Ada", "Ada Lovelace", 'Ada "the" L\\', "Müller, Hans", "=?x?=", "刘", "a" * 200, "a@b.c"]
+)
 def test_a_name_arrives_as_it_was(name: str) -> None:
     raw = write_mail(replace(MAIL, to=(make_address(name, "ada@x.org"), ADA)), NOW)
-    assert [(to.display_name, to.addr_spec) for to in read(raw)["To"].addresses] == [(name, "ada@x.org"), ("Ada", "ada@example.com")]
+    assert [(to.display_name, to.addr_spec) for to in read(raw)["To"].addresses] == [
+        (name, "ada@x.org"),
+        ("Ada", "ada@example.com"),
+    ]
 
 
 @given(some.text(), some.binary(), some.text(min_size=1))
@@ -108,11 +119,16 @@ def test_bodies_and_files_arrive_as_they_were(text: str, content: bytes, name: s
 
 def test_a_sender_that_is_no_address_is_named() -> None:
     with pytest.raises(ValueError, match="'shop' is not a mail address"):
-        MailSettings.model_validate({"database_url": "postgresql://unused", "amqp_url": "amqp://unused", "email_from": "shop"})
+        MailSettings.model_validate(
+            {"database_url": "postgresql://unused", "amqp_url": "amqp://unused", "email_from": "shop"}
+        )
 
 
 def test_text_and_html_are_alternatives_and_files_are_attached() -> None:
-    files = (Attachment("Märkte.csv", "text/csv; charset=utf-8", "a,ä".encode()), Attachment("a\r\nX: 1", "nonsense", b"\x00\xff"))
+    files = (
+        Attachment("Märkte.csv", "text/csv; charset=utf-8", "a,ä".encode()),
+        Attachment("a\r\nX: 1", "nonsense", b"\x00\xff"),
+    )
     mail = read(write_mail(replace(MAIL, text="plain ä\n.\n", html="<p>ä</p>", attachments=files), NOW))
     plain, html = mail.get_body(("plain",)), mail.get_body(("html",))
     assert (plain is not None and plain.get_content(), html is not None and html.get_content()) == (

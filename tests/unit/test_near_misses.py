@@ -1,4 +1,6 @@
-"""One letter wrong in any name, and `check` knows which was meant: every kind of name, all in one go, each told once."""
+"""One letter wrong in any name, and `check` knows which was meant: every kind of name, all in one go, each told
+once.
+"""
 
 import pytest
 
@@ -64,8 +66,10 @@ parameters: {name: {type: text, optional: true}}
 retries: {attemps: 3}
 """
 FOUND = {
-    "environments", "stripe", "secrets", "algorithm", "hex", "headers", "from", "sendgrid", "user", "text", "number", "Created By", "total",
-    "api", "parameters", "optional", "POST", "admin", "when_done", "recurrence", "params", "order", "greater than", "b", "name", "openai",
+    "environments", "stripe", "secrets", "algorithm", "hex", "headers", "from", "sendgrid", "user", "text", "number",
+    "Created By", "total",
+    "api", "parameters", "optional", "POST", "admin", "when_done", "recurrence", "params", "order", "greater than", "b",
+    "name", "openai",
     "method", "email", "one", "depth", "upper", "on_error", "daily", "attempts",
 }  # fmt: skip
 

@@ -20,11 +20,15 @@ def build_workflow(*parameters: Parameter) -> Workflow:
     return Workflow(name="create_thing", parameters=parameters)
 
 
-def bind(workflow: Workflow, given: dict[str, JsonValue], source: ValueSource = ValueSource.JSON) -> dict[str, JsonValue]:
+def bind(
+    workflow: Workflow, given: dict[str, JsonValue], source: ValueSource = ValueSource.JSON
+) -> dict[str, JsonValue]:
     return bind_parameters(workflow, given, source=source, unknown="ignore", types=TYPES)
 
 
-def problem_of(workflow: Workflow, given: dict[str, JsonValue], source: ValueSource = ValueSource.JSON) -> tuple[str, str, str]:
+def problem_of(
+    workflow: Workflow, given: dict[str, JsonValue], source: ValueSource = ValueSource.JSON
+) -> tuple[str, str, str]:
     with pytest.raises(ParameterProblem) as caught:
         bind(workflow, given, source)
     return caught.value.code, caught.value.parameter, str(caught.value)
@@ -41,7 +45,11 @@ def test_declared_parameters_are_bound_in_order_and_others_ignored() -> None:
         Parameter(name="tags", type=FieldType("text", is_list=True), is_optional=True),
     )
 
-    assert list(bind(workflow, {"extra": 1, "name": "a", "remaining": None}).items()) == [("name", "a"), ("remaining", 0), ("tags", None)]
+    assert list(bind(workflow, {"extra": 1, "name": "a", "remaining": None}).items()) == [
+        ("name", "a"),
+        ("remaining", 0),
+        ("tags", None),
+    ]
 
 
 @pytest.mark.parametrize("given", [{}, {"name": None}])
@@ -83,7 +91,8 @@ def test_a_thing_of_a_type_that_is_gone_is_invalid() -> None:
 
 def test_an_empty_form_field_counts_as_not_given_unless_it_is_text() -> None:
     workflow = build_workflow(
-        Parameter(name="n", type=FieldType("number"), is_optional=True, default=7), Parameter(name="t", type=FieldType("text"))
+        Parameter(name="n", type=FieldType("number"), is_optional=True, default=7),
+        Parameter(name="t", type=FieldType("text")),
     )
 
     assert bind(workflow, {"n": "", "t": ""}, ValueSource.TEXT) == {"n": 7, "t": ""}
@@ -198,7 +207,8 @@ def test_text_is_read_as_the_type_asks(type_name: str, value: JsonValue, coerced
 
 
 @pytest.mark.parametrize(
-    ("type_name", "value"), [("number", "nan"), ("number", "1_0"), ("number", "٣"), ("boolean", "maybe"), ("number", "9" * 500)]
+    ("type_name", "value"),
+    [("number", "nan"), ("number", "1_0"), ("number", "٣"), ("boolean", "maybe"), ("number", "9" * 500)],
 )
 def test_text_that_does_not_read_as_the_type_is_refused(type_name: str, value: str) -> None:
     with pytest.raises(ValueError, match="expected"):
@@ -208,7 +218,8 @@ def test_text_that_does_not_read_as_the_type_is_refused(type_name: str, value: s
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.sampled_from(["lat", "lng", "_id"]), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.sampled_from(["lat", "lng", "_id"]), inner, max_size=3)
     ),
     max_leaves=6,
 )
@@ -231,7 +242,8 @@ def test_any_value_is_taken_or_refused_and_what_is_taken_stays_as_it_is(
 
 @given(
     st.sampled_from([FieldType(name, is_list=is_list) for name in (*ScalarType, "user") for is_list in (False, True)]),
-    st.text('0123456789.eE+-xX,[]{}"truefalsyno /:TZ\x00 ', max_size=24) | st.sampled_from(["2022-12-22", "https://a.b", "1x1", "1e400"]),
+    st.text('0123456789.eE+-xX,[]{}"truefalsyno /:TZ\x00 ', max_size=24)
+    | st.sampled_from(["2022-12-22", "https://a.b", "1x1", "1e400"]),
 )
 def test_a_compiled_reader_reads_as_coerce_value_does(type: FieldType, text: str) -> None:
     def outcome(read: Callable[[str], object]) -> object:

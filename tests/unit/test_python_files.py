@@ -38,18 +38,31 @@ def problems_of(directory: Path) -> list[str]:
 
 def test_a_function_becomes_a_workflow(tmp_path: Path) -> None:
     code = (
-        "@app.workflow(on=[api(auth='public'), webhook('stripe', ['invoice.*'])], retries=3, timeout='90s', label='Pay', priority=2)\n"
+        "@app.workflow(on=[api(auth='public'), webhook('stripe', ['invoice.*'])], retries=3, timeout='90s', "
+        "label='Pay', priority=2)\n"
         "async def pay(ctx: Context, name: str = '', remaining: int = 0) -> dict: ...\n"
-        "@app.workflow(name='nightly-tidy', on=[recurrence('0 3 * * *', timezone='Europe/Paris')], recursive=True, depth_limit=50)\n"
+        "@app.workflow(name='nightly-tidy', on=[recurrence('0 3 * * *', timezone='Europe/Paris')], recursive=True, "
+        "depth_limit=50)\n"
         "def tidy(ctx: Context): ...\n"
     )
     app = load(write(tmp_path, code))
     pay, tidy = app.workflows["pay"], app.workflows["nightly-tidy"]
     assert app.python == ("shop",)
-    assert (pay.python, pay.place, pay.label, pay.priority, pay.timeout_seconds) == ("shop:pay", "shop.py:3", "Pay", 2, 90)
+    assert (pay.python, pay.place, pay.label, pay.priority, pay.timeout_seconds) == (
+        "shop:pay",
+        "shop.py:3",
+        "Pay",
+        2,
+        90,
+    )
     assert pay.api is not None
     assert (pay.api.auth, pay.webhooks[0].types, pay.retries.attempts) == ("public", ("invoice.*",), 3)
-    assert (tidy.python, tidy.recurrences[0].timezone, tidy.is_recursive, tidy.depth_limit) == ("shop:tidy", "Europe/Paris", True, 50)
+    assert (tidy.python, tidy.recurrences[0].timezone, tidy.is_recursive, tidy.depth_limit) == (
+        "shop:tidy",
+        "Europe/Paris",
+        True,
+        50,
+    )
     assert pay.parameters == (
         Parameter(name="name", type=FieldType("text"), is_optional=True, default=""),
         Parameter(name="remaining", type=FieldType("number"), is_optional=True, default=0),
@@ -87,7 +100,8 @@ def test_types_of_parameters(tmp_path: Path, annotation: str, kind: str, is_opti
     code = (
         "from datetime import date, datetime\nfrom decimal import Decimal\nfrom enum import StrEnum\n"
         "from typing import Annotated, Any, Literal, NewType, Optional\nfrom pydantic import BaseModel, Field\n"
-        "UserId = NewType('UserId', str)\nclass Color(StrEnum):\n    RED = 'red'\nclass Line(BaseModel):\n    name: str\n"
+        "UserId = NewType('UserId', str)\nclass Color(StrEnum):\n    RED = 'red'\nclass Line(BaseModel):\n    name: "
+        "str\n"
         f"@app.workflow()\nasync def typed(ctx: Context, value: {annotation}, *, other: int = 1): ...\n"
     )
     [value, other] = load(write(tmp_path, code)).workflows["typed"].parameters
@@ -119,33 +133,63 @@ def test_a_model_holds_all_parameters(tmp_path: Path) -> None:
         ("import no_such_library\n", "shop.py:3: ModuleNotFoundError: No module named 'no_such_library'"),
         ("app = None\n", "shop.py:1: this module has no App; begin with `from penstock import App` and `app = App()`"),
         ("@app.workflow(timeout='soon')\ndef f(ctx): ...\n", "shop.py:3: ValueError: 'soon' is not a duration"),
-        ("@app.workflow(on=[recurrence('every day')])\ndef f(ctx): ...\n", "shop.py:3: ValueError: 'every day' is no cron expression"),
-        ("@app.workflow(on=[api(auth='everyone')])\ndef f(ctx): ...\n", "shop.py:3: ValueError: 'everyone' is not a valid Auth"),
+        (
+            "@app.workflow(on=[recurrence('every day')])\ndef f(ctx): ...\n",
+            "shop.py:3: ValueError: 'every day' is no cron expression",
+        ),
+        (
+            "@app.workflow(on=[api(auth='everyone')])\ndef f(ctx): ...\n",
+            "shop.py:3: ValueError: 'everyone' is not a valid Auth",
+        ),
         ("@app.workflow(retries=0)\ndef f(ctx): ...\n", "shop.py:3: ValueError: retries go from 1 to 1000"),
-        ("@app.workflow()\ndef f(): ...\n", "shop.py:3: f: its first parameter has to take the context, as in (ctx: Context)"),
-        ("@app.workflow()\ndef f(ctx, *rest): ...\n", "shop.py:3: f: its parameter '*rest' has no name that a caller could give"),
+        (
+            "@app.workflow()\ndef f(): ...\n",
+            "shop.py:3: f: its first parameter has to take the context, as in (ctx: Context)",
+        ),
+        (
+            "@app.workflow()\ndef f(ctx, *rest): ...\n",
+            "shop.py:3: f: its parameter '*rest' has no name that a caller could give",
+        ),
         ("@app.action\ndef f(ctx, x: object()): ...\n", "shop.py:3: f: its parameter 'x' is of type"),
         (
             "class Odd: ...\n@app.action\ndef f(ctx, x: Odd): ...\n",
             "shop.py:4: f: its parameter 'x' is of type Odd, which",
         ),
-        ("@app.action\ndef f(ctx, x: 'Unknown'): ...\n", "shop.py:3: f: its annotations cannot be read: name 'Unknown' is not defined"),
-        ("@app.workflow()\ndef f(ctx, x: int = 'one'): ...\n", "shop.py:3: f: the default of its parameter 'x' does not fit its type"),
+        (
+            "@app.action\ndef f(ctx, x: 'Unknown'): ...\n",
+            "shop.py:3: f: its annotations cannot be read: name 'Unknown' is not defined",
+        ),
+        (
+            "@app.workflow()\ndef f(ctx, x: int = 'one'): ...\n",
+            "shop.py:3: f: the default of its parameter 'x' does not fit its type",
+        ),
         ("app.workflow()(lambda ctx: None)\n", "shop.py:3: TypeError: a workflow is a function of a module"),
         ("@app.workflow(name='no name')\ndef f(ctx): ...\n", "shop.py:3: 'no name' is not a name"),
-        ("@app.workflow(on=[webhook('paypal')])\ndef f(ctx): ...\n", "shop.py:3: unknown source 'paypal'; known are stripe"),
-        ("@app.workflow(on=[webhook('stripe')])\ndef f(ctx, x: str): ...\n", "shop.py:3: a workflow with a webhook trigger cannot require"),
+        (
+            "@app.workflow(on=[webhook('paypal')])\ndef f(ctx): ...\n",
+            "shop.py:3: unknown source 'paypal'; known are stripe",
+        ),
+        (
+            "@app.workflow(on=[webhook('stripe')])\ndef f(ctx, x: str): ...\n",
+            "shop.py:3: a workflow with a webhook trigger cannot require",
+        ),
         (
             "@app.workflow(on=[recurrence('0 3 * * *')])\ndef f(ctx, x: str): ...\n",
             "shop.py:3: a workflow with a recurrence trigger cannot",
         ),
         ("@app.workflow(on=[change('ordr')])\ndef f(ctx): ...\n", "shop.py:3: unknown data type 'ordr'; known are "),
-        ("@app.workflow(on=[change('user', ['made'])])\ndef f(ctx): ...\n", "shop.py:3: ValueError: 'made' is not a valid Operation"),
+        (
+            "@app.workflow(on=[change('user', ['made'])])\ndef f(ctx): ...\n",
+            "shop.py:3: ValueError: 'made' is not a valid Operation",
+        ),
         (
             "@app.workflow(on=[change('user', when='aftr.email')])\ndef f(ctx): ...\n",
             "shop.py:3: `when` of the change trigger, `aftr.email`: unknown name 'aftr'; did you mean 'after'?",
         ),
-        ("@app.workflow(on=[change('user')])\ndef f(ctx, x: str): ...\n", "shop.py:3: a workflow with a change trigger cannot require"),
+        (
+            "@app.workflow(on=[change('user')])\ndef f(ctx, x: str): ...\n",
+            "shop.py:3: a workflow with a change trigger cannot require",
+        ),
         ("@app.workflow(on=[api(), api()])\ndef f(ctx): ...\n", "shop.py:3: a workflow has one api trigger"),
         (
             "@app.workflow()\ndef f(ctx): ...\n@app.workflow(name='f')\ndef g(ctx): ...\n",
@@ -164,7 +208,10 @@ def test_problems_have_the_authors_file_and_line(tmp_path: Path, code: str, prob
         ("nothing", "app.yaml:3: there is no module 'nothing': neither nothing.py in "),
         ("shop.py", "app.yaml:3: 'shop.py' is not the name of a module"),
         ("shop/actions.py", "app.yaml:3: 'shop/actions.py' is not the name of a module; did you mean 'shop.actions'?"),
-        ("penstock.cli", "app.yaml:3: 'penstock' is the name of a module that Python or Penstock has already; rename yours"),
+        (
+            "penstock.cli",
+            "app.yaml:3: 'penstock' is the name of a module that Python or Penstock has already; rename yours",
+        ),
     ],
 )
 def test_modules_that_are_not_there(tmp_path: Path, module: str, problem: str) -> None:
@@ -175,7 +222,8 @@ def test_modules_that_are_not_there(tmp_path: Path, module: str, problem: str) -
 
 
 CHARGE = (
-    "@app.action\ndef charge(ctx: Context, order: str, amount: int = 1): ...\n@app.workflow()\ndef pay(ctx: Context, order: str): ...\n"
+    "@app.action\ndef charge(ctx: Context, order: str, amount: int = 1): ...\n@app.workflow()\ndef pay(ctx: "
+    "Context, order: str): ...\n"
 )
 
 
@@ -183,9 +231,15 @@ CHARGE = (
     ("steps", "problem"),
     [
         ("{run: shop.charge}", "workflows/all.yaml:2: 'with' lacks 'order', which the action 'shop.charge' requires"),
-        ("{run: shop.charge, with: {order: a, amuont: 2}}", "workflows/all.yaml:2: unknown parameter 'amuont'; did you mean 'amount'?"),
+        (
+            "{run: shop.charge, with: {order: a, amuont: 2}}",
+            "workflows/all.yaml:2: unknown parameter 'amuont'; did you mean 'amount'?",
+        ),
         ("{run: shop.charge, with: {order: 1}}", "workflows/all.yaml:2: "),
-        ("{run: shop.chrage, with: {order: a}}", "workflows/all.yaml:2: unknown Python action 'shop.chrage'; did you mean 'shop.charge'?"),
+        (
+            "{run: shop.chrage, with: {order: a}}",
+            "workflows/all.yaml:2: unknown Python action 'shop.chrage'; did you mean 'shop.charge'?",
+        ),
         ("{run: shop.pay, with: {order: a}}", "workflows/all.yaml:2: unknown Python action 'shop.pay'"),
         ("{schedule: pay}", "workflows/all.yaml:2: 'with' lacks 'order', which the workflow 'pay' requires"),
     ],
@@ -197,11 +251,17 @@ def test_yaml_that_uses_python_is_checked_against_it(tmp_path: Path, steps: str,
 
 def test_a_name_in_yaml_and_python_is_a_problem(tmp_path: Path) -> None:
     write(tmp_path, CHARGE, yaml="workflow: pay\nsteps: [{log: x}]\n")
-    assert problems_of(tmp_path) == ["workflows/all.yaml:1: the workflow 'pay' exists twice; it stands in shop.py:5 already"]
+    assert problems_of(tmp_path) == [
+        "workflows/all.yaml:1: the workflow 'pay' exists twice; it stands in shop.py:5 already"
+    ]
 
 
 def test_a_module_that_fails_is_one_problem(tmp_path: Path) -> None:
-    write(tmp_path, "1 / 0\n" + CHARGE, yaml="workflow: outer\nsteps: [{run: shop.charge, with: {order: a}}, {schedule: pay}]\n")
+    write(
+        tmp_path,
+        "1 / 0\n" + CHARGE,
+        yaml="workflow: outer\nsteps: [{run: shop.charge, with: {order: a}}, {schedule: pay}]\n",
+    )
     assert problems_of(tmp_path) == ["shop.py:3: ZeroDivisionError: division by zero"]
 
 
@@ -210,7 +270,8 @@ def test_packages_and_their_neighbours_are_imported_and_nothing_is_written_besid
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "names.py").write_text("NAME = 'one'\n")
     (tmp_path / "inner" / "flows.py").write_text(
-        "from penstock import App\nfrom inner.names import NAME\napp = App()\n@app.workflow(name=NAME)\ndef f(ctx): ...\n"
+        "from penstock import App\nfrom inner.names import NAME\napp = App()\n@app.workflow(name=NAME)\ndef f(ctx): "
+        "...\n"
     )
     (tmp_path / "inner" / "more.py").write_text("from inner.flows import app\n@app.action\ndef g(ctx): ...\n")
     assert load(tmp_path).workflows["one"].python == "inner.flows:f"
@@ -245,5 +306,7 @@ def test_what_others_have_imported_from_the_directory_stays(tmp_path: Path, monk
 def test_a_module_cannot_take_the_name_of_one_of_pythons(tmp_path: Path) -> None:
     (tmp_path / "email").mkdir()
     write(tmp_path, "", head=HEAD.replace("[shop]", "[email.flows]"))
-    assert problems_of(tmp_path) == ["app.yaml:3: 'email' is the name of a module that Python or Penstock has already; rename yours"]
+    assert problems_of(tmp_path) == [
+        "app.yaml:3: 'email' is the name of a module that Python or Penstock has already; rename yours"
+    ]
     assert "site-packages" not in str(sys.modules["email"].__file__)

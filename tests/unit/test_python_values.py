@@ -32,8 +32,10 @@ THING = Thing({"_id": "1x1", "name": "a"}, "thing")
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (Size.SMALL, "small"), (NOON, "2030-01-31T11:00:00.000Z"), (timedelta(minutes=1), 60.0), (Decimal("1.50"), 1.5), (Decimal(3), 3),
-        (UUID(int=1), "00000000-0000-0000-0000-000000000001"), ((1, [2]), [1, [2]]), ({"b"}, ["b"]), (THING, {"_id": "1x1", "name": "a"}),
+        (Size.SMALL, "small"), (NOON, "2030-01-31T11:00:00.000Z"), (timedelta(minutes=1), 60.0), (Decimal("1.50"), 1.5),
+        (Decimal(3), 3),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"), ((1, [2]), [1, [2]]), ({"b"}, ["b"]), (THING,
+        {"_id": "1x1", "name": "a"}),
         (Line(at=datetime(2030, 1, 1, tzinfo=UTC), price=Decimal(2)), {"at": "2030-01-01T00:00:00.000Z", "price": 2}),
         (Page([THING], None, 0), {"results": [{"_id": "1x1", "name": "a"}], "after": None, "remaining": 0}),
         (Response(200, {"x": "y"}, [1]), {"status": 200, "headers": {"x": "y"}, "body": [1]}),
@@ -44,7 +46,9 @@ def test_what_python_code_has_is_written_as_json(value: object, expected: object
     assert to_json({"in": [value]}, "it") == {"in": [expected]}
 
 
-@pytest.mark.parametrize("value", [object(), b"bytes", {1: 2}, NOON.replace(tzinfo=None)], ids=["object", "bytes", "key", "zone"])
+@pytest.mark.parametrize(
+    "value", [object(), b"bytes", {1: 2}, NOON.replace(tzinfo=None)], ids=["object", "bytes", "key", "zone"]
+)
 def test_what_is_no_json_is_refused(value: object) -> None:
     with pytest.raises(Permanent, match="it"):
         to_json(value, "it")

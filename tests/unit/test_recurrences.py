@@ -17,9 +17,12 @@ HOUR = timedelta(hours=1)
 def build_recurrence(**over: Any) -> Recurrence:
     """An hourly one whose next tick is at three o'clock."""
     given: dict[str, Any] = {
-        "id": RUN_ID, "environment": "live", "workflow": "tidy", "origin": "trigger", "thing": None, "rule": Rule(cron="0 * * * *"),
-        "overlap": Overlap.SKIP, "catch_up": HOUR, "jitter": timedelta(), "parameters": {}, "context": {}, "generation": 0,
-        "created_at": FIRST, "paused_at": None, "next_tick_at": FIRST, "due_at": FIRST, "held_since": None, "last_tick_at": None,
+        "id": RUN_ID, "environment": "live", "workflow": "tidy", "origin": "trigger", "thing": None,
+        "rule": Rule(cron="0 * * * *"),
+        "overlap": Overlap.SKIP, "catch_up": HOUR, "jitter": timedelta(), "parameters": {}, "context": {},
+        "generation": 0,
+        "created_at": FIRST, "paused_at": None, "next_tick_at": FIRST, "due_at": FIRST, "held_since": None,
+        "last_tick_at": None,
         "last_run_id": None, "ticks": 0, "skipped": 0, "missed": 0, "refused": 0,
     }  # fmt: skip
     return Recurrence(**{**given, **over})
@@ -41,14 +44,26 @@ def hours(*numbers: int) -> tuple[datetime, ...]:
         ({"overlap": Overlap.ALLOW}, 2 * HOUR, False, (4, 5), (), (3,)),
         ({"overlap": Overlap.ALLOW, "catch_up": 10 * HOUR}, 2 * HOUR, True, (3, 4, 5), (), ()),
         ({"overlap": Overlap.QUEUE}, 2 * HOUR, False, (5,), (), (3, 4)),
-        ({"overlap": Overlap.QUEUE, "held_since": FIRST, "catch_up": timedelta()}, 2 * HOUR + HOUR / 2, False, (5,), (3, 4), ()),
+        (
+            {"overlap": Overlap.QUEUE, "held_since": FIRST, "catch_up": timedelta()},
+            2 * HOUR + HOUR / 2,
+            False,
+            (5,),
+            (3, 4),
+            (),
+        ),
         ({"catch_up": timedelta()}, timedelta(seconds=10), False, (3,), (), ()),
         ({"catch_up": timedelta()}, timedelta(seconds=11), False, (), (), (3,)),
         ({"catch_up": timedelta()}, timedelta(seconds=11), True, (), (), (3,)),
     ],
 )
 def test_ticks_are_made_skipped_or_missed(
-    over: dict[str, object], late: timedelta, is_live: bool, ticks: tuple[int, ...], skipped: tuple[int, ...], missed: tuple[int, ...]
+    over: dict[str, object],
+    late: timedelta,
+    is_live: bool,
+    ticks: tuple[int, ...],
+    skipped: tuple[int, ...],
+    missed: tuple[int, ...],
 ) -> None:
     decision = decide_ticks(build_recurrence(**over), FIRST + late, is_live=is_live)
 
@@ -61,7 +76,12 @@ def test_a_queued_tick_stays_where_it_is_until_the_run_before_has_ended() -> Non
     now = FIRST + timedelta(seconds=1)
     decision = decide_ticks(build_recurrence(overlap=Overlap.QUEUE), now, is_live=True)
 
-    assert (decision.ticks, decision.next_tick_at, decision.due_at, decision.held_since) == ((), FIRST, now + HELD_LOOK, now)
+    assert (decision.ticks, decision.next_tick_at, decision.due_at, decision.held_since) == (
+        (),
+        FIRST,
+        now + HELD_LOOK,
+        now,
+    )
     later = decide_ticks(build_recurrence(overlap=Overlap.QUEUE, held_since=now), now + HOUR, is_live=True)
     assert later.held_since == now
 
@@ -74,7 +94,9 @@ def test_a_scheduler_that_was_away_for_long_takes_several_turns() -> None:
 
 
 def test_what_never_ticks_again_is_due_no_more() -> None:
-    recurrence = build_recurrence(rule=Rule(every=Every.YEARLY, start=FIRST.replace(year=9999)), next_tick_at=FIRST.replace(year=9999))
+    recurrence = build_recurrence(
+        rule=Rule(every=Every.YEARLY, start=FIRST.replace(year=9999)), next_tick_at=FIRST.replace(year=9999)
+    )
     decision = decide_ticks(recurrence, FIRST.replace(year=9999, hour=4), is_live=False)
 
     assert (len(decision.ticks), decision.next_tick_at, decision.due_at) == (1, None, None)

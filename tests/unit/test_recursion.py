@@ -14,7 +14,9 @@ def build_step(target: str, *, action: StepAction = StepAction.SCHEDULE, when: s
 
 def build_app(graph: dict[str, list[Step]], *, recursive: tuple[str, ...] = (), guarded: tuple[str, ...] = ()) -> App:
     workflows = {
-        name: Workflow(name=name, steps=tuple(steps), is_recursive=name in recursive, when="params.go" if name in guarded else None)
+        name: Workflow(
+            name=name, steps=tuple(steps), is_recursive=name in recursive, when="params.go" if name in guarded else None
+        )
         for name, steps in graph.items()
     }
     return App(name="shop", workflows=workflows)
@@ -43,7 +45,9 @@ def test_schedules_lists_and_triggers_all_count() -> None:
 
 
 def test_a_recurrence_is_no_edge_because_its_ticks_are_roots_and_the_same_one_is_replaced() -> None:
-    app = build_app({"a": [build_step("a", action=StepAction.RECUR), build_step("a", action=StepAction.STOP_RECURRING)]})
+    app = build_app(
+        {"a": [build_step("a", action=StepAction.RECUR), build_step("a", action=StepAction.STOP_RECURRING)]}
+    )
 
     assert find_recursions(app) == []
 
@@ -56,11 +60,17 @@ def test_a_change_leads_to_what_waits_for_it() -> None:
         steps = (Step(id="s", action=step, target="order", arguments=arguments, place="w.yaml:2"),)
         return App(name="shop", workflows={"a": Workflow(name="a", changes=triggers, steps=steps)})
 
-    created, updated = (ChangeTrigger(type="order", operations=(operation,)) for operation in (Operation.CREATE, Operation.UPDATE))
+    created, updated = (
+        ChangeTrigger(type="order", operations=(operation,)) for operation in (Operation.CREATE, Operation.UPDATE)
+    )
     assert drawn(react(created)) == [("a → a", False)]
     assert drawn(react(updated)) == drawn(react(ChangeTrigger(type="other"))) == []
     assert drawn(react(updated, upsert=True)) == [("a → a", False)]
-    assert drawn(react(updated, step=StepAction.UPDATE)) == drawn(react(updated, step=StepAction.UPDATE_MANY)) == [("a → a", False)]
+    assert (
+        drawn(react(updated, step=StepAction.UPDATE))
+        == drawn(react(updated, step=StepAction.UPDATE_MANY))
+        == [("a → a", False)]
+    )
     assert drawn(react(created.model_copy(update={"when": "after.paid"}))) == [("a → a", True)]
 
 
@@ -78,7 +88,9 @@ def test_a_second_step_without_condition_takes_the_guard_away() -> None:
 
 
 def test_an_unguarded_way_around_is_found_beside_a_guarded_shortcut() -> None:
-    app = build_app({"a": [build_step("b"), build_step("a", when="params.go")], "b": [build_step("c")], "c": [build_step("a")]})
+    app = build_app(
+        {"a": [build_step("b"), build_step("a", when="params.go")], "b": [build_step("c")], "c": [build_step("a")]}
+    )
 
     assert drawn(app) == [("a → b → c → a", False), ("a → a", True)]
 
@@ -132,7 +144,8 @@ def warned(step: str) -> list[str]:
     ("step", "cycle"),
     [
         ('http: "https://shop.example.com/api/1.1/wf/start"', "start → middle → /api/1.1/wf/start → start"),
-        ('http: "https://shop.example.com//version-test/api/1.1/wf/start?a=1"', "start → middle → /api/1.1/wf/start → start"),
+        ('http: "https://shop.example.com//version-test/api/1.1/wf/start?a=1"', ("start → middle → /api/1.1/wf/start → "
+                                                                                "start")),
         ('http: "${secrets.BASE}/api/1.1/wf/start"', "start → middle → /api/1.1/wf/start → start"),
         ("{call: self, path: /wf/start}", "start → middle → /api/1.1/wf/start → start"),
         ("{call: hooks, path: webhooks/partner}", "middle → /webhooks/partner → hooked → middle"),

@@ -32,7 +32,9 @@ REDACTOR = Redactor({"KEY": SECRET, "LONGER": SECRET + "x", "SHORT": "abc"}.item
 )
 def test_every_form_of_a_secret_is_taken_out(form: str) -> None:
     assert REDACTOR.text(f"a {form} b") == "a [secret KEY] b"
-    assert REDACTOR.value({"list": [form, 1, None, {f"k {form}": True}]}) == {"list": ["[secret KEY]", 1, None, {"k [secret KEY]": True}]}
+    assert REDACTOR.value({"list": [form, 1, None, {f"k {form}": True}]}) == {
+        "list": ["[secret KEY]", 1, None, {"k [secret KEY]": True}]
+    }
     assert SECRET not in str(orjson.loads(REDACTOR.encoded(orjson.dumps({"a": form, form: 1}))))
 
 

@@ -108,7 +108,10 @@ async def test_probes_tell_what_is_away_and_what_of_it_matters() -> None:
     for app, status in ((strict, 503), (lenient, 200)):
         async with serving(app, "127.0.0.1", 0) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
             async with http.get("/readyz") as response:
-                assert (response.status, (await response.json())["checks"]) == (status, {"database": True, "broker": False})
+                assert (response.status, (await response.json())["checks"]) == (
+                    status,
+                    {"database": True, "broker": False},
+                )
             async with http.get("/healthz") as response:
                 assert response.status == 200
             async with http.get("/metrics") as response:

@@ -1,4 +1,6 @@
-"""The scheduler's pure decisions: how messages are read, what items mean, when to rest, and what the admins are told."""
+"""The scheduler's pure decisions: how messages are read, what items mean, when to rest, and what the admins are
+told.
+"""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -77,7 +79,9 @@ def test_interval_that_leads_beyond_the_end_of_time_is_refused() -> None:
         ({"a": 1}, [1], {"a": 1, "b": [1]}),
     ],
 )
-def test_item_is_merged_over_the_common_parameters(common: dict[str, JsonValue], item: JsonValue, expected: JsonValue) -> None:
+def test_item_is_merged_over_the_common_parameters(
+    common: dict[str, JsonValue], item: JsonValue, expected: JsonValue
+) -> None:
     workflow = Workflow(name="w", parameters=(Parameter(name="a", type=TEXT), Parameter(name="b", type=TEXT)))
     assert rules.item_parameters(common, item, rules.open_parameter(workflow, common)) == expected
 
@@ -90,11 +94,17 @@ def test_bare_item_needs_exactly_one_parameter_left_open(common: dict[str, JsonV
 
 
 @pytest.mark.parametrize(
-    ("code", "status"), [("malformed", 400), ("unknown_workflow", 404), ("idempotency_conflict", 422), ("something new", 400)]
+    ("code", "status"),
+    [("malformed", 400), ("unknown_workflow", 404), ("idempotency_conflict", 422), ("something new", 400)],
 )
 def test_refusal_is_a_problem_document(code: str, status: int) -> None:
     problem = rules.describe_problem(Rejected(code, "why", "name"))
-    assert (problem["status"], problem["detail"], problem["code"], problem["parameter"]) == (status, "why", code, "name")
+    assert (problem["status"], problem["detail"], problem["code"], problem["parameter"]) == (
+        status,
+        "why",
+        code,
+        "name",
+    )
 
 
 @pytest.mark.parametrize(("attempts", "seconds"), [(1, 30), (2, 60), (3, 120), (8, 3600), (1000, 3600)])
@@ -114,14 +124,24 @@ def test_refused_mail_is_tried_again_later_and_later(attempts: int, seconds: int
         (False, False, -5.0, 0.02),
     ],
 )
-def test_dispatching_rests_until_the_next_run_is_due(did_work: bool, is_full: bool, next_due: float | None, rest: float) -> None:
+def test_dispatching_rests_until_the_next_run_is_due(
+    did_work: bool, is_full: bool, next_due: float | None, rest: float
+) -> None:
     assert rules.next_wait(did_work=did_work, is_full=is_full, next_due_seconds=next_due) == rest
 
 
 def test_mail_names_the_run_its_depth_the_limit_the_path_and_what_to_do() -> None:
     text = rules.mail_text(
-        message="Workflow error: loop was terminated", run_id="r-1", chain_id="c-1", path=["start", "loop", "loop"], depth=11, limit=10,
+        message="Workflow error: loop was terminated", run_id="r-1", chain_id="c-1", path=["start", "loop", "loop"],
+        depth=11, limit=10,
         environment="live",
     )  # fmt: skip
-    for part in ("loop was terminated", "r-1", "11 (limit 10)", "start → loop → loop", "penstock chain stop c-1", "resume c-1"):
+    for part in (
+        "loop was terminated",
+        "r-1",
+        "11 (limit 10)",
+        "start → loop → loop",
+        "penstock chain stop c-1",
+        "resume c-1",
+    ):
         assert part in text

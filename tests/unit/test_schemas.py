@@ -1,4 +1,6 @@
-"""The JSON Schemas of app files: editors see what the reader takes, no more keys and no fewer, and what is wrong with what is not."""
+"""The JSON Schemas of app files: editors see what the reader takes, no more keys and no fewer, and what is wrong with
+what is not.
+"""
 
 import re
 from collections.abc import Iterator
@@ -28,7 +30,11 @@ def validate(kind: str, text: str) -> list[str]:
     documents = [to_json(node) for node in read_documents("file.yaml", text.encode(), report)]
     assert not report.problems, report.problems
     validator = Draft202012Validator(SCHEMAS[f"{kind}.schema.json"])
-    return [f"{'/'.join(map(str, error.absolute_path))}: {error.message}" for one in documents for error in validator.iter_errors(one)]
+    return [
+        f"{'/'.join(map(str, error.absolute_path))}: {error.message}"
+        for one in documents
+        for error in validator.iter_errors(one)
+    ]
 
 
 def files_of(app: Path) -> Iterator[tuple[str, Path]]:
@@ -92,7 +98,11 @@ def test_every_app_of_ours_fits(app: Path) -> None:
 )
 def test_a_broken_file_does_not_fit_and_the_reader_agrees(kind: str, text: str) -> None:
     assert validate(kind, text)
-    files = {"app.yaml": "app: shop", "types/order.yaml": "type: order\nfields: {a: text}", "workflows/b.yaml": "workflow: b"}
+    files = {
+        "app.yaml": "app: shop",
+        "types/order.yaml": "type: order\nfields: {a: text}",
+        "workflows/b.yaml": "workflow: b",
+    }
     files |= {"app.yaml": text} if kind == "app" else {f"{kind}s/broken.yaml": text}
     assert load_files({name: content.encode() for name, content in files.items()}).app is None
 
@@ -101,7 +111,11 @@ UNKNOWN = "zzzzzzzz"
 HMAC = f"sources: {{s: {{scheme: hmac, secrets: [a], header: X, {UNKNOWN}: 1}}}}"
 PLACES: list[tuple[str, str, tuple[str, ...]]] = [
     ("app", f"app: a\n{UNKNOWN}: 1", ("properties",)),
-    ("app", f"app: a\nenvironments: {{live: {{{UNKNOWN}: 1}}}}", ("properties", "environments", "properties", "live", "properties")),
+    (
+        "app",
+        f"app: a\nenvironments: {{live: {{{UNKNOWN}: 1}}}}",
+        ("properties", "environments", "properties", "live", "properties"),
+    ),
     ("app", f"app: a\n{HMAC}", ("properties", "sources", "additionalProperties", "then", "properties")),
     (
         "app",
@@ -156,7 +170,9 @@ PLACES: list[tuple[str, str, tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "text", "path"), PLACES, ids=lambda value: "/".join(value) if isinstance(value, tuple) else None)
+@pytest.mark.parametrize(
+    ("kind", "text", "path"), PLACES, ids=lambda value: "/".join(value) if isinstance(value, tuple) else None
+)
 def test_a_schema_has_the_keys_that_the_reader_knows(kind: str, text: str, path: tuple[str, ...]) -> None:
     place: JsonValue = SCHEMAS[f"{kind}.schema.json"]
     for part in path:
@@ -181,10 +197,14 @@ def test_every_action_has_a_schema_with_its_own_arguments() -> None:
 
 def test_every_argument_has_a_form() -> None:
     readers = {read for spec in ACTIONS.values() for read in (spec.target, *spec.arguments.values())}
-    assert sorted(read.__name__ for read in readers if read.__name__ not in FORMS) == [], "add it to penstock.reading.schemas.forms"
+    assert sorted(read.__name__ for read in readers if read.__name__ not in FORMS) == [], (
+        "add it to penstock.reading.schemas.forms"
+    )
 
 
 def test_a_schema_is_published_as_it_is() -> None:
     hint = "run: python -m penstock.reading.schemas docs/schema"
-    published: dict[str, Schema] = {path.name: orjson.loads(path.read_bytes()) for path in (ROOT / "docs" / "schema").iterdir()}
+    published: dict[str, Schema] = {
+        path.name: orjson.loads(path.read_bytes()) for path in (ROOT / "docs" / "schema").iterdir()
+    }
     assert published == SCHEMAS, hint

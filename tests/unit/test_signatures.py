@@ -15,7 +15,9 @@ from penstock.definitions.models import Pick, Source, SourceTimestamp
 from penstock_ingress.rules.signatures import SignedRequest, Verdict, build_check
 
 SECRET = "test_secret_0123456789abcdef"
-BODY = '{"id":"evt_1","type":"ping","text":"héllo ☃","webhookTimestamp":1700000000000,"event_id":"sq_1","uuid":"u-1"}'.encode()
+BODY = (
+    '{"id":"evt_1","type":"ping","text":"héllo ☃","webhookTimestamp":1700000000000,"event_id":"sq_1","uuid":"u-1"}'
+).encode()
 NOW = 1_700_000_000.0
 URL = "https://hooks.example.test/in/abc?x=1"
 STRIPE_SIGNATURE = "4488969182e8325384cfdeb36d7c02ded69f9a5dcd982ded8c16380f83aca998"
@@ -25,14 +27,27 @@ GITHUB = Source(name="github", scheme="github", secrets=())
 
 
 def hmac_source(header: str, signed: str = "{body}", timestamp: str | None = None, **more: object) -> Source:
-    fields = {"name": "partner", "scheme": "hmac", "secrets": (), "header": header, "signed": signed, "url": URL, **more}
+    fields = {
+        "name": "partner",
+        "scheme": "hmac",
+        "secrets": (),
+        "header": header,
+        "signed": signed,
+        "url": URL,
+        **more,
+    }
     if timestamp is not None:
         fields["timestamp"] = SourceTimestamp(header=timestamp)
     return Source.model_validate(fields)
 
 
 def verdict(
-    source: Source, headers: dict[str, str], *, body: bytes = BODY, now: float = NOW, secrets: tuple[str, ...] = (SECRET,)
+    source: Source,
+    headers: dict[str, str],
+    *,
+    body: bytes = BODY,
+    now: float = NOW,
+    secrets: tuple[str, ...] = (SECRET,),
 ) -> Verdict:
     request = SignedRequest("POST", "/in/abc", CIMultiDict(headers), body)
     return build_check(source, secrets)(request, now)
@@ -75,7 +90,9 @@ VECTORS = {
         "0123456789abcdef0123456789abcdef",
     ),
     "hubspot, milliseconds": (
-        hmac_source("X-HubSpot-Signature-v3", "{method}{url}{body}{timestamp}", "X-HubSpot-Request-Timestamp", encoding="base64"),
+        hmac_source(
+            "X-HubSpot-Signature-v3", "{method}{url}{body}{timestamp}", "X-HubSpot-Request-Timestamp", encoding="base64"
+        ),
         {
             "X-HubSpot-Signature-v3": "cCmB9eSnA7Q8FYKkSasIRJBqz3JVdUfWoKhkT4wYeWo=",
             "X-HubSpot-Request-Timestamp": "1700000000000",
@@ -88,7 +105,12 @@ VECTORS = {
         SECRET,
     ),
     "zendesk, iso time": (
-        hmac_source("X-Zendesk-Webhook-Signature", "{timestamp}{body}", "X-Zendesk-Webhook-Signature-Timestamp", encoding="base64"),
+        hmac_source(
+            "X-Zendesk-Webhook-Signature",
+            "{timestamp}{body}",
+            "X-Zendesk-Webhook-Signature-Timestamp",
+            encoding="base64",
+        ),
         {
             "X-Zendesk-Webhook-Signature": "F/EkHO25tb6fFDkS19CRUNEiNNMvvyof1kF2P+54JDU=",
             "X-Zendesk-Webhook-Signature-Timestamp": "2023-11-14T22:13:20Z",
@@ -128,7 +150,8 @@ def test_stripes_own_library_and_this_one_agree() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offset", "expected"), [(300, Verdict.GENUINE), (-300, Verdict.GENUINE), (301, Verdict.STALE), (-301, Verdict.STALE)]
+    ("offset", "expected"),
+    [(300, Verdict.GENUINE), (-300, Verdict.GENUINE), (301, Verdict.STALE), (-301, Verdict.STALE)],
 )
 def test_a_time_that_is_off_in_either_direction_is_stale(offset: int, expected: Verdict) -> None:
     assert verdict(STRIPE, stripe_header(STRIPE_SIGNATURE), now=NOW + offset) is expected
@@ -151,17 +174,26 @@ def test_any_of_several_secrets_may_have_signed() -> None:
     assert verdict(STRIPE, stripe_header("00" * 32, STRIPE_SIGNATURE), secrets=("new", SECRET)) is Verdict.GENUINE
 
 
-@pytest.mark.parametrize("header", ["", "t=1700000000", f"v1={STRIPE_SIGNATURE}", "nonsense", f"t=1700000000,v0={STRIPE_SIGNATURE}"])
+@pytest.mark.parametrize(
+    "header", ["", "t=1700000000", f"v1={STRIPE_SIGNATURE}", "nonsense", f"t=1700000000,v0={STRIPE_SIGNATURE}"]
+)
 def test_a_stripe_header_without_time_or_signature_is_unsigned(header: str) -> None:
     assert verdict(STRIPE, {"Stripe-Signature": header}) is Verdict.UNSIGNED
 
 
-@pytest.mark.parametrize("time_text", ["", "yesterday", "1e9", "１７０００００００００", "-1700000000", "nan", "99999999999999999999"])
+@pytest.mark.parametrize(
+    "time_text", ["", "yesterday", "1e9", "１７０００００００００", "-1700000000", "nan", "99999999999999999999"]
+)
 def test_a_time_that_cannot_be_read_is_stale(time_text: str) -> None:
-    assert verdict(STRIPE, {"Stripe-Signature": f"t={time_text},v1={STRIPE_SIGNATURE}"}) in {Verdict.STALE, Verdict.UNSIGNED}
+    assert verdict(STRIPE, {"Stripe-Signature": f"t={time_text},v1={STRIPE_SIGNATURE}"}) in {
+        Verdict.STALE,
+        Verdict.UNSIGNED,
+    }
 
 
-@pytest.mark.parametrize("signature", ["sha256=", "sha256=zz", "sha256=é", "sha256=abc", "sha1=" + "a" * 40, GITHUB_SIGNATURE[7:]])
+@pytest.mark.parametrize(
+    "signature", ["sha256=", "sha256=zz", "sha256=é", "sha256=abc", "sha1=" + "a" * 40, GITHUB_SIGNATURE[7:]]
+)
 def test_a_malformed_signature_does_not_match(signature: str) -> None:
     assert verdict(GITHUB, {"X-Hub-Signature-256": signature}) in {Verdict.FORGED, Verdict.UNSIGNED}
 
@@ -177,7 +209,9 @@ def test_base64url_has_its_own_alphabet() -> None:
     source = hmac_source("X-Sig", encoding="base64url")
     # The first body whose signature has a letter that the two alphabets write differently.
     digests = {body: hmac.digest(SECRET.encode(), body, "sha256") for body in map(bytes, zip(range(50), strict=True))}
-    body, standard = next((body, b64encode(digest).decode()) for body, digest in digests.items() if b"/" in b64encode(digest))
+    body, standard = next(
+        (body, b64encode(digest).decode()) for body, digest in digests.items() if b"/" in b64encode(digest)
+    )
     assert verdict(source, {"X-Sig": standard.replace("/", "_").replace("+", "-")}, body=body) is Verdict.GENUINE
     assert verdict(source, {"X-Sig": standard}, body=body) is Verdict.FORGED
 

@@ -1,4 +1,6 @@
-"""CSV and JSON lines as records: the same however the bytes are cut into pieces, and every unreadable line told and passed over."""
+"""CSV and JSON lines as records: the same however the bytes are cut into pieces, and every unreadable line told and
+passed over.
+"""
 
 import csv
 import io
@@ -52,13 +54,21 @@ def test_nothing_is_no_record() -> None:
         (b"a,b\n1,2\r3,4\n5,6\n", {2: "it holds a carriage return outside of quotes"}, {1, 3}),
         (b"a,b\n" + b"x" * (MOST_CHARACTERS + 1) + b"\n3,4\n", {2: "it is longer than 1048576 characters"}, {1, 3}),
         (b"a,b\n" + b"x" * (MOST_CHARACTERS + 1), {2: "it is longer than 1048576 characters"}, {1}),
-        (b'a,b\n1,"' + (b"x" * 1000 + b"\n") * 1100, {2: "it does not end within 1048576 characters; is a quote left open?"}, None),
+        (
+            b'a,b\n1,"' + (b"x" * 1000 + b"\n") * 1100,
+            {2: "it does not end within 1048576 characters; is a quote left open?"},
+            None,
+        ),
     ],
 )
-def test_a_line_that_cannot_be_read_is_told_and_passed_over(content: bytes, bad: dict[int, str], good: set[int] | None) -> None:
+def test_a_line_that_cannot_be_read_is_told_and_passed_over(
+    content: bytes, bad: dict[int, str], good: set[int] | None
+) -> None:
     for size in (5, 100_000) if len(content) < 1000 else (100_000, 2_000_000):
         records = read(content, size=size)
-        assert {record.line: (record.problem or "")[: len(bad.get(record.line, ""))] for record in records if record.problem} == bad
+        assert {
+            record.line: (record.problem or "")[: len(bad.get(record.line, ""))] for record in records if record.problem
+        } == bad
         if good is not None:
             assert {record.line for record in records if not record.problem} == good
 

@@ -16,7 +16,15 @@ READING = WorkloadReading("live", MONTH, HOUR, 0.0, 0.0, 0.0, 0.0, {})
 
 @pytest.mark.parametrize(
     ("units", "allowance", "expected"),
-    [(0, 0, ()), (1e9, 0, ()), (74.9, 100, ()), (75, 100, (75,)), (99.9, 100, (75,)), (100, 100, (75, 100)), (1e9, 100, (75, 100))],
+    [
+        (0, 0, ()),
+        (1e9, 0, ()),
+        (74.9, 100, ()),
+        (75, 100, (75,)),
+        (99.9, 100, (75,)),
+        (100, 100, (75, 100)),
+        (1e9, 100, (75, 100)),
+    ],
 )
 def test_shares_of_the_allowance(units: float, allowance: float, expected: tuple[int, ...]) -> None:
     assert reached_percents(units, allowance) == expected
@@ -77,12 +85,14 @@ def test_admins_are_told_what_happened_and_what_to_do() -> None:
     spike = WorkloadWarning("spike", 5000.0, 3000.0, HOUR, usual=1000.0)
     message = rules.describe_warning("live", spike)
     assert message == (
-        "live has consumed 5,000 workload units in the hour from 2030-01-20 09:00 UTC; an ordinary hour of the last week had 1,000, "
+        "live has consumed 5,000 workload units in the hour from 2030-01-20 09:00 UTC; an ordinary hour of the last "
+        "week had 1,000, "
         "and more than 3,000 count as a spike"
     )
     allowance = rules.describe_warning("live", WorkloadWarning("allowance_75", 76000.0, 75000.0, MONTH))
     assert allowance == (
-        "live has consumed 76,000 workload units since 2030-01-01, which is 75 % of the month's allowance or more (75,000 units)"
+        "live has consumed 76,000 workload units since 2030-01-01, which is 75 % of the month's allowance or more "
+        "(75,000 units)"
     )
     text = rules.workload_mail_text(message=message, environment="live")
     assert text.startswith(message + ".\n")

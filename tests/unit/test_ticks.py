@@ -1,4 +1,6 @@
-"""When recurrences tick, above all where clocks change and months are short. Expected times are written as people read them."""
+"""When recurrences tick, above all where clocks change and months are short. Expected times are written as people read
+them.
+"""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice, pairwise
@@ -9,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.domain.ticks import Every, Rule, check_cron, check_timezone, jitter, list_timezones, next_tick, ticks_after
+from penstock.domain.ticks import (
+    Every,
+    Rule,
+    check_cron,
+    check_timezone,
+    jitter,
+    list_timezones,
+    next_tick,
+    ticks_after,
+)
 
 PARIS = ZoneInfo("Europe/Paris")
 ID = UUID("01890000-0000-8000-8000-000000000001")
@@ -64,13 +75,33 @@ def test_half_an_hour_of_change_is_no_trouble() -> None:
 @pytest.mark.parametrize(
     ("every", "start", "after", "expected"),
     [
-        (Every.DAILY, "2026-03-28T02:30+01:00", "2026-03-01T00:00Z", ["03-28 02:30 CET", "03-29 03:00 CEST", "03-30 02:30 CEST"]),
+        (
+            Every.DAILY,
+            "2026-03-28T02:30+01:00",
+            "2026-03-01T00:00Z",
+            ["03-28 02:30 CET", "03-29 03:00 CEST", "03-30 02:30 CEST"],
+        ),
         (Every.DAILY, "2026-10-24T02:30+02:00", "2026-10-24T12:00Z", ["10-25 02:30 CEST", "10-26 02:30 CET"]),
         (Every.DAILY, "2026-10-25T02:30+01:00", "2026-10-25T01:00Z", ["10-25 02:30 CET", "10-26 02:30 CET"]),
         (Every.WEEKLY, "2026-10-22T09:00+02:00", "2026-10-22T12:00Z", ["10-29 09:00 CET", "11-05 09:00 CET"]),
-        (Every.MONTHLY, "2026-01-31T09:00+01:00", "2026-01-31T12:00Z", ["02-28 09:00 CET", "03-31 09:00 CEST", "04-30 09:00 CEST"]),
-        (Every.QUARTERLY, "2026-08-31T09:00+02:00", "2026-08-31T12:00Z", ["11-30 09:00 CET", "02-28 09:00 CET", "05-31 09:00 CEST"]),
-        (Every.YEARLY, "2024-02-29T09:00+01:00", "2024-03-01T00:00Z", ["02-28 09:00 CET", "02-28 09:00 CET", "02-28 09:00 CET"]),
+        (
+            Every.MONTHLY,
+            "2026-01-31T09:00+01:00",
+            "2026-01-31T12:00Z",
+            ["02-28 09:00 CET", "03-31 09:00 CEST", "04-30 09:00 CEST"],
+        ),
+        (
+            Every.QUARTERLY,
+            "2026-08-31T09:00+02:00",
+            "2026-08-31T12:00Z",
+            ["11-30 09:00 CET", "02-28 09:00 CET", "05-31 09:00 CEST"],
+        ),
+        (
+            Every.YEARLY,
+            "2024-02-29T09:00+01:00",
+            "2024-03-01T00:00Z",
+            ["02-28 09:00 CET", "02-28 09:00 CET", "02-28 09:00 CET"],
+        ),
         (Every.YEARLY, "2024-02-29T09:00+01:00", "2027-03-01T00:00Z", ["02-29 09:00 CET"]),
     ],
 )
@@ -100,7 +131,8 @@ def test_what_never_comes_again_has_no_next_tick() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["0 3 * *", "0 3 * * * *", "61 * * * *", "* * 30 2 *", "daily", "@daily", "", "0 3 * * mon-", "0 0 31 4,6 *"]
+    "text",
+    ["0 3 * *", "0 3 * * * *", "61 * * * *", "* * 30 2 *", "daily", "@daily", "", "0 3 * * mon-", "0 0 31 4,6 *"],
 )
 def test_what_is_no_cron_expression_is_told(text: str) -> None:
     with pytest.raises(ValueError, match=r"cron expression|never"):
@@ -140,7 +172,8 @@ def test_a_time_of_day_ticks_once_on_every_day_of_every_zone(zone: str, minute: 
     first = next_tick(by_cron, start)
     assert first is not None
     ticks = list(islice(ticks_after(by_cron, start), 370))
-    # By elapsed time, because a gap may end on the next day. No zone has changed its clocks by more than three hours since 2020.
+    # By elapsed time, because a gap may end on the next day. No zone has changed its clocks by more than three hours
+    # since 2020.
     assert all(timedelta(hours=21) <= later - earlier <= timedelta(hours=27) for earlier, later in pairwise(ticks))
     assert all(tick > start for tick in ticks)
     assert ticks == sorted(ticks)

@@ -21,7 +21,9 @@ EVERYTHING = Visibility(True, None)
         ((PrivacyRule(name="everyone", view="all"), OWNER), Visibility(False, None)),
     ],
 )
-def test_the_rule_for_everyone_decides_for_those_who_are_not_admins(rules: tuple[PrivacyRule, ...], seen: Visibility) -> None:
+def test_the_rule_for_everyone_decides_for_those_who_are_not_admins(
+    rules: tuple[PrivacyRule, ...], seen: Visibility
+) -> None:
     data_type = ORDER.model_copy(update={"privacy": rules})
     assert visibility(data_type, is_admin=False) == seen
     assert visibility(data_type, is_admin=True) == EVERYTHING

@@ -21,7 +21,9 @@ from penstock_executor.actions.steps import Done, Outcome
 
 def test_every_action_has_decided_what_it_weighs() -> None:
     missing = set(StepAction) - CONSUMPTION.keys()
-    assert not missing, f"{', '.join(sorted(missing))}: add a line to CONSUMPTION in penstock_executor/actions/metering.py"
+    assert not missing, (
+        f"{', '.join(sorted(missing))}: add a line to CONSUMPTION in penstock_executor/actions/metering.py"
+    )
 
 
 def test_every_activity_has_a_published_weight() -> None:
@@ -36,9 +38,12 @@ def test_every_try_of_a_step_is_an_action(action: StepAction) -> None:
 @pytest.mark.parametrize(
     ("activity", "weight"),
     [
-        (Activity.ACTION, 0.6), (Activity.SEARCH, 0.3), (Activity.THING_RETURNED, 0.015), (Activity.CHARACTER_RETURNED, 0.000003),
-        (Activity.AGGREGATE, 0.2), (Activity.GROUPED_AGGREGATE, 0.3), (Activity.THING_DELETED, 0.1), (Activity.THING_WRITTEN, 0.5),
-        (Activity.CHANGE_EVALUATED, 0.05), (Activity.API_REQUEST, 0.01), (Activity.API_BYTE, 0.000003), (Activity.CALL, 0.1),
+        (Activity.ACTION, 0.6), (Activity.SEARCH, 0.3), (Activity.THING_RETURNED, 0.015), (Activity.CHARACTER_RETURNED,
+        0.000003),
+        (Activity.AGGREGATE, 0.2), (Activity.GROUPED_AGGREGATE, 0.3), (Activity.THING_DELETED, 0.1),
+        (Activity.THING_WRITTEN, 0.5),
+        (Activity.CHANGE_EVALUATED, 0.05), (Activity.API_REQUEST, 0.01), (Activity.API_BYTE, 0.000003), (Activity.CALL,
+        0.1),
         (Activity.ITEM_SCHEDULED, 0.1), (Activity.PYTHON_CALL, 0.2), (Activity.PYTHON_MILLISECOND, 0.0005),
     ],
 )  # fmt: skip
@@ -79,5 +84,12 @@ def test_searches_consume_by_what_they_return() -> None:
     assert _consumed(StepAction.GET, Done({"_id": "1"}), {"_id": "1"}) == {
         Activity.ACTION: 1, Activity.THING_RETURNED: 1, Activity.CHARACTER_RETURNED: 11,
     }  # fmt: skip
-    assert _consumed(StepAction.GET, Done(None, used={Activity.SEARCH: 1}), None) == {Activity.ACTION: 1, Activity.SEARCH: 1}
-    assert used_by_reading([], searches=2) == {Activity.SEARCH: 2, Activity.THING_RETURNED: 0, Activity.CHARACTER_RETURNED: 0}
+    assert _consumed(StepAction.GET, Done(None, used={Activity.SEARCH: 1}), None) == {
+        Activity.ACTION: 1,
+        Activity.SEARCH: 1,
+    }
+    assert used_by_reading([], searches=2) == {
+        Activity.SEARCH: 2,
+        Activity.THING_RETURNED: 0,
+        Activity.CHARACTER_RETURNED: 0,
+    }

@@ -32,7 +32,9 @@ async def app(mailbox: Mailbox) -> AsyncIterator[AppUnderTest]:
 
 async def start(app: AppUnderTest) -> None:
     """Start the campaign; who comes first in the list gets the mail at once."""
-    assert (await app.run("start_campaign", {**SPRING, "site": app.url.removesuffix("/version-test")})).state == "succeeded"
+    assert (
+        await app.run("start_campaign", {**SPRING, "site": app.url.removesuffix("/version-test")})
+    ).state == "succeeded"
     await app.wait_until_idle()
 
 
@@ -78,7 +80,9 @@ async def test_an_address_that_fails_stops_nobody_else(app: AppUnderTest, mailbo
     assert await app.count("mailing", {"user": cem["_id"]}) == 1
 
 
-async def test_a_server_that_says_later_is_asked_later_and_nobody_gets_a_mail_twice(app: AppUnderTest, mailbox: Mailbox) -> None:
+async def test_a_server_that_says_later_is_asked_later_and_nobody_gets_a_mail_twice(
+    app: AppUnderTest, mailbox: Mailbox
+) -> None:
     mailbox.refusals["bob@example.com"] = "450 try again later"
     await start(app)
     await app.advance(SECOND * 10)

@@ -18,7 +18,9 @@ SECOND = timedelta(seconds=1)
 
 
 class Model:
-    """The two endpoints that the app uses. `troubles` are answered before anything sensible is, by path; None says nothing at all."""
+    """The two endpoints that the app uses. `troubles` are answered before anything sensible is, by path; None says
+    nothing at all.
+    """
 
     def __init__(self) -> None:
         self.url = ""
@@ -40,8 +42,13 @@ class Model:
         if request.headers.get("Authorization") != f"Bearer {KEY}":
             return web.json_response({"error": {"message": "Incorrect API key provided."}}, status=401)
         if what == "moderations":
-            return web.json_response({"results": [{"flagged": self.flagged, "categories": {"violence": True} if self.flagged else {}}]})
-        choice = {"message": {"role": "assistant", "content": self.content}, "finish_reason": "stop" if self.content else "length"}
+            return web.json_response(
+                {"results": [{"flagged": self.flagged, "categories": {"violence": True} if self.flagged else {}}]}
+            )
+        choice = {
+            "message": {"role": "assistant", "content": self.content},
+            "finish_reason": "stop" if self.content else "length",
+        }
         return web.json_response({"choices": [choice], "usage": {"total_tokens": 42}})
 
     def paths(self) -> list[str]:
@@ -51,7 +58,9 @@ class Model:
 
 def busy(seconds: int) -> web.Response:
     """What the service says when there are too many requests."""
-    return web.json_response({"error": {"message": "Rate limit reached"}}, status=429, headers={"Retry-After": str(seconds)})
+    return web.json_response(
+        {"error": {"message": "Rate limit reached"}}, status=429, headers={"Retry-After": str(seconds)}
+    )
 
 
 @pytest_asyncio.fixture

@@ -1,4 +1,6 @@
-"""The whole app: lists that are clean, that have bad lines, that are very long, and an executor that dies in the middle of one."""
+"""The whole app: lists that are clean, that have bad lines, that are very long, and an executor that dies in the middle
+of one.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,8 +22,13 @@ async def app() -> AsyncIterator[AppUnderTest]:
 
 
 async def test_a_list_creates_changes_and_clears_products(app: AppUnderTest) -> None:
-    await app.run("import_price_list", {"supplier": "acme", "file": HEADER + "a,Anvil,tools,10,3\nb,Bolt,parts,0.5,100\nc,Cog,parts,2,7\n"})
-    run = await app.run("import_price_list", {"supplier": "acme", "file": HEADER + "b,Bolt,parts,0.75,90\nd,Drill,tools,80,1\n"})
+    await app.run(
+        "import_price_list",
+        {"supplier": "acme", "file": HEADER + "a,Anvil,tools,10,3\nb,Bolt,parts,0.5,100\nc,Cog,parts,2,7\n"},
+    )
+    run = await app.run(
+        "import_price_list", {"supplier": "acme", "file": HEADER + "b,Bolt,parts,0.75,90\nd,Drill,tools,80,1\n"}
+    )
     assert run.state == "succeeded", run.error
     products = {product["sku"]: (product["price"], product["stock"]) for product in await app.find("product")}
     assert products == {"a": (10, 0), "b": (0.75, 90), "c": (2, 0), "d": (80, 1)}
@@ -35,7 +42,9 @@ async def test_a_list_creates_changes_and_clears_products(app: AppUnderTest) -> 
 
 async def test_bad_lines_are_kept_for_the_supplier_and_nothing_is_taken_to_be_gone(app: AppUnderTest) -> None:
     await app.run("import_price_list", {"supplier": "acme", "file": HEADER + "a,Anvil,tools,10,3\n"})
-    run = await app.run("import_price_list", {"supplier": "acme", "file": HEADER + "b,Bolt,parts,cheap,1\nc,Cog\nd,Drill,tools,80,1\n"})
+    run = await app.run(
+        "import_price_list", {"supplier": "acme", "file": HEADER + "b,Bolt,parts,cheap,1\nc,Cog\nd,Drill,tools,80,1\n"}
+    )
     assert run.state == "succeeded", run.error
     assert [product["sku"] for product in await app.find("product", {"stock": 0})] == []
     bad = await app.find("bad_line", sort="line")
@@ -51,7 +60,9 @@ async def test_a_file_that_is_no_price_list_fails_the_run_with_what_is_expected(
     run = await app.run("import_price_list", {"supplier": "acme", "file": "code;value\na;1\n"})
     assert run.state == "failed"
     assert isinstance(run.error, dict)
-    assert "type 'product' has no field 'code'; known are sku, name, category, price, stock" in str(run.error["message"])
+    assert "type 'product' has no field 'code'; known are sku, name, category, price, stock" in str(
+        run.error["message"]
+    )
     assert await app.count("product") == 0
 
 
@@ -73,7 +84,10 @@ async def test_100_000_lines_survive_an_executor_that_dies(app: AppUnderTest) ->
 
 
 async def test_products_become_a_file_that_can_be_imported_again(app: AppUnderTest) -> None:
-    await app.run("import_price_list", {"supplier": "acme", "file": HEADER + 'a,"Anvil, ""big""",tools,10,3\nb,Bolt,parts,0.5,100\n'})
+    await app.run(
+        "import_price_list",
+        {"supplier": "acme", "file": HEADER + 'a,"Anvil, ""big""",tools,10,3\nb,Bolt,parts,0.5,100\n'},
+    )
     run = await app.run("export_products", {"category": "tools"})
     assert isinstance(run.result, dict)
     content = await app.download(run.result["file"])

@@ -1,4 +1,6 @@
-"""The whole app, with a mail server and a database whose time is moved: what a night does, what it leaves, and who is told."""
+"""The whole app, with a mail server and a database whose time is moved: what a night does, what it leaves, and who is
+told.
+"""
 
 import csv
 import io

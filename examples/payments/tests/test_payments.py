@@ -1,4 +1,6 @@
-"""The whole app: Stripe's events come in over HTTP, signed as Stripe signs them, and receipts go out to a mail server."""
+"""The whole app: Stripe's events come in over HTTP, signed as Stripe signs them, and receipts go out to a mail
+server.
+"""
 
 import hashlib
 import hmac
@@ -75,7 +77,9 @@ async def test_an_event_that_comes_again_makes_no_second_receipt(app: AppUnderTe
     body = again.json()
     assert isinstance(body, dict)
     assert (again.status, body["duplicate"]) == (200, True)
-    await deliver(app, paid("evt_2", "checkout.session.async_payment_succeeded"))  # another event about the same payment
+    await deliver(
+        app, paid("evt_2", "checkout.session.async_payment_succeeded")
+    )  # another event about the same payment
     assert (await app.count("order"), mailbox.recipients) == (1, ["ada@example.com"])
 
 
@@ -91,7 +95,9 @@ async def test_a_forged_event_is_refused(app: AppUnderTest, mailbox: Mailbox) ->
     assert (await app.count("order"), mailbox.tries) == (0, 0)
 
 
-async def test_while_the_mail_server_is_down_the_receipt_waits_and_is_sent_once(app: AppUnderTest, mailbox: Mailbox) -> None:
+async def test_while_the_mail_server_is_down_the_receipt_waits_and_is_sent_once(
+    app: AppUnderTest, mailbox: Mailbox
+) -> None:
     mailbox.is_down = True
     await deliver(app, paid())
     assert await app.count("order", {"status": "paid"}) == 1
@@ -105,7 +111,9 @@ async def test_while_the_mail_server_is_down_the_receipt_waits_and_is_sent_once(
 
 
 @pytest.mark.parametrize(("email", "words"), [("ada", "'ada' is not a mail address"), ("gone@example.com", "550 gone")])
-async def test_a_customer_who_cannot_be_reached_keeps_the_order(app: AppUnderTest, mailbox: Mailbox, email: str, words: str) -> None:
+async def test_a_customer_who_cannot_be_reached_keeps_the_order(
+    app: AppUnderTest, mailbox: Mailbox, email: str, words: str
+) -> None:
     mailbox.refusals["gone@example.com"] = "550 gone"
     await deliver(app, paid(customer_details={"email": email, "name": "Ada"}))
     (receipt,) = await app.list_runs("send_receipt")
@@ -118,6 +126,10 @@ async def test_a_customer_who_cannot_be_reached_keeps_the_order(app: AppUnderTes
 async def test_a_refund_is_recorded(app: AppUnderTest) -> None:
     await deliver(app, paid())
     for payment_intent in ("pi_1", "pi_unknown"):
-        event: JsonValue = {"id": payment_intent, "type": "charge.refunded", "data": {"object": {"payment_intent": payment_intent}}}
+        event: JsonValue = {
+            "id": payment_intent,
+            "type": "charge.refunded",
+            "data": {"object": {"payment_intent": payment_intent}},
+        }
         assert (await deliver(app, event)).status == 200
     assert await app.count("order", {"status": "refunded"}) == 1

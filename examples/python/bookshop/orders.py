@@ -36,14 +36,18 @@ async def order(ctx: Context, order: Order) -> dict[str, object]:
         # Prices change by the hour: the one that the customer is told is remembered, also if this run is tried again.
         total += line.copies * await ctx.step(f"price_{line.isbn}", quote, str(book.price), line.copies)
         books.append(book)
-    placed = await ctx.create("order", {"customer": order.customer, "books": [book.id for book in books], "total": total, "state": "open"})
+    placed = await ctx.create(
+        "order", {"customer": order.customer, "books": [book.id for book in books], "total": total, "state": "open"}
+    )
     await ctx.schedule("await_payment", {"order": placed.id})
     return {"order": placed.id, "total": total}
 
 
 @app.workflow()
 async def await_payment(ctx: Context, order: str) -> dict[str, object]:
-    """Wait for the bank's word, for two weeks; nothing is held meanwhile. `POST /v1/<environment>/signals/paid` tells it."""
+    """Wait for the bank's word, for two weeks; nothing is held meanwhile. `POST /v1/<environment>/signals/paid` tells
+    it.
+    """
     payment = await ctx.wait_for("paid", {"order": order}, timeout="14d")
     state = "lapsed" if payment is None else "paid"
     await ctx.update(order, {"state": state}, type="order")

@@ -31,7 +31,9 @@ def _sign(body: bytes) -> dict[str, str]:
 
 
 def _invoice(number: str) -> bytes:
-    return orjson.dumps({"id": f"evt_{number}", "type": "invoice.paid", "data": {"object": {"number": number, "amount_paid": 4200}}})
+    return orjson.dumps(
+        {"id": f"evt_{number}", "type": "invoice.paid", "data": {"object": {"number": number, "amount_paid": 4200}}}
+    )
 
 
 @pytest.mark.asyncio

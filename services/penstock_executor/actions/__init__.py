@@ -1,4 +1,6 @@
-"""The kinds of step, one file each: what a step asks for becomes an effect, a call, or a value. Committing is left to the handlers."""
+"""The kinds of step, one file each: what a step asks for becomes an effect, a call, or a value. Committing is left to
+the handlers.
+"""
 
 from collections.abc import Mapping
 from typing import Final

@@ -116,12 +116,17 @@ def workflow(app: App, call: Call, name: str) -> Workflow:
     """The workflow of that name in `app`."""
     found = app.workflows.get(name)
     if found is None:
-        raise wrong(call, f"no workflow {name!r} is deployed to {call.run.environment}{_did_you_mean(name, list(app.workflows))}")
+        raise wrong(
+            call,
+            f"no workflow {name!r} is deployed to {call.run.environment}{_did_you_mean(name, list(app.workflows))}",
+        )
     return found
 
 
 def bind(app: App, target: Workflow, given: Values) -> Values:
-    """The parameters of a workflow that a step starts. Raises ParameterProblem, also for parameters it does not declare."""
+    """The parameters of a workflow that a step starts. Raises ParameterProblem, also for parameters it does not
+    declare.
+    """
     return bind_parameters(target, given, source=ValueSource.JSON, unknown="reject", types=app.types)
 
 

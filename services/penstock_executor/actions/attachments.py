@@ -15,11 +15,15 @@ from penstock_executor.actions.steps import Call
 from penstock_executor.runs import Values
 
 MOST_BYTES: Final = 18 * 1024 * 1024
-"""Of all attachments of a mail together, before they are encoded: 25 MiB as they travel, which is about what mailboxes take."""
+"""Of all attachments of a mail together, before they are encoded: 25 MiB as they travel, which is about what mailboxes
+take.
+"""
 
 
 async def read_attachments(call: Call) -> tuple[Attachment, ...]:
-    """The attachments of a step. Raises Permanent when one is not there, or they are too large together; DatabaseUnavailable."""
+    """The attachments of a step. Raises Permanent when one is not there, or they are too large together;
+    DatabaseUnavailable.
+    """
     given = call.arguments.get("attachments")
     items = given if isinstance(given, list) else [] if given is None else [given]
     read: list[Attachment] = []
@@ -59,7 +63,11 @@ def _read_content(call: Call, item: Values) -> Attachment:
     if "text" in item:
         return Attachment(name, _kind(content_type, "text/plain; charset=utf-8"), content.encode())
     try:
-        return Attachment(name, _kind(content_type, "application/octet-stream"), base64.b64decode("".join(content.split()), validate=True))
+        return Attachment(
+            name,
+            _kind(content_type, "application/octet-stream"),
+            base64.b64decode("".join(content.split()), validate=True),
+        )
     except binascii.Error:
         raise wrong(call, f"`base64` of the attachment {name!r} is not base64") from None
 
@@ -68,10 +76,17 @@ def _kind(given: JsonValue, default: str) -> str:
     """The content type; content that is given as text is UTF-8."""
     if not isinstance(given, str):
         return default
-    return f"{given}; charset=utf-8" if given.startswith("text/") and default.startswith("text/") and ";" not in given else given
+    return (
+        f"{given}; charset=utf-8"
+        if given.startswith("text/") and default.startswith("text/") and ";" not in given
+        else given
+    )
 
 
 def _check_size(call: Call, size: int, name: str) -> None:
     if size > MOST_BYTES:
         limit = MOST_BYTES // 1024 // 1024
-        raise wrong(call, f"with {name!r} the attachments have more than {limit} MiB; put the file where a link in the mail leads to")
+        raise wrong(
+            call,
+            f"with {name!r} the attachments have more than {limit} MiB; put the file where a link in the mail leads to",
+        )

@@ -1,4 +1,6 @@
-"""`call: CONNECTOR`: a call to a service that app.yaml describes: an `http` step with a base URL, headers and rules of its own."""
+"""`call: CONNECTOR`: a call to a service that app.yaml describes: an `http` step with a base URL, headers and rules of
+its own.
+"""
 
 from ipaddress import ip_network
 
@@ -15,7 +17,9 @@ from penstock_executor.runs import Values
 
 
 async def call_connector(call: Call) -> Outcome:
-    """What `http` gives and raises. The connector's headers stand before the step's, so a step cannot change whose call it is."""
+    """What `http` gives and raises. The connector's headers stand before the step's, so a step cannot change whose call
+    it is.
+    """
     connector = call.arguments.get("connector")
     if not isinstance(connector, dict):
         raise wrong(call, f"there is no connector {call.target!r} in app.yaml")
@@ -27,7 +31,9 @@ async def call_connector(call: Call) -> Outcome:
 
 
 def _join(call: Call, connector: Values) -> URL:
-    """The URL of the call, which is below the base URL whatever the path holds. Base URLs may hold secrets and are not repeated."""
+    """The URL of the call, which is below the base URL whatever the path holds. Base URLs may hold secrets and are not
+    repeated.
+    """
     base, path = str(connector.get("base_url") or ""), text(call, "path") or ""
     if (problem := find_base_url_problem(base)) is not None:
         raise wrong(call, f"the base_url of connector {call.target!r} is no URL to call: {problem}")

@@ -22,8 +22,8 @@ _LONGEST_PAUSE_SECONDS: Final = 0.5
 async def cancel(call: Call) -> Outcome:
     """How many of the runs were cancelled: those that had ended, and null, do not count.
 
-    What a step of this very run has scheduled may not be admitted yet; it is waited for, because a run that comes after its
-    cancellation would be performed. Raises Transient when it does not come.
+    What a step of this very run has scheduled may not be admitted yet; it is waited for, because a run that comes after
+    its cancellation would be performed. Raises Transient when it does not come.
     """
     run_ids = _read_ids(call)
     await _wait_until_admitted(call, run_ids)

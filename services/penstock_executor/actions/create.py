@@ -8,7 +8,9 @@ from penstock_executor.runs import CreateThing, UpsertThing
 
 
 def create(call: Call) -> Outcome:
-    """The thing. Its id and dates are made here, so that later steps know it before it is committed together with them."""
+    """The thing. Its id and dates are made here, so that later steps know it before it is committed together with
+    them.
+    """
     kind = data_type(call, target_text(call, "the name of a data type"))
     thing = NewThing(new_thing_id(), mapping(call, "set"), created_by(call), call.now)
     upsert = call.arguments.get("upsert")

@@ -25,14 +25,19 @@ async def create_many(call: Call) -> Outcome:
     if not isinstance(items, list):
         raise wrong(call, f"`from` has to be a list, and it is {describe_type(items)}")
     if len(items) > _MOST_ITEMS:
-        raise wrong(call, f"`from` has {len(items)} items; at most {_MOST_ITEMS} are possible. `import` takes files of any length")
+        raise wrong(
+            call,
+            f"`from` has {len(items)} items; at most {_MOST_ITEMS} are possible. `import` takes files of any length",
+        )
     user, ids = created_by(call), new_thing_ids(len(items))
     scope, rows = dict(call.scope), list[Row]()
     for index, item in enumerate(items):
         scope["item"], scope["index"] = item, index
         try:
             values = set_.evaluate(scope)
-            rows.append(prepare_row(kind, NewThing(ids[index], values if isinstance(values, dict) else {}, user, call.now)))
+            rows.append(
+                prepare_row(kind, NewThing(ids[index], values if isinstance(values, dict) else {}, user, call.now))
+            )
         except Permanent as error:
             raise Permanent(f"item {index} of the list: {error}", kind=error.kind) from error
         if index % _AT_ONCE == _AT_ONCE - 1:

@@ -1,4 +1,6 @@
-"""`email: <to>`: a mail, at least once. Its Message-ID is the same in every attempt, so that whoever gets it twice can tell."""
+"""`email: <to>`: a mail, at least once. Its Message-ID is the same in every attempt, so that whoever gets it twice can
+tell.
+"""
 
 import asyncio
 import hashlib
@@ -28,10 +30,12 @@ _MOST_TEXT: Final = 2 * 1024 * 1024
 
 
 async def email(call: Call) -> Outcome:
-    """The message's id: with SMTP the Message-ID that the mail carries, else the id that the service tells in its own events.
+    """The message's id: with SMTP the Message-ID that the mail carries, else the id that the service tells in its own
+    events.
 
-    Raises Permanent (kind `arguments`) for what cannot be a mail, naming field and address, and (kind `email`) for what is refused for
-    good, in the words of the server; Transient (kind `email`, `connection` or `timeout`) for what may work later.
+    Raises Permanent (kind `arguments`) for what cannot be a mail, naming field and address, and (kind `email`) for what
+    is refused for good, in the words of the server; Transient (kind `email`, `connection` or `timeout`) for what may
+    work later.
     """
     settings = call.app.email or EmailSettings()
     seconds = call.plan.definition.timeout_seconds or DEFAULT_TIMEOUT_SECONDS
@@ -48,7 +52,9 @@ async def _place(places: asyncio.Semaphore, seconds: float) -> AsyncIterator[Non
         async with asyncio.timeout(seconds):
             await places.acquire()
     except TimeoutError:
-        raise Transient(f"other mails were being sent for {seconds:.3g} s, and this one had to wait", kind="timeout") from None
+        raise Transient(
+            f"other mails were being sent for {seconds:.3g} s, and this one had to wait", kind="timeout"
+        ) from None
     try:
         yield
     finally:
@@ -64,7 +70,10 @@ async def _build_mail(call: Call, settings: EmailSettings) -> Mail:
     if plain is None and html is None:
         raise wrong(call, "a mail needs a `text` or `html`")
     if len(plain or "") + len(html or "") > _MOST_TEXT:
-        raise wrong(call, f"`text` and `html` have more than {_MOST_TEXT // 1024 // 1024} million characters; attach a file instead")
+        raise wrong(
+            call,
+            f"`text` and `html` have more than {_MOST_TEXT // 1024 // 1024} million characters; attach a file instead",
+        )
     return Mail(
         sender=sender,
         to=recipients.to,
@@ -84,7 +93,11 @@ def _read_headers(call: Call) -> tuple[tuple[str, str], ...]:
     given = {name: value for name, value in mapping(call, "headers").items() if value is not None}
     for name in given:
         if not is_header_name(name) or is_ours(name):
-            raise wrong(call, f"{name!r} is not a header that a mail may be given; other keys of the step set From, Subject and the like")
+            raise wrong(
+                call,
+                f"{name!r} is not a header that a mail may be given; other keys of the step set From, Subject and the "
+                "like",
+            )
     return tuple((name, clean_line(write_value(value))) for name, value in given.items())
 
 
@@ -97,13 +110,21 @@ def _message_id(call: Call, sender: Address) -> str:
 async def _send_by_smtp(call: Call, _settings: EmailSettings, mail: Mail, seconds: float) -> str:
     client = call.tools.mail.client
     if client is None:
-        raise Permanent("there is no mail server: set PENSTOCK_SMTP_URL, or a `transport` under `email` in app.yaml", kind="email")
+        raise Permanent(
+            "there is no mail server: set PENSTOCK_SMTP_URL, or a `transport` under `email` in app.yaml", kind="email"
+        )
     outcome = await client.send(mail, seconds)
     if isinstance(outcome, NotTaken):
-        raise Transient(outcome.reason, kind=outcome.kind) if outcome.is_temporary else Permanent(outcome.reason, kind=outcome.kind)
+        raise (
+            Transient(outcome.reason, kind=outcome.kind)
+            if outcome.is_temporary
+            else Permanent(outcome.reason, kind=outcome.kind)
+        )
     if outcome.refused:
         refused = "; ".join(f"{address}: {words}" for address, words in outcome.refused.items())
-        message = f"the mail was sent, but not to {len(outcome.refused)} of {len(mail.recipients)} recipients: {refused}"
+        message = (
+            f"the mail was sent, but not to {len(outcome.refused)} of {len(mail.recipients)} recipients: {refused}"
+        )
         call.tools.write_log(call.run.line("warning", LogEvent.MAIL_FAILED, message, call.now, step=call.path))
     return mail.message_id
 

@@ -13,6 +13,10 @@ async def get(call: Call) -> Outcome:
     async with call.tools.database.connection() as conn:
         if "id" in call.arguments:
             wanted = thing_id(call, call.arguments["id"])
-            return Done(None if wanted is None else await get_thing(conn, environment=environment, data_type=kind, id=wanted))
-        page = await find_things(conn, environment=environment, data_type=kind, where=constraints(call, call.arguments), limit=1)
+            return Done(
+                None if wanted is None else await get_thing(conn, environment=environment, data_type=kind, id=wanted)
+            )
+        page = await find_things(
+            conn, environment=environment, data_type=kind, where=constraints(call, call.arguments), limit=1
+        )
     return Done(page.results[0] if page.results else None, used={Activity.SEARCH: 1})

@@ -17,8 +17,8 @@ DEFAULT_TIMEOUT_SECONDS: Final = 60.0
 async def http(call: Call) -> Outcome:
     """`{status, headers, body}`; the body is parsed when it is JSON, else text.
 
-    Raises Transient for 408, 425, 429 and 5xx (waiting as long as `Retry-After` says), time-outs and failed connections, Permanent for
-    any other status from 400 on. With `errors: continue`, every status is a result.
+    Raises Transient for 408, 425, 429 and 5xx (waiting as long as `Retry-After` says), time-outs and failed
+    connections, Permanent for any other status from 400 on. With `errors: continue`, every status is a result.
     """
     return await perform(call, build_request(call, target_url(call)), DEFAULT_TIMEOUT_SECONDS)
 

@@ -1,4 +1,6 @@
-"""`import: TYPE`: things from a file or a text, CSV or JSON lines; what is imported once is not imported again when the step is retried."""
+"""`import: TYPE`: things from a file or a text, CSV or JSON lines; what is imported once is not imported again when the
+step is retried.
+"""
 
 from collections.abc import AsyncIterator
 from hashlib import sha256
@@ -50,7 +52,9 @@ async def _open(call: Call, given: JsonValue) -> tuple[str, "StoredFile | _Text"
     if id is not None:
         stored = await open_file(call.tools.database, environment=call.run.environment, id=id)
         if stored is None:
-            raise Permanent(f"there is no file {id} in {call.run.environment}; files are kept for seven days", kind="unknown_file")
+            raise Permanent(
+                f"there is no file {id} in {call.run.environment}; files are kept for seven days", kind="unknown_file"
+            )
         return f"file {id}", stored
     if not isinstance(given, str):
         raise wrong(call, f"`from` has to be a file, the id of a file, or text, and it is {describe_type(given)}")

@@ -1,7 +1,8 @@
 """Mail services with an HTTP API: SendGrid (https://www.twilio.com/docs/sendgrid/api-reference/mail-send) and Postmark
 (https://postmarkapp.com/developer/api/email-api).
 
-Neither promises to recognise a repeated request; both are told the step's idempotency key and a Message-ID that stays the same.
+Neither promises to recognise a repeated request; both are told the step's idempotency key and a Message-ID that stays
+the same.
 """
 
 import base64
@@ -32,10 +33,14 @@ _LONGEST_EXCERPT: Final = 300
 async def send_by_sendgrid(call: Call, settings: EmailSettings, mail: Mail, seconds: float) -> str:
     """SendGrid's id of the message."""
     headers = {"Authorization": f"Bearer {_read_api_key(call, settings)}"}
-    response = await _post(call, f"{settings.base_url or SENDGRID_URL}/v3/mail/send", headers, _to_sendgrid(call, mail), seconds)
+    response = await _post(
+        call, f"{settings.base_url or SENDGRID_URL}/v3/mail/send", headers, _to_sendgrid(call, mail), seconds
+    )
     if response.status >= 300:
         said = _read(response).get("errors")
-        messages = [str(error.get("message")) for error in said if isinstance(error, dict)] if isinstance(said, list) else []
+        messages = (
+            [str(error.get("message")) for error in said if isinstance(error, dict)] if isinstance(said, list) else []
+        )
         raise _refusal("SendGrid", response, "; ".join(messages))
     return response.headers.get("x-message-id") or mail.message_id
 
@@ -43,13 +48,17 @@ async def send_by_sendgrid(call: Call, settings: EmailSettings, mail: Mail, seco
 async def send_by_postmark(call: Call, settings: EmailSettings, mail: Mail, seconds: float) -> str:
     """Postmark's id of the message."""
     headers = {"X-Postmark-Server-Token": _read_api_key(call, settings)}
-    response = await _post(call, f"{settings.base_url or POSTMARK_URL}/email", headers, _to_postmark(call, mail), seconds)
+    response = await _post(
+        call, f"{settings.base_url or POSTMARK_URL}/email", headers, _to_postmark(call, mail), seconds
+    )
     answer = _read(response)
     said = str(answer.get("Message") or "")
     if response.status >= 300 or answer.get("ErrorCode", 0) != 0:
         raise _refusal("Postmark", response, f"{said} (error {answer.get('ErrorCode')})" if said else "")
     if "will not deliver" in said:  # some recipients are inactive; the others get it
-        line = call.run.line("warning", LogEvent.MAIL_FAILED, f"the mail was sent, but Postmark says: {said}", call.now, step=call.path)
+        line = call.run.line(
+            "warning", LogEvent.MAIL_FAILED, f"the mail was sent, but Postmark says: {said}", call.now, step=call.path
+        )
         call.tools.write_log(line)
     id = answer.get("MessageID")
     return id if isinstance(id, str) and id else mail.message_id
@@ -57,7 +66,9 @@ async def send_by_postmark(call: Call, settings: EmailSettings, mail: Mail, seco
 
 def _to_sendgrid(call: Call, mail: Mail) -> Values:
     seen: set[str] = set()  # SendGrid refuses an address that occurs twice
-    recipients = {field: _people(addresses, seen) for field, addresses in (("to", mail.to), ("cc", mail.cc), ("bcc", mail.bcc))}
+    recipients = {
+        field: _people(addresses, seen) for field, addresses in (("to", mail.to), ("cc", mail.cc), ("bcc", mail.bcc))
+    }
     contents = [("text/plain", mail.text), ("text/html", mail.html)]
     attachments: list[JsonValue] = [
         {"content": _encode(one.content), "type": one.content_type, "filename": one.name, "disposition": "attachment"}
@@ -106,7 +117,8 @@ def _to_postmark(call: Call, mail: Mail) -> Values:
         "Headers": [{"Name": name, "Value": value} for name, value in headers],
         "Metadata": {"run": str(call.run.id), "step": call.path[-80:]},
         "Attachments": [
-            {"Name": one.name, "Content": _encode(one.content), "ContentType": one.content_type} for one in mail.attachments
+            {"Name": one.name, "Content": _encode(one.content),
+            "ContentType": one.content_type} for one in mail.attachments
         ],
     }  # fmt: skip
     return {name: value for name, value in fields.items() if value}

@@ -1,7 +1,8 @@
-"""What each kind of step adds to a run's workload (BUBBLE 6.2): one line per action, and a test that misses the line of a new one.
+"""What each kind of step adds to a run's workload (BUBBLE 6.2): one line per action, and a test that misses the line of
+a new one.
 
-Every try of every step is an action. What a step has consumed beyond that is told by its outcome or result; what only the action
-itself knows (bytes of a call, things read on the way) it reports as `used`, where its line here says so.
+Every try of every step is an action. What a step has consumed beyond that is told by its outcome or result; what only
+the action itself knows (bytes of a call, things read on the way) it reports as `used`, where its line here says so.
 """
 
 from collections.abc import Mapping, Sequence

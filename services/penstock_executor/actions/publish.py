@@ -1,4 +1,6 @@
-"""`publish: ROUTING_KEY`: a message to whoever listens on the events exchange, confirmed by the broker before the step is done."""
+"""`publish: ROUTING_KEY`: a message to whoever listens on the events exchange, confirmed by the broker before the step
+is done.
+"""
 
 import asyncio
 from typing import Final
@@ -22,14 +24,17 @@ _LONGEST_PAUSE_SECONDS: Final = 2.0
 async def publish(call: Call) -> Outcome:
     """The message's id, the same in every attempt. Nobody has to listen.
 
-    Published again while the broker is away; raises Interrupted when it stays away, so that the run is given back and not failed.
+    Published again while the broker is away; raises Interrupted when it stays away, so that the run is given back and
+    not failed.
     """
     key = target_text(call, "a routing key such as order.paid")
     if (problem := find_routing_key_problem(key)) is not None:
         raise wrong(call, f"{key[:60]!r} cannot be a routing key: {problem}")
     body = orjson.dumps(call.arguments.get("body"))
     if len(body) > MAX_BODY_BYTES:
-        raise wrong(call, f"the body has {len(body)} bytes as JSON, and a message may have {MAX_BODY_BYTES}; send an id instead")
+        raise wrong(
+            call, f"the body has {len(body)} bytes as JSON, and a message may have {MAX_BODY_BYTES}; send an id instead"
+        )
     patience = call.plan.definition.timeout_seconds or PATIENCE_SECONDS
     loop = asyncio.get_running_loop()
     until, pause = loop.time() + patience, _FIRST_PAUSE_SECONDS

@@ -1,4 +1,6 @@
-"""Whom an `email` step writes to: addresses as text, things with an `email`, ids of users, `{name, email}`, and lists of all of these."""
+"""Whom an `email` step writes to: addresses as text, things with an `email`, ids of users, `{name, email}`, and lists
+of all of these.
+"""
 
 import re
 from collections.abc import Iterator
@@ -29,7 +31,9 @@ class Recipients(NamedTuple):
 
 
 async def read_recipients(call: Call) -> Recipients:
-    """All addresses of a step. Raises Permanent naming the field and the address that is none, or when there is nobody or a crowd."""
+    """All addresses of a step. Raises Permanent naming the field and the address that is none, or when there is nobody
+    or a crowd.
+    """
     given = {field: call.target if field == "to" else call.arguments.get(field) for field in FIELDS}
     users = await _find_users(call, list(given.values()))
     found = {field: tuple(_read(call, field, value, users)) for field, value in given.items()}
@@ -38,7 +42,9 @@ async def read_recipients(call: Call) -> Recipients:
         raise wrong(call, "there is nobody to write to: `email` is empty")
     count = len(recipients.to) + len(recipients.cc) + len(recipients.bcc)
     if count > MOST_RECIPIENTS:
-        hint = "write to each by `schedule_list`, so that they do not see each other and one that fails stops nobody else"
+        hint = (
+            "write to each by `schedule_list`, so that they do not see each other and one that fails stops nobody else"
+        )
         raise wrong(call, f"a mail goes to at most {MOST_RECIPIENTS} addresses, and this one to {count}; {hint}")
     return recipients
 
@@ -59,7 +65,9 @@ def _read(call: Call, field: str, value: JsonValue, users: dict[str, JsonValue])
         case dict():
             yield _read_object(call, field, value)
         case _:
-            raise wrong(call, f"`{field}` has to be a mail address, a user, or a list of them, and it is {describe_type(value)}")
+            raise wrong(
+                call, f"`{field}` has to be a mail address, a user, or a list of them, and it is {describe_type(value)}"
+            )
 
 
 def _parse(call: Call, field: str, text: str) -> tuple[Address, ...]:
@@ -90,7 +98,9 @@ async def _find_users(call: Call, values: list[JsonValue]) -> dict[str, JsonValu
         raise wrong(call, f"a mail goes to at most {MOST_RECIPIENTS} addresses, and this one to {len(ids)} users")
     where: list[JsonValue] = [{"key": "_id", "constraint_type": "in", "value": list[JsonValue](ids)}]
     async with call.tools.database.connection() as conn:
-        page = await find_things(conn, environment=call.run.environment, data_type=data_type(call, "user"), where=where, limit=len(ids))
+        page = await find_things(
+            conn, environment=call.run.environment, data_type=data_type(call, "user"), where=where, limit=len(ids)
+        )
     return {str(user["_id"]): user for user in page.results}
 
 

@@ -1,4 +1,6 @@
-"""`recur: WORKFLOW` and `stop_recurring: WORKFLOW`: runs of a workflow again and again, for a thing or for none, until stopped."""
+"""`recur: WORKFLOW` and `stop_recurring: WORKFLOW`: runs of a workflow again and again, for a thing or for none, until
+stopped.
+"""
 
 from pydantic import JsonValue
 
@@ -50,7 +52,9 @@ def _rule(call: Call) -> Rule:
         raise wrong(call, str(error)) from None
     if every not in frozenset(Every):
         raise wrong(
-            call, f"`every` has to be one of {', '.join(Every)}, and it is {describe_type(every) if every is None else repr(every)}"
+            call,
+            f"`every` has to be one of {', '.join(Every)}, and it is "
+            f"{describe_type(every) if every is None else repr(every)}",
         )
     return Rule(every=Every(every), start=begins_at or call.now, timezone=timezone)
 
@@ -61,7 +65,9 @@ def _thing(call: Call) -> str | None:
         return None
     found = thing_id(call, call.arguments["for"])
     if found is None:
-        raise wrong(call, "`for` needs a thing or its id, and this is null; leave `for` out where the workflow recurs for none")
+        raise wrong(
+            call, "`for` needs a thing or its id, and this is null; leave `for` out where the workflow recurs for none"
+        )
     return found
 
 

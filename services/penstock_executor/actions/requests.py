@@ -1,4 +1,6 @@
-"""What a step asks another server for, and that it says whose call it is: method, query, headers, body, idempotency key, lineage."""
+"""What a step asks another server for, and that it says whose call it is: method, query, headers, body, idempotency
+key, lineage.
+"""
 
 import re
 from typing import Final
@@ -21,9 +23,13 @@ _METHOD: Final = re.compile(r"[A-Z]{1,20}")
 
 
 def build_request(call: Call, url: URL, own: Values | None = None) -> Request:
-    """The request that `method query headers json form body` ask for; `own` are headers that stand before the step's."""
+    """The request that `method query headers json form body` ask for; `own` are headers that stand before the
+    step's.
+    """
     if query := mapping(call, "query"):
-        pairs = [(name, item) for name, value in query.items() for item in (value if isinstance(value, list) else [value])]
+        pairs = [
+            (name, item) for name, value in query.items() for item in (value if isinstance(value, list) else [value])
+        ]
         url = url.extend_query([(name, write_value(item)) for name, item in pairs if item is not None])
     headers = _build_headers(call, {**mapping(call, "headers"), **(own or {})})
     body = _build_body(call, headers)
@@ -34,7 +40,8 @@ def build_request(call: Call, url: URL, own: Values | None = None) -> Request:
 
 
 async def call_out(call: Call, request: Request, timeout_seconds: float) -> Response:
-    """Send a request of a run, with its idempotency key (the same in every attempt), trace and lineage: the way out for all actions.
+    """Send a request of a run, with its idempotency key (the same in every attempt), trace and lineage: the way out for
+    all actions.
 
     Raises what `Outgoing.send` raises, and DatabaseUnavailable.
     """
@@ -55,7 +62,8 @@ def trace_of(run: ClaimedRun) -> dict[str, str]:
 
 
 def lineage_headers(run: ClaimedRun, seal: LineageSeal, baggage: str = "") -> dict[str, str]:
-    """In which trace, which chain and at which depth a call is made, beside what others said of the request that started the chain.
+    """In which trace, which chain and at which depth a call is made, beside what others said of the request that
+    started the chain.
 
     `baggage` is the author's own; that of the chain cannot be taken away by it, because it is what cuts loops.
     """
@@ -70,7 +78,9 @@ def lineage_headers(run: ClaimedRun, seal: LineageSeal, baggage: str = "") -> di
 
 async def _add_lineage(call: Call, headers: CIMultiDict[str]) -> None:
     """An author may give a trace of their own, and more baggage."""
-    lineage = lineage_headers(call.run, await call.tools.installation.find_seal(), ",".join(headers.popall("baggage", ())))
+    lineage = lineage_headers(
+        call.run, await call.tools.installation.find_seal(), ",".join(headers.popall("baggage", ()))
+    )
     if "traceparent" in headers:
         lineage = {"baggage": lineage["baggage"]}
     headers.update(lineage)

@@ -21,7 +21,9 @@ def to_result(response: Response) -> dict[str, JsonValue]:
 
 
 def refusal(request: Request, response: Response) -> Permanent | Transient:
-    """An error status: 408, 425, 429 and 5xx may be asked again, after what `Retry-After` says; the others need somebody's hand."""
+    """An error status: 408, 425, 429 and 5xx may be asked again, after what `Retry-After` says; the others need
+    somebody's hand.
+    """
     message = describe_refusal(request, response)
     if response.status in _TRANSIENT or response.status >= 500:
         return Transient(message, kind="http", retry_after_seconds=retry_after(response))

@@ -15,8 +15,9 @@ PATIENCE_SECONDS: Final = 30.0
 async def schedule(call: Call) -> Outcome:
     """The child's id, once the broker has confirmed the request.
 
-    The id derives from this run and the step's path: what is asked for twice, after a crash between the confirmation and the record, is
-    one run all the same. With the author's `key` it derives from workflow and key: one run, whichever runs and steps ask for it.
+    The id derives from this run and the step's path: what is asked for twice, after a crash between the confirmation
+    and the record, is one run all the same. With the author's `key` it derives from workflow and key: one run,
+    whichever runs and steps ask for it.
     """
     app = await call.tools.find_app(call.run.environment)
     target = workflow(app, call, target_text(call, "the name of a workflow"))

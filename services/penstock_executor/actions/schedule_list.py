@@ -1,4 +1,6 @@
-"""`schedule_list: WORKFLOW`: stores a list of runs to be scheduled, whole, in one transaction with the record of the step."""
+"""`schedule_list: WORKFLOW`: stores a list of runs to be scheduled, whole, in one transaction with the record of the
+step.
+"""
 
 import asyncio
 from typing import Final

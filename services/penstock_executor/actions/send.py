@@ -1,6 +1,8 @@
-"""`send: URL`: an outgoing webhook, signed as Standard Webhooks says (https://github.com/standard-webhooks/standard-webhooks).
+"""`send: URL`: an outgoing webhook, signed as Standard Webhooks says
+(https://github.com/standard-webhooks/standard-webhooks).
 
-Its id is the same in every attempt, so that a receiver knows a copy; the timestamp, and so the signature, is that of the attempt.
+Its id is the same in every attempt, so that a receiver knows a copy; the timestamp, and so the signature, is that of
+the attempt.
 """
 
 import base64
@@ -34,8 +36,8 @@ _GONE: Final = 410
 async def send(call: Call) -> Outcome:
     """`{id, status}` once the receiver has answered 2xx.
 
-    Raises Transient for any other answer, as the standard asks (a receiver may be misconfigured for an hour), but for redirects, which a
-    signed message must not follow, and 410, by which it wants no more.
+    Raises Transient for any other answer, as the standard asks (a receiver may be misconfigured for an hour), but for
+    redirects, which a signed message must not follow, and 410, by which it wants no more.
     """
     url, secrets = target_url(call), _read_secrets(call)
     body = orjson.dumps(call.arguments.get("payload"))
@@ -66,7 +68,9 @@ def sign(secret: bytes, webhook_id: str, timestamp: int, body: bytes) -> str:
 
 
 def _read_secrets(call: Call) -> list[bytes]:
-    """The keys of `secret`: one, or several while the receiver changes from one to the next. They are never repeated in messages."""
+    """The keys of `secret`: one, or several while the receiver changes from one to the next. They are never repeated in
+    messages.
+    """
     given = call.arguments.get("secret")
     secrets = [_read_secret(call, secret) for secret in (given if isinstance(given, list) else [given])]
     if not secrets:
@@ -80,7 +84,11 @@ def _read_secret(call: Call, secret: JsonValue) -> bytes:
     try:
         key = base64.b64decode(secret.strip().removeprefix(SECRET_PREFIX), validate=True)
     except (binascii.Error, ValueError):
-        raise wrong(call, "`secret` has to be whsec_ and a key in base64, as `openssl rand -base64 32` makes one") from None
+        raise wrong(
+            call, "`secret` has to be whsec_ and a key in base64, as `openssl rand -base64 32` makes one"
+        ) from None
     if len(key) < LEAST_SECRET_BYTES:
-        raise wrong(call, f"`secret` holds a key of {len(key)} bytes; make one of 24 to 64, as `openssl rand -base64 32` does")
+        raise wrong(
+            call, f"`secret` holds a key of {len(key)} bytes; make one of 24 to 64, as `openssl rand -base64 32` does"
+        )
     return key

@@ -31,7 +31,8 @@ _GRACE_SECONDS: Final = 2.0
 class StepPlan:
     """A step, ready to be performed. `items` is the template that is evaluated once per item of a list.
 
-    `is_deferrable` says that its effect may be committed together with what comes next, because nothing depends on how it ends.
+    `is_deferrable` says that its effect may be committed together with what comes next, because nothing depends on how
+    it ends.
     `consumption` is what it adds to the workload.
     `secrets` are those its condition reads, and those it reads beside.
     """
@@ -54,7 +55,9 @@ MOST_MAILS_WITH_FILES: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Mailing:
-    """How mail leaves: the mail server, if there is one, who sends when the app does not say, and places for what is sent at once."""
+    """How mail leaves: the mail server, if there is one, who sends when the app does not say, and places for what is
+    sent at once.
+    """
 
     client: MailClient | None
     sender: Address
@@ -66,10 +69,12 @@ class Mailing:
 class Tools:
     """What actions use of the room.
 
-    `find_app(environment)` is the app that is deployed now, for what is started from here on. `schedule(environment, depth, child,
-    patience_seconds)` returns when the broker has taken the request; raises Interrupted when it does not for so long. `bulk` is to be
-    held by whoever keeps a connection for long: it leaves enough of them to everyone else, and to the leases above all.
-    `hold(conn, run)` locks the run's row for the transaction; raises LeaseLost when this attempt no longer holds the run.
+    `find_app(environment)` is the app that is deployed now, for what is started from here on. `schedule(environment,
+    depth, child, patience_seconds)` returns when the broker has taken the request; raises Interrupted when it does not
+    for so long. `bulk` is to be held by whoever keeps a connection for long: it leaves enough of them to everyone else,
+    and to the leases above all.
+    `hold(conn, run)` locks the run's row for the transaction; raises LeaseLost when this attempt no longer holds the
+    run.
     `write_log` has a line of the app's log written soon.
     """
 
@@ -88,7 +93,8 @@ class Tools:
 
 @dataclass(slots=True)
 class Call:
-    """One step about to be performed: its plan, and what stands behind its keys, evaluated. `now` is the database's time.
+    """One step about to be performed: its plan, and what stands behind its keys, evaluated. `now` is the database's
+    time.
 
     `deadline` is when the run has used up its time, on the loop's clock.
     """
@@ -110,16 +116,19 @@ class Call:
         return self.deadline if seconds is None else min(self.deadline, asyncio.get_running_loop().time() + seconds)
 
     def seconds_left(self) -> float:
-        """How long a statement may take: a little longer than the step may, so that it is the step's timeout that says so."""
+        """How long a statement may take: a little longer than the step may, so that it is the step's timeout that says
+        so.
+        """
         return max(self.until() - asyncio.get_running_loop().time(), 0) + _GRACE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The step is done. `must_commit`: it had an effect outside of the database, so its record may not wait for anything else.
+    """The step is done. `must_commit`: it had an effect outside of the database, so its record may not wait for
+    anything else.
 
-    For `return` and `state` the result is the mapping they give, for `log` and `stop` the text. `used` is what only the action
-    knows that it has consumed; `metering` says which actions report it.
+    For `return` and `state` the result is the mapping they give, for `log` and `stop` the text. `used` is what only the
+    action knows that it has consumed; `metering` says which actions report it.
     """
 
     result: JsonValue = None
@@ -129,7 +138,9 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """The step changes the database. The commit tells its result, unless `is_known` beforehand; `nudge` is sent after it."""
+    """The step changes the database. The commit tells its result, unless `is_known` beforehand; `nudge` is sent after
+    it.
+    """
 
     effect: Effect
     result: JsonValue = None
@@ -148,7 +159,8 @@ class Nested:
 
 @dataclass(frozen=True, slots=True)
 class Suspend:
-    """The run gives up its place until a time, or until a signal with these members comes (`until` None: however long that takes).
+    """The run gives up its place until a time, or until a signal with these members comes (`until` None: however long
+    that takes).
 
     The attempt ends; the next one begins after this step.
     """
@@ -174,8 +186,8 @@ Awaited = Callable[[Call], Awaitable[Outcome]]
 
 
 class Consumption(NamedTuple):
-    """What a kind of step adds to the workload: `begun` are places in the counts that each try adds one to, `done` adds what the
-    outcome and the result tell, once the step has succeeded.
+    """What a kind of step adds to the workload: `begun` are places in the counts that each try adds one to, `done` adds
+    what the outcome and the result tell, once the step has succeeded.
     """
 
     begun: tuple[int, ...]

@@ -1,4 +1,6 @@
-"""`stop: reason`: ends the workflow it stands in, as having succeeded. In a triggered workflow, the one that triggered it goes on."""
+"""`stop: reason`: ends the workflow it stands in, as having succeeded. In a triggered workflow, the one that triggered
+it goes on.
+"""
 
 from penstock.expressions.templates import write_value
 from penstock_executor.actions.steps import Call, Done, Outcome

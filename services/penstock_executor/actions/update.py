@@ -8,7 +8,9 @@ from penstock_executor.runs import UpdateThing
 
 
 def update(call: Call) -> Outcome:
-    """The thing as it is afterwards. Raises Permanent for values that do not fit; the commit does when there is no such thing."""
+    """The thing as it is afterwards. Raises Permanent for values that do not fit; the commit does when there is no such
+    thing.
+    """
     name = text(call, "type")
     if name is None:
         raise wrong(call, "the data type of the thing cannot be told; add type: to the step")

@@ -1,4 +1,6 @@
-"""`wait: 3d`, `wait_until: <time>` and `wait_for: NAME`: the run gives up its place until then, and costs nothing meanwhile."""
+"""`wait: 3d`, `wait_until: <time>` and `wait_for: NAME`: the run gives up its place until then, and costs nothing
+meanwhile.
+"""
 
 from datetime import datetime, timedelta
 from typing import Final

@@ -49,8 +49,8 @@ class Claims:
         self._coalescer: Coalescer[Sequence[UUID], Claimed] = Coalescer(self._flush, lanes=_LANES, most=_MOST_REQUESTS)
 
     async def claim(self, run_ids: Sequence[UUID]) -> Claimed:
-        """Claim those that can be, in order of priority. Raises DatabaseUnavailable, when the outcome may be unknown: a run claimed
-        unknown to us is taken back when its lease expires.
+        """Claim those that can be, in order of priority. Raises DatabaseUnavailable, when the outcome may be unknown: a
+        run claimed unknown to us is taken back when its lease expires.
         """
         return await self._coalescer.submit(run_ids)
 
@@ -70,7 +70,9 @@ class Claims:
         return [_share(request, claimed, terminated) for request in requests]
 
     async def _terminate_missing(self, run_ids: Sequence[UUID]) -> list[Terminated]:
-        """Those that a protection kept from being claimed. Never fails: what is claimed already must not be lost with it."""
+        """Those that a protection kept from being claimed. Never fails: what is claimed already must not be lost with
+        it.
+        """
         if not run_ids:
             return []
         try:
@@ -84,7 +86,8 @@ class Claims:
             TERMINATIONS.labels(end.run.environment, end.reason.value).inc()
             self._publisher.run_event("terminated", end.run, reason=end.reason.value, path=end.path)
             log.warning(
-                "run.terminated", run_id=str(end.run.id), chain_id=str(end.run.chain_id), depth=end.run.depth, workflow=end.run.workflow,
+                "run.terminated", run_id=str(end.run.id), chain_id=str(end.run.chain_id), depth=end.run.depth,
+                workflow=end.run.workflow,
                 reason=end.reason.value, path=" → ".join(end.path),
             )  # fmt: skip
 

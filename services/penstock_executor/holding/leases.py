@@ -1,10 +1,11 @@
 """The leases of the runs that this executor performs.
 
-*Model.* A claim holds until the database's clock passes `lease_expires_at`. One statement renews all leases every third of that time.
-*When an executor dies*, its leases expire and a scheduler takes the runs back. *When it stalls* (a blocked loop, SIGSTOP) past its
-leases, others may have claimed its runs: the first renewal afterwards says so and those runs are cancelled here, and what they write
-before they notice names an attempt that is over, and changes nothing. *When the database is away*, runs wait for it as long as their
-leases may hold, then stop: from that moment another executor may perform them.
+*Model.* A claim holds until the database's clock passes `lease_expires_at`. One statement renews all leases every third
+of that time. *When an executor dies*, its leases expire and a scheduler takes the runs back. *When it stalls* (a
+blocked loop, SIGSTOP) past its leases, others may have claimed its runs: the first renewal afterwards says so and those
+runs are cancelled here, and what they write before they notice names an attempt that is over, and changes nothing.
+*When the database is away*, runs wait for it as long as their leases may hold, then stop: from that moment another
+executor may perform them.
 """
 
 import asyncio
@@ -118,5 +119,7 @@ class Leases:
     def _lose(self, leases: Iterable[Lease]) -> None:
         for lease in leases:
             if self._held.get(lease.run.id) is lease and not lease.is_ending:
-                log.warning("run.lease_lost", run_id=str(lease.run.id), attempt=lease.run.attempt, workflow=lease.run.workflow)
+                log.warning(
+                    "run.lease_lost", run_id=str(lease.run.id), attempt=lease.run.attempt, workflow=lease.run.workflow
+                )
                 lease.lose()

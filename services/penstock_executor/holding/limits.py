@@ -1,7 +1,8 @@
-"""The depth limits as this executor knows them: asked of every message before its runs are touched, and once more at the claim.
+"""The depth limits as this executor knows them: asked of every message before its runs are touched, and once more at
+the claim.
 
-What it knows may be old. A message that seems too deep makes it look again, so that a limit that was raised holds at once; one that
-was lowered is seen by the claim, which asks the database each time.
+What it knows may be old. A message that seems too deep makes it look again, so that a limit that was raised holds at
+once; one that was lowered is seen by the claim, which asks the database each time.
 """
 
 from collections.abc import Iterable
@@ -36,7 +37,9 @@ class Limits:
     def _highest(self, environment: str, workflows: set[str]) -> int:
         known, limit = self._workflows[environment], self._environments[environment]
         # A workflow that is no longer deployed may have had any limit: the run's row knows, and the claim asks it.
-        return max(effective_limit(environment_limit=limit, workflow_limit=known.get(name, MAX_DEPTH)) for name in workflows)
+        return max(
+            effective_limit(environment_limit=limit, workflow_limit=known.get(name, MAX_DEPTH)) for name in workflows
+        )
 
     async def _look(self, environment: str) -> None:
         async with self._database.connection() as conn:

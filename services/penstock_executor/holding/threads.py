@@ -1,7 +1,7 @@
 """Threads for an app's sync functions: few, and none that the process waits for.
 
-A thread cannot be stopped. One whose run has ended without it, by its timeout or because it was lost, is told so when it next asks for
-a step; until its function returns it keeps its place here.
+A thread cannot be stopped. One whose run has ended without it, by its timeout or because it was lost, is told so when
+it next asks for a step; until its function returns it keeps its place here.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 _HAS_THREAD: Final[ContextVar[bool]] = ContextVar("penstock_has_thread", default=False)
-"""In what a sync function waits for: it stands still meanwhile, so that what it waits for needs no place of its own, or all places
-could be taken by functions that wait for one.
+"""In what a sync function waits for: it stands still meanwhile, so that what it waits for needs no place of its own, or
+all places could be taken by functions that wait for one.
 """
 
 

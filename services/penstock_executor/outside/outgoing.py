@@ -1,8 +1,10 @@
-"""HTTP calls that leave the house: what they may reach, how redirects are followed, how long they take, how much of an answer is read.
+"""HTTP calls that leave the house: what they may reach, how redirects are followed, how long they take, how much of an
+answer is read.
 
-Whether an address may be reached is decided where the socket is made, after the name was resolved, for every connection and so for
-every redirect: what was checked is what is connected to, whatever the name resolves to a moment later. Open connections are kept apart
-by what their callers may reach, so that nobody gets to use one that another was allowed to make.
+Whether an address may be reached is decided where the socket is made, after the name was resolved, for every connection
+and so for every redirect: what was checked is what is connected to, whatever the name resolves to a moment later. Open
+connections are kept apart by what their callers may reach, so that nobody gets to use one that another was allowed to
+make.
 """
 
 import asyncio
@@ -44,20 +46,35 @@ _MOST_CONNECTIONS: Final = 200
 _BLOCKED: Final = "blocked by the policy for outgoing calls"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _KEPT_ACROSS_ORIGINS: Final = frozenset(
-    {"accept", "accept-language", "content-type", "idempotency-key", "user-agent", "traceparent", "tracestate", "baggage"}
+    {
+        "accept",
+        "accept-language",
+        "content-type",
+        "idempotency-key",
+        "user-agent",
+        "traceparent",
+        "tracestate",
+        "baggage",
+    }
 )
 
 
 class _Resolver(ThreadedResolver):
-    """Asks the system, but for `localhost` and names below it: those are this machine, whatever anybody answers (RFC 6761, 6.3)."""
+    """Asks the system, but for `localhost` and names below it: those are this machine, whatever anybody answers (RFC
+    6761, 6.3).
+    """
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
         name = host.rstrip(".").lower()
         if name != "localhost" and not name.endswith(".localhost"):
             return await super().resolve(host, port, family)
         is_six = family == socket.AF_INET6
         address, kind = ("::1", socket.AF_INET6) if is_six else ("127.0.0.1", socket.AF_INET)
-        return [ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST)]
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST)
+        ]
 
 
 _AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
@@ -67,7 +84,8 @@ _AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str,
 class Request:
     """One outgoing call. Headers whose names are not harmless are dropped when a redirect leads to another origin.
 
-    `allowed` are networks that this call may reach beside those that all may: at this origin, not where a redirect leads from there.
+    `allowed` are networks that this call may reach beside those that all may: at this origin, not where a redirect
+    leads from there.
     """
 
     method: str
@@ -98,8 +116,9 @@ class Outgoing:
     async def send(self, request: Request, timeout_seconds: float) -> Response:
         """Send a request and read its answer, following a few redirects, all within `timeout_seconds`.
 
-        Raises Permanent (kind `blocked`, `request`, `certificate`, `response` or `too_large`) for what must not or cannot be asked or
-        read, Transient (kind `connection` or `timeout`) for what may work later. Messages never tell which address a name has.
+        Raises Permanent (kind `blocked`, `request`, `certificate`, `response` or `too_large`) for what must not or
+        cannot be asked or read, Transient (kind `connection` or `timeout`) for what may work later. Messages never tell
+        which address a name has.
         """
         shown = f"{request.method} {show_url(request.url)}"
         try:
@@ -121,9 +140,13 @@ class Outgoing:
                 return answer
             if remaining:
                 request = _redirect(request, *answer)
-        raise Permanent(f"more than {request.max_redirects} redirects, the last from {show_url(request.url)}", kind="request")
+        raise Permanent(
+            f"more than {request.max_redirects} redirects, the last from {show_url(request.url)}", kind="request"
+        )
 
-    async def _send_once(self, request: Request, timeout_seconds: float, *, is_last: bool) -> Response | tuple[int, str]:
+    async def _send_once(
+        self, request: Request, timeout_seconds: float, *, is_last: bool
+    ) -> Response | tuple[int, str]:
         """The answer, or status and location of a redirect; when it `is_last`, a redirect is an answer too."""
         shown = f"{request.method} {show_url(request.url)}"
         try:
@@ -151,7 +174,9 @@ class Outgoing:
 
 def _open_session(allowed: Collection[Network]) -> ClientSession:
     """A session whose every connection is checked. No proxy from the environment, no cookies, no cache of names."""
-    connector = TCPConnector(resolver=_Resolver(), socket_factory=_guard(tuple(allowed)), use_dns_cache=False, limit=_MOST_CONNECTIONS)
+    connector = TCPConnector(
+        resolver=_Resolver(), socket_factory=_guard(tuple(allowed)), use_dns_cache=False, limit=_MOST_CONNECTIONS
+    )
     return ClientSession(
         connector=connector,
         trust_env=False,
@@ -179,11 +204,15 @@ def _check_url(url: URL) -> None:
     if url.scheme not in {"http", "https"} or not url.host:
         raise Permanent(f"{show_url(url)} is no URL to call; it has to start with https:// or http://", kind="request")
     if url.user is not None or url.password is not None:
-        raise Permanent(f"{show_url(url)} holds a user or password; put them into the header Authorization instead", kind="request")
+        raise Permanent(
+            f"{show_url(url)} holds a user or password; put them into the header Authorization instead", kind="request"
+        )
 
 
 def _explain(error: Exception, shown: str) -> Permanent | Transient:
-    """What a failed call is to its author: what can be said of it, and whether it may work later. Values of headers are never shown."""
+    """What a failed call is to its author: what can be said of it, and whether it may work later. Values of headers are
+    never shown.
+    """
     causes = [error, *_causes(error)]
     match error:
         case ClientConnectorError() if _BLOCKED in str(error.os_error):
@@ -201,7 +230,9 @@ def _explain(error: Exception, shown: str) -> Permanent | Transient:
             return Permanent(f"{shown} is no URL that can be called", kind="request")
         case _ if any(isinstance(cause, LineTooLong) for cause in causes) or "Too many headers" in str(error):
             return Permanent(f"{shown} answered with headers that are too large", kind="too_large")
-        case _ if any(isinstance(cause, ContentEncodingError) for cause in causes) or "content-encoding" in str(error).lower():
+        case _ if (
+            any(isinstance(cause, ContentEncodingError) for cause in causes) or "content-encoding" in str(error).lower()
+        ):
             return Permanent(f"{shown} answered in a compression that cannot be read", kind="response")
         case ClientError() | OSError():
             return Transient(f"{shown}: the connection failed ({type(error).__name__})", kind="connection")
@@ -231,7 +262,9 @@ async def _read(response: ClientResponse, shown: str) -> Response:
 
 
 def _redirect(request: Request, status: int, location: str) -> Request:
-    """The request that a redirect asks for, as browsers do it (RFC 9110, 15.4): after 303, and a POST's 301 and 302, a GET."""
+    """The request that a redirect asks for, as browsers do it (RFC 9110, 15.4): after 303, and a POST's 301 and 302, a
+    GET.
+    """
     try:
         url = request.url.join(URL(location))
     except ValueError:

@@ -44,7 +44,9 @@ class TookTooLong(Transient):
 
 
 class Suspended(BaseException):
-    """The attempt ends here, and the run waits. No Exception: neither `on_error` nor code of an author's is to catch it."""
+    """The attempt ends here, and the run waits. No Exception: neither `on_error` nor code of an author's is to catch
+    it.
+    """
 
     def __init__(self, wait: Wait) -> None:
         super().__init__(wait)
@@ -53,7 +55,9 @@ class Suspended(BaseException):
 
 @dataclass(slots=True)
 class Frame:
-    """A workflow under way: the run's own, or one that a step triggers. `may_defer`: no step around it waits for its errors."""
+    """A workflow under way: the run's own, or one that a step triggers. `may_defer`: no step around it waits for its
+    errors.
+    """
 
     plan: WorkflowPlan
     scope: Scope
@@ -173,7 +177,9 @@ class Performance:
         path = pause_path(record.step, self.run.failures, failures)
         self.journal.record(StepRecord(path, RETRY, "waiting", record.started_at, error=failure.to_json()))
         message = f"{failure.message} (tried again at {format_date(until)})"
-        line = self.run.line("warning", LogEvent.WORKFLOW_ERROR, message, self.now(), step=record.step, details=failure.to_json())
+        line = self.run.line(
+            "warning", LogEvent.WORKFLOW_ERROR, message, self.now(), step=record.step, details=failure.to_json()
+        )
         self._room.logbook.write(line)
         return Suspended(Wait(path, until))
 
@@ -197,12 +203,16 @@ class Performance:
         return immediate(call) if immediate is not None else await self._wait_for(call)
 
     async def _wait_for(self, call: Call) -> Outcome:
-        """An action that waits for something: within the step's time and the run's, and through an absence of the database."""
+        """An action that waits for something: within the step's time and the run's, and through an absence of the
+        database.
+        """
         definition, pause = call.plan.definition, _FIRST_PAUSE_SECONDS
         while True:
             try:
                 work = AWAITED[definition.action](call)
-                return await (work if definition.action in _MIND_THEIR_TIME else self._within(definition.timeout_seconds, work))
+                return await (
+                    work if definition.action in _MIND_THEIR_TIME else self._within(definition.timeout_seconds, work)
+                )
             except DatabaseUnavailable as error:
                 if self._loop.time() + pause >= self._lease.expires_at:
                     raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
@@ -220,7 +230,9 @@ class Performance:
                 raise self._took_too_long() from None
             raise Transient(f"the step took longer than its timeout of {_show(seconds or 0)}", kind="timeout") from None
 
-    async def _apply(self, outcome: Outcome, record: StepRecord, step: StepPlan, frame: Frame, *, may_defer: bool) -> bool:
+    async def _apply(
+        self, outcome: Outcome, record: StepRecord, step: StepPlan, frame: Frame, *, may_defer: bool
+    ) -> bool:
         """Have the step written, and let later steps see its result; whether the workflow goes on."""
         if isinstance(outcome, Write):
             await self._write(outcome, record, may_defer=may_defer)
@@ -238,7 +250,9 @@ class Performance:
             step.consumption.done(self.journal.used, outcome, record.result)
         self._remember(record, frame)
         if step.definition.action is StepAction.LOG:
-            self._room.logbook.write(self.run.line("info", LogEvent.OUTPUT, str(record.result), self.now(), step=record.step))
+            self._room.logbook.write(
+                self.run.line("info", LogEvent.OUTPUT, str(record.result), self.now(), step=record.step)
+            )
         goes_on = _settle(step, frame, record.result)
         if step.definition.action is StepAction.RETURN and frame.plan.answers_early and not frame.nesting:
             await self._answer_early(frame)
@@ -257,20 +271,27 @@ class Performance:
     async def _perform_nested(self, nested: Nested, path: str, frame: Frame, *, may_defer: bool) -> JsonValue:
         """Perform a triggered workflow; its answer, or null."""
         if frame.nesting >= MOST_NESTED:
-            raise Permanent(f"`trigger` is nested more than {MOST_NESTED} deep, at {nested.workflow}; schedule it instead", kind="nesting")
+            raise Permanent(
+                f"`trigger` is nested more than {MOST_NESTED} deep, at {nested.workflow}; schedule it instead",
+                kind="nesting",
+            )
         inner = self._open(self._plans.workflow(nested.workflow), nested.parameters)
         inner.prefix, inner.nesting, inner.may_defer = f"{path}/", frame.nesting + 1, may_defer
         if inner.plan.secrets and inner.plan.when is not None:
             self._require(inner.plan.when.secrets)
         if inner.plan.when is not None and not inner.plan.when.holds(inner.scope) and not self._is_under_way(path):
-            line = self.run.line("info", LogEvent.CONDITION_NOT_PASSED, f"{nested.workflow} was not performed", self.now(), step=path)
+            line = self.run.line(
+                "info", LogEvent.CONDITION_NOT_PASSED, f"{nested.workflow} was not performed", self.now(), step=path
+            )
             self._room.logbook.write(line)
             return None
         await self._perform_steps(inner)
         return inner.answer
 
     def _is_under_way(self, path: str) -> bool:
-        """Whether an earlier attempt has begun what this step triggers: then its conditions have been met, whatever they say by now."""
+        """Whether an earlier attempt has begun what this step triggers: then its conditions have been met, whatever
+        they say by now.
+        """
         return any(finished.startswith(f"{path}/") for finished in self._finished)
 
     async def _answer_early(self, frame: Frame) -> None:
@@ -321,7 +342,9 @@ class Performance:
         return Frame(plan, scope, results, state)
 
     def _require(self, secrets: frozenset[str]) -> None:
-        """Raises Permanent when one of these is not set. Asked beforehand, because null would pass for a value: null == null."""
+        """Raises Permanent when one of these is not set. Asked beforehand, because null would pass for a value: null ==
+        null.
+        """
         if secrets:
             self._room.secrets.require(self.run.environment, secrets)
 
@@ -331,13 +354,19 @@ class Performance:
 
     def _took_too_long(self) -> TookTooLong:
         limit = _show(self.plan.definition.timeout_seconds)
-        return TookTooLong(f"the run took longer than its timeout of {limit}; give the workflow a longer `timeout`", kind="timeout")
+        return TookTooLong(
+            f"the run took longer than its timeout of {limit}; give the workflow a longer `timeout`", kind="timeout"
+        )
 
 
 _MIND_THEIR_TIME: Final = frozenset({StepAction.SCHEDULE, StepAction.PUBLISH})
 """When the broker is away for longer than these steps wait, the run is given back, not failed."""
-_COMMITS_FIRST: Final = frozenset({*AWAITED, StepAction.CREATE, StepAction.UPDATE, StepAction.DELETE, StepAction.STOP_RECURRING})
-"""Steps before which everything that happened so far has to be durable: they wait for something, or have an effect of their own."""
+_COMMITS_FIRST: Final = frozenset(
+    {*AWAITED, StepAction.CREATE, StepAction.UPDATE, StepAction.DELETE, StepAction.STOP_RECURRING}
+)
+"""Steps before which everything that happened so far has to be durable: they wait for something, or have an effect of
+their own.
+"""
 
 
 def _settle(step: StepPlan, frame: Frame, result: JsonValue) -> bool:

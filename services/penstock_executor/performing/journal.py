@@ -1,7 +1,7 @@
 """What one run has done and not yet written: records of steps, and the effect of at most one of them.
 
-It is all committed before the run waits for anything but that commit, so nothing outside of the run sees anything of it before it is
-durable; a crash in between only means that it is done again.
+It is all committed before the run waits for anything but that commit, so nothing outside of the run sees anything of it
+before it is durable; a crash in between only means that it is done again.
 """
 
 from dataclasses import dataclass
@@ -64,8 +64,8 @@ class Journal:
     async def commit(self, ending: Ending | None = None, *, answer: Values | None = None) -> JsonValue:
         """Write all that waits, and how the attempt ends; returns the result of the effect.
 
-        Raises LeaseLost, or that with which the database refuses the data. Then the refused effect and what came after it are
-        forgotten (without an effect: all that waited), and `position` is the effect's.
+        Raises LeaseLost, or that with which the database refuses the data. Then the refused effect and what came after
+        it are forgotten (without an effect: all that waited), and `position` is the effect's.
         """
         pending, records = self._pending, self._records
         run = self._lease.run

@@ -27,7 +27,9 @@ _FINISHED: Final = {state: RUNS_FINISHED.labels(state.value) for state in RunSta
 
 
 def conclude(performance: Performance, error: Exception) -> Ending | None:
-    """What becomes of a run whose attempt ended with `error`; None when it is no longer ours. The failed step joins the journal."""
+    """What becomes of a run whose attempt ended with `error`; None when it is no longer ours. The failed step joins the
+    journal.
+    """
     run, position = performance.run, performance.journal.position
     failure = performance.describe(error, *(position[:2] if position else ()))
     match decide(performance.plan.definition.retries, run.failures, error, performance.now(), random()):
@@ -54,7 +56,8 @@ def conclude(performance: Performance, error: Exception) -> Ending | None:
 async def write(performance: Performance, lease: Lease, ending: Ending) -> Ending | None:
     """Commit the ending with all that waits; the ending that was written, or None when the run is no longer ours.
 
-    When the database refuses the data, the run ends with that error instead. A run whose signal was there before it waited for it is
+    When the database refuses the data, the run ends with that error instead. A run whose signal was there before it
+    waited for it is
     `queued` already.
     """
     lease.is_ending = True
@@ -91,17 +94,21 @@ def tell(room: Room, lease: Lease, ending: Ending, seconds: float) -> None:
         reason = _reason(ending)
         room.publisher.run_event(ending.state.value, run.summarize(ending.state), reason=reason)
         if lease.reply_to is not None:
-            answer = RunAnswer.model_construct(run_id=run.id, state=ending.state, result=ending.result, error=ending.error)
+            answer = RunAnswer.model_construct(
+                run_id=run.id, state=ending.state, result=ending.result, error=ending.error
+            )
             room.publisher.answer(lease.reply_to, answer)
     elif ending.state is RunState.SCHEDULED:
         room.nudge(run.environment, WakeScheduler.model_construct(due_at=ending.due_at))
     elif ending.wait is not None:
         _tell_waiting(room, run, ending, seconds)
     room.logbook.write(_line(lease, ending, seconds))
-    # A line costs more than a step, and every run has its line in the app's log: here, only what an operator may have to act on.
+    # A line costs more than a step, and every run has its line in the app's log: here, only what an operator may have
+    # to act on.
     write = log.debug if ending.state is RunState.SUCCEEDED else log.info
     write(
-        "run.finished", run_id=run.id, chain_id=run.chain_id, workflow=run.workflow, environment=run.environment, depth=run.depth,
+        "run.finished", run_id=run.id, chain_id=run.chain_id, workflow=run.workflow, environment=run.environment,
+        depth=run.depth,
         attempt=run.attempt, state=ending.state, seconds=seconds, reason=_reason(ending),
     )  # fmt: skip
 

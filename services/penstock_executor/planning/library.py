@@ -10,7 +10,9 @@ _MOST_KEPT: Final = 20
 
 
 class Library:
-    """Plans by environment and version, which never change; and which version is current, as far as this executor knows."""
+    """Plans by environment and version, which never change; and which version is current, as far as this executor
+    knows.
+    """
 
     def __init__(self, deployments: DeploymentCache) -> None:
         self._deployments = deployments
@@ -26,7 +28,9 @@ class Library:
         return (await self._deployments.current(environment)).app
 
     async def find_depth_limits(self, environment: str) -> dict[str, int | None]:
-        """The depth limit of each workflow deployed now, None where its environment's holds. Raises DatabaseUnavailable."""
+        """The depth limit of each workflow deployed now, None where its environment's holds. Raises
+        DatabaseUnavailable.
+        """
         app = (await self._deployments.refresh(environment)).app
         return {workflow.name: workflow.depth_limit for workflow in app.workflows.values()}
 

@@ -51,7 +51,9 @@ class Plans:
         roots = frozenset[str]().union(*(expression.roots for expression in when), *(_roots(step) for step in steps))
         api = compiled.definition.api
         answers_early = api is not None and api.respond is Respond.ON_RETURN
-        secrets = frozenset[str]().union(*(expression.secrets for expression in when), *(names for step in steps for names in step.secrets))
+        secrets = frozenset[str]().union(
+            *(expression.secrets for expression in when), *(names for step in steps for names in step.secrets)
+        )
         return WorkflowPlan(compiled.definition, compiled.when, steps, roots, answers_early, secrets)
 
 

@@ -1,12 +1,14 @@
-"""Performs the steps that one function asks for, one after the other, and recalls those that an earlier attempt has finished.
+"""Performs the steps that one function asks for, one after the other, and recalls those that an earlier attempt has
+finished.
 
-*Names.* A step is known by its path: its action and how many of that kind came before, or its `step_id`. Paths are given when a method
-of the context is called, not when it is awaited, so that calls awaited together are named in the order in which they stand.
-*Replay.* A step that asks for a path that is finished gets what it got then: a result, or, if it had failed and the code went on, the
-failure. When a step is to be performed anew although later ones are finished, or a path belongs to another kind of step, the code does
-not do what it did before, and the run fails: nobody could tell which result belongs where.
-*Fencing.* Once the function has ended, by itself or not, nothing it left behind (threads, tasks) gets another step performed. An error
-that ends the attempt (a lost lease, the run's timeout) is raised again at every further step, so that code cannot catch it away.
+*Names.* A step is known by its path: its action and how many of that kind came before, or its `step_id`. Paths are
+given when a method of the context is called, not when it is awaited, so that calls awaited together are named in the
+order in which they stand. *Replay.* A step that asks for a path that is finished gets what it got then: a result, or,
+if it had failed and the code went on, the failure. When a step is to be performed anew although later ones are
+finished, or a path belongs to another kind of step, the code does not do what it did before, and the run fails: nobody
+could tell which result belongs where. *Fencing.* Once the function has ended, by itself or not, nothing it left behind
+(threads, tasks) gets another step performed. An error that ends the attempt (a lost lease, the run's timeout) is raised
+again at every further step, so that code cannot catch it away.
 """
 
 import asyncio
@@ -53,7 +55,9 @@ class Stopped(BaseException):
 
 @dataclass(slots=True, eq=False)
 class _Scope:
-    """Where paths are given: in the function itself, or in one that `ctx.step` calls. `asked` are the paths given so far."""
+    """Where paths are given: in the function itself, or in one that `ctx.step` calls. `asked` are the paths given so
+    far.
+    """
 
     prefix: str
     counts: dict[str, int] = field(default_factory=dict)
@@ -137,7 +141,9 @@ class CodeEngine:
             raise self._end  # which the code has caught
         if self._waiting:
             path, place = next(iter(self._waiting.items()))
-            raise Permanent(f"the step {path} at {place} was called and never awaited; write `await ctx.…`", kind="not_awaited")
+            raise Permanent(
+                f"the step {path} at {place} was called and never awaited; write `await ctx.…`", kind="not_awaited"
+            )
         self._settle_faults(self._calls + 1)
         return result
 
@@ -146,7 +152,9 @@ class CodeEngine:
         self._is_closed = True
 
     def find_fault(self, error: Exception) -> Fault | Exception | None:
-        """The step that raised `error`; or what ends the attempt instead, if code has caught it; None for the author's own errors."""
+        """The step that raised `error`; or what ends the attempt instead, if code has caught it; None for the author's
+        own errors.
+        """
         raised = list(_leaves(error))
         fault = next((fault for fault in self._faults if fault.error in raised), None)
         return fault if fault is not None or not isinstance(self._end, Exception) else self._end
@@ -173,7 +181,9 @@ class CodeEngine:
 
     def write_line(self, level: str, message: str) -> None:
         """See `Engine`."""
-        line = self._performance.run.line(level, LogEvent.OUTPUT, self._performance.redact_text(str(message)), self._performance.now())
+        line = self._performance.run.line(
+            level, LogEvent.OUTPUT, self._performance.redact_text(str(message)), self._performance.now()
+        )
         self._loop.call_soon_threadsafe(self._performance.write_line, line)
 
     def _note(self, kind: str, options: StepOptions, spot: Spot) -> _Ask:
@@ -183,10 +193,15 @@ class CodeEngine:
         if id is None:
             id = self._next_id(scope, kind)
         elif not _STEP_ID.fullmatch(id):
-            raise Permanent(f"{id[:120]!r} cannot be the id of a step; use at most 100 letters, digits and _ . -", kind="step_id")
+            raise Permanent(
+                f"{id[:120]!r} cannot be the id of a step; use at most 100 letters, digits and _ . -", kind="step_id"
+            )
         path = scope.prefix + id
         if path in scope.asked:
-            raise Permanent(f"two steps have the id {id!r}; each has one of its own, also in a loop: f'{id}_{{number}}'", kind="step_id")
+            raise Permanent(
+                f"two steps have the id {id!r}; each has one of its own, also in a loop: f'{id}_{{number}}'",
+                kind="step_id",
+            )
         scope.asked.add(path)
         self._unasked.discard(path)
         self._calls += 1
@@ -247,9 +262,16 @@ class CodeEngine:
             raise
 
     async def _call_remembered(
-        self, ask: _Ask, function: Function, arguments: _Arguments, kind: TypeAdapter[object] | None, started_at: datetime
+        self,
+        ask: _Ask,
+        function: Function,
+        arguments: _Arguments,
+        kind: TypeAdapter[object] | None,
+        started_at: datetime,
     ) -> JsonValue:
-        """What the function returned, as JSON. What it raises comes as Permanent or Transient, as it does when it is recalled."""
+        """What the function returned, as JSON. What it raises comes as Permanent or Transient, as it does when it is
+        recalled.
+        """
         token = _SCOPE.set(_Scope(f"{ask.path}/"))
         try:
             value = await self._call(function, iscoroutinefunction(function), *arguments)
@@ -277,13 +299,17 @@ class CodeEngine:
             return error
         if isinstance(error, PydanticSerializationError | ValidationError):
             name = getattr(function, "__qualname__", str(function))
-            return Permanent(f"what {name} returned does not fit what it is said to return, as JSON: {error}", kind="result")
+            return Permanent(
+                f"what {name} returned does not fit what it is said to return, as JSON: {error}", kind="result"
+            )
         place = find_place(self._directory, error.__traceback__)
         raised = Transient(f"{type(error).__name__}: {error}", kind="exception")
         raised.place = ask.place if place is None else f"{place[0]}:{place[1]}"
         return raised
 
-    async def _call(self, function: Function, is_async: bool, positional: tuple[object, ...], named: Mapping[str, object]) -> object:
+    async def _call(
+        self, function: Function, is_async: bool, positional: tuple[object, ...], named: Mapping[str, object]
+    ) -> object:
         """Call it, in a thread unless it is async. `sys.exit` in there ends no executor."""
         call = partial(function, *positional, **named)
         try:
@@ -293,13 +319,17 @@ class CodeEngine:
             raise Transient(f"the code called sys.exit({error.code!r})", kind="exception") from error
 
     def _is_finished(self, ask: _Ask, kind: str) -> bool:
-        """Whether an earlier attempt has done it. Raises what it failed with if it did, and Permanent if the code went another way."""
+        """Whether an earlier attempt has done it. Raises what it failed with if it did, and Permanent if the code went
+        another way.
+        """
         self._check_end()
         self._settle_faults(ask.number)
         if self._performance.is_finished(ask.path):
             past = self._past.get(ask.path)
             if past is not None and past.action != kind:
-                raise self._went_astray(ask, f"{ask.path} was a step of the kind {past.action!r}, and now it is {kind!r}")
+                raise self._went_astray(
+                    ask, f"{ask.path} was a step of the kind {past.action!r}, and now it is {kind!r}"
+                )
             if past is not None and isinstance(past.error, dict):
                 raise self._restore(ask, past.error)
             return True
@@ -311,10 +341,13 @@ class CodeEngine:
 
     def _went_astray(self, ask: _Ask, how: str) -> Permanent:
         hint = (
-            "code has to ask for the same steps in the same order in each attempt: keep time, chance and answers of others in `ctx.step`. "
+            "code has to ask for the same steps in the same order in each attempt: keep time, chance and answers of "
+            "others in `ctx.step`. "
             "If the code was changed meanwhile, start the run anew"
         )
-        error = Permanent(f"the code does not do what it did in an earlier attempt: {how}; {hint}", kind="non_deterministic")
+        error = Permanent(
+            f"the code does not do what it did in an earlier attempt: {how}; {hint}", kind="non_deterministic"
+        )
         error.place = ask.place
         self._end = error
         return error
@@ -340,11 +373,14 @@ class CodeEngine:
         self._faults.append(Fault(error, Position(ask.path, error.place or ask.place, kind), started_at, self._calls))
 
     def _settle_faults(self, number: int, *, within: str = "") -> None:
-        """The code has gone on after these steps failed: that they did is remembered, or another attempt might go another way.
+        """The code has gone on after these steps failed: that they did is remembered, or another attempt might go
+        another way.
 
         Those are meant that failed before call `number`, and whose path begins with `within`.
         """
-        for fault in [fault for fault in self._faults if fault.noticed < number and fault.position.path.startswith(within)]:
+        for fault in [
+            fault for fault in self._faults if fault.noticed < number and fault.position.path.startswith(within)
+        ]:
             self._faults.remove(fault)
             failure = self._performance.describe(fault.error, fault.position.path, fault.position.place)
             told: Values = {**failure.to_json(), "is_transient": isinstance(fault.error, Transient)}
@@ -359,7 +395,9 @@ class CodeEngine:
             self._end = self._end or error
         elif not self._is_closed:
             hint = "give the step `timeout=`, or put the timeout into the function"
-            self._cancelled = Permanent(f"the code has cancelled the step {ask.path} in the middle; {hint}", kind="cancelled")
+            self._cancelled = Permanent(
+                f"the code has cancelled the step {ask.path} in the middle; {hint}", kind="cancelled"
+            )
             self._cancelled.place = ask.place
 
     def _check_end(self) -> None:

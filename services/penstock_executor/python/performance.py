@@ -1,8 +1,10 @@
-"""Performs workflows and actions in Python: the function is called from the top in each attempt, and its finished steps are recalled.
+"""Performs workflows and actions in Python: the function is called from the top in each attempt, and its finished steps
+are recalled.
 
-*Timeouts.* Async code is cancelled. A thread cannot be stopped: it is fenced, so that its next step raises, and left behind.
-*Errors.* Permanent and Transient count as they do for steps. What else leaves an author's code is transient for the workflow's
-retries, as in job systems: who wrote `retries=3` meant such errors too. It is told with its type and the author's file and line.
+*Timeouts.* Async code is cancelled. A thread cannot be stopped: it is fenced, so that its next step raises, and left
+behind. *Errors.* Permanent and Transient count as they do for steps. What else leaves an author's code is transient for
+the workflow's retries, as in job systems: who wrote `retries=3` meant such errors too. It is told with its type and the
+author's file and line.
 """
 
 import asyncio
@@ -52,10 +54,15 @@ class CodedPerformance(CodeSteps):
         if result is None:
             return
         if not isinstance(result, dict):
-            raise Permanent(f"{name} returned {type(result).__name__}; a workflow returns a mapping, a model, or None", kind="result")
+            raise Permanent(
+                f"{name} returned {type(result).__name__}; a workflow returns a mapping, a model, or None",
+                kind="result",
+            )
         frame.answer = {**(frame.answer or {}), **result}
 
-    async def _apply(self, outcome: Outcome, record: StepRecord, step: StepPlan, frame: Frame, *, may_defer: bool) -> bool:
+    async def _apply(
+        self, outcome: Outcome, record: StepRecord, step: StepPlan, frame: Frame, *, may_defer: bool
+    ) -> bool:
         if isinstance(outcome, Coded):
             found = await self._find(outcome.function)
             inner = Frame(frame.plan, {}, {}, {}, prefix=f"{record.step}/", nesting=frame.nesting + 1, may_defer=False)
@@ -68,7 +75,9 @@ class CodedPerformance(CodeSteps):
         return await super()._apply(outcome, record, step, frame, may_defer=may_defer)
 
     async def _find(self, name: str) -> tuple[Path, Callee]:
-        """The function of that name, and the directory of its app. Raises Permanent when this executor does not have it."""
+        """The function of that name, and the directory of its app. Raises Permanent when this executor does not have
+        it.
+        """
         directory = self._room.app_directory
         if directory is None:
             hint = "set PENSTOCK_APP to the app's directory, which has to be in the executor's image"
@@ -76,7 +85,8 @@ class CodedPerformance(CodeSteps):
         callee = await find_callee(directory, self._plans.app.python, name)
         if callee is None:
             raise Permanent(
-                f"deployment {self.run.version} performs {name}, which the code of this executor, in {directory}, does not have; "
+                f"deployment {self.run.version} performs {name}, which the code of this executor, in {directory}, does "
+                "not have; "
                 "give the executors the code that was deployed, then retry the run",
                 kind="code",
             )
@@ -138,7 +148,11 @@ class CodedPerformance(CodeSteps):
             return error
         told = show_trace(directory, error)
         log.warning(
-            "run.exception", run_id=str(self.run.id), workflow=self.run.workflow, error=f"{type(error).__name__}: {error}", trace=told
+            "run.exception",
+            run_id=str(self.run.id),
+            workflow=self.run.workflow,
+            error=f"{type(error).__name__}: {error}",
+            trace=told,
         )
         raised = Transient(f"{type(error).__name__}: {error}" + (f" ({shown})" if shown else ""), kind="exception")
         raised.place = shown or None
@@ -153,21 +167,32 @@ class CodedPerformance(CodeSteps):
         return self._past
 
     def _keep_secrets_out(self, engine: CodeEngine, result: JsonValue) -> JsonValue:
-        return self._room.secrets.redactor(self.run.environment, engine.used_secrets).value(result) if engine.used_secrets else result
+        return (
+            self._room.secrets.redactor(self.run.environment, engine.used_secrets).value(result)
+            if engine.used_secrets
+            else result
+        )
 
     def _describe_run(self) -> RunInfo:
         run = self.run
         return RunInfo(
-            str(run.id), str(run.chain_id), run.depth, run.depth_limit, run.attempt, run.environment, run.workflow, run.scheduled_at,
+            str(run.id), str(run.chain_id), run.depth, run.depth_limit, run.attempt, run.environment, run.workflow,
+            run.scheduled_at,
             run.started_at,
         )  # fmt: skip
 
     def _describe_surroundings(self, engine: CodeEngine, seal: LineageSeal) -> Surroundings:
         context = self.run.context or {}
         user = context.get("user")
-        others = {name: value for name in ("webhook", "request", "change", "recurrence") if isinstance(value := context.get(name), dict)}
+        others = {
+            name: value
+            for name in ("webhook", "request", "change", "recurrence")
+            if isinstance(value := context.get(name), dict)
+        }
         of_user = Thing(user, "user") if isinstance(user, dict) else None
-        return Surroundings(engine.secrets, of_user, **others, outgoing_headers=partial(lineage_headers, self.run, seal))
+        return Surroundings(
+            engine.secrets, of_user, **others, outgoing_headers=partial(lineage_headers, self.run, seal)
+        )
 
 
 def _as_json(callee: Callee, result: object) -> JsonValue:

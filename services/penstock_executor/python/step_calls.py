@@ -1,4 +1,6 @@
-"""Steps that code asks for, as plans: like those of a YAML workflow, except that nothing in them is left to be evaluated."""
+"""Steps that code asks for, as plans: like those of a YAML workflow, except that nothing in them is left to be
+evaluated.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -33,7 +35,9 @@ def plan_asked(asked: Asked, id: str, place: str, connector: Template | None) ->
         definition=definition,
         when=None,
         target=Template(asked.target, None, ()),
-        arguments=Template(asked.arguments, None, ()) if connector is None else _with_connector(asked.arguments, connector),
+        arguments=Template(asked.arguments, None, ())
+        if connector is None
+        else _with_connector(asked.arguments, connector),
         items=None if asked.items is None else _each(asked.items),
         uses_now=False,
         is_deferrable=False,

@@ -1,4 +1,6 @@
-"""What code asks of the run that it is called for: its steps, performed and recalled by the machinery that all steps go through."""
+"""What code asks of the run that it is called for: its steps, performed and recalled by the machinery that all steps go
+through.
+"""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -22,7 +24,9 @@ _ACTION = POSITIONS[Activity.ACTION]
 
 
 class CodeSteps(Performance):
-    """One attempt of one run, as an engine sees it. Whatever it does is durable when it returns: code may take its time then."""
+    """One attempt of one run, as an engine sees it. Whatever it does is durable when it returns: code may take its time
+    then.
+    """
 
     @property
     def threads(self) -> Threads:

@@ -1,8 +1,9 @@
 """Commits an effect on many things, alone, with the records of its run's steps.
 
-It may take minutes, so it goes about it the other way round: first the effect, then the lock on the run's row that tells whether the
-run is still this attempt's. Until that moment the lease is renewed as always; an attempt that lost its run meanwhile undoes the effect.
-A rival attempt that begins the same effect waits for the rows, or does it beside us: only one of the two finds its attempt in the row.
+It may take minutes, so it goes about it the other way round: first the effect, then the lock on the run's row that
+tells whether the run is still this attempt's. Until that moment the lease is renewed as always; an attempt that lost
+its run meanwhile undoes the effect. A rival attempt that begins the same effect waits for the rows, or does it beside
+us: only one of the two finds its attempt in the row.
 """
 
 import asyncio
@@ -28,8 +29,9 @@ class _Committed(Exception):
 async def commit_bulk(database: Database, gate: asyncio.Semaphore, commit: Commit, effect: BulkEffect) -> JsonValue:
     """The effect's result, once it and all of `commit` are durable; few at a time, as each keeps a connection.
 
-    Raises LeaseLost, DatabaseUnavailable (then it may have succeeded), Permanent for data that is refused, and Transient when it takes
-    longer than until `effect.until`. Whatever is raised, nothing was written unless DatabaseUnavailable is.
+    Raises LeaseLost, DatabaseUnavailable (then it may have succeeded), Permanent for data that is refused, and
+    Transient when it takes longer than until `effect.until`. Whatever is raised, nothing was written unless
+    DatabaseUnavailable is.
     """
     try:
         async with asyncio.timeout_at(effect.until):
@@ -71,9 +73,13 @@ async def _apply(conn: Connection, environment: str, effect: BulkEffect, seconds
             await insert_rows(conn, environment=environment, data_type=data_type, rows=rows, seconds=seconds)
             return [row["_id"] for row in rows]
         case UpdateMany(data_type, _, where, values):
-            return await update_matching(conn, environment=environment, data_type=data_type, where=where, values=values, seconds=seconds)
+            return await update_matching(
+                conn, environment=environment, data_type=data_type, where=where, values=values, seconds=seconds
+            )
         case DeleteMany(data_type, _, where):
-            return await delete_matching(conn, environment=environment, data_type=data_type, where=where, seconds=seconds)
+            return await delete_matching(
+                conn, environment=environment, data_type=data_type, where=where, seconds=seconds
+            )
 
 
 async def hold_run(conn: Connection, run: ClaimedRun) -> None:
@@ -88,7 +94,8 @@ async def _hold(conn: Connection, held: repository.Held) -> None:
 
 def _took_too_long() -> Transient:
     return Transient(
-        "the step took longer than its timeout, or than what was left of the run's; nothing of it was done. Give it a longer `timeout`,"
+        "the step took longer than its timeout, or than what was left of the run's; nothing of it was done. Give it a "
+        "longer `timeout`,"
         " or narrow `where`",
         kind="timeout",
     )

@@ -29,8 +29,8 @@ class Children:
     async def schedule(self, environment: str, depth: int, child: ChildRun, patience_seconds: float) -> None:
         """Returns when the broker has confirmed the message that the child is in.
 
-        Sent again while the broker is away: the child's id derives from its parent and key, so twice is once. Raises Interrupted when
-        the broker stays away for longer than `patience_seconds`.
+        Sent again while the broker is away: the child's id derives from its parent and key, so twice is once. Raises
+        Interrupted when the broker stays away for longer than `patience_seconds`.
         """
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + patience_seconds, _FIRST_PAUSE_SECONDS
@@ -39,7 +39,9 @@ class Children:
                 return await self._coalescer(environment, depth).submit(child)
             except BrokerUnavailable as error:
                 if loop.time() + pause > until:
-                    raise Interrupted(f"the broker did not take a schedule message for {patience_seconds:g} s: {error}") from error
+                    raise Interrupted(
+                        f"the broker did not take a schedule message for {patience_seconds:g} s: {error}"
+                    ) from error
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 

@@ -1,7 +1,8 @@
-"""What runs write, many runs in one transaction: effects, the records of their steps, outcomes; each guarded by its attempt.
+"""What runs write, many runs in one transaction: effects, the records of their steps, outcomes; each guarded by its
+attempt.
 
-A step's effect and its record commit together, so the record tells whether the effect happened. That is how a commit whose outcome is
-unknown (the server died in it) is sent again: first it is asked whether its record is there.
+A step's effect and its record commit together, so the record tells whether the effect happened. That is how a commit
+whose outcome is unknown (the server died in it) is sent again: first it is asked whether its record is there.
 """
 
 import asyncio
@@ -55,9 +56,9 @@ class Commits:
     async def commit(self, lease: Lease, commit: Commit) -> JsonValue:
         """Returns the result of the effect, if there is one, once all of `commit` is durable.
 
-        While the database is away it is sent again, for as long as the lease may hold. Raises LeaseLost when the run belongs to
-        another attempt by now, Permanent when the data is refused, Transient when a bulk effect takes too long (nothing of this commit
-        was written then).
+        While the database is away it is sent again, for as long as the lease may hold. Raises LeaseLost when the run
+        belongs to another attempt by now, Permanent when the data is refused, Transient when a bulk effect takes too
+        long (nothing of this commit was written then).
         """
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -101,7 +102,9 @@ class Commits:
         return [results[commit.run_id, commit.attempt] for commit in submitted]
 
     async def _finish(self, commits: list[Commit], results: dict[Held, Written]) -> bool:
-        """Finish runs in one statement; False, having changed nothing, when it is refused and has to be done with more care."""
+        """Finish runs in one statement; False, having changed nothing, when it is refused and has to be done with more
+        care.
+        """
         commits.sort(key=lambda commit: commit.run_id.bytes)
         try:
             async with self._database.connection() as conn:
@@ -114,7 +117,9 @@ class Commits:
         return True
 
     async def _write(self, commits: list[Commit]) -> dict[Held, Written]:
-        """Any commits, in one transaction. One that cannot be written is found by halves, so that the others are written without it."""
+        """Any commits, in one transaction. One that cannot be written is found by halves, so that the others are
+        written without it.
+        """
         try:
             return await self._database.in_transaction(lambda conn: _write(conn, commits))
         except DatabaseUnavailable:
@@ -129,7 +134,9 @@ class Commits:
         return {**await self._write(commits[:middle]), **await self._write(commits[middle:])}
 
     async def _write_watched(self, commits: list[Commit], results: dict[Held, Written]) -> list[Commit]:
-        """Write those that change a type of which changes are noted, each alone: its transaction tells its run. Returns the others."""
+        """Write those that change a type of which changes are noted, each alone: its transaction tells its run. Returns
+        the others.
+        """
         watched = [commit for commit in commits if watched_type(commit) in self._watched]
         for commit in watched:
             results |= await self._write_attributed(commit)
@@ -165,7 +172,8 @@ async def _write(conn: Connection, commits: Sequence[Commit], *, run_id: UUID | 
         await tell_changing_run(conn, run_id=run_id)
     await _lock_signals(conn, commits)
     held = await _hold(conn, sorted(commits, key=lambda commit: commit.run_id.bytes))
-    # Asked behind the lock: the server may still be busy with the earlier try. An ending that took hold just now is no repeat.
+    # Asked behind the lock: the server may still be busy with the earlier try. An ending that took hold just now is no
+    # repeat.
     repeats = [commit for commit in commits if commit.is_repeat and (commit.ending is None or _key(commit) not in held)]
     done = await repository.find_committed(conn, commits=repeats) if repeats else {}
     ours = [commit for commit in commits if _key(commit) in held and _key(commit) not in done]
@@ -189,8 +197,14 @@ async def _lock_signals(conn: Connection, commits: Sequence[Commit]) -> None:
 
 
 async def _begin_waits(conn: Connection, commits: Sequence[Commit], results: Results) -> None:
-    """Have runs wait. The result of such a commit is whether its signal was there already, so that the run is queued."""
-    waits = [(commit.run_id, commit.environment, commit.ending.wait) for commit in commits if commit.ending and commit.ending.wait]
+    """Have runs wait. The result of such a commit is whether its signal was there already, so that the run is
+    queued.
+    """
+    waits = [
+        (commit.run_id, commit.environment, commit.ending.wait)
+        for commit in commits
+        if commit.ending and commit.ending.wait
+    ]
     if waits:
         woken = await begin_waits(conn, waits=waits)
         results.update((run_id, run_id in woken) for run_id, _, _ in waits)
@@ -198,12 +212,18 @@ async def _begin_waits(conn: Connection, commits: Sequence[Commit], results: Res
 
 async def _hold(conn: Connection, commits: Sequence[Commit]) -> set[Held]:
     """Lock the runs that are still held, those that end by ending them."""
-    ending = [(commit.run_id, commit.attempt, commit.ending, commit.workload) for commit in commits if commit.ending is not None]
+    ending = [
+        (commit.run_id, commit.attempt, commit.ending, commit.workload)
+        for commit in commits
+        if commit.ending is not None
+    ]
     going_on = [_key(commit) for commit in commits if commit.ending is None]
     held = await repository.end_attempts(conn, endings=ending) if ending else set()
     if going_on:
         held |= await repository.hold_runs(conn, held=going_on)
-    answers = [(commit.run_id, commit.answer) for commit in commits if commit.answer is not None and _key(commit) in held]
+    answers = [
+        (commit.run_id, commit.answer) for commit in commits if commit.answer is not None and _key(commit) in held
+    ]
     if answers:
         await repository.store_answers(conn, answers=answers)
     return held

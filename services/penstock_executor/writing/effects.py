@@ -30,13 +30,16 @@ from penstock_executor.runs import (
 
 Results = dict[UUID, JsonValue]
 Group = tuple[str, str, str, int, tuple[str, ...]]
-"""What one statement can carry out: kind, environment, data type and its version in memory, and the fields of an upsert."""
+"""What one statement can carry out: kind, environment, data type and its version in memory, and the fields of an
+upsert.
+"""
 
 
 async def apply_effects(conn: Connection, commits: Sequence[Commit]) -> Results:
     """The results of the effects, by run; the records of their steps get them too.
 
-    Raises Permanent or UniqueViolation when one of them cannot be carried out; which one, is for the caller to find out.
+    Raises Permanent or UniqueViolation when one of them cannot be carried out; which one, is for the caller to find
+    out.
     """
     results: Results = {}
     groups: defaultdict[Group, list[Commit]] = defaultdict(list)
@@ -50,7 +53,9 @@ async def apply_effects(conn: Connection, commits: Sequence[Commit]) -> Results:
                 groups["upsert", commit.environment, data_type.name, id(data_type), upsert].append(commit)
             case UpdateThing(data_type, change):
                 # One statement changes a row once: of several changes of one thing, each waits for the next statement.
-                groups["update", commit.environment, data_type.name, id(data_type), (str(changed[change.id]),)].append(commit)
+                groups["update", commit.environment, data_type.name, id(data_type), (str(changed[change.id]),)].append(
+                    commit
+                )
                 changed[change.id] += 1
             case DeleteThing(data_type):
                 groups["delete", commit.environment, data_type.name, id(data_type), ()].append(commit)
@@ -91,7 +96,9 @@ async def _upsert(conn: Connection, commits: list[Commit], results: Results) -> 
     effects = [commit.effect for commit in commits if isinstance(commit.effect, UpsertThing)]
     first, environment = effects[0], commits[0].environment
     new = [effect.thing for effect in effects]
-    things = await create_things(conn, environment=environment, data_type=first.data_type, things=new, upsert=first.upsert)
+    things = await create_things(
+        conn, environment=environment, data_type=first.data_type, things=new, upsert=first.upsert
+    )
     results.update(zip((commit.run_id for commit in commits), things, strict=True))
 
 
@@ -105,7 +112,9 @@ async def _update(conn: Connection, commits: list[Commit], results: Results) -> 
         if isinstance(commit.effect, UpdateThing):
             thing_id = commit.effect.change.id
             if thing_id not in things:
-                raise Permanent(f"there is no {data_type.name} with the id {thing_id!r}; was it deleted?", kind="unknown_thing")
+                raise Permanent(
+                    f"there is no {data_type.name} with the id {thing_id!r}; was it deleted?", kind="unknown_thing"
+                )
             results[commit.run_id] = things[thing_id]
 
 

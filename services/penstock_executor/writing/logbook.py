@@ -17,7 +17,8 @@ _PAUSE_SECONDS: Final = 1.0
 class Logbook:
     """Collects lines and writes them by COPY: what is written while a COPY is under way leaves with the next one.
 
-    Simpler than a coalescer, because nobody waits for a line. What does not fit, while the database is slow or away, is dropped.
+    Simpler than a coalescer, because nobody waits for a line. What does not fit, while the database is slow or away, is
+    dropped.
     """
 
     def __init__(self, database: Database) -> None:

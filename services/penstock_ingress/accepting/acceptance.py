@@ -1,8 +1,9 @@
-"""Makes requests durable: deliveries and root runs of many requests in one statement, or one transaction, then on to the executors.
+"""Makes requests durable: deliveries and root runs of many requests in one statement, or one transaction, then on to
+the executors.
 
-A request counts as accepted once that has committed; whether the broker is there does not matter, because a scheduler finds
-runs that are due and were not dispatched. Copies of one delivery meet at the unique key: the first to commit has the runs, the others
-read what it stored.
+A request counts as accepted once that has committed; whether the broker is there does not matter, because a scheduler
+finds runs that are due and were not dispatched. Copies of one delivery meet at the unique key: the first to commit has
+the runs, the others read what it stored.
 """
 
 import asyncio
@@ -25,8 +26,9 @@ from penstock.runs.deliveries import DeliveryKey, NewDelivery, StoredDelivery, c
 log = get_logger(__name__)
 
 COMMIT_SECONDS: Final = 4.5
-"""Within this time a batch is committed or its requests are answered 503. A request may have to wait for the batch before its own, and
-senders of webhooks give up after some ten seconds."""
+"""Within this time a batch is committed or its requests are answered 503. A request may have to wait for the batch
+before its own, and senders of webhooks give up after some ten seconds.
+"""
 _COMMIT_LANES: Final = 3
 _DISPATCH_LANES: Final = 1
 _MOST_PER_COMMIT: Final = 300
@@ -35,7 +37,9 @@ _SECONDS_BETWEEN_REPORTS: Final = 5.0
 
 
 class Entry(NamedTuple):
-    """What one request asks for: root runs, with the delivery they come from if there is one. `reply_to` wants the runs' answers."""
+    """What one request asks for: root runs, with the delivery they come from if there is one. `reply_to` wants the
+    runs' answers.
+    """
 
     requests: tuple[RunRequest, ...]
     delivery: NewDelivery | None = None
@@ -68,8 +72,8 @@ class Acceptance:
     async def accept(self, entry: Entry) -> Accepted:
         """Returns when the entry is durable.
 
-        Raises DatabaseUnavailable when it cannot be made so in time (it may be all the same), StaleDefinitions when it was checked
-        against a deployment that is not current.
+        Raises DatabaseUnavailable when it cannot be made so in time (it may be all the same), StaleDefinitions when it
+        was checked against a deployment that is not current.
         """
         return await self._entries.submit(entry)
 
@@ -134,7 +138,9 @@ class Acceptance:
 
 
 def stands_alone(entries: Sequence[Entry]) -> bool:
-    """Whether one statement stores all of them, so that beginning and committing a transaction would be most of the way."""
+    """Whether one statement stores all of them, so that beginning and committing a transaction would be most of the
+    way.
+    """
     return all(request.stands_alone for entry in entries for request in entry.requests)
 
 
@@ -146,7 +152,9 @@ async def store_entries(conn: Connection, entries: Sequence[Entry]) -> list[Acce
         firsts.setdefault(delivery.key, delivery)
     requests = [request for entry in entries for request in entry.requests]
     # In the order of their keys, so that two batches with the same keys wait for each other in one order.
-    admissions, delivered = await admit_deliveries(conn, requests, sorted(firsts.values(), key=lambda delivery: delivery.key))
+    admissions, delivered = await admit_deliveries(
+        conn, requests, sorted(firsts.values(), key=lambda delivery: delivery.key)
+    )
     copies = [delivery for delivery in deliveries if delivery.id not in delivered]
     known = await count_duplicates(conn, copies=Counter(copy.key for copy in copies)) if copies else {}
     accepted: list[Accepted] = []

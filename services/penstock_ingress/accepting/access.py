@@ -20,7 +20,9 @@ class AdminTokens:
         return self._digest is not None and hmac.compare_digest(self._digest, _digest(token))
 
     def identify(self, token: str | None) -> bool:
-        """Whether the caller of the public port is an admin; False for an anonymous one. Raises Refusal for a token nobody has."""
+        """Whether the caller of the public port is an admin; False for an anonymous one. Raises Refusal for a token
+        nobody has.
+        """
         if token is None:
             return False
         if not self.is_admin(token):

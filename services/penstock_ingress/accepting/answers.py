@@ -1,6 +1,8 @@
-"""Waiting for runs to end: answers come over this process's reply queue, and all that are still missing by one query now and then.
+"""Waiting for runs to end: answers come over this process's reply queue, and all that are still missing by one query
+now and then.
 
-The query finds what the queue cannot bring: answers lost with the broker, and runs that another process dispatched (duplicates).
+The query finds what the queue cannot bring: answers lost with the broker, and runs that another process dispatched
+(duplicates).
 """
 
 import asyncio
@@ -31,7 +33,9 @@ class Waiter:
         self.answer: asyncio.Future[RunAnswer] = asyncio.get_running_loop().create_future()
 
     def follow(self, run_id: UUID) -> None:
-        """Wait for another run instead: the one that this request is a copy of. It may have ended, so it is looked up at once."""
+        """Wait for another run instead: the one that this request is a copy of. It may have ended, so it is looked up
+        at once.
+        """
         self._answers.forget(self)
         self.run_id = run_id
         self._answers.add(self, is_urgent=True)

@@ -1,4 +1,6 @@
-"""What is deployed, as this process knows it. Nothing is refused on the word of definitions that are no longer current."""
+"""What is deployed, as this process knows it. Nothing is refused on the word of definitions that are no longer
+current.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
@@ -21,7 +23,8 @@ class Definitions:
         self._database = database
         self._secrets = secrets
         self._cache = DeploymentCache(database)
-        # One query at a time, whatever the number of requests that ask: a stranger's bad requests cost the database next to nothing.
+        # One query at a time, whatever the number of requests that ask: a stranger's bad requests cost the database
+        # next to nothing.
         self._refreshes: Coalescer[str, CompiledDeployment] = Coalescer(self._refresh, lanes=1)
         self._plans: dict[tuple[str, str], tuple[tuple[int, int], SourcePlan]] = {}
 

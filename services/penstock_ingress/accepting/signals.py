@@ -1,6 +1,7 @@
 """Signals on their way to the runs that wait for them: those that arrive together are posted in one transaction.
 
-One at a time of each process: those who post the same signal wait for each other, and should not do so with all connections.
+One at a time of each process: those who post the same signal wait for each other, and should not do so with all
+connections.
 """
 
 from collections.abc import Sequence
@@ -57,12 +58,15 @@ class Signals:
             return [error]
 
     async def _post(self, signals: list[Signal]) -> Sequence[Outcome]:
-        # In the order of their names, so that two processes that post the same signals wait for each other in one order.
+        # In the order of their names, so that two processes that post the same signals wait for each other in one
+        # order.
         order = sorted(range(len(signals)), key=lambda index: signals[index][:2])
 
         async def post_all(conn: Connection) -> dict[int, Outcome]:
             # A key is bound to the id of a run that never is: what counts is whether it was bound.
-            bound = await bind_keys(conn, [(i, signal.environment, signal.key, new_run_id()) for i, signal in enumerate(signals)])
+            bound = await bind_keys(
+                conn, [(i, signal.environment, signal.key, new_run_id()) for i, signal in enumerate(signals)]
+            )
             return {index: await _post_one(conn, signals[index], bound.get(index)) for index in order}
 
         posted = await self._database.in_transaction(post_all)

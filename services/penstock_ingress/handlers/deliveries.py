@@ -1,4 +1,6 @@
-"""Receives a webhook: is it genuine, is it new, who wants it; stored with its runs in one transaction before it is answered."""
+"""Receives a webhook: is it genuine, is it new, who wants it; stored with its runs in one transaction before it is
+answered.
+"""
 
 import time
 from collections.abc import Sequence
@@ -34,7 +36,9 @@ from penstock_ingress.rules.signatures import SignedRequest, Verdict
 
 log = get_logger(__name__)
 
-_REFUSED: Final = "the signature is missing, wrong or too old; check the secret of this source, and the clock of the sender"
+_REFUSED: Final = (
+    "the signature is missing, wrong or too old; check the secret of this source, and the clock of the sender"
+)
 
 
 class WebhookCall(NamedTuple):
@@ -58,7 +62,9 @@ async def check_source(room: Room, environment: str, source: str) -> None:
 
 
 async def receive_delivery(room: Room, call: WebhookCall) -> Reply:
-    """200 once the delivery is durable, also for copies and for what no workflow wants. Raises Refusal, DatabaseUnavailable."""
+    """200 once the delivery is durable, also for copies and for what no workflow wants. Raises Refusal,
+    DatabaseUnavailable.
+    """
     return await room.definitions.decide(call.environment, partial(_receive, room, call, new_run_id()))
 
 
@@ -66,7 +72,9 @@ async def _find_plan(room: Room, environment: str, source: str, deployment: Comp
     plan = room.definitions.plan_source(environment, deployment, source)
     if plan is None:
         _count("", "unknown_source")
-        raise Refusal(problem(404, f"no source {source!r} is deployed to {environment}; sources are declared in app.yaml"))
+        raise Refusal(
+            problem(404, f"no source {source!r} is deployed to {environment}; sources are declared in app.yaml")
+        )
     return plan
 
 
@@ -91,7 +99,9 @@ def _meter(room: Room, call: WebhookCall, entry: Entry) -> None:
 
 
 def _check_signature(plan: SourcePlan, call: WebhookCall) -> None:
-    """Raises Refusal unless one of the secrets has signed the request. A secret that is not set may be the one, so that is no 401."""
+    """Raises Refusal unless one of the secrets has signed the request. A secret that is not set may be the one, so that
+    is no 401.
+    """
     verdict = plan.check(call.request, time.time()) if plan.has_secret else Verdict.FORGED
     if verdict is Verdict.GENUINE:
         return
@@ -103,7 +113,9 @@ def _check_signature(plan: SourcePlan, call: WebhookCall) -> None:
     raise Refusal(problem(401, _REFUSED))
 
 
-def _prepare(plan: SourcePlan, call: WebhookCall, delivery_id: RunId, origin: Origin, deployment: CompiledDeployment) -> Entry:
+def _prepare(
+    plan: SourcePlan, call: WebhookCall, delivery_id: RunId, origin: Origin, deployment: CompiledDeployment
+) -> Entry:
     body, headers = call.request.body, call.headers
     try:
         payload = decode_payload(body, headers.get("Content-Type", ""))
@@ -125,7 +137,9 @@ def _prepare(plan: SourcePlan, call: WebhookCall, delivery_id: RunId, origin: Or
     }
     if (trace := read_trace_context(headers)) is not None:
         context["trace"] = trace
-    requests = tuple(_request(workflow, call.environment, delivery_id, origin, deployment, context) for workflow in workflows)
+    requests = tuple(
+        _request(workflow, call.environment, delivery_id, origin, deployment, context) for workflow in workflows
+    )
     delivery = NewDelivery(
         id=delivery_id,
         environment=call.environment,
@@ -170,7 +184,9 @@ def _request(
 
 
 def _accepted(delivery_id: UUID, run_ids: Sequence[UUID], *, is_duplicate: bool) -> Reply:
-    return json_reply(200, {"status": "accepted", "delivery_id": delivery_id, "run_ids": run_ids, "duplicate": is_duplicate})
+    return json_reply(
+        200, {"status": "accepted", "delivery_id": delivery_id, "run_ids": run_ids, "duplicate": is_duplicate}
+    )
 
 
 @cache

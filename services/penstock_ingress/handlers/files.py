@@ -14,7 +14,9 @@ MAX_FILE_BYTES: Final = 1024 * 1024 * 1024
 
 async def keep_file(room: Room, environment: str, name: str, content_type: str, content: AsyncIterator[bytes]) -> File:
     """Store what `content` yields; the file value, which workflows take as it is. Raises what reading raises."""
-    stored = await store_file(room.database, environment=environment, name=name, content_type=content_type, run_id=None, content=content)
+    stored = await store_file(
+        room.database, environment=environment, name=name, content_type=content_type, run_id=None, content=content
+    )
     return File(file=stored.id, name=stored.name, content_type=stored.content_type, size=stored.size)
 
 

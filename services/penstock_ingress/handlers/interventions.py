@@ -49,9 +49,16 @@ async def send_signal(room: Room, environment: str, name: str, body: bytes, key:
     The same request with the same `key`, sent again within 24 hours, does nothing.
     """
     if len(name) > LONGEST_SIGNAL_NAME or "\x00" in name:
-        raise Refusal(problem(400, f"the name of a signal has at most {LONGEST_SIGNAL_NAME} characters, none of them NUL"))
+        raise Refusal(
+            problem(400, f"the name of a signal has at most {LONGEST_SIGNAL_NAME} characters, none of them NUL")
+        )
     if len(body) > MAX_SIGNAL_BYTES:
-        raise Refusal(problem(413, f"the payload of a signal is larger than {MAX_SIGNAL_BYTES} bytes; send where it can be found instead"))
+        raise Refusal(
+            problem(
+                413,
+                f"the payload of a signal is larger than {MAX_SIGNAL_BYTES} bytes; send where it can be found instead",
+            )
+        )
     try:
         payload = without_nul(parse_json(body), body) if body.strip() else {}
     except Undecodable as error:

@@ -1,7 +1,8 @@
 """Where a request comes from: outside, or a run of this installation whose call went round through another service.
 
-A run that continues a chain is deeper than the run that called, whatever environment it runs in: the chain's depth, its size limit and
-a stop of it hold across both. Only in its own environment the calling run becomes its parent too, for the path and the tree.
+A run that continues a chain is deeper than the run that called, whatever environment it runs in: the chain's depth, its
+size limit and a stop of it hold across both. Only in its own environment the calling run becomes its parent too, for
+the path and the tree.
 """
 
 from multidict import MultiMapping

@@ -59,13 +59,16 @@ Query = Mapping[str, str]
 
 
 async def create_run(room: Room, environment: str, wanted: NewRun, headers: MultiMapping[str]) -> tuple[Run, bool]:
-    """The run, and whether it is new: with an idempotency key that was used before, it is the one made then. Raises Refusal.
+    """The run, and whether it is new: with an idempotency key that was used before, it is the one made then. Raises
+    Refusal.
 
     A call of a run of ours continues its chain.
     """
     if wanted.at is not None and wanted.after is not None:
         raise Refusal(problem(422, "give either `at` or `after`, not both"))
-    run_id, is_new = await room.definitions.decide(environment, partial(_admit, room, environment, wanted, headers, new_run_id()))
+    run_id, is_new = await room.definitions.decide(
+        environment, partial(_admit, room, environment, wanted, headers, new_run_id())
+    )
     async with room.database.connection() as conn:
         found = await find_run(conn, environment=environment, run_id=run_id)
     assert found is not None, "a run that was admitted is not deleted while its key lives"
@@ -73,7 +76,12 @@ async def create_run(room: Room, environment: str, wanted: NewRun, headers: Mult
 
 
 async def _admit(
-    room: Room, environment: str, wanted: NewRun, headers: MultiMapping[str], run_id: RunId, deployment: CompiledDeployment
+    room: Room,
+    environment: str,
+    wanted: NewRun,
+    headers: MultiMapping[str],
+    run_id: RunId,
+    deployment: CompiledDeployment,
 ) -> tuple[UUID, bool]:
     origin, trace = await find_origin(room, headers, environment), read_trace_context(headers)
     scheduled_at = wanted.at if wanted.after is None else parse_duration(wanted.after)
@@ -219,7 +227,9 @@ async def show_workflows(room: Room, environment: str) -> WorkflowList:
             name=workflow.name,
             label=workflow.label,
             parameters=[
-                WorkflowParameter(name=known.name, type=str(known.type), is_optional=known.is_optional, default=known.default)
+                WorkflowParameter(
+                    name=known.name, type=str(known.type), is_optional=known.is_optional, default=known.default
+                )
                 for known in workflow.parameters
             ],
             triggers=[

@@ -50,7 +50,9 @@ async def show_recurrence(room: Room, environment: str, id: UUID) -> Recurrence:
 
 
 async def create_recurrence(room: Room, environment: str, wanted: NewRecurrence) -> Recurrence:
-    """Set a recurrence as the step `recur` does; the one for the same workflow and thing is replaced. Raises Refusal."""
+    """Set a recurrence as the step `recur` does; the one for the same workflow and thing is replaced. Raises
+    Refusal.
+    """
     return await room.definitions.decide(environment, partial(_set, room, environment, wanted))
 
 
@@ -69,7 +71,9 @@ async def _set(room: Room, environment: str, wanted: NewRecurrence, deployment: 
     async def store(conn: Connection) -> UUID:
         start = wanted.start if wanted.start is not None or wanted.every is None else await get_time(conn)
         rule = Rule(wanted.cron, wanted.every, start, wanted.timezone)
-        request = RecurrenceRequest(environment, wanted.workflow, wanted.thing, rule, checked.parameters, begins_later=wanted.start is None)
+        request = RecurrenceRequest(
+            environment, wanted.workflow, wanted.thing, rule, checked.parameters, begins_later=wanted.start is None
+        )
         await set_recurrence(conn, request=request)
         return request.id
 
@@ -77,7 +81,9 @@ async def _set(room: Room, environment: str, wanted: NewRecurrence, deployment: 
 
 
 async def remove_recurrence(room: Room, environment: str, id: UUID) -> Recurrence:
-    """Delete a recurrence; shows what it was. Raises Refusal for that of a trigger, which the next deployment would bring back."""
+    """Delete a recurrence; shows what it was. Raises Refusal for that of a trigger, which the next deployment would
+    bring back.
+    """
     recurrence = await _get(room, environment, id)
     if recurrence.origin == "trigger":
         detail = f"this recurrence is a trigger of {recurrence.workflow}: remove it there and deploy, or pause it"

@@ -13,7 +13,8 @@ from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem
 
 
 async def show_called_run(room: Room, environment: str, run_id: str, token: str | None) -> Reply:
-    """`{"run_id", "workflow", "state", …}`; of a run that has ended, also what its caller would have been told. Raises Refusal.
+    """`{"run_id", "workflow", "state", …}`; of a run that has ended, also what its caller would have been told. Raises
+    Refusal.
 
     Whoever knows the id may ask, with the rights its workflow demands of its callers.
     """
@@ -44,12 +45,21 @@ async def _find_run(room: Room, environment: str, run_id: str) -> CalledRun:
 
 
 def _describe(run: CalledRun) -> dict[str, object]:
-    head: dict[str, object] = {"run_id": run.id, "workflow": run.workflow, "state": run.state.value, "created_at": run.created_at}
+    head: dict[str, object] = {
+        "run_id": run.id,
+        "workflow": run.workflow,
+        "state": run.state.value,
+        "created_at": run.created_at,
+    }
     if not run.state.is_final:
         return {"status": "accepted", **head}
     head["finished_at"] = run.finished_at
     if run.state is RunState.SUCCEEDED:
         return {"status": "success", **head, "response": {} if run.result is None else run.result}
     if run.state is RunState.SKIPPED:
-        return {"status": "NOT_RUN", **head, "message": f"The condition for the workflow {run.workflow} is not met. Workflow won't run"}
+        return {
+            "status": "NOT_RUN",
+            **head,
+            "message": f"The condition for the workflow {run.workflow} is not met. Workflow won't run",
+        }
     return {"status": "ERROR", **head, "message": describe_error(run.error)}

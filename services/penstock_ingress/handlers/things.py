@@ -1,7 +1,8 @@
 """Reads things through the Data API, under the privacy rules of their types.
 
-A constraint or an order on a field that the caller may not see is dropped, as Bubble does; it would tell what the field holds. A thing of
-which the caller may see no field is answered like one that does not exist (Bubble's own answer differs by case).
+A constraint or an order on a field that the caller may not see is dropped, as Bubble does; it would tell what the field
+holds. A thing of which the caller may see no field is answered like one that does not exist (Bubble's own answer
+differs by case).
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,9 @@ from penstock_ingress.rules.replies import Refusal, Reply, json_reply
 from penstock_ingress.rules.searches import Search, read_search
 
 
-async def list_things(room: Room, environment: str, type_name: str, query: Mapping[str, JsonValue], token: str | None) -> Reply:
+async def list_things(
+    room: Room, environment: str, type_name: str, query: Mapping[str, JsonValue], token: str | None
+) -> Reply:
     """A page of things: `{"response": {"cursor", "results", "count", "remaining"}}`. Raises Refusal."""
     is_admin = room.admins.identify(token)
     data_type = await _find_exposed_type(room, environment, type_name)

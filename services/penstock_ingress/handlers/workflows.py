@@ -1,7 +1,8 @@
 """Calls of API workflows: who may, with which parameters, as which run, and what its caller is told when.
 
-Order of refusals: a token nobody has (401, before anything else), a workflow that is not there for this method or at all (404), a caller
-without rights (401), then keys, bodies and parameters. A wrong method is 404 like everything unexposed, as it is with Bubble.
+Order of refusals: a token nobody has (401, before anything else), a workflow that is not there for this method or at
+all (404), a caller without rights (401), then keys, bodies and parameters. A wrong method is 404 like everything
+unexposed, as it is with Bubble.
 """
 
 import hashlib
@@ -43,7 +44,9 @@ RUNS_PATH: Final = "/api/1.1/runs/"
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One request to `/api/1.1/wf/{workflow}`. `query` is without `api_token`; `token` is the caller's, from wherever it stood."""
+    """One request to `/api/1.1/wf/{workflow}`. `query` is without `api_token`; `token` is the caller's, from wherever
+    it stood.
+    """
 
     environment: str
     prefix: str
@@ -76,12 +79,16 @@ async def authorize_call(room: Room, call: ApiCall) -> None:
 
 
 async def call_workflow(room: Room, call: ApiCall, body: bytes) -> Reply:
-    """Admit the run, wait for its answer as long as caller and workflow want, and reply. Raises Refusal, DatabaseUnavailable."""
+    """Admit the run, wait for its answer as long as caller and workflow want, and reply. Raises Refusal,
+    DatabaseUnavailable.
+    """
     key = _bind_key(call, body)
     preference = read_preference(call.headers.getall("Prefer", ()))
     run_id = new_run_id()
     with room.answers.expecting(run_id) as waiter:
-        started = await room.definitions.decide(call.environment, partial(_start, room, call, body, run_id, key, preference))
+        started = await room.definitions.decide(
+            call.environment, partial(_start, room, call, body, run_id, key, preference)
+        )
         headers = {"Penstock-Run-Id": str(started.run_id)}
         if started.is_replay:
             headers["Idempotent-Replayed"] = "true"
@@ -105,7 +112,9 @@ def _terminated(terminated: Terminated) -> Reply:
 def _find_exposed(deployment: CompiledDeployment, call: ApiCall, *, is_admin: bool) -> tuple[Workflow, ApiTrigger]:
     workflow = deployment.app.workflows.get(call.workflow)
     if workflow is None or workflow.api is None or workflow.api.method != call.method:
-        raise Refusal(bubble.not_found(f"Workflow not found: no workflow {call.workflow} can be called here with {call.method}"))
+        raise Refusal(
+            bubble.not_found(f"Workflow not found: no workflow {call.workflow} can be called here with {call.method}")
+        )
     if workflow.api.auth is not Auth.PUBLIC and not is_admin:
         raise Refusal(bubble.unauthorized(f"Permission denied: the workflow {call.workflow} needs an API token"))
     return workflow, workflow.api
@@ -158,7 +167,8 @@ def _bind_key(call: ApiCall, body: bytes) -> IdempotencyKey | None:
     if key is None:
         return None
     principal = "anonymous" if call.token is None else "admin"
-    target = f"{call.method}\n/api/1.1/wf/{call.workflow}\n{urlencode(call.query, doseq=True)}\n{call.headers.get('Content-Type', '')}\n"
+    query, content_type = urlencode(call.query, doseq=True), call.headers.get("Content-Type", "")
+    target = f"{call.method}\n/api/1.1/wf/{call.workflow}\n{query}\n{content_type}\n"
     fingerprint = hashlib.sha256(target.encode("utf-8", "surrogateescape") + body).digest()
     return IdempotencyKey(f"api {principal} {call.method} {call.workflow}", key, fingerprint)
 
@@ -166,7 +176,12 @@ def _bind_key(call: ApiCall, body: bytes) -> IdempotencyKey | None:
 def _context(call: ApiCall) -> dict[str, JsonValue]:
     """What expressions see as `request`, and the trace that the run continues."""
     query: dict[str, JsonValue] = {storable_text(name): storable_value(value) for name, value in call.query.items()}
-    request: dict[str, JsonValue] = {"method": call.method, "headers": {**storable_headers(call.headers)}, "query": query, "ip": call.ip}
+    request: dict[str, JsonValue] = {
+        "method": call.method,
+        "headers": {**storable_headers(call.headers)},
+        "query": query,
+        "ip": call.ip,
+    }
     trace = read_trace_context(call.headers)
     return {"request": request} if trace is None else {"request": request, "trace": trace}
 

@@ -4,7 +4,14 @@ from collections.abc import Mapping
 
 from penstock import clock
 from penstock.domain.workload import PUBLISHED_WEIGHTS, Activity, shown_units
-from penstock.store.workload_sums import WorkloadFilter, WorkloadSum, change_weights, get_weights, list_months, sum_workload
+from penstock.store.workload_sums import (
+    WorkloadFilter,
+    WorkloadSum,
+    change_weights,
+    get_weights,
+    list_months,
+    sum_workload,
+)
 from penstock_ingress.handlers.pages import read_limit, read_position, read_workload_filter, write_position
 from penstock_ingress.repository.views import Weight, WeightList, WorkloadMonth, WorkloadPage, WorkloadPart
 from penstock_ingress.room import Room
@@ -47,5 +54,8 @@ async def update_weights(room: Room, environment: str, change: WeightsChange) ->
 
 def _list(weights: Mapping[Activity, float]) -> WeightList:
     return WeightList(
-        results=[Weight(activity=name, weight=weight, published=PUBLISHED_WEIGHTS[name]) for name, weight in weights.items()], after=None
+        results=[
+            Weight(activity=name, weight=weight, published=PUBLISHED_WEIGHTS[name]) for name, weight in weights.items()
+        ],
+        after=None,
     )

@@ -38,7 +38,10 @@ async def list_answers(conn: Connection, *, run_ids: Sequence[UUID], early_ids: 
         run_ids,
         early_ids,
     )
-    return [RunAnswer(run_id=row["id"], state=RunState(row["state"]), result=row["result"], error=row["error"]) for row in rows]
+    return [
+        RunAnswer(run_id=row["id"], state=RunState(row["state"]), result=row["result"], error=row["error"])
+        for row in rows
+    ]
 
 
 async def find_called_run(conn: Connection, *, run_id: UUID) -> CalledRun | None:

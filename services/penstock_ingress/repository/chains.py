@@ -47,10 +47,16 @@ async def count_chain(conn: Connection, *, chain_id: UUID) -> list[tuple[int, st
 async def find_marks(conn: Connection, *, chain_id: UUID) -> ChainMarks:
     """What was noted of a chain."""
     row = await conn.fetchrow("SELECT warned_at, stopped_at, stop_reason FROM penstock.chains WHERE id = $1", chain_id)
-    return ChainMarks(None, None, None) if row is None else ChainMarks(row["warned_at"], row["stopped_at"], row["stop_reason"])
+    return (
+        ChainMarks(None, None, None)
+        if row is None
+        else ChainMarks(row["warned_at"], row["stopped_at"], row["stop_reason"])
+    )
 
 
-async def list_chain_runs(conn: Connection, *, chain_id: UUID, after: tuple[int, UUID] | None, limit: int) -> list[ChainRun]:
+async def list_chain_runs(
+    conn: Connection, *, chain_id: UUID, after: tuple[int, UUID] | None, limit: int
+) -> list[ChainRun]:
     """Runs of a chain by depth, then id, those behind the place `after`."""
     rows = await conn.fetch(
         """

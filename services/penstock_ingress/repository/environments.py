@@ -10,7 +10,8 @@ async def get_settings(conn: Connection, *, environment: str) -> EnvironmentSett
     """The settings as they are."""
     row = await conn.fetchrow(
         """
-        SELECT depth_limit, chain_runs_limit, notification_addresses, workload_allowance, workload_spike_factor, workload_spike_minimum
+        SELECT depth_limit, chain_runs_limit, notification_addresses, workload_allowance, workload_spike_factor,
+               workload_spike_minimum
         FROM penstock.environments
         WHERE name = $1
         """,

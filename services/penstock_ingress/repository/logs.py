@@ -26,7 +26,8 @@ async def list_logs(
     """Lines that meet the filter, newest first, those behind the place `after`."""
     rows = await conn.fetch(
         """
-        SELECT l.id, l.at, l.environment, l.level, l.event, l.message, l.run_id, l.chain_id, l.workflow, l.step, l.depth, l.details
+        SELECT l.id, l.at, l.environment, l.level, l.event, l.message, l.run_id, l.chain_id, l.workflow, l.step,
+               l.depth, l.details
         FROM penstock.logs l
         WHERE l.environment = $1
           AND ($2::uuid IS NULL OR l.run_id = $2)

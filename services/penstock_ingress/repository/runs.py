@@ -22,12 +22,16 @@ class RunFilter:
     contains: str | None
 
 
-async def list_runs(conn: Connection, *, environment: str, wanted: RunFilter, after: tuple[datetime, UUID] | None, limit: int) -> list[Run]:
+async def list_runs(
+    conn: Connection, *, environment: str, wanted: RunFilter, after: tuple[datetime, UUID] | None, limit: int
+) -> list[Run]:
     """Runs that meet the filter, newest first, those behind the place `after`."""
     rows = await conn.fetch(
         """
-        SELECT r.id, r.workflow, r.environment, r.state, r.depth, r.chain_id, r.parent_run_id, r.attempt, r.parameters, r.result, r.error,
-               round(r.workload::numeric, 6)::float8 AS workload, r.created_at, r.scheduled_at, r.started_at, r.finished_at
+        SELECT r.id, r.workflow, r.environment, r.state, r.depth, r.chain_id, r.parent_run_id, r.attempt, r.parameters,
+               r.result, r.error,
+               round(r.workload::numeric, 6)::float8 AS workload, r.created_at, r.scheduled_at, r.started_at,
+                   r.finished_at
         FROM penstock.runs r
         WHERE r.environment = $1
           AND ($2::text IS NULL OR r.workflow = $2)
@@ -36,7 +40,8 @@ async def list_runs(conn: Connection, *, environment: str, wanted: RunFilter, af
           AND ($5::uuid IS NULL OR r.parent_run_id = $5)
           AND ($6::timestamptz IS NULL OR r.created_at >= $6)
           AND ($7::timestamptz IS NULL OR r.created_at < $7)
-          AND ($8::text IS NULL OR strpos(lower(concat_ws(' ', r.parameters::text, r.result::text, r.error::text)), lower($8)) > 0)
+          AND ($8::text IS NULL OR strpos(lower(concat_ws(' ', r.parameters::text, r.result::text, r.error::text)),
+              lower($8)) > 0)
           AND ($9::timestamptz IS NULL OR (r.created_at, r.id) < ($9, $10::uuid))
         ORDER BY r.created_at DESC, r.id DESC
         LIMIT $11
@@ -60,7 +65,8 @@ async def find_run(conn: Connection, *, environment: str, run_id: UUID) -> tuple
     """A run, what started it, and how its attempts went; None when the environment has no such run."""
     row = await conn.fetchrow(
         """
-        SELECT r.id, r.workflow, r.environment, r.state, r.depth, r.chain_id, r.parent_run_id, r.attempt, r.parameters, r.result, r.error,
+        SELECT r.id, r.workflow, r.environment, r.state, r.depth, r.chain_id, r.parent_run_id, r.attempt, r.parameters,
+               r.result, r.error,
                round(r.workload::numeric, 6)::float8 AS workload,
                r.created_at, r.scheduled_at, r.started_at, r.finished_at, r.trigger, r.failures, r.crashes
         FROM penstock.runs r
@@ -71,7 +77,11 @@ async def find_run(conn: Connection, *, environment: str, run_id: UUID) -> tuple
     )
     if row is None:
         return None
-    return _run_from_row(row), row["trigger"], Attempts(begun=row["attempt"], failed=row["failures"], crashed=row["crashes"])
+    return (
+        _run_from_row(row),
+        row["trigger"],
+        Attempts(begun=row["attempt"], failed=row["failures"], crashed=row["crashes"]),
+    )
 
 
 async def find_wait(conn: Connection, *, run_id: UUID) -> Waiting | None:
@@ -100,5 +110,7 @@ def _run_from_row(row: Record) -> Run:
 
 async def has_run(conn: Connection, *, run_id: UUID, environment: str) -> bool:
     """Whether the environment has this run."""
-    found: bool = await conn.fetchval("SELECT EXISTS (SELECT FROM penstock.runs WHERE id = $1 AND environment = $2)", run_id, environment)
+    found: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM penstock.runs WHERE id = $1 AND environment = $2)", run_id, environment
+    )
     return found

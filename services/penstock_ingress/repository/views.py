@@ -22,8 +22,12 @@ class EnvironmentSettings(Shown):
     depth_limit: int
     chain_runs_limit: int
     notification_addresses: list[str]
-    workload_allowance: float = Field(description="Units per calendar month (UTC); the addresses are told at 75 and 100 %; 0: none")
-    workload_spike_factor: float = Field(description="How often the median hour of a week makes a spike; 0: nothing does")
+    workload_allowance: float = Field(
+        description="Units per calendar month (UTC); the addresses are told at 75 and 100 %; 0: none"
+    )
+    workload_spike_factor: float = Field(
+        description="How often the median hour of a week makes a spike; 0: nothing does"
+    )
     workload_spike_minimum: float = Field(description="Workload units below which no hour is a spike")
 
 
@@ -41,7 +45,9 @@ class Run(Shown):
     parameters: dict[str, JsonValue]
     result: JsonValue = None
     error: JsonValue = None
-    workload: float = Field(description="Workload units of its attempts that have ended; those whose executor died count for nothing")
+    workload: float = Field(
+        description="Workload units of its attempts that have ended; those whose executor died count for nothing"
+    )
     created_at: datetime
     scheduled_at: datetime
     started_at: datetime | None
@@ -126,7 +132,9 @@ class SignalOutcome(Shown):
 
     woken: int = Field(description="Runs that waited for it and go on now")
     kept: bool = Field(description="Nobody waited: for 24 hours it is kept for the first run that will")
-    duplicate: bool = Field(default=False, description="It was posted before, with the same Idempotency-Key; nothing was done")
+    duplicate: bool = Field(
+        default=False, description="It was posted before, with the same Idempotency-Key; nothing was done"
+    )
 
 
 class RunPage(Shown):
@@ -232,7 +240,9 @@ class WorkloadMonth(Shown):
 
 
 class WorkloadPage(Shown):
-    """Workload in units, the largest part first, or the newest hour; `units` is the sum of all pages; `after` asks for the next page."""
+    """Workload in units, the largest part first, or the newest hour; `units` is the sum of all pages; `after` asks for
+    the next page.
+    """
 
     by: str
     since: datetime | None
@@ -266,7 +276,9 @@ class RecurrenceRun(Shown):
 
 
 class Recurrence(Shown):
-    """A recurrence; of `cron` and `every`, one is set. `origin` is `trigger` (`on: recurrence`) or `step` (`recur`, or this API)."""
+    """A recurrence; of `cron` and `every`, one is set. `origin` is `trigger` (`on: recurrence`) or `step` (`recur`, or
+    this API).
+    """
 
     id: UUID
     workflow: str
@@ -288,7 +300,9 @@ class Recurrence(Shown):
     ticks: int = Field(description="Ticks that made a run")
     skipped: int = Field(description="Ticks that made none, because the run before had not ended")
     missed: int = Field(description="Ticks that made none, because no scheduler worked for too long")
-    refused: int = Field(description="Ticks that made none, because the workflow was gone or its parameters did not fit")
+    refused: int = Field(
+        description="Ticks that made none, because the workflow was gone or its parameters did not fit"
+    )
     created_at: datetime
     paused_at: datetime | None
 

@@ -1,4 +1,6 @@
-"""The admin port: the management API under `/v1/{environment}`, and its description at `/openapi.json`. Needs an admin token."""
+"""The admin port: the management API under `/v1/{environment}`, and its description at `/openapi.json`. Needs an admin
+token.
+"""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -75,7 +77,9 @@ class ManagementApi:
         app.router.add_get("/v1/{environment}/recurrences", self._list_recurrences)
         app.router.add_post("/v1/{environment}/recurrences", self._create_recurrence)
         for path, method, verb in _RECURRENCE_VERBS:
-            app.router.add_route(method, f"/v1/{{environment}}/recurrences/{{id}}{path}", partial(self._with_recurrence, verb))
+            app.router.add_route(
+                method, f"/v1/{{environment}}/recurrences/{{id}}{path}", partial(self._with_recurrence, verb)
+            )
         app.router.add_post("/v1/{environment}/recurrences/{id}/backfill", self._backfill_recurrence)
         app.router.add_post("/v1/{environment}/recurrences/{id}/trigger", self._trigger_recurrence)
         app.router.add_get("/openapi.json", self._describe)
@@ -156,7 +160,9 @@ class ManagementApi:
         return self._show(request, await show_settings(self._room, _environment(request)))
 
     async def _put_settings(self, request: web.Request) -> web.Response:
-        return self._show(request, await update_settings(self._room, _environment(request), await _read(request, SettingsChange)))
+        return self._show(
+            request, await update_settings(self._room, _environment(request), await _read(request, SettingsChange))
+        )
 
     async def _list_logs(self, request: web.Request) -> web.Response:
         return self._show(request, await show_logs(self._room, _environment(request), request.query))
@@ -168,7 +174,9 @@ class ManagementApi:
         return self._show(request, await show_weights(self._room, _environment(request)))
 
     async def _put_weights(self, request: web.Request) -> web.Response:
-        return self._show(request, await update_weights(self._room, _environment(request), await _read(request, WeightsChange)))
+        return self._show(
+            request, await update_weights(self._room, _environment(request), await _read(request, WeightsChange))
+        )
 
     async def _list_recurrences(self, request: web.Request) -> web.Response:
         return self._show(request, await recurrences.show_recurrences(self._room, _environment(request), request.query))
@@ -182,15 +190,21 @@ class ManagementApi:
 
     async def _backfill_recurrence(self, request: web.Request) -> web.Response:
         id, wanted = _id(request), await _read(request, Backfill)
-        return self._show(request, await recurrences.backfill(self._room, _environment(request), id, wanted, request.headers))
+        return self._show(
+            request, await recurrences.backfill(self._room, _environment(request), id, wanted, request.headers)
+        )
 
     async def _trigger_recurrence(self, request: web.Request) -> web.Response:
-        return self._show(request, await recurrences.trigger(self._room, _environment(request), _id(request), request.headers))
+        return self._show(
+            request, await recurrences.trigger(self._room, _environment(request), _id(request), request.headers)
+        )
 
     async def _list_workflows(self, request: web.Request) -> web.Response:
         return self._show(request, await show_workflows(self._room, _environment(request)))
 
-    def _show(self, request: web.Request, shown: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    def _show(
+        self, request: web.Request, shown: BaseModel, status: int = 200, headers: dict[str, str] | None = None
+    ) -> web.Response:
         """Without secrets, also where a caller has put one into a parameter."""
         document = self._room.secrets.redactor(_environment(request)).encoded(shown.model_dump_json().encode())
         return to_response(Reply(status, document, JSON, headers or {}))
@@ -211,7 +225,9 @@ def _id(request: web.Request) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise Refusal(problem(404, f"{text[:50]!r} is no id; ids look like 0190a5f2-7c00-8a11-9b22-0123456789ab")) from None
+        raise Refusal(
+            problem(404, f"{text[:50]!r} is no id; ids look like 0190a5f2-7c00-8a11-9b22-0123456789ab")
+        ) from None
 
 
 async def _read(request: web.Request, model: type[Model]) -> Model:

@@ -30,7 +30,15 @@ from penstock_ingress.repository.views import (
     WorkflowList,
     WorkloadPage,
 )
-from penstock_ingress.rules.management import Backfill, NewRecurrence, NewRun, Payload, Problem, SettingsChange, WeightsChange
+from penstock_ingress.rules.management import (
+    Backfill,
+    NewRecurrence,
+    NewRun,
+    Payload,
+    Problem,
+    SettingsChange,
+    WeightsChange,
+)
 
 _REF: Final = "#/components/schemas/{model}"
 Document = dict[str, JsonValue]
@@ -57,26 +65,31 @@ class Operation:
 
 _PAGE: Final = ("after", "limit")
 OPERATIONS: Final = (
-    Operation("runs", "post", "Start or schedule a run", Run, body=NewRun, status=201, problems=(400, 404, 413, 422, 503)),
+    Operation("runs", "post", "Start or schedule a run", Run, body=NewRun, status=201, problems=(400, 404, 413, 422,
+    503)),
     Operation(
         "runs", "get", "Runs, newest first", RunPage,
         query=("workflow", "state", "chain", "parent", "since", "until", "contains", *_PAGE), problems=(400, 404),
     ),
     Operation("runs/{id}", "get", "A run with its steps and log", RunDetails),
     Operation("runs/{id}/cancel", "post", "End a run that has not ended by itself", CancelledRun, problems=(404, 503)),
-    Operation("runs/{id}/retry", "post", "Take a failed run up again, from the step that failed", Run, problems=(404, 409, 503)),
+    Operation("runs/{id}/retry", "post", "Take a failed run up again, from the step that failed", Run, problems=(404,
+    409, 503)),
     Operation(
-        "signals/{name}", "post", "Wake the runs that wait for this signal; with an Idempotency-Key, once", SignalOutcome,
+        "signals/{name}", "post", "Wake the runs that wait for this signal; with an Idempotency-Key, "
+                                  "once", SignalOutcome,
         body=Payload, problems=(400, 404, 413, 422, 503),
     ),
-    Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=_PAGE, problems=(400, 404)),
+    Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=_PAGE, problems=(400,
+    404)),
     Operation(
         "files", "post", "Store a file for a workflow to import", File, query=("name",), status=201, is_upload=True,
         problems=(400, 404, 408, 413, 415, 503),
     ),
     Operation("files/{id}", "get", "The content of a file, such as a workflow has exported", File, is_download=True),
     Operation("settings", "get", "Limits, and who is notified", EnvironmentSettings),
-    Operation("settings", "put", "Change limits, or who is notified", EnvironmentSettings, body=SettingsChange, problems=(400, 404, 422)),
+    Operation("settings", "put", "Change limits, or who is notified", EnvironmentSettings, body=SettingsChange,
+    problems=(400, 404, 422)),
     Operation(
         "logs", "get", "Lines of the log, newest first", LogPage,
         query=("run", "chain", "level", "contains", "since", "until", *_PAGE), problems=(400, 404),
@@ -86,8 +99,10 @@ OPERATIONS: Final = (
         query=("by", "workflow", "chain", "since", "until", *_PAGE), problems=(400, 404),
     ),
     Operation("workload/weights", "get", "What each activity weighs", WeightList),
-    Operation("workload/weights", "put", "Change what activities weigh", WeightList, body=WeightsChange, problems=(400, 404, 422)),
-    Operation("recurrences", "get", "Recurrences, by workflow", RecurrencePage, query=("workflow", *_PAGE), problems=(400, 404)),
+    Operation("workload/weights", "put", "Change what activities weigh", WeightList, body=WeightsChange, problems=(400,
+    404, 422)),
+    Operation("recurrences", "get", "Recurrences, by workflow", RecurrencePage, query=("workflow", *_PAGE),
+    problems=(400, 404)),
     Operation(
         "recurrences", "post", "Let a workflow recur, for a thing or for none", Recurrence, body=NewRecurrence,
         problems=(400, 404, 422, 503),
@@ -109,7 +124,10 @@ _BYTES: Final = "*/*"
 _TEXT: Final[Document] = {"type": "string"}
 _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "name": ("The name that people see", _TEXT),
-    "by": ("By what to sum; with a chain by workflow or hour", {"type": "string", "enum": list(WAYS), "default": WAYS[0]}),
+    "by": (
+        "By what to sum; with a chain by workflow or hour",
+        {"type": "string", "enum": list(WAYS), "default": WAYS[0]},
+    ),
     "workflow": ("Only runs of this workflow", _TEXT),
     "state": (f"Only runs in these states, separated by commas: {', '.join(RunState)}", _TEXT),
     "run": ("Only lines of this run", _ID),
@@ -120,7 +138,10 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "until": ("Before this time", _TIME),
     "contains": ("Only what has this text in it; case does not matter", _TEXT),
     "after": ("The page behind the one that gave this token", _TEXT),
-    "limit": ("Most results of a page", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
+    "limit": (
+        "Most results of a page",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    ),
 }
 
 
@@ -154,7 +175,9 @@ def _describe(operation: Operation) -> Document:
         responses[str(status)] = {"description": "Not done", "content": _content("application/problem+json", Problem)}
     described: Document = {
         "summary": operation.summary,
-        "operationId": "_".join((operation.method, *operation.path.replace("{id}", "by_id").replace("{name}", "by_name").split("/"))),
+        "operationId": "_".join(
+            (operation.method, *operation.path.replace("{id}", "by_id").replace("{name}", "by_name").split("/"))
+        ),
         "parameters": _parameters(operation),
         "responses": responses,
     }
@@ -185,7 +208,9 @@ def _content(media_type: str, model: type[BaseModel]) -> Document:
 def _schemas() -> JsonValue:
     answers = {operation.answer for operation in OPERATIONS} | {Problem}
     bodies = {operation.body for operation in OPERATIONS if operation.body is not None}
-    models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [(answer, "serialization") for answer in answers]
+    models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [
+        (answer, "serialization") for answer in answers
+    ]
     models += [(body, "validation") for body in bodies]
     _, schema = models_json_schema(sorted(models, key=lambda model: model[0].__name__), ref_template=_REF)
     definitions: JsonValue = schema["$defs"]

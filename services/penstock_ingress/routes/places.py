@@ -23,7 +23,9 @@ Endpoint = Callable[[Room, web.BaseRequest, Place], Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One kind of path. `name` is its label in the metrics; `is_shared` says that web pages of other origins may call it."""
+    """One kind of path. `name` is its label in the metrics; `is_shared` says that web pages of other origins may call
+    it.
+    """
 
     name: str
     methods: tuple[str, ...]

@@ -1,7 +1,8 @@
-"""The public port: one function from request to response, because chains of middlewares and route objects cost more than the rest.
+"""The public port: one function from request to response, because chains of middlewares and route objects cost more
+than the rest.
 
-It finds the route, bounds how many requests are in work, lets browsers of other origins in where that is meant, counts, and turns every
-failure into an answer.
+It finds the route, bounds how many requests are in work, lets browsers of other origins in where that is meant, counts,
+and turns every failure into an answer.
 """
 
 import time
@@ -34,7 +35,8 @@ _SHARED: Final = {
     "Access-Control-Expose-Headers": "Penstock-Run-Id, Idempotent-Replayed, Location, Preference-Applied, Retry-After",
 }
 _PREFLIGHT: Final = {
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Prefer, traceparent, tracestate, baggage",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Prefer, traceparent, tracestate, "
+    "baggage",
     "Access-Control-Max-Age": "86400",
 }
 

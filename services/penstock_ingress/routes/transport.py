@@ -17,7 +17,9 @@ _SECONDS_BETWEEN_REPORTS: Final = 5.0
 
 
 async def read_body(request: web.BaseRequest, *, most: int, seconds: float) -> bytes:
-    """The body as it was sent. Raises Refusal when it is compressed, larger than `most` bytes, broken, or takes longer than `seconds`."""
+    """The body as it was sent. Raises Refusal when it is compressed, larger than `most` bytes, broken, or takes longer
+    than `seconds`.
+    """
     _refuse_compression(request)
     if (request.content_length or 0) > most:
         raise _too_large(most)
@@ -65,7 +67,9 @@ def to_response(reply: Reply) -> web.Response:
 
 
 class FailureReplies:
-    """What a caller is told when its request ended in an exception. Says to operators that the database is away, but not every time."""
+    """What a caller is told when its request ended in an exception. Says to operators that the database is away, but
+    not every time.
+    """
 
     def __init__(self) -> None:
         self._next_report_at = 0.0
@@ -76,7 +80,10 @@ class FailureReplies:
             return error.reply
         if isinstance(error, DatabaseUnavailable):
             self._report(error)
-            return unavailable("the database cannot be reached at this moment; nothing is lost if you send this again", RETRY_AFTER_SECONDS)
+            return unavailable(
+                "the database cannot be reached at this moment; nothing is lost if you send this again",
+                RETRY_AFTER_SECONDS,
+            )
         log.error("request.failed", route=route, error=f"{type(error).__name__}: {error}", exc_info=error)
         return problem(500, "something unexpected went wrong on the server; its log says what")
 
@@ -94,4 +101,8 @@ def _refuse_compression(request: web.BaseRequest) -> None:
 
 
 def _too_large(most: int) -> Refusal:
-    return Refusal(problem(413, f"the body is larger than {most} bytes, which PENSTOCK_MAX_BODY_BYTES allows", {"Connection": "close"}))
+    return Refusal(
+        problem(
+            413, f"the body is larger than {most} bytes, which PENSTOCK_MAX_BODY_BYTES allows", {"Connection": "close"}
+        )
+    )

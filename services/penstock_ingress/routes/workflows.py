@@ -47,7 +47,9 @@ async def answer_run(room: Room, request: web.BaseRequest, place: Place) -> Repl
 
 
 def read_query(request: web.BaseRequest) -> tuple[dict[str, JsonValue], str | None]:
-    """The fields of the query without `api_token`, and the caller's token, from the header or from there. Raises Refusal."""
+    """The fields of the query without `api_token`, and the caller's token, from the header or from there. Raises
+    Refusal.
+    """
     raw = request.rel_url.raw_query_string
     try:
         query = parse_form(raw) if raw else {}

@@ -1,8 +1,8 @@
 """How the end of a run looks to the caller of its workflow.
 
-What a workflow returns is the `response` of Bubble's envelope, unless it is nothing but `text` (with `content_type`), which is sent as it
-is, or has `redirect`, to which the other keys are added as its query. A workflow that fails in its author's words (`fail`) is the
-caller's matter, 400; any other failure is ours, 500.
+What a workflow returns is the `response` of Bubble's envelope, unless it is nothing but `text` (with `content_type`),
+which is sent as it is, or has `redirect`, to which the other keys are added as its query. A workflow that fails in its
+author's words (`fail`) is the caller's matter, 400; any other failure is ours, 500.
 """
 
 import re
@@ -67,7 +67,9 @@ def _redirect(target: str, query: dict[str, JsonValue]) -> Reply:
     except ValueError:
         url = URL()
     if not _TARGET.fullmatch(str(url)):
-        return bubble.wrapped(500, "ERROR", "The workflow redirects to something that is neither an http(s) URL nor a path")
+        return bubble.wrapped(
+            500, "ERROR", "The workflow redirects to something that is neither an http(s) URL nor a path"
+        )
     return Reply(302, b"", "text/plain", {"Location": str(url)})
 
 

@@ -17,7 +17,9 @@ def success(response: JsonValue, headers: Mapping[str, str] | None = None) -> Re
 
 
 def wrapped(status: int, code: str, message: str, http_status: int | None = None) -> Reply:
-    """`{"statusCode":n,"body":{"status":CODE,"message":…}}`. `http_status` differs from n where a caller wants 200 all the same."""
+    """`{"statusCode":n,"body":{"status":CODE,"message":…}}`. `http_status` differs from n where a caller wants 200 all
+    the same.
+    """
     body = {"statusCode": status, "body": {"status": code, "message": message}}
     return Reply(http_status or status, orjson.dumps(body), JSON)
 
@@ -29,7 +31,12 @@ def not_found(message: str) -> Reply:
 
 def unauthorized(translation: str) -> Reply:
     """401 in the flat envelope."""
-    body = {"error_class": "Unauthorized", "args": {"code": new_thing_id()}, "message": None, "translation": translation}
+    body = {
+        "error_class": "Unauthorized",
+        "args": {"code": new_thing_id()},
+        "message": None,
+        "translation": translation,
+    }
     return Reply(401, orjson.dumps(body), JSON, {"WWW-Authenticate": "Bearer"})
 
 

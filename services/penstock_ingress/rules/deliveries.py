@@ -1,8 +1,9 @@
 """What a webhook request is: its type, the key that its copies share, its payload, and the workflows that want it.
 
-The type is `type` in the body (Stripe), the header `X-GitHub-Event` (GitHub), or what the source's `type` picks; a delivery without
-one is wanted by `*` alone. The key is `id` in the body, `X-GitHub-Delivery`, or what `deduplicate` picks; where that is missing, a hash
-of the body. A NUL in a payload, which PostgreSQL cannot hold, becomes U+FFFD for the runs; the stored body keeps it.
+The type is `type` in the body (Stripe), the header `X-GitHub-Event` (GitHub), or what the source's `type` picks; a
+delivery without one is wanted by `*` alone. The key is `id` in the body, `X-GitHub-Delivery`, or what `deduplicate`
+picks; where that is missing, a hash of the body. A NUL in a payload, which PostgreSQL cannot hold, becomes U+FFFD for
+the runs; the stored body keeps it.
 """
 
 import hashlib
@@ -42,7 +43,11 @@ class SourcePlan:
         self.check = build_check(source, [secret for secret in resolved if secret is not None])
         self._type = source.type or _TYPE.get(source.scheme)
         self._key = source.deduplicate or _KEY.get(source.scheme)
-        self._wanted = [(_pattern(types), workflow) for workflow in app.workflows.values() if (types := _types(workflow, source.name))]
+        self._wanted = [
+            (_pattern(types), workflow)
+            for workflow in app.workflows.values()
+            if (types := _types(workflow, source.name))
+        ]
         self._by_type: dict[str, tuple[Workflow, ...]] = {}
 
     def type_of(self, headers: MultiMapping[str], payload: JsonValue) -> str | None:

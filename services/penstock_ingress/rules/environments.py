@@ -1,7 +1,7 @@
 """Which environment a path of the public port belongs to.
 
-None or `/version-live` is live; `/version-test` and every other `/version-<name>` is development, because all branches of Bubble share
-one development database. Empty segments do not count, so double slashes collapse.
+None or `/version-live` is live; `/version-test` and every other `/version-<name>` is development, because all branches
+of Bubble share one development database. Empty segments do not count, so double slashes collapse.
 """
 
 from typing import Final

@@ -1,4 +1,6 @@
-"""What request headers say: whose token, which idempotency key, how long the caller is ready to wait, which trace it belongs to."""
+"""What request headers say: whose token, which idempotency key, how long the caller is ready to wait, which trace it
+belongs to.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +39,9 @@ def read_token(authorization: str | None, api_token: str | None) -> str | None:
 
 
 def read_idempotency_key(values: Sequence[str]) -> str | None:
-    """The key in `Idempotency-Key`: a structured-field string as the IETF draft has it (`"8e03"`), or a bare one. Raises Refusal."""
+    """The key in `Idempotency-Key`: a structured-field string as the IETF draft has it (`"8e03"`), or a bare one.
+    Raises Refusal.
+    """
     if not values:
         return None
     text = values[0].strip()
@@ -45,7 +49,10 @@ def read_idempotency_key(values: Sequence[str]) -> str | None:
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else text
     is_key = (quoted or _BARE.fullmatch(text)) and 0 < len(key) <= MAX_KEY_LENGTH
     if not is_key or len(values) > 1:
-        detail = f'Idempotency-Key has to be one text of 1 to {MAX_KEY_LENGTH} printable ASCII characters, such as "8e03978e-40d5"'
+        detail = (
+            f"Idempotency-Key has to be one text of 1 to {MAX_KEY_LENGTH} printable ASCII characters, such as "
+            '"8e03978e-40d5"'
+        )
         raise Refusal(problem(400, detail))
     return key
 
@@ -64,7 +71,9 @@ def read_preference(values: Iterable[str]) -> Preference:
 
 
 def read_trace_context(headers: MultiMapping[str]) -> dict[str, JsonValue] | None:
-    """What the run keeps of the trace it belongs to and of the baggage that others gave to it; None when there is nothing."""
+    """What the run keeps of the trace it belongs to and of the baggage that others gave to it; None when there is
+    nothing.
+    """
     if "traceparent" not in headers and "baggage" not in headers:
         return None
     given = {name: ",".join(headers.getall(name, ())) for name in ("traceparent", "tracestate", "baggage")}

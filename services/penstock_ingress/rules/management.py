@@ -73,7 +73,9 @@ class NewRun(Given):
     after: Annotated[str, AfterValidator(_is_duration)] | None = Field(
         default=None, description="Instead of `at`: a duration from now, such as `10m`"
     )
-    priority: int | None = Field(default=None, ge=0, le=9, description="0 (first) to 9 (last); none: the workflow's own")
+    priority: int | None = Field(
+        default=None, ge=0, le=9, description="0 (first) to 9 (last); none: the workflow's own"
+    )
     idempotency_key: str | None = Field(
         default=None, min_length=1, max_length=255, description="For 24 hours the same key makes no second run"
     )
@@ -88,10 +90,18 @@ class NewRecurrence(Given):
 
     workflow: str = Field(min_length=1, description="Name of the workflow, case-sensitive")
     parameters: dict[str, JsonValue] = Field(default_factory=dict, description="By name; unknown ones are an error")
-    thing: str | None = Field(default=None, min_length=1, max_length=200, description="Id of what it is for; none: for the workflow alone")
-    cron: Annotated[str, AfterValidator(_is_cron)] | None = Field(default=None, description="Minute, hour, day, month, day of week")
-    every: Annotated[Every, Field(strict=False)] | None = Field(default=None, description="Instead of `cron`: a period from `start`")
-    start: Moment | None = Field(default=None, description="The first tick of a period (none: a period from now); earliest of a cron")
+    thing: str | None = Field(
+        default=None, min_length=1, max_length=200, description="Id of what it is for; none: for the workflow alone"
+    )
+    cron: Annotated[str, AfterValidator(_is_cron)] | None = Field(
+        default=None, description="Minute, hour, day, month, day of week"
+    )
+    every: Annotated[Every, Field(strict=False)] | None = Field(
+        default=None, description="Instead of `cron`: a period from `start`"
+    )
+    start: Moment | None = Field(
+        default=None, description="The first tick of a period (none: a period from now); earliest of a cron"
+    )
     timezone: Annotated[str, AfterValidator(_is_timezone)] = Field(default=UTC_ZONE, description="IANA time zone")
 
     @model_validator(mode="after")
@@ -123,11 +133,15 @@ class SettingsChange(Given):
     notification_addresses: Annotated[list[Address], Field(max_length=_MOST_ADDRESSES)] | SkipJsonSchema[None] = Field(
         default=None, description="Who is told when a run is terminated, at most once a day"
     )
-    workload_allowance: _Units | SkipJsonSchema[None] = Field(default=None, description="Workload units per calendar month; 0: none")
+    workload_allowance: _Units | SkipJsonSchema[None] = Field(
+        default=None, description="Workload units per calendar month; 0: none"
+    )
     workload_spike_factor: _Units | SkipJsonSchema[None] = Field(
         default=None, description="How often the median hour of a week makes a spike; 0: nothing does"
     )
-    workload_spike_minimum: _Units | SkipJsonSchema[None] = Field(default=None, description="Units below which no hour is a spike")
+    workload_spike_minimum: _Units | SkipJsonSchema[None] = Field(
+        default=None, description="Units below which no hour is a spike"
+    )
 
     @field_validator("*", mode="before")
     @classmethod

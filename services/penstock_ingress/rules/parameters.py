@@ -1,4 +1,6 @@
-"""The parameters of an API call: from the query and the body, each read as its type asks; what is not declared is ignored."""
+"""The parameters of an API call: from the query and the body, each read as its type asks; what is not declared is
+ignored.
+"""
 
 from collections.abc import Mapping
 
@@ -10,18 +12,26 @@ from penstock_ingress.rules import bubble
 from penstock_ingress.rules.bodies import Kind, Undecodable, kind_of, parse_body_form, parse_json, parse_multipart
 from penstock_ingress.rules.replies import Refusal, problem
 
-UNSUPPORTED = "send parameters as application/json, application/x-www-form-urlencoded, multipart/form-data, or in the query"
+UNSUPPORTED = (
+    "send parameters as application/json, application/x-www-form-urlencoded, multipart/form-data, or in the query"
+)
 
 
-def read_parameters(workflow: Workflow, app: App, query: Mapping[str, JsonValue], body: bytes, content_type: str) -> dict[str, JsonValue]:
+def read_parameters(
+    workflow: Workflow, app: App, query: Mapping[str, JsonValue], body: bytes, content_type: str
+) -> dict[str, JsonValue]:
     """The value of every parameter; the body stands before the query. Raises Refusal in Bubble's words."""
     kind = kind_of(content_type)
     if body and kind is None:
-        raise Refusal(problem(415, f"the content type {content_type.partition(';')[0]} is not supported; {UNSUPPORTED}"))
+        raise Refusal(
+            problem(415, f"the content type {content_type.partition(';')[0]} is not supported; {UNSUPPORTED}")
+        )
     try:
         given = _decode(body, content_type, kind)
         is_text = kind != "json" or not given
-        from_query = [parameter for parameter in workflow.parameters if parameter.name in query and parameter.name not in given]
+        from_query = [
+            parameter for parameter in workflow.parameters if parameter.name in query and parameter.name not in given
+        ]
         if is_text or not from_query:
             source = ValueSource.TEXT if is_text else ValueSource.JSON
             scalars = _last_of_lists(workflow, {**query, **given}) if is_text else given
@@ -47,7 +57,11 @@ def _decode(body: bytes, content_type: str, kind: Kind | None) -> dict[str, Json
 
 
 def _bind_both(
-    workflow: Workflow, app: App, query: Mapping[str, JsonValue], body: Mapping[str, JsonValue], from_query: list[Parameter]
+    workflow: Workflow,
+    app: App,
+    query: Mapping[str, JsonValue],
+    body: Mapping[str, JsonValue],
+    from_query: list[Parameter],
 ) -> dict[str, JsonValue]:
     """Parameters from a JSON body and a query at once: each has its own way of being read."""
     rest = tuple(parameter for parameter in workflow.parameters if parameter not in from_query)
@@ -62,4 +76,7 @@ def _bind_both(
 def _last_of_lists(workflow: Workflow, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """A field that occurs several times is a list where the parameter is one; else its last value counts."""
     lists = {parameter.name for parameter in workflow.parameters if parameter.type.is_list}
-    return {name: value[-1] if isinstance(value, list) and value and name not in lists else value for name, value in given.items()}
+    return {
+        name: value[-1] if isinstance(value, list) and value and name not in lists else value
+        for name, value in given.items()
+    }

@@ -41,9 +41,20 @@ def json_reply(status: int, body: object, headers: Mapping[str, str] | None = No
     return Reply(status, orjson.dumps(body, default=str, option=orjson.OPT_UTC_Z), JSON, headers or {})
 
 
-def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, extensions: Mapping[str, JsonValue] | None = None) -> Reply:
+def problem(
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    extensions: Mapping[str, JsonValue] | None = None,
+) -> Reply:
     """A problem document (RFC 9457): `detail` says what was wrong and what to do; extensions are further members."""
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **(extensions or {})}
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **(extensions or {}),
+    }
     return Reply(status, orjson.dumps(document), PROBLEM, headers or {})
 
 

@@ -1,8 +1,9 @@
-"""Whether a webhook comes from who it says: HMAC over the raw bytes, compared in constant time, before anything is parsed.
+"""Whether a webhook comes from who it says: HMAC over the raw bytes, compared in constant time, before anything is
+parsed.
 
-Schemes: Stripe (https://docs.stripe.com/webhooks/signature), GitHub (`X-Hub-Signature-256`) and a general one for the many senders who
-sign a template of the request's parts. Several secrets (rotation) and several signatures are tried; what is malformed does not match,
-and a time that is off in either direction is refused.
+Schemes: Stripe (https://docs.stripe.com/webhooks/signature), GitHub (`X-Hub-Signature-256`) and a general one for the
+many senders who sign a template of the request's parts. Several secrets (rotation) and several signatures are tried;
+what is malformed does not match, and a time that is off in either direction is refused.
 """
 
 import binascii
@@ -25,7 +26,9 @@ _MILLISECONDS: Final = re.compile(r"\d{12,15}", re.ASCII)
 
 
 class Verdict(StrEnum):
-    """What came of checking a request. Only `GENUINE` is let in; the others differ for the operator, never for the sender."""
+    """What came of checking a request. Only `GENUINE` is let in; the others differ for the operator, never for the
+    sender.
+    """
 
     GENUINE = "genuine"
     UNSIGNED = "unsigned"
@@ -59,7 +62,8 @@ def build_check(source: Source, secrets: Sequence[str]) -> Check:
 
 
 _GITHUB: Final = {
-    "header": "X-Hub-Signature-256", "prefix": "sha256=", "algorithm": "sha256", "encoding": "hex", "signed": "{body}", "timestamp": None,
+    "header": "X-Hub-Signature-256", "prefix": "sha256=", "algorithm": "sha256", "encoding": "hex", "signed": "{body}",
+    "timestamp": None,
 }  # fmt: skip
 
 
@@ -90,7 +94,9 @@ def _hmac(source: Source, keys: Sequence[bytes]) -> Check:
         candidates = list(_candidates(request.headers.getall(header, ()), source.prefix))
         if not candidates:
             return Verdict.UNSIGNED
-        if timestamp is not None and not _is_recent(request.headers.get(timestamp.header, ""), now, timestamp.tolerance_seconds):
+        if timestamp is not None and not _is_recent(
+            request.headers.get(timestamp.header, ""), now, timestamp.tolerance_seconds
+        ):
             return Verdict.STALE
         signed = b"".join(part if isinstance(part, bytes) else _part(part, source, request) for part in parts)
         return _compare(keys, source.algorithm, signed, candidates, decode)
@@ -99,7 +105,9 @@ def _hmac(source: Source, keys: Sequence[bytes]) -> Check:
 
 
 def _candidates(values: Iterable[str], prefix: str) -> Iterator[str]:
-    """The signatures in a header that may hold several, separated by spaces, semicolons or (unless the prefix has one) commas."""
+    """The signatures in a header that may hold several, separated by spaces, semicolons or (unless the prefix has one)
+    commas.
+    """
     separator = r"[\s;]+" if "," in prefix else r"[\s;,]+"
     for value in values:
         for item in re.split(separator, value.strip()):
@@ -108,7 +116,11 @@ def _candidates(values: Iterable[str], prefix: str) -> Iterator[str]:
 
 
 def _compare(
-    keys: Sequence[bytes], algorithm: str, signed: bytes, candidates: Iterable[str], decode: Callable[[str], bytes | None]
+    keys: Sequence[bytes],
+    algorithm: str,
+    signed: bytes,
+    candidates: Iterable[str],
+    decode: Callable[[str], bytes | None],
 ) -> Verdict:
     signatures = [signature for candidate in candidates if (signature := decode(candidate)) is not None]
     for key in keys:
@@ -152,7 +164,8 @@ def _part(name: str, source: Source, request: SignedRequest) -> bytes:
         case "id":
             return _header_bytes(request, source.deduplicate.header if source.deduplicate else None)
         case "url":
-            # The address that was given to the sender, not one made from Host, which a proxy or an attacker may have changed.
+            # The address that was given to the sender, not one made from Host, which a proxy or an attacker may have
+            # changed.
             return (source.url or "").encode()
         case "method":
             return request.method.encode()
@@ -183,4 +196,8 @@ def _from_base64url(text: str) -> bytes | None:
     return None if "+" in text or "/" in text else _from_base64(text.replace("-", "+").replace("_", "/"))
 
 
-_DECODERS: Final[dict[str, Callable[[str], bytes | None]]] = {"hex": _from_hex, "base64": _from_base64, "base64url": _from_base64url}
+_DECODERS: Final[dict[str, Callable[[str], bytes | None]]] = {
+    "hex": _from_hex,
+    "base64": _from_base64,
+    "base64url": _from_base64url,
+}

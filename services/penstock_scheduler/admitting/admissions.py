@@ -1,7 +1,7 @@
 """Wanted runs become rows: many messages' runs in one transaction, each checked against the deployment that is current.
 
-A run that cannot be stored fails alone: when a batch fails for another reason than the database's absence, its runs are admitted one
-by one. What a cached deployment refuses is asked again of the newest one before it is refused for good.
+A run that cannot be stored fails alone: when a batch fails for another reason than the database's absence, its runs are
+admitted one by one. What a cached deployment refuses is asked again of the newest one before it is refused for good.
 """
 
 import asyncio
@@ -35,7 +35,12 @@ class Admissions:
     """The room's way to `admit`."""
 
     def __init__(
-        self, database: Database, deployments: DeploymentCache, publisher: Publisher, dispatches: Dispatches, nudges: Nudges
+        self,
+        database: Database,
+        deployments: DeploymentCache,
+        publisher: Publisher,
+        dispatches: Dispatches,
+        nudges: Nudges,
     ) -> None:
         self._database = database
         self._deployments = deployments
@@ -111,7 +116,9 @@ class Admissions:
         return await self.with_current(admit_once)
 
 
-async def prepare_all(wanted: Sequence[WantedRun], deployments: dict[str, CompiledDeployment]) -> list[RunRequest | Rejected]:
+async def prepare_all(
+    wanted: Sequence[WantedRun], deployments: dict[str, CompiledDeployment]
+) -> list[RunRequest | Rejected]:
     """Check each run against its environment's deployment, giving way to other tasks now and then."""
     prepared: list[RunRequest | Rejected] = []
     for number, run in enumerate(wanted, 1):

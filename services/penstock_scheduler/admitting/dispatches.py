@@ -1,4 +1,5 @@
-"""Runs on their way to the executors, in the background: their rows are committed, so nothing waits for the broker and nothing is lost.
+"""Runs on their way to the executors, in the background: their rows are committed, so nothing waits for the broker and
+nothing is lost.
 
 A dispatch that fails is only logged. The rows stay `queued`, and `redispatch_lost` finds them when the broker is back.
 """

@@ -1,7 +1,8 @@
 """The scheduler's verbs, one per message. A handler decides and commits; `receive` settles the message and answers.
 
-A message is acknowledged after the commit of what it asked for, so one that is delivered again finds its runs made already. One that
-is not understood goes to the dead letters with its reason; one that comes while PostgreSQL is away is held back and requeued.
+A message is acknowledged after the commit of what it asked for, so one that is delivered again finds its runs made
+already. One that is not understood goes to the dead letters with its reason; one that comes while PostgreSQL is away is
+held back and requeued.
 """
 
 import asyncio
@@ -37,12 +38,16 @@ async def receive(room: Room, delivery: Delivery) -> None:
     try:
         handle = HANDLERS.get(message.type or ScheduleRun.TYPE)
         if handle is None:
-            raise DecodeError(f"type: {message.type!r} is no message a scheduler knows; leave it out, or write {ScheduleRun.TYPE}")
+            raise DecodeError(
+                f"type: {message.type!r} is no message a scheduler knows; leave it out, or write {ScheduleRun.TYPE}"
+            )
         reply = await handle(room, message)
     except DecodeError as error:
         await _refuse(room, delivery, error)
     except (DatabaseUnavailable, BrokerUnavailable) as error:
-        log.warning("database.unavailable" if isinstance(error, DatabaseUnavailable) else "broker.unreachable", error=str(error))
+        log.warning(
+            "database.unavailable" if isinstance(error, DatabaseUnavailable) else "broker.unreachable", error=str(error)
+        )
         await _wait_for_database(room)
         await delivery.requeue()
     else:
@@ -58,7 +63,9 @@ async def expand_list(room: Room, message: Message) -> None:
 
 
 async def wake_scheduler(room: Room, message: Message) -> None:
-    """A run or a tick is due, or a run has waited long enough, perhaps sooner than the loops that look for such know."""
+    """A run or a tick is due, or a run has waited long enough, perhaps sooner than the loops that look for such
+    know.
+    """
     WakeScheduler.decode(message.body)
     room.nudges.dispatch.set()
     room.nudges.waits.set()
@@ -71,7 +78,9 @@ async def _refuse(room: Room, delivery: Delivery, error: DecodeError) -> None:
     log.warning("message.dead_lettered", queue=SCHEDULER_QUEUE, message_id=message.message_id, reason=error.reason)
     rejection = error.rejection if isinstance(error, Refused) else Rejected("malformed", error.reason)
     if message.reply_to:
-        room.publisher.reply(message.reply_to, message.correlation_id, orjson.dumps(describe_problem(rejection)), PROBLEM_TYPE)
+        room.publisher.reply(
+            message.reply_to, message.correlation_id, orjson.dumps(describe_problem(rejection)), PROBLEM_TYPE
+        )
     await delivery.dead_letter(error.reason)
 
 

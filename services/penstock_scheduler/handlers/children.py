@@ -1,4 +1,6 @@
-"""The runs that steps of runs have scheduled: a batch from one executor. A child that is refused never keeps its siblings out."""
+"""The runs that steps of runs have scheduled: a batch from one executor. A child that is refused never keeps its
+siblings out.
+"""
 
 from typing import Final
 
@@ -24,7 +26,9 @@ _UNSTORABLE: Final = "unstorable"
 
 
 async def schedule_children(room: Room, message: Message) -> None:
-    """Admit the batch. The id of each run is derived from its parent and step, so a batch that comes twice makes no second run."""
+    """Admit the batch. The id of each run is derived from its parent and step, so a batch that comes twice makes no
+    second run.
+    """
     batch = ScheduleChildren.decode(message.body)
     environment, depth = rules.check_environment(batch.environment), rules.read_depth(message.headers)
     wanted = [_want(child, environment, depth) for child in batch.runs]
@@ -63,7 +67,9 @@ async def _admit_one(room: Room, run: WantedRun) -> Admission:
 
 
 async def _bury(room: Room, message: Message, environment: str, child: ChildRun, rejected: Rejected) -> None:
-    """Log a Workflow error of the parent, and put the one child among the dead letters, as a message that can be sent again."""
+    """Log a Workflow error of the parent, and put the one child among the dead letters, as a message that can be sent
+    again.
+    """
     reason = f"Workflow error: {child.workflow} could not be scheduled: {rejected.message}"
     DEAD_LETTERED.labels(SCHEDULER_QUEUE).inc()
     log.warning("message.dead_lettered", queue=SCHEDULER_QUEUE, parent_run_id=str(child.parent_run_id), reason=reason)
@@ -81,8 +87,10 @@ async def _bury(room: Room, message: Message, environment: str, child: ChildRun,
             conn,
             [
                 LogLine(
-                    at=clock.now(), environment=environment, level="error", event=LogEvent.WORKFLOW_ERROR, message=reason,
-                    run_id=child.parent_run_id, workflow=child.workflow, step=child.key, details={"kind": rejected.code},
+                    at=clock.now(), environment=environment, level="error", event=LogEvent.WORKFLOW_ERROR,
+                    message=reason,
+                    run_id=child.parent_run_id, workflow=child.workflow, step=child.key,
+                    details={"kind": rejected.code},
                 )
             ],
         )  # fmt: skip

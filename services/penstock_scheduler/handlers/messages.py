@@ -34,7 +34,9 @@ BIG_BYTES: Final = 65_536
 
 
 async def schedule_run(room: Room, message: Message) -> Reply:
-    """Admit what the message asks for; the answer is `{run_id | list_id, state, duplicate}`. Raises DecodeError and Refused."""
+    """Admit what the message asks for; the answer is `{run_id | list_id, state, duplicate}`. Raises DecodeError and
+    Refused.
+    """
     if len(message.body) <= BIG_BYTES:
         return await _schedule(room, message)
     async with room.big_messages:
@@ -110,7 +112,9 @@ async def _accept_list(room: Room, asked: ScheduleRun, lineage: rules.Lineage, k
         environment=asked.environment,
         workflow=asked.workflow,
         start_at=start_at,
-        interval_seconds=rules.interval_seconds(asked, clock.now() + start_at if isinstance(start_at, timedelta) else start_at),
+        interval_seconds=rules.interval_seconds(
+            asked, clock.now() + start_at if isinstance(start_at, timedelta) else start_at
+        ),
         parent_run_id=lineage.parent_run_id,
         claimed_depth=lineage.depth,
         claimed_chain_id=lineage.chain_id,
@@ -129,7 +133,9 @@ async def _accept_list(room: Room, asked: ScheduleRun, lineage: rules.Lineage, k
     return reply
 
 
-async def _store_list(conn: Connection, request: ListRequest, parameters: list[dict[str, JsonValue]], key: IdempotencyKey | None) -> Reply:
+async def _store_list(
+    conn: Connection, request: ListRequest, parameters: list[dict[str, JsonValue]], key: IdempotencyKey | None
+) -> Reply:
     if request.parent_run_id is not None:
         await _check_parent(conn, request.parent_run_id, request.environment)
     bound = (await bind_keys(conn, [(0, request.environment, key, request.id)])).get(0)
@@ -147,11 +153,15 @@ async def _check_parent(conn: Connection, parent_run_id: UUID, environment: str)
     if found is None:
         raise Refused(Rejected("unknown_parent", f"parent-run-id {parent_run_id} is no run of this installation"))
     if found != environment:
-        raise Refused(Rejected("unknown_parent", f"parent-run-id {parent_run_id} belongs to {found}, not {environment}"))
+        raise Refused(
+            Rejected("unknown_parent", f"parent-run-id {parent_run_id} belongs to {found}, not {environment}")
+        )
 
 
 async def _check_items(room: Room, asked: ScheduleRun) -> list[dict[str, JsonValue]]:
-    """The parameters of each item's run, all checked against the definition. Raises DecodeError that names the first bad item."""
+    """The parameters of each item's run, all checked against the definition. Raises DecodeError that names the first
+    bad item.
+    """
     try:
         return await _bind_items(room, asked, is_newest=False)
     except DecodeError:  # perhaps only because a newer definition was deployed
@@ -163,7 +173,9 @@ async def _bind_items(room: Room, asked: ScheduleRun, *, is_newest: bool) -> lis
     deployment = await room.admissions.current(asked.environment, is_newest=is_newest)
     workflow = deployment.app.workflows.get(asked.workflow)
     if workflow is None:
-        raise Refused(Rejected("unknown_workflow", describe_unknown_workflow(asked.workflow, asked.environment, deployment)))
+        raise Refused(
+            Rejected("unknown_workflow", describe_unknown_workflow(asked.workflow, asked.environment, deployment))
+        )
     open_name = rules.open_parameter(workflow, asked.parameters)
     checked: list[dict[str, JsonValue]] = []
     for index, item in enumerate(asked.list_.items):

@@ -1,4 +1,6 @@
-"""What the scheduler does by itself, again and again. Each loop is a `run_once(room) -> Counts`; `repeat` is the timer of them all."""
+"""What the scheduler does by itself, again and again. Each loop is a `run_once(room) -> Counts`; `repeat` is the timer
+of them all.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -36,7 +38,12 @@ async def repeat(loop: Loop, room: Room, stop: Stop) -> None:
             counts = await loop.run_once(room)
         except Exception as error:  # a loop outlives every failure of one turn
             is_expected = isinstance(error, DatabaseUnavailable)
-            log.warning("loop.failed", loop=loop.name, error=f"{type(error).__name__}: {error}", exc_info=None if is_expected else error)
+            log.warning(
+                "loop.failed",
+                loop=loop.name,
+                error=f"{type(error).__name__}: {error}",
+                exc_info=None if is_expected else error,
+            )
             await pause(max(rest, _LEAST_AFTER_FAILURE_SECONDS), stop)
             continue
         done = {name: count for name, count in counts.done.items() if count}

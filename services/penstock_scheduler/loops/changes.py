@@ -1,8 +1,10 @@
-"""Changes of things start the runs that wait for them: taken out of their table in the transaction that admits the runs.
+"""Changes of things start the runs that wait for them: taken out of their table in the transaction that admits the
+runs.
 
-A run that a change of another run starts is that run's child, one deeper and of its chain; one from outside is a root. What a trigger's
-`when` cannot be asked about, and what is refused, is a Workflow error. A change that cannot be read at all (its type has another form by
-now) is logged and dropped, so that it does not keep all later ones waiting.
+A run that a change of another run starts is that run's child, one deeper and of its chain; one from outside is a root.
+What a trigger's
+`when` cannot be asked about, and what is refused, is a Workflow error. A change that cannot be read at all (its type
+has another form by now) is logged and dropped, so that it does not keep all later ones waiting.
 """
 
 from dataclasses import dataclass, field
@@ -65,21 +67,32 @@ async def _take_turn(room: Room, environment: str, type_name: str) -> Turn:
     except PenstockError:
         raise
     except Exception as error:
-        log.error("change.batch_failed", environment=environment, type=type_name, error=f"{type(error).__name__}: {error}")
+        log.error(
+            "change.batch_failed", environment=environment, type=type_name, error=f"{type(error).__name__}: {error}"
+        )
     try:
         return await _take(room, environment, type_name, 1)
     except PenstockError:
         raise
     except Exception as error:
         message = f"a change of {type_name} could not be read and starts nothing: {type(error).__name__}: {error}"
-        await room.database.in_transaction(partial(_drop_oldest, environment=environment, type_name=type_name, message=message))
+        await room.database.in_transaction(
+            partial(_drop_oldest, environment=environment, type_name=type_name, message=message)
+        )
         return Turn()
 
 
 async def _take(room: Room, environment: str, type_name: str, most: int) -> Turn:
     async def work(deployments: Deployments, is_newest: bool) -> Turn:
         return await room.database.in_transaction(
-            partial(_start, environment=environment, type_name=type_name, most=most, deployments=deployments, is_newest=is_newest)
+            partial(
+                _start,
+                environment=environment,
+                type_name=type_name,
+                most=most,
+                deployments=deployments,
+                is_newest=is_newest,
+            )
         )
 
     turn = await room.admissions.with_current(work)
@@ -89,7 +102,9 @@ async def _take(room: Room, environment: str, type_name: str, most: int) -> Turn
     return turn
 
 
-async def _start(conn: Connection, *, environment: str, type_name: str, most: int, deployments: Deployments, is_newest: bool) -> Turn:
+async def _start(
+    conn: Connection, *, environment: str, type_name: str, most: int, deployments: Deployments, is_newest: bool
+) -> Turn:
     """Take changes, ask the triggers, admit the runs. Raises StaleDefinitions."""
     app = deployments[environment].app
     triggers = list_triggers(app, type_name)
@@ -107,7 +122,11 @@ async def _start(conn: Connection, *, environment: str, type_name: str, most: in
     turn.outcomes = await admit_prepared(conn, prepared)
     for run, outcome in zip(wanted, turn.outcomes, strict=True):
         if isinstance(outcome, Rejected):
-            turn.lines.append(_line(environment, run.workflow, f"{run.workflow} could not be started: {outcome.message}", outcome.code))
+            turn.lines.append(
+                _line(
+                    environment, run.workflow, f"{run.workflow} could not be started: {outcome.message}", outcome.code
+                )
+            )
     if turn.lines:
         await write_logs(conn, turn.lines)
     return turn
@@ -123,7 +142,9 @@ def list_triggers(app: App, type_name: str) -> list[tuple[Workflow, int, ChangeT
     ]
 
 
-def _want(change: Change, data_type: DataType, triggers: list[tuple[Workflow, int, ChangeTrigger]], turn: Turn) -> list[WantedRun]:
+def _want(
+    change: Change, data_type: DataType, triggers: list[tuple[Workflow, int, ChangeTrigger]], turn: Turn
+) -> list[WantedRun]:
     wanted = []
     for workflow, position, trigger in triggers:
         if change.operation not in trigger.operations:
@@ -133,7 +154,9 @@ def _want(change: Change, data_type: DataType, triggers: list[tuple[Workflow, in
             if not _holds(trigger, change, data_type):
                 continue
         except Permanent as error:
-            turn.lines.append(_line(change.environment, workflow.name, f"{workflow.name} was not started: {error}", error.kind))
+            turn.lines.append(
+                _line(change.environment, workflow.name, f"{workflow.name} was not started: {error}", error.kind)
+            )
             continue
         wanted.append(_run(change, workflow, position))
     return wanted
@@ -157,12 +180,15 @@ def _run(change: Change, workflow: Workflow, position: int) -> WantedRun:
 
 
 def _holds(trigger: ChangeTrigger, change: Change, data_type: DataType) -> bool:
-    """Whether the trigger's condition is met. An empty boolean field of a thing is false here, as in Bubble, or no `and` could take it."""
+    """Whether the trigger's condition is met. An empty boolean field of a thing is false here, as in Bubble, or no
+    `and` could take it.
+    """
     if trigger.when is None:
         return True
     empty: dict[str, JsonValue] = {known.name: False for known in data_type.fields if known.type == _BOOLEAN}
     scope: dict[str, JsonValue] = {
-        name: None if thing is None else {**empty, **thing} for name, thing in (("before", change.before), ("after", change.after))
+        name: None if thing is None else {**empty, **thing}
+        for name, thing in (("before", change.before), ("after", change.after))
     }
     return _compile(trigger.when, trigger.place).holds(scope)
 
@@ -175,7 +201,8 @@ def _compile(when: str, place: str) -> Expression:
 def _line(environment: str, workflow: str, message: str, kind: str) -> LogLine:
     details: JsonValue = {"kind": kind}
     return LogLine(
-        at=clock.now(), environment=environment, level="error", event=LogEvent.WORKFLOW_ERROR, message=f"Workflow error: {message}",
+        at=clock.now(), environment=environment, level="error", event=LogEvent.WORKFLOW_ERROR,
+        message=f"Workflow error: {message}",
         workflow=workflow, details=details,
     )  # fmt: skip
 
@@ -186,7 +213,8 @@ async def _drop_oldest(conn: Connection, *, environment: str, type_name: str, me
         return
     await drop_changes(conn, environment=environment, type_name=type_name, only=[oldest])
     line = LogLine(
-        at=clock.now(), environment=environment, level="error", event=LogEvent.WORKFLOW_ERROR, message=f"Workflow error: {message}",
+        at=clock.now(), environment=environment, level="error", event=LogEvent.WORKFLOW_ERROR,
+        message=f"Workflow error: {message}",
         details={"kind": "unreadable_change"},
     )  # fmt: skip
     await write_logs(conn, [line])

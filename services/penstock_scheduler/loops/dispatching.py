@@ -1,7 +1,8 @@
 """Runs whose time has come are handed to the executors, and handed over again when that was lost.
 
-A due run becomes `queued` in one statement, then a message goes out. If this process dies in between, or the broker loses the message,
-the row still says `queued`, and `redispatch_lost` sends it again. Sending twice is harmless, because claiming is exclusive.
+A due run becomes `queued` in one statement, then a message goes out. If this process dies in between, or the broker
+loses the message, the row still says `queued`, and `redispatch_lost` sends it again. Sending twice is harmless, because
+claiming is exclusive.
 """
 
 import time
@@ -30,7 +31,9 @@ LOST_AFTER: Final = timedelta(seconds=5)
 LOST_AFTER_RECONNECT: Final = timedelta(seconds=1)
 LOST_AFTER_WITH_BACKLOG: Final = timedelta(minutes=1)
 MOST_WAITING: Final = 1000
-"""With more messages than this in the queue nothing is repeated: while no executor runs, each repetition would only pile up."""
+"""With more messages than this in the queue nothing is repeated: while no executor runs, each repetition would only
+pile up.
+"""
 _MOST_BATCHES: Final = 50
 
 Paths = dict[RunSummary, tuple[str, ...]]
@@ -54,7 +57,9 @@ async def _take_due(conn: Connection, *, most: int) -> tuple[list[RunSummary], P
     due = await repository.dispatch_due_runs(conn, most=most)
     stopped = {run.id: run for run in due if run.state is RunState.TERMINATED}
     paths = await record_terminations(conn, dict.fromkeys(stopped, Termination.CHAIN_STOPPED)) if stopped else {}
-    return [run for run in due if run.state is RunState.QUEUED], {run: paths.get(run.id, ()) for run in stopped.values()}
+    return [run for run in due if run.state is RunState.QUEUED], {
+        run: paths.get(run.id, ()) for run in stopped.values()
+    }
 
 
 def tell_terminated(room: Room, ended: Paths) -> None:
@@ -62,14 +67,21 @@ def tell_terminated(room: Room, ended: Paths) -> None:
     for run, path in ended.items():
         TERMINATIONS.labels(run.environment, Termination.CHAIN_STOPPED.value).inc()
         room.publisher.run_event("terminated", run, reason=Termination.CHAIN_STOPPED.value, path=path)
-        log.info("run.terminated", run_id=str(run.id), workflow=run.workflow, depth=run.depth, reason=Termination.CHAIN_STOPPED.value)
+        log.info(
+            "run.terminated",
+            run_id=str(run.id),
+            workflow=run.workflow,
+            depth=run.depth,
+            reason=Termination.CHAIN_STOPPED.value,
+        )
 
 
 async def redispatch_lost(room: Room) -> Counts:
-    """Dispatch queued runs again whose message must have been lost: none waits in the queue. Nothing while that cannot be told.
+    """Dispatch queued runs again whose message must have been lost: none waits in the queue. Nothing while that cannot
+    be told.
 
-    With a backlog only runs that were dispatched very long ago, their message may be just another one's turn away; with a long one
-    none.
+    With a backlog only runs that were dispatched very long ago, their message may be just another one's turn away; with
+    a long one none.
     """
     is_after_reconnect = room.nudges.take_reconnect()
     waiting = await room.broker.count_ready(executor_queue())

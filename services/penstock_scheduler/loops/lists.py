@@ -1,7 +1,9 @@
-"""Stored lists become runs, chunk by chunk, the chunk and its runs in one transaction: a crash repeats nothing and forgets nothing.
+"""Stored lists become runs, chunk by chunk, the chunk and its runs in one transaction: a crash repeats nothing and
+forgets nothing.
 
-The run of item i has an id derived from the list's, so even a chunk admitted twice would make each run once. A sequential list moves
-on by one item when the run of the one before has ended. A list whose items no longer fit the workflow fails; runs it has made go on.
+The run of item i has an id derived from the list's, so even a chunk admitted twice would make each run once. A
+sequential list moves on by one item when the run of the one before has ended. A list whose items no longer fit the
+workflow fails; runs it has made go on.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -32,7 +34,9 @@ FAST_SECONDS: Final = 0.05
 
 
 async def expand_lists(room: Room) -> Counts:
-    """Expand chunks until none is left that another scheduler does not have in hand; then see which lists are done with."""
+    """Expand chunks until none is left that another scheduler does not have in hand; then see which lists are done
+    with.
+    """
     runs = 0
     while not room.stop.soft.is_set():
         outcomes = await expand_chunk(room)
@@ -51,7 +55,11 @@ async def advance_sequential(room: Room) -> Counts:
     """Admit the next run of each sequential list whose run before has ended."""
     async with room.database.connection() as conn:
         positions = await repository.list_positions(conn)
-        before = {position: child_run_id(position.list_id, str(position.index - 1)) for position in positions if position.index}
+        before = {
+            position: child_run_id(position.list_id, str(position.index - 1))
+            for position in positions
+            if position.index
+        }
         ended = await repository.list_ended(conn, run_ids=list(before.values())) if before else set[UUID]()
     admitted = 0
     for position in positions:
@@ -109,7 +117,9 @@ async def _admit_claimed(room: Room, claim: Claim) -> Sequence[Admission] | None
     return outcomes
 
 
-async def _expand(conn: Connection, *, claim: Claim, deployments: Deployments, is_newest: bool) -> list[Admission] | None:
+async def _expand(
+    conn: Connection, *, claim: Claim, deployments: Deployments, is_newest: bool
+) -> list[Admission] | None:
     """Claim a chunk, check its items, admit their runs. Raises StaleDefinitions."""
     chunk = await claim(conn)
     if chunk is None:
@@ -150,7 +160,11 @@ def _want(chunk: Chunk, offset: int, parameters: dict[str, JsonValue]) -> Wanted
 
 async def _fail(conn: Connection, *, chunk: Chunk, offset: int, rejected: Rejected) -> None:
     """Give the list up, and say at which item and why. Chunks expanded before keep their runs."""
-    message = f"Workflow error: list {chunk.of.id} of {chunk.of.workflow} failed at item {chunk.first_index + offset}: {rejected.message}"
+    message = (
+        f"Workflow error: list {chunk.of.id} of {chunk.of.workflow} failed at item "
+        f"{chunk.first_index + offset}: "
+        f"{rejected.message}"
+    )
     if not await repository.fail_list(conn, list_id=chunk.of.id, error={"kind": rejected.code, "message": message}):
         return
     line = LogLine(

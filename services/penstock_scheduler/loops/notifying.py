@@ -1,7 +1,9 @@
-"""The admins are told by mail of a run that was terminated, at most once a day and environment, and of workload (`workload` says when).
+"""The admins are told by mail of a run that was terminated, at most once a day and environment, and of workload
+(`workload` says when).
 
-A scheduler takes the notification, in a transaction of its own, before it sends: from then on nobody sends it again, unless the mail
-server certainly did not take it. If this process dies, or the connection breaks while the server has the message, it stays unsent.
+A scheduler takes the notification, in a transaction of its own, before it sends: from then on nobody sends it again,
+unless the mail server certainly did not take it. If this process dies, or the connection breaks while the server has
+the message, it stays unsent.
 """
 
 from collections.abc import Mapping
@@ -50,7 +52,9 @@ async def _tell(room: Room, notification: Notification) -> bool:
     about = {"environment": notification.environment, "day": notification.day}
     addresses = _read_addresses(notification)
     if room.mail is None or not addresses:
-        missing = "PENSTOCK_SMTP_URL is not set" if room.mail is None else "the environment has no notification addresses"
+        missing = (
+            "PENSTOCK_SMTP_URL is not set" if room.mail is None else "the environment has no notification addresses"
+        )
         log.warning("notification.failed", reason=f"{missing}; nobody was told by mail", **about)
         return False
     outcome = await room.mail.send(compose(notification, room.mail_sender, addresses), _TIMEOUT_SECONDS)
@@ -70,7 +74,12 @@ async def _tell(room: Room, notification: Notification) -> bool:
 async def _note_sent(room: Room, notification: Notification, outcome: Taken) -> None:
     async with room.database.connection() as conn:
         await repository.mark_sent(conn, notification=notification)
-    log.info("notification.sent", environment=notification.environment, day=notification.day, addresses=len(notification.addresses))
+    log.info(
+        "notification.sent",
+        environment=notification.environment,
+        day=notification.day,
+        addresses=len(notification.addresses),
+    )
     for address, reason in outcome.refused.items():
         log.warning("notification.failed", address=address, reason=reason)
 

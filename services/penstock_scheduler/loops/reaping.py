@@ -1,8 +1,10 @@
-"""Runs whose executor died are taken back: a lease that has expired, by the database's clock, is the only sign of death there is.
+"""Runs whose executor died are taken back: a lease that has expired, by the database's clock, is the only sign of death
+there is.
 
-A run that was only slow finds its attempt outnumbered when it next writes, and stops. A run that outlives no executor fails for good
-after the third, so that it cannot take the whole fleet down one by one. Three in a row: an attempt that has done a step is not held
-against it, because more than one run dies with an executor, and executors lose the database, too.
+A run that was only slow finds its attempt outnumbered when it next writes, and stops. A run that outlives no executor
+fails for good after the third, so that it cannot take the whole fleet down one by one. Three in a row: an attempt that
+has done a step is not held against it, because more than one run dies with an executor, and executors lose the
+database, too.
 """
 
 from typing import Final
@@ -23,13 +25,16 @@ log = get_logger(__name__)
 MOST_CRASHES: Final = 3
 BATCH: Final = 500
 _CRASHED: Final = (
-    f"its executor died {MOST_CRASHES} times in a row before another step of this run was done; look for what exhausts memory or blocks "
+    f"its executor died {MOST_CRASHES} times in a row before another step of this run was done; look for what exhausts "
+    "memory or blocks "
     "in its steps, then retry it from the failed step"
 )
 
 
 async def reap_leases(room: Room) -> Counts:
-    """Queue expired runs again and dispatch them, or fail them after the third crash; each once, however many schedulers reap."""
+    """Queue expired runs again and dispatch them, or fail them after the third crash; each once, however many
+    schedulers reap.
+    """
     reaped = await room.database.in_transaction(_take_back)
     queued = [run for run in reaped if run.state is RunState.QUEUED]
     failed = [run for run in reaped if run.state is RunState.FAILED]
@@ -38,7 +43,12 @@ async def reap_leases(room: Room) -> Counts:
         room.publisher.run_event("failed", run, reason="crashed")
     for run in reaped:
         log.warning(
-            "run.reaped", run_id=str(run.id), chain_id=str(run.chain_id), workflow=run.workflow, attempt=run.attempt, state=run.state.value
+            "run.reaped",
+            run_id=str(run.id),
+            chain_id=str(run.chain_id),
+            workflow=run.workflow,
+            attempt=run.attempt,
+            state=run.state.value,
         )
     REAPED.inc(len(reaped))
     return Counts({"reaped": len(reaped), "failed": len(failed)}, 0.0 if len(reaped) >= BATCH else None)

@@ -1,8 +1,10 @@
-"""Recurrences whose time has come start their runs: where a recurrence stands and the run of its tick are one transaction.
+"""Recurrences whose time has come start their runs: where a recurrence stands and the run of its tick are one
+transaction.
 
-The run's id derives from the recurrence and the tick, so not even a recurrence that is set again makes a second run for one tick. A
-tick that is refused, because its workflow is gone or requires what it does not give, is a Workflow error, and the next one is tried
-as if nothing had been. One that cannot be decided at all is put off, so that it does not keep all others waiting.
+The run's id derives from the recurrence and the tick, so not even a recurrence that is set again makes a second run for
+one tick. A tick that is refused, because its workflow is gone or requires what it does not give, is a Workflow error,
+and the next one is tried as if nothing had been. One that cannot be decided at all is put off, so that it does not keep
+all others waiting.
 """
 
 from collections.abc import Sequence
@@ -51,7 +53,10 @@ class Turn:
 
     def count(self) -> dict[str, int]:
         """Ticks, by what became of them."""
-        return {name: sum(getattr(step, name) for step in self.progress) for name in ("ticks", "skipped", "missed", "refused")}
+        return {
+            name: sum(getattr(step, name) for step in self.progress)
+            for name in ("ticks", "skipped", "missed", "refused")
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,9 @@ async def _tick(room: Room, claimed: list[UUID], *, only: UUID | None = None) ->
     return turn
 
 
-async def _tick_claimed(conn: Connection, *, claimed: list[UUID], only: UUID | None, deployments: Deployments, is_newest: bool) -> Turn:
+async def _tick_claimed(
+    conn: Connection, *, claimed: list[UUID], only: UUID | None, deployments: Deployments, is_newest: bool
+) -> Turn:
     """Claim what is due, decide, admit, move on. Raises StaleDefinitions."""
     due = await repository.claim_due_recurrences(conn, most=BATCH, only=only)
     claimed[:] = [recurrence.id for recurrence in due]
@@ -146,7 +153,10 @@ async def _tick_claimed(conn: Connection, *, claimed: list[UUID], only: UUID | N
     last_runs = [recurrence.last_run_id for recurrence in due if recurrence.last_run_id is not None]
     live = await repository.list_live(conn, run_ids=last_runs) if last_runs else set[UUID]()
     now = await get_time(conn)
-    decided = [_Decided(recurrence, decide_ticks(recurrence, now, is_live=recurrence.last_run_id in live)) for recurrence in due]
+    decided = [
+        _Decided(recurrence, decide_ticks(recurrence, now, is_live=recurrence.last_run_id in live))
+        for recurrence in due
+    ]
     wanted = [(number, run) for number, one in enumerate(decided) for run in one.want()]
     prepared = await prepare_all([run for _, run in wanted], deployments)
     if not is_newest and any(isinstance(request, Rejected) for request in prepared):
@@ -196,7 +206,9 @@ def _lines(one: _Decided, results: Sequence[tuple[WantedRun, Admission]]) -> lis
         lines.append(_line(of, f"{_ticks(decision.missed)} of {of.workflow} made no run: {reason}", "missed"))
     rejected = [outcome for _, outcome in results if isinstance(outcome, Rejected)]
     if rejected:
-        message = f"Workflow error: {_ticks(decision.ticks)} of {of.workflow} could not be started: {rejected[-1].message}"
+        message = (
+            f"Workflow error: {_ticks(decision.ticks)} of {of.workflow} could not be started: {rejected[-1].message}"
+        )
         lines.append(_line(of, message, rejected[-1].code, level="error", event=LogEvent.WORKFLOW_ERROR))
     return lines
 
@@ -206,8 +218,16 @@ def _ticks(ticks: Sequence[datetime]) -> str:
     return f"the tick of {first}" if len(ticks) == 1 else f"{len(ticks)} ticks from {first} to {ticks[-1].isoformat()}"
 
 
-def _line(of: Recurrence, message: str, kind: str, *, level: str = "warning", event: LogEvent = LogEvent.TICKS_PASSED_OVER) -> LogLine:
+def _line(
+    of: Recurrence, message: str, kind: str, *, level: str = "warning", event: LogEvent = LogEvent.TICKS_PASSED_OVER
+) -> LogLine:
     details: JsonValue = {"kind": kind, "recurrence_id": str(of.id)}
     return LogLine(
-        at=clock.now(), environment=of.environment, level=level, event=event, message=message, workflow=of.workflow, details=details
+        at=clock.now(),
+        environment=of.environment,
+        level=level,
+        event=event,
+        message=message,
+        workflow=of.workflow,
+        details=details,
     )

@@ -37,7 +37,9 @@ async def make_partitions(room: Room) -> Counts:
     today = clock.now().date()
     made = 0
     for ahead in range(DAYS_AHEAD + 1):
-        made += await room.database.in_transaction(partial(repository.make_log_partition, day=today + timedelta(days=ahead)))
+        made += await room.database.in_transaction(
+            partial(repository.make_log_partition, day=today + timedelta(days=ahead))
+        )
     return Counts({"partitions": made})
 
 
@@ -54,7 +56,9 @@ async def delete_expired_keys(room: Room) -> Counts:
 
 
 async def delete_old_files(room: Room) -> Counts:
-    """Delete stored files that have expired, some at a time: each may have thousands of chunks. And the progress of old imports."""
+    """Delete stored files that have expired, some at a time: each may have thousands of chunks. And the progress of old
+    imports.
+    """
     deleted = 0
     async with room.database.connection() as conn:
         imports = await delete_old_imports(conn, most=_IMPORT_BATCH)

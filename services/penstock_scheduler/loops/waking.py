@@ -1,4 +1,6 @@
-"""Runs that have waited long enough are queued and handed to the executors; `penstock.runs.waits` tells the whole story of a wait."""
+"""Runs that have waited long enough are queued and handed to the executors; `penstock.runs.waits` tells the whole story
+of a wait.
+"""
 
 from functools import partial
 from typing import Final
@@ -18,7 +20,9 @@ BATCH: Final = 1000
 
 
 async def wake_waiting(room: Room) -> Counts:
-    """Queue runs whose time has come and dispatch them; rests until the next one's has. Ends one of a stopped chain instead."""
+    """Queue runs whose time has come and dispatch them; rests until the next one's has. Ends one of a stopped chain
+    instead.
+    """
     woken, ended = await room.database.in_transaction(partial(_wake, most=BATCH))
     tell_terminated(room, ended)
     await room.dispatches.begin(woken)

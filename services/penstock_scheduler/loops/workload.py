@@ -1,6 +1,7 @@
 """The admins are told when workload reaches a threshold: each once in its period, however many schedulers look.
 
-The row that notes the warning decides: who inserts it logs it and publishes the event, and mail is sent from it as of a terminated run.
+The row that notes the warning decides: who inserts it logs it and publishes the event, and mail is sent from it as of a
+terminated run.
 """
 
 from datetime import timedelta
@@ -56,7 +57,12 @@ async def _give(room: Room, environment: str, warning: WorkloadWarning) -> bool:
     units, limit = shown_units(warning.units), shown_units(warning.limit)
     log.warning("workload.warned", environment=environment, threshold=warning.threshold, units=units, limit=limit)
     event = WorkloadEvent.model_construct(
-        environment=environment, threshold=warning.threshold, units=units, limit=limit, since=warning.since, at=clock.now()
+        environment=environment,
+        threshold=warning.threshold,
+        units=units,
+        limit=limit,
+        since=warning.since,
+        at=clock.now(),
     )
     room.publisher.event(f"{environment}.workload.warned", event)
     return True
@@ -64,7 +70,11 @@ async def _give(room: Room, environment: str, warning: WorkloadWarning) -> bool:
 
 async def _note(conn: Connection, *, environment: str, warning: WorkloadWarning) -> bool:
     message = rules.describe_warning(environment, warning)
-    details: dict[str, JsonValue] = {"message": message, "units": shown_units(warning.units), "limit": shown_units(warning.limit)}
+    details: dict[str, JsonValue] = {
+        "message": message,
+        "units": shown_units(warning.units),
+        "limit": shown_units(warning.limit),
+    }
     is_new = await repository.note_warning(
         conn,
         environment=environment,
@@ -75,7 +85,12 @@ async def _note(conn: Connection, *, environment: str, warning: WorkloadWarning)
     )
     if is_new:
         line = LogLine(
-            clock.now(), environment, "warning", LogEvent.WORKLOAD_WARNED, message, details={"kind": warning.threshold, **details}
+            clock.now(),
+            environment,
+            "warning",
+            LogEvent.WORKLOAD_WARNED,
+            message,
+            details={"kind": warning.threshold, **details},
         )
         await write_logs(conn, [line])
     return is_new

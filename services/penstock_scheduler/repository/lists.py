@@ -1,4 +1,6 @@
-"""Lists on their way from stored items to runs. A chunk is locked while its runs are admitted: several schedulers share one list."""
+"""Lists on their way from stored items to runs. A chunk is locked while its runs are admitted: several schedulers share
+one list.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +41,8 @@ async def claim_chunk(conn: Connection) -> Chunk | None:
     """Lock a chunk that awaits expansion, the lists taking turns; skips chunks that another scheduler expands."""
     row = await conn.fetchrow(
         """
-        SELECT l.id, l.environment, l.workflow, l.parent_run_id, l.claimed_depth, l.claimed_chain_id, l.priority, l.start_at,
+        SELECT l.id, l.environment, l.workflow, l.parent_run_id, l.claimed_depth, l.claimed_chain_id, l.priority,
+               l.start_at,
                l.interval_seconds, c.first_index, c.parameters
         FROM penstock.lists l
         JOIN penstock.list_chunks c ON c.list_id = l.id
@@ -55,7 +58,8 @@ async def claim_chunk(conn: Connection) -> Chunk | None:
 async def finish_chunk(conn: Connection, *, list_id: UUID, first_index: int) -> None:
     """Note that all runs of a chunk have been admitted; in the transaction that admitted them."""
     await conn.execute(
-        "UPDATE penstock.list_chunks SET expanded_at = clock_timestamp() WHERE list_id = $1 AND first_index = $2 AND expanded_at IS NULL",
+        "UPDATE penstock.list_chunks SET expanded_at = clock_timestamp() WHERE list_id = $1 AND first_index = $2 AND "
+        "expanded_at IS NULL",
         list_id,
         first_index,
     )
@@ -74,7 +78,8 @@ async def list_positions(conn: Connection) -> list[Position]:
             LIMIT 1
         ) c
         WHERE l.state = 'expanding' AND l.is_sequential
-          AND l.start_at + make_interval(secs => (c.first_index + c.next_offset) * l.interval_seconds) <= clock_timestamp()
+          AND l.start_at + make_interval(secs => (c.first_index + c.next_offset) * l.interval_seconds)
+              <= clock_timestamp()
         ORDER BY l.created_at
         LIMIT 1000
         """
@@ -93,7 +98,9 @@ async def list_ended(conn: Connection, *, run_ids: Sequence[UUID]) -> set[UUID]:
 
 
 async def claim_item(conn: Connection, *, position: Position) -> Chunk | None:
-    """Lock the chunk and return it with that one item, moving on to the next; None when another scheduler has done or does it."""
+    """Lock the chunk and return it with that one item, moving on to the next; None when another scheduler has done or
+    does it.
+    """
     row = await conn.fetchrow(
         """
         WITH held AS (
@@ -106,7 +113,8 @@ async def claim_item(conn: Connection, *, position: Position) -> Chunk | None:
             expanded_at = CASE WHEN c.next_offset + 1 >= jsonb_array_length(c.parameters) THEN clock_timestamp() END
         FROM held h, penstock.lists l
         WHERE c.list_id = h.list_id AND c.first_index = h.first_index AND l.id = h.list_id AND l.state = 'expanding'
-        RETURNING l.id, l.environment, l.workflow, l.parent_run_id, l.claimed_depth, l.claimed_chain_id, l.priority, l.start_at,
+        RETURNING l.id, l.environment, l.workflow, l.parent_run_id, l.claimed_depth, l.claimed_chain_id, l.priority,
+            l.start_at,
                   l.interval_seconds, c.parameters -> $3::int AS item
         """,
         position.list_id,
@@ -130,7 +138,9 @@ async def fail_list(conn: Connection, *, list_id: UUID, error: JsonValue) -> boo
 
 
 async def close_expanded_lists(conn: Connection) -> int:
-    """Note which lists have no chunk left. Apart from the chunks' transactions: the last two, side by side, do not see each other."""
+    """Note which lists have no chunk left. Apart from the chunks' transactions: the last two, side by side, do not see
+    each other.
+    """
     rows = await conn.fetch(
         """
         UPDATE penstock.lists l SET state = 'expanded'

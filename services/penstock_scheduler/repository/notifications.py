@@ -7,7 +7,9 @@ from penstock_scheduler.runs import Notification
 
 
 async def take_notification(conn: Connection) -> Notification | None:
-    """Take one that is to be sent now; no other scheduler will. Returns it with whom to tell, and what is known of its run."""
+    """Take one that is to be sent now; no other scheduler will. Returns it with whom to tell, and what is known of its
+    run.
+    """
     row = await conn.fetchrow(
         """
         WITH next AS (
@@ -47,7 +49,8 @@ async def take_notification(conn: Connection) -> Notification | None:
 async def mark_sent(conn: Connection, *, notification: Notification) -> None:
     """Note that the mail server took it."""
     await conn.execute(
-        "UPDATE penstock.notifications SET sent_at = clock_timestamp() WHERE (environment, kind, day) = ($1, $2, $3::text::date)",
+        "UPDATE penstock.notifications SET sent_at = clock_timestamp() WHERE (environment, kind, day) = ($1, $2, "
+        "$3::text::date)",
         notification.environment,
         notification.kind,
         notification.day,

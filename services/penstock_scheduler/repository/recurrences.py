@@ -1,4 +1,6 @@
-"""Recurrences whose next tick is due. A row is locked while its tick is decided: several schedulers share them, none decides twice."""
+"""Recurrences whose next tick is due. A row is locked while its tick is decided: several schedulers share them, none
+decides twice.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +15,9 @@ from penstock.runs.recurrences.rows import COLUMNS, recurrence_from_row
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a recurrence stands after its due ticks were decided. `run_id` and `tick_at` are those of the last run made, if any."""
+    """Where a recurrence stands after its due ticks were decided. `run_id` and `tick_at` are those of the last run
+    made, if any.
+    """
 
     id: UUID
     next_tick_at: datetime | None
@@ -28,7 +32,9 @@ class Progress:
 
 
 async def claim_due_recurrences(conn: Connection, *, most: int, only: UUID | None = None) -> list[Recurrence]:
-    """Lock recurrences that are due (or `only` that one), the longest due first; skips those that another scheduler holds."""
+    """Lock recurrences that are due (or `only` that one), the longest due first; skips those that another scheduler
+    holds.
+    """
     rows = await conn.fetch(
         f"""
         SELECT {COLUMNS}
@@ -45,7 +51,9 @@ async def claim_due_recurrences(conn: Connection, *, most: int, only: UUID | Non
 
 
 async def list_live(conn: Connection, *, run_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of the runs that have not ended. Asked after the recurrences are locked, so that no run made meanwhile is overlooked."""
+    """Those of the runs that have not ended. Asked after the recurrences are locked, so that no run made meanwhile is
+    overlooked.
+    """
     rows = await conn.fetch(
         "SELECT id FROM penstock.runs WHERE id = ANY($1::uuid[]) AND NOT state = ANY($2::text[])",
         run_ids,
@@ -93,6 +101,7 @@ async def postpone(conn: Connection, *, id: UUID, by: timedelta) -> None:
 async def find_next_tick_due(conn: Connection) -> float | None:
     """Seconds until the next tick is due, by the database's clock (below 0: it is already); None when there is none."""
     seconds: float | None = await conn.fetchval(
-        "SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8 FROM penstock.recurrences WHERE due_at IS NOT NULL"
+        "SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8 FROM penstock.recurrences WHERE due_at IS "
+        "NOT NULL"
     )
     return seconds

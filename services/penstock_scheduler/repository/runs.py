@@ -1,4 +1,6 @@
-"""Runs that are due, lost or left behind. Every statement skips rows that another scheduler holds, so any number may work at once."""
+"""Runs that are due, lost or left behind. Every statement skips rows that another scheduler holds, so any number may
+work at once.
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +14,9 @@ from penstock.runs.summaries import summary_from_row
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How much work waits: runs that are due, the age of the oldest in seconds, runs for later, and runs that wait in a step."""
+    """How much work waits: runs that are due, the age of the oldest in seconds, runs for later, and runs that wait in a
+    step.
+    """
 
     ready: int
     oldest_seconds: float
@@ -21,12 +25,14 @@ class Backlog:
 
 
 async def dispatch_due_runs(conn: Connection, *, most: int) -> list[RunSummary]:
-    """Make due runs `queued`, by priority and then by due time; those of a stopped chain `terminated`. Never before they are due.
+    """Make due runs `queued`, by priority and then by due time; those of a stopped chain `terminated`. Never before
+    they are due.
 
     Priority counts among the 10,000 that are due longest, so that a backlog is not sorted as a whole each time.
     """
-    # Arrays, where joins would do: of a table it has no statistics of, the planner believes that it is all but empty, and reads every due
-    # run once for each due run. The subselect keeps it from the partial index by state, which it would read as a whole for the same reason.
+    # Arrays, where joins would do: of a table it has no statistics of, the planner believes that it is all but empty,
+    # and reads every due run once for each due run. The subselect keeps it from the partial index by state, which it
+    # would read as a whole for the same reason.
     rows = await conn.fetch(
         """
         WITH front AS MATERIALIZED (
@@ -47,23 +53,31 @@ async def dispatch_due_runs(conn: Connection, *, most: int) -> list[RunSummary]:
         UPDATE penstock.runs r
         SET dispatched_at = clock_timestamp(),
             (state, finished_at) = (
-                SELECT CASE WHEN s.is_stopped THEN 'terminated' ELSE 'queued' END, CASE WHEN s.is_stopped THEN clock_timestamp() END
+                SELECT CASE WHEN s.is_stopped THEN 'terminated' ELSE 'queued' END, CASE WHEN s.is_stopped
+                       THEN clock_timestamp() END
                 FROM (
-                    SELECT EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL) AS is_stopped
+                    SELECT EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id
+                           AND c.stopped_at IS NOT NULL) AS is_stopped
                 ) s
             )
         WHERE r.id = ANY(ARRAY(SELECT d.id FROM due d)) AND r.state = (SELECT 'scheduled')
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt, r.priority
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
+            r.attempt, r.priority
         """,
         most,
     )
-    return [summary_from_row(row) for row in sorted(rows, key=lambda row: (row["priority"], row["scheduled_at"], row["id"]))]
+    return [
+        summary_from_row(row) for row in sorted(rows, key=lambda row: (row["priority"], row["scheduled_at"], row["id"]))
+    ]
 
 
 async def find_next_due(conn: Connection) -> float | None:
-    """Seconds until the next scheduled run is due, by the database's clock (below 0: it is already); None when there is none."""
+    """Seconds until the next scheduled run is due, by the database's clock (below 0: it is already); None when there is
+    none.
+    """
     seconds: float | None = await conn.fetchval(
-        "SELECT extract(epoch FROM min(scheduled_at) - clock_timestamp())::float8 FROM penstock.runs WHERE state = 'scheduled'"
+        "SELECT extract(epoch FROM min(scheduled_at) - clock_timestamp())::float8 FROM penstock.runs WHERE state = "
+        "'scheduled'"
     )
     return seconds
 
@@ -75,7 +89,8 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int)
         WITH lost AS MATERIALIZED (
             SELECT r.id
             FROM penstock.runs r
-            WHERE r.state = 'queued' AND (r.dispatched_at < statement_timestamp() - $1::interval OR r.dispatched_at IS NULL)
+            WHERE r.state = 'queued' AND (r.dispatched_at < statement_timestamp() - $1::interval
+                OR r.dispatched_at IS NULL)
             ORDER BY r.dispatched_at
             LIMIT $2
             FOR UPDATE SKIP LOCKED
@@ -84,7 +99,8 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int)
         SET dispatched_at = clock_timestamp()
         FROM lost l
         WHERE r.id = l.id AND r.state = 'queued'
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
+            r.attempt
         """,
         older_than,
         most,
@@ -93,7 +109,8 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int)
 
 
 async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most: int) -> list[RunSummary]:
-    """Take runs whose lease has expired: `queued` again, or `failed` with `message` when this was crash number `most_crashes`.
+    """Take runs whose lease has expired: `queued` again, or `failed` with `message` when this was crash number
+    `most_crashes`.
 
     An attempt that has finished a step has made progress: its crash is the first again.
     """
@@ -104,7 +121,8 @@ async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most
             FROM penstock.runs r
             CROSS JOIN LATERAL (
                 SELECT CASE WHEN EXISTS (
-                    SELECT FROM penstock.steps s WHERE s.run_id = r.id AND s.attempt = r.attempt AND s.outcome <> 'failed'
+                    SELECT FROM penstock.steps s WHERE s.run_id = r.id AND s.attempt = r.attempt
+                           AND s.outcome <> 'failed'
                 ) THEN 1 ELSE r.crashes + 1 END AS crashes
             ) c
             WHERE r.state = 'running' AND r.lease_expires_at < statement_timestamp()
@@ -119,10 +137,12 @@ async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most
             lease_expires_at = NULL,
             dispatched_at = clock_timestamp(),
             finished_at = CASE WHEN e.is_spent THEN clock_timestamp() END,
-            error = CASE WHEN e.is_spent THEN jsonb_build_object('kind', 'crashed', 'message', $2::text) ELSE r.error END
+            error = CASE WHEN e.is_spent THEN jsonb_build_object('kind', 'crashed', 'message', $2::text)
+                ELSE r.error END
         FROM expired e
         WHERE r.id = e.id AND r.state = 'running'
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
+            r.attempt
         """,
         most_crashes,
         message,
@@ -156,7 +176,10 @@ async def find_run_state(conn: Connection, *, run_id: UUID) -> RunState | None:
 async def find_fingerprint(conn: Connection, *, environment: str, scope: str, key: str) -> bytes | None:
     """The hash of the request that an idempotency key is bound to; None when it is not bound."""
     fingerprint: bytes | None = await conn.fetchval(
-        "SELECT fingerprint FROM penstock.idempotency_keys WHERE environment = $1 AND scope = $2 AND key = $3", environment, scope, key
+        "SELECT fingerprint FROM penstock.idempotency_keys WHERE environment = $1 AND scope = $2 AND key = $3",
+        environment,
+        scope,
+        key,
     )
     return fingerprint
 

@@ -9,7 +9,8 @@ _PARTITION_LOCK: Final = 0x50415254  # "PART": schedulers make partitions in tur
 
 
 async def make_log_partition(conn: Connection, *, day: date) -> bool:
-    """Make the partition of the log for one day (UTC); False when it is there, or when lines of that day lie in the default one.
+    """Make the partition of the log for one day (UTC); False when it is there, or when lines of that day lie in the
+    default one.
 
     To be called in a transaction: it takes turns with other schedulers.
     """

@@ -9,10 +9,13 @@ from penstock.runs.summaries import summary_from_row
 
 
 async def lock_due_waits(conn: Connection, *, most: int) -> list[tuple[UUID, bool]]:
-    """Lock the runs that have waited long enough, until the transaction ends; with each, whether its chain was stopped."""
+    """Lock the runs that have waited long enough, until the transaction ends; with each, whether its chain was
+    stopped.
+    """
     rows = await conn.fetch(
         """
-        SELECT r.id, EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL) AS is_stopped
+        SELECT r.id, EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id
+               AND c.stopped_at IS NOT NULL) AS is_stopped
         FROM penstock.waits w
         JOIN penstock.runs r ON r.id = w.run_id
         WHERE w.until <= statement_timestamp() AND r.state || '' = 'waiting'
@@ -26,7 +29,9 @@ async def lock_due_waits(conn: Connection, *, most: int) -> list[tuple[UUID, boo
 
 
 async def find_next_wake(conn: Connection) -> float | None:
-    """Seconds until the next wait is over, by the database's clock (below 0: it is already); None when none will be by itself."""
+    """Seconds until the next wait is over, by the database's clock (below 0: it is already); None when none will be by
+    itself.
+    """
     seconds: float | None = await conn.fetchval(
         "SELECT extract(epoch FROM min(until) - clock_timestamp())::float8 FROM penstock.waits WHERE until IS NOT NULL"
     )
@@ -40,7 +45,8 @@ async def terminate_waiting(conn: Connection, *, run_ids: Sequence[UUID]) -> lis
         UPDATE penstock.runs r
         SET state = 'terminated', finished_at = clock_timestamp()
         WHERE r.id = ANY($1::uuid[]) AND r.state || '' = 'waiting'
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
+            r.attempt
         """,
         run_ids,
     )

@@ -12,12 +12,14 @@ from penstock.domain.thresholds import WorkloadReading
 async def read_workload(conn: Connection) -> list[WorkloadReading]:
     """What each environment has consumed this month and by hour since a week ago, and the settings that judge it.
 
-    Read only where a setting asks for it: without an allowance the month's units are 0, without a factor there are no hours.
+    Read only where a setting asks for it: without an allowance the month's units are 0, without a factor there are no
+    hours.
     """
     rows = await conn.fetch(
         """
         WITH moment AS MATERIALIZED (
-            SELECT date_trunc('month', statement_timestamp(), 'UTC') AS month, date_trunc('hour', statement_timestamp(), 'UTC') AS hour
+            SELECT date_trunc('month', statement_timestamp(), 'UTC') AS month, date_trunc('hour',
+                   statement_timestamp(), 'UTC') AS hour
         )
         SELECT e.name, m.month, m.hour, e.workload_allowance, e.workload_spike_factor, e.workload_spike_minimum,
                CASE WHEN e.workload_allowance > 0 THEN coalesce((
@@ -54,7 +56,8 @@ def _from_row(row: Record) -> WorkloadReading:
 async def note_warning(
     conn: Connection, *, environment: str, threshold: str, period: date, details: Mapping[str, JsonValue], is_told: bool
 ) -> bool:
-    """Note that a threshold was reached in the period that begins on `period`; False when it was noted before, by whomever.
+    """Note that a threshold was reached in the period that begins on `period`; False when it was noted before, by
+    whomever.
 
     `is_told`: by mail.
     """
@@ -80,7 +83,8 @@ async def delete_old_workload(conn: Connection, *, older_than: timedelta, most: 
         DELETE FROM penstock.workload w
         USING (
             SELECT environment, hour, workflow, activity FROM penstock.workload
-            WHERE environment = ANY(SELECT name FROM penstock.environments) AND hour < statement_timestamp() - $1::interval
+            WHERE environment = ANY(SELECT name FROM penstock.environments)
+                AND hour < statement_timestamp() - $1::interval
             LIMIT $2
             FOR UPDATE SKIP LOCKED
         ) old

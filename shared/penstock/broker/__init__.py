@@ -1,1 +1,3 @@
-"""What moves messages: the port, and its two implementations, RabbitMQ and in-process. Only this package imports aio-pika."""
+"""What moves messages: the port, and its two implementations, RabbitMQ and in-process. Only this package imports
+aio-pika.
+"""

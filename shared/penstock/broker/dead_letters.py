@@ -13,9 +13,11 @@ _MOST_HEADERS: Final = 50
 
 
 def park(message: Message, *, reason: str, exchange: str, routing_key: str) -> Message:
-    """`message` as a dead letter: the same body and properties, persistent, with headers that say why and where it was sent.
+    """`message` as a dead letter: the same body and properties, persistent, with headers that say why and where it was
+    sent.
 
-    Of the sender's headers only plain, short ones stay: a message must not be kept from the dead letters by what is in its headers.
+    Of the sender's headers only plain, short ones stay: a message must not be kept from the dead letters by what is in
+    its headers.
     """
     headers = dict(list(_plain(message.headers))[:_MOST_HEADERS])
     headers |= {REASON: reason[:_LONGEST_REASON], ORIGINAL_EXCHANGE: exchange, ORIGINAL_ROUTING_KEY: routing_key}

@@ -30,7 +30,10 @@ class TopologyKeeper:
         if self._channel is None or not is_open(self._channel) or self._channel.connection is not connection:
             await self._declare_all(connection)
         elif not await self._all_queues_exist(connection):
-            log.warning("broker.topology_restored", advice="a queue had been deleted; what was in it is dispatched again from the database")
+            log.warning(
+                "broker.topology_restored",
+                advice="a queue had been deleted; what was in it is dispatched again from the database",
+            )
             await self._declare_all(connection)
             self._on_restored()
 
@@ -41,7 +44,8 @@ class TopologyKeeper:
             try:
                 await declaration(channel)
             except _REFUSALS as error:
-                # An operator owns the topology (no configure permission), or gave the queue other arguments: use what is there.
+                # An operator owns the topology (no configure permission), or gave the queue other arguments: use what
+                # is there.
                 log.info("broker.declare_refused", subject=subject, error=str(error))
                 channel = await open_channel(connection)
         self._channel = channel

@@ -1,7 +1,8 @@
 """The edge to aio-pika: connections that can be cut off, deadlines that hold, and what the driver raises.
 
-aio-pika opens the connections; channels are those of its driver, aiormq, because on the hot paths (publish, deliver, settle) a
-message costs half as much there. Its robust layer is not used: what has to be restored after a loss is said in this package, once.
+aio-pika opens the connections; channels are those of its driver, aiormq, because on the hot paths (publish, deliver,
+settle) a message costs half as much there. Its robust layer is not used: what has to be restored after a loss is said
+in this package, once.
 """
 
 import asyncio
@@ -60,7 +61,9 @@ class Wire:
         return self._connection.transport.connection
 
     async def close(self) -> None:
-        """Take leave of the broker, and cut the connection off when it does not answer within a moment. Never raises."""
+        """Take leave of the broker, and cut the connection off when it does not answer within a moment. Never
+        raises.
+        """
         try:
             await within(CLOSE_SECONDS, self._connection.close())
         except DRIVER_ERRORS:
@@ -78,7 +81,9 @@ def parse_url(url: str, *, name: str) -> URL:
     except ValueError:
         parsed = URL()
     if parsed.scheme not in {"amqp", "amqps"} or not parsed.host:
-        raise ConfigurationError("the address of RabbitMQ must look like amqp://user:password@host:5672/vhost; check PENSTOCK_AMQP_URL")
+        raise ConfigurationError(
+            "the address of RabbitMQ must look like amqp://user:password@host:5672/vhost; check PENSTOCK_AMQP_URL"
+        )
     return parsed.update_query(heartbeat=HEARTBEAT_SECONDS, name=name)
 
 
@@ -142,7 +147,9 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
 
 
 def is_our_cancellation() -> bool:
-    """Whether a CancelledError just caught was asked for by somebody, rather than being the driver's way to say "lost"."""
+    """Whether a CancelledError just caught was asked for by somebody, rather than being the driver's way to say
+    "lost".
+    """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

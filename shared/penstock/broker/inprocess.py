@@ -1,7 +1,7 @@
 """The broker of `penstock up`: the port's promises inside one process.
 
-Bodies are passed as they are, and nothing is written down: the rows in PostgreSQL are what is sent again after a crash. Several
-clients may share the queues, as connections to a RabbitMQ do: each closes its own consumers only.
+Bodies are passed as they are, and nothing is written down: the rows in PostgreSQL are what is sent again after a crash.
+Several clients may share the queues, as connections to a RabbitMQ do: each closes its own consumers only.
 """
 
 import asyncio
@@ -125,7 +125,12 @@ class InProcessDelivery:
         try:
             await self._subscription.park(self._entry, reason)
         except BrokerUnavailable as error:
-            log.warning("broker.dead_letter_failed", queue=self._subscription.queue.definition.name, reason=reason, error=str(error))
+            log.warning(
+                "broker.dead_letter_failed",
+                queue=self._subscription.queue.definition.name,
+                reason=reason,
+                error=str(error),
+            )
             await self.reject()
         else:
             await self.ack()
@@ -138,7 +143,9 @@ class InProcessDelivery:
 
 
 class _Subscription:
-    def __init__(self, broker: "InProcessBroker", queue: _Queue, handler: Handler, *, prefetch: int, settles_on_arrival: bool) -> None:
+    def __init__(
+        self, broker: "InProcessBroker", queue: _Queue, handler: Handler, *, prefetch: int, settles_on_arrival: bool
+    ) -> None:
         self.queue = queue
         self.unsettled: dict[InProcessDelivery, None] = {}  # in order of arrival
         self._broker = broker
@@ -231,7 +238,9 @@ class _Node:
         if kind is None:
             return ()
         names = dict.fromkeys(
-            queue for source, pattern, queue in self.bindings if source == exchange and matches(kind, pattern, routing_key)
+            queue
+            for source, pattern, queue in self.bindings
+            if source == exchange and matches(kind, pattern, routing_key)
         )
         return tuple(self.queues[name] for name in names)
 
@@ -257,7 +266,9 @@ class _Node:
 
 
 class InProcessBroker:
-    """See the port. `InProcessBroker(topology)` begins with empty queues; `share()` is a further client of the same queues."""
+    """See the port. `InProcessBroker(topology)` begins with empty queues; `share()` is a further client of the same
+    queues.
+    """
 
     def __init__(self, topology: Topology, *, node: _Node | None = None) -> None:
         self._topology = topology
@@ -275,7 +286,13 @@ class InProcessBroker:
         return not self._is_closed
 
     async def publish(
-        self, exchange: str, routing_key: str, message: Message, *, timeout_seconds: float = 5.0, must_route: bool = True
+        self,
+        exchange: str,
+        routing_key: str,
+        message: Message,
+        *,
+        timeout_seconds: float = 5.0,
+        must_route: bool = True,
     ) -> None:
         """See the port."""
         del timeout_seconds  # nothing is waited for
@@ -315,9 +332,13 @@ class InProcessBroker:
         return None if known is None else known.count_ready
 
     def count_settled(self) -> int | None:
-        """How many messages were published so far, by all clients, if each is settled by now; None while a consumer is due to."""
+        """How many messages were published so far, by all clients, if each is settled by now; None while a consumer is
+        due to.
+        """
         consumed = [queue for queue in self._node.queues.values() if queue.consumers]
-        is_quiet = not any(queue.count_ready or any(consumer.unsettled for consumer in queue.consumers) for queue in consumed)
+        is_quiet = not any(
+            queue.count_ready or any(consumer.unsettled for consumer in queue.consumers) for queue in consumed
+        )
         return self._node.published if is_quiet else None
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
@@ -337,7 +358,9 @@ class InProcessBroker:
         queue = self._node.add_queue(f"penstock.{purpose}.{uuid4().hex}", binding)
         return self._subscribe(queue, handler, prefetch=0, settles_on_arrival=True)
 
-    def _subscribe(self, queue: _Queue, handler: Handler, *, prefetch: int, settles_on_arrival: bool = False) -> _Subscription:
+    def _subscribe(
+        self, queue: _Queue, handler: Handler, *, prefetch: int, settles_on_arrival: bool = False
+    ) -> _Subscription:
         subscription = _Subscription(self, queue, handler, prefetch=prefetch, settles_on_arrival=settles_on_arrival)
         self._subscriptions.append(subscription)
         queue.consumers.append(subscription)

@@ -1,9 +1,9 @@
 """One connection that heals itself.
 
-A link dials until it gets through, then *tends* what hangs on the connection: makes everything be as it should be, again every few
-seconds, and at once when nudged. Tending is what the start, a reconnect, a channel closed by the broker, a consumer it cancelled and a
-queue somebody deleted have in common, so there is no second path for any of them. When tending fails or hangs, the connection is
-cut off and a new one is dialled.
+A link dials until it gets through, then *tends* what hangs on the connection: makes everything be as it should be,
+again every few seconds, and at once when nudged. Tending is what the start, a reconnect, a channel closed by the
+broker, a consumer it cancelled and a queue somebody deleted have in common, so there is no second path for any of them.
+When tending fails or hangs, the connection is cut off and a new one is dialled.
 """
 
 import asyncio
@@ -27,7 +27,9 @@ Tend = Callable[[Connection], Coroutine[object, object, None]]
 
 
 class Link:
-    """Keeps one connection to `url`. `tend` runs on each new connection before it counts as up; `on_change` when it goes up or down."""
+    """Keeps one connection to `url`. `tend` runs on each new connection before it counts as up; `on_change` when it
+    goes up or down.
+    """
 
     def __init__(self, url: URL, *, purpose: str, tend: Tend, on_change: Callable[[], None]) -> None:
         self._url = url
@@ -89,7 +91,11 @@ class Link:
             if is_usable:
                 await within(TEND_LIMIT_SECONDS, self._tend(wire.driver))
             elif self.is_up:
-                log.warning("broker.blocked", connection=self._purpose, advice="RabbitMQ is out of memory or disk and takes no messages")
+                log.warning(
+                    "broker.blocked",
+                    connection=self._purpose,
+                    advice="RabbitMQ is out of memory or disk and takes no messages",
+                )
             self._set_up(is_usable)
             await self._rest()
         raise ConnectionError("RabbitMQ closed the connection")

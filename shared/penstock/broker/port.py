@@ -1,9 +1,10 @@
-"""The broker as the services see it. One contract suite in `tests/contracts` holds both implementations to these promises.
+"""The broker as the services see it. One contract suite in `tests/contracts` holds both implementations to these
+promises.
 
-Messages are only wake-ups: the rows in PostgreSQL are the truth, so a lost message costs time and a doubled one costs nothing.
-What a publisher may rely on: `publish` returns after the broker has confirmed that a queue took the message. What a consumer may
-rely on: a message not settled (its process died, its connection broke) is delivered again; a rejected one is delivered again until
-the queue's delivery limit, then dead-lettered.
+Messages are only wake-ups: the rows in PostgreSQL are the truth, so a lost message costs time and a doubled one costs
+nothing. What a publisher may rely on: `publish` returns after the broker has confirmed that a queue took the message.
+What a consumer may rely on: a message not settled (its process died, its connection broke) is delivered again; a
+rejected one is delivered again until the queue's delivery limit, then dead-lettered.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,9 @@ from penstock.contracts.envelope import Message
 
 
 class Delivery(Protocol):
-    """One message that was delivered and waits to be settled, exactly once. Settling after the connection broke does nothing."""
+    """One message that was delivered and waits to be settled, exactly once. Settling after the connection broke does
+    nothing.
+    """
 
     @property
     def message(self) -> Message:
@@ -41,15 +44,18 @@ class Delivery(Protocol):
 
 
 Handler = Callable[[Delivery], Awaitable[None]]
-"""Called for each delivery in a task of its own that outlives the connection. Must settle the delivery; when it raises, the broker
-rejects the delivery for it."""
+"""Called for each delivery in a task of its own that outlives the connection. Must settle the delivery; when it raises,
+the broker rejects the delivery for it.
+"""
 
 
 class Consumer(Protocol):
     """A subscription to one queue."""
 
     async def stop(self) -> None:
-        """Take nothing more; deliveries that no handler has begun with go back. Handlers under way go on and may settle."""
+        """Take nothing more; deliveries that no handler has begun with go back. Handlers under way go on and may
+        settle.
+        """
 
     async def drain(self) -> None:
         """Wait until no handler is under way; call it after `stop`, with a deadline of your own."""
@@ -63,28 +69,38 @@ class Broker(Protocol):
         """Whether messages can be published and consumed at this moment."""
 
     async def publish(
-        self, exchange: str, routing_key: str, message: Message, *, timeout_seconds: float = 5.0, must_route: bool = True
+        self,
+        exchange: str,
+        routing_key: str,
+        message: Message,
+        *,
+        timeout_seconds: float = 5.0,
+        must_route: bool = True,
     ) -> None:
         """Publish with confirm, persistent if the message says so.
 
-        Raises BrokerUnavailable when it is not confirmed in time, refused, or routed to no queue though it `must_route`. It may still
-        have been taken.
+        Raises BrokerUnavailable when it is not confirmed in time, refused, or routed to no queue though it
+        `must_route`. It may still have been taken.
         """
 
     def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
         """Publish without waiting or confirm: events and answers. Never raises; dropped while the broker is away."""
 
     async def consume(self, queue: str, handler: Handler, *, prefetch: int) -> Consumer:
-        """Deliver messages of `queue` to `handler`, at most `prefetch` unsettled ones at a time, also after reconnects."""
+        """Deliver messages of `queue` to `handler`, at most `prefetch` unsettled ones at a time, also after
+        reconnects.
+        """
 
     async def open_reply_queue(self, handler: Handler) -> str:
-        """A queue of this process alone, gone with it; returns its name for `reply_to`. Publish to it over exchange `""`.
+        """A queue of this process alone, gone with it; returns its name for `reply_to`. Publish to it over exchange
+        `""`.
 
         Deliveries count as settled when they arrive. The name stays the same across reconnects.
         """
 
     async def subscribe(self, exchange: str, pattern: str, handler: Handler) -> Consumer:
-        """Listen to what is published to `exchange` from now on with a routing key that matches `pattern` (`*` one word, `#` any).
+        """Listen to what is published to `exchange` from now on with a routing key that matches `pattern` (`*` one
+        word, `#` any).
 
         Deliveries count as settled when they arrive; what is published while the connection is away is missed.
         """
@@ -93,11 +109,12 @@ class Broker(Protocol):
         """How many messages wait in `queue`; None when that cannot be told now."""
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Call `callback` each time messages may have been lost and can be sent again: when the connection is back (also when the
-        broker was away at the start), and when this client found a queue deleted. The topology has been declared anew by then.
+        """Call `callback` each time messages may have been lost and can be sent again: when the connection is back
+        (also when the broker was away at the start), and when this client found a queue deleted. The topology has been
+        declared anew by then.
         """
 
     async def close(self) -> None:
-        """Stop all consumers, cancel handlers under way, hand unsettled deliveries back, and disconnect; within seconds even if the
-        broker hangs.
+        """Stop all consumers, cancel handlers under way, hand unsettled deliveries back, and disconnect; within seconds
+        even if the broker hangs.
         """

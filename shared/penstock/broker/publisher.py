@@ -14,7 +14,16 @@ from penstock import clock
 from penstock.broker.port import Broker
 from penstock.contracts import envelope, topology
 from penstock.contracts.envelope import Message
-from penstock.contracts.messages import ChainEvent, ChildRun, Contract, DueRun, ExecuteRuns, RunAnswer, RunEvent, ScheduleChildren
+from penstock.contracts.messages import (
+    ChainEvent,
+    ChildRun,
+    Contract,
+    DueRun,
+    ExecuteRuns,
+    RunAnswer,
+    RunEvent,
+    ScheduleChildren,
+)
 from penstock.domain.runs import Admission, Admitted, Duplicate, Rejected, RunSummary, Terminated
 from penstock.metrics import ADMISSIONS, TERMINATIONS
 
@@ -29,7 +38,9 @@ class Publisher:
         self._broker = broker
 
     async def dispatch(self, runs: Iterable[RunSummary], reply_to: Mapping[UUID, str] | None = None) -> None:
-        """Hand due runs to the executors, one message per environment, depth and hundred runs. Raises BrokerUnavailable."""
+        """Hand due runs to the executors, one message per environment, depth and hundred runs. Raises
+        BrokerUnavailable.
+        """
         groups: dict[tuple[str, int], list[DueRun]] = defaultdict(list)
         replies = reply_to or {}
         for run in runs:
@@ -66,16 +77,28 @@ class Publisher:
         await self._broker.publish(topology.SCHEDULE_EXCHANGE, routing_key, message)
 
     async def nudge(self, environment: str, nudge: Contract) -> None:
-        """Send ExpandList or WakeScheduler to a scheduler. Raises BrokerUnavailable; the rows are the truth, so it may be ignored."""
-        await self._broker.publish(topology.SCHEDULE_EXCHANGE, topology.schedule_routing_key(environment, "-"), _message(nudge, {}))
+        """Send ExpandList or WakeScheduler to a scheduler. Raises BrokerUnavailable; the rows are the truth, so it may
+        be ignored.
+        """
+        await self._broker.publish(
+            topology.SCHEDULE_EXCHANGE, topology.schedule_routing_key(environment, "-"), _message(nudge, {})
+        )
 
     def answer(self, reply_to: str, answer: RunAnswer) -> None:
         """Tell an ingress instance how a run ended. Best effort: the answer is stored on the run too."""
         self._broker.publish_soon("", reply_to, _message(answer, {}, is_persistent=False))
 
-    def reply(self, reply_to: str, correlation_id: str | None, body: bytes, content_type: str = "application/json") -> None:
+    def reply(
+        self, reply_to: str, correlation_id: str | None, body: bytes, content_type: str = "application/json"
+    ) -> None:
         """Answer an internal service. Best effort."""
-        message = Message(body, message_id=_new_message_id(), correlation_id=correlation_id, content_type=content_type, is_persistent=False)
+        message = Message(
+            body,
+            message_id=_new_message_id(),
+            correlation_id=correlation_id,
+            content_type=content_type,
+            is_persistent=False,
+        )
         self._broker.publish_soon("", reply_to, message)
 
     def announce(self, outcomes: Iterable[Admission]) -> None:
@@ -104,11 +127,13 @@ class Publisher:
         )
         self.event(f"{run.environment}.chain.warned", event, depth=run.depth)
 
-    def run_event(self, what: str, run: RunSummary, *, reason: str | None = None, path: Sequence[str] | None = None) -> None:
+    def run_event(
+        self, what: str, run: RunSummary, *, reason: str | None = None, path: Sequence[str] | None = None
+    ) -> None:
         """Publish `<environment>.run.<what>`. Best effort, after the commit.
 
-        The body is that of RunEvent, without going through the model: two of these leave with every run, and it costs ten times as
-        much. A test holds the two together.
+        The body is that of RunEvent, without going through the model: two of these leave with every run, and it costs
+        ten times as much. A test holds the two together.
         """
         body: dict[str, object] = {
             "id": run.id,
@@ -126,14 +151,24 @@ class Publisher:
             body["reason"] = reason
         if path is not None:
             body["path"] = list(path)
-        encoded = orjson.dumps(body, default=str, option=orjson.OPT_UTC_Z)  # the database's driver has a class of its own for ids
-        message = Message(encoded, type=RunEvent.TYPE, message_id=_new_message_id(), headers={envelope.DEPTH: run.depth})
+        encoded = orjson.dumps(
+            body, default=str, option=orjson.OPT_UTC_Z
+        )  # the database's driver has a class of its own for ids
+        message = Message(
+            encoded, type=RunEvent.TYPE, message_id=_new_message_id(), headers={envelope.DEPTH: run.depth}
+        )
         self._broker.publish_soon(topology.EVENTS_EXCHANGE, f"{run.environment}.run.{what}", message)
 
-    async def publish(self, environment: str, key: str, body: bytes, *, message_id: str, headers: Mapping[str, object]) -> None:
-        """A message of an app's own, to whoever listens on the events exchange; nobody has to. Raises BrokerUnavailable."""
+    async def publish(
+        self, environment: str, key: str, body: bytes, *, message_id: str, headers: Mapping[str, object]
+    ) -> None:
+        """A message of an app's own, to whoever listens on the events exchange; nobody has to. Raises
+        BrokerUnavailable.
+        """
         message = Message(body, type=topology.APP_MESSAGE_TYPE, message_id=message_id, headers=headers)
-        await self._broker.publish(topology.EVENTS_EXCHANGE, topology.app_routing_key(environment, key), message, must_route=False)
+        await self._broker.publish(
+            topology.EVENTS_EXCHANGE, topology.app_routing_key(environment, key), message, must_route=False
+        )
 
     def event(self, routing_key: str, event: Contract, *, depth: int | None = None) -> None:
         """Publish any event. Best effort, after the commit."""
@@ -142,14 +177,24 @@ class Publisher:
 
 
 def _message(contract: Contract, headers: Mapping[str, object], *, is_persistent: bool = True) -> Message:
-    return Message(contract.encode(), type=contract.TYPE, message_id=_new_message_id(), headers=headers, is_persistent=is_persistent)
+    return Message(
+        contract.encode(),
+        type=contract.TYPE,
+        message_id=_new_message_id(),
+        headers=headers,
+        is_persistent=is_persistent,
+    )
 
 
-_ADMISSIONS: Final = {kind: ADMISSIONS.labels(kind.__name__.lower()) for kind in (Admitted, Duplicate, Terminated, Rejected)}
+_ADMISSIONS: Final = {
+    kind: ADMISSIONS.labels(kind.__name__.lower()) for kind in (Admitted, Duplicate, Terminated, Rejected)
+}
 _PROCESS: Final = secrets.token_hex(10)
 _COUNT: Final = count()
 
 
 def _new_message_id() -> str:
-    """Unique for every publish, which the driver needs to tell returned messages apart; as long as a UUID, and much cheaper."""
+    """Unique for every publish, which the driver needs to tell returned messages apart; as long as a UUID, and much
+    cheaper.
+    """
     return f"{_PROCESS}{next(_COUNT):012x}"

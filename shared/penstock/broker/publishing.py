@@ -1,7 +1,7 @@
 """Publishing to RabbitMQ: confirmed, many in flight at once; and unconfirmed, many in one write.
 
-Two channels of one connection, because a broker that closes a channel (a message too large, an exchange that is gone) fails all that
-is in flight on it, and events must not fail commands.
+Two channels of one connection, because a broker that closes a channel (a message too large, an exchange that is gone)
+fails all that is in flight on it, and events must not fail commands.
 """
 
 import asyncio
@@ -13,7 +13,16 @@ from typing import Final
 from aiormq.abc import ChannelFrame
 from aiormq.exceptions import DeliveryError, PublishError
 
-from penstock.broker.driver import CLOSE_SECONDS, DRIVER_ERRORS, Channel, Connection, is_open, is_our_cancellation, open_channel, within
+from penstock.broker.driver import (
+    CLOSE_SECONDS,
+    DRIVER_ERRORS,
+    Channel,
+    Connection,
+    is_open,
+    is_our_cancellation,
+    open_channel,
+    within,
+)
 from penstock.broker.wire import encode_properties, encode_publish
 from penstock.contracts.envelope import Message
 from penstock.errors import BrokerUnavailable
@@ -32,7 +41,9 @@ _Outgoing = tuple[str, str, Message]
 
 
 class PublishChannels:
-    """Publishes on the connection it was last given by `tend`. `nudge` asks for being tended, when a channel is lost."""
+    """Publishes on the connection it was last given by `tend`. `nudge` asks for being tended, when a channel is
+    lost.
+    """
 
     def __init__(self, nudge: Callable[[], None]) -> None:
         self._nudge = nudge
@@ -59,7 +70,9 @@ class PublishChannels:
         channel.closing.add_done_callback(lambda _: self._nudge())
         return channel
 
-    async def publish(self, exchange: str, routing_key: str, message: Message, timeout_seconds: float, *, must_route: bool = True) -> None:
+    async def publish(
+        self, exchange: str, routing_key: str, message: Message, timeout_seconds: float, *, must_route: bool = True
+    ) -> None:
         """Publish with confirm. Raises BrokerUnavailable."""
         target = f"a message to exchange {exchange!r} with routing key {routing_key!r}"
         try:
@@ -68,18 +81,24 @@ class PublishChannels:
         except TimeoutError:
             raise BrokerUnavailable(f"RabbitMQ did not confirm {target} within {timeout_seconds:g} s") from None
         except PublishError:
-            raise BrokerUnavailable(f"RabbitMQ routed {target} to no queue; does the queue exist and is it bound?") from None
+            raise BrokerUnavailable(
+                f"RabbitMQ routed {target} to no queue; does the queue exist and is it bound?"
+            ) from None
         except DeliveryError:
             raise BrokerUnavailable(f"RabbitMQ refused {target}; is a queue full?") from None
         except DRIVER_ERRORS as error:
-            raise BrokerUnavailable(f"the connection to RabbitMQ was lost before it confirmed {target}: {error}") from error
+            raise BrokerUnavailable(
+                f"the connection to RabbitMQ was lost before it confirmed {target}: {error}"
+            ) from error
         except asyncio.CancelledError:
             if is_our_cancellation():
                 raise
             raise BrokerUnavailable(f"the connection to RabbitMQ was lost before it confirmed {target}") from None
 
     async def _publish_alone(self, exchange: str, routing_key: str, message: Message, *, must_route: bool) -> None:
-        """Publish, but never two messages with one id at a time: the driver tells returned messages apart by their id."""
+        """Publish, but never two messages with one id at a time: the driver tells returned messages apart by their
+        id.
+        """
         while message.message_id in self._in_flight:
             await asyncio.wait({self._in_flight[message.message_id]})
         if message.message_id:
@@ -114,7 +133,10 @@ class PublishChannels:
         """Write what waits, many messages at once: per message, a task and a write cost more than the frames."""
         while True:
             await self._has_waiting.wait()
-            channel, batch = self._unconfirmed, [self._waiting.popleft() for _ in range(min(len(self._waiting), _WRITE_AT_ONCE))]
+            channel, batch = (
+                self._unconfirmed,
+                [self._waiting.popleft() for _ in range(min(len(self._waiting), _WRITE_AT_ONCE))],
+            )
             if not self._waiting:
                 self._has_waiting.clear()
             if channel is not None and is_open(channel):

@@ -1,8 +1,8 @@
 """RabbitMQ as the broker: two connections that heal themselves, one to publish and one to consume.
 
-Two, because a broker that runs out of memory stops reading from connections that publish, and acks must get through all the same.
-What is lost with a connection is only time: publishes in flight raise, deliveries come again, and the callbacks of `on_reconnect`
-send what the database says is still to be sent.
+Two, because a broker that runs out of memory stops reading from connections that publish, and acks must get through all
+the same. What is lost with a connection is only time: publishes in flight raise, deliveries come again, and the
+callbacks of `on_reconnect` send what the database says is still to be sent.
 """
 
 import asyncio
@@ -30,9 +30,11 @@ _COUNT_SECONDS: Final = 2.0
 
 
 async def connect(url: str, *, topology: Topology, name: str) -> "RabbitBroker":
-    """A broker at `url`, such as `amqp://user:password@host:5672/vhost`; `name` is what operators see beside its connections.
+    """A broker at `url`, such as `amqp://user:password@host:5672/vhost`; `name` is what operators see beside its
+    connections.
 
-    Waits a moment for RabbitMQ, but returns without it too: the broker goes on trying. Raises ConfigurationError for a wrong `url`.
+    Waits a moment for RabbitMQ, but returns without it too: the broker goes on trying. Raises ConfigurationError for a
+    wrong `url`.
     """
     broker = RabbitBroker(url, topology=topology, name=name)
     await broker.start()
@@ -55,10 +57,16 @@ class RabbitBroker:
         self._is_closing = False
         self._keepers = [TopologyKeeper(topology, self._call_back) for _ in range(2)]
         self._publish_link = Link(
-            parse_url(url, name=f"{name} publish"), purpose="publish", tend=self._tend_publishing, on_change=self._note_change
+            parse_url(url, name=f"{name} publish"),
+            purpose="publish",
+            tend=self._tend_publishing,
+            on_change=self._note_change,
         )
         self._consume_link = Link(
-            parse_url(url, name=f"{name} consume"), purpose="consume", tend=self._tend_consuming, on_change=self._note_change
+            parse_url(url, name=f"{name} consume"),
+            purpose="consume",
+            tend=self._tend_consuming,
+            on_change=self._note_change,
         )
         self._channels = PublishChannels(self._publish_link.nudge)
 
@@ -77,11 +85,19 @@ class RabbitBroker:
         return self._publish_link.is_up and self._consume_link.is_up
 
     async def publish(
-        self, exchange: str, routing_key: str, message: Message, *, timeout_seconds: float = 5.0, must_route: bool = True
+        self,
+        exchange: str,
+        routing_key: str,
+        message: Message,
+        *,
+        timeout_seconds: float = 5.0,
+        must_route: bool = True,
     ) -> None:
         """See the port."""
         if not self._publish_link.is_up:
-            raise BrokerUnavailable("there is no connection to RabbitMQ now, or it is out of memory or disk; it is tried again")
+            raise BrokerUnavailable(
+                "there is no connection to RabbitMQ now, or it is out of memory or disk; it is tried again"
+            )
         await self._channels.publish(exchange, routing_key, message, timeout_seconds, must_route=must_route)
 
     def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
@@ -91,7 +107,9 @@ class RabbitBroker:
 
     async def consume(self, queue: str, handler: Handler, *, prefetch: int) -> Consumer:
         """See the port."""
-        dead_letters = next((known.dead_letter_exchange for known in self._topology.queues if known.name == queue), None)
+        dead_letters = next(
+            (known.dead_letter_exchange for known in self._topology.queues if known.name == queue), None
+        )
         return await self._subscribe(Source(queue, prefetch=prefetch, dead_letter_exchange=dead_letters), handler)
 
     async def open_reply_queue(self, handler: Handler) -> str:
@@ -102,7 +120,9 @@ class RabbitBroker:
         """See the port."""
         return await self._open_temporary_queue("events", handler, binding=(exchange, pattern))
 
-    async def _open_temporary_queue(self, purpose: str, handler: Handler, binding: tuple[str, str] | None = None) -> Subscription:
+    async def _open_temporary_queue(
+        self, purpose: str, handler: Handler, binding: tuple[str, str] | None = None
+    ) -> Subscription:
         queue = f"{self._name.replace(' ', '.')}.{purpose}.{uuid4().hex}"
 
         async def declare(channel: Channel) -> None:
@@ -169,7 +189,8 @@ class RabbitBroker:
                     await subscription.close()
                 await subscription.tend(connection)
             except DRIVER_ERRORS as error:
-                # The others go on; this one is tried again at the next turn. Until then its queue grows, which operators see.
+                # The others go on; this one is tried again at the next turn. Until then its queue grows, which
+                # operators see.
                 log.warning("broker.consume_failed", queue=subscription.queue, error=f"{type(error).__name__}: {error}")
 
     def _note_change(self) -> None:

@@ -1,7 +1,9 @@
-"""Consuming from RabbitMQ: one channel per subscription, handlers in tasks of our own, every delivery settled explicitly.
+"""Consuming from RabbitMQ: one channel per subscription, handlers in tasks of our own, every delivery settled
+explicitly.
 
-The driver runs its callback in a task that belongs to the channel and cancels it with the connection, so the callback only hands
-over. Delivery tags belong to a channel: what is settled after its channel was lost has no effect, and the broker delivers again.
+The driver runs its callback in a task that belongs to the channel and cancels it with the connection, so the callback
+only hands over. Delivery tags belong to a channel: what is settled after its channel was lost has no effect, and the
+broker delivers again.
 """
 
 import asyncio
@@ -14,7 +16,16 @@ from uuid import uuid4
 from aiormq.abc import DeliveredMessage
 
 from penstock.broker.dead_letters import park
-from penstock.broker.driver import CLOSE_SECONDS, DRIVER_ERRORS, Channel, Connection, counts_nacks, is_open, open_channel, within
+from penstock.broker.driver import (
+    CLOSE_SECONDS,
+    DRIVER_ERRORS,
+    Channel,
+    Connection,
+    counts_nacks,
+    is_open,
+    open_channel,
+    within,
+)
 from penstock.broker.port import Handler
 from penstock.broker.wire import decode, unwrap_requeued, wrap_requeued
 from penstock.contracts.envelope import Message
@@ -31,7 +42,9 @@ Declare = Callable[[Channel], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a subscription consumes. A temporary queue is declared by `declare`, and its deliveries count as settled on arrival."""
+    """What a subscription consumes. A temporary queue is declared by `declare`, and its deliveries count as settled on
+    arrival.
+    """
 
     queue: str
     prefetch: int = 0
@@ -67,12 +80,16 @@ class RabbitDelivery:
             await self._subscription.requeue(self)
 
     async def give_back(self) -> None:
-        """Have it delivered again soon, to whoever consumes. Up to RabbitMQ 4.2 this counts toward the delivery limit."""
+        """Have it delivered again soon, to whoever consumes. Up to RabbitMQ 4.2 this counts toward the delivery
+        limit.
+        """
         if self._begin_to_settle():
             await _settle(self._channel.basic_nack(self._tag, requeue=True, wait=False))
 
     async def dead_letter(self, reason: str) -> None:
-        """See the port. Published before it is acked, so a crash in between doubles the dead letter rather than loses it."""
+        """See the port. Published before it is acked, so a crash in between doubles the dead letter rather than loses
+        it.
+        """
         if self._is_settled:
             return
         try:
@@ -128,9 +145,12 @@ class Subscription:
             channel = self._channel = await self._open_channel(connection)
         if self._source.declare is not None:
             await self._source.declare(channel)
-        # A fresh tag each time: RabbitMQ closes the whole connection of a client that uses the tag of a cancelled consumer again.
+        # A fresh tag each time: RabbitMQ closes the whole connection of a client that uses the tag of a cancelled
+        # consumer again.
         self._tag = f"penstock-{uuid4().hex}"
-        await channel.basic_consume(self.queue, self._receive, consumer_tag=self._tag, no_ack=self._source.declare is not None)
+        await channel.basic_consume(
+            self.queue, self._receive, consumer_tag=self._tag, no_ack=self._source.declare is not None
+        )
         self.is_subscribed.set()
 
     async def _open_channel(self, connection: Connection) -> Channel:
@@ -141,7 +161,9 @@ class Subscription:
         return channel
 
     async def _is_consuming(self, channel: Channel) -> bool:
-        """Whether we and the broker agree that there is a consumer. One it does not know is given up with its channel."""
+        """Whether we and the broker agree that there is a consumer. One it does not know is given up with its
+        channel.
+        """
         if not is_open(channel) or self._tag not in channel.consumers:
             return False
         counted = await channel.queue_declare(self.queue, passive=True)
@@ -178,7 +200,9 @@ class Subscription:
             await delivery.give_back()
             raise
         except Exception as error:
-            log.error("broker.handler_failed", queue=self.queue, error=f"{type(error).__name__}: {error}", exc_info=error)
+            log.error(
+                "broker.handler_failed", queue=self.queue, error=f"{type(error).__name__}: {error}", exc_info=error
+            )
             await delivery.reject()
 
     async def park(self, delivery: RabbitDelivery, reason: str) -> None:
@@ -190,8 +214,8 @@ class Subscription:
         await self._publish(exchange, delivery.routing_key, copy)
 
     async def requeue(self, delivery: RabbitDelivery) -> None:
-        """Give it back uncounted. Where a nack would count, a copy goes to the end of the queue instead: a database that is away
-        for a minute must not send to the dead letters what waits for it.
+        """Give it back uncounted. Where a nack would count, a copy goes to the end of the queue instead: a database
+        that is away for a minute must not send to the dead letters what waits for it.
         """
         if not counts_nacks(delivery.connection):
             await delivery.give_back()

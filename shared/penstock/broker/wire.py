@@ -38,9 +38,16 @@ def encode_properties(message: Message) -> Properties:
 
 
 def encode_publish(exchange: str, routing_key: str, message: Message, channel: Channel) -> bytes:
-    """The frames that publish `message` on `channel`. Raises TypeError or ValueError when a header cannot be told in AMQP."""
+    """The frames that publish `message` on `channel`. Raises TypeError or ValueError when a header cannot be told in
+    AMQP.
+    """
     number, most = channel.number, channel.connection.connection_tune.frame_max - _FRAME_OVERHEAD_BYTES
-    if message.body and len(message.body) <= most and message.message_id.isascii() and 16 <= len(message.message_id) < 256:
+    if (
+        message.body
+        and len(message.body) <= most
+        and message.message_id.isascii()
+        and 16 <= len(message.message_id) < 256
+    ):
         return mould_publish(exchange, routing_key, message, number)
     return marshal_publish(exchange, routing_key, message, number, most)
 
@@ -51,7 +58,9 @@ def mould_publish(exchange: str, routing_key: str, message: Message, number: int
 
 
 class _Mould(NamedTuple):
-    """The frames of messages that differ only in id and body. Events leave by the thousands, and marshalling takes fifty times as long."""
+    """The frames of messages that differ only in id and body. Events leave by the thousands, and marshalling takes
+    fifty times as long.
+    """
 
     before_size: bytes
     before_id: bytes
@@ -103,7 +112,9 @@ def _make_mould(exchange: str, routing_key: str, message: Message, number: int) 
     method = marshal(spec.Basic.Publish(exchange=exchange, routing_key=routing_key), number)
     # An id that occurs in no other field, to see where it lands.
     stand_in = "\x7f" * len(message.message_id)
-    header = marshal(ContentHeader(body_size=0, properties=encode_properties(message._replace(message_id=stand_in))), number)
+    header = marshal(
+        ContentHeader(body_size=0, properties=encode_properties(message._replace(message_id=stand_in))), number
+    )
     start = header.rindex(bytes([len(stand_in)]) + stand_in.encode()) + 1
     return _Mould(
         before_size=method + header[:_SIZE_AT],
@@ -119,7 +130,9 @@ def marshal_publish(exchange: str, routing_key: str, message: Message, number: i
         marshal(spec.Basic.Publish(exchange=exchange, routing_key=routing_key), number),
         marshal(ContentHeader(body_size=len(message.body), properties=encode_properties(message)), number),
     ]
-    frames += (marshal(ContentBody(message.body[start : start + most]), number) for start in range(0, len(message.body), most))
+    frames += (
+        marshal(ContentBody(message.body[start : start + most]), number) for start in range(0, len(message.body), most)
+    )
     return b"".join(frames)
 
 
@@ -140,7 +153,9 @@ def decode(delivered: DeliveredMessage) -> Message:
 
 def wrap_requeued(message: Message, *, exchange: str, routing_key: str) -> Message:
     """`message` to be published to its queue again, with headers that remember how it was published at first."""
-    return message._replace(headers={**message.headers, _REQUEUED_EXCHANGE: exchange, _REQUEUED_ROUTING_KEY: routing_key})
+    return message._replace(
+        headers={**message.headers, _REQUEUED_EXCHANGE: exchange, _REQUEUED_ROUTING_KEY: routing_key}
+    )
 
 
 def unwrap_requeued(message: Message, *, exchange: str, routing_key: str) -> tuple[Message, str, str]:

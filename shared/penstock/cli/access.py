@@ -41,7 +41,9 @@ class Installation:
 
 
 def find_installation(data: Path | None) -> Installation:
-    """PENSTOCK_DATABASE_URL, unless a data directory is named; else the `penstock up` that runs on it. Raises ConfigurationError."""
+    """PENSTOCK_DATABASE_URL, unless a data directory is named; else the `penstock up` that runs on it. Raises
+    ConfigurationError.
+    """
     given = read_settings(ServerSettings)
     if given.database_url and data is None:
         return Installation(given.database_url, given.amqp_url, "PENSTOCK_DATABASE_URL")
@@ -65,7 +67,8 @@ def find_keyring(data: Path | None, *, is_required: bool) -> Keyring | None: ...
 
 
 def find_keyring(data: Path | None, *, is_required: bool = True) -> Keyring | None:
-    """The keys of the installation: PENSTOCK_SECRET_KEY, else the one that a `penstock up` on the data directory has made.
+    """The keys of the installation: PENSTOCK_SECRET_KEY, else the one that a `penstock up` on the data directory has
+    made.
 
     Raises ConfigurationError when one is required and there is none.
     """
@@ -78,15 +81,20 @@ def find_keyring(data: Path | None, *, is_required: bool = True) -> Keyring | No
     if is_required:
         find_installation(data)  # where there is nothing at all, that is what to say
         raise ConfigurationError(
-            f"{KEY_VARIABLE} is not set; it encrypts secrets, and ingress and executors need the same to read them; {HOW_TO_MAKE_ONE}"
+            f"{KEY_VARIABLE} is not set; it encrypts secrets, and ingress and executors need the same to read them; "
+            f"{HOW_TO_MAKE_ONE}"
         )
     return None
 
 
 @asynccontextmanager
 async def open_installation(data: Path | None) -> AsyncIterator[Database]:
-    """The database of the installation. Raises ConfigurationError and DatabaseUnavailable, the latter after a few seconds."""
-    database = await open_database(find_installation(data).database_url, name="penstock cli", most=2, wait_seconds=CONNECT_SECONDS)
+    """The database of the installation. Raises ConfigurationError and DatabaseUnavailable, the latter after a few
+    seconds.
+    """
+    database = await open_database(
+        find_installation(data).database_url, name="penstock cli", most=2, wait_seconds=CONNECT_SECONDS
+    )
     try:
         yield database
     finally:

@@ -17,9 +17,12 @@ _CHECK_EXAMPLES: Final = """Examples:
 
   penstock check . --json | jq -r '.problems[].message'
 
-Problems go to standard output, one a line, with file and line. Errors prevent deploying; warnings do not. Exits with 1 on errors."""
+Problems go to standard output, one a line, with file and line. Errors prevent deploying; warnings do not. \
+Exits with 1 on errors."""
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The app directory: where app.yaml is.", show_default=False)]
+Directory = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The app directory: where app.yaml is.", show_default=False)
+]
 
 
 def add_commands(program: typer.Typer) -> None:
@@ -32,7 +35,13 @@ def check(directory: Directory, as_json: AsJson = False) -> None:
     loaded = load_app(directory)
     if as_json:
         names = sorted(find_secret_names(loaded.app)) if loaded.app else []
-        print_json({"ok": loaded.app is not None, "problems": [asdict(problem) for problem in loaded.problems], "secrets": names})
+        print_json(
+            {
+                "ok": loaded.app is not None,
+                "problems": [asdict(problem) for problem in loaded.problems],
+                "secrets": names,
+            }
+        )
     else:
         print_problems(loaded.problems)
         console.print(_summary(loaded))
@@ -52,7 +61,11 @@ def print_problems(problems: tuple[Problem, ...]) -> None:
 def _summary(loaded: LoadResult) -> str:
     errors = sum(problem.severity is Severity.ERROR for problem in loaded.problems)
     warnings = len(loaded.problems) - errors
-    counts = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in ((errors, "error"), (warnings, "warning")) if count)
+    counts = ", ".join(
+        f"{count} {word}{'' if count == 1 else 's'}"
+        for count, word in ((errors, "error"), (warnings, "warning"))
+        if count
+    )
     if loaded.app is None:
         return f"[red]{counts}[/]"
     app = loaded.app

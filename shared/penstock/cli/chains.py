@@ -15,11 +15,18 @@ from penstock.cli.database import Data
 from penstock.cli.output import AsJson, console, fail, make_table, print_json, show_state, show_time
 from penstock.cli.repository import ChainRunView, ChainView, find_chain
 
-_EXAMPLES: Final = "Examples:\n\n  penstock chain show 0190a5f2-7c00-8a11-9b22-0123456789ab\n\nThe id may be that of any run of the chain."
+_EXAMPLES: Final = (
+    "Examples:\n\n  penstock chain show 0190a5f2-7c00-8a11-9b22-0123456789ab\n\nThe id may be that of "
+    "any run of the chain."
+)
 _MOST_ALIKE: Final = 3
-"""Children of one run beyond this many are counted instead of shown, when they are of one workflow and state and have none themselves."""
+"""Children of one run beyond this many are counted instead of shown, when they are of one workflow and state and have
+none themselves.
+"""
 
-ChainArgument = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the chain, or of any of its runs.", show_default=False)]
+ChainArgument = Annotated[
+    UUID, typer.Argument(metavar="ID", help="Id of the chain, or of any of its runs.", show_default=False)
+]
 _Children = dict[UUID | None, list[ChainRunView]]
 
 
@@ -71,7 +78,8 @@ def draw_tree(chain: ChainView) -> list[str]:
     for run in chain.runs:
         children[run.parent_run_id if run.parent_run_id in known else None].append(run)
     lines = []
-    # Not by recursion: a chain may be deeper than Python's stack. Each entry: guides of its children, guides of itself, run, how many.
+    # Not by recursion: a chain may be deeper than Python's stack. Each entry: guides of its children, guides of itself,
+    # run, how many.
     open_branches = [("", "", run, alike) for run, alike in reversed(_group(children[None], children))]
     while open_branches:
         below, guides, run, alike = open_branches.pop()
@@ -79,12 +87,16 @@ def draw_tree(chain: ChainView) -> list[str]:
         grouped = _group(children.get(run.id, []), children) if alike == 1 else []
         for position, (child, count) in reversed(list(enumerate(grouped))):
             is_last = position == len(grouped) - 1
-            open_branches.append((below + ("  " if is_last else "│ "), below + ("└ " if is_last else "├ "), child, count))
+            open_branches.append(
+                (below + ("  " if is_last else "│ "), below + ("└ " if is_last else "├ "), child, count)
+            )
     return lines
 
 
 def _group(runs: list[ChainRunView], children: _Children) -> list[tuple[ChainRunView, int]]:
-    """The runs with 1 each; leaves that are alike, when there are more than a few, as the first of them with their number."""
+    """The runs with 1 each; leaves that are alike, when there are more than a few, as the first of them with their
+    number.
+    """
     alike: dict[tuple[str, str], list[ChainRunView]] = defaultdict(list)
     for run in runs:
         if not children.get(run.id):
@@ -92,7 +104,10 @@ def _group(runs: list[ChainRunView], children: _Children) -> list[tuple[ChainRun
     many = {key: found for key, found in alike.items() if len(found) > _MOST_ALIKE}
     hidden = {run.id for found in many.values() for run in found[1:]}
     return [
-        (run, len(many[run.workflow, run.state]) if not children.get(run.id) and (run.workflow, run.state) in many else 1)
+        (
+            run,
+            len(many[run.workflow, run.state]) if not children.get(run.id) and (run.workflow, run.state) in many else 1,
+        )
         for run in runs
         if run.id not in hidden
     ]

@@ -33,8 +33,8 @@ _IMPORT_EXAMPLES: Final = """Examples:
 
   penstock data import order orders.csv --resume   after lines were corrected, or when it was interrupted
 
-Lines that do not fit are named in orders.csv.report.jsonl, the others are imported. Correct those lines in place and resume: only what is \
-missing is imported. When nothing is, the report is removed."""
+Lines that do not fit are named in orders.csv.report.jsonl, the others are imported. Correct those lines in place \
+and resume: only what is missing is imported. When nothing is, the report is removed."""
 _EXPORT_EXAMPLES: Final = """Examples:
 
   penstock data export order orders.csv --environment live
@@ -47,7 +47,9 @@ _KEEPS: Final = MOST_BAD_LINES + BATCH_ROWS
 
 TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="Name of the data type.", show_default=False)]
 In = Annotated[Environment, typer.Option("--environment", "-e", help="Whose things.")]
-FormatOption = Annotated[str | None, typer.Option("--format", help="csv or jsonl; by default what the name of the file says, else csv.")]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="csv or jsonl; by default what the name of the file says, else csv.")
+]
 
 
 def add_commands(program: typer.Typer) -> None:
@@ -60,32 +62,46 @@ def add_commands(program: typer.Typer) -> None:
 
 def import_(
     type: TypeArgument,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or JSON lines.", exists=True, dir_okay=False, show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="CSV or JSON lines.", exists=True, dir_okay=False, show_default=False)
+    ],
     environment: In = Environment.DEVELOPMENT,
     format: FormatOption = None,
     upsert: Annotated[
-        list[str] | None, typer.Option("--upsert", help="Change the thing that has the same value here; repeat it for several fields.")
+        list[str] | None,
+        typer.Option("--upsert", help="Change the thing that has the same value here; repeat it for several fields."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Import what an earlier import of this file has left out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Import what an earlier import of this file has left out.")
+    ] = False,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Make things of the lines of a file. Exits with 1 when lines are left out; a report names them."""
     report, lines = report_path(file), count_lines(file)
     wanted = ReportHead(
-        import_id=uuid4(), file=str(file), environment=environment, type=type, format=_format_of(format, file), upsert=tuple(upsert or ()),
+        import_id=uuid4(), file=str(file), environment=environment, type=type, format=_format_of(format, file),
+        upsert=tuple(upsert or ()),
         lines=lines,
     )  # fmt: skip
     head = _resumed(wanted, report) if resume else wanted
     if not resume and read_head(report) is not None:
-        fail(f"{report} says that an import of this file is not complete; go on with --resume, or remove it to import everything again")
+        fail(
+            f"{report} says that an import of this file is not complete; go on with --resume, or remove it to import "
+            "everything again"
+        )
     counts = asyncio.run(_import(file, report, head, data, is_resumed=resume, shows_progress=not as_json))
     if as_json:
-        print_json({"created": counts.created, "updated": counts.updated, "failed": counts.failed, "report": _existing(report)})
+        print_json(
+            {"created": counts.created, "updated": counts.updated, "failed": counts.failed, "report": _existing(report)}
+        )
     else:
         typer.echo(f"created {counts.created}, updated {counts.updated}, failed {counts.failed}")
     if counts.failed:
-        complain(f"{counts.failed} lines were left out; {report} names them. Correct them in {file} and run the same with --resume")
+        complain(
+            f"{counts.failed} lines were left out; {report} names them. Correct them in {file} and run the same with "
+            "--resume"
+        )
         raise typer.Exit(1)
 
 
@@ -93,7 +109,9 @@ def _resumed(wanted: ReportHead, report: Path) -> ReportHead:
     """The import to go on with. Raises ConfigurationError when there is none, or when something else is wanted now."""
     head = read_head(report)
     if head is None:
-        raise ConfigurationError(f"there is no {report}, so nothing of this file is left to be imported; leave out --resume to import it")
+        raise ConfigurationError(
+            f"there is no {report}, so nothing of this file is left to be imported; leave out --resume to import it"
+        )
     for what, was, now in (
         ("environment", head.environment, wanted.environment),
         ("type", head.type, wanted.type),
@@ -104,13 +122,16 @@ def _resumed(wanted: ReportHead, report: Path) -> ReportHead:
             raise ConfigurationError(f"{report} is of an import with {what} {was or 'none'}, not {now or 'none'}")
     if head.lines != wanted.lines:
         raise ConfigurationError(
-            f"{wanted.file} had {head.lines} lines and has {wanted.lines} now; correct lines in place, as lines are told apart by their"
+            f"{wanted.file} had {head.lines} lines and has {wanted.lines} now; correct lines in place, as lines are "
+            "told apart by their"
             " numbers. New lines are imported as a file of their own"
         )
     return head
 
 
-async def _import(file: Path, report: Path, head: ReportHead, data: Path | None, *, is_resumed: bool, shows_progress: bool) -> Counts:
+async def _import(
+    file: Path, report: Path, head: ReportHead, data: Path | None, *, is_resumed: bool, shows_progress: bool
+) -> Counts:
     async with open_installation(data) as database:
         data_type = await _find_type(database, head.environment, head.type)
         before = await _list_bad_lines(database, head) if is_resumed else []
@@ -162,7 +183,10 @@ async def _read(file: Path, advance: Callable[[int], None]) -> AsyncIterator[byt
 
 def export(
     type: TypeArgument,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; `-` is standard output.", dir_okay=False, show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Where to; `-` is standard output.", dir_okay=False, show_default=False),
+    ],
     environment: In = Environment.DEVELOPMENT,
     format: FormatOption = None,
     data: Data = None,
@@ -188,7 +212,9 @@ def export(
         typer.echo(f"exported {count} to {file}")
 
 
-async def _export(type: str, environment: str, format: Format, data: Path | None, output: BinaryIO, *, shows_progress: bool) -> int:
+async def _export(
+    type: str, environment: str, format: Format, data: Path | None, output: BinaryIO, *, shows_progress: bool
+) -> int:
     async with open_installation(data) as database:
         data_type = await _find_type(database, environment, type)
         with _progress(type, None, is_shown=shows_progress) as advance:
@@ -208,7 +234,11 @@ async def _find_type(database: Database, environment: str, name: str) -> DataTyp
         current = await load_current(conn, environment=environment)
     types = {} if current is None else current[1].types
     if name not in types:
-        known = f"{did_you_mean(name, types)}; known are {', '.join(sorted(types))}" if types else "; nothing is deployed there"
+        known = (
+            f"{did_you_mean(name, types)}; known are {', '.join(sorted(types))}"
+            if types
+            else "; nothing is deployed there"
+        )
         raise ConfigurationError(f"there is no data type {name!r} in {environment}{known}")
     return types[name]
 
@@ -229,7 +259,13 @@ def _progress(what: str, total: int | None, *, is_shown: bool) -> Iterator[Calla
     if not is_shown or not console.is_terminal:
         yield lambda _: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(what, total=total)
         yield lambda size: progress.advance(task, size)

@@ -11,8 +11,13 @@ from penstock.cli.output import AsJson, print_json
 from penstock.db.migrations import find_pending, list_migrations
 from penstock.db.migrations import migrate as apply_migrations
 
-Data = Annotated[Path | None, typer.Option("--data", help="Work on the `penstock up` that runs on this directory.", show_default=False)]
-_EXAMPLES: Final = "Examples:\n\n  penstock migrate\n\n  penstock migrate --check   exits with 1 when something is pending"
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Work on the `penstock up` that runs on this directory.", show_default=False),
+]
+_EXAMPLES: Final = (
+    "Examples:\n\n  penstock migrate\n\n  penstock migrate --check   exits with 1 when something is pending"
+)
 
 
 def add_commands(program: typer.Typer) -> None:
@@ -21,7 +26,9 @@ def add_commands(program: typer.Typer) -> None:
 
 
 def migrate(
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit with 1 when the database is not up to date.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit with 1 when the database is not up to date.")
+    ] = False,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -30,9 +37,13 @@ def migrate(
     if as_json:
         print_json({"pending" if check else "applied": names})
     elif check:
-        typer.echo("\n".join(f"pending  {name}" for name in names) or f"up to date ({len(list_migrations())} migrations)")
+        typer.echo(
+            "\n".join(f"pending  {name}" for name in names) or f"up to date ({len(list_migrations())} migrations)"
+        )
     else:
-        typer.echo("\n".join(f"applied  {name}" for name in names) or f"up to date ({len(list_migrations())} migrations)")
+        typer.echo(
+            "\n".join(f"applied  {name}" for name in names) or f"up to date ({len(list_migrations())} migrations)"
+        )
     if check and names:
         raise typer.Exit(1)
 

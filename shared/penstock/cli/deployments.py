@@ -1,4 +1,6 @@
-"""`penstock deploy` and `penstock promote`: an app's way into an environment, shown as a plan before it is carried out."""
+"""`penstock deploy` and `penstock promote`: an app's way into an environment, shown as a plan before it is carried
+out.
+"""
 
 import asyncio
 import sys
@@ -45,7 +47,9 @@ _COLOURS: Final = {"add": ("+", "green"), "change": ("~", "yellow"), "remove": (
 
 To = Annotated[Environment, typer.Option("--environment", "-e", help="Where to deploy.", show_default=False)]
 IsPlan = Annotated[bool, typer.Option("--plan", help="Only show what would change.")]
-IsPruning = Annotated[bool, typer.Option("--prune", help="Also drop tables and columns that the app does not use, with all their values.")]
+IsPruning = Annotated[
+    bool, typer.Option("--prune", help="Also drop tables and columns that the app does not use, with all their values.")
+]
 IsAgreed = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before anything is dropped.")]
 
 
@@ -63,7 +67,9 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it. `version` is None for a plan; `unset` are secrets that the app reads and nobody has set, with a place each."""
+    """What came of it. `version` is None for a plan; `unset` are secrets that the app reads and nobody has set, with a
+    place each.
+    """
 
     app: App
     plan: DeploymentPlan
@@ -87,7 +93,9 @@ def deploy(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Deploy an app to an environment: its tables first, then its definitions, together. Running runs keep their version."""
+    """Deploy an app to an environment: its tables first, then its definitions, together. Running runs keep their
+    version.
+    """
     loaded = load_app(directory)
     if loaded.app is None and as_json:
         print_json({"ok": False, "problems": [asdict(problem) for problem in loaded.problems]})
@@ -98,7 +106,9 @@ def deploy(
     asyncio.run(_fulfil(Wish(environment, plan, prune, yes, data, as_json), loaded.app))
 
 
-def promote(plan: IsPlan = False, prune: IsPruning = False, yes: IsAgreed = False, data: Data = None, as_json: AsJson = False) -> None:
+def promote(
+    plan: IsPlan = False, prune: IsPruning = False, yes: IsAgreed = False, data: Data = None, as_json: AsJson = False
+) -> None:
     """Deploy to live what is deployed to development, tables and definitions alike."""
     asyncio.run(_fulfil(Wish(Environment.LIVE, plan, prune, yes, data, as_json), None))
 
@@ -151,7 +161,9 @@ async def _plan(conn: Connection, wish: Wish, app: App) -> Outcome:
 async def _load_development(conn: Connection) -> App:
     current = await load_current(conn, environment=Environment.DEVELOPMENT)
     if current is None:
-        raise ConfigurationError("nothing is deployed to development; use `penstock deploy DIR --environment development` first")
+        raise ConfigurationError(
+            "nothing is deployed to development; use `penstock deploy DIR --environment development` first"
+        )
     return current[1]
 
 
@@ -160,7 +172,8 @@ def _show_plan(wish: Wish, outcome: Outcome) -> None:
     for name, place in outcome.unset.items():
         complain(
             f"{place}: the secret {name} is not set in {wish.environment}; what needs it fails until then:"
-            f" `penstock secret set {name} --environment {wish.environment}`, or {SECRET_PREFIX}{name} on ingress and executors"
+            f" `penstock secret set {name} --environment {wish.environment}`, or {SECRET_PREFIX}{name} on ingress and "
+            "executors"
         )
 
 
@@ -169,7 +182,9 @@ def _ask(wish: Wish, planned: DeploymentPlan) -> None:
     if not planned.dropped or wish.is_agreed:
         return
     if wish.as_json or not sys.stdin.isatty():
-        raise ConfigurationError(f"{len(planned.dropped)} tables and columns would be dropped with their values; add --yes to have it so")
+        raise ConfigurationError(
+            f"{len(planned.dropped)} tables and columns would be dropped with their values; add --yes to have it so"
+        )
     typer.confirm(f"Drop {len(planned.dropped)} tables and columns with all their values?", abort=True)
 
 

@@ -11,7 +11,9 @@ from penstock.cli.database import Data
 from penstock.cli.examination import Finding, Verdict, examine
 from penstock.cli.output import AsJson, console, make_table, print_json
 
-_EXAMPLES: Final = "Examples:\n\n  penstock doctor\n\n  penstock doctor --json | jq '.findings[] | select(.verdict == \"failed\")'"
+_EXAMPLES: Final = (
+    "Examples:\n\n  penstock doctor\n\n  penstock doctor --json | jq '.findings[] | select(.verdict == \"failed\")'"
+)
 _SIGNS: Final = {
     Verdict.OK: "[green]ok[/]",
     Verdict.WARNING: "[yellow]warning[/]",

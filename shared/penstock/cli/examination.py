@@ -103,7 +103,9 @@ async def _examine_database(database: Database, data: Path | None) -> AsyncItera
 def _judge_version(health: Health) -> Finding:
     major = health.server_version // 10_000
     if major < _OLDEST_POSTGRES:
-        return Finding("database", Verdict.FAILED, f"PostgreSQL {major}", f"upgrade to PostgreSQL {_OLDEST_POSTGRES} or later")
+        return Finding(
+            "database", Verdict.FAILED, f"PostgreSQL {major}", f"upgrade to PostgreSQL {_OLDEST_POSTGRES} or later"
+        )
     return Finding("database", Verdict.OK, f"PostgreSQL {major} answers")
 
 
@@ -111,15 +113,22 @@ def _judge_clock(health: Health, before: datetime, after: datetime) -> Finding:
     # The server looked at its clock somewhere between our two looks at ours.
     skew = max((health.clock_at - after).total_seconds(), (before - health.clock_at).total_seconds(), 0.0)
     if skew > _MOST_SKEW_SECONDS:
-        advice = "synchronise both machines' clocks (NTP); leases and due times follow the database's, signatures the ingress's"
+        advice = (
+            "synchronise both machines' clocks (NTP); leases and due times follow the database's, signatures the "
+            "ingress's"
+        )
         return Finding("clock", Verdict.FAILED, f"{skew:.1f} s apart from the database's", advice)
     return Finding("clock", Verdict.OK, "within a second of the database's")
 
 
 def _judge_deployments(health: Health) -> Finding:
-    found = ", ".join(f"{name} {f'version {number}' if number else 'none'}" for name, number in sorted(health.deployments.items()))
+    found = ", ".join(
+        f"{name} {f'version {number}' if number else 'none'}" for name, number in sorted(health.deployments.items())
+    )
     if not any(health.deployments.values()):
-        return Finding("deployments", Verdict.WARNING, found, "deploy an app: `penstock deploy DIR --environment development`")
+        return Finding(
+            "deployments", Verdict.WARNING, found, "deploy an app: `penstock deploy DIR --environment development`"
+        )
     return Finding("deployments", Verdict.OK, found)
 
 
@@ -127,7 +136,9 @@ def _judge_waiting(health: Health) -> Finding:
     found = f"{_count(health.waiting_runs, 'run')} for an executor"
     if health.oldest_waiting_seconds > _LONGEST_WAIT_SECONDS:
         advice = "start an executor, or more of them; their logs say if they cannot reach the broker or the database"
-        return Finding("executors", Verdict.FAILED, f"{found}, the oldest for {health.oldest_waiting_seconds:.0f} s", advice)
+        return Finding(
+            "executors", Verdict.FAILED, f"{found}, the oldest for {health.oldest_waiting_seconds:.0f} s", advice
+        )
     return Finding("executors", Verdict.OK, found)
 
 
@@ -135,7 +146,12 @@ def _judge_scheduling(health: Health) -> Finding:
     late = health.overdue_runs + health.expired_leases
     if late:
         found = f"{health.overdue_runs:,} runs are overdue, {health.expired_leases:,} are held by executors that died"
-        return Finding("schedulers", Verdict.FAILED, found, "start a scheduler; its logs say if it cannot reach the broker or the database")
+        return Finding(
+            "schedulers",
+            Verdict.FAILED,
+            found,
+            "start a scheduler; its logs say if it cannot reach the broker or the database",
+        )
     return Finding("schedulers", Verdict.OK, f"nothing is overdue, {health.open_lists:,} lists are being expanded")
 
 
@@ -146,21 +162,32 @@ def _judge_secrets(stored: list[StoredSecret], used: Mapping[str, Mapping[str, s
     except ConfigurationError as error:
         return Finding("secrets", Verdict.FAILED, str(error), f"correct {KEY_VARIABLE}; services do not start with it")
     if unreadable := find_unreadable(stored, keyring):
-        return Finding("secrets", Verdict.FAILED, explain_unreadable(unreadable, keyring), "services do not start until then")
+        return Finding(
+            "secrets", Verdict.FAILED, explain_unreadable(unreadable, keyring), "services do not start until then"
+        )
     found = f"{len(stored)} stored"
-    missing = [f"{name} in {environment}" for environment, names in used.items() for name in find_unset(stored, environment, names)]
+    missing = [
+        f"{name} in {environment}"
+        for environment, names in used.items()
+        for name in find_unset(stored, environment, names)
+    ]
     if missing:
         advice = f"unless ingress and executors have {SECRET_PREFIX}<NAME>, set them: `penstock secret set`"
         return Finding("secrets", Verdict.UNKNOWN, f"{found}; used and not stored: {', '.join(missing)}", advice)
     if keyring is not None and any(secret.sealed.key_id != keyring.first_id for secret in stored):
-        return Finding("secrets", Verdict.WARNING, f"{found}, some encrypted with an old key", "run `penstock secret rotate`")
+        return Finding(
+            "secrets", Verdict.WARNING, f"{found}, some encrypted with an old key", "run `penstock secret rotate`"
+        )
     return Finding("secrets", Verdict.OK, found)
 
 
 def _judge_workload(month: MonthlyWorkload) -> Finding:
     found = f"{month.environment} has used {month.share:.0%} of the month's {month.allowance:,.0f} units"
     if reached_percents(month.units, month.allowance):
-        advice = f"`penstock workload --environment {month.environment}` says what consumes it; `penstock workload thresholds` changes it"
+        advice = (
+            f"`penstock workload --environment {month.environment}` says what consumes it; `penstock workload "
+            "thresholds` changes it"
+        )
         return Finding("workload", Verdict.WARNING, found, advice)
     return Finding("workload", Verdict.OK, found)
 
@@ -177,9 +204,19 @@ async def _examine_services(installation: Installation) -> AsyncIterator[Finding
             text = await response.text()
             is_ready = response.status == 200
     except (aiohttp.ClientError, TimeoutError) as error:
-        yield Finding("services", Verdict.FAILED, f"{installation.admin_url} does not answer: {error}", "look at what `penstock up` prints")
+        yield Finding(
+            "services",
+            Verdict.FAILED,
+            f"{installation.admin_url} does not answer: {error}",
+            "look at what `penstock up` prints",
+        )
         return
-    yield Finding("services", Verdict.OK if is_ready else Verdict.FAILED, text, "" if is_ready else "look at what `penstock up` prints")
+    yield Finding(
+        "services",
+        Verdict.OK if is_ready else Verdict.FAILED,
+        text,
+        "" if is_ready else "look at what `penstock up` prints",
+    )
 
 
 async def _examine_broker(installation: Installation) -> AsyncIterator[Finding]:
@@ -195,7 +232,10 @@ async def _examine_broker(installation: Installation) -> AsyncIterator[Finding]:
         return
     try:
         if not broker.is_connected:
-            advice = "is RabbitMQ up, and do host, user and vhost in PENSTOCK_AMQP_URL fit? What was accepted is stored and waits"
+            advice = (
+                "is RabbitMQ up, and do host, user and vhost in PENSTOCK_AMQP_URL fit? What was accepted is "
+                "stored and waits"
+            )
             yield Finding("broker", Verdict.FAILED, "RabbitMQ is out of reach", advice)
             return
         yield Finding("broker", Verdict.OK, "RabbitMQ answers")
@@ -208,10 +248,19 @@ async def _examine_broker(installation: Installation) -> AsyncIterator[Finding]:
 def _judge_queue(name: str, ready: int | None) -> Finding:
     check = f"queue {name}"
     if ready is None:
-        return Finding(check, Verdict.FAILED, "cannot be read", "look at it in RabbitMQ's management console; services declare it at start")
+        return Finding(
+            check,
+            Verdict.FAILED,
+            "cannot be read",
+            "look at it in RabbitMQ's management console; services declare it at start",
+        )
     found = _count(ready, "message")
     if name == DEAD_LETTER_QUEUE:
-        advice = "somebody publishes what cannot be understood: the header `reason` of each message says why" if ready else ""
+        advice = (
+            "somebody publishes what cannot be understood: the header `reason` of each message says why"
+            if ready
+            else ""
+        )
         return Finding(check, Verdict.WARNING if ready else Verdict.OK, found, advice)
     if ready > _DEEP_QUEUE:
         return Finding(check, Verdict.WARNING, found, "start more of the services that consume it")

@@ -1,7 +1,8 @@
-"""The report of an import: a file of JSON lines beside what was imported. The first says which import it is, each other names a bad line.
+"""The report of an import: a file of JSON lines beside what was imported. The first says which import it is, each other
+names a bad line.
 
-The database knows what is imported and what is not; the report tells a person, and lets `--resume` find the import again. It is written
-before anything is imported, and removed when nothing is left to be done.
+The database knows what is imported and what is not; the report tells a person, and lets `--resume` find the import
+again. It is written before anything is imported, and removed when nothing is left to be done.
 """
 
 from collections.abc import Iterable
@@ -21,7 +22,9 @@ _PIECE = 1024 * 1024
 
 
 class ReportHead(BaseModel):
-    """Which import a report is of. `lines` are those of the file: it may be corrected, line by line, and nothing else."""
+    """Which import a report is of. `lines` are those of the file: it may be corrected, line by line, and nothing
+    else.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,7 +71,9 @@ def write_report(path: Path, head: ReportHead, counts: Counts, bad_lines: Iterab
             report.writelines(orjson.dumps({"line": bad.line, "message": bad.message}) + b"\n" for bad in bad_lines)
         fresh.replace(path)
     except OSError as error:
-        raise ConfigurationError(f"the report {path} cannot be written: {error.strerror}; import from a folder of yours") from None
+        raise ConfigurationError(
+            f"the report {path} cannot be written: {error.strerror}; import from a folder of yours"
+        ) from None
 
 
 def count_lines(path: Path) -> int:

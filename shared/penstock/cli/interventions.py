@@ -21,11 +21,15 @@ from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable, ConfigurationError
 from penstock.runs.cancellations import NotRetried, cancel_runs, retry_run
 
-_CANCEL_EXAMPLES: Final = "Examples:\n\n  penstock runs cancel 0190a5f2-7c00-8a11-9b22-0123456789ab\n\n  penstock runs cancel ID ID --json"
+_CANCEL_EXAMPLES: Final = (
+    "Examples:\n\n  penstock runs cancel 0190a5f2-7c00-8a11-9b22-0123456789ab\n\n  penstock runs cancel ID ID --json"
+)
 _RETRY_EXAMPLES: Final = "Examples:\n\n  penstock runs retry 0190a5f2-7c00-8a11-9b22-0123456789ab"
 _BY: Final = "penstock runs"
 
-RunIds = Annotated[list[UUID], typer.Argument(metavar="ID", help="Id of a run; several may be given.", show_default=False)]
+RunIds = Annotated[
+    list[UUID], typer.Argument(metavar="ID", help="Id of a run; several may be given.", show_default=False)
+]
 RunId = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the run.", show_default=False)]
 
 
@@ -53,7 +57,9 @@ async def _cancel(run_ids: list[UUID], data: Path | None) -> tuple[dict[UUID, Ru
     """The runs that there are, as they are now, and which of them were cancelled just now."""
     async with open_installation(data) as database:
         async with database.connection() as conn:
-            found = [run for run_id in dict.fromkeys(run_ids) if (run := await find_run(conn, run_id=run_id)) is not None]
+            found = [
+                run for run_id in dict.fromkeys(run_ids) if (run := await find_run(conn, run_id=run_id)) is not None
+            ]
         cancelled: list[RunSummary] = []
         for environment in sorted({run.environment for run in found}):
             ids = [run.id for run in found if run.environment == environment]
@@ -76,7 +82,9 @@ def retry(run_id: RunId, data: Data = None, as_json: AsJson = False) -> None:
     if isinstance(retried, NotRetried):
         fail(f"run {run_id} is {retried.state}; only a failed run can be retried")
     if as_json:
-        print_json({"id": retried.id, "workflow": retried.workflow, "environment": retried.environment, "state": retried.state})
+        print_json(
+            {"id": retried.id, "workflow": retried.workflow, "environment": retried.environment, "state": retried.state}
+        )
     else:
         console.print(f"{retried.id}  {show_state(retried.state)}")
     if not is_dispatched:
@@ -96,7 +104,9 @@ async def _retry(run_id: UUID, data: Path | None) -> tuple[RunSummary | NotRetri
     return retried, not isinstance(retried, RunSummary) or await _publish(data, queued=[retried])
 
 
-async def _publish(data: Path | None, *, cancelled: list[RunSummary] | None = None, queued: list[RunSummary] | None = None) -> bool:
+async def _publish(
+    data: Path | None, *, cancelled: list[RunSummary] | None = None, queued: list[RunSummary] | None = None
+) -> bool:
     """Tell executors, if the broker can be reached; without that they find out by themselves, a little later."""
     amqp_url = find_installation(data).amqp_url
     if amqp_url is None or not (cancelled or queued):

@@ -1,4 +1,6 @@
-"""How the command line speaks: tables and trees for people, JSON for programs, one line on standard error for what went wrong."""
+"""How the command line speaks: tables and trees for people, JSON for programs, one line on standard error for what went
+wrong.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -82,7 +84,9 @@ def make_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
 
 
 def print_table(table: Table) -> None:
-    """As wide as it is, even if the terminal is not: a line that a terminal wraps can still be searched, cut and copied."""
+    """As wide as it is, even if the terminal is not: a line that a terminal wraps can still be searched, cut and
+    copied.
+    """
     natural = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
     Console(highlight=False, width=max(natural, console.width)).print(table)
 

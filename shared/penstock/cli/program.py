@@ -34,7 +34,9 @@ _MODULES: Final = {
 
 
 def build_program(arguments: Sequence[str] = ()) -> typer.Typer:
-    """The program with the command that `arguments` begin with, and its neighbours; with all commands when they begin with none."""
+    """The program with the command that `arguments` begin with, and its neighbours; with all commands when they begin
+    with none.
+    """
     program = typer.Typer(
         name="penstock",
         help="Self-hosted backend workflows that remember every step and can never run away.",
@@ -58,7 +60,9 @@ def _print_version(is_asked: bool) -> None:
 
 
 def _root(
-    _: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
 ) -> None:
     pass
 

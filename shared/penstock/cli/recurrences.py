@@ -1,4 +1,6 @@
-"""`penstock recurrences`: what starts runs again and again, when next, and how to hold it, hurry it, or make up for the past."""
+"""`penstock recurrences`: what starts runs again and again, when next, and how to hold it, hurry it, or make up for the
+past.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,12 +35,17 @@ from penstock.runs.recurrences.control import (
 from penstock.runs.recurrences.rows import get_time
 from penstock.store.deployments import CompiledDeployment
 
-_LIST_EXAMPLES: Final = "Examples:\n\n  penstock recurrences list -e live\n\n  penstock recurrences list -e live --workflow tidy --json"
+_LIST_EXAMPLES: Final = (
+    "Examples:\n\n  penstock recurrences list -e live\n\n  penstock recurrences list -e live --workflow tidy --json"
+)
 _PAUSE_EXAMPLES: Final = "Examples:\n\n  penstock recurrences pause 0190a5f2-7c00-8a11-9b22-0123456789ab"
 _RESUME_EXAMPLES: Final = (
-    "Examples:\n\n  penstock recurrences resume ID\n\nTicks that passed meanwhile are not made up; `backfill` does that."
+    "Examples:\n\n  penstock recurrences resume ID\n\nTicks that passed meanwhile are not made "
+    "up; `backfill` does that."
 )
-_TRIGGER_EXAMPLES: Final = "Examples:\n\n  penstock recurrences trigger ID\n\nThe times at which it ticks stay as they are."
+_TRIGGER_EXAMPLES: Final = (
+    "Examples:\n\n  penstock recurrences trigger ID\n\nThe times at which it ticks stay as they are."
+)
 _BACKFILL_EXAMPLES: Final = """Examples:
 
   penstock recurrences backfill ID --since 7d
@@ -51,7 +58,9 @@ _PAGE: Final = 500
 In = Annotated[Environment, typer.Option("--environment", "-e", help="Where the workflow is deployed.")]
 Of = Annotated[str | None, typer.Option("--workflow", help="Only of this workflow.", show_default=False)]
 Id = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the recurrence.", show_default=False)]
-Since = Annotated[str, typer.Option("--since", help="From this time (ISO 8601), or so long ago (7d).", show_default=False)]
+Since = Annotated[
+    str, typer.Option("--since", help="From this time (ISO 8601), or so long ago (7d).", show_default=False)
+]
 Until = Annotated[str | None, typer.Option("--until", help="Before this time, or so long ago.", show_default="now")]
 Work = Callable[[Database, Recurrence], Awaitable[list[RunSummary]]]
 
@@ -67,7 +76,9 @@ def add_commands(program: typer.Typer) -> None:
     program.add_typer(group, name="recurrences", rich_help_panel="Operate")
 
 
-def list_all(environment: In = Environment.DEVELOPMENT, workflow: Of = None, data: Data = None, as_json: AsJson = False) -> None:
+def list_all(
+    environment: In = Environment.DEVELOPMENT, workflow: Of = None, data: Data = None, as_json: AsJson = False
+) -> None:
     """List recurrences: their times, the next tick and the last run."""
     found = asyncio.run(_list(environment, workflow, data))
     if as_json:
@@ -77,7 +88,15 @@ def list_all(environment: In = Environment.DEVELOPMENT, workflow: Of = None, dat
     for of in found:
         run = "-" if of.last_run_state is None else f"{show_state(of.last_run_state)} {of.last_run_id}"
         place = escape(of.thing or "-")
-        table.add_row(str(of.id), escape(of.workflow), place, _when(of), of.state, show_time(of.next_tick_at if of.due_at else None), run)
+        table.add_row(
+            str(of.id),
+            escape(of.workflow),
+            place,
+            _when(of),
+            of.state,
+            show_time(of.next_tick_at if of.due_at else None),
+            run,
+        )
     print_table(table)
 
 
@@ -154,7 +173,9 @@ async def _trigger(database: Database, recurrence: Recurrence) -> list[RunSummar
     return _new(await with_current_deployment(database, recurrence.environment, admit))
 
 
-async def _backfill(database: Database, recurrence: Recurrence, *, since: datetime, until: datetime | None) -> list[RunSummary]:
+async def _backfill(
+    database: Database, recurrence: Recurrence, *, since: datetime, until: datetime | None
+) -> list[RunSummary]:
     async with database.connection() as conn:
         now = await get_time(conn)
     try:
@@ -163,7 +184,9 @@ async def _backfill(database: Database, recurrence: Recurrence, *, since: dateti
         raise Permanent(str(error)) from None
 
     async def admit(conn: Connection, *, deployment: CompiledDeployment) -> Sequence[Admission]:
-        outcome = await make_up_ticks(conn, deployment=deployment, recurrence=recurrence, ticks=ticks, delay=SCHEDULER_DELAY)
+        outcome = await make_up_ticks(
+            conn, deployment=deployment, recurrence=recurrence, ticks=ticks, delay=SCHEDULER_DELAY
+        )
         return [outcome] if isinstance(outcome, Rejected) else outcome
 
     return _new(await with_current_deployment(database, recurrence.environment, admit))
@@ -189,7 +212,18 @@ def _when(of: Recurrence) -> str:
 
 
 def _as_json(of: Recurrence) -> dict[str, object]:
-    names = ("id", "workflow", "environment", "origin", "state", "thing", "overlap", "parameters", "next_tick_at", "last_tick_at")
+    names = (
+        "id",
+        "workflow",
+        "environment",
+        "origin",
+        "state",
+        "thing",
+        "overlap",
+        "parameters",
+        "next_tick_at",
+        "last_tick_at",
+    )
     counts = ("ticks", "skipped", "missed", "refused", "created_at", "paused_at")
     return {
         **{name: getattr(of, name) for name in names},

@@ -18,7 +18,9 @@ MOST_CHAIN_RUNS = 1000
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run with its payloads. `depth_limit` is the one that holds for it; of a run that the depth limit has cut, the one that did."""
+    """A run with its payloads. `depth_limit` is the one that holds for it; of a run that the depth limit has cut, the
+    one that did.
+    """
 
     id: UUID
     workflow: str
@@ -104,7 +106,9 @@ class ChainRunView:
 
     @classmethod
     def from_row(cls, row: Record) -> "ChainRunView":
-        return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name != "state"}, state=RunState(row["state"]))
+        return cls(
+            **{name: row[name] for name in cls.__dataclass_fields__ if name != "state"}, state=RunState(row["state"])
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +225,8 @@ async def _find_chain_head(conn: Connection, *, run_id: UUID) -> Record | None:
     return await conn.fetchrow(
         """
         SELECT r.chain_id, r.environment, c.warned_at, c.stopped_at,
-               (SELECT round(sum(all_runs.workload)::numeric, 6)::float8 FROM penstock.runs all_runs WHERE all_runs.chain_id = r.chain_id)
+               (SELECT round(sum(all_runs.workload)::numeric, 6)::float8 FROM penstock.runs all_runs
+                   WHERE all_runs.chain_id = r.chain_id)
                    AS workload
         FROM penstock.runs r
         LEFT JOIN penstock.chains c ON c.id = r.chain_id
@@ -278,7 +283,9 @@ class Health:
 
 
 async def read_health(conn: Connection) -> Health:
-    """One look at the whole database. Overdue are runs that no scheduler has dispatched, or woken, 30 s after they were due."""
+    """One look at the whole database. Overdue are runs that no scheduler has dispatched, or woken, 30 s after they were
+    due.
+    """
     row = await conn.fetchrow(
         """
         SELECT current_setting('server_version_num')::int AS server_version,
@@ -288,9 +295,11 @@ async def read_health(conn: Connection) -> Health:
                 FROM penstock.runs WHERE state = 'queued') AS oldest_waiting_seconds,
                (SELECT count(*) FROM penstock.runs
                 WHERE state = 'scheduled' AND scheduled_at < clock_timestamp() - interval '30 seconds')
-                 + (SELECT count(*) FROM penstock.waits WHERE until < clock_timestamp() - interval '30 seconds') AS overdue_runs,
+                 + (SELECT count(*) FROM penstock.waits
+                     WHERE until < clock_timestamp() - interval '30 seconds') AS overdue_runs,
                (SELECT count(*) FROM penstock.runs
-                WHERE state = 'running' AND lease_expires_at < clock_timestamp() - interval '30 seconds') AS expired_leases,
+                WHERE state = 'running' AND lease_expires_at < clock_timestamp() - interval '30 seconds')
+                    AS expired_leases,
                (SELECT count(*) FROM penstock.lists WHERE state = 'expanding') AS open_lists,
                (SELECT jsonb_object_agg(name, deployment_version) FROM penstock.environments) AS deployments
         """

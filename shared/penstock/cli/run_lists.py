@@ -20,7 +20,9 @@ _EXAMPLES: Final = """Examples:
   penstock runs list --state waiting --state scheduled --workflow reminder --limit 100 --json"""
 _MOST: Final = 1000
 
-States = Annotated[list[RunState] | None, typer.Option("--state", "-s", help="Only runs in this state; repeat it for several.")]
+States = Annotated[
+    list[RunState] | None, typer.Option("--state", "-s", help="Only runs in this state; repeat it for several.")
+]
 Name = Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help="Only runs of this workflow.")]
 In = Annotated[Environment | None, typer.Option("--environment", "-e", help="Only runs of this environment.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=_MOST, help="How many, the newest first.")]
@@ -32,7 +34,12 @@ def add_commands(group: typer.Typer) -> None:
 
 
 def show_list(
-    states: States = None, workflow: Name = None, environment: In = None, limit: Limit = 50, data: Data = None, as_json: AsJson = False
+    states: States = None,
+    workflow: Name = None,
+    environment: In = None,
+    limit: Limit = 50,
+    data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """List runs, the newest first."""
     runs = asyncio.run(_read(states or [], workflow, environment, limit, data))

@@ -38,16 +38,22 @@ _RUN_EXAMPLES: Final = """Examples:
 
   penstock run create_list -p batch=b1 -p names='["a", "b"]' --environment live
 
-A value is read as JSON where that fits the parameter's type, else as text. Works with PENSTOCK_DATABASE_URL (and PENSTOCK_AMQP_URL, to \
-start at once), or with the `penstock up` that runs on .penstock."""
+A value is read as JSON where that fits the parameter's type, else as text. Works with PENSTOCK_DATABASE_URL \
+(and PENSTOCK_AMQP_URL, to start at once), or with the `penstock up` that runs on .penstock."""
 _SHOW_EXAMPLES: Final = (
-    "Examples:\n\n  penstock runs show 0190a5f2-7c00-8a11-9b22-0123456789ab\n\n  penstock runs show ID --json | jq .error"
+    "Examples:\n\n  penstock runs show 0190a5f2-7c00-8a11-9b22-0123456789ab\n\n  penstock runs "
+    "show ID --json | jq .error"
 )
 _LEVEL_STYLES: Final = {"error": "red", "warning": "yellow", "info": "", "debug": "bright_black"}
 
-Pairs = Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="KEY=VALUE", help="A parameter of the run; repeat it.")]
+Pairs = Annotated[
+    list[str] | None, typer.Option("-p", "--parameter", metavar="KEY=VALUE", help="A parameter of the run; repeat it.")
+]
 In = Annotated[Environment, typer.Option("--environment", "-e", help="Where the workflow is deployed.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait until the run has ended and print its result; exit with 1 unless it succeeded.")]
+Wait = Annotated[
+    bool,
+    typer.Option("--wait", help="Wait until the run has ended and print its result; exit with 1 unless it succeeded."),
+]
 RunArgument = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the run.", show_default=False)]
 
 
@@ -90,7 +96,9 @@ async def _run(
 ) -> tuple[Started, RunView | None]:
     installation = find_installation(data)
     async with open_installation(data) as database:
-        started = await start_run(database, installation.amqp_url, environment=environment, workflow=workflow, given=given)
+        started = await start_run(
+            database, installation.amqp_url, environment=environment, workflow=workflow, given=given
+        )
         if not is_awaited:
             return started, None
         ended = await wait_for_end(database, started.id, lambda hint: typer.echo(hint, err=True))
@@ -111,7 +119,11 @@ def _report_end(run: RunView, *, as_json: bool) -> None:
 def _reason(run: RunView) -> str:
     if isinstance(run.error, dict) and "message" in run.error:
         return str(run.error["message"])
-    return "the workflow's condition was not met" if run.state is RunState.SKIPPED else f"see `penstock runs show {run.id}`"
+    return (
+        "the workflow's condition was not met"
+        if run.state is RunState.SKIPPED
+        else f"see `penstock runs show {run.id}`"
+    )
 
 
 def show(run_id: RunArgument, data: Data = None, as_json: AsJson = False) -> None:
@@ -121,7 +133,9 @@ def show(run_id: RunArgument, data: Data = None, as_json: AsJson = False) -> Non
         fail(f"no run {run_id}")
     run, steps, lines = found
     if as_json:
-        print_json({**{name: getattr(run, name) for name in RunView.__dataclass_fields__}, "steps": steps, "logs": lines})
+        print_json(
+            {**{name: getattr(run, name) for name in RunView.__dataclass_fields__}, "steps": steps, "logs": lines}
+        )
         return
     console.print(Group(_facts(run), *_step_table(steps), *_log_table(lines)))
 

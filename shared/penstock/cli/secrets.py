@@ -1,4 +1,6 @@
-"""`penstock secret`: what apps see as `secrets.NAME`. Values come from standard input or a prompt, and are never shown again."""
+"""`penstock secret`: what apps see as `secrets.NAME`. Values come from standard input or a prompt, and are never shown
+again.
+"""
 
 import asyncio
 import re
@@ -16,7 +18,14 @@ from penstock.cli.database import Data
 from penstock.cli.output import AsJson, complain, console, fail, make_table, print_json, show_time
 from penstock.encryption import Keyring
 from penstock.redaction import SHORTEST_REDACTED
-from penstock.store.secrets import StoredSecret, find_unreadable, list_secrets, remove_secret, rotate_secrets, store_secret
+from penstock.store.secrets import (
+    StoredSecret,
+    find_unreadable,
+    list_secrets,
+    remove_secret,
+    rotate_secrets,
+    store_secret,
+)
 
 MAX_BYTES: Final = 64 * 1024
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -27,18 +36,22 @@ _SET_EXAMPLES: Final = """Examples:
   penstock secret set OPENAI_KEY -e live < key.txt     reads it from a file; a line break at its end is dropped
 
 Ingress and executors see it within a few seconds; runs that have begun keep what they began with."""
-_LIST_EXAMPLES: Final = "Examples:\n\n  penstock secret list\n\n  penstock secret list -e live --json | jq -r '.secrets[].name'"
+_LIST_EXAMPLES: Final = (
+    "Examples:\n\n  penstock secret list\n\n  penstock secret list -e live --json | jq -r '.secrets[].name'"
+)
 _REMOVE_EXAMPLES: Final = "Examples:\n\n  penstock secret remove OPENAI_KEY --environment live"
 _ROTATE_EXAMPLES: Final = """Examples:
 
   penstock secret rotate
 
-To change the key: put the new one, a comma and the old one into PENSTOCK_SECRET_KEY, of every service and here; rotate; take the old \
-one out."""
+To change the key: put the new one, a comma and the old one into PENSTOCK_SECRET_KEY, of every service and here; \
+rotate; take the old one out."""
 
 Name = Annotated[str, typer.Argument(help="As in secrets.NAME.", show_default=False)]
 In = Annotated[Environment, typer.Option("--environment", "-e", help="Where it holds.")]
-Where = Annotated[Environment | None, typer.Option("--environment", "-e", help="Only of this one.", show_default="both")]
+Where = Annotated[
+    Environment | None, typer.Option("--environment", "-e", help="Only of this one.", show_default="both")
+]
 
 
 def add_commands(program: typer.Typer) -> None:
@@ -54,13 +67,16 @@ def add_commands(program: typer.Typer) -> None:
 def set_(name: Name, environment: In = Environment.DEVELOPMENT, data: Data = None) -> None:
     """Set a secret, in place of the one that is there."""
     if not _NAME.fullmatch(name):
-        raise typer.BadParameter("use letters, digits and _, so that secrets.NAME works in expressions", param_hint="NAME")
+        raise typer.BadParameter(
+            "use letters, digits and _, so that secrets.NAME works in expressions", param_hint="NAME"
+        )
     value = _read_value(name)
     asyncio.run(_set(name, environment, value, data))
     console.print(f"[green]set[/] {name} in {environment}")
     if len(value) < SHORTEST_REDACTED:
         complain(
-            f"{name} is shorter than {SHORTEST_REDACTED} characters: it is not looked for in logs and results, which take longer ones out"
+            f"{name} is shorter than {SHORTEST_REDACTED} characters: it is not looked for in logs and results, which "
+            "take longer ones out"
         )
 
 
@@ -116,7 +132,9 @@ async def _list(data: Path | None) -> list[_Shown]:
     async with open_installation(data) as database, database.connection() as conn:
         stored = await list_secrets(conn)
     unreadable = {secret.place for secret in find_unreadable(stored, keyring)}
-    return [_Shown(one.environment, one.name, one.set_at, one.sealed.key_id, one.place not in unreadable) for one in stored]
+    return [
+        _Shown(one.environment, one.name, one.set_at, one.sealed.key_id, one.place not in unreadable) for one in stored
+    ]
 
 
 def remove(name: Name, environment: In = Environment.DEVELOPMENT, data: Data = None) -> None:
@@ -136,9 +154,16 @@ def rotate(data: Data = None, as_json: AsJson = False) -> None:
     keyring = find_keyring(data)
     rotated = asyncio.run(_rotate(keyring, data))
     if as_json:
-        print_json({"key": keyring.first_id, "rotated": [{"environment": one.environment, "name": one.name} for one in rotated]})
+        print_json(
+            {
+                "key": keyring.first_id,
+                "rotated": [{"environment": one.environment, "name": one.name} for one in rotated],
+            }
+        )
     else:
-        console.print(f"{len(rotated)} encrypted again with the key {keyring.first_id}; no secret needs another key now")
+        console.print(
+            f"{len(rotated)} encrypted again with the key {keyring.first_id}; no secret needs another key now"
+        )
 
 
 async def _rotate(keyring: Keyring, data: Path | None) -> list[StoredSecret]:

@@ -17,7 +17,8 @@ _EXAMPLES: Final = """Examples:
 
   PENSTOCK_DATABASE_URL=postgresql://app@db/penstock PENSTOCK_AMQP_URL=amqp://mq/ penstock {name}
 
-SIGTERM finishes what is in flight within PENSTOCK_SHUTDOWN_GRACE_SECONDS; a second one insists. Settings: deploy/env.example"""
+SIGTERM finishes what is in flight within PENSTOCK_SHUTDOWN_GRACE_SECONDS; a second one insists. \
+Settings: deploy/env.example"""
 
 
 def add_commands(program: typer.Typer) -> None:
@@ -39,7 +40,9 @@ def scheduler() -> None:
 def executor(
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, max=10_000, help="Most runs performed at once [PENSTOCK_EXECUTOR_CONCURRENCY].", show_default=False),
+        typer.Option(
+            min=1, max=10_000, help="Most runs performed at once [PENSTOCK_EXECUTOR_CONCURRENCY].", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Perform runs, step by step. Scale these by the number of runs that wait."""

@@ -54,7 +54,9 @@ class Started:
         return {name: getattr(self, name) for name in ("id", "workflow", "environment", "state", "depth", "chain_id")}
 
 
-async def start_run(database: Database, amqp_url: str | None, *, environment: str, workflow: str, given: Mapping[str, str]) -> Started:
+async def start_run(
+    database: Database, amqp_url: str | None, *, environment: str, workflow: str, given: Mapping[str, str]
+) -> Started:
     """Admit a root run of `workflow` and dispatch it. `amqp_url` None leaves it to the schedulers.
 
     Raises Permanent when the workflow is not deployed or a parameter is wrong.
@@ -64,7 +66,9 @@ async def start_run(database: Database, amqp_url: str | None, *, environment: st
     return Started(run.id, run.workflow, run.environment, run.state, run.depth, run.chain_id, is_dispatched)
 
 
-async def _admit(database: Database, environment: str, workflow: str, given: Mapping[str, str], *, is_delayed: bool) -> Admission:
+async def _admit(
+    database: Database, environment: str, workflow: str, given: Mapping[str, str], *, is_delayed: bool
+) -> Admission:
     run_id = new_run_id()
 
     async def admit_one(conn: Connection, *, deployment: CompiledDeployment) -> Admission:
@@ -84,7 +88,8 @@ async def _admit(database: Database, environment: str, workflow: str, given: Map
 
 
 async def with_current_deployment(database: Database, environment: str, work: DeploymentWork[T]) -> T:
-    """What `work` returns in a transaction, given the current deployment; again with the newer one when somebody deploys meanwhile.
+    """What `work` returns in a transaction, given the current deployment; again with the newer one when somebody
+    deploys meanwhile.
 
     Raises ConfigurationError when nothing is deployed.
     """
@@ -92,7 +97,9 @@ async def with_current_deployment(database: Database, environment: str, work: De
     for _ in range(_ATTEMPTS):
         deployment = await deployments.refresh(environment)
         if deployment.version == 0:
-            raise ConfigurationError(f"nothing is deployed to {environment}; use `penstock deploy DIR --environment {environment}`")
+            raise ConfigurationError(
+                f"nothing is deployed to {environment}; use `penstock deploy DIR --environment {environment}`"
+            )
         try:
             return await database.in_transaction(partial(work, deployment=deployment))
         except StaleDefinitions:
@@ -132,7 +139,10 @@ async def wait_for_end(database: Database, run_id: UUID, tell: Callable[[str], N
         if run.state.is_final:
             return run
         if run.started_at is None and loop.time() > hint_at:
-            tell(f"run {run_id} is still {run.state}: is an executor running? `penstock doctor` looks; Ctrl-C stops waiting, not the run")
+            tell(
+                f"run {run_id} is still {run.state}: is an executor running? `penstock doctor` looks; Ctrl-C stops "
+                "waiting, not the run"
+            )
             hint_at = float("inf")
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 0.5)

@@ -27,17 +27,29 @@ _EXAMPLES: Final = """Examples:
 
   penstock up --environment development --port 9000 --no-reload
 
-Needs no server: PostgreSQL and the broker are its own, unless PENSTOCK_DATABASE_URL and PENSTOCK_AMQP_URL name others. Ctrl-C finishes \
-what is in flight; a second one insists."""
+Needs no server: PostgreSQL and the broker are its own, unless PENSTOCK_DATABASE_URL and \
+PENSTOCK_AMQP_URL name others. \
+Ctrl-C finishes what is in flight; a second one insists."""
 
-App = Annotated[Path | None, typer.Option(help="The app to deploy and watch; by default this directory, if it is one.", show_default=False)]
-DataDirectory = Annotated[Path | None, typer.Option("--data", help="Where the data is kept.", show_default=".penstock")]
-Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port of webhooks, API workflows and the Data API.", show_default="8080")]
-AdminPort = Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the probes and the management API.", show_default="8081")]
-Environments = Annotated[
-    list[Environment] | None, typer.Option("--environment", "-e", help="Where to deploy the app; repeat it.", show_default="both")
+App = Annotated[
+    Path | None,
+    typer.Option(help="The app to deploy and watch; by default this directory, if it is one.", show_default=False),
 ]
-IsDemo = Annotated[bool, typer.Option("--demo", help="Play the quickstart's story once everything serves, and go on serving.")]
+DataDirectory = Annotated[Path | None, typer.Option("--data", help="Where the data is kept.", show_default=".penstock")]
+Port = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, help="Port of webhooks, API workflows and the Data API.", show_default="8080"),
+]
+AdminPort = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="Port of the probes and the management API.", show_default="8081")
+]
+Environments = Annotated[
+    list[Environment] | None,
+    typer.Option("--environment", "-e", help="Where to deploy the app; repeat it.", show_default="both"),
+]
+IsDemo = Annotated[
+    bool, typer.Option("--demo", help="Play the quickstart's story once everything serves, and go on serving.")
+]
 Reload = Annotated[bool, typer.Option("--reload/--no-reload", help="Deploy again when a file of the app changes.")]
 
 
@@ -79,7 +91,9 @@ def _find_app(named: Path | None) -> Path | None:
     if named is None:
         return Path() if Path("app.yaml").is_file() else None
     if not named.is_dir():
-        raise ConfigurationError(f"there is no directory {named}; --app (or PENSTOCK_APP) names the directory that holds app.yaml")
+        raise ConfigurationError(
+            f"there is no directory {named}; --app (or PENSTOCK_APP) names the directory that holds app.yaml"
+        )
     return named
 
 
@@ -110,7 +124,9 @@ class _Terminal:
         print_problems(deployed.problems)
         if deployed.app is None:
             return "[red]has errors[/], so nothing was deployed; correct them, and it is"
-        versions = ", ".join(f"{name} version {deployment.version}" for name, deployment in deployed.deployments.items())
+        versions = ", ".join(
+            f"{name} version {deployment.version}" for name, deployment in deployed.deployments.items()
+        )
         return f"{escape(deployed.app.name)}  ({versions})"
 
     def deployed(self, outcome: Deployed | PenstockError) -> None:
@@ -126,8 +142,12 @@ class _Terminal:
         if outcome.app is None:
             console.print("[red]not deployed[/]; the version before goes on serving")
         elif outcome.is_new:
-            print_plan(replace(next(iter(outcome.deployments.values())).plan, unused=()))  # nothing is ever dropped here
-            versions = ", ".join(f"{name} version {deployment.version}" for name, deployment in outcome.deployments.items())
+            print_plan(
+                replace(next(iter(outcome.deployments.values())).plan, unused=())
+            )  # nothing is ever dropped here
+            versions = ", ".join(
+                f"{name} version {deployment.version}" for name, deployment in outcome.deployments.items()
+            )
             for name, secrets in outcome.unset.items():
                 console.print(_describe_unset(name, secrets))
             console.print(f"[green]deployed[/] {escape(outcome.app.name)}: {versions}")
@@ -138,4 +158,6 @@ class _Terminal:
 
 
 def _describe_unset(environment: str, names: list[str]) -> str:
-    return f"[yellow]not set[/] in {environment}: {', '.join(names)}  (`penstock secret set {names[0]} -e {environment}`)"
+    return (
+        f"[yellow]not set[/] in {environment}: {', '.join(names)}  (`penstock secret set {names[0]} -e {environment}`)"
+    )

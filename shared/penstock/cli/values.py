@@ -12,7 +12,9 @@ from penstock.domain.durations import parse_duration
 
 
 def split_pairs(pairs: Iterable[str]) -> dict[str, str]:
-    """`["a=1", "b="]` as `{"a": "1", "b": ""}`. Raises ValueError for a text without `=` or without a name, and for a name given twice."""
+    """`["a=1", "b="]` as `{"a": "1", "b": ""}`. Raises ValueError for a text without `=` or without a name, and for a
+    name given twice.
+    """
     given: dict[str, str] = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")
@@ -25,9 +27,11 @@ def split_pairs(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def read_values(workflow: Workflow, given: Mapping[str, str]) -> dict[str, JsonValue]:
-    """The values of `given`, each read as the parameter of that name asks: as JSON where that fits its type, else as text.
+    """The values of `given`, each read as the parameter of that name asks: as JSON where that fits its type, else as
+    text.
 
-    What fits neither way, and what the workflow does not know, stays a text: the check of the whole request says what is wrong with it.
+    What fits neither way, and what the workflow does not know, stays a text: the check of the whole request says what
+    is wrong with it.
     """
     types = {parameter.name: parameter.type for parameter in workflow.parameters}
     return {name: _read_value(types[name], text) if name in types else text for name, text in given.items()}

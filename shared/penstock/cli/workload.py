@@ -1,4 +1,6 @@
-"""`penstock workload`: what runs and requests have consumed, what each activity weighs, and when the admins are told."""
+"""`penstock workload`: what runs and requests have consumed, what each activity weighs, and when the admins are
+told.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -70,20 +72,32 @@ class Way(StrEnum):
 In = Annotated[Environment, typer.Option("--environment", "-e", help="Where it was consumed.")]
 For = Annotated[Environment, typer.Option("--environment", "-e", help="Where it holds.")]
 By = Annotated[Way, typer.Option("--by", help="What to sum by.")]
-Since = Annotated[str | None, typer.Option("--since", help="From this time (ISO 8601), or so long ago (7d).", show_default="30d")]
+Since = Annotated[
+    str | None, typer.Option("--since", help="From this time (ISO 8601), or so long ago (7d).", show_default="30d")
+]
 Until = Annotated[str | None, typer.Option("--until", help="Before this time, or so long ago.", show_default="now")]
 Of = Annotated[str | None, typer.Option("--workflow", help="Only of this workflow.", show_default=False)]
 OfChain = Annotated[UUID | None, typer.Option("--chain", help="Only of this chain, from its runs.", show_default=False)]
-Changes = Annotated[list[str] | None, typer.Argument(metavar="[ACTIVITY=UNITS]...", help="What to change.", show_default=False)]
+Changes = Annotated[
+    list[str] | None, typer.Argument(metavar="[ACTIVITY=UNITS]...", help="What to change.", show_default=False)
+]
 Allowance = Annotated[
     float | None,
-    typer.Option("--allowance", min=0, max=_MOST, metavar="UNITS", help="Of a calendar month (UTC); told at 75 and 100 %. 0: none."),
+    typer.Option(
+        "--allowance",
+        min=0,
+        max=_MOST,
+        metavar="UNITS",
+        help="Of a calendar month (UTC); told at 75 and 100 %. 0: none.",
+    ),
 ]
 SpikeFactor = Annotated[
-    float | None, typer.Option("--spike-factor", min=0, max=_MOST, metavar="N", help="How often the usual hour is a spike. 0: none.")
+    float | None,
+    typer.Option("--spike-factor", min=0, max=_MOST, metavar="N", help="How often the usual hour is a spike. 0: none."),
 ]
 SpikeMinimum = Annotated[
-    float | None, typer.Option("--spike-minimum", min=0, max=_MOST, metavar="UNITS", help="Below which no hour is a spike.")
+    float | None,
+    typer.Option("--spike-minimum", min=0, max=_MOST, metavar="UNITS", help="Below which no hour is a spike."),
 ]
 
 
@@ -111,7 +125,9 @@ def workload(
     if context.invoked_subcommand is not None:
         return
     if chain is not None and by is Way.ACTIVITY:
-        raise typer.BadParameter("a run keeps only its total; ask for the workflow or the hour of a chain", param_hint="--by")
+        raise typer.BadParameter(
+            "a run keeps only its total; ask for the workflow or the hour of a chain", param_hint="--by"
+        )
     wanted = WorkloadFilter(by.value, _moment(since, "--since"), _moment(until, "--until"), workflow, chain)
     if wanted.since is None and chain is None:
         wanted = WorkloadFilter(by.value, clock.now() - parse_duration("30d"), wanted.until, workflow)
@@ -129,7 +145,9 @@ def _moment(text: str | None, option: str) -> datetime | None:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-async def _read(environment: Environment, wanted: WorkloadFilter, data: Path | None) -> tuple[list[WorkloadSum], MonthlyWorkload]:
+async def _read(
+    environment: Environment, wanted: WorkloadFilter, data: Path | None
+) -> tuple[list[WorkloadSum], MonthlyWorkload]:
     async with open_installation(data) as database, database.connection() as conn:
         where = environment if wanted.chain_id is None else await _find_environment(conn, wanted.chain_id)
         (month,) = [month for month in await list_months(conn) if month.environment == where]
@@ -162,9 +180,13 @@ def _print(wanted: WorkloadFilter, sums: list[WorkloadSum], month: MonthlyWorklo
     period = f"since {wanted.since:%Y-%m-%d %H:%M}Z" if wanted.since else f"of chain {wanted.chain_id}"
     console.print(f"[bold]{month.environment}[/]  {show_units(total)} {period}", soft_wrap=True)
     share = "" if month.share is None else f", {month.share:.1%} of the allowance of {month.allowance:,.0f}"
-    console.print(f"[bright_black]{show_units(month.units)} in the month since {month.since:%Y-%m-%d}{share}[/]", soft_wrap=True)
+    console.print(
+        f"[bright_black]{show_units(month.units)} in the month since {month.since:%Y-%m-%d}{share}[/]", soft_wrap=True
+    )
     if not sums:
-        console.print("\nnothing was consumed" + ("" if wanted.chain_id else "; what was in the last seconds follows soon"))
+        console.print(
+            "\nnothing was consumed" + ("" if wanted.chain_id else "; what was in the last seconds follows soon")
+        )
         return
     count = "times" if wanted.by == Way.ACTIVITY else "runs"
     table = make_table(wanted.by, count, "units", "share", numbers=(count, "units", "share"))
@@ -180,21 +202,30 @@ def show_units(units: float) -> str:
     return f"{units:,.2f} units"
 
 
-def weights(changes: Changes = None, environment: For = Environment.DEVELOPMENT, data: Data = None, as_json: AsJson = False) -> None:
-    """Show what each activity weighs, or change it; services follow within seconds, and what was counted keeps its units."""
+def weights(
+    changes: Changes = None, environment: For = Environment.DEVELOPMENT, data: Data = None, as_json: AsJson = False
+) -> None:
+    """Show what each activity weighs, or change it; services follow within seconds, and what was counted keeps its
+    units.
+    """
     try:
         wanted = _read_weights(split_pairs(changes or []))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="ACTIVITY=UNITS") from None
     current = asyncio.run(_weigh(environment, wanted, data))
     if as_json:
-        found = [{"activity": name, "weight": weight, "published": PUBLISHED_WEIGHTS[name]} for name, weight in current.items()]
+        found = [
+            {"activity": name, "weight": weight, "published": PUBLISHED_WEIGHTS[name]}
+            for name, weight in current.items()
+        ]
         print_json({"environment": environment, "results": found})
         return
     table = make_table("activity", "units", "published", numbers=("units", "published"))
     for name, weight in current.items():
         published = PUBLISHED_WEIGHTS[name]
-        table.add_row(name, _exactly(weight) if weight == published else f"[bold]{_exactly(weight)}[/]", _exactly(published))
+        table.add_row(
+            name, _exactly(weight) if weight == published else f"[bold]{_exactly(weight)}[/]", _exactly(published)
+        )
     console.print(table)
 
 
@@ -218,7 +249,9 @@ def _read_weights(given: Mapping[str, str]) -> dict[Activity, float | None]:
     return changes
 
 
-async def _weigh(environment: Environment, wanted: Mapping[Activity, float | None], data: Path | None) -> dict[Activity, float]:
+async def _weigh(
+    environment: Environment, wanted: Mapping[Activity, float | None], data: Path | None
+) -> dict[Activity, float]:
     async with open_installation(data) as database, database.connection() as conn:
         if wanted:
             await change_weights(conn, environment=environment, changes=wanted)
@@ -236,18 +269,28 @@ def thresholds(
     """Show when the admins are told of workload, or change it."""
     limits, month = asyncio.run(_limit(environment, data, allowance, spike_factor, spike_minimum))
     if as_json:
-        print_json({"environment": environment, "limits": limits, "month": {"since": month.since, "units": month.units}})
+        print_json(
+            {"environment": environment, "limits": limits, "month": {"since": month.since, "units": month.units}}
+        )
         return
     facts = make_facts()
-    share = "" if month.share is None else f"; {show_units(month.units)} since {month.since:%Y-%m-%d}, {month.share:.1%}"
+    share = (
+        "" if month.share is None else f"; {show_units(month.units)} since {month.since:%Y-%m-%d}, {month.share:.1%}"
+    )
     facts.add_row("allowance", (f"{limits.allowance:,.10g} units a month" if limits.allowance else "none") + share)
-    spike = f"{limits.spike_factor:,.10g} times the usual hour, and at least {limits.spike_minimum:,.10g} units in an hour"
+    spike = (
+        f"{limits.spike_factor:,.10g} times the usual hour, and at least {limits.spike_minimum:,.10g} units in an hour"
+    )
     facts.add_row("spike", spike if limits.spike_factor else "none")
     console.print(facts)
 
 
 async def _limit(
-    environment: Environment, data: Path | None, allowance: float | None, spike_factor: float | None, spike_minimum: float | None
+    environment: Environment,
+    data: Path | None,
+    allowance: float | None,
+    spike_factor: float | None,
+    spike_minimum: float | None,
 ) -> tuple[WorkloadLimits, MonthlyWorkload]:
     async with open_installation(data) as database, database.connection() as conn:
         limits = await change_limits(

@@ -1,1 +1,3 @@
-"""What the services say to each other and to the outside over AMQP, described exactly once: messages, envelope, topology."""
+"""What the services say to each other and to the outside over AMQP, described exactly once: messages, envelope,
+topology.
+"""

@@ -1,6 +1,8 @@
-"""Writes `docs/asyncapi.yaml` (AsyncAPI 3) from the messages, the envelope and the topology: `python -m penstock.contracts.asyncapi`.
+"""Writes `docs/asyncapi.yaml` (AsyncAPI 3) from the messages, the envelope and the topology: `python -m
+penstock.contracts.asyncapi`.
 
-A contract test fails when the file is not what this module makes. The document describes Penstock, so `receive` is what others send it.
+A contract test fails when the file is not what this module makes. The document describes Penstock, so `receive` is what
+others send it.
 """
 
 import sys
@@ -37,24 +39,44 @@ VERSION: Final = "1.0.0"
 """Of the contract, not of the software: messages carry their own versions in their type."""
 _SCHEMA_REFERENCE: Final = "#/components/schemas/{model}"
 _DESCRIPTION: Final = """\
-What Penstock says and understands over AMQP 0-9-1. Bodies are JSON; commands are persistent; unknown fields are ignored.
+What Penstock says and understands over AMQP 0-9-1. Bodies are JSON; commands are persistent;
+unknown fields are ignored.
 
-*To schedule a run from any language*, publish `ScheduleRun` to the exchange `penstock.schedule`; `message_id` is the idempotency key.
-*To learn what happened*, bind a queue of your own to `penstock.events`. The exchange `penstock.execute` is between Penstock's
-services: it is described here, but do not use it. See docs/messages.md for examples.
+*To schedule a run from any language*, publish `ScheduleRun` to the exchange `penstock.schedule`; `message_id` is the
+idempotency key.
+*To learn what happened*, bind a queue of your own to `penstock.events`. The exchange `penstock.execute` is
+between Penstock's services: it is described here, but do not use it. See docs/messages.md for examples.
 """
 _HEADERS: Final[dict[str, Document]] = {
-    envelope.DEPTH: {"type": "integer", "minimum": 0, "maximum": MAX_DEPTH, "description": "Scheduling hops from the chain's root"},
+    envelope.DEPTH: {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_DEPTH,
+        "description": "Scheduling hops from the chain's root",
+    },
     envelope.CHAIN_ID: {"type": "string", "format": "uuid", "description": "The chain that the run continues"},
-    envelope.PARENT_RUN_ID: {"type": "string", "format": "uuid", "description": "The run that asks; its stored depth + 1 is the least"},
+    envelope.PARENT_RUN_ID: {
+        "type": "string",
+        "format": "uuid",
+        "description": "The run that asks; its stored depth + 1 is the least",
+    },
     envelope.ENVIRONMENT: {"type": "string", "enum": ["development", "live"], "description": "Where the runs belong"},
     envelope.LANE: {"type": "string", "description": "The executors' queue"},
-    envelope.IDEMPOTENCY_KEY: {"type": "string", "description": "Stands before the property message_id as the idempotency key"},
+    envelope.IDEMPOTENCY_KEY: {
+        "type": "string",
+        "description": "Stands before the property message_id as the idempotency key",
+    },
     envelope.TRACEPARENT: {"type": "string", "description": "W3C trace context"},
     envelope.REASON: {"type": "string", "description": "Why the message is among the dead letters"},
 }
 _HEADERS_OF: Final[dict[str, tuple[str, ...]]] = {
-    ScheduleRun.TYPE: (envelope.DEPTH, envelope.CHAIN_ID, envelope.PARENT_RUN_ID, envelope.IDEMPOTENCY_KEY, envelope.TRACEPARENT),
+    ScheduleRun.TYPE: (
+        envelope.DEPTH,
+        envelope.CHAIN_ID,
+        envelope.PARENT_RUN_ID,
+        envelope.IDEMPOTENCY_KEY,
+        envelope.TRACEPARENT,
+    ),
     ScheduleChildren.TYPE: (envelope.DEPTH, envelope.ENVIRONMENT),
     ExecuteRuns.TYPE: (envelope.DEPTH, envelope.ENVIRONMENT, envelope.LANE),
     RunEvent.TYPE: (envelope.DEPTH,),
@@ -66,8 +88,16 @@ _REQUIRED_HEADERS: Final[dict[str, tuple[str, ...]]] = {
 }
 _APP_MESSAGE: Final = "AppMessage"
 _APP_KEY: Final = f"The step's routing key; its first word is none of {', '.join(sorted(OWN_EVENTS))}"
-_APP_HEADERS: Final = (envelope.ENVIRONMENT, envelope.DEPTH, envelope.CHAIN_ID, envelope.PARENT_RUN_ID, envelope.TRACEPARENT)
-_ENVIRONMENT: Final[Document] = {"environment": {"enum": ["development", "live"], "description": "Where the run belongs"}}
+_APP_HEADERS: Final = (
+    envelope.ENVIRONMENT,
+    envelope.DEPTH,
+    envelope.CHAIN_ID,
+    envelope.PARENT_RUN_ID,
+    envelope.TRACEPARENT,
+)
+_ENVIRONMENT: Final[Document] = {
+    "environment": {"enum": ["development", "live"], "description": "Where the run belongs"}
+}
 _SCHEDULE_ANSWER: Final[Document] = {
     "type": "object",
     "description": "Answer to a ScheduleRun that has `reply_to`: what became of it, or a problem document (RFC 9457).",
@@ -84,9 +114,20 @@ def build_document() -> Document:
     """The whole document, as plain JSON values."""
     return {
         "asyncapi": "3.0.0",
-        "info": {"title": "Penstock", "version": VERSION, "description": _DESCRIPTION, "license": {"name": "Apache-2.0"}},
+        "info": {
+            "title": "Penstock",
+            "version": VERSION,
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache-2.0"},
+        },
         "defaultContentType": "application/json",
-        "servers": {"rabbitmq": {"host": "localhost:5672", "protocol": "amqp", "description": "PENSTOCK_AMQP_URL; RabbitMQ 3.10 to 4.x"}},
+        "servers": {
+            "rabbitmq": {
+                "host": "localhost:5672",
+                "protocol": "amqp",
+                "description": "PENSTOCK_AMQP_URL; RabbitMQ 3.10 to 4.x",
+            }
+        },
         "channels": _channels(),
         "operations": _operations(),
         "components": {"messages": _messages(), "schemas": _schemas()},
@@ -106,7 +147,8 @@ def _channels() -> Document:
         "runEvents": _channel(
             topology.EVENTS_EXCHANGE,
             "{environment}.run.{event}",
-            _ENVIRONMENT | {"event": {"enum": ["scheduled", "started", "succeeded", "failed", "skipped", "terminated"]}},
+            _ENVIRONMENT
+            | {"event": {"enum": ["scheduled", "started", "succeeded", "failed", "skipped", "terminated"]}},
             (RunEvent,),
         ),
         "chainEvents": _channel(
@@ -116,17 +158,25 @@ def _channels() -> Document:
             (ChainEvent,),
         ),
         "listEvents": _channel(topology.EVENTS_EXCHANGE, "{environment}.list.finished", _ENVIRONMENT, (ListEvent,)),
-        "appMessages": _channel(topology.EVENTS_EXCHANGE, "{environment}.{key}", _ENVIRONMENT | {"key": {"description": _APP_KEY}}, ())
+        "appMessages": _channel(
+            topology.EVENTS_EXCHANGE, "{environment}.{key}", _ENVIRONMENT | {"key": {"description": _APP_KEY}}, ()
+        )
         | {"messages": {_APP_MESSAGE: _reference("messages", _APP_MESSAGE)}},
-        "workloadEvents": _channel(topology.EVENTS_EXCHANGE, "{environment}.workload.warned", _ENVIRONMENT, (WorkloadEvent,)),
+        "workloadEvents": _channel(
+            topology.EVENTS_EXCHANGE, "{environment}.workload.warned", _ENVIRONMENT, (WorkloadEvent,)
+        ),
         "replies": {
             "address": None,
             "description": "The queue that the property reply_to of the request names, over the default exchange",
-            "messages": {"RunAnswer": _reference("messages", "RunAnswer"), "ScheduleAnswer": _reference("messages", "ScheduleAnswer")},
+            "messages": {
+                "RunAnswer": _reference("messages", "RunAnswer"),
+                "ScheduleAnswer": _reference("messages", "ScheduleAnswer"),
+            },
         },
         "deadLetters": {
             "address": topology.DEAD_LETTER_QUEUE,
-            "description": "Messages that were not understood, or rejected too often, as they were sent; header reason says why",
+            "description": "Messages that were not understood, or rejected too often, as they were sent; header reason "
+            "says why",
             "bindings": {"amqp": {"is": "queue", "queue": {"name": topology.DEAD_LETTER_QUEUE, "durable": True}}},
             "messages": {"DeadLetter": _reference("messages", "DeadLetter")},
         },
@@ -139,7 +189,12 @@ def _channel(exchange: str, address: str, parameters: Document, models: tuple[ty
         "address": address,
         "parameters": parameters,
         "messages": {model.__name__: _reference("messages", model.__name__) for model in models},
-        "bindings": {"amqp": {"is": "routingKey", "exchange": {"name": exchange, "type": kind, "durable": True, "autoDelete": False}}},
+        "bindings": {
+            "amqp": {
+                "is": "routingKey",
+                "exchange": {"name": exchange, "type": kind, "durable": True, "autoDelete": False},
+            }
+        },
     }
 
 
@@ -150,17 +205,29 @@ def _operations() -> Document:
         "messages": [{"$ref": "#/channels/replies/messages/ScheduleAnswer"}],
     }
     return {
-        "scheduleRun": _operation("receive", "schedule", (ScheduleRun,), "Schedule a run, or a list of them") | {"reply": reply},
-        "scheduleChildren": _operation("receive", "schedule", (ScheduleChildren,), "Internal: admit what steps have scheduled"),
-        "nudgeScheduler": _operation("receive", "schedule", (ExpandList, WakeScheduler), "Internal: look at the rows sooner"),
-        "executeRuns": _operation("send", "execute", (ExecuteRuns,), "Internal: hand runs that are due to the executors"),
-        "answerCaller": _operation("send", "replies", (RunAnswer,), "Internal: tell an ingress instance how a run ended"),
-        "reportRun": _operation("send", "runEvents", (RunEvent,), "What happened to a run; best effort after the commit, at least once"),
+        "scheduleRun": _operation("receive", "schedule", (ScheduleRun,), "Schedule a run, or a list of them")
+        | {"reply": reply},
+        "scheduleChildren": _operation(
+            "receive", "schedule", (ScheduleChildren,), "Internal: admit what steps have scheduled"
+        ),
+        "nudgeScheduler": _operation(
+            "receive", "schedule", (ExpandList, WakeScheduler), "Internal: look at the rows sooner"
+        ),
+        "executeRuns": _operation(
+            "send", "execute", (ExecuteRuns,), "Internal: hand runs that are due to the executors"
+        ),
+        "answerCaller": _operation(
+            "send", "replies", (RunAnswer,), "Internal: tell an ingress instance how a run ended"
+        ),
+        "reportRun": _operation(
+            "send", "runEvents", (RunEvent,), "What happened to a run; best effort after the commit, at least once"
+        ),
         "reportChain": _operation("send", "chainEvents", (ChainEvent,), "What happened to a chain"),
         "publishAppMessage": {
             "action": "send",
             "channel": {"$ref": "#/channels/appMessages"},
-            "summary": "What a `publish` step of an app says; confirmed by the broker, at least once, message_id the same each time",
+            "summary": "What a `publish` step of an app says; confirmed by the broker, at least once, message_id the "
+            "same each time",
             "messages": [{"$ref": f"#/channels/appMessages/messages/{_APP_MESSAGE}"}],
         },
         "reportList": _operation("send", "listEvents", (ListEvent,), "All runs of a list have ended"),
@@ -192,7 +259,8 @@ def _messages() -> Document:
 
 
 def _message(model: type[Contract]) -> Document:
-    message: Document = {"name": model.TYPE, "summary": (model.__doc__ or "").partition("\n")[0]}
+    summary, _, _ = (model.__doc__ or "").partition("\n\n")
+    message: Document = {"name": model.TYPE, "summary": " ".join(summary.split())}
     if model.TYPE in _HEADERS_OF:
         message["headers"] = _header_schema(_HEADERS_OF[model.TYPE], _REQUIRED_HEADERS.get(model.TYPE, ()))
     return message | {
@@ -208,7 +276,9 @@ def _header_schema(names: tuple[str, ...], required: tuple[str, ...]) -> Documen
 
 def _schemas() -> Document:
     mode: Literal["validation"] = "validation"
-    _, schema = models_json_schema([(model, mode) for model in (*COMMANDS.values(), *EVENTS.values())], ref_template=_SCHEMA_REFERENCE)
+    _, schema = models_json_schema(
+        [(model, mode) for model in (*COMMANDS.values(), *EVENTS.values())], ref_template=_SCHEMA_REFERENCE
+    )
     definitions: Document = schema["$defs"]
     return definitions | {"ScheduleAnswer": _SCHEDULE_ANSWER}
 
@@ -223,7 +293,10 @@ def render_document() -> str:
     yaml.width = 140
     yaml.indent(mapping=2, sequence=4, offset=2)
     out = StringIO()
-    out.write("# Generated from penstock.contracts by `python -m penstock.contracts.asyncapi > docs/asyncapi.yaml`; do not edit.\n")
+    out.write(
+        "# Generated from penstock.contracts by `python -m penstock.contracts.asyncapi > docs/asyncapi.yaml`; do not "
+        "edit.\n"
+    )
     yaml.dump(_with_literals(build_document()), out)
     return out.getvalue()
 

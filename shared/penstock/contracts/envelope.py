@@ -2,7 +2,7 @@
 
 | field | AMQP slot | meaning |
 |---|---|---|
-| `type` | property `type` | which message this is, such as `run.execute.v1`; none for a schedule message of an internal service |
+| `type` | property `type` | such as `run.execute.v1`; none for a schedule message of an internal service |
 | `message_id` | property `message_id` | unique per publish of ours; an internal service's idempotency key |
 | `correlation_id` | property `correlation_id` | handed back in the answer |
 | `reply_to` | property `reply_to` | the queue that wants the answer |

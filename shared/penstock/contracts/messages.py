@@ -1,5 +1,7 @@
-"""One frozen model per message. Unknown fields are ignored on decode, so that a rolling deploy works; removing, renaming or
-retyping a field is a `.v2` beside the `.v1`. Field docs are the docs: `docs/asyncapi.yaml` is generated from them."""
+"""One frozen model per message. Unknown fields are ignored on decode, so that a rolling deploy works; removing,
+renaming or retyping a field is a `.v2` beside the `.v1`. Field docs are the docs: `docs/asyncapi.yaml` is generated
+from them.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -37,7 +39,8 @@ class Contract(BaseModel):
 def describe(error: ValidationError) -> str:
     """A pydantic error as one line a person can act on: `list.items: Input should be a valid list`."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}" for problem in error.errors(include_url=False)[:5]
+        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
+        for problem in error.errors(include_url=False)[:5]
     )
 
 
@@ -45,7 +48,9 @@ class ListOfRuns(BaseModel):
     """`list` of a schedule message: one run per item."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-    items: list[JsonValue] = Field(description="One run each: an item that is an object is that run's parameters, beside the common ones")
+    items: list[JsonValue] = Field(
+        description="One run each: an item that is an object is that run's parameters, beside the common ones"
+    )
     interval: str | None = Field(default=None, description="Time between two items, such as `2s`; none: all at once")
 
     @field_validator("interval")
@@ -62,11 +67,15 @@ class ScheduleRun(Contract):
     TYPE: ClassVar[str] = "run.schedule.v1"
     workflow: str = Field(min_length=1, description="Name of the workflow, case-sensitive")
     environment: str = Field(description="`development` or `live`")
-    parameters: Parameters = Field(default_factory=dict, description="By name, checked against the workflow's definition")
+    parameters: Parameters = Field(
+        default_factory=dict, description="By name, checked against the workflow's definition"
+    )
     at: datetime | None = Field(default=None, description="When it is due, ISO 8601 with zone; none: now")
     after: str | None = Field(default=None, description="Instead of `at`: a duration from now, such as `10m`")
     list_: ListOfRuns | None = Field(default=None, alias="list", description="One run per item instead of a single run")
-    priority: int | None = Field(default=None, ge=0, le=9, description="0 (first) to 9 (last); none: the workflow's own")
+    priority: int | None = Field(
+        default=None, ge=0, le=9, description="0 (first) to 9 (last); none: the workflow's own"
+    )
 
     @field_validator("after")
     @classmethod
@@ -100,11 +109,15 @@ class ChildRun(BaseModel):
     scheduled_at: datetime | None = Field(default=None, description="When it is due; none: now")
     priority: int | None = Field(default=None, ge=0, le=9)
     traceparent: str | None = None
-    run_id: UUID | None = Field(default=None, description="The id of the run, where the author's idempotency key decides it")
+    run_id: UUID | None = Field(
+        default=None, description="The id of the run, where the author's idempotency key decides it"
+    )
 
 
 class ScheduleChildren(Contract):
-    """Executor → scheduler: the runs that steps have scheduled, all of one environment and depth; one message per batch."""
+    """Executor → scheduler: the runs that steps have scheduled, all of one environment and depth; one message per
+    batch.
+    """
 
     TYPE: ClassVar[str] = "runs.schedule.v1"
     environment: str
@@ -134,11 +147,15 @@ class DueRun(BaseModel):
     chain_id: UUID
     parent_run_id: UUID | None = None
     traceparent: str | None = None
-    reply_to: str | None = Field(default=None, description="Queue of the ingress instance whose caller waits for the answer")
+    reply_to: str | None = Field(
+        default=None, description="Queue of the ingress instance whose caller waits for the answer"
+    )
 
 
 class ExecuteRuns(Contract):
-    """Ingress and scheduler → executors: runs that are due, all of one environment, lane and depth. The rows are the truth."""
+    """Ingress and scheduler → executors: runs that are due, all of one environment, lane and depth. The rows are the
+    truth.
+    """
 
     TYPE: ClassVar[str] = "run.execute.v1"
     runs: list[DueRun] = Field(min_length=1)
@@ -167,7 +184,9 @@ class RunEvent(Contract):
     parent_run_id: UUID | None = None
     attempt: int = 0
     reason: str | None = Field(default=None, description="Why it failed, was skipped or terminated")
-    path: list[str] | None = Field(default=None, description="On termination: the names of the workflows from the root to this run")
+    path: list[str] | None = Field(
+        default=None, description="On termination: the names of the workflows from the root to this run"
+    )
     at: datetime
 
 
@@ -195,11 +214,15 @@ class ListEvent(Contract):
 
 
 class WorkloadEvent(Contract):
-    """Workload has reached a threshold: routing key `<environment>.workload.warned`. Once per threshold and period at most."""
+    """Workload has reached a threshold: routing key `<environment>.workload.warned`. Once per threshold and period at
+    most.
+    """
 
     TYPE: ClassVar[str] = "workload.event.v1"
     environment: str
-    threshold: str = Field(description="`allowance_75` or `allowance_100` of a calendar month (UTC), or `spike` of an hour, once a day")
+    threshold: str = Field(
+        description="`allowance_75` or `allowance_100` of a calendar month (UTC), or `spike` of an hour, once a day"
+    )
     units: float = Field(description="Workload units of the month, or the hour, so far")
     limit: float = Field(description="Units at which the threshold lies")
     since: datetime = Field(description="When the month, or the hour, began")

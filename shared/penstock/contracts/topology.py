@@ -1,4 +1,6 @@
-"""Exchanges, queues, bindings and dead letters as data. A broker declares all of it at start and after every reconnect."""
+"""Exchanges, queues, bindings and dead letters as data. A broker declares all of it at start and after every
+reconnect.
+"""
 
 from dataclasses import dataclass
 from typing import Final

@@ -12,8 +12,9 @@ Result = TypeVar("Result")
 
 
 class Coalescer(Generic[Item, Result]):
-    """Turns single calls into batches. `flush` gets at most `most` items and returns, in their order, a result or an exception for
-    each; when it raises, all items of that batch get the exception. At most `lanes` flushes are in flight.
+    """Turns single calls into batches. `flush` gets at most `most` items and returns, in their order, a result or an
+    exception for each; when it raises, all items of that batch get the exception. At most `lanes` flushes are in
+    flight.
     """
 
     def __init__(
@@ -31,7 +32,9 @@ class Coalescer(Generic[Item, Result]):
         self._is_woken = False
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
-        """Put `item` into the next batch; the future carries its result. Cancelling the future does not withdraw the item."""
+        """Put `item` into the next batch; the future carries its result. Cancelling the future does not withdraw the
+        item.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future))

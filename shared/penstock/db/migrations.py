@@ -1,7 +1,7 @@
 """Brings the database up to date: ordered `.sql` files, each applied once, its checksum remembered.
 
-Files are forward-only and work while the previous release still runs. A file whose first line is `-- migrate: no-transaction` holds
-one statement that cannot run in a transaction (such as CREATE INDEX CONCURRENTLY).
+Files are forward-only and work while the previous release still runs. A file whose first line is `-- migrate:
+no-transaction` holds one statement that cannot run in a transaction (such as CREATE INDEX CONCURRENTLY).
 """
 
 import asyncio
@@ -33,11 +33,16 @@ class Migration:
 def list_migrations() -> list[Migration]:
     """All migrations that this release ships, in order."""
     found = [entry for entry in files("penstock.db").joinpath("migrations").iterdir() if entry.name.endswith(".sql")]
-    return [Migration(entry.name.removesuffix(".sql"), entry.read_text("utf-8")) for entry in sorted(found, key=lambda entry: entry.name)]
+    return [
+        Migration(entry.name.removesuffix(".sql"), entry.read_text("utf-8"))
+        for entry in sorted(found, key=lambda entry: entry.name)
+    ]
 
 
 async def find_pending(database: Database) -> list[Migration]:
-    """The migrations that this database still needs. Raises ConfigurationError when an applied one was changed since."""
+    """The migrations that this database still needs. Raises ConfigurationError when an applied one was changed
+    since.
+    """
     async with database.connection() as conn:
         return _pending(await _applied(conn))
 
@@ -45,7 +50,8 @@ async def find_pending(database: Database) -> list[Migration]:
 async def migrate(database: Database) -> list[str]:
     """Apply what is pending, one process at a time; returns the names applied. Safe to run from many places at once."""
     async with database.connection() as conn:
-        # Polled, because waiting inside pg_advisory_lock holds a snapshot that CREATE INDEX CONCURRENTLY would wait for.
+        # Polled, because waiting inside pg_advisory_lock holds a snapshot that CREATE INDEX CONCURRENTLY would wait
+        # for.
         while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             await asyncio.sleep(0.1)
         try:
@@ -64,7 +70,10 @@ async def migrate(database: Database) -> list[str]:
 async def _applied(conn: Connection) -> dict[str, str]:
     if await conn.fetchval("SELECT to_regclass('public.penstock_migrations')") is None:
         return {}
-    return {row["name"]: row["checksum"] for row in await conn.fetch("SELECT name, checksum FROM public.penstock_migrations")}
+    return {
+        row["name"]: row["checksum"]
+        for row in await conn.fetch("SELECT name, checksum FROM public.penstock_migrations")
+    }
 
 
 def _pending(applied: dict[str, str]) -> list[Migration]:
@@ -72,7 +81,8 @@ def _pending(applied: dict[str, str]) -> list[Migration]:
     for migration in shipped:
         if migration.name in applied and applied[migration.name] != migration.checksum:
             raise ConfigurationError(
-                f"migration {migration.name} was changed after it was applied to this database; restore the file, or use a new database"
+                f"migration {migration.name} was changed after it was applied to this database; restore the file, or "
+                "use a new database"
             )
     return [migration for migration in shipped if migration.name not in applied]
 

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL: a pool with deadlines everywhere, and failures sorted by what a caller can do about them.
 
-A COMMIT whose outcome is unknown (the server died in it) surfaces as DatabaseUnavailable too, so every write has to be safe to
-repeat: all of ours are guarded by a key or by the run's attempt.
+A COMMIT whose outcome is unknown (the server died in it) surfaces as DatabaseUnavailable too, so every write has to be
+safe to repeat: all of ours are guarded by a key or by the run's attempt.
 """
 
 import asyncio
@@ -32,10 +32,13 @@ COMMAND_TIMEOUT_SECONDS: Final = 15.0
 ACQUIRE_TIMEOUT_SECONDS: Final = 5.0
 _CONFLICT_RETRIES: Final = 5
 _MOST_QUERIES: Final = 5_000
-"""After so many a connection is replaced, and with it its plans: one made while a table was small would scan it when it is large."""
+"""After so many a connection is replaced, and with it its plans: one made while a table was small would scan it when it
+is large.
+"""
 # 40: deadlock, serialization; the whole transaction may simply be run again.
 _CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
-# Connection failures (08), too many connections (53), shutting down or starting (57P0x), read-only after a failover (25006).
+# Connection failures (08), too many connections (53), shutting down or starting (57P0x), read-only after a failover
+# (25006).
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
@@ -55,8 +58,8 @@ def quote_identifier(name: str) -> str:
 
 
 async def _prepare(connection: RawConnection) -> None:
-    # Binary, because COPY knows no other; the first byte is the version of jsonb's wire format. Arrays of JSON are passed as text[]
-    # and cast, since the driver would take a JSON list for another dimension of the array.
+    # Binary, because COPY knows no other; the first byte is the version of jsonb's wire format. Arrays of JSON are
+    # passed as text[] and cast, since the driver would take a JSON list for another dimension of the array.
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
@@ -68,14 +71,16 @@ async def _prepare(connection: RawConnection) -> None:
 
 class _PooledConnection(RawConnection):
     def get_reset_query(self) -> str:
-        """Nothing: no code of ours leaves session state behind, and the driver's query is one more round trip after every use.
-        An open transaction is rolled back all the same.
+        """Nothing: no code of ours leaves session state behind, and the driver's query is one more round trip after
+        every use. An open transaction is rolled back all the same.
         """
         return ""
 
 
 class Database:
-    """A pool of connections. Its two verbs, `connection` and `in_transaction`, turn an absent server into DatabaseUnavailable."""
+    """A pool of connections. Its two verbs, `connection` and `in_transaction`, turn an absent server into
+    DatabaseUnavailable.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -87,7 +92,9 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection for single statements. Raises DatabaseUnavailable when there is none, it breaks, or a lock cannot be had."""
+        """A connection for single statements. Raises DatabaseUnavailable when there is none, it breaks, or a lock
+        cannot be had.
+        """
         try:
             async with self._connection() as connection:
                 yield connection
@@ -117,7 +124,9 @@ class Database:
         return await self.at_once(transact)
 
     async def at_once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """What `work` returns; run again as a whole after a deadlock. Without a transaction each statement commits by itself."""
+        """What `work` returns; run again as a whole after a deadlock. Without a transaction each statement commits by
+        itself.
+        """
         for attempt in range(_CONFLICT_RETRIES):
             try:
                 async with self._connection() as connection:
@@ -145,15 +154,17 @@ class Database:
             self._pool.terminate()
 
     def cut(self) -> None:
-        """End all connections at once, as the death of this process would: what was not committed is undone. For trying out crashes."""
+        """End all connections at once, as the death of this process would: what was not committed is undone. For trying
+        out crashes.
+        """
         self._pool.terminate()
 
 
 async def open_database(url: str, *, name: str, most: int = 10, wait_seconds: float = 60.0) -> Database:
     """A Database at `url`, with at most `most` connections that carry `name` as their application name.
 
-    Waits for a server that is not up yet. Raises ConfigurationError when the URL, user or database is wrong, DatabaseUnavailable
-    when the server has not come up in `wait_seconds`.
+    Waits for a server that is not up yet. Raises ConfigurationError when the URL, user or database is wrong,
+    DatabaseUnavailable when the server has not come up in `wait_seconds`.
     """
     deadline = asyncio.get_running_loop().time() + wait_seconds
     pause = 0.1

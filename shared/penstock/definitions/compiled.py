@@ -1,4 +1,6 @@
-"""A deployed app with its expressions compiled: each workflow when it is first asked for, then kept as long as the version is."""
+"""A deployed app with its expressions compiled: each workflow when it is first asked for, then kept as long as the
+version is.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +18,9 @@ PER_ITEM: Final[Mapping[StepAction, str]] = {StepAction.SCHEDULE_LIST: "with", S
 class CompiledStep:
     """A step with its condition (None: always), what stands behind its action's key, and its other keys.
 
-    `per_item` is the argument that PER_ITEM names, to be evaluated for every item with `item` and `index` in scope; as it has no value
-    before, it is left out of `arguments` there. For all other actions it is None. `arguments` of a `call` hold its `connector` too.
+    `per_item` is the argument that PER_ITEM names, to be evaluated for every item with `item` and `index` in scope; as
+    it has no value before, it is left out of `arguments` there. For all other actions it is None. `arguments` of a
+    `call` hold its `connector` too.
     """
 
     definition: Step
@@ -44,7 +47,9 @@ class CompiledApp:
         self._workflows: dict[str, CompiledWorkflow] = {}
 
     def workflow(self, name: str) -> CompiledWorkflow:
-        """Raises KeyError for a workflow this version does not have, ExpressionError for one that was never loaded by the loader."""
+        """Raises KeyError for a workflow this version does not have, ExpressionError for one that was never loaded by
+        the loader.
+        """
         compiled = self._workflows.get(name)
         if compiled is None:
             compiled = self._workflows[name] = _compile_workflow(self.app, self.app.workflows[name])

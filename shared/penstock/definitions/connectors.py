@@ -19,13 +19,17 @@ _ABSOLUTE: Final = re.compile(r"//|[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def connector_arguments(connector: Connector) -> dict[str, JsonValue]:
-    """What a `call` step gets of its connector, as one more argument: its texts may embed `${secrets.NAME}`, evaluated with the step's."""
+    """What a `call` step gets of its connector, as one more argument: its texts may embed `${secrets.NAME}`, evaluated
+    with the step's.
+    """
     return {
         "name": connector.name,
         "base_url": connector.base_url,
         "headers": {**connector.headers},
         "timeout": connector.timeout_seconds,
-        "allow_private": connector.allow_private if isinstance(connector.allow_private, bool) else [*connector.allow_private],
+        "allow_private": connector.allow_private
+        if isinstance(connector.allow_private, bool)
+        else [*connector.allow_private],
     }
 
 
@@ -47,7 +51,9 @@ def find_base_url_problem(url: str) -> str | None:
 
 
 def find_path_problem(path: str) -> str | None:
-    """Why a path might lead out of a connector's base URL; None when it cannot. Also judged as servers may decode it."""
+    """Why a path might lead out of a connector's base URL; None when it cannot. Also judged as servers may decode
+    it.
+    """
     if _ABSOLUTE.match(path):
         return "it has to be a path below the connector's base_url, not a URL"
     if "?" in path or "#" in path:

@@ -16,7 +16,9 @@ _PLACE: Final = "place"
 
 
 class Difference(NamedTuple):
-    """A definition that is new, other than before, or gone. `parts` are the keys that differ in one that was changed."""
+    """A definition that is new, other than before, or gone. `parts` are the keys that differ in one that was
+    changed.
+    """
 
     sign: Sign
     kind: str

@@ -63,7 +63,9 @@ class Parameter(Model):
 
 
 class RetryPolicy(Model):
-    """How often and when a failed run or step is tried again: `backoff * factor ** n` seconds, at most `max`, ± `jitter`."""
+    """How often and when a failed run or step is tried again: `backoff * factor ** n` seconds, at most `max`, ±
+    `jitter`.
+    """
 
     attempts: int = 1
     backoff_seconds: float = 5.0
@@ -98,14 +100,18 @@ class ApiTrigger(Model):
 
 
 class WebhookTrigger(Model):
-    """`on: webhook:`: deliveries of `source` whose type matches one of `types` (`*` matches any run of characters) start it."""
+    """`on: webhook:`: deliveries of `source` whose type matches one of `types` (`*` matches any run of characters)
+    start it.
+    """
 
     source: str
     types: tuple[str, ...] = ("*",)
 
 
 class RecurrenceTrigger(Model):
-    """`on: recurrence:`: a run at each tick of `cron` in `timezone`. Ticks that were missed for at most `catch_up_seconds` are made up."""
+    """`on: recurrence:`: a run at each tick of `cron` in `timezone`. Ticks that were missed for at most
+    `catch_up_seconds` are made up.
+    """
 
     cron: str
     timezone: str = UTC_ZONE
@@ -123,7 +129,9 @@ class Operation(StrEnum):
 
 
 class ChangeTrigger(Model):
-    """`on: change:`: a run for each change of a thing of `type` by one of `operations` for which `when` holds, if there is one."""
+    """`on: change:`: a run for each change of a thing of `type` by one of `operations` for which `when` holds, if there
+    is one.
+    """
 
     type: str
     operations: tuple[Operation, ...] = tuple(Operation)
@@ -190,7 +198,9 @@ class Step(Model):
 
 
 class Workflow(Model):
-    """A workflow. `depth_limit` overrides the environment's. `python`, `module:function`, stands for the steps of one in Python."""
+    """A workflow. `depth_limit` overrides the environment's. `python`, `module:function`, stands for the steps of one
+    in Python.
+    """
 
     name: str
     label: str = ""
@@ -220,7 +230,9 @@ class DataField(Model):
 
 
 class PrivacyRule(Model):
-    """What a person may do with things that meet all constraints of `when` (None: everyone). `view` is `all` or field names."""
+    """What a person may do with things that meet all constraints of `when` (None: everyone). `view` is `all` or field
+    names.
+    """
 
     name: str
     when: dict[str, JsonValue] | None = None
@@ -298,7 +310,9 @@ class EmailTransport(StrEnum):
 
 
 class EmailSettings(Model):
-    """How an app sends mail. `sender` None: PENSTOCK_EMAIL_FROM. `api_key` is a text that may embed `${secrets.NAME}`."""
+    """How an app sends mail. `sender` None: PENSTOCK_EMAIL_FROM. `api_key` is a text that may embed
+    `${secrets.NAME}`.
+    """
 
     sender: str | None = None
     transport: EmailTransport = EmailTransport.SMTP

@@ -1,4 +1,6 @@
-"""Binds what a caller gives to the parameters a workflow declares; the messages are those Bubble's clients parse (BUBBLE 1.5)."""
+"""Binds what a caller gives to the parameters a workflow declares; the messages are those Bubble's clients parse
+(BUBBLE 1.5).
+"""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -36,28 +38,42 @@ def bind_parameters(
 ) -> dict[str, JsonValue]:
     """The value of every declared parameter, in order; optional ones that are missing or null have their default.
 
-    Whether the things named by ids exist is not checked here. Raises ParameterProblem for the first parameter that is wrong.
+    Whether the things named by ids exist is not checked here. Raises ParameterProblem for the first parameter that is
+    wrong.
     """
     if unknown == "reject":
         _reject_unknown(workflow, given)
-    return {parameter.name: _bind(workflow, parameter, given.get(parameter.name), source, types) for parameter in workflow.parameters}
+    return {
+        parameter.name: _bind(workflow, parameter, given.get(parameter.name), source, types)
+        for parameter in workflow.parameters
+    }
 
 
-def _bind(workflow: Workflow, parameter: Parameter, value: JsonValue, source: ValueSource, types: Mapping[str, DataType]) -> JsonValue:
-    if source is ValueSource.TEXT and value == "" and (parameter.type.is_list or parameter.type.name not in {"text", "any"}):
+def _bind(
+    workflow: Workflow, parameter: Parameter, value: JsonValue, source: ValueSource, types: Mapping[str, DataType]
+) -> JsonValue:
+    if (
+        source is ValueSource.TEXT
+        and value == ""
+        and (parameter.type.is_list or parameter.type.name not in {"text", "any"})
+    ):
         value = None  # a field of a form that was left empty
     if value is None:
         if parameter.is_optional:
             return parameter.default
         raise ParameterProblem(
-            "MISSING_DATA", parameter.name, f"Missing parameter for workflow {workflow.name}: parameter {parameter.name}"
+            "MISSING_DATA",
+            parameter.name,
+            f"Missing parameter for workflow {workflow.name}: parameter {parameter.name}",
         )
     try:
         if parameter.type.is_thing and parameter.type.name not in types:
             raise ValueError(f"there is no data type {parameter.type.name!r}")
         return coerce_value(parameter.type, value, source=source)
     except ValueError as error:
-        raise ParameterProblem("INVALID_DATA", parameter.name, f"Invalid value for parameter {parameter.name}: {error}") from None
+        raise ParameterProblem(
+            "INVALID_DATA", parameter.name, f"Invalid value for parameter {parameter.name}: {error}"
+        ) from None
 
 
 def _reject_unknown(workflow: Workflow, given: Mapping[str, JsonValue]) -> None:
@@ -66,4 +82,6 @@ def _reject_unknown(workflow: Workflow, given: Mapping[str, JsonValue]) -> None:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ParameterProblem("INVALID_DATA", name, f"Unknown parameter for workflow {workflow.name}: parameter {name}{hint}")
+            raise ParameterProblem(
+                "INVALID_DATA", name, f"Unknown parameter for workflow {workflow.name}: parameter {name}{hint}"
+            )

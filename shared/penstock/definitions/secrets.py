@@ -1,4 +1,6 @@
-"""Finds which secrets an app reads, and where: in any text of its definitions, whatever kind of definition it belongs to."""
+"""Finds which secrets an app reads, and where: in any text of its definitions, whatever kind of definition it belongs
+to.
+"""
 
 from collections.abc import Iterator
 from typing import Final
@@ -14,7 +16,9 @@ _BARE: Final = frozenset({"when", "key"})
 
 
 def find_secret_names(app: App) -> dict[str, str]:
-    """The names of all secrets that expressions of the app read, with the place (`file:line`) of the first that does."""
+    """The names of all secrets that expressions of the app read, with the place (`file:line`) of the first that
+    does.
+    """
     found: dict[str, str] = {}
     for source, place in _list_expressions(app.model_dump(mode="json"), "", "app.yaml"):
         if "secrets" in source:

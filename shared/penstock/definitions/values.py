@@ -1,7 +1,8 @@
 """What a value of each field type looks like, and how one that arrives from outside is brought into that form.
 
-Numbers are JSON numbers within a double, dates `2022-12-22T09:45:37.369Z`, things their ids, addresses `{address?, lat?, lng?}`, files
-and images URLs. Texts that PostgreSQL cannot store (NUL, lone surrogates) are refused here, with the rest.
+Numbers are JSON numbers within a double, dates `2022-12-22T09:45:37.369Z`, things their ids, addresses `{address?,
+lat?, lng?}`, files and images URLs. Texts that PostgreSQL cannot store (NUL, lone surrogates) are refused here, with
+the rest.
 """
 
 import math
@@ -23,9 +24,19 @@ _THING_ID: Final = re.compile(r"\d{1,20}x\d{1,40}", re.ASCII)
 _URL: Final = re.compile(r"(?:https?:)?//[^\s/]\S*", re.IGNORECASE)
 _ZONE_NAME: Final = re.compile(r"\s*\([^)]*\)$")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
-_BOOLEANS: Final = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_BOOLEANS: Final = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
 _WRITTEN_DATES: Final = ("%a %b %d %Y %H:%M:%S GMT%z", "%a %b %d %Y", "%m/%d/%Y")
-"""Besides ISO 8601, what JavaScript and Bubble's manual write: `Wed Jan 13 2016 16:45:09 GMT-0500 (EST)`, `01/13/2016`."""
+"""Besides ISO 8601, what JavaScript and Bubble's manual write: `Wed Jan 13 2016 16:45:09 GMT-0500 (EST)`, `01/13/2016`.
+"""
 
 
 class ValueSource(StrEnum):
@@ -36,7 +47,9 @@ class ValueSource(StrEnum):
 
 
 def coerce_value(type: FieldType, value: JsonValue, *, source: ValueSource = ValueSource.JSON) -> JsonValue:
-    """`value`, which is not null, in the form of `type`. Raises ValueError with a sentence that never repeats the value."""
+    """`value`, which is not null, in the form of `type`. Raises ValueError with a sentence that never repeats the
+    value.
+    """
     if source is ValueSource.TEXT and isinstance(value, str):
         value = _read_text(type, value)
     if not type.is_list:
@@ -56,7 +69,9 @@ _OFFSET_LENGTH: Final = len("+00:00")
 
 
 def compile_text_reader(type: FieldType) -> Callable[[str], JsonValue]:
-    """`coerce_value(type, text, source=ValueSource.TEXT)` as a function of the text: half the work, where a column is read row by row."""
+    """`coerce_value(type, text, source=ValueSource.TEXT)` as a function of the text: half the work, where a column is
+    read row by row.
+    """
     coerce = _COERCE.get(type.name, _coerce_thing)
     if type.is_list or type.name in {ScalarType.DATE, ScalarType.ADDRESS, ScalarType.ANY}:
         return lambda text: coerce_value(type, text, source=ValueSource.TEXT)
@@ -85,7 +100,9 @@ def _read_text(type: FieldType, text: str) -> JsonValue:
     stripped = text.strip()
     if type.is_list:
         parsed = _parse_json(stripped) if stripped.startswith("[") else None
-        return parsed if isinstance(parsed, list) else [item.strip() for item in stripped.split(",")] if stripped else []
+        return (
+            parsed if isinstance(parsed, list) else [item.strip() for item in stripped.split(",")] if stripped else []
+        )
     if type.name == ScalarType.BOOLEAN:
         return _BOOLEANS.get(stripped.lower(), text)
     if type.name == ScalarType.NUMBER or (type.name == ScalarType.DATE and stripped.isdecimal() and len(stripped) > 8):
@@ -157,7 +174,11 @@ def _parse_date(text: str) -> datetime:
 def _parse_written_date(text: str) -> datetime:
     for form in _WRITTEN_DATES:
         try:
-            return datetime.strptime(text, form).astimezone(UTC) if "%z" in form else datetime.strptime(f"{text} +0000", f"{form} %z")
+            return (
+                datetime.strptime(text, form).astimezone(UTC)
+                if "%z" in form
+                else datetime.strptime(f"{text} +0000", f"{form} %z")
+            )
         except ValueError:
             continue
     raise ValueError("no known form of a date")

@@ -1,4 +1,6 @@
-"""The chapters of the story. Each does something to the running Penstock and returns what it expected and what it got."""
+"""The chapters of the story. Each does something to the running Penstock and returns what it expected and what it
+got.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -53,19 +55,31 @@ async def play_payments(scene: Scene) -> list[Check]:
     await _wait(lambda: _is_count(scene.client.count_things("order", number=number), 1))
     again = await scene.client.deliver_stripe(event, scene.stripe_secret)
     forged_number = f"FORGED-{scene.tag}"
-    forged = await scene.client.deliver_stripe(_invoice_paid(f"evt_forged_{scene.tag}", forged_number), "whsec_of_somebody_else")
+    forged = await scene.client.deliver_stripe(
+        _invoice_paid(f"evt_forged_{scene.tag}", forged_number), "whsec_of_somebody_else"
+    )
     orders = await scene.client.count_things("order", number=number)
     forged_orders = await scene.client.count_things("order", number=forged_number)
     is_same = again.body.get("duplicate") is True and again.body.get("delivery_id") == first.body.get("delivery_id")
     return [
         Check("Stripe's webhook: invoice.paid", "200, accepted", f"{first.status}, {first.body.get('status')}"),
-        Check("the same delivery once more", "duplicate, 1 order", f"{'duplicate' if is_same else 'new'}, {_count(orders, 'order')}"),
+        Check(
+            "the same delivery once more",
+            "duplicate, 1 order",
+            f"{'duplicate' if is_same else 'new'}, {_count(orders, 'order')}",
+        ),
         Check("one with a forged signature", "401, 0 orders", f"{forged.status}, {_count(forged_orders, 'order')}"),
     ]
 
 
 def _invoice_paid(event_id: str, number: str) -> JsonValue:
-    invoice: JsonValue = {"id": f"in_{number}", "object": "invoice", "number": number, "amount_paid": 4200, "currency": "eur"}
+    invoice: JsonValue = {
+        "id": f"in_{number}",
+        "object": "invoice",
+        "number": number,
+        "amount_paid": 4200,
+        "currency": "eur",
+    }
     return {"id": event_id, "object": "event", "type": "invoice.paid", "data": {"object": invoice}}
 
 
@@ -85,7 +99,13 @@ async def play_recursion(scene: Scene) -> list[Check]:
         await _wait(partial(scene.client.is_settled, chain_id))
         things = await scene.client.count_things("thing", batch=batch)
         is_cut = await scene.client.has_runs(chain_id, RunState.TERMINATED)
-        checks.append(Check(what, f"{_count(expected, 'thing')}, then cut", f"{_count(things, 'thing')}{', then cut' if is_cut else ''}"))
+        checks.append(
+            Check(
+                what,
+                f"{_count(expected, 'thing')}, then cut",
+                f"{_count(things, 'thing')}{', then cut' if is_cut else ''}",
+            )
+        )
     return checks
 
 
@@ -98,12 +118,16 @@ async def play_list(scene: Scene) -> list[Check]:
     await _wait(partial(scene.client.is_settled, chain_id))
     things = await scene.client.count_things("thing", batch=batch)
     at_depth_one = await scene.client.count_things("thing", batch=batch, depth=1)
-    got = f"{at_depth_one:,} at depth 1" if at_depth_one == things else f"{things:,}, of them {at_depth_one:,} at depth 1"
+    got = (
+        f"{at_depth_one:,} at depth 1" if at_depth_one == things else f"{things:,}, of them {at_depth_one:,} at depth 1"
+    )
     return [Check(f"a list of {_LIST_LENGTH:,} from one root", f"{_LIST_LENGTH:,} at depth 1", got)]
 
 
 async def play_crash(scene: Scene) -> list[Check]:
-    """An executor is lost while it waits for a carrier; another one finishes its run, and repeats nothing that was done."""
+    """An executor is lost while it waits for a carrier; another one finishes its run, and repeats nothing that was
+    done.
+    """
     fleet = scene.fleet
     # Only these two may call a service on this machine, and their leases are short, so that the story is.
     given: dict[str, object] = {"lease_seconds": _SHORT_LEASE_SECONDS, "outgoing_allow": (ip_network(HOST),)}
@@ -135,7 +159,11 @@ async def _watch_rescue(scene: Scene, carrier: Carrier, run_id: UUID, order: str
     return [
         Check("an executor crashes in mid-run", "attempt 2 succeeded", f"attempt {run['attempt']} {run['state']}"),
         Check("what it had done is not redone", "1 reservation", _count(reservations, "reservation")),
-        Check("the carrier is asked once more", "2 calls, 1 key", f"{_count(len(carrier.keys), 'call')}, {_count(len(keys), 'key')}"),
+        Check(
+            "the carrier is asked once more",
+            "2 calls, 1 key",
+            f"{_count(len(carrier.keys), 'call')}, {_count(len(keys), 'key')}",
+        ),
     ]
 
 

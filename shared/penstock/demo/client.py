@@ -49,7 +49,9 @@ class Client:
 
     async def start(self, workflow: str, parameters: dict[str, JsonValue]) -> UUID:
         """Call an API workflow; the id of its run. Raises Unexpected unless it is taken."""
-        answer = await self._request("POST", f"{self._url}/api/1.1/wf/{workflow}", json=parameters, headers=self._headers)
+        answer = await self._request(
+            "POST", f"{self._url}/api/1.1/wf/{workflow}", json=parameters, headers=self._headers
+        )
         if answer.status not in {200, 202} or answer.run_id is None:
             raise Unexpected(f"HTTP {answer.status} from workflow {workflow}: {answer.body}")
         return answer.run_id

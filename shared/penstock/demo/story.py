@@ -23,14 +23,17 @@ _NEEDED: Final = frozenset({"paid_invoice", "start", "create_list", "fulfil_orde
 
 
 class Demo:
-    """To be called once everything serves. `has_failed` says afterwards whether anything differed from what was expected."""
+    """To be called once everything serves. `has_failed` says afterwards whether anything differed from what was
+    expected.
+    """
 
     def __init__(self, app: Path | None, console: Console) -> None:
         """`app` is the quickstart, or an app that has its workflows; `console` is printed to."""
         self._app = app
         self._console = console
         self.has_failed = False
-        # Set before the services read their secrets. What a person has set stands, so that real deliveries of theirs verify too.
+        # Set before the services read their secrets. What a person has set stands, so that real deliveries of theirs
+        # verify too.
         os.environ.setdefault(f"{SECRET_PREFIX}{_SECRET}", f"whsec_{secrets.token_hex(16)}")
 
     async def __call__(self, running: Running) -> None:
@@ -38,8 +41,12 @@ class Demo:
         self._check_app(running)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)) as http:
             environment = running.environments[0]
-            client = Client(http, url=running.url, admin_url=running.admin_url, token=running.token, environment=environment)
-            scene = Scene(client, running.fleet, str(running.secrets.require(environment, [_SECRET])[_SECRET]), new_tag())
+            client = Client(
+                http, url=running.url, admin_url=running.admin_url, token=running.token, environment=environment
+            )
+            scene = Scene(
+                client, running.fleet, str(running.secrets.require(environment, [_SECRET])[_SECRET]), new_tag()
+            )
             checks: list[Check] = []
             with self._console.status("playing the quickstart's story") as status:
                 for name, play in CHAPTERS:
@@ -56,12 +63,19 @@ class Demo:
         missing = _NEEDED - set(app.workflows if app else ())
         if missing:
             raise ConfigurationError(
-                f"--demo plays the story of examples/quickstart, and {self._app or 'what is deployed'} lacks its workflows"
+                f"--demo plays the story of examples/quickstart, and {self._app or 'what is deployed'} lacks its "
+                "workflows"
                 f" {', '.join(sorted(missing))}; name the quickstart with --app, or leave --demo out"
             )
 
     def _print(self, checks: Sequence[Check], environment: str) -> None:
-        table = Table(title=f"What happened in {environment}", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(
+            title=f"What happened in {environment}",
+            title_justify="left",
+            title_style="bold",
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+        )
         table.add_column("")
         table.add_column("what happened", overflow="fold")
         table.add_column("expected", overflow="fold")

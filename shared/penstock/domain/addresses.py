@@ -1,7 +1,8 @@
 """Mail addresses as people write them: `a@example.com`, `Ada <a@example.com>`, several with commas between them.
 
-What is accepted is what a mail server may be told without harm: no control characters, so nothing can be smuggled into a header or a
-command; names and domains in any script. Quoted local parts and address literals (RFC 5321), which nobody has, are refused.
+What is accepted is what a mail server may be told without harm: no control characters, so nothing can be smuggled into
+a header or a command; names and domains in any script. Quoted local parts and address literals (RFC 5321), which nobody
+has, are refused.
 """
 
 import re
@@ -20,7 +21,9 @@ _LONGEST_SHOWN: Final = 80
 
 
 class Address(NamedTuple):
-    """A mail address with the name of who has it, which may be empty. `domain` is ASCII: other scripts are in their IDNA form."""
+    """A mail address with the name of who has it, which may be empty. `domain` is ASCII: other scripts are in their
+    IDNA form.
+    """
 
     name: str
     local: str
@@ -95,7 +98,9 @@ def _parse(part: str) -> Address:
     name = named["name"].strip()
     if len(name) >= 2 and name[0] == name[-1] == '"':
         name = re.sub(r"\\(.)", r"\1", name[1:-1])
-    elif "@" in name or not name.isprintable():  # more likely two addresses than a name, and the wrong one would get the mail
+    elif (
+        "@" in name or not name.isprintable()
+    ):  # more likely two addresses than a name, and the wrong one would get the mail
         raise ValueError(_refusal(part))
     return make_address(name, named["email"])
 
@@ -117,5 +122,9 @@ def _clean(name: str) -> str:
 def _refusal(email: str) -> str:
     shown = email.strip()
     shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
-    hint = "such as ada@example.com" if "@" in shown else "such as ada@example.com; a name with a comma in it stands in quotes"
+    hint = (
+        "such as ada@example.com"
+        if "@" in shown
+        else "such as ada@example.com; a name with a comma in it stands in quotes"
+    )
     return f"{shown!r} is not a mail address, {hint}"

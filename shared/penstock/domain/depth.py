@@ -1,8 +1,10 @@
 """The depth rule: how deep a run is, and whether it may run. Asked at admission and again when a run is claimed.
 
-Depth counts scheduling hops. A root run has depth 0; a run that another run schedules has that run's depth + 1; all items of one
-list share one depth. A run is admitted if and only if `depth <= limit`. Retries, redeliveries and replays keep their depth;
-`trigger` (a custom event) adds none. `penstock.runs.admission` states the same rule for a batch; a test holds the two together.
+Depth counts scheduling hops. A root run has depth 0; a run that another run schedules has that run's depth + 1; all
+items of one list share one depth. A run is admitted if and only if `depth <= limit`. Retries, redeliveries and replays
+keep their depth;
+`trigger` (a custom event) adds none. `penstock.runs.admission` states the same rule for a batch; a test holds the two
+together.
 """
 
 from typing import Final
@@ -15,7 +17,9 @@ WARNING_SHARE: Final = 0.8
 
 
 def depth_of(*, parent_depth: int | None, claimed_depth: int = 0) -> int:
-    """The depth of a new run. A stored parent decides: never less than one more than its own, whatever the message claims."""
+    """The depth of a new run. A stored parent decides: never less than one more than its own, whatever the message
+    claims.
+    """
     if parent_depth is None:
         return claimed_depth
     return max(claimed_depth, parent_depth + 1)
@@ -37,7 +41,8 @@ def reaches_warning(depth: int, limit: int) -> bool:
 
 
 def parse_depth(value: object) -> int | None:
-    """The depth in an AMQP header, or None when it is missing or malformed: only a true integer from 0 to MAX_DEPTH counts.
+    """The depth in an AMQP header, or None when it is missing or malformed: only a true integer from 0 to MAX_DEPTH
+    counts.
 
     Brokers carry floats, booleans and strings unchanged, and `True` is an `int` in Python, hence the strictness.
     """

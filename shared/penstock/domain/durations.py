@@ -9,7 +9,9 @@ _LONGEST = timedelta(days=36_525)
 
 
 def parse_duration(text: str) -> timedelta:
-    """`"10m"` as a timedelta. Raises ValueError, with a message for the author, for anything else (also beyond 100 years)."""
+    """`"10m"` as a timedelta. Raises ValueError, with a message for the author, for anything else (also beyond 100
+    years).
+    """
     match = _PATTERN.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write a number and a unit, such as 500ms, 5s, 10m, 2h or 3d")

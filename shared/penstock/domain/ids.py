@@ -1,8 +1,8 @@
 """Run ids: sortable by the time their chain began, and derivable, so the same request can never make a second run.
 
-The layout is that of a UUID version 8 (RFC 9562): 48 bits of milliseconds, then 74 bits that are random (a root run) or a hash of
-(parent, key) (a child). A child takes its parent's milliseconds, so all ids of a chain lie side by side in the index; the run of a
-recurrence's tick takes those of the tick.
+The layout is that of a UUID version 8 (RFC 9562): 48 bits of milliseconds, then 74 bits that are random (a root run) or
+a hash of (parent, key) (a child). A child takes its parent's milliseconds, so all ids of a chain lie side by side in
+the index; the run of a recurrence's tick takes those of the tick.
 """
 
 import hashlib
@@ -40,7 +40,9 @@ def keyed_run_id(environment: str, workflow: str, key: str) -> RunId:
 
 
 def recurrence_id(environment: str, workflow: str, key: str) -> UUID:
-    """The id of a recurrence of a workflow: the same whenever it is set again. `key` tells those of one workflow apart."""
+    """The id of a recurrence of a workflow: the same whenever it is set again. `key` tells those of one workflow
+    apart.
+    """
     digest = hashlib.blake2b(f"{environment}\x00{workflow}\x00{key}".encode(), digest_size=16).digest()
     return _compose(int.from_bytes(digest[:6], "big"), int.from_bytes(digest, "big"))
 
@@ -66,7 +68,9 @@ _noise: Final[list[int]] = []
 
 
 def _draw() -> int:
-    """128 random bits. Drawn from the system by the page: one by one they would cost more than all the rest of an id."""
+    """128 random bits. Drawn from the system by the page: one by one they would cost more than all the rest of an
+    id.
+    """
     try:
         return _noise.pop()
     except IndexError:

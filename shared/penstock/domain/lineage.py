@@ -1,14 +1,15 @@
 """Lineage over HTTP: which run a request comes from, told in headers, so that a loop through other services is cut too.
 
-*Model.* Every outgoing call of a run carries two headers. `traceparent` (W3C Trace Context) has the trace of the chain: that of the
-request that began it, else the chain's own id. `baggage` (W3C Baggage) has one entry of ours, `penstock-<installation>`, which names
-chain, run and depth and is signed with the installation's key. Services that propagate trace context, as OpenTelemetry's libraries do,
-hand both on; a request that comes back with them continues the chain one deeper.
+*Model.* Every outgoing call of a run carries two headers. `traceparent` (W3C Trace Context) has the trace of the chain:
+that of the request that began it, else the chain's own id. `baggage` (W3C Baggage) has one entry of ours,
+`penstock-<installation>`, which names chain, run and depth and is signed with the installation's key. Services that
+propagate trace context, as OpenTelemetry's libraries do, hand both on; a request that comes back with them continues
+the chain one deeper.
 
-*Guarantees.* Nobody without the key can make an entry, so nobody can put runs into a chain they were not called by, or claim a depth
-other than the one they were given. Entries under other names belong to others and are passed on as they came; each installation knows
-its own by the name. What stands under our name and is not ours to the letter is dropped: two entries of one name would not survive the
-next service.
+*Guarantees.* Nobody without the key can make an entry, so nobody can put runs into a chain they were not called by, or
+claim a depth other than the one they were given. Entries under other names belong to others and are passed on as they
+came; each installation knows its own by the name. What stands under our name and is not ours to the letter is dropped:
+two entries of one name would not survive the next service.
 
 *What cannot be helped.* A service that does not hand the headers on starts a new root, as anybody does.
 """
@@ -51,7 +52,9 @@ class Lineage:
 
 
 class Origin(NamedTuple):
-    """Where a request comes from: depth and chain of the runs that it starts, and their parent if it is stored. Nothing: outside."""
+    """Where a request comes from: depth and chain of the runs that it starts, and their parent if it is stored.
+    Nothing: outside.
+    """
 
     depth: int = 0
     chain_id: UUID | None = None
@@ -62,7 +65,9 @@ OUTSIDE: Final = Origin()
 
 
 class LineageSeal:
-    """Signs our entry, and knows it again. `key` is the installation's secret; `name` is derived from it and tells nothing of it."""
+    """Signs our entry, and knows it again. `key` is the installation's secret; `name` is derived from it and tells
+    nothing of it.
+    """
 
     def __init__(self, key: bytes) -> None:
         self._key: Final = key
@@ -74,13 +79,16 @@ class LineageSeal:
         return f"{self.name}={content}.{self._signature(content)}"
 
     def read(self, baggage: str, now: datetime) -> Lineage | None:
-        """Where a request with this header comes from; None if it has no entry of ours, or only one that is forged or too old.
+        """Where a request with this header comes from; None if it has no entry of ours, or only one that is forged or
+        too old.
 
         Of several, as a service may make of the requests it joins, the deepest counts.
         """
         if self.name not in baggage:
             return None
-        found = [lineage for member in split_baggage(baggage) if (lineage := self._read_member(member, now)) is not None]
+        found = [
+            lineage for member in split_baggage(baggage) if (lineage := self._read_member(member, now)) is not None
+        ]
         return max(found, key=lambda lineage: lineage.depth, default=None)
 
     def strip(self, baggage: str) -> str:
@@ -105,7 +113,9 @@ class LineageSeal:
 
 
 def split_baggage(baggage: str) -> Iterator[str]:
-    """The members of a `baggage` header that can be sent on; those with characters that no header may have are left out."""
+    """The members of a `baggage` header that can be sent on; those with characters that no header may have are left
+    out.
+    """
     for member in baggage.split(","):
         member = member.strip(" \t")
         if _MEMBER.fullmatch(member):
@@ -125,12 +135,18 @@ def continue_trace(traceparent: str | None, chain_id: UUID) -> str:
 
 
 def read_trace(headers: Mapping[str, str | None]) -> dict[str, str]:
-    """What a run keeps of the `traceparent`, `tracestate` and `baggage` it arrived with; without what no header may hold."""
+    """What a run keeps of the `traceparent`, `tracestate` and `baggage` it arrived with; without what no header may
+    hold.
+    """
     traceparent, tracestate, baggage = headers.get("traceparent"), headers.get("tracestate"), headers.get("baggage")
     kept: dict[str, str] = {}
     if traceparent is not None and _TRACEPARENT.fullmatch(traceparent):
         kept["traceparent"] = traceparent
-        if tracestate and len(tracestate) <= MAX_TRACESTATE_CHARACTERS and all(map(_MEMBER.fullmatch, split_baggage(tracestate))):
+        if (
+            tracestate
+            and len(tracestate) <= MAX_TRACESTATE_CHARACTERS
+            and all(map(_MEMBER.fullmatch, split_baggage(tracestate)))
+        ):
             kept["tracestate"] = ",".join(split_baggage(tracestate))
     if baggage and (members := ",".join(_within_limits(split_baggage(baggage)))):
         kept["baggage"] = members

@@ -1,4 +1,6 @@
-"""Which headers an app may give a mail: those that no other key of the step sets, and that do not say how the message is made."""
+"""Which headers an app may give a mail: those that no other key of the step sets, and that do not say how the message
+is made.
+"""
 
 import re
 from typing import Final

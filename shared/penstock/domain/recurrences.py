@@ -1,4 +1,6 @@
-"""A recurrence: a rule that starts runs of a workflow again and again, where it stands, and what becomes of its ticks."""
+"""A recurrence: a rule that starts runs of a workflow again and again, where it stands, and what becomes of its
+ticks.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +22,9 @@ MOST_TICKS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Recurrence:
-    """A recurrence as it stands. `thing` is what it was set for, if for anything; `last_run_state` that of `last_run_id`, if known."""
+    """A recurrence as it stands. `thing` is what it was set for, if for anything; `last_run_state` that of
+    `last_run_id`, if known.
+    """
 
     id: UUID
     environment: str
@@ -83,8 +87,8 @@ class TickDecision:
 def decide_ticks(recurrence: Recurrence, now: datetime, *, is_live: bool) -> TickDecision:
     """Decide the ticks that are due. `is_live`: the run of the tick before has not ended.
 
-    Ticks that were missed, because no scheduler worked, are made up for as long as `catch_up` says: each of them where runs may
-    overlap, else only the latest, as one that waited (`overlap: queue`) is, however long it took.
+    Ticks that were missed, because no scheduler worked, are made up for as long as `catch_up` says: each of them where
+    runs may overlap, else only the latest, as one that waited (`overlap: queue`) is, however long it took.
     """
     due, next_tick_at = _due_ticks(recurrence, now)
     patience = max(recurrence.catch_up, ON_TIME)

@@ -9,7 +9,9 @@ from penstock.domain.states import RunState, Termination
 
 
 class RunSummary(NamedTuple):
-    """A stored run, without its payload. A tuple, because several are made of every run, and a frozen dataclass costs three times that."""
+    """A stored run, without its payload. A tuple, because several are made of every run, and a frozen dataclass costs
+    three times that.
+    """
 
     id: UUID
     chain_id: UUID
@@ -53,7 +55,8 @@ class Terminated:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Nothing was stored. `code` is one of `unknown_workflow`, `missing_parameter`, `invalid_parameter`, `unknown_parent`,
+    """Nothing was stored. `code` is one of `unknown_workflow`, `missing_parameter`, `invalid_parameter`,
+    `unknown_parent`,
     `idempotency_conflict`; `message` says what to do.
     """
 

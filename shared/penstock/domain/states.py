@@ -4,7 +4,8 @@ from enum import StrEnum
 
 
 class RunState(StrEnum):
-    """`scheduled -> queued -> running -> succeeded | failed | skipped`, with `waiting` and the two ways of being stopped.
+    """`scheduled -> queued -> running -> succeeded | failed | skipped`, with `waiting` and the two ways of being
+    stopped.
 
     A CHECK constraint in the database mirrors this enumeration.
     """
@@ -14,17 +15,24 @@ class RunState(StrEnum):
     QUEUED = "queued"
     """Handed to the broker. An executor claims it; if the message is lost, a scheduler dispatches it again."""
     RUNNING = "running"
-    """Claimed under a lease. Its executor records the outcome; if that dies, the lease expires and the run is reaped."""
+    """Claimed under a lease. Its executor records the outcome; if that dies, the lease expires and the run is reaped.
+    """
     WAITING = "waiting"
-    """Gave up its place until a time or a signal. A scheduler or the signal puts it back; it holds nothing while it waits."""
+    """Gave up its place until a time or a signal. A scheduler or the signal puts it back; it holds nothing while it
+    waits.
+    """
     SUCCEEDED = "succeeded"
     """All steps were performed."""
     FAILED = "failed"
-    """A step failed for good; the run is among the dead letters. A person may queue it again, from the step that failed."""
+    """A step failed for good; the run is among the dead letters. A person may queue it again, from the step that
+    failed.
+    """
     SKIPPED = "skipped"
     """The workflow's own condition was not met; nothing was performed."""
     CANCELLED = "cancelled"
-    """A person or a program asked for it, in whatever state it was. An executor that still performs it can write nothing more of it."""
+    """A person or a program asked for it, in whatever state it was. An executor that still performs it can write
+    nothing more of it.
+    """
     TERMINATED = "terminated"
     """Stopped by a protection: the depth limit, the chain's size limit, or a stop of its chain."""
 

@@ -1,4 +1,6 @@
-"""When the admins are told of workload: at 75 and 100 % of a month's allowance, and of an hour far above the usual one."""
+"""When the admins are told of workload: at 75 and 100 % of a month's allowance, and of an hour far above the usual
+one.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ _LEAST_HOURS: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class WorkloadReading:
-    """What an environment has consumed, in units: since `month` began, and by hour for a week; `hour` is the one that goes on."""
+    """What an environment has consumed, in units: since `month` began, and by hour for a week; `hour` is the one that
+    goes on.
+    """
 
     environment: str
     month: datetime
@@ -29,8 +33,9 @@ class WorkloadReading:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadWarning:
-    """A threshold that was reached: `units` of `limit`, in what began at `since`. It is given once in the period that began then: a
-    month, or the day of an hour. `usual` are the units of an ordinary hour. `is_told`: by mail, because no higher one says more.
+    """A threshold that was reached: `units` of `limit`, in what began at `since`. It is given once in the period that
+    began then: a month, or the day of an hour. `usual` are the units of an ordinary hour. `is_told`: by mail, because
+    no higher one says more.
     """
 
     threshold: str
@@ -46,11 +51,17 @@ def find_warnings(reading: WorkloadReading) -> Iterator[WorkloadWarning]:
     reached = reached_percents(reading.month_units, reading.allowance)
     for percent in reached:
         limit = reading.allowance * percent / 100
-        yield WorkloadWarning(f"allowance_{percent}", reading.month_units, limit, reading.month, is_told=percent == reached[-1])
+        yield WorkloadWarning(
+            f"allowance_{percent}", reading.month_units, limit, reading.month, is_told=percent == reached[-1]
+        )
     # The hour before too: what was flushed in its last seconds is not to escape.
     for hour in (reading.hour - _HOUR, reading.hour):
         usual, units = usual_units(reading.units_by_hour, hour), reading.units_by_hour.get(hour, 0.0)
-        if usual is not None and reading.spike_factor > 0 and units >= (limit := max(usual * reading.spike_factor, reading.spike_minimum)):
+        if (
+            usual is not None
+            and reading.spike_factor > 0
+            and units >= (limit := max(usual * reading.spike_factor, reading.spike_minimum))
+        ):
             yield WorkloadWarning(SPIKE, units, limit, hour, usual)
 
 
@@ -60,7 +71,8 @@ def reached_percents(units: float, allowance: float) -> tuple[int, ...]:
 
 
 def usual_units(units_by_hour: Mapping[datetime, float], hour: datetime) -> float | None:
-    """The median of the hours of a week before `hour`, counted from the first in which there was anything; hours without anything are 0.
+    """The median of the hours of a week before `hour`, counted from the first in which there was anything; hours
+    without anything are 0.
 
     None when there is less than a day to compare with: whoever has just begun has no usual hour.
     """

@@ -1,8 +1,10 @@
-"""When a recurrence ticks: cron expressions and calendar periods on the local time of a zone, also where its clocks change.
+"""When a recurrence ticks: cron expressions and calendar periods on the local time of a zone, also where its clocks
+change.
 
-A local time that the clocks skip in spring ticks once, at the end of the gap; one that they show twice in autumn ticks once, the first
-time. Only a cron expression that names every hour goes by elapsed time (as Debian's cron has it), so that `*/15 * * * *` neither
-pauses for an hour nor crowds. A day that a month lacks (the 31st, 29 February) is that month's last; the next month has it again.
+A local time that the clocks skip in spring ticks once, at the end of the gap; one that they show twice in autumn ticks
+once, the first time. Only a cron expression that names every hour goes by elapsed time (as Debian's cron has it), so
+that `*/15 * * * *` neither pauses for an hour nor crowds. A day that a month lacks (the 31st, 29 February) is that
+month's last; the next month has it again.
 """
 
 import calendar
@@ -50,7 +52,9 @@ _DAYS: Final = {Every.DAILY: 1, Every.WEEKLY: 7}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When to tick: by a `cron` expression, not before `start` if there is one; or `every` period from `start` on, itself included."""
+    """When to tick: by a `cron` expression, not before `start` if there is one; or `every` period from `start` on,
+    itself included.
+    """
 
     cron: str | None = None
     every: Every | None = None
@@ -59,9 +63,14 @@ class Rule:
 
 
 def check_cron(text: str) -> None:
-    """Raises ValueError, with a message for the author, unless `text` is a cron expression of five fields that ever comes true."""
+    """Raises ValueError, with a message for the author, unless `text` is a cron expression of five fields that ever
+    comes true.
+    """
     if len(text.split()) != _CRON_FIELDS:
-        raise ValueError(f"{text!r} is no cron expression: write minute, hour, day of month, month and day of week, as in 0 3 * * 1-5")
+        raise ValueError(
+            f"{text!r} is no cron expression: write minute, hour, day of month, month and day of week, as in 0 3 * * "
+            "1-5"
+        )
     try:
         never = next(iter(CronSim(text, datetime(2024, 1, 1, tzinfo=UTC))), None) is None
     except CronSimError as error:
@@ -84,12 +93,16 @@ def list_timezones() -> frozenset[str]:
 
 
 def next_tick(rule: Rule, after: datetime) -> datetime | None:
-    """The first tick later than `after`, in UTC; None when there is none. Raises ValueError for a rule that is not valid."""
+    """The first tick later than `after`, in UTC; None when there is none. Raises ValueError for a rule that is not
+    valid.
+    """
     return next(ticks_after(rule, after), None)
 
 
 def ticks_after(rule: Rule, after: datetime) -> Iterator[datetime]:
-    """The ticks later than `after`, in order, in UTC; without end but for rules that never come true again, or the year 9999."""
+    """The ticks later than `after`, in order, in UTC; without end but for rules that never come true again, or the year
+    9999.
+    """
     zone = _zone(rule.timezone)
     if rule.cron is not None:
         # A start that is itself a tick is the first one.
@@ -155,7 +168,9 @@ def _advance(local: datetime, every: Every, count: int) -> datetime:
 
 
 def _resolve(local: datetime, zone: ZoneInfo) -> datetime:
-    """The moment, in UTC, at which the clocks of `zone` show `local` for the first time; if they skip it, the end of that gap."""
+    """The moment, in UTC, at which the clocks of `zone` show `local` for the first time; if they skip it, the end of
+    that gap.
+    """
     moment = local.replace(tzinfo=zone).astimezone(UTC)
     if moment.astimezone(zone).replace(tzinfo=None) == local:
         return moment

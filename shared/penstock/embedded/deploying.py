@@ -65,7 +65,9 @@ async def redeploy_on_change(
 
     is_first = True
     # The first turn is for what was changed before the watch began; mostly that is nothing, and nothing is said of it.
-    async for changes in awatch(directory, debounce=300, step=50, rust_timeout=_WATCH_MILLISECONDS, yield_on_timeout=True):
+    async for changes in awatch(
+        directory, debounce=300, step=50, rust_timeout=_WATCH_MILLISECONDS, yield_on_timeout=True
+    ):
         if not changes and not is_first:
             continue
         try:

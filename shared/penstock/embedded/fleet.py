@@ -24,7 +24,9 @@ _READY_SECONDS: Final = 30.0
 
 @dataclass(slots=True, eq=False)
 class Instance:
-    """One running service with a broker client of its own. `own_database` is None for one that shares the others' connections."""
+    """One running service with a broker client of its own. `own_database` is None for one that shares the others'
+    connections.
+    """
 
     name: str
     task: asyncio.Task[None]
@@ -83,7 +85,9 @@ class Fleet:
         await self._forget(instance)
 
     async def lose(self, instance: Instance) -> None:
-        """End an instance that is apart as a crash would: first its connections go, so nothing can be said or given back any more."""
+        """End an instance that is apart as a crash would: first its connections go, so nothing can be said or given
+        back any more.
+        """
         assert instance.own_database is not None, "started apart"
         instance.is_leaving = True
         instance.own_database.cut()
@@ -92,7 +96,9 @@ class Fleet:
         await self._forget(instance)
 
     async def wait_until_ready(self, admin_url: str) -> None:
-        """Until the ingress answers there that it is ready. Raises what ended a service, ConfigurationError when it takes too long."""
+        """Until the ingress answers there that it is ready. Raises what ended a service, ConfigurationError when it
+        takes too long.
+        """
         deadline = asyncio.get_running_loop().time() + _READY_SECONDS
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
             while asyncio.get_running_loop().time() < deadline:
@@ -104,7 +110,9 @@ class Fleet:
                 except (aiohttp.ClientError, TimeoutError):
                     pass
                 await asyncio.sleep(0.02)
-        raise ConfigurationError(f"the services did not become ready within {_READY_SECONDS:.0f} s; the log above says why")
+        raise ConfigurationError(
+            f"the services did not become ready within {_READY_SECONDS:.0f} s; the log above says why"
+        )
 
     async def wait(self, stop: Stop) -> None:
         """Until a soft stop. Raises what ended a service by itself."""
@@ -122,10 +130,16 @@ class Fleet:
             raise self._failure
 
     async def drain_all(self) -> None:
-        """A soft stop of all: first of what accepts work, whose callers wait for the others, then of the others together."""
+        """A soft stop of all: first of what accepts work, whose callers wait for the others, then of the others
+        together.
+        """
         for is_ingress in (True, False):
             await asyncio.gather(
-                *(self.drain(instance) for instance in list(self._instances) if (instance.name == "ingress") is is_ingress)
+                *(
+                    self.drain(instance)
+                    for instance in list(self._instances)
+                    if (instance.name == "ingress") is is_ingress
+                )
             )
 
     async def close(self) -> None:

@@ -1,7 +1,8 @@
 """A PostgreSQL of our own, started as a child process on a Unix socket, for `penstock up`.
 
-It ends with us: by SIGINT when we leave in order, and by the kernel's signal on its parent's death when we are killed. Whatever a
-kill leaves behind (a lock file, a socket, a half-made cluster) is cleared at the next start, and the data recovers from its log.
+It ends with us: by SIGINT when we leave in order, and by the kernel's signal on its parent's death when we are killed.
+Whatever a kill leaves behind (a lock file, a socket, a half-made cluster) is cleared at the next start, and the data
+recovers from its log.
 """
 
 import asyncio
@@ -27,7 +28,8 @@ USER: Final = "app"
 _SOCKET_PATH_LIMIT: Final = 107  # bytes, of sockaddr_un
 _READY_SECONDS: Final = 60.0
 _LEFTOVER_SECONDS: Final = 10.0
-# How to end it: ask for a fast shutdown (clients are disconnected), insist on an immediate one (recovery at the next start), kill.
+# How to end it: ask for a fast shutdown (clients are disconnected), insist on an immediate one (recovery at the next
+# start), kill.
 _ENDINGS: Final = ((signal.SIGINT, 15.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 
 SETTINGS: Final[Mapping[str, str]] = {
@@ -50,7 +52,9 @@ _SETTINGS_SINCE_18: Final = {"io_method": "sync"}  # no I/O worker processes
 
 
 class PostgresServer:
-    """A cluster in `data_dir`/postgres and the server process on it. Start it from the main thread: the server ends with that."""
+    """A cluster in `data_dir`/postgres and the server process on it. Start it from the main thread: the server ends
+    with that.
+    """
 
     def __init__(self, data_dir: Path, settings: Mapping[str, str] = SETTINGS) -> None:
         self._directory = data_dir.absolute()
@@ -65,7 +69,8 @@ class PostgresServer:
     def url(self) -> str:
         """The URL of the database `postgres`, over the Unix socket. Valid between `start` and `stop`."""
         assert self._socket_directory is not None, "started"
-        return f"postgresql://{USER}@/postgres?host={quote(str(self._socket_directory), safe='')}&port={self._settings['port']}"
+        directory, port = quote(str(self._socket_directory), safe=""), self._settings["port"]
+        return f"postgresql://{USER}@/postgres?host={directory}&port={port}"
 
     @property
     def _socket_name(self) -> str:
@@ -78,8 +83,8 @@ class PostgresServer:
     async def start(self) -> None:
         """Make the cluster if there is none, start the server and wait until it takes connections.
 
-        Raises ConfigurationError when the directory is in use, belongs to somebody else or to another version, when there is no
-        PostgreSQL here, or when it does not come up (with the end of its log).
+        Raises ConfigurationError when the directory is in use, belongs to somebody else or to another version, when
+        there is no PostgreSQL here, or when it does not come up (with the end of its log).
         """
         self._hold_directory()
         try:
@@ -130,13 +135,16 @@ class PostgresServer:
             self._directory.mkdir(parents=True, exist_ok=True)
             held = (self._directory / "postgres.lock").open("ab")
         except OSError as error:
-            raise ConfigurationError(f"cannot write to {self._directory}: {error.strerror}; choose another with --data") from error
+            raise ConfigurationError(
+                f"cannot write to {self._directory}: {error.strerror}; choose another with --data"
+            ) from error
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however it ends
         except BlockingIOError:
             held.close()
             raise ConfigurationError(
-                f"{self._directory} is in use by another `penstock up`; stop that one, or give this one a directory with --data"
+                f"{self._directory} is in use by another `penstock up`; stop that one, or give this one a directory "
+                "with --data"
             ) from None
         self._held = held
 
@@ -150,7 +158,8 @@ class PostgresServer:
                     f"stop it (kill -INT {running}) and start again"
                 )
             await asyncio.sleep(0.05)
-        # PostgreSQL takes a lock file for valid when any process has the number in it, as happens after a container's restart.
+        # PostgreSQL takes a lock file for valid when any process has the number in it, as happens after a container's
+        # restart.
         lock_file = self._cluster / "postmaster.pid"
         try:
             left = Path(lock_file.read_text().splitlines()[4])
@@ -177,7 +186,8 @@ class PostgresServer:
 
     def _not_ours(self) -> ConfigurationError:
         return ConfigurationError(
-            f"{self._cluster} belongs to another user; run as that one, or change its owner (chown -R), or choose another with --data"
+            f"{self._cluster} belongs to another user; run as that one, or change its owner (chown -R), or choose "
+            "another with --data"
         )
 
     async def _prepare_cluster(self, binaries: Binaries, identity: Identity) -> None:
@@ -202,9 +212,13 @@ class PostgresServer:
     async def _initialise(self, directory: Path, binaries: Binaries, identity: Identity) -> None:
         options = ("-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions")
         command = (*identity.prefix, str(binaries.directory / "initdb"), "-D", str(directory), *options)
-        result = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, env=_environment(), check=False)
+        result = await asyncio.to_thread(
+            subprocess.run, command, capture_output=True, text=True, env=_environment(), check=False
+        )
         if result.returncode != 0:
-            raise ConfigurationError(f"PostgreSQL could not make {directory}: {result.stderr.strip() or result.stdout.strip()}")
+            raise ConfigurationError(
+                f"PostgreSQL could not make {directory}: {result.stderr.strip() or result.stdout.strip()}"
+            )
 
     def _make_socket_directory(self, identity: Identity) -> Path:
         """Empty, and at the same place for as long as this object lives, so that the URL stays true after a crash."""
@@ -227,9 +241,12 @@ class PostgresServer:
             self._spawn(identity, command)
             if await self._becomes_ready(sockets / self._socket_name, deadline):
                 return
-            # The processes of a killed server hold its shared memory until they notice, and so long a new one refuses to start.
+            # The processes of a killed server hold its shared memory until they notice, and so long a new one refuses
+            # to start.
             if self.is_running or "pre-existing shared memory block" not in self._log_tail():
-                raise ConfigurationError(f"PostgreSQL did not start on {self._cluster}. Its log ends with:\n{self._log_tail()}")
+                raise ConfigurationError(
+                    f"PostgreSQL did not start on {self._cluster}. Its log ends with:\n{self._log_tail()}"
+                )
             await asyncio.sleep(0.2)
 
     def _spawn(self, identity: Identity, command: tuple[str, ...]) -> None:
@@ -261,7 +278,8 @@ def _environment() -> dict[str, str]:
 
 @asynccontextmanager
 async def embedded_postgres(data_dir: Path) -> AsyncIterator[str]:
-    """A running PostgreSQL with its data under `data_dir`; the value is the URL of its database. Restarted when it crashes.
+    """A running PostgreSQL with its data under `data_dir`; the value is the URL of its database. Restarted when it
+    crashes.
 
     Raises ConfigurationError as `PostgresServer.start` does.
     """

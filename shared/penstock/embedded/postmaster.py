@@ -1,4 +1,6 @@
-"""What can be told of a PostgreSQL server from outside: whether a cluster has one, and whether that takes connections."""
+"""What can be told of a PostgreSQL server from outside: whether a cluster has one, and whether that takes
+connections.
+"""
 
 import asyncio
 import os

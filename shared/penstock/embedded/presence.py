@@ -1,4 +1,6 @@
-"""How other commands find a running `penstock up`: a note in its data directory, locked for as long as the process lives."""
+"""How other commands find a running `penstock up`: a note in its data directory, locked for as long as the process
+lives.
+"""
 
 import fcntl
 import os
@@ -28,13 +30,15 @@ class Presence:
 def announce(data_dir: Path, presence: Presence) -> Iterator[None]:
     """Leave the note while the block runs. Raises ConfigurationError when another process has left one there."""
     path = data_dir / _NAME
-    # Never replaced by another file, or the lock would be on one that nobody sees. Only its owner may read it: it holds credentials.
+    # Never replaced by another file, or the lock would be on one that nobody sees. Only its owner may read it: it holds
+    # credentials.
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as note:
         try:
             fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigurationError(
-                f"{data_dir} is in use by another `penstock up`; stop that one, or give this one a directory with --data"
+                f"{data_dir} is in use by another `penstock up`; stop that one, or give this one a directory with "
+                "--data"
             ) from None
         note.truncate()
         note.write(orjson.dumps(asdict(presence)))

@@ -32,7 +32,9 @@ def find_service(name: str) -> Service:
     """The installed service. Raises ConfigurationError when there is none of that name, or it is no service."""
     found = next(iter(entry_points(group=GROUP, name=name)), None)
     if found is None:
-        raise ConfigurationError(f"the {name} is not installed here (no entry point {name!r} in {GROUP!r}); install penstock again")
+        raise ConfigurationError(
+            f"the {name} is not installed here (no entry point {name!r} in {GROUP!r}); install penstock again"
+        )
     try:
         serve = found.load()
     except ImportError as error:
@@ -40,5 +42,7 @@ def find_service(name: str) -> Service:
     # The first parameter of `serve` says which settings the service takes.
     settings = get_type_hints(serve).get("settings")
     if not (isinstance(settings, type) and issubclass(settings, CommonSettings)):
-        raise ConfigurationError(f"{found.value} is no service: its first parameter must be `settings`, of a class of settings")
+        raise ConfigurationError(
+            f"{found.value} is no service: its first parameter must be `settings`, of a class of settings"
+        )
     return Service(name, serve, settings)

@@ -1,6 +1,8 @@
-"""`penstock up`: the same three services in one process, on a PostgreSQL and a broker of its own unless others are named.
+"""`penstock up`: the same three services in one process, on a PostgreSQL and a broker of its own unless others are
+named.
 
-Order of life: data directory → database → migrations → deployment → services → watching the app's files; and back the same way.
+Order of life: data directory → database → migrations → deployment → services → watching the app's files; and back the
+same way.
 """
 
 import os
@@ -36,7 +38,9 @@ _IN_PROCESS: Final = "in-process:"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to serve, and where. `app` None serves what is deployed already; `lease_seconds` None leaves it to the settings."""
+    """What to serve, and where. `app` None serves what is deployed already; `lease_seconds` None leaves it to the
+    settings.
+    """
 
     app: Path | None
     data: Path
@@ -80,7 +84,8 @@ Play = Callable[[Running], Coroutine[object, object, None]]
 async def serve_all(options: Options, show: Show, play: Play | None, stop: Stop) -> None:
     """Serve until a soft stop, then drain. `play` runs once everything is ready.
 
-    Raises ConfigurationError for whatever a person has to change first: a port that is taken, a data directory in use, a broken app.
+    Raises ConfigurationError for whatever a person has to change first: a port that is taken, a data directory in use,
+    a broken app.
     """
     for host, port in ((options.host, options.port), (options.admin_host, options.admin_port)):
         _check_port(host, port)
@@ -110,11 +115,15 @@ async def serve_all(options: Options, show: Show, play: Play | None, stop: Stop)
             fleet=Fleet(database_url, database, _broker_opener(given.amqp_url)),
             secrets=secrets,
         )
-        stack.enter_context(announce(options.data, Presence(database_url, given.amqp_url, running.url, running.admin_url)))
+        stack.enter_context(
+            announce(options.data, Presence(database_url, given.amqp_url, running.url, running.admin_url))
+        )
         await _serve(running, database, options, show, play, stop)
 
 
-async def _serve(running: Running, database: Database, options: Options, show: Show, play: Play | None, stop: Stop) -> None:
+async def _serve(
+    running: Running, database: Database, options: Options, show: Show, play: Play | None, stop: Stop
+) -> None:
     fleet = running.fleet
     try:
         for name in SERVICES:
@@ -134,12 +143,18 @@ async def _serve(running: Running, database: Database, options: Options, show: S
 def _check_port(host: str, port: int) -> None:
     """Say at once that a port is taken, before anything is started."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server will, so that connections closing do not count
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # as the server will, so that connections closing do not count
             probe.bind(address)
     except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}; stop what uses it, or choose another port") from None
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {error.strerror}; stop what uses it, or choose another port"
+        ) from None
 
 
 def _provide(options: Options, database_url: str, amqp_url: str, token: str) -> None:

@@ -1,7 +1,8 @@
 """The expression language of app authors: bare expressions, and texts that embed them as `${…}`.
 
-The language is zen-engine's; this package alone imports it. `tokens` finds the names an expression uses and refuses what zen would
-accept without meaning it, `language` compiles and evaluates, `templates` does the same for JSON trees whose texts embed expressions.
+The language is zen-engine's; this package alone imports it. `tokens` finds the names an expression uses and refuses
+what zen would accept without meaning it, `language` compiles and evaluates, `templates` does the same for JSON trees
+whose texts embed expressions.
 """
 
 from penstock.expressions.language import Expression, compile_expression

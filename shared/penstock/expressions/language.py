@@ -1,11 +1,12 @@
 """Compiles and evaluates expressions with zen-engine, and hides its edges.
 
-zen computes in decimals and answers in floats: whole numbers are turned back into integers. It copies the whole context on every
-call (0.7 ms for a list of a thousand things), so it is given only the members an expression names: `params.n - 1` costs the same
-whatever else is in `params`, and a number too large for a decimal disturbs only who reads it. An expression that is nothing but a
-member path, which most are, is answered without zen: 0.4 µs instead of 4.
-What stays as zen has it: `len` of a text counts UTF-8 bytes, dates are written in whole seconds, division by zero is null, objects
-come back with their keys in any order, and computing with integers above 2^53 loses digits (which is why ids are texts).
+zen computes in decimals and answers in floats: whole numbers are turned back into integers. It copies the whole context
+on every call (0.7 ms for a list of a thousand things), so it is given only the members an expression names: `params.n -
+1` costs the same whatever else is in `params`, and a number too large for a decimal disturbs only who reads it. An
+expression that is nothing but a member path, which most are, is answered without zen: 0.4 µs instead of 4. What stays
+as zen has it: `len` of a text counts UTF-8 bytes, dates are written in whole seconds, division by zero is null, objects
+come back with their keys in any order, and computing with integers above 2^53 loses digits (which is why ids are
+texts).
 """
 
 import json
@@ -64,7 +65,8 @@ _Wanted = dict[str, "_Wanted"]
 
 
 class Expression:
-    """A compiled expression. `roots` are the names it reads from the scope, `references` the members of them, with places.
+    """A compiled expression. `roots` are the names it reads from the scope, `references` the members of them, with
+    places.
 
     `secrets` are the names of the secrets it reads.
     """
@@ -76,7 +78,9 @@ class Expression:
         self.place = place
         self.references = references
         self.roots = frozenset(reference.path[0] for reference in references)
-        self.secrets = frozenset(reference.path[1] for reference in references if reference.path[0] == "secrets" and reference.path[1:])
+        self.secrets = frozenset(
+            reference.path[1] for reference in references if reference.path[0] == "secrets" and reference.path[1:]
+        )
         self._uses_dates = uses_dates
         self._wanted = _merge(references)
         self._program = zen.compile_expression(source)
@@ -110,19 +114,25 @@ class Expression:
         if not isinstance(error, Exception):
             return self._error(f"it cannot be computed ({error})", scope)
         if not isinstance(error, RuntimeError):
-            return self._error("it reads a value that expressions cannot hold (numbers end at 7.9e28, texts are Unicode)", scope)
+            return self._error(
+                "it reads a value that expressions cannot hold (numbers end at 7.9e28, texts are Unicode)", scope
+            )
         reason = _zen_message(error)
         opcode, _, detail = reason.removeprefix("Opcode ").partition(": ")
         if opcode in {"CallFunction", "CallMethod"}:
             return self._error(detail.replace("`", "'"), scope)
         sign = _SIGNS.get(opcode, opcode)
         if detail == "Unsupported type":
-            return self._error(f"{sign} does not take values of these types", scope, _HINTS.get(opcode, ""), is_typed=True)
+            return self._error(
+                f"{sign} does not take values of these types", scope, _HINTS.get(opcode, ""), is_typed=True
+            )
         if "usize" in detail:
             return self._error("an index is a whole number from 0 on", scope)
         return self._error(f"{sign}: {detail[:1].lower()}{detail[1:]}", scope)
 
-    def _error(self, reason: str, scope: Mapping[str, JsonValue], hint: str = "", *, is_typed: bool = False) -> ExpressionError:
+    def _error(
+        self, reason: str, scope: Mapping[str, JsonValue], hint: str = "", *, is_typed: bool = False
+    ) -> ExpressionError:
         found = {".".join(reference.path): describe_type(_walk(scope, reference.path)) for reference in self.references}
         types = ", ".join(f"{path} is {name}" for path, name in found.items())
         if is_typed and "null" in found.values():
@@ -131,7 +141,8 @@ class Expression:
 
 
 def compile_expression(source: str, place: str = "", names: Collection[str] | None = None) -> Expression:
-    """Compiles a bare expression. With `names`, any other name in it is an error; `place` (`file:line`) begins each message.
+    """Compiles a bare expression. With `names`, any other name in it is an error; `place` (`file:line`) begins each
+    message.
 
     Raises ExpressionError for what cannot be read, with the offset in `source`.
     """

@@ -1,7 +1,8 @@
 """JSON trees whose texts embed expressions as `${…}`.
 
-A text that is only `${…}` takes the expression's value and type. In a longer text values are written out: numbers without `.0`,
-booleans as true and false, null as nothing, lists and objects as JSON. `$${` stands for a literal `${`. Keys are never templates.
+A text that is only `${…}` takes the expression's value and type. In a longer text values are written out: numbers
+without `.0`, booleans as true and false, null as nothing, lists and objects as JSON. `$${` stands for a literal `${`.
+Keys are never templates.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -42,7 +43,9 @@ class Template:
         self.secrets = frozenset(name for expression in expressions for name in expression.secrets)
 
     def evaluate(self, scope: _Scope) -> JsonValue:
-        """The tree with every expression replaced by its value in this scope; not to be changed. Raises ExpressionError."""
+        """The tree with every expression replaced by its value in this scope; not to be changed. Raises
+        ExpressionError.
+        """
         return self._constant if self._render is None else self._render(scope)
 
 
@@ -69,7 +72,9 @@ def split_text(text: str, place: str = "") -> Iterator[str | Embedded]:
             continue
         end = _closing_brace(text, start + 2)
         if end is None:
-            raise ExpressionError(place, text[start:], "${ is opened and not closed with } (write $${ for a literal ${)", start)
+            raise ExpressionError(
+                place, text[start:], "${ is opened and not closed with } (write $${ for a literal ${)", start
+            )
         literal.append(text[position:start])
         if joined := "".join(literal):
             yield joined
@@ -114,7 +119,9 @@ def _closing_brace(text: str, position: int) -> int | None:
     return None
 
 
-def _compile(value: JsonValue, place: str, names: Collection[str] | None, found: list[Expression]) -> JsonValue | _Render:
+def _compile(
+    value: JsonValue, place: str, names: Collection[str] | None, found: list[Expression]
+) -> JsonValue | _Render:
     """A function of the scope where an expression is embedded somewhere below, else the constant itself."""
     if isinstance(value, str):
         return _compile_text(value, place, names, found)
@@ -137,11 +144,15 @@ def _compile_text(text: str, place: str, names: Collection[str] | None, found: l
             parts.append(compile_expression(part.source, place, names))
         except ExpressionError as error:
             offset = None if error.offset is None else error.offset + part.offset
-            raise ExpressionError(place, part.source, error.reason, offset if offset is not None else part.offset) from None
+            raise ExpressionError(
+                place, part.source, error.reason, offset if offset is not None else part.offset
+            ) from None
     found.extend(part for part in parts if isinstance(part, Expression))
     if len(parts) == 1:
         return parts[0] if isinstance(parts[0], str) else parts[0].evaluate
-    return lambda scope: "".join([part if isinstance(part, str) else write_value(part.evaluate(scope)) for part in parts])
+    return lambda scope: "".join(
+        [part if isinstance(part, str) else write_value(part.evaluate(scope)) for part in parts]
+    )
 
 
 def _compile_list(items: list[JsonValue | _Render]) -> JsonValue | _Render:

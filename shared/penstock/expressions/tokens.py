@@ -1,7 +1,9 @@
-"""Reads the tokens of an expression: which names it refers to, and what zen-engine would accept although it cannot be meant.
+"""Reads the tokens of an expression: which names it refers to, and what zen-engine would accept although it cannot be
+meant.
 
-zen answers null for a name it does not know, assigns with a single `=`, reads the machine's clock in `d()`, builds ranges of any
-size, and never finds two lists equal. All of these are errors here, so that they show at deploy and not in a run.
+zen answers null for a name it does not know, assigns with a single `=`, reads the machine's clock in `d()`, builds
+ranges of any size, and never finds two lists equal. All of these are errors here, so that they show at deploy and not
+in a run.
 """
 
 import re
@@ -16,21 +18,41 @@ MAX_RANGE: Final = 10_000
 MAX_EXACT: Final = 2**53
 MAX_LENGTH: Final = 10_000
 CLOSURES: Final = frozenset({"all", "some", "none", "filter", "map", "count", "one", "flatMap"})
-"""The functions whose second argument is evaluated for each item of the first, as `#` or under an alias (`map(list as x, x.a)`)."""
+"""The functions whose second argument is evaluated for each item of the first, as `#` or under an alias (`map(list as
+x, x.a)`).
+"""
 _DATE_PARTS: Final = frozenset(
     {"year", "dayOfWeek", "dayOfMonth", "dayOfYear", "weekOfYear", "monthOfYear", "monthString", "weekdayString"}
 )
 _OF_DATES: Final = _DATE_PARTS | {"d", "date", "time", "duration", "dateString", "startOf", "endOf"}
-_OF_TEXTS: Final = frozenset({"upper", "lower", "trim", "startsWith", "endsWith", "matches", "extract", "fuzzyMatch", "split"})
-_OF_NUMBERS: Final = frozenset({"abs", "sum", "avg", "min", "max", "rand", "median", "mode", "floor", "ceil", "round", "trunc"})
+_OF_TEXTS: Final = frozenset(
+    {"upper", "lower", "trim", "startsWith", "endsWith", "matches", "extract", "fuzzyMatch", "split"}
+)
+_OF_NUMBERS: Final = frozenset(
+    {"abs", "sum", "avg", "min", "max", "rand", "median", "mode", "floor", "ceil", "round", "trunc"}
+)
 _OF_ANYTHING: Final = frozenset(
-    {"len", "contains", "flatten", "isNumeric", "string", "number", "bool", "type", "keys", "values", "merge", "mergeDeep"}
+    {
+        "len",
+        "contains",
+        "flatten",
+        "isNumeric",
+        "string",
+        "number",
+        "bool",
+        "type",
+        "keys",
+        "values",
+        "merge",
+        "mergeDeep",
+    }
 )
 FUNCTIONS: Final = CLOSURES | _OF_DATES | _OF_TEXTS | _OF_NUMBERS | _OF_ANYTHING
 _KEYWORDS: Final = frozenset({"and", "or", "not", "in", "true", "false", "null"})
 _CLOSERS: Final = {"(": ")", "[": "]", "{": "}", "${": "}"}
 _TOKEN: Final = re.compile(
-    r"(?P<space>[ \t\n\r]+)|(?P<name>[A-Za-z_$#][A-Za-z0-9_$#]*)|(?P<number>\d[\d_]*(?:\.(?!\.)[\d_]*)?(?:[eE][+-]?\d+)?)"
+    r"(?P<space>[ "
+    r"\t\n\r]+)|(?P<name>[A-Za-z_$#][A-Za-z0-9_$#]*)|(?P<number>\d[\d_]*(?:\.(?!\.)[\d_]*)?(?:[eE][+-]?\d+)?)"
     r"|(?P<text>'[^']*'|\"[^\"]*\")|(?P<sign>\.\.|\?\?|==|!=|<=|>=|&&|\|\||[-+*/%^<>!=?:,.;()\[\]{}`])"
 )
 _REFUSED_SIGNS: Final = {
@@ -42,7 +64,8 @@ _REFUSED_SIGNS: Final = {
 
 
 class ExpressionError(Permanent):
-    """An expression cannot be compiled or evaluated. The text names the place, the expression, and what is wrong with it.
+    """An expression cannot be compiled or evaluated. The text names the place, the expression, and what is wrong with
+    it.
 
     `offset` is where in the compiled text the trouble starts, counted from 0, or None when that is not known.
     """
@@ -57,7 +80,9 @@ class ExpressionError(Permanent):
 
 
 class Reference(NamedTuple):
-    """A name an expression reads: `path` is the root and the members that follow it literally (`("params", "owner", "name")`)."""
+    """A name an expression reads: `path` is the root and the members that follow it literally (`("params", "owner",
+    "name")`).
+    """
 
     path: tuple[str, ...]
     offset: int
@@ -207,7 +232,10 @@ class _Reader:
         ends = (self.token(index - 1), self.token(high))
         is_bracketed = self.token(low - 1).text in {"[", "("} and self.token(high + 1).text in {"]", ")"}
         if not is_bracketed or any(end.kind != "number" or _number(end) > MAX_RANGE for end in ends):
-            raise Unreadable(f"a range needs two numbers from -{MAX_RANGE} to {MAX_RANGE}, such as [1..10]", self.tokens[index].offset)
+            raise Unreadable(
+                f"a range needs two numbers from -{MAX_RANGE} to {MAX_RANGE}, such as [1..10]",
+                self.tokens[index].offset,
+            )
         self.frames[-1].has_range = True
 
     def read_name(self, index: int) -> int:

@@ -1,7 +1,8 @@
 """A mail, and how it is written (RFC 5322, MIME).
 
-The headers are written here, not by Python's `email.message`: what it makes of long names in other scripts differs between releases.
-No value can end its header: control characters are spaces by then. Everything but a local part in another script is ASCII.
+The headers are written here, not by Python's `email.message`: what it makes of long names in other scripts differs
+between releases. No value can end its header: control characters are spaces by then. Everything but a local part in
+another script is ASCII.
 """
 
 from collections.abc import Collection, Iterator
@@ -34,7 +35,9 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail to be sent. `message_id` has its angle brackets; `headers` are further ones, as pairs. At least one body is not None."""
+    """A mail to be sent. `message_id` has its angle brackets; `headers` are further ones, as pairs. At least one body
+    is not None.
+    """
 
     sender: Address
     to: tuple[Address, ...]
@@ -73,7 +76,11 @@ def write_mail(mail: Mail, date: datetime) -> bytes:
     """The whole message with CRLF between its lines. Blind copies are named nowhere in it."""
     lines = [
         _fold("From", [_write_address(mail.sender)]),
-        *(_fold(name, [_write_address(address) for address in addresses]) for name, addresses in _address_headers(mail) if addresses),
+        *(
+            _fold(name, [_write_address(address) for address in addresses])
+            for name, addresses in _address_headers(mail)
+            if addresses
+        ),
         _write_text("Subject", mail.subject),
         f"Date: {format_datetime(date)}",
         f"Message-ID: {mail.message_id}",
@@ -108,7 +115,9 @@ def _fold(name: str, addresses: list[str]) -> str:
 
 def _write_text(name: str, value: str) -> str:
     value = clean_line(value)
-    is_plain = value.isascii() and len(value) <= _LONGEST_LINE and not any(word.startswith("=?") for word in value.split())
+    is_plain = (
+        value.isascii() and len(value) <= _LONGEST_LINE and not any(word.startswith("=?") for word in value.split())
+    )
     return f"{name}: {value if is_plain else _encode(value)}"
 
 

@@ -15,7 +15,9 @@ _STARTTLS_PORT: Final = 587
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """Where mail is handed in. `is_tls` from the first byte on; `is_starttls`: encrypted by STARTTLS, which must succeed then."""
+    """Where mail is handed in. `is_tls` from the first byte on; `is_starttls`: encrypted by STARTTLS, which must
+    succeed then.
+    """
 
     host: str
     port: int
@@ -46,10 +48,12 @@ class MailSettings(CommonSettings):
     """`PENSTOCK_*` of a process that sends mail."""
 
     smtp_url: SecretStr | None = Field(
-        default=None, description="Mail server, as smtp://user:password@host:port?starttls=1; none: no mail is sent by SMTP"
+        default=None,
+        description="Mail server, as smtp://user:password@host:port?starttls=1; none: no mail is sent by SMTP",
     )
     email_from: str = Field(
-        default="Penstock <penstock@localhost>", description="Sender of mail to the admins, and of apps that name none in app.yaml"
+        default="Penstock <penstock@localhost>",
+        description="Sender of mail to the admins, and of apps that name none in app.yaml",
     )
 
     @field_validator("smtp_url")

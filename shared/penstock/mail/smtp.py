@@ -1,8 +1,9 @@
 """Hands mail to an SMTP server, and tells what became of it.
 
-A recipient whom the server refuses does not keep the others from getting the mail. One who is refused only for now (4xx, as when a
-server takes no more recipients at once) is named again as soon as the others have theirs, as long as each time somebody is accepted.
-Whoever has got the mail is never sent it again by us: once somebody has, what goes wrong afterwards is reported, not raised.
+A recipient whom the server refuses does not keep the others from getting the mail. One who is refused only for now
+(4xx, as when a server takes no more recipients at once) is named again as soon as the others have theirs, as long as
+each time somebody is accepted. Whoever has got the mail is never sent it again by us: once somebody has, what goes
+wrong afterwards is reported, not raised.
 """
 
 import asyncio
@@ -33,7 +34,8 @@ class Taken(NamedTuple):
 class NotTaken(NamedTuple):
     """The server has the mail for nobody, or has not said so. `kind` is `email`, `connection` or `timeout`.
 
-    `is_temporary`: it may take it later. `is_certain`: nobody has got it; otherwise the answer to the whole message was lost.
+    `is_temporary`: it may take it later. `is_certain`: nobody has got it; otherwise the answer to the whole message was
+    lost.
     """
 
     reason: str
@@ -110,7 +112,11 @@ class MailClient:
             if not mail.recipients or mail.is_international:
                 return NotTaken(f"{self._name} {_NO_SMTPUTF8}", "email", is_temporary=False)
         # Megabytes take most of a second to encode, in which this process would do nothing else.
-        content = await asyncio.to_thread(write_mail, mail, clock.now()) if mail.attachments else write_mail(mail, clock.now())
+        content = (
+            await asyncio.to_thread(write_mail, mail, clock.now())
+            if mail.attachments
+            else write_mail(mail, clock.now())
+        )
         if (limit := _size_limit(client)) and len(content) > limit:
             sizes = f"the mail has {len(content)} bytes, and {self._name} takes at most {limit}"
             return NotTaken(sizes, "email", is_temporary=False)
@@ -128,7 +134,9 @@ class MailClient:
         progress.refused.update({address.email: f"{self._name} {_NO_SMTPUTF8}" for address in left_out})
         return mail.leave_out(left_out)
 
-    async def _send_to_pending(self, client: aiosmtplib.SMTP, mail: Mail, content: bytes, progress: _Progress) -> NotTaken | None:
+    async def _send_to_pending(
+        self, client: aiosmtplib.SMTP, mail: Mail, content: bytes, progress: _Progress
+    ) -> NotTaken | None:
         """One transaction; afterwards those are pending who were refused for now."""
         options, encoding = (["SMTPUTF8", "BODY=8BITMIME"], "utf-8") if mail.is_international else ([], "ascii")
         await client.mail(mail.sender.email, options=options, encoding=encoding)
@@ -147,12 +155,16 @@ class MailClient:
             return self._refusal(deferred, progress)
         # From here on the server may have the whole message, even if we never hear of it; only an answer is certain.
         progress.is_certain = False
-        await client.data(content, timeout=None)  # a server may take minutes to look at it; `send` has a limit for everything
+        await client.data(
+            content, timeout=None
+        )  # a server may take minutes to look at it; `send` has a limit for everything
         progress.is_certain, progress.has_delivered, progress.pending = True, True, tuple(deferred)
         return None
 
     def _refusal(self, deferred: Mapping[Address, str], progress: _Progress) -> NotTaken:
-        """Nobody was accepted. While some may be later, all are tried again; those refused for good will be refused again."""
+        """Nobody was accepted. While some may be later, all are tried again; those refused for good will be refused
+        again.
+        """
         said = {**progress.refused, **{address.email: words for address, words in deferred.items()}}
         reason = f"{self._name} refused " + "; ".join(f"{email}: {words}" for email, words in said.items())
         return NotTaken(reason, "email", is_temporary=bool(deferred))

@@ -1,7 +1,8 @@
 """What each action takes: the value behind its key (its target) and its other keys (its arguments).
 
-What is kept in a `Step` is what was written, with these liberties: names of fields are those of the data type, `key` becomes a
-template, and `type` is added where it can be told. So an executor evaluates target and arguments as templates and needs no guess.
+What is kept in a `Step` is what was written, with these liberties: names of fields are those of the data type, `key`
+becomes a template, and `type` is added where it can be told. So an executor evaluates target and arguments as templates
+and needs no guess.
 """
 
 from collections.abc import Callable
@@ -76,13 +77,19 @@ def _function_target(reader: StepReader, key: str) -> JsonValue:
     if reader.parameters is not None:
         take.check_required(reader, f"the action {name!r}", reader.parameters)
     elif not reader.report.is_partial:
-        hint = "" if reader.index.actions else "name its module in app.yaml under python:, and decorate the function with @app.action"
+        hint = (
+            ""
+            if reader.index.actions
+            else "name its module in app.yaml under python:, and decorate the function with @app.action"
+        )
         reader.report.unknown(node.place, "Python action", name, reader.index.actions, hint)
     return name
 
 
 def _thing_target(reader: StepReader, key: str) -> JsonValue:
-    """A thing or its id; its data type is told by `type`, by the step or parameter it comes from, or it is a problem."""
+    """A thing or its id; its data type is told by `type`, by the step or parameter it comes from, or it is a
+    problem.
+    """
     node = reader.table.node(key)
     if node is None:
         reader.report.error(reader.table.key_place(key), f"{key!r} needs a thing or its id", 'such as "${steps.thing}"')
@@ -100,7 +107,9 @@ def _thing_target(reader: StepReader, key: str) -> JsonValue:
         reader.data_type = reader.index.types.get(name)
         reader.result_type = name if key == "update" else None
     elif "type" not in reader.table:
-        reader.report.error(reader.table.key_place(key), "the data type of this thing cannot be told", "add type: to the step")
+        reader.report.error(
+            reader.table.key_place(key), "the data type of this thing cannot be told", "add type: to the step"
+        )
     return to_json(node)
 
 
@@ -166,10 +175,18 @@ def _wait_target(reader: StepReader, key: str) -> JsonValue:
     """A duration (`wait`) or a time (`wait_until`). No `timeout`: a wait takes the time it says."""
     node = reader.table.node(key)
     if node is None:
-        reader.missing(key, "a duration" if key == "wait" else "a time", "such as 3d" if key == "wait" else "such as 2026-01-31T09:00:00Z")
+        reader.missing(
+            key,
+            "a duration" if key == "wait" else "a time",
+            "such as 3d" if key == "wait" else "such as 2026-01-31T09:00:00Z",
+        )
         return None
     if "timeout" in reader.table:
-        reader.report.error(reader.table.key_place("timeout"), f"{key!r} takes no 'timeout'", "the run waits for as long as it says there")
+        reader.report.error(
+            reader.table.key_place("timeout"),
+            f"{key!r} takes no 'timeout'",
+            "the run waits for as long as it says there",
+        )
     return (take.duration if key == "wait" else take.time)(reader, key, node)
 
 
@@ -198,7 +215,11 @@ def _routing_key_target(reader: StepReader, key: str) -> JsonValue:
         reader.missing(key, "a routing key", "such as order.paid")
         return None
     written = take.text(reader, key, node)
-    if isinstance(written, str) and not is_template(node) and (problem := find_routing_key_problem(written)) is not None:
+    if (
+        isinstance(written, str)
+        and not is_template(node)
+        and (problem := find_routing_key_problem(written)) is not None
+    ):
         reader.report.error(node.place, f"{written[:60]!r} cannot be a routing key: {problem}")
     return written
 
@@ -215,8 +236,12 @@ _HTTP: Final[dict[str, take.Take]] = {
 }
 ACTIONS: Final[dict[StepAction, Action]] = {
     StepAction.CREATE: Action(_type_target, {"set": fields.values, "upsert": fields.unique_fields}),
-    StepAction.CREATE_MANY: Action(_type_target, {"from": take.items, "set": fields.item_values}, (), (("from",), ("set",))),
-    StepAction.GET: Action(_type_target, {"where": fields.where, "id": take.thing}, (("where", "id"),), (("where", "id"),)),
+    StepAction.CREATE_MANY: Action(
+        _type_target, {"from": take.items, "set": fields.item_values}, (), (("from",), ("set",))
+    ),
+    StepAction.GET: Action(
+        _type_target, {"where": fields.where, "id": take.thing}, (("where", "id"),), (("where", "id"),)
+    ),
     StepAction.FIND: Action(
         _type_target,
         {
@@ -234,7 +259,9 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         (("set", "add", "remove"),),
     ),
     StepAction.DELETE: Action(_thing_target, {"type": fields.data_type}),
-    StepAction.UPDATE_MANY: Action(_type_target, {"where": fields.where, "set": fields.values}, (), (("where",), ("set",))),
+    StepAction.UPDATE_MANY: Action(
+        _type_target, {"where": fields.where, "set": fields.values}, (), (("where",), ("set",))
+    ),
     StepAction.DELETE_MANY: Action(_type_target, {"where": fields.where}, (), (("where",),)),
     StepAction.COUNT: Action(_type_target, {"where": fields.where}),
     StepAction.AGGREGATE: Action(
@@ -244,10 +271,18 @@ ACTIONS: Final[dict[StepAction, Action]] = {
     StepAction.IMPORT: Action(
         _type_target, {"from": take.anything, "format": take.file_format, "upsert": fields.import_key}, (), (("from",),)
     ),
-    StepAction.SCHEDULE: Action(_workflow_target, {**_WHEN_TO_RUN, "priority": take.priority, "key": take.key}, (("at", "after"),)),
+    StepAction.SCHEDULE: Action(
+        _workflow_target, {**_WHEN_TO_RUN, "priority": take.priority, "key": take.key}, (("at", "after"),)
+    ),
     StepAction.SCHEDULE_LIST: Action(
         _workflow_target,
-        {"over": fields.over, **_WHEN_TO_RUN, "with": take.item_parameters, "interval": take.duration, "sequential": take.boolean},
+        {
+            "over": fields.over,
+            **_WHEN_TO_RUN,
+            "with": take.item_parameters,
+            "interval": take.duration,
+            "sequential": take.boolean,
+        },
         (("at", "after"),),
         (("over",),),
     ),
@@ -275,7 +310,9 @@ ACTIONS: Final[dict[StepAction, Action]] = {
     StepAction.FAIL: Action(_text_target, {}),
     StepAction.STOP: Action(_text_target, {}),
     StepAction.HTTP: Action(_url_target, _HTTP, (("json", "form", "body"),)),
-    StepAction.SEND: Action(_url_target, {"payload": take.anything, "secret": take.signing_secret}, (), (("payload",), ("secret",))),
+    StepAction.SEND: Action(
+        _url_target, {"payload": take.anything, "secret": take.signing_secret}, (), (("payload",), ("secret",))
+    ),
     StepAction.PUBLISH: Action(_routing_key_target, {"body": take.anything}, (), (("body",),)),
     StepAction.CALL: Action(_connector_target, {"path": take.path, **_HTTP}, (("json", "form", "body"),)),
     StepAction.WAIT: Action(_wait_target, {}),
@@ -301,7 +338,9 @@ ACTIONS: Final[dict[StepAction, Action]] = {
 
 
 def read_target(reader: StepReader, action: StepAction) -> JsonValue:
-    """The value behind the action's key. What it tells (a data type, a workflow's parameters) is put into the reader."""
+    """The value behind the action's key. What it tells (a data type, a workflow's parameters) is put into the
+    reader.
+    """
     return ACTIONS[action].target(reader, action.value)
 
 
@@ -317,7 +356,9 @@ def read_arguments(reader: StepReader, action: StepAction) -> dict[str, JsonValu
             given[key] = read(reader, key, node)
     for group in spec.exclusive:
         if len(both := [key for key in group if key in given]) > 1:
-            reader.report.error(table.key_place(both[1]), f"{' and '.join(both)} exclude each other", "keep one of them")
+            reader.report.error(
+                table.key_place(both[1]), f"{' and '.join(both)} exclude each other", "keep one of them"
+            )
     for group in spec.required:
         if not any(key in given for key in group):
             reader.report.error(table.place, f"{action.value!r} needs {' or '.join(group)}")

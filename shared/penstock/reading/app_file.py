@@ -3,7 +3,15 @@
 import re
 from typing import Final, Literal, NamedTuple
 
-from penstock.definitions.models import ENVIRONMENTS, Connector, EmailSettings, EnvironmentLimits, Pick, Source, SourceTimestamp
+from penstock.definitions.models import (
+    ENVIRONMENTS,
+    Connector,
+    EmailSettings,
+    EnvironmentLimits,
+    Pick,
+    Source,
+    SourceTimestamp,
+)
 from penstock.domain.addresses import parse_address
 from penstock.domain.depth import MAX_DEPTH
 from penstock.reading.connectors import read_connectors
@@ -67,9 +75,13 @@ def _read_python(table: Table) -> dict[str, Place]:
             modules.setdefault(name, place)
         else:
             hint = (
-                f"did you mean {name.removesuffix('.py').strip('./').replace('/', '.')!r}?" if "/" in name or name.endswith(".py") else ""
+                f"did you mean {name.removesuffix('.py').strip('./').replace('/', '.')!r}?"
+                if "/" in name or name.endswith(".py")
+                else ""
             )
-            table.report.error(place, f"{shorten(name)!r} is not the name of a module", hint or "such as shop.workflows")
+            table.report.error(
+                place, f"{shorten(name)!r} is not the name of a module", hint or "such as shop.workflows"
+            )
     return modules
 
 
@@ -94,7 +106,9 @@ def _read_sources(table: Table) -> dict[str, Source]:
     sources: dict[str, Source] = {}
     for key, node in table.table("sources", "'sources'").entries():
         if not NAME.fullmatch(key.text) or len(key.text) > 63:
-            table.report.error(key.place, f"{key.text!r} is not a name", "use at most 63 of the characters A-Z a-z 0-9 _ -")
+            table.report.error(
+                key.place, f"{key.text!r} is not a name", "use at most 63 of the characters A-Z a-z 0-9 _ -"
+            )
             continue
         source = _read_source(key.text, Table(node, key.place, f"the source {key.text!r}", table.report))
         if source is not None:
@@ -136,7 +150,9 @@ def _read_secrets(table: Table) -> tuple[str, ...]:
             table.report.error(node.place, f"{table.what} needs at least one secret")
     for secret, place in secrets:
         if "${" not in secret:
-            table.report.warning(place, "a secret stands in the file", "write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>")
+            table.report.warning(
+                place, "a secret stands in the file", "write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>"
+            )
     return tuple(secret for secret, _ in secrets)
 
 
@@ -146,7 +162,9 @@ def _read_pick(table: Table, key: str) -> Pick | None:
     picked = table.table(key, f"{key!r}")
     pick = Pick(header=_read_header(picked, "header"), payload=picked.text("payload"))
     if ("header" in picked) == ("payload" in picked):
-        table.report.error(table.key_place(key), f"{key!r} needs either header or payload", "such as {payload: data.id}")
+        table.report.error(
+            table.key_place(key), f"{key!r} needs either header or payload", "such as {payload: data.id}"
+        )
     picked.close()
     return pick
 

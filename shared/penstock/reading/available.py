@@ -1,4 +1,6 @@
-"""What INTERFACE describes and this version does not perform yet. It is refused with its place, never silently accepted."""
+"""What INTERFACE describes and this version does not perform yet. It is refused with its place, never silently
+accepted.
+"""
 
 from typing import Final
 

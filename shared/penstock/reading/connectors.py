@@ -20,7 +20,9 @@ def read_connectors(table: Table) -> dict[str, Connector]:
     connectors: dict[str, Connector] = {}
     for key, node in table.table("connectors", "'connectors'").entries():
         if not NAME.fullmatch(key.text) or len(key.text) > 63:
-            table.report.error(key.place, f"{key.text!r} is not a name", "use at most 63 of the characters A-Z a-z 0-9 _ -")
+            table.report.error(
+                key.place, f"{key.text!r} is not a name", "use at most 63 of the characters A-Z a-z 0-9 _ -"
+            )
             continue
         connector = _read_connector(key.text, Table(node, key.place, f"the connector {key.text!r}", table.report))
         if connector is not None:
@@ -70,7 +72,9 @@ def _read_headers(table: Table) -> dict[str, str]:
             continue
         headers[key.text] = text
         if key.text.lower() in _CREDENTIALS and not is_template(node):
-            table.report.warning(node.place, "a secret stands in the file", "write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>")
+            table.report.warning(
+                node.place, "a secret stands in the file", "write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>"
+            )
     return headers
 
 
@@ -81,5 +85,7 @@ def _read_allow_private(table: Table) -> bool | tuple[str, ...]:
     networks = table.texts("allow_private")
     for network, place in networks:
         if not is_network(network):
-            table.report.error(place, f"{network!r} is no network", "write true, or addresses and networks such as 10.1.0.0/16")
+            table.report.error(
+                place, f"{network!r} is no network", "write true, or addresses and networks such as 10.1.0.0/16"
+            )
     return tuple(network for network, _ in networks)

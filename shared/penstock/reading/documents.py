@@ -1,7 +1,8 @@
 """YAML 1.2 into nodes that know their place. ruamel.yaml reads the events, everything after that is bounded here.
 
-Plain scalars follow the core schema (`on`, `yes` and `no` are texts). Duplicate keys, tags, numbers that JSON cannot hold, nesting
-beyond MAX_DEPTH, files beyond MAX_FILE_BYTES and aliases that expand to more than MAX_NODES are problems, as is every syntax error.
+Plain scalars follow the core schema (`on`, `yes` and `no` are texts). Duplicate keys, tags, numbers that JSON cannot
+hold, nesting beyond MAX_DEPTH, files beyond MAX_FILE_BYTES and aliases that expand to more than MAX_NODES are problems,
+as is every syntax error.
 """
 
 import math
@@ -79,9 +80,13 @@ class _Refused(Exception):
 
 
 def read_documents(file: str, data: bytes, report: Report) -> list[Node]:
-    """The documents of a file, empty ones left out. After a problem with the file as a whole, those before it; it never raises."""
+    """The documents of a file, empty ones left out. After a problem with the file as a whole, those before it; it never
+    raises.
+    """
     if len(data) > MAX_FILE_BYTES:
-        return _give_up(report, Problem(file, None, None, f"the file is larger than {MAX_FILE_BYTES // 1024} KiB", hint="split it"))
+        return _give_up(
+            report, Problem(file, None, None, f"the file is larger than {MAX_FILE_BYTES // 1024} KiB", hint="split it")
+        )
     try:
         source = SourceFile(file, data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -90,7 +95,9 @@ def read_documents(file: str, data: bytes, report: Report) -> list[Node]:
     documents: list[Node] = []
     builder = _Builder(source, report)
     try:
-        documents.extend(document for document in builder.read() if not (isinstance(document, Scalar) and document.value is None))
+        documents.extend(
+            document for document in builder.read() if not (isinstance(document, Scalar) and document.value is None)
+        )
     except _Refused:
         report.is_partial = True
     except YAMLError as error:
@@ -133,7 +140,9 @@ def _syntax_problem(source: SourceFile, error: YAMLError) -> Problem:
         return Problem(source.name, None, None, f"this is not YAML: {error}".partition("\n")[0])
     reason = str((isinstance(error, MarkedYAMLError) and error.problem) or error).partition("\n")[0]
     line, column = source.locate(min(index, len(source.text)))
-    return Problem(source.name, line, column, f"this is not YAML: {reason}", hint=_syntax_hint(source.text, index), is_exact=True)
+    return Problem(
+        source.name, line, column, f"this is not YAML: {reason}", hint=_syntax_hint(source.text, index), is_exact=True
+    )
 
 
 def _syntax_hint(text: str, index: int) -> str:
@@ -194,7 +203,11 @@ class _Builder:
         if tag not in {None, "!", "tag:yaml.org,2002:str"}:
             self.report.error(place, "tags such as !!int are not supported", "write the plain value")
         if _UNSTORABLE.search(event.value):
-            self.report.error(place, "the text holds a character that cannot be stored (NUL or half of a surrogate pair)", "leave it out")
+            self.report.error(
+                place,
+                "the text holds a character that cannot be stored (NUL or half of a surrogate pair)",
+                "leave it out",
+            )
         return Scalar(place, event.value, self.resolve(event.value, place) if is_plain and tag is None else event.value)
 
     def resolve(self, text: str, place: Place) -> JsonValue:
@@ -203,10 +216,14 @@ class _Builder:
         if _INTEGER.fullmatch(text):
             value = int(text, 0) if text.startswith(("0o", "0x")) else int(text) if len(text) < 40 else MAX_EXACT
             if abs(value) >= MAX_EXACT:
-                self.report.error(place, f"{shorten(text, 30)} has more digits than a number keeps", "put it in quotes if it is text")
+                self.report.error(
+                    place, f"{shorten(text, 30)} has more digits than a number keeps", "put it in quotes if it is text"
+                )
             return value
         if _NOT_FINITE.fullmatch(text) or (_FLOAT.fullmatch(text) and not math.isfinite(float(text))):
-            self.report.error(place, f"{shorten(text, 30)} is not a number that JSON can hold", "put it in quotes if it is text")
+            self.report.error(
+                place, f"{shorten(text, 30)} is not a number that JSON can hold", "put it in quotes if it is text"
+            )
             return 0
         return tidy(float(text)) if _FLOAT.fullmatch(text) else text
 
@@ -229,7 +246,9 @@ class _Builder:
                 self.report.error(key.place, "a key has to be text", "put it in quotes")
             elif key.text in entries:
                 line = self.source.locate(entries[key.text][0].place.start)[0]
-                self.report.error(key.place, f"duplicate key {shorten(key.text)!r}", f"it stands in line {line} already")
+                self.report.error(
+                    key.place, f"duplicate key {shorten(key.text)!r}", f"it stands in line {line} already"
+                )
             else:
                 entries[key.text] = (key, value)
         return Mapping(self.until(place, following), entries, self.nodes - before + 1)

@@ -1,4 +1,6 @@
-"""Arguments that speak of data types and their fields: values to set, constraints, sorting, what a list is searched by."""
+"""Arguments that speak of data types and their fields: values to set, constraints, sorting, what a list is searched
+by.
+"""
 
 from typing import Final
 
@@ -52,7 +54,9 @@ def field_name(reader: StepReader, key: str, node: Node) -> JsonValue:
 
 
 def aggregated(reader: StepReader, key: str, _node: Node) -> JsonValue:
-    """The literal names of one or several fields that make groups (`by`), or that are summed up by the function `key`."""
+    """The literal names of one or several fields that make groups (`by`), or that are summed up by the function
+    `key`.
+    """
     found: list[JsonValue] = []
     for name, place in reader.table.texts(key):
         field = None if reader.data_type is None else find_field(reader.data_type, name)
@@ -74,8 +78,12 @@ def unique_fields(reader: StepReader, key: str, node: Node) -> JsonValue:
     found = [field.name for field in fields if field is not None]
     groups = reader.data_type.unique
     if len(found) == len(fields) and frozenset(found) not in {frozenset(group) for group in groups}:
-        declared = f"unique are {', '.join(' + '.join(group) for group in groups)}" if groups else "declare them under unique:"
-        reader.report.error(node.place, f"an upsert needs fields that are unique in {reader.data_type.name!r}", declared)
+        declared = (
+            f"unique are {', '.join(' + '.join(group) for group in groups)}" if groups else "declare them under unique:"
+        )
+        reader.report.error(
+            node.place, f"an upsert needs fields that are unique in {reader.data_type.name!r}", declared
+        )
     return list(found)
 
 
@@ -100,7 +108,9 @@ def list_values(reader: StepReader, key: str, node: Node) -> JsonValue:
     return _fields_and_values(reader, key, node, are_lists=True)
 
 
-def _fields_and_values(reader: StepReader, key: str, node: Node, *, are_lists: bool, scope: Scope | None = None) -> JsonValue:
+def _fields_and_values(
+    reader: StepReader, key: str, node: Node, *, are_lists: bool, scope: Scope | None = None
+) -> JsonValue:
     if not isinstance(node, Mapping):
         reader.report.error(node.place, f"{key!r} is a mapping of fields to values, not {describe(node)}")
         return {}
@@ -146,7 +156,10 @@ def where(reader: StepReader, _key: str, node: Node) -> JsonValue:
 
 def _where(reader: StepReader, node: Node, data_type: DataType | None) -> JsonValue:
     if isinstance(node, Sequence):
-        return [_constraint(reader, Table(item, item.place, "a constraint", reader.report), data_type) for item in node.items]
+        return [
+            _constraint(reader, Table(item, item.place, "a constraint", reader.report), data_type)
+            for item in node.items
+        ]
     if not isinstance(node, Mapping):
         expected = "a mapping of fields to values, or a list of {key, constraint_type, value}"
         reader.report.error(node.place, f"'where' is {expected}, not {describe(node)}")
@@ -162,7 +175,9 @@ def _where(reader: StepReader, node: Node, data_type: DataType | None) -> JsonVa
 
 
 def _constraint(reader: StepReader, table: Table, data_type: DataType | None) -> JsonValue:
-    is_complete = table.require("key", "key: total") and table.require("constraint_type", "constraint_type: greater than")
+    is_complete = table.require("key", "key: total") and table.require(
+        "constraint_type", "constraint_type: greater than"
+    )
     name, kind, value = table.text("key"), table.text("constraint_type"), table.node("value")
     table.close()
     if not is_complete or name is None or kind is None:
@@ -177,7 +192,11 @@ def _constraint(reader: StepReader, table: Table, data_type: DataType | None) ->
         check_templates(value, reader.scope, reader.report)
         if field is not None:
             check_constant(reader, name, value, FieldType(field.type.name, is_list=kind in {"in", "not in"}))
-    return {"key": field.name if field else name, "constraint_type": kind, "value": None if value is None else to_json(value)}
+    return {
+        "key": field.name if field else name,
+        "constraint_type": kind,
+        "value": None if value is None else to_json(value),
+    }
 
 
 def _check_kind(reader: StepReader, table: Table, kind: str, field: DataField | None) -> None:
@@ -187,7 +206,9 @@ def _check_kind(reader: StepReader, table: Table, kind: str, field: DataField | 
             reader.report.unknown(place, "constraint_type", kind, CONSTRAINT_TYPES)
     elif field is not None and kind not in constraint_types(field.type):
         fitting = ", ".join(sorted(constraint_types(field.type)))
-        reader.report.error(place, f"{kind!r} does not fit {field.name!r}, which is a {field.type}", f"fitting are {fitting}")
+        reader.report.error(
+            place, f"{kind!r} does not fit {field.name!r}, which is a {field.type}", f"fitting are {fitting}"
+        )
 
 
 def over(reader: StepReader, key: str, node: Node) -> JsonValue:
@@ -196,10 +217,14 @@ def over(reader: StepReader, key: str, node: Node) -> JsonValue:
         return anything(reader, key, node)
     if not isinstance(node, Mapping):
         hint = f'did you mean "${{{node.text}}}"?' if isinstance(node.value, str) else ""
-        reader.report.error(node.place, f"'over' needs a list, or {{find: TYPE, where, sort}}, not {describe(node)}", hint)
+        reader.report.error(
+            node.place, f"'over' needs a list, or {{find: TYPE, where, sort}}, not {describe(node)}", hint
+        )
         return []
     search = Table(node, node.place, "'over'", reader.report)
-    name, find_node = (search.text("find"), search.node("find")) if search.require("find", "find: order") else (None, None)
+    name, find_node = (
+        (search.text("find"), search.node("find")) if search.require("find", "find: order") else (None, None)
+    )
     data_type = reader.index.types.get(name) if name is not None else None
     if name is not None and find_node is not None and data_type is None and not reader.report.is_partial:
         reader.report.unknown(find_node.place, "data type", name, reader.index.types)

@@ -1,4 +1,6 @@
-"""What the files of an app may refer to across files: data types, workflows with their parameters, sources, connectors; and field types."""
+"""What the files of an app may refer to across files: data types, workflows with their parameters, sources, connectors;
+and field types.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -31,7 +33,9 @@ _OTHER_WORDS: Final = {
 
 @dataclass(slots=True)
 class Index:
-    """All names of the app; filled before the first workflow is read. `actions` are those in Python, as `module.function`."""
+    """All names of the app; filled before the first workflow is read. `actions` are those in Python, as
+    `module.function`.
+    """
 
     types: dict[str, DataType] = field(default_factory=dict)
     workflows: dict[str, tuple[Parameter, ...]] = field(default_factory=dict)
@@ -40,7 +44,9 @@ class Index:
     connectors: frozenset[str] = frozenset()
 
 
-def read_field_type(node: Node, type_names: frozenset[str], report: Report, *, is_any_allowed: bool) -> FieldType | None:
+def read_field_type(
+    node: Node, type_names: frozenset[str], report: Report, *, is_any_allowed: bool
+) -> FieldType | None:
     """`text`, `order`, `list of order` as a FieldType; None after reporting a problem."""
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
         report.error(node.place, f"expected a type, got {describe(node)}", "such as text, number, or list of text")

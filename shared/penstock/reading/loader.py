@@ -1,7 +1,8 @@
 """Reads an app directory into an `App`, and tells everything that is wrong with it at once.
 
-app.yaml first, then all data types, then the names and parameters of all workflows, then the workflows themselves: so each file may
-refer to any other. A file that cannot be read at all is one problem, and names it may hold are not reported as unknown elsewhere.
+app.yaml first, then all data types, then the names and parameters of all workflows, then the workflows themselves: so
+each file may refer to any other. A file that cannot be read at all is one problem, and names it may hold are not
+reported as unknown elsewhere.
 """
 
 import re
@@ -37,9 +38,11 @@ class LoadResult(NamedTuple):
 
 
 def load_app(directory: Path) -> LoadResult:
-    """Reads app.yaml, types/*.yaml and workflows/*.yaml, and imports the Python modules that app.yaml names, anew each time.
+    """Reads app.yaml, types/*.yaml and workflows/*.yaml, and imports the Python modules that app.yaml names, anew each
+    time.
 
-    Never raises for what is written there, or for what cannot be read. A sound app's code is what this process performs from now on.
+    Never raises for what is written there, or for what cannot be read. A sound app's code is what this process performs
+    from now on.
     """
     report = Report()
     files: dict[str, bytes] = {}
@@ -62,7 +65,9 @@ def load_files(files: dict[str, bytes]) -> LoadResult:
     """The same for files that are in memory already, by their names relative to the app directory."""
     report = Report()
     if APP_FILE not in files:
-        report.problems.append(Problem(APP_FILE, None, None, f"there is no {APP_FILE}", hint="it names the app, as in `app: shop`"))
+        report.problems.append(
+            Problem(APP_FILE, None, None, f"there is no {APP_FILE}", hint="it names the app, as in `app: shop`")
+        )
     return _load(files, report, None)
 
 
@@ -70,7 +75,9 @@ def _list_files(directory: Path, report: Report) -> Iterator[Path]:
     found = [directory / APP_FILE] if (directory / APP_FILE).is_file() else []
     for folder in ("types", "workflows"):
         for path in sorted((directory / folder).rglob("*")):
-            is_hidden = any(part.startswith(".") for part in path.relative_to(directory).parts)  # so mounts of Kubernetes keep versions
+            is_hidden = any(
+                part.startswith(".") for part in path.relative_to(directory).parts
+            )  # so mounts of Kubernetes keep versions
             if is_hidden or path.suffix not in _KNOWN_SUFFIXES or not path.is_file():
                 continue
             if path.parent == directory / folder:
@@ -78,9 +85,13 @@ def _list_files(directory: Path, report: Report) -> Iterator[Path]:
             else:
                 name = path.relative_to(directory).as_posix()
                 hint = f"move it into {folder}/"
-                report.problems.append(Problem(name, None, None, "files in deeper folders are not read", Severity.WARNING, hint))
+                report.problems.append(
+                    Problem(name, None, None, "files in deeper folders are not read", Severity.WARNING, hint)
+                )
     if len(found) > MAX_FILES:
-        report.problems.append(Problem(APP_FILE, None, None, f"an app may have {MAX_FILES} files, this one has {len(found)}"))
+        report.problems.append(
+            Problem(APP_FILE, None, None, f"an app may have {MAX_FILES} files, this one has {len(found)}")
+        )
         return
     yield from found
 
@@ -89,7 +100,9 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
     documents = {name: read_documents(name, data, report) for name, data in sorted(files.items())}
     head = _read_head(documents.get(APP_FILE, []), report)
     index = Index(
-        types=read_types(_documents_in("types", documents), report), sources=frozenset(head.sources), connectors=frozenset(head.connectors)
+        types=read_types(_documents_in("types", documents), report),
+        sources=frozenset(head.sources),
+        connectors=frozenset(head.connectors),
     )
     python = read_python(directory, head.python, index, report)
     outlines = read_outlines(_documents_in("workflows", documents), index, report)
@@ -111,7 +124,9 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
     )
     if not report.is_partial:
         report.problems.extend((*_recursion_problems(app), *_exposure_problems(app)))
-    problems = tuple(sorted(report.problems, key=lambda problem: (problem.file, problem.line or 0, problem.column or 0)))
+    problems = tuple(
+        sorted(report.problems, key=lambda problem: (problem.file, problem.line or 0, problem.column or 0))
+    )
     is_sound = all(problem.severity is not Severity.ERROR for problem in problems)
     if is_sound and python.code is not None:
         keep_code(python.code)
@@ -121,10 +136,14 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
 def _read_head(documents: list[Node], report: Report) -> AppHead:
     if not documents:
         if not report.problems:
-            report.problems.append(Problem(APP_FILE, 1, 1, "the file is empty", hint="it names the app, as in `app: shop`"))
+            report.problems.append(
+                Problem(APP_FILE, 1, 1, "the file is empty", hint="it names the app, as in `app: shop`")
+            )
         return AppHead("", (), {"development": EnvironmentLimits(), "live": EnvironmentLimits()}, {}, {}, None, {})
     for document in documents[1:]:
-        report.error(document.place, f"{APP_FILE} holds one document, and this is another", "put everything into the first")
+        report.error(
+            document.place, f"{APP_FILE} holds one document, and this is another", "put everything into the first"
+        )
     return read_app_file(documents[0], report)
 
 
@@ -139,21 +158,31 @@ def _recursion_problems(app: App) -> Iterator[Problem]:
         file, line = _split_place(recursion.place)
         if recursion.calls:
             hint = (
-                "if that URL is this installation's, the chain goes on over it; add `when:` on the way, or `recursive: true` if it is meant"
+                "if that URL is this installation's, the chain goes on over it; add `when:` on the way, or "
+                "`recursive: true` if it is meant"
             )
             yield Problem(file, line, 1, f"recursion over HTTP: {recursion}", Severity.WARNING, hint)
         elif recursion.is_guarded:
             yield Problem(file, line, 1, f"recursion, under a condition: {recursion}", Severity.WARNING)
         else:
             hint = "add `when:` to a step on the way, or `recursive: true` to a workflow if it is meant"
-            yield Problem(file, line, 1, f"endless recursion: {recursion}; nothing on this way has a condition", hint=hint)
+            yield Problem(
+                file, line, 1, f"endless recursion: {recursion}; nothing on this way has a condition", hint=hint
+            )
 
 
 def _exposure_problems(app: App) -> Iterator[Problem]:
     for exposure in find_exposures(app):
         file, line = _split_place(exposure.place)
-        message = f"{exposure.workflow!r} may be called by others than admins, and {exposure.action} reads every {exposure.data_type!r}"
-        hint = "its privacy rules hold for the Data API only; return nothing that they hide, and write ignore_privacy: true in the workflow"
+        message = (
+            f"{exposure.workflow!r} may be called by others than admins, and {exposure.action} reads every "
+            f"{exposure.data_type!r}"
+        )
+        hint = (
+            "its privacy rules hold for the Data API only; return nothing that they hide, and write "
+            "ignore_privacy: "
+            "true in the workflow"
+        )
         yield Problem(file, line, 1, message, Severity.WARNING, hint)
 
 

@@ -23,7 +23,10 @@ def read_email(table: Table) -> EmailSettings | None:
     email = table.table("email", "'email'")
     transport = email.choice("transport", EmailTransport, EmailTransport.SMTP)
     settings = EmailSettings(
-        sender=_read_sender(email), transport=transport, api_key=_read_api_key(email, transport), base_url=_read_base_url(email, transport)
+        sender=_read_sender(email),
+        transport=transport,
+        api_key=_read_api_key(email, transport),
+        base_url=_read_base_url(email, transport),
     )
     email.close()
     return settings
@@ -45,7 +48,9 @@ def _read_api_key(table: Table, transport: EmailTransport) -> str | None:
     if transport is EmailTransport.SMTP:
         if table.node("api_key") is not None:
             table.report.error(
-                table.key_place("api_key"), "'api_key' is for the transports sendgrid and postmark", "the mail server is PENSTOCK_SMTP_URL"
+                table.key_place("api_key"),
+                "'api_key' is for the transports sendgrid and postmark",
+                "the mail server is PENSTOCK_SMTP_URL",
             )
         return None
     table.require("from", 'from: "Shop <shop@example.com>"')
@@ -64,7 +69,9 @@ def _read_base_url(table: Table, transport: EmailTransport) -> str | None:
     if url is None or node is None:
         return None
     if transport is EmailTransport.SMTP:
-        table.report.error(node.place, "'base_url' is for the transports sendgrid and postmark", "the mail server is PENSTOCK_SMTP_URL")
+        table.report.error(
+            node.place, "'base_url' is for the transports sendgrid and postmark", "the mail server is PENSTOCK_SMTP_URL"
+        )
     elif not url.startswith(("https://", "http://")):
         table.expected(node, "base_url", "a URL such as https://api.eu.sendgrid.com")
     return url.rstrip("/")
@@ -119,7 +126,9 @@ def headers(reader: StepReader, key: str, node: Node) -> JsonValue:
     if isinstance(node, Mapping):
         for name, _ in node.entries.values():
             if not is_header_name(name.text):
-                reader.report.error(name.place, f"{name.text!r} is not the name of a header", "such as List-Unsubscribe")
+                reader.report.error(
+                    name.place, f"{name.text!r} is not the name of a header", "such as List-Unsubscribe"
+                )
             elif is_ours(name.text):
                 reader.report.error(name.place, f"the header {name.text} is set by other keys of the step")
     return take.mapping(reader, key, node)
@@ -131,7 +140,9 @@ def attachments(reader: StepReader, key: str, node: Node) -> JsonValue:
         if isinstance(item, Mapping):
             _check_attachment(reader, item)
         elif not is_template(item):
-            reader.report.error(item.place, f"{key!r}: expected a file, got {describe(item)}", 'such as "${steps.report}"')
+            reader.report.error(
+                item.place, f"{key!r}: expected a file, got {describe(item)}", 'such as "${steps.report}"'
+            )
     return take.anything(reader, key, node)
 
 
@@ -141,5 +152,7 @@ def _check_attachment(reader: StepReader, node: Mapping) -> None:
         table.node(known)
     table.require("name", "name: orders.csv")
     if ("text" in table) == ("base64" in table):
-        reader.report.error(node.place, "an attachment needs either text or base64", 'such as {name: note.txt, text: "${params.note}"}')
+        reader.report.error(
+            node.place, "an attachment needs either text or base64", 'such as {name: note.txt, text: "${params.note}"}'
+        )
     table.close()

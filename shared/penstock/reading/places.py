@@ -32,7 +32,10 @@ class Problem:
     is_exact: bool = False
 
     def __str__(self) -> str:
-        place = [self.file, *(str(number) for number in (self.line, self.column if self.is_exact else None) if number is not None)]
+        place = [
+            self.file,
+            *(str(number) for number in (self.line, self.column if self.is_exact else None) if number is not None),
+        ]
         return f"{':'.join(place)}: {self.message}{f'; {self.hint}' if self.hint else ''}"
 
 
@@ -67,7 +70,9 @@ class Place:
 
 @dataclass(slots=True)
 class Report:
-    """Gathers problems, so that all are told at once. `is_partial`: some file could not be read, so names may be missing."""
+    """Gathers problems, so that all are told at once. `is_partial`: some file could not be read, so names may be
+    missing.
+    """
 
     problems: list[Problem] = field(default_factory=list)
     is_partial: bool = False

@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from penstock.definitions.models import ApiTrigger, ChangeTrigger, Parameter, RecurrenceTrigger, WebhookTrigger, Workflow
+from penstock.definitions.models import (
+    ApiTrigger,
+    ChangeTrigger,
+    Parameter,
+    RecurrenceTrigger,
+    WebhookTrigger,
+    Workflow,
+)
 from penstock.domain.depth import MAX_DEPTH
 from penstock.expressions import ExpressionError, compile_expression
 from penstock.reading.index import NAME, Index
@@ -30,7 +37,9 @@ def read_python(directory: Path | None, modules: Mapping[str, Place], index: Ind
         return PythonPart({}, None)
     code, problems = read_code(directory, list(modules))
     for module, problem in problems:
-        report.is_partial = True  # what the module registers is not known, so names of it are not reported as unknown elsewhere
+        report.is_partial = (
+            True  # what the module registers is not known, so names of it are not reported as unknown elsewhere
+        )
         if problem.file is None:
             report.error(modules.get(module) or next(iter(modules.values())), problem.message)
         else:
@@ -47,14 +56,18 @@ def read_python(directory: Path | None, modules: Mapping[str, Place], index: Ind
 def _add(workflows: dict[str, Workflow], workflow: Workflow, report: Report) -> None:
     known = workflows.setdefault(workflow.name, workflow)
     if known is not workflow:
-        _error(report, workflow.place, f"the workflow {workflow.name!r} exists twice; it stands in {known.place} already")
+        _error(
+            report, workflow.place, f"the workflow {workflow.name!r} exists twice; it stands in {known.place} already"
+        )
 
 
 def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, report: Report) -> Workflow:
     file, line = where(code.directory, callee.function)
     place = f"{file}:{line}"
     if not NAME.fullmatch(options.name) or len(options.name) > MAX_NAME:
-        _error(report, place, f"{options.name!r} is not a name; use at most {MAX_NAME} of the characters A-Z a-z 0-9 _ -")
+        _error(
+            report, place, f"{options.name!r} is not a name; use at most {MAX_NAME} of the characters A-Z a-z 0-9 _ -"
+        )
     if options.depth_limit is not None and not 0 <= options.depth_limit <= MAX_DEPTH:
         _error(report, place, f"depth_limit goes from 0 to {MAX_DEPTH}")
     apis = [trigger for trigger in options.triggers if isinstance(trigger, ApiTrigger)]
@@ -66,7 +79,9 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
     _check_sources(webhooks, index, place, report)
     _check_changes(changes, index, place, report)
     if webhooks:
-        _check_no_required("webhook", callee.signature.parameters, "what was sent is in ctx.webhook['payload']", place, report)
+        _check_no_required(
+            "webhook", callee.signature.parameters, "what was sent is in ctx.webhook['payload']", place, report
+        )
     if recurrences:
         _check_no_required("recurrence", callee.signature.parameters, "a tick gives none", place, report)
     if changes:
@@ -92,7 +107,11 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
 def _check_sources(webhooks: Sequence[WebhookTrigger], index: Index, place: str, report: Report) -> None:
     for webhook in webhooks:
         if webhook.source not in index.sources and not report.is_partial:
-            known = f"known are {', '.join(sorted(index.sources))}" if index.sources else "declare it in app.yaml under sources:"
+            known = (
+                f"known are {', '.join(sorted(index.sources))}"
+                if index.sources
+                else "declare it in app.yaml under sources:"
+            )
             _error(report, place, f"unknown source {webhook.source!r}; {known}")
 
 
@@ -110,7 +129,11 @@ def _check_no_required(trigger: str, parameters: Sequence[Parameter], hint: str,
     required = [parameter.name for parameter in parameters if not parameter.is_optional]
     if required:
         names = ", ".join(required)
-        _error(report, place, f"a workflow with a {trigger} trigger cannot require parameters ({names}); give them defaults: {hint}")
+        _error(
+            report,
+            place,
+            f"a workflow with a {trigger} trigger cannot require parameters ({names}); give them defaults: {hint}",
+        )
 
 
 def _error(report: Report, place: str, message: str) -> None:

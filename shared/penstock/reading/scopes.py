@@ -1,4 +1,6 @@
-"""Checks the expressions of nodes: that they compile, that every name in them is in scope, and that its first members exist."""
+"""Checks the expressions of nodes: that they compile, that every name in them is in scope, and that its first members
+exist.
+"""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,14 +14,18 @@ from penstock.reading.documents import Mapping as MappingNode
 from penstock.reading.documents import Node, Scalar, Sequence, describe
 from penstock.reading.places import Place, Report
 
-RUN_MEMBERS: Final = frozenset("id chain_id depth depth_limit attempt environment workflow scheduled_at started_at".split())
+RUN_MEMBERS: Final = frozenset(
+    "id chain_id depth depth_limit attempt environment workflow scheduled_at started_at".split()
+)
 REQUEST_MEMBERS: Final = frozenset("method headers query ip".split())
 WEBHOOK_MEMBERS: Final = frozenset("source id type payload headers received_at".split())
 CHANGE_MEMBERS: Final = frozenset("operation type before after".split())
 RECURRENCE_MEMBERS: Final = frozenset({"id", "tick_at"})
 ALWAYS: Final = frozenset({"params", "run", "user", "now", "secrets", "recurrence"})
 TAKE_SECRETS: Final = frozenset({"http", "call", "send", "email", "run"})
-"""Actions whose arguments may hold secrets. What the others are given is stored or shown: in records, things, messages, the log."""
+"""Actions whose arguments may hold secrets. What the others are given is stored or shown: in records, things, messages,
+the log.
+"""
 _OUT_OF_SCOPE: Final = {
     "request": "request is known only in workflows with an api trigger",
     "webhook": "webhook is known only in workflows with a webhook trigger",
@@ -29,8 +35,10 @@ _OUT_OF_SCOPE: Final = {
     "index": "index is known only in `with` of schedule_list and `set` of create_many",
     "params": "there are no parameters here",
     "change": "change is known only in workflows with a change trigger",
-    "before": "before and after are known only in `when` of a change trigger; elsewhere they are change.before and change.after",
-    "after": "before and after are known only in `when` of a change trigger; elsewhere they are change.before and change.after",
+    "before": "before and after are known only in `when` of a change trigger; elsewhere they are change.before and "
+    "change.after",
+    "after": "before and after are known only in `when` of a change trigger; elsewhere they are change.before and "
+    "change.after",
 }
 
 
@@ -38,8 +46,8 @@ _OUT_OF_SCOPE: Final = {
 class Scope:
     """The names an expression may use at some place, with their members where these are known.
 
-    `later_steps` are ids of the same workflow that have no result yet. `is_kept` says that what is computed here is stored or shown,
-    so that it may hold no secret.
+    `later_steps` are ids of the same workflow that have no result yet. `is_kept` says that what is computed here is
+    stored or shown, so that it may hold no secret.
     """
 
     names: frozenset[str]
@@ -127,7 +135,10 @@ def _check(node: Scalar, part: Embedded, scope: Scope, report: Report) -> Expres
 def _problem_of(reference: Reference, scope: Scope) -> str | None:
     root, *members = reference.path
     if root == "secrets" and scope.is_kept:
-        return "a secret would be stored or shown here; read it in `when`, or in what leaves the house (http, call, send, email, run)"
+        return (
+            "a secret would be stored or shown here; read it in `when`, or in what leaves the house (http, call, "
+            "send, email, run)"
+        )
     if root == "secrets" and not members:
         return "secrets are read one by one, by their names: secrets.NAME"
     known = scope.members.get(root)
@@ -148,7 +159,9 @@ def _hint_for(source: str, error: ExpressionError) -> str:
 
 
 def _exact(node: Scalar, source: str, start: int, offset: int) -> Place:
-    """Where the character at `offset` of an expression stands in the file, if the file has it as written; else the node's place."""
+    """Where the character at `offset` of an expression stands in the file, if the file has it as written; else the
+    node's place.
+    """
     raw = node.place.file.text[node.place.start : node.place.end]
     at = raw.find(node.text)
     index = at + start if at >= 0 else raw.find(source)
@@ -160,7 +173,9 @@ def _exact(node: Scalar, source: str, start: int, offset: int) -> Place:
 
 
 def _position_in_folded(raw: str, text: str, index: int) -> int | None:
-    """Where `text[index]` stands in `raw`, which is the same but for line breaks and indentation (a block, or several plain lines)."""
+    """Where `text[index]` stands in `raw`, which is the same but for line breaks and indentation (a block, or several
+    plain lines).
+    """
     begin = raw.find("\n") + 1 if raw[:1] in {"|", ">"} else 0
     solid = [position for position in range(begin, len(raw)) if not raw[position].isspace()]
     count = len("".join(text[:index].split()))

@@ -1,4 +1,6 @@
-"""Reads the steps of a workflow: which action each performs, its id, and what all steps have; `actions` knows their arguments."""
+"""Reads the steps of a workflow: which action each performs, its id, and what all steps have; `actions` knows their
+arguments.
+"""
 
 import re
 from dataclasses import replace
@@ -19,7 +21,9 @@ _ACTIONS: Final = frozenset(action.value for action in StepAction)
 _SHARED_KEYS: Final = frozenset({"id", "when", "timeout", "retry", "on_error"})
 
 
-def read_steps(table: Table, scope: Scope, parameters: tuple[Parameter, ...], index: Index, report: Report) -> tuple[Step, ...]:
+def read_steps(
+    table: Table, scope: Scope, parameters: tuple[Parameter, ...], index: Index, report: Report
+) -> tuple[Step, ...]:
     """The steps of a workflow, in order. Each sees the results of those before it under their ids."""
     nodes = table.nodes("steps", "steps")
     if len(nodes) > MAX_STEPS:
@@ -44,7 +48,9 @@ def read_steps(table: Table, scope: Scope, parameters: tuple[Parameter, ...], in
 
 
 def _id_of(node: Node, position: int) -> str:
-    """The author's id, or `step<position>`. An `id` that is no name belongs to the action (`get: order`, `id: "${…}"`)."""
+    """The author's id, or `step<position>`. An `id` that is no name belongs to the action (`get: order`, `id:
+    "${…}"`).
+    """
     if isinstance(node, Mapping) and "id" in node.entries:
         id_node = node.entries["id"][1]
         if isinstance(id_node, Scalar) and isinstance(id_node.value, str) and _STEP_ID.fullmatch(id_node.value):
@@ -83,7 +89,9 @@ def _check_id(table: Table, id: str, report: Report) -> None:
     if node is not None and not (isinstance(node, Scalar) and node.value == id):
         written = node.text if isinstance(node, Scalar) else "this"
         report.error(
-            node.place, f"{written!r} cannot be the id of a step", "use letters, digits and _, so that steps.<id> works in expressions"
+            node.place,
+            f"{written!r} cannot be the id of a step",
+            "use letters, digits and _, so that steps.<id> works in expressions",
         )
 
 
@@ -98,7 +106,11 @@ def _read_action(table: Table, report: Report) -> StepAction | None:
         _report_no_action(table, report)
         return None
     if len(named) > 1:
-        report.error(table.key_place(named[1]), f"a step does one thing, and this one names {' and '.join(named)}", "make two steps of it")
+        report.error(
+            table.key_place(named[1]),
+            f"a step does one thing, and this one names {' and '.join(named)}",
+            "make two steps of it",
+        )
         return None
     return StepAction(named[0])
 

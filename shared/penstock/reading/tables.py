@@ -21,7 +21,9 @@ class Table:
         self.report = report
         self._entries: dict[str, tuple[Scalar, Node]] = {}
         self._known: set[str] = set()
-        self._is_mapping = node is None or isinstance(node, Mapping) or (isinstance(node, Scalar) and node.value is None)
+        self._is_mapping = (
+            node is None or isinstance(node, Mapping) or (isinstance(node, Scalar) and node.value is None)
+        )
         if isinstance(node, Mapping):
             self._entries = node.entries
         elif node is not None and not self._is_mapping:
@@ -158,7 +160,9 @@ class Table:
             if key in self._known:
                 continue
             if key not in UNAVAILABLE["key"] or not refuse_unavailable(self.report, scalar.place, "key", key):
-                self.report.unknown(scalar.place, "key", key, self._known, "" if self._known else f"{self.what} takes no keys")
+                self.report.unknown(
+                    scalar.place, "key", key, self._known, "" if self._known else f"{self.what} takes no keys"
+                )
 
 
 def read_text(node: Node, what: str, report: Report) -> str | None:

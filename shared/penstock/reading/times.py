@@ -1,4 +1,6 @@
-"""Reads what says when something recurs: cron expressions, time zones, periods; written out in a file, or as arguments of a step."""
+"""Reads what says when something recurs: cron expressions, time zones, periods; written out in a file, or as arguments
+of a step.
+"""
 
 from pydantic import JsonValue
 

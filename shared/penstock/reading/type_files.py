@@ -30,7 +30,11 @@ def read_types(documents: Iterable[Node], report: Report) -> dict[str, DataType]
         table = Table(document, document.place, "a data type", report)
         name = _read_type_name(table)
         if name in named:
-            report.error(table.key_place("type"), f"the data type {name!r} exists twice", f"it stands in {named[name].place} already")
+            report.error(
+                table.key_place("type"),
+                f"the data type {name!r} exists twice",
+                f"it stands in {named[name].place} already",
+            )
         elif name is not None:
             named[name] = table
     names = frozenset(named) | {"user"}
@@ -75,7 +79,11 @@ def _with_email(user: DataType, table: Table | None, report: Report) -> DataType
     if email is None:
         return user.model_copy(update={"fields": (_EMAIL, *user.fields)})
     if email != _EMAIL and table is not None:
-        report.error(table.key_place("fields"), "the field 'email' of user is built in as text", "write email: text, or leave it out")
+        report.error(
+            table.key_place("fields"),
+            "the field 'email' of user is built in as text",
+            "write email: text, or leave it out",
+        )
     return user
 
 
@@ -85,15 +93,27 @@ def _read_fields(table: Table, names: frozenset[str], report: Report) -> tuple[D
         column = column_name(key.text)
         field_type = read_field_type(node, names, report, is_any_allowed=False)
         if column in _BUILT_IN_COLUMNS:
-            report.error(key.place, f"the field {key.text!r} is built in ({_BUILT_IN_COLUMNS[column]})", "choose another name")
+            report.error(
+                key.place, f"the field {key.text!r} is built in ({_BUILT_IN_COLUMNS[column]})", "choose another name"
+            )
         elif column in SYSTEM_COLUMNS:
             report.error(key.place, f"PostgreSQL keeps the column {column!r} for itself", "choose another name")
         elif len(column.encode()) > MAX_IDENTIFIER_BYTES:
-            report.error(key.place, f"the name {shorten(key.text)!r} is longer than {MAX_IDENTIFIER_BYTES} bytes", "shorten it")
+            report.error(
+                key.place, f"the name {shorten(key.text)!r} is longer than {MAX_IDENTIFIER_BYTES} bytes", "shorten it"
+            )
         elif not key.text.isprintable() or key.text != key.text.strip():
-            report.error(key.place, f"the name {key.text!r} has spaces around it, or characters that cannot be seen", "choose another name")
+            report.error(
+                key.place,
+                f"the name {key.text!r} has spaces around it, or characters that cannot be seen",
+                "choose another name",
+            )
         elif column in fields:
-            report.error(key.place, f"the fields {fields[column].name!r} and {key.text!r} share the column {column!r}", "rename one")
+            report.error(
+                key.place,
+                f"the fields {fields[column].name!r} and {key.text!r} share the column {column!r}",
+                "rename one",
+            )
         else:
             # One whose type is wrong still has its name, so that its uses are not reported as well.
             fields[column] = DataField(name=key.text, type=field_type or FieldType(ScalarType.ANY), column=column)
@@ -106,7 +126,9 @@ def _read_unique(table: Table, data_type: DataType, report: Report) -> tuple[tup
     groups: list[tuple[str, ...]] = []
     for node in table.nodes("unique", "fields, or of lists of fields"):
         items = node.items if isinstance(node, Sequence) else (node,)
-        fields = [field for item in items if (field := _read_field_name(item, data_type, report, "'unique'")) is not None]
+        fields = [
+            field for item in items if (field := _read_field_name(item, data_type, report, "'unique'")) is not None
+        ]
         for field in fields:
             if field.type.is_list or field.type.name == ScalarType.ADDRESS:
                 report.error(node.place, f"{field.name!r} is a {field.type}, which cannot be unique")
@@ -158,7 +180,9 @@ def _read_constraints(node: Node, data_type: DataType, report: Report) -> dict[s
     for key, value in node.entries.values():
         field = find_field(data_type, key.text)
         if field is None:
-            report.unknown(key.place, "field", key.text, [known.name for known in (*data_type.fields, *BUILT_IN_FIELDS)])
+            report.unknown(
+                key.place, "field", key.text, [known.name for known in (*data_type.fields, *BUILT_IN_FIELDS)]
+            )
             continue
         check_templates(value, _PRIVACY_SCOPE, report)
         constraints[field.name] = to_json(value)
@@ -169,5 +193,7 @@ def _read_view(table: Table, data_type: DataType, report: Report) -> Literal["al
     node = table.node("view")
     if isinstance(node, Scalar) and node.text == "all":
         return "all"
-    fields = [_read_field_name(item, data_type, report, "'view'") for item in table.nodes("view", "fields, or the word all,")]
+    fields = [
+        _read_field_name(item, data_type, report, "'view'") for item in table.nodes("view", "fields, or the word all,")
+    ]
     return tuple(field.name for field in fields if field is not None)

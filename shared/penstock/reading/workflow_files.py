@@ -75,7 +75,9 @@ def read_outlines(documents: Iterable[Node], index: Index, report: Report) -> li
             continue
         if name in outlines:
             report.error(
-                table.key_place("workflow"), f"the workflow {name!r} exists twice", f"it stands in {outlines[name].table.place} already"
+                table.key_place("workflow"),
+                f"the workflow {name!r} exists twice",
+                f"it stands in {outlines[name].table.place} already",
             )
             continue
         outlines[name] = Outline(name, _read_parameters(table, index, report), table)
@@ -93,7 +95,9 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
     if triggers.recurrences:
         _check_no_required(outline, "recurrence", "make them optional: a tick gives none", report)
     if triggers.changes:
-        _check_no_required(outline, "change", "make them optional; what was changed is in change.before and change.after", report)
+        _check_no_required(
+            outline, "change", "make them optional; what was changed is in change.before and change.after", report
+        )
     when = table.node("when")
     priority, timeout_seconds = table.integer("priority", 0, 9), table.seconds("timeout", is_zero_allowed=False)
     workflow = Workflow(
@@ -123,7 +127,8 @@ def _scope_of(outline: Outline, triggers: Triggers) -> Scope:
     names |= {"change"} if triggers.changes else set()
     parameters = frozenset(parameter.name for parameter in outline.parameters)
     members = {
-        "params": parameters, "run": RUN_MEMBERS, "request": REQUEST_MEMBERS, "webhook": WEBHOOK_MEMBERS, "recurrence": RECURRENCE_MEMBERS,
+        "params": parameters, "run": RUN_MEMBERS, "request": REQUEST_MEMBERS, "webhook": WEBHOOK_MEMBERS,
+        "recurrence": RECURRENCE_MEMBERS,
         "change": CHANGE_MEMBERS,
     }  # fmt: skip
     return Scope(frozenset(names), members)
@@ -134,7 +139,11 @@ def _read_parameters(table: Table, index: Index, report: Report) -> tuple[Parame
     parameters: list[Parameter] = []
     for key, node in table.table("parameters", "'parameters'").entries():
         if not key.text.isprintable() or len(key.text) > MAX_PARAMETER_NAME:
-            report.error(key.place, f"{shorten(key.text)!r} cannot name a parameter", f"use at most {MAX_PARAMETER_NAME} characters")
+            report.error(
+                key.place,
+                f"{shorten(key.text)!r} cannot name a parameter",
+                f"use at most {MAX_PARAMETER_NAME} characters",
+            )
             continue
         if isinstance(node, Mapping):
             parameter = _read_long_parameter(key, node, type_names, report)
@@ -258,13 +267,23 @@ def _read_change(table: Table, index: Index) -> ChangeTrigger | None:
     kind = index.types.get(name or "")
     if name is not None and node is not None and kind is None and not table.report.is_partial:
         table.report.unknown(node.place, "data type", name, index.types)
-    members = {} if kind is None else {key: {field.name for field in (*kind.fields, *BUILT_IN_FIELDS)} for key in ("before", "after")}
-    condition = None if when is None else check_expression(when, "when", Scope(frozenset({"before", "after"}), members), table.report)
+    members = (
+        {}
+        if kind is None
+        else {key: {field.name for field in (*kind.fields, *BUILT_IN_FIELDS)} for key in ("before", "after")}
+    )
+    condition = (
+        None
+        if when is None
+        else check_expression(when, "when", Scope(frozenset({"before", "after"}), members), table.report)
+    )
     table.close()
     return (
         None
         if name is None
-        else ChangeTrigger(type=name, operations=operations, when=condition, place=str(table.place if when is None else when.place))
+        else ChangeTrigger(
+            type=name, operations=operations, when=condition, place=str(table.place if when is None else when.place)
+        )
     )
 
 

@@ -1,4 +1,6 @@
-"""Ending runs by hand, and taking failed ones up again: the same for a step, the management API and the command line."""
+"""Ending runs by hand, and taking failed ones up again: the same for a step, the management API and the command
+line.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +18,8 @@ from penstock.store.logs import LogEvent, LogLine, write_logs
 async def cancel_runs(conn: Connection, *, environment: str, run_ids: Sequence[UUID], by: str) -> list[RunSummary]:
     """Cancel those of these runs that have not ended, whatever they are doing, and log it; returns them.
 
-    What is running is fenced from the commit on: its executor can write nothing more of it, and stops it when it next renews its
-    leases, or sooner if it hears of the event that the caller publishes. `by` says who cancels, for the log.
+    What is running is fenced from the commit on: its executor can write nothing more of it, and stops it when it next
+    renews its leases, or sooner if it hears of the event that the caller publishes. `by` says who cancels, for the log.
     """
     rows = await conn.fetch(
         """
@@ -33,7 +35,8 @@ async def cancel_runs(conn: Connection, *, environment: str, run_ids: Sequence[U
         SET state = 'cancelled', finished_at = clock_timestamp(), lease_expires_at = NULL
         FROM wanted w
         WHERE r.id = w.id
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
+            r.attempt
         """,
         environment,
         run_ids,
@@ -46,13 +49,16 @@ async def cancel_runs(conn: Connection, *, environment: str, run_ids: Sequence[U
 
 
 async def list_missing_children(conn: Connection, *, parent_run_id: UUID, run_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of these ids that `schedule` steps of the run have returned, and that no run has yet: they are on their way."""
+    """Those of these ids that `schedule` steps of the run have returned, and that no run has yet: they are on their
+    way.
+    """
     rows = await conn.fetch(
         """
         SELECT q.id
         FROM unnest($2::uuid[]) AS q (id)
         WHERE NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id = q.id)
-          AND q.id::text IN (SELECT s.result #>> '{}' FROM penstock.steps s WHERE s.run_id = $1 AND s.action = 'schedule')
+          AND q.id::text IN (SELECT s.result #>> '{}' FROM penstock.steps s WHERE s.run_id = $1
+              AND s.action = 'schedule')
         """,
         parent_run_id,
         run_ids,
@@ -74,8 +80,8 @@ async def retry_run(
 
     One that cannot (`is_dispatched` is false) has it scheduled for now, so that a scheduler does within a second.
 
-    It goes on from the step that failed: finished steps stay finished, and its definition's version, depth and chain stay. Its failures,
-    those of its steps, and crashes are counted anew.
+    It goes on from the step that failed: finished steps stay finished, and its definition's version, depth and chain
+    stay. Its failures, those of its steps, and crashes are counted anew.
     """
     row = await conn.fetchrow(
         """
@@ -85,10 +91,12 @@ async def retry_run(
             WHERE s.run_id = $1 AND s.action = 'retry' AND r.id = $1 AND r.environment = $2 AND r.state = 'failed'
         )
         UPDATE penstock.runs r
-        SET state = CASE WHEN $3 THEN 'queued' ELSE 'scheduled' END, failures = 0, crashes = 0, error = NULL, finished_at = NULL,
+        SET state = CASE WHEN $3 THEN 'queued' ELSE 'scheduled' END, failures = 0, crashes = 0, error = NULL,
+            finished_at = NULL,
             owner = NULL, scheduled_at = clock_timestamp(), dispatched_at = CASE WHEN $3 THEN clock_timestamp() END
         WHERE r.id = $1 AND r.environment = $2 AND r.state || '' = 'failed'
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
+            r.attempt
         """,
         run_id,
         environment,
@@ -98,7 +106,9 @@ async def retry_run(
         run = summary_from_row(row)
         await write_logs(conn, [_line(run, "info", LogEvent.RETRIED, f"retried from the failed step by {by}")])
         return run
-    state: str | None = await conn.fetchval("SELECT state FROM penstock.runs WHERE id = $1 AND environment = $2", run_id, environment)
+    state: str | None = await conn.fetchval(
+        "SELECT state FROM penstock.runs WHERE id = $1 AND environment = $2", run_id, environment
+    )
     return None if state is None else NotRetried(RunState(state))
 
 

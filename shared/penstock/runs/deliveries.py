@@ -1,4 +1,6 @@
-"""Deliveries: one row per webhook request that was let in, however often it is sent. `admit_deliveries` stores them with their runs."""
+"""Deliveries: one row per webhook request that was let in, however often it is sent. `admit_deliveries` stores them
+with their runs.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,7 +13,9 @@ DeliveryKey = tuple[str, str, str]
 
 
 class NewDelivery(NamedTuple):
-    """A webhook request to be stored. `version` is the deployment that said which workflows want it; without any it is unmatched."""
+    """A webhook request to be stored. `version` is the deployment that said which workflows want it; without any it is
+    unmatched.
+    """
 
     id: UUID
     environment: str
@@ -37,7 +41,9 @@ class StoredDelivery(NamedTuple):
 
 
 async def count_duplicates(conn: Connection, *, copies: Mapping[DeliveryKey, int]) -> dict[DeliveryKey, StoredDelivery]:
-    """Count further copies of deliveries that are stored, and return those. A statement of its own, to see what others just stored."""
+    """Count further copies of deliveries that are stored, and return those. A statement of its own, to see what others
+    just stored.
+    """
     keys = sorted(copies)
     rows = await conn.fetch(
         """
@@ -51,4 +57,7 @@ async def count_duplicates(conn: Connection, *, copies: Mapping[DeliveryKey, int
         [dedup_key for _, _, dedup_key in keys],
         [copies[key] for key in keys],
     )
-    return {(row["environment"], row["source"], row["dedup_key"]): StoredDelivery(row["id"], tuple(row["run_ids"])) for row in rows}
+    return {
+        (row["environment"], row["source"], row["dedup_key"]): StoredDelivery(row["id"], tuple(row["run_ids"]))
+        for row in rows
+    }

@@ -14,7 +14,9 @@ KEY_LIFETIME: Final = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A caller's key within its `scope` (who calls what), and a hash of the request, which must be the same each time."""
+    """A caller's key within its `scope` (who calls what), and a hash of the request, which must be the same each
+    time.
+    """
 
     scope: str
     key: str
@@ -31,14 +33,20 @@ class _Keyed(Protocol):
 _Place = tuple[str, str, str]
 
 
-async def bind_keys(conn: Connection, requests: Sequence[tuple[int, str, IdempotencyKey | None, UUID]]) -> dict[int, Admission]:
+async def bind_keys(
+    conn: Connection, requests: Sequence[tuple[int, str, IdempotencyKey | None, UUID]]
+) -> dict[int, Admission]:
     """Bind each request's key to its run id, unless it is bound already.
 
-    Takes (position, environment, key, run id); returns, by position, what became of those whose key was bound before: Duplicate, or
-    Rejected when the request differs from the first. Within one batch the first of a key wins.
+    Takes (position, environment, key, run id); returns, by position, what became of those whose key was bound before:
+    Duplicate, or Rejected when the request differs from the first. Within one batch the first of a key wins.
     """
     winners: dict[_Place, tuple[IdempotencyKey, UUID]] = {}
-    keyed = [(position, (environment, key.scope, key.key), key, run_id) for position, environment, key, run_id in requests if key]
+    keyed = [
+        (position, (environment, key.scope, key.key), key, run_id)
+        for position, environment, key, run_id in requests
+        if key
+    ]
     if not keyed:
         return {}
     for _, place, key, run_id in keyed:
@@ -47,7 +55,9 @@ async def bind_keys(conn: Connection, requests: Sequence[tuple[int, str, Idempot
     missing = [place for place in winners if place not in bound]
     if missing:
         bound |= await _get_keys(conn, missing)
-    return {position: _verdict(key, bound[place]) for position, place, key, run_id in keyed if bound[place][0] != run_id}
+    return {
+        position: _verdict(key, bound[place]) for position, place, key, run_id in keyed if bound[place][0] != run_id
+    }
 
 
 async def unbind_keys(conn: Connection, requests: Sequence[_Keyed]) -> None:
@@ -74,7 +84,9 @@ def _verdict(key: IdempotencyKey, bound: tuple[UUID, bytes]) -> Admission:
     )
 
 
-async def _insert_keys(conn: Connection, winners: dict[_Place, tuple[IdempotencyKey, UUID]]) -> dict[_Place, tuple[UUID, bytes]]:
+async def _insert_keys(
+    conn: Connection, winners: dict[_Place, tuple[IdempotencyKey, UUID]]
+) -> dict[_Place, tuple[UUID, bytes]]:
     """Insert keys that are new or have expired; returns those."""
     rows = sorted((*place, key.fingerprint, run_id) for place, (key, run_id) in winners.items())
     inserted = await conn.fetch(
@@ -93,7 +105,9 @@ async def _insert_keys(conn: Connection, winners: dict[_Place, tuple[Idempotency
 
 
 async def _get_keys(conn: Connection, places: Sequence[_Place]) -> dict[_Place, tuple[UUID, bytes]]:
-    """What these keys are bound to. A statement of its own: only a new snapshot sees a row another transaction just committed."""
+    """What these keys are bound to. A statement of its own: only a new snapshot sees a row another transaction just
+    committed.
+    """
     rows = await conn.fetch(
         """
         SELECT k.environment, k.scope, k.key, k.run_id, k.fingerprint

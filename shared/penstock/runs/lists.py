@@ -19,8 +19,8 @@ CHUNK_SIZE: Final = 1000
 class ListRequest:
     """A list that is asked for. Its runs get the depth of the parent + 1 (or `claimed_depth`), all of them the same.
 
-    Item i is due at `start_at` + i × `interval_seconds`; a sequential list starts each when the one before has ended. `start_at` may
-    be so long from now, by the database's clock.
+    Item i is due at `start_at` + i × `interval_seconds`; a sequential list starts each when the one before has ended.
+    `start_at` may be so long from now, by the database's clock.
     """
 
     id: UUID
@@ -36,7 +36,9 @@ class ListRequest:
 
 
 async def insert_list(conn: Connection, *, request: ListRequest, parameters: Sequence[dict[str, JsonValue]]) -> bool:
-    """Store a list and the parameters of each of its runs; False, changing nothing, when that list is stored already."""
+    """Store a list and the parameters of each of its runs; False, changing nothing, when that list is stored
+    already.
+    """
     inserted = await conn.fetchval(
         """
         INSERT INTO penstock.lists (

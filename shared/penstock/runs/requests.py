@@ -1,4 +1,6 @@
-"""From what somebody asks for to a RunRequest that `admit` takes: the definition is found, the parameters are checked against it."""
+"""From what somebody asks for to a RunRequest that `admit` takes: the definition is found, the parameters are checked
+against it.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -32,12 +34,16 @@ def prepare_run(
     list_id: UUID | None = None,
     key: IdempotencyKey | None = None,
 ) -> RunRequest | Rejected:
-    """Check a request against the current deployment. Parameters that the workflow does not declare are an error here."""
+    """Check a request against the current deployment. Parameters that the workflow does not declare are an error
+    here.
+    """
     definition = deployment.app.workflows.get(workflow)
     if definition is None:
         return Rejected("unknown_workflow", describe_unknown_workflow(workflow, environment, deployment))
     try:
-        bound = bind_parameters(definition, parameters, source=ValueSource.JSON, unknown="reject", types=deployment.app.types)
+        bound = bind_parameters(
+            definition, parameters, source=ValueSource.JSON, unknown="reject", types=deployment.app.types
+        )
     except ParameterProblem as problem:
         code = "missing_parameter" if problem.code == "MISSING_DATA" else "invalid_parameter"
         return Rejected(code, str(problem), problem.parameter)

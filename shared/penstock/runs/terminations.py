@@ -1,4 +1,6 @@
-"""What is done, in the same transaction, when a protection stops runs: say so on the run and in the log, and note whom to tell."""
+"""What is done, in the same transaction, when a protection stops runs: say so on the run and in the log, and note whom
+to tell.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -17,7 +19,8 @@ MOST_ANCESTORS: Final = 100
 
 
 async def record_terminations(conn: Connection, terminated: Mapping[UUID, Termination]) -> dict[UUID, tuple[str, ...]]:
-    """Explain each termination on its run and as a *Workflow error* in the log, and ask for one notification per environment and day.
+    """Explain each termination on its run and as a *Workflow error* in the log, and ask for one notification per
+    environment and day.
 
     Returns, by run, the names of the workflows from the root to it.
     """
@@ -28,7 +31,8 @@ async def record_terminations(conn: Connection, terminated: Mapping[UUID, Termin
         conn,
         [
             LogLine(
-                at=clock.now(), environment=row["environment"], level="error", event=LogEvent.WORKFLOW_ERROR, message=message,
+                at=clock.now(), environment=row["environment"], level="error", event=LogEvent.WORKFLOW_ERROR,
+                message=message,
                 run_id=row["id"], chain_id=row["chain_id"], workflow=row["workflow"], depth=row["depth"],
                 details={"kind": terminated[row["id"]].value, "path": row["path"]},
             )
@@ -46,15 +50,20 @@ def _explain(row: Record, reason: Termination) -> str:
         case Termination.DEPTH_LIMIT:
             return f"{head}, beyond the depth limit of {row['effective_limit']} in {row['environment']}. Path: {path}"
         case Termination.CHAIN_LIMIT:
-            return f"{head}: its chain has reached the limit of {row['chain_runs_limit']} runs in {row['environment']}. Path: {path}"
+            return (
+                f"{head}: its chain has reached the limit of {row['chain_runs_limit']} runs in "
+                f"{row['environment']}. Path: {path}"
+            )
         case Termination.CHAIN_STOPPED:
             return f"{head}: its chain was stopped. Path: {path}"
 
 
 async def _get_lineages(conn: Connection, run_ids: Sequence[UUID]) -> list[Record]:
-    """Each run with `path`, the workflow names from the root down to it; of a very long one the root, `…` and the last ones.
+    """Each run with `path`, the workflow names from the root down to it; of a very long one the root, `…` and the last
+    ones.
 
-    Walked once for all children of a parent: a thousand items that end at depth 10,000 together must not take ten million steps.
+    Walked once for all children of a parent: a thousand items that end at depth 10,000 together must not take ten
+    million steps.
     """
     return await conn.fetch(
         """
@@ -89,10 +98,17 @@ async def _get_lineages(conn: Connection, run_ids: Sequence[UUID]) -> list[Recor
     )
 
 
-async def _set_errors(conn: Connection, rows: Sequence[Record], terminated: Mapping[UUID, Termination], messages: Sequence[str]) -> None:
+async def _set_errors(
+    conn: Connection, rows: Sequence[Record], terminated: Mapping[UUID, Termination], messages: Sequence[str]
+) -> None:
     errors = [
         orjson.dumps(
-            {"kind": terminated[row["id"]].value, "message": message, "path": row["path"], **_limit(row, terminated[row["id"]])}
+            {
+                "kind": terminated[row["id"]].value,
+                "message": message,
+                "path": row["path"],
+                **_limit(row, terminated[row["id"]]),
+            }
         ).decode()
         for row, message in zip(rows, messages, strict=True)
     ]

@@ -1,13 +1,16 @@
-"""Runs that wait: for a time, or for a signal and until a time. A waiting run is rows in PostgreSQL, and nothing anywhere else.
+"""Runs that wait: for a time, or for a signal and until a time. A waiting run is rows in PostgreSQL, and nothing
+anywhere else.
 
-*Beginning.* The executor ends the attempt as `waiting`, records the step as `waiting` and inserts the wait, in one transaction. *Ending.*
-A scheduler (the time has come), whoever posts the signal, or the executor itself (the signal was kept for it) makes the run `queued`,
-records the step as `succeeded` with what came, and deletes the wait, in one transaction: the next attempt finds the step finished. So a
-wait ends once, whoever comes first, and a retry does not wait again. A run that gets to the same step although its wait has not ended
-(somebody has queued it meanwhile) goes on waiting until the same time.
+*Beginning.* The executor ends the attempt as `waiting`, records the step as `waiting` and inserts the wait, in one
+transaction. *Ending.* A scheduler (the time has come), whoever posts the signal, or the executor itself (the signal was
+kept for it) makes the run `queued`, records the step as `succeeded` with what came, and deletes the wait, in one
+transaction: the next attempt finds the step finished. So a wait ends once, whoever comes first, and a retry does not
+wait again. A run that gets to the same step although its wait has not ended (somebody has queued it meanwhile) goes on
+waiting until the same time.
 
-*A run and its signal meet* by an advisory lock on the signal's name: shared by those who begin to wait, exclusive for those who post.
-Whichever transaction is second sees what the first has committed: the wait, or the kept signal. No signal falls in between.
+*A run and its signal meet* by an advisory lock on the signal's name: shared by those who begin to wait, exclusive for
+those who post. Whichever transaction is second sees what the first has committed: the wait, or the kept signal. No
+signal falls in between.
 
 *Locks* are taken in one order: names of signals, then runs by id, then their waits.
 """
@@ -65,8 +68,10 @@ async def begin_waits(conn: Connection, *, waits: Sequence[tuple[UUID, str, Wait
         """
         INSERT INTO penstock.waits AS w (run_id, environment, step, until, signal, match, match_name, match_hash)
         SELECT q.run_id, q.environment, q.step, q.until, q.signal, q.match, m.key, jsonb_hash_extended(m.value, 0)
-        FROM jsonb_to_recordset($1) AS q (run_id uuid, environment text, step text, until timestamptz, signal text, match jsonb)
-        LEFT JOIN LATERAL (SELECT * FROM jsonb_each(q.match) AS j WHERE j.value <> 'null' ORDER BY j.key LIMIT 1) m ON true
+        FROM jsonb_to_recordset($1) AS q (run_id uuid, environment text, step text, until timestamptz, signal text,
+            match jsonb)
+        LEFT JOIN LATERAL (SELECT * FROM jsonb_each(q.match) AS j WHERE j.value <> 'null' ORDER
+            BY j.key LIMIT 1) m ON true
         ON CONFLICT (run_id) DO UPDATE
             SET until = CASE WHEN w.step = EXCLUDED.step THEN w.until ELSE EXCLUDED.until END,
                 step = EXCLUDED.step, signal = EXCLUDED.signal, match = EXCLUDED.match,
@@ -74,7 +79,8 @@ async def begin_waits(conn: Connection, *, waits: Sequence[tuple[UUID, str, Wait
         """,
         [
             {
-                "run_id": str(run_id), "environment": environment, "step": wait.step, "until": wait.until, "signal": wait.signal,
+                "run_id": str(run_id), "environment": environment, "step": wait.step, "until": wait.until,
+                "signal": wait.signal,
                 "match": wait.match or None,
             }
             for run_id, environment, wait in waits
@@ -116,7 +122,8 @@ async def _take_kept_signal(conn: Connection, *, run_id: UUID) -> tuple[JsonValu
             JOIN penstock.signals s ON s.environment = w.environment AND s.name = w.signal
             WHERE w.run_id = $1 AND s.posted_at > statement_timestamp() - $2::interval
               AND NOT EXISTS (
-                  SELECT FROM jsonb_each(w.match) AS m WHERE m.value IS DISTINCT FROM coalesce(s.payload -> m.key, 'null')
+                  SELECT FROM jsonb_each(w.match) AS m WHERE m.value IS DISTINCT FROM coalesce(s.payload -> m.key,
+                         'null')
               )
             ORDER BY s.id
             LIMIT 1
@@ -131,11 +138,14 @@ async def _take_kept_signal(conn: Connection, *, run_id: UUID) -> tuple[JsonValu
 
 
 async def post_signal(conn: Connection, *, environment: str, name: str, payload: JsonValue) -> list[RunSummary]:
-    """Wake all runs that wait for this signal, each once, with the payload as the result of its step; returns them, `queued`.
+    """Wake all runs that wait for this signal, each once, with the payload as the result of its step; returns them,
+    `queued`.
 
     When there are none, the signal is kept for SIGNAL_LIFETIME, for the first run that waits for it.
     """
-    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('signal/' || $1 || '/' || $2, 0))", environment, name)
+    await conn.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('signal/' || $1 || '/' || $2, 0))", environment, name
+    )
     waiting = await _lock_matching(conn, environment=environment, name=name, payload=payload)
     woken: list[RunSummary] = []
     for first in range(0, len(waiting), _MOST_AT_ONCE):  # so that no statement takes too long, however many there are
@@ -173,7 +183,8 @@ async def _lock_matching(conn: Connection, *, environment: str, name: str, paylo
         FROM penstock.waits w
         JOIN penstock.runs r ON r.id = w.run_id
         WHERE w.run_id = ANY(ARRAY(SELECT f.run_id FROM found f)) AND r.state || '' = 'waiting'
-          AND NOT EXISTS (SELECT FROM jsonb_each(w.match) AS m WHERE m.value IS DISTINCT FROM coalesce($3 -> m.key, 'null'))
+          AND NOT EXISTS (SELECT FROM jsonb_each(w.match) AS m WHERE m.value IS DISTINCT FROM coalesce($3 -> m.key,
+              'null'))
         ORDER BY r.id
         FOR UPDATE OF r, w
         """,
@@ -185,7 +196,9 @@ async def _lock_matching(conn: Connection, *, environment: str, name: str, paylo
 
 
 async def wake_runs(conn: Connection, *, run_ids: Sequence[UUID], payload: JsonValue = None) -> list[RunSummary]:
-    """Queue waiting runs that this transaction has locked, with `payload` as the result of the step in which they wait."""
+    """Queue waiting runs that this transaction has locked, with `payload` as the result of the step in which they
+    wait.
+    """
     rows = await conn.fetch(
         """
         WITH ended AS (
@@ -198,7 +211,8 @@ async def wake_runs(conn: Connection, *, run_ids: Sequence[UUID], payload: JsonV
         UPDATE penstock.runs r
         SET state = 'queued', scheduled_at = clock_timestamp(), dispatched_at = clock_timestamp()
         WHERE r.id = ANY($1::uuid[]) AND r.state || '' = 'waiting'
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
+            r.attempt
         """,
         run_ids,
         payload,

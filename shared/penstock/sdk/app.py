@@ -27,9 +27,11 @@ class WorkflowOptions:
 
 
 class App:
-    """The Python part of an app. Make one per module, or one for all of them; app.yaml names the modules: `python: [shop.workflows]`.
+    """The Python part of an app. Make one per module, or one for all of them; app.yaml names the modules: `python:
+    [shop.workflows]`.
 
-    A decorated function stays the function it is: it can be called by others, and by unit tests with a context of their own.
+    A decorated function stays the function it is: it can be called by others, and by unit tests with a context of their
+    own.
     """
 
     def __init__(self) -> None:
@@ -50,8 +52,8 @@ class App:
     ) -> Callable[[F], F]:
         """Make a workflow of a function `(ctx, …)`; its name is the function's unless `name` is given.
 
-        `on` is what starts it from outside; `retries` how often it is tried in all, or what `penstock.retries` gives; `timeout` ends
-        each try. Raises ValueError for options out of range.
+        `on` is what starts it from outside; `retries` how often it is tried in all, or what `penstock.retries` gives;
+        `timeout` ends each try. Raises ValueError for options out of range.
         """
         policy = RetryPolicy(attempts=retries) if isinstance(retries, int) else retries
         seconds = to_seconds(timeout)
@@ -69,7 +71,9 @@ class App:
         return register
 
     def action(self, function: F) -> F:
-        """Make an action of a function `(ctx, …)`: steps in YAML perform it by `run: module.function`, with arguments under `with`."""
+        """Make an action of a function `(ctx, …)`: steps in YAML perform it by `run: module.function`, with arguments
+        under `with`.
+        """
         _check_function(function, "action")
         self.actions.append(function)
         return function
@@ -77,4 +81,6 @@ class App:
 
 def _check_function(function: object, what: str) -> None:
     if not inspect.isfunction(function) or "<" in function.__qualname__:  # <locals>, <lambda>
-        raise TypeError(f"a {what} is a function of a module, so that an executor finds it by its name, and this is {function!r}")
+        raise TypeError(
+            f"a {what} is a function of a module, so that an executor finds it by its name, and this is {function!r}"
+        )

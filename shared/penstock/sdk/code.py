@@ -15,7 +15,9 @@ from penstock.sdk.signature import Function, Signature, SignatureProblem, read_s
 
 
 class Callee(NamedTuple):
-    """A function that may be called for a run: `name` is `module:function` of a workflow, `module.function` of an action."""
+    """A function that may be called for a run: `name` is `module:function` of a workflow, `module.function` of an
+    action.
+    """
 
     name: str
     function: Function
@@ -83,7 +85,9 @@ def where(directory: Path, function: Function) -> tuple[str, int]:
     """File, relative to the directory, and line of a function."""
     code = inspect.unwrap(function).__code__
     file = Path(code.co_filename)
-    return (file.relative_to(directory).as_posix() if file.is_relative_to(directory) else str(file)), code.co_firstlineno
+    return (
+        file.relative_to(directory).as_posix() if file.is_relative_to(directory) else str(file)
+    ), code.co_firstlineno
 
 
 _LOADED: Final[dict[Path, Code]] = {}
@@ -96,10 +100,11 @@ def keep_code(code: Code) -> None:
 
 
 async def find_callee(directory: Path, modules: Sequence[str], name: str) -> Callee | None:
-    """The function of that name in the code of a directory, which is imported if it is not yet; None when there is no such function.
+    """The function of that name in the code of a directory, which is imported if it is not yet; None when there is no
+    such function.
 
-    `modules` are those of the app's version that asks: an older one, perhaps, of which not all are there any more, and not all needed.
-    Raises Permanent naming what cannot be imported.
+    `modules` are those of the app's version that asks: an older one, perhaps, of which not all are there any more, and
+    not all needed. Raises Permanent naming what cannot be imported.
     """
     known = _LOADED.get(directory)
     callee = None if known is None else known.find(name)

@@ -1,4 +1,6 @@
-"""`Context`: what a Python workflow or action is given. Every call on it is a step: performed once, however often the run is tried."""
+"""`Context`: what a Python workflow or action is given. Every call on it is a step: performed once, however often the
+run is tried.
+"""
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -31,7 +33,9 @@ class Surroundings:
 
 
 class RunLog:
-    """Writes lines to the run's log at once, each time the code gets there: what is logged before a crash is logged again."""
+    """Writes lines to the run's log at once, each time the code gets there: what is logged before a crash is logged
+    again.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -56,11 +60,12 @@ class RunLog:
 class Context(DataSteps, RunSteps, OutsideSteps):
     """A run, as its code sees it.
 
-    Steps are named by their action and order: `create`, `create_2`, … or by `step_id=`. When the run is tried again, the code begins
-    anew, and finished steps return what they returned; so what decides which step comes next has to be the same each time: keep time,
-    chance and answers of others in steps (`ctx.step`). A step that fails raises Permanent or Transient; if the code catches that and
-    goes on, the failure is remembered too. Steps that are awaited together (`asyncio.gather`) are performed one after the other, in
-    the order of the calls; functions of `ctx.step` are performed at the same time.
+    Steps are named by their action and order: `create`, `create_2`, … or by `step_id=`. When the run is tried again,
+    the code begins anew, and finished steps return what they returned; so what decides which step comes next has to be
+    the same each time: keep time, chance and answers of others in steps (`ctx.step`). A step that fails raises
+    Permanent or Transient; if the code catches that and goes on, the failure is remembered too. Steps that are awaited
+    together (`asyncio.gather`) are performed one after the other, in the order of the calls; functions of `ctx.step`
+    are performed at the same time.
     """
 
     def __init__(self, engine: Engine, run: RunInfo, params: Mapping[str, JsonValue], around: Surroundings) -> None:
@@ -79,8 +84,8 @@ class Context(DataSteps, RunSteps, OutsideSteps):
     def outgoing_headers(self) -> dict[str, str]:
         """`traceparent` and `baggage` (W3C) for a call that code makes with a client of its own, new for each call.
 
-        `ctx.http` and `ctx.call` send them by themselves. They tell the chain and its depth, so that a loop through another service,
-        which hands them on, is cut too.
+        `ctx.http` and `ctx.call` send them by themselves. They tell the chain and its depth, so that a loop through
+        another service, which hands them on, is cut too.
         """
         return self._outgoing_headers()
 
@@ -90,12 +95,17 @@ class Context(DataSteps, RunSteps, OutsideSteps):
     ) -> Coroutine[object, object, T]: ...
 
     @overload
-    def step(self, step_id: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, T]: ...
+    def step(
+        self, step_id: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[object, object, T]: ...
 
-    def step(self, step_id: str, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, object]:
+    def step(
+        self, step_id: str, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[object, object, object]:
         """Call any function and remember what it returns, which has to come out of JSON as its annotation says.
 
-        A sync function is called in a thread. It is performed at least once: an executor may die after it and before it is remembered.
+        A sync function is called in a thread. It is performed at least once: an executor may die after it and before it
+        is remembered.
         """
         return self._engine.remember(step_id, find_spot(1), function, (args, kwargs), StepOptions())
 

@@ -15,12 +15,21 @@ Where = Mapping[str, object] | Sequence[Mapping[str, object]]
 
 
 class DataSteps(Steps):
-    """`create`, `get`, `find`, `update`, … as they are in YAML. Each change is committed together with the record of its step."""
+    """`create`, `get`, `find`, `update`, … as they are in YAML. Each change is committed together with the record of
+    its step.
+    """
 
     def create(
-        self, type: str, values: Mapping[str, object] | None = None, *, upsert: Sequence[str] = (), **options: Unpack[StepOptions]
+        self,
+        type: str,
+        values: Mapping[str, object] | None = None,
+        *,
+        upsert: Sequence[str] = (),
+        **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, Thing]:
-        """A new thing; with `upsert`, the fields of a unique group, the one that has these values already is changed instead."""
+        """A new thing; with `upsert`, the fields of a unique group, the one that has these values already is changed
+        instead.
+        """
         arguments: dict[str, JsonValue] = {"set": to_object(values, f"create {type}"), "upsert": list(upsert) or None}
         return self._ask(StepAction.CREATE, type, arguments, lambda result: _thing(result, type), options)
 
@@ -29,7 +38,14 @@ class DataSteps(Steps):
     ) -> Coroutine[object, object, list[str]]:
         """A new thing for each item, which holds its fields; all of them or none. The ids, in order."""
         arguments: dict[str, JsonValue] = {"from": to_json(list(items), f"create_many {type}")}
-        return self._ask(StepAction.CREATE_MANY, type, arguments, _texts, options, lambda item, _: item if isinstance(item, dict) else {})
+        return self._ask(
+            StepAction.CREATE_MANY,
+            type,
+            arguments,
+            _texts,
+            options,
+            lambda item, _: item if isinstance(item, dict) else {},
+        )
 
     def get(
         self, type: str, id: str | Thing | None = None, *, where: Where | None = None, **options: Unpack[StepOptions]
@@ -53,11 +69,14 @@ class DataSteps(Steps):
     ) -> Coroutine[object, object, Page]:
         """A page of the things that meet `where`, at most `limit`; `after` is that of the page before."""
         arguments: dict[str, JsonValue] = {
-            "where": to_json(where, f"find {type}"), "sort": sort, "descending": descending, "limit": limit, "after": after,
+            "where": to_json(where, f"find {type}"), "sort": sort, "descending": descending, "limit": limit,
+            "after": after,
         }  # fmt: skip
         return self._ask(StepAction.FIND, type, arguments, lambda result: _page(result, type), options)
 
-    def count(self, type: str, where: Where | None = None, **options: Unpack[StepOptions]) -> Coroutine[object, object, int]:
+    def count(
+        self, type: str, where: Where | None = None, **options: Unpack[StepOptions]
+    ) -> Coroutine[object, object, int]:
         """How many things meet `where`."""
         return self._ask(StepAction.COUNT, type, {"where": to_json(where, f"count {type}")}, to_number, options)
 
@@ -89,29 +108,38 @@ class DataSteps(Steps):
         remove: Mapping[str, object] | None = None,
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, Thing]:
-        """Set fields of a thing, add to its lists, remove from them; the thing as it is then. An id needs its `type`."""
+        """Set fields of a thing, add to its lists, remove from them; the thing as it is then. An id needs its
+        `type`.
+        """
         kind = _type_of(thing, type)
         what = f"update {kind}"
         arguments: dict[str, JsonValue] = {
-            "type": kind, "set": to_object(values, what), "add": to_object(add, what), "remove": to_object(remove, what),
+            "type": kind, "set": to_object(values, what), "add": to_object(add, what), "remove": to_object(remove,
+            what),
         }  # fmt: skip
         return self._ask(StepAction.UPDATE, _id(thing), arguments, lambda result: _thing(result, kind), options)
 
     def update_many(
         self, type: str, where: Where, values: Mapping[str, object], **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, int]:
-        """Set the same values in all things that meet `where`, in one statement; how many there were. `{}` means all things."""
+        """Set the same values in all things that meet `where`, in one statement; how many there were. `{}` means all
+        things.
+        """
         what = f"update_many {type}"
         arguments: dict[str, JsonValue] = {"where": to_json(where, what), "set": to_object(values, what)}
         return self._ask(StepAction.UPDATE_MANY, type, arguments, to_number, options)
 
-    def delete(self, thing: str | Thing, *, type: str | None = None, **options: Unpack[StepOptions]) -> Coroutine[object, object, None]:
+    def delete(
+        self, thing: str | Thing, *, type: str | None = None, **options: Unpack[StepOptions]
+    ) -> Coroutine[object, object, None]:
         """Delete a thing; one that is gone already is no error. An id needs its `type`."""
         return self._ask(StepAction.DELETE, _id(thing), {"type": _type_of(thing, type)}, to_nothing, options)
 
     def delete_many(self, type: str, where: Where, **options: Unpack[StepOptions]) -> Coroutine[object, object, int]:
         """Delete all things that meet `where`, in one statement; how many there were. `{}` means all things."""
-        return self._ask(StepAction.DELETE_MANY, type, {"where": to_json(where, f"delete_many {type}")}, to_number, options)
+        return self._ask(
+            StepAction.DELETE_MANY, type, {"where": to_json(where, f"delete_many {type}")}, to_number, options
+        )
 
     def export(
         self,
@@ -122,7 +150,9 @@ class DataSteps(Steps):
         name: str | None = None,
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, dict[str, JsonValue]]:
-        """All things that meet `where` as a file: `{file, name, content_type, size}`, for `import_` and attachments of a mail."""
+        """All things that meet `where` as a file: `{file, name, content_type, size}`, for `import_` and attachments of
+        a mail.
+        """
         arguments: dict[str, JsonValue] = {"where": to_json(where, f"export {type}"), "format": format, "name": name}
         return self._ask(StepAction.EXPORT, type, arguments, _object, options)
 
@@ -135,9 +165,15 @@ class DataSteps(Steps):
         upsert: str | Sequence[str] | None = None,
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, dict[str, JsonValue]]:
-        """Things from the lines of a file, streamed: `{created, updated, failed, bad_lines}`. Bad lines keep no other out."""
+        """Things from the lines of a file, streamed: `{created, updated, failed, bad_lines}`. Bad lines keep no other
+        out.
+        """
         what = f"import {type}"
-        arguments: dict[str, JsonValue] = {"from": to_json(file, what), "format": format, "upsert": to_json(upsert, what)}
+        arguments: dict[str, JsonValue] = {
+            "from": to_json(file, what),
+            "format": format,
+            "upsert": to_json(upsert, what),
+        }
         return self._ask(StepAction.IMPORT, type, arguments, _object, options)
 
 

@@ -1,4 +1,6 @@
-"""What a context asks of whoever performs the code, and what it is told about the run. An executor fills `Engine` in."""
+"""What a context asks of whoever performs the code, and what it is told about the run. An executor fills `Engine`
+in.
+"""
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +24,9 @@ class Spot(NamedTuple):
 
 
 class StepOptions(TypedDict, total=False):
-    """What every step takes: a name of its own instead of one by its action and order, a limit to its time, and how often to try."""
+    """What every step takes: a name of its own instead of one by its action and order, a limit to its time, and how
+    often to try.
+    """
 
     step_id: str
     timeout: Duration
@@ -57,13 +61,20 @@ class RunInfo:
 
 
 class Engine(Protocol):
-    """Performs steps for one function. Its methods take note of a step when they are called, so that the order of the calls counts."""
+    """Performs steps for one function. Its methods take note of a step when they are called, so that the order of the
+    calls counts.
+    """
 
     def perform(self, asked: Asked, convert: Callable[[JsonValue], T]) -> Coroutine[object, object, T]:
         """Perform a step, or recall it; its result as `convert` makes it."""
 
     def remember(
-        self, step_id: str, spot: Spot, function: Function, arguments: tuple[tuple[object, ...], Mapping[str, object]], options: StepOptions
+        self,
+        step_id: str,
+        spot: Spot,
+        function: Function,
+        arguments: tuple[tuple[object, ...], Mapping[str, object]],
+        options: StepOptions,
     ) -> Coroutine[object, object, object]:
         """Call a function and keep what it returns, or recall it."""
 

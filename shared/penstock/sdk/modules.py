@@ -1,8 +1,9 @@
-"""Imports an author's modules from an app directory, and keeps what was imported last, for whoever performs it in this process.
+"""Imports an author's modules from an app directory, and keeps what was imported last, for whoever performs it in this
+process.
 
-Modules are imported anew each time the app is loaded, so that a changed file counts; what was imported before goes on being used by
-the runs that use it. Nothing is written beside the sources: Python takes a compiled file for current if the source has the same
-second and size.
+Modules are imported anew each time the app is loaded, so that a changed file counts; what was imported before goes on
+being used by the runs that use it. Nothing is written beside the sources: Python takes a compiled file for current if
+the source has the same second and size.
 """
 
 import importlib
@@ -20,12 +21,16 @@ from penstock.sdk.app import App
 
 _IMPORTING: Final = threading.RLock()
 _IMPORTED: Final[set[str]] = set()
-"""The modules in app directories that were imported with the last apps: these are imported anew, and none that was there before."""
+"""The modules in app directories that were imported with the last apps: these are imported anew, and none that was
+there before.
+"""
 _OURS: Final = "penstock"
 
 
 class ImportProblem(NamedTuple):
-    """What is wrong with an author's module: in which file (relative to the directory), if it is one of theirs, and on which line."""
+    """What is wrong with an author's module: in which file (relative to the directory), if it is one of theirs, and on
+    which line.
+    """
 
     file: str | None
     line: int | None
@@ -53,11 +58,18 @@ def import_modules(directory: Path, names: Sequence[str]) -> tuple[list[App], li
             if not apps:
                 file = _relative(directory, getattr(imported, "__file__", None))
                 problems.append(
-                    (name, ImportProblem(file, 1, "this module has no App; begin with `from penstock import App` and `app = App()`"))
+                    (
+                        name,
+                        ImportProblem(
+                            file, 1, "this module has no App; begin with `from penstock import App` and `app = App()`"
+                        ),
+                    )
                 )
             found |= apps
         new = {name: module for name, module in sys.modules.items() if name not in before}
-        _IMPORTED.update(name for name, module in new.items() if _relative(directory, getattr(module, "__file__", None)) is not None)
+        _IMPORTED.update(
+            name for name, module in new.items() if _relative(directory, getattr(module, "__file__", None)) is not None
+        )
     return list(found.values()), problems
 
 
@@ -83,15 +95,23 @@ def show_place(directory: Path, file: str, line: int) -> str:
 def _import(directory: Path, name: str) -> ModuleType | ImportProblem:
     top = name.partition(".")[0]
     if top == _OURS or (top in sys.stdlib_module_names and _stands_in(directory, top)):
-        return ImportProblem(None, None, f"{top!r} is the name of a module that Python or Penstock has already; rename yours")
+        return ImportProblem(
+            None, None, f"{top!r} is the name of a module that Python or Penstock has already; rename yours"
+        )
     try:
         return importlib.import_module(name)
     except SyntaxError as error:
         return ImportProblem(_relative(directory, error.filename), error.lineno, f"{type(error).__name__}: {error.msg}")
     except ModuleNotFoundError as error:
-        if find_place(directory, error.__traceback__) is None and error.name is not None and f"{name}.".startswith(f"{error.name}."):
+        if (
+            find_place(directory, error.__traceback__) is None
+            and error.name is not None
+            and f"{name}.".startswith(f"{error.name}.")
+        ):
             where = name.replace(".", "/")
-            return ImportProblem(None, None, f"there is no module {name!r}: neither {where}.py in {directory} nor an installed one")
+            return ImportProblem(
+                None, None, f"there is no module {name!r}: neither {where}.py in {directory} nor an installed one"
+            )
         return _problem(directory, error)
     except (Exception, SystemExit) as error:
         return _problem(directory, error)
@@ -104,7 +124,9 @@ def _problem(directory: Path, error: BaseException) -> ImportProblem:
 
 @contextmanager
 def _importing_from(directory: Path) -> Iterator[None]:
-    """The directory comes first while its modules are imported, and last from then on, for imports inside of functions."""
+    """The directory comes first while its modules are imported, and last from then on, for imports inside of
+    functions.
+    """
     entry, writes_none = str(directory), sys.dont_write_bytecode
     sys.path[:] = [entry, *(path for path in sys.path if path != entry)]
     sys.dont_write_bytecode = True
@@ -118,8 +140,12 @@ def _importing_from(directory: Path) -> Iterator[None]:
 
 
 def _forget(directory: Path, tops: Collection[str]) -> None:
-    """Let what was imported with an app be imported anew, and what has the names of this one's modules and comes from elsewhere."""
-    shadowed = {top for top in tops if _stands_in(directory, top) and top not in sys.stdlib_module_names and top != _OURS}
+    """Let what was imported with an app be imported anew, and what has the names of this one's modules and comes from
+    elsewhere.
+    """
+    shadowed = {
+        top for top in tops if _stands_in(directory, top) and top not in sys.stdlib_module_names and top != _OURS
+    }
     for name in list(sys.modules):
         if name in _IMPORTED or name.partition(".")[0] in shadowed:
             del sys.modules[name]
@@ -131,7 +157,9 @@ def _stands_in(directory: Path, top: str) -> bool:
 
 
 def _relative(directory: Path, file: str | None) -> str | None:
-    """The file's name relative to the directory; None for one that is elsewhere, as installed packages in a `.venv` there are."""
+    """The file's name relative to the directory; None for one that is elsewhere, as installed packages in a `.venv`
+    there are.
+    """
     if not file:
         return None
     inside = os.path.relpath(file, directory)

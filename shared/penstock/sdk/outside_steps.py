@@ -31,7 +31,8 @@ class OutsideSteps(Steps):
         errors: Literal["fail", "continue"] = "fail",
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, Response]:
-        """Call a URL. Raises Transient for 429, 5xx, time-outs and failed connections, Permanent for any other status from 400 on.
+        """Call a URL. Raises Transient for 429, 5xx, time-outs and failed connections, Permanent for any other status
+        from 400 on.
 
         With `errors="continue"` every status is an answer.
         """
@@ -70,9 +71,12 @@ class OutsideSteps(Steps):
         attachments: Sequence[object] | None = None,
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, str]:
-        """Send a mail; its message id. Attachments are files, such as those of `export`, or `{"name": …, "text": …}`."""
+        """Send a mail; its message id. Attachments are files, such as those of `export`, or `{"name": …, "text":
+        …}`.
+        """
         given = {
-            "subject": subject, "text": text, "html": html, "cc": cc, "bcc": bcc, "reply_to": reply_to, "headers": headers,
+            "subject": subject, "text": text, "html": html, "cc": cc, "bcc": bcc, "reply_to": reply_to,
+            "headers": headers,
             "attachments": attachments,
         }  # fmt: skip
         return self._ask(StepAction.EMAIL, to_json(to, "email"), to_object(given, "email"), str, options)
@@ -80,11 +84,15 @@ class OutsideSteps(Steps):
     def send(
         self, url: str, payload: object, *, secret: str | Sequence[str], **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, Response]:
-        """Send a webhook signed by Standard Webhooks; retried for some twenty minutes unless `retries` says otherwise."""
+        """Send a webhook signed by Standard Webhooks; retried for some twenty minutes unless `retries` says
+        otherwise.
+        """
         arguments: dict[str, JsonValue] = {"payload": to_json(payload, "send"), "secret": to_json(secret, "send")}
         return self._ask(StepAction.SEND, url, arguments, _response, options)
 
-    def publish(self, routing_key: str, body: object, **options: Unpack[StepOptions]) -> Coroutine[object, object, None]:
+    def publish(
+        self, routing_key: str, body: object, **options: Unpack[StepOptions]
+    ) -> Coroutine[object, object, None]:
         """Publish a message to the events exchange, for services of one's own."""
         return self._ask(StepAction.PUBLISH, routing_key, {"body": to_json(body, "publish")}, to_nothing, options)
 

@@ -15,7 +15,9 @@ from penstock.sdk.values import Thing, to_json, to_object
 
 
 class RunSteps(Steps):
-    """`schedule`, `schedule_list`, `trigger`, `log`, … as they are in YAML. Workflows are named by their names, also those in Python."""
+    """`schedule`, `schedule_list`, `trigger`, `log`, … as they are in YAML. Workflows are named by their names, also
+    those in Python.
+    """
 
     def schedule(
         self,
@@ -28,8 +30,15 @@ class RunSteps(Steps):
         key: str | None = None,
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, str]:
-        """A run of `workflow`, one deeper than this one, now or at a time; its id. With a `key`, what was asked for twice is one run."""
-        arguments = {**_when(workflow, at, after), "with": to_object(parameters, f"schedule {workflow}"), "priority": priority, "key": key}
+        """A run of `workflow`, one deeper than this one, now or at a time; its id. With a `key`, what was asked for
+        twice is one run.
+        """
+        arguments = {
+            **_when(workflow, at, after),
+            "with": to_object(parameters, f"schedule {workflow}"),
+            "priority": priority,
+            "key": key,
+        }
         return self._ask(StepAction.SCHEDULE, workflow, arguments, str, options)
 
     def schedule_list(
@@ -48,7 +57,11 @@ class RunSteps(Steps):
 
         An item is the mapping of its run's parameters, unless `parameters` makes one of (item, index).
         """
-        arguments = {**_when(workflow, at, after), **_pace(interval, sequential), "over": to_json(over, f"schedule_list {workflow}")}
+        arguments = {
+            **_when(workflow, at, after),
+            **_pace(interval, sequential),
+            "over": to_json(over, f"schedule_list {workflow}"),
+        }
         items = parameters or (lambda item, _: item if isinstance(item, dict) else {})
         return self._ask(StepAction.SCHEDULE_LIST, workflow, arguments, str, options, items)
 
@@ -89,7 +102,8 @@ class RunSteps(Steps):
         """
         what = f"recur {workflow}"
         arguments: dict[str, JsonValue] = {
-            "with": to_object(parameters, what), "cron": cron, "every": every, "start": to_json(start, what), "timezone": timezone,
+            "with": to_object(parameters, what), "cron": cron, "every": every, "start": to_json(start, what),
+            "timezone": timezone,
             "for": _id(for_),
         }  # fmt: skip
         return self._ask(StepAction.RECUR, workflow, arguments, str, options)
@@ -101,7 +115,9 @@ class RunSteps(Steps):
         return self._ask(StepAction.STOP_RECURRING, workflow, {"for": _id(for_)}, to_nothing, options)
 
     def wait(self, duration: Duration, **options: Unpack[StepOptions]) -> Coroutine[object, object, None]:
-        """Go on after that time. The run gives up its place meanwhile: this code ends here, and begins anew with its steps recalled."""
+        """Go on after that time. The run gives up its place meanwhile: this code ends here, and begins anew with its
+        steps recalled.
+        """
         return self._ask(StepAction.WAIT, to_seconds(duration), {}, to_nothing, options)
 
     def wait_until(self, moment: datetime, **options: Unpack[StepOptions]) -> Coroutine[object, object, None]:
@@ -111,7 +127,9 @@ class RunSteps(Steps):
     def wait_for(
         self, name: str, match: Mapping[str, object] | None = None, **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, JsonValue]:
-        """Go on when a signal of that name comes whose payload has the values of `match`; its payload, None after `timeout`."""
+        """Go on when a signal of that name comes whose payload has the values of `match`; its payload, None after
+        `timeout`.
+        """
         arguments: dict[str, JsonValue] = {"match": None if match is None else to_object(match, f"wait_for {name}")}
         return self._ask(StepAction.WAIT_FOR, name, arguments, lambda result: result, options)
 
@@ -124,7 +142,13 @@ class RunSteps(Steps):
     ) -> Coroutine[object, object, dict[str, JsonValue] | None]:
         """Perform `workflow` inside this run, which adds no depth; what it returned."""
         arguments: dict[str, JsonValue] = {"with": to_object(parameters, f"trigger {workflow}")}
-        return self._ask(StepAction.TRIGGER, workflow, arguments, lambda result: result if isinstance(result, dict) else None, options)
+        return self._ask(
+            StepAction.TRIGGER,
+            workflow,
+            arguments,
+            lambda result: result if isinstance(result, dict) else None,
+            options,
+        )
 
     def return_(
         self,
@@ -135,7 +159,8 @@ class RunSteps(Steps):
         redirect: str | None = None,
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, None]:
-        """Answer the caller now and go on, in a workflow with `api(respond="on_return")`; else this joins what the function returns.
+        """Answer the caller now and go on, in a workflow with `api(respond="on_return")`; else this joins what the
+        function returns.
 
         Instead of an object, the answer may be a `text` of a `content_type`, or a `redirect`.
         """

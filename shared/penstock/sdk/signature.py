@@ -1,4 +1,6 @@
-"""Parameters from a function's signature, and back: the JSON of a run as the values that the function's annotations ask for."""
+"""Parameters from a function's signature, and back: the JSON of a run as the values that the function's annotations ask
+for.
+"""
 
 import inspect
 import typing
@@ -13,7 +15,14 @@ from types import NoneType, UnionType
 from typing import Annotated, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import orjson
-from pydantic import BaseModel, JsonValue, PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    JsonValue,
+    PydanticSchemaGenerationError,
+    PydanticUndefinedAnnotation,
+    TypeAdapter,
+    ValidationError,
+)
 
 from penstock.definitions.models import FieldType, Parameter, ScalarType
 from penstock.definitions.values import coerce_value
@@ -43,7 +52,9 @@ class _Argument(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A function's parameters after the context. `packed_as` is the name of the one that is a pydantic model holding all others."""
+    """A function's parameters after the context. `packed_as` is the name of the one that is a pydantic model holding
+    all others.
+    """
 
     arguments: tuple[_Argument, ...]
     packed_as: str | None = None
@@ -55,7 +66,9 @@ class Signature:
         return tuple(argument.parameter for argument in self.arguments)
 
     def bind(self, given: Mapping[str, JsonValue]) -> dict[str, object]:
-        """The keyword arguments of a call; what is missing or null has its default. Raises Permanent naming what does not fit."""
+        """The keyword arguments of a call; what is missing or null has its default. Raises Permanent naming what does
+        not fit.
+        """
         if self.model is not None and self.packed_as is not None:
             values: dict[str, JsonValue] = {name: value for name, value in given.items() if value is not None}
             return {self.packed_as: _validate(TypeAdapter(self.model), values, "")}
@@ -70,7 +83,9 @@ class Signature:
     def _check_names(self, given: Mapping[str, JsonValue]) -> None:
         known = [argument.parameter.name for argument in self.arguments]
         if unknown := [name for name in given if name not in known]:
-            raise Permanent(f"there is no parameter {unknown[0]!r}; known are {', '.join(known) or 'none'}", kind="parameters")
+            raise Permanent(
+                f"there is no parameter {unknown[0]!r}; known are {', '.join(known) or 'none'}", kind="parameters"
+            )
         required = [argument.parameter.name for argument in self.arguments if not argument.parameter.is_optional]
         if missing := [name for name in required if given.get(name) is None]:
             raise Permanent(f"the parameter {missing[0]!r} is missing", kind="parameters")
@@ -88,7 +103,9 @@ def read_signature(function: Function) -> Signature:
     given = names[1:]
     for parameter in given:
         if parameter.kind not in {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}:
-            raise SignatureProblem(f"its parameter {str(parameter)!r} has no name that a caller could give; name each parameter")
+            raise SignatureProblem(
+                f"its parameter {str(parameter)!r} has no name that a caller could give; name each parameter"
+            )
     if len(given) == 1 and _is_model(hints.get(given[0].name)):
         return _read_model(given[0].name, hints[given[0].name])
     return Signature(tuple(_read_argument(one.name, hints.get(one.name, object), one.default) for one in given))
@@ -111,7 +128,9 @@ def restore(kind: TypeAdapter[T] | None, value: JsonValue) -> T | JsonValue:
 def _read_result_type(function: Function) -> TypeAdapter[object] | None:
     try:
         annotation = typing.get_type_hints(function, include_extras=True).get("return", object)
-        return None if annotation in {object, typing.Any} or isinstance(annotation, TypeVar) else _make_adapter(annotation)
+        return (
+            None if annotation in {object, typing.Any} or isinstance(annotation, TypeVar) else _make_adapter(annotation)
+        )
     except (NameError, AttributeError, TypeError, PydanticSchemaGenerationError, PydanticUndefinedAnnotation):
         return None
 
@@ -123,7 +142,11 @@ def _is_model(annotation: object) -> bool:
 def _read_model(name: str, model: type[BaseModel]) -> Signature:
     arguments = []
     for field_name, field in model.model_fields.items():
-        default = inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True, validated_data={})
+        default = (
+            inspect.Parameter.empty
+            if field.is_required()
+            else field.get_default(call_default_factory=True, validated_data={})
+        )
         arguments.append(_read_argument(field.alias or field_name, field.rebuild_annotation(), default))
     return Signature(tuple(arguments), name, model)
 
@@ -134,7 +157,9 @@ def _read_argument(name: str, annotation: object, default: object) -> _Argument:
     except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation):
         shown = getattr(annotation, "__name__", str(annotation))
         hint = "use str, int, float, Decimal, bool, datetime, list, dict, or a pydantic model"
-        raise SignatureProblem(f"its parameter {name!r} is of type {shown}, which does not come out of JSON; {hint}") from None
+        raise SignatureProblem(
+            f"its parameter {name!r} is of type {shown}, which does not come out of JSON; {hint}"
+        ) from None
     kind, is_nullable = _read_type(annotation)
     if is_nullable and default is inspect.Parameter.empty:
         default = None
@@ -167,7 +192,9 @@ def _validate(adapter: TypeAdapter[T], value: JsonValue, name: str) -> T:
 
 
 def _read_type(annotation: object) -> tuple[FieldType, bool]:
-    """The type that callers see, and whether null is allowed. What has no type of its own is `any`, and checked when it is called."""
+    """The type that callers see, and whether null is allowed. What has no type of its own is `any`, and checked when it
+    is called.
+    """
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _read_type(inner[0])

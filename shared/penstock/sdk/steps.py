@@ -14,7 +14,9 @@ Items = Callable[[JsonValue, int], Mapping[str, JsonValue]]
 
 
 class Steps:
-    """Something with an engine. A method returns at once with what is to be awaited; the order of the calls names the steps."""
+    """Something with an engine. A method returns at once with what is to be awaited; the order of the calls names the
+    steps.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
 
-from penstock.definitions.models import ApiTrigger, Auth, ChangeTrigger, Operation, RecurrenceTrigger, Respond, RetryPolicy, WebhookTrigger
+from penstock.definitions.models import (
+    ApiTrigger,
+    Auth,
+    ChangeTrigger,
+    Operation,
+    RecurrenceTrigger,
+    Respond,
+    RetryPolicy,
+    WebhookTrigger,
+)
 from penstock.domain.durations import parse_duration
 from penstock.domain.ticks import UTC_ZONE, Overlap, check_cron, check_timezone
 
@@ -20,12 +29,16 @@ def api(
     respond: Literal["when_done", "on_return", "at_once"] = "when_done",
     when_skipped: Literal[200, 400] = 400,
 ) -> ApiTrigger:
-    """The workflow can be called over HTTP, at `/api/1.1/wf/<name>`. Raises ValueError for what is not one of the choices."""
+    """The workflow can be called over HTTP, at `/api/1.1/wf/<name>`. Raises ValueError for what is not one of the
+    choices.
+    """
     return ApiTrigger(method=method, auth=Auth(auth), respond=Respond(respond), when_skipped=when_skipped)
 
 
 def webhook(source: str, types: Sequence[str] = ("*",)) -> WebhookTrigger:
-    """Deliveries of `source`, which app.yaml declares, start it when their type matches one of `types` (`*`: any characters)."""
+    """Deliveries of `source`, which app.yaml declares, start it when their type matches one of `types` (`*`: any
+    characters).
+    """
     return WebhookTrigger(source=source, types=tuple(types))
 
 
@@ -53,7 +66,10 @@ def recurrence(
 
 
 def change(
-    type: str, operations: Sequence[Literal["create", "update", "delete"]] = ("create", "update", "delete"), *, when: str | None = None
+    type: str,
+    operations: Sequence[Literal["create", "update", "delete"]] = ("create", "update", "delete"),
+    *,
+    when: str | None = None,
 ) -> ChangeTrigger:
     """A run for each thing of `type` that is created, updated or deleted; `ctx.change` tells how.
 
@@ -62,14 +78,23 @@ def change(
     return ChangeTrigger(type=type, operations=tuple(Operation(operation) for operation in operations), when=when)
 
 
-def retries(attempts: int, *, backoff: Duration = 5.0, factor: float = 2.0, max: Duration = 600.0, jitter: float = 0.2) -> RetryPolicy:
-    """How often a run is tried in all, and how long to wait: `backoff * factor ** n`, at most `max`, give or take `jitter` of it.
+def retries(
+    attempts: int, *, backoff: Duration = 5.0, factor: float = 2.0, max: Duration = 600.0, jitter: float = 0.2
+) -> RetryPolicy:
+    """How often a run is tried in all, and how long to wait: `backoff * factor ** n`, at most `max`, give or take
+    `jitter` of it.
 
     Raises ValueError for a duration that cannot be read, and for figures out of range.
     """
     if not 1 <= attempts <= 1000 or not 1 <= factor <= 100 or not 0 <= jitter <= 1:
         raise ValueError("attempts go from 1 to 1000, factor from 1 to 100, jitter from 0 to 1")
-    return RetryPolicy(attempts=attempts, backoff_seconds=to_seconds(backoff), factor=factor, max_seconds=to_seconds(max), jitter=jitter)
+    return RetryPolicy(
+        attempts=attempts,
+        backoff_seconds=to_seconds(backoff),
+        factor=factor,
+        max_seconds=to_seconds(max),
+        jitter=jitter,
+    )
 
 
 def to_seconds(duration: Duration) -> float:

@@ -18,8 +18,8 @@ from penstock.errors import Permanent
 class Thing(dict[str, JsonValue]):
     """A thing: `thing["name"]` or `thing.name`; `thing.id` is its id. What is empty reads as None.
 
-    A field that is called as a method of dict (`items`, `get`) is reached by `thing["items"]`. It is as it was when the step was
-    performed: to change it, `await ctx.update(thing, {…})`.
+    A field that is called as a method of dict (`items`, `get`) is reached by `thing["items"]`. It is as it was when the
+    step was performed: to change it, `await ctx.update(thing, {…})`.
     """
 
     __slots__ = ("type",)
@@ -40,7 +40,9 @@ class Thing(dict[str, JsonValue]):
 
 
 class Page(NamedTuple):
-    """Some things that were found. `after` asks for the next page, None at the end; `remaining` counts those after this one."""
+    """Some things that were found. `after` asks for the next page, None at the end; `remaining` counts those after this
+    one.
+    """
 
     results: list[Thing]
     after: str | None
@@ -57,7 +59,9 @@ class Response:
 
 
 def to_json(value: object, what: str) -> JsonValue:
-    """A value as JSON: times in UTC, durations in seconds, decimals as numbers, models as objects. Raises Permanent for others."""
+    """A value as JSON: times in UTC, durations in seconds, decimals as numbers, models as objects. Raises Permanent for
+    others.
+    """
     match value:
         case None | str() | bool() | int() | float() if not isinstance(value, Enum):
             return value
@@ -65,7 +69,10 @@ def to_json(value: object, what: str) -> JsonValue:
             return to_json(value.value, what)
         case datetime():
             if value.tzinfo is None:
-                raise Permanent(f"{what}: {value.isoformat()} has no time zone; use datetime.now(UTC) and the like", kind="arguments")
+                raise Permanent(
+                    f"{what}: {value.isoformat()} has no time zone; use datetime.now(UTC) and the like",
+                    kind="arguments",
+                )
             return format_date(value)
         case timedelta():
             return value.total_seconds()

@@ -1,7 +1,8 @@
-"""Deployments: which app holds in an environment, version by version, and the copies of them that a process keeps at hand.
+"""Deployments: which app holds in an environment, version by version, and the copies of them that a process keeps at
+hand.
 
-A version is never changed once it is stored, so a cached one is never wrong; which one is current is told by the environment's row,
-and `admit` compares it in the same statement that creates runs.
+A version is never changed once it is stored, so a cached one is never wrong; which one is current is told by the
+environment's row, and `admit` compares it in the same statement that creates runs.
 """
 
 from collections import OrderedDict
@@ -18,7 +19,9 @@ _MOST_CACHED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class CompiledDeployment:
-    """A version of an app, ready to be performed. Version 0, an empty app, stands for an environment nothing is deployed to."""
+    """A version of an app, ready to be performed. Version 0, an empty app, stands for an environment nothing is
+    deployed to.
+    """
 
     version: int
     app: App
@@ -47,14 +50,18 @@ async def load_current(conn: Connection, *, environment: str) -> tuple[int, App]
 
 async def load_version(conn: Connection, *, environment: str, version: int) -> App:
     """The app of one version. Raises ConfigurationError when that version was never deployed."""
-    content = await conn.fetchval("SELECT app FROM penstock.deployments WHERE environment = $1 AND version = $2", environment, version)
+    content = await conn.fetchval(
+        "SELECT app FROM penstock.deployments WHERE environment = $1 AND version = $2", environment, version
+    )
     if content is None:
         raise ConfigurationError(f"{environment} has no deployment {version}")
     return App.model_validate(content)
 
 
 class DeploymentCache:
-    """The deployments that a process works with. `current` is what it last saw: `refresh` when told that it is stale."""
+    """The deployments that a process works with. `current` is what it last saw: `refresh` when told that it is
+    stale.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -50,10 +50,12 @@ async def write_logs(conn: Connection, lines: Sequence[LogLine]) -> None:
     await conn.copy_records_to_table(
         "logs",
         schema_name="penstock",
-        columns=("at", "environment", "level", "event", "run_id", "chain_id", "workflow", "step", "depth", "message", "details"),
+        columns=("at", "environment", "level", "event", "run_id", "chain_id", "workflow", "step", "depth", "message",
+        "details"),
         records=[
             (
-                line.at, line.environment, line.level, line.event.value, line.run_id, line.chain_id, line.workflow, line.step,
+                line.at, line.environment, line.level, line.event.value, line.run_id, line.chain_id, line.workflow,
+                line.step,
                 line.depth, line.message.replace("\x00", "�"), line.details,
             )
             for line in lines

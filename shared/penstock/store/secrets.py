@@ -1,8 +1,10 @@
-"""Secrets of apps: stored encrypted per environment, or else environment variables `PENSTOCK_SECRET_<NAME>`; stored ones win.
+"""Secrets of apps: stored encrypted per environment, or else environment variables `PENSTOCK_SECRET_<NAME>`; stored
+ones win.
 
-Each service looks every few seconds whether a version has changed, and reads the values only then; so a run costs no query, and a
-secret that was set holds everywhere within seconds. Stored secrets that no key decrypts stop a service when it starts. When that
-happens later, it goes on with what it can read, says so in the log, and whoever uses one of the others is told why it is missing.
+Each service looks every few seconds whether a version has changed, and reads the values only then; so a run costs no
+query, and a secret that was set holds everywhere within seconds. Stored secrets that no key decrypts stop a service
+when it starts. When that happens later, it goes on with what it can read, says so in the log, and whoever uses one of
+the others is told why it is missing.
 """
 
 from collections.abc import Collection, Iterable
@@ -62,14 +64,21 @@ async def store_secret(conn: Connection, *, environment: str, name: str, value: 
 
 async def remove_secret(conn: Connection, *, environment: str, name: str) -> bool:
     """Forget a secret; whether there was one."""
-    removed = await conn.fetchval("DELETE FROM penstock.secrets WHERE environment = $1 AND name = $2 RETURNING name", environment, name)
+    removed = await conn.fetchval(
+        "DELETE FROM penstock.secrets WHERE environment = $1 AND name = $2 RETURNING name", environment, name
+    )
     return removed is not None
 
 
 async def list_secrets(conn: Connection) -> list[StoredSecret]:
     """All stored secrets, by environment and name."""
-    rows = await conn.fetch("SELECT environment, name, key_id, content, set_at FROM penstock.secrets ORDER BY environment, name")
-    return [StoredSecret(row["environment"], row["name"], Sealed(row["key_id"], row["content"]), row["set_at"]) for row in rows]
+    rows = await conn.fetch(
+        "SELECT environment, name, key_id, content, set_at FROM penstock.secrets ORDER BY environment, name"
+    )
+    return [
+        StoredSecret(row["environment"], row["name"], Sealed(row["key_id"], row["content"]), row["set_at"])
+        for row in rows
+    ]
 
 
 async def rotate_secrets(conn: Connection, *, keyring: Keyring) -> list[StoredSecret]:
@@ -110,12 +119,19 @@ def explain_unreadable(unreadable: Collection[StoredSecret], keyring: Keyring | 
     names = ", ".join(f"{secret.name} ({secret.environment})" for secret in unreadable)
     wanted = ", ".join(sorted({secret.sealed.key_id for secret in unreadable}))
     if keyring is None:
-        return f"secrets are stored ({names}), and {KEY_VARIABLE} is not set; set it to the key they were encrypted with, {wanted}"
+        return (
+            f"secrets are stored ({names}), and {KEY_VARIABLE} is not set; set it to the key they were encrypted "
+            f"with, {wanted}"
+        )
     given = ", ".join(keyring.ids)
     if all(secret.sealed.key_id in keyring.ids for secret in unreadable):
-        return f"stored secrets do not decrypt: {names}; they were changed in the database: set them again with `penstock secret set`"
+        return (
+            f"stored secrets do not decrypt: {names}; they were changed in the database: set them again with "
+            "`penstock secret set`"
+        )
     return (
-        f"stored secrets were encrypted with the key {wanted}, and {KEY_VARIABLE} holds {given}: {names}; add the key they were encrypted"
+        f"stored secrets were encrypted with the key {wanted}, and {KEY_VARIABLE} holds {given}: {names}; add the key "
+        "they were encrypted"
         f" with behind yours, separated by a comma, or set them again with `penstock secret set`"
     )
 
@@ -135,7 +151,9 @@ class Secrets:
         self.version = 0
 
     async def open(self) -> None:
-        """Read all secrets for the first time. Raises ConfigurationError when one of them cannot be decrypted, DatabaseUnavailable."""
+        """Read all secrets for the first time. Raises ConfigurationError when one of them cannot be decrypted,
+        DatabaseUnavailable.
+        """
         await self._look()
         check_readable(self._stored, self._keyring)
 
@@ -173,9 +191,14 @@ class Secrets:
 
     def _explain_missing(self, environment: str, name: str) -> str:
         if name in self._unreadable.get(environment, ()):
-            return f"the secret {name} of {environment} is stored, and no key in {KEY_VARIABLE} decrypts it; `penstock doctor` says more"
+            return (
+                f"the secret {name} of {environment} is stored, and no key in {KEY_VARIABLE} decrypts it; "
+                "`penstock "
+                "doctor` says more"
+            )
         return (
-            f"the secret {name} is not set in {environment}; set it with `penstock secret set {name} --environment {environment}`,"
+            f"the secret {name} is not set in {environment}; set it with `penstock secret set {name} --environment "
+            f"{environment}`,"
             f" or as the variable {SECRET_PREFIX}{name} of ingress and executors"
         )
 
@@ -193,7 +216,9 @@ class Secrets:
             log.info("secrets.changed", version=self.version)
 
     def _take(self, given: dict[str, str]) -> None:
-        self._values = {environment: _decrypt_all(self._stored, environment, self._keyring, given) for environment in ENVIRONMENTS}
+        self._values = {
+            environment: _decrypt_all(self._stored, environment, self._keyring, given) for environment in ENVIRONMENTS
+        }
         self._redactors = {}
         self.version += 1
         for environment, found in self._values.items():
@@ -208,7 +233,9 @@ class Secrets:
             log.error("secrets.unreadable", error=explain_unreadable(unreadable, self._keyring))
 
 
-def _decrypt_all(stored: Iterable[StoredSecret], environment: str, keyring: Keyring | None, given: dict[str, str]) -> Values:
+def _decrypt_all(
+    stored: Iterable[StoredSecret], environment: str, keyring: Keyring | None, given: dict[str, str]
+) -> Values:
     """By name. One that is stored and unreadable is not replaced by a variable: that might be an old value."""
     values: Values = {**given}
     for secret in stored:

@@ -1,9 +1,11 @@
-"""Meters workload: every process sums in memory what happens in it, and adds that to the sums of the current hour every few seconds.
+"""Meters workload: every process sums in memory what happens in it, and adds that to the sums of the current hour every
+few seconds.
 
-*Guarantees.* A run's own total is written by the statement that ends its attempt, so it is as exact as the run's state. The hourly
-sums are not: a process that dies loses what it has not flushed, a few seconds of them, and a flush whose outcome is unknown may be
-counted twice. What happens in the last seconds of an hour may count for the next one. Weights are read again with each flush, so a
-change holds for what happens a few seconds after it; what was counted keeps the units it was counted with.
+*Guarantees.* A run's own total is written by the statement that ends its attempt, so it is as exact as the run's state.
+The hourly sums are not: a process that dies loses what it has not flushed, a few seconds of them, and a flush whose
+outcome is unknown may be counted twice. What happens in the last seconds of an hour may count for the next one. Weights
+are read again with each flush, so a change holds for what happens a few seconds after it; what was counted keeps the
+units it was counted with.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,7 +69,9 @@ class Meter:
             counts[POSITIONS[activity]] += number
 
     async def flush(self) -> None:
-        """Write what was noted since the last time, and read the weights. Raises DatabaseUnavailable; what was noted is kept then."""
+        """Write what was noted since the last time, and read the weights. Raises DatabaseUnavailable; what was noted is
+        kept then.
+        """
         counts, self._counts = self._counts, {}
         consumed = list(self._list_consumed(counts))
         try:
@@ -81,7 +85,10 @@ class Meter:
         for part in consumed:
             WORKLOAD_UNITS.labels(part.environment, part.activity.value).inc(part.units)
         async with self._database.connection() as conn:
-            self._weights = {environment: make_weights(changed) for environment, changed in (await list_changed_weights(conn)).items()}
+            self._weights = {
+                environment: make_weights(changed)
+                for environment, changed in (await list_changed_weights(conn)).items()
+            }
 
     async def close(self) -> None:
         """Write what is left; what cannot be written now is lost, with a line in the log."""
@@ -98,12 +105,15 @@ class Meter:
 
 
 async def add_consumed(conn: Connection, *, consumed: Sequence[Consumed]) -> None:
-    """Add to the sums of the current hour, rows in one order, so that two processes wait for each other instead of both."""
+    """Add to the sums of the current hour, rows in one order, so that two processes wait for each other instead of
+    both.
+    """
     await conn.execute(
         """
         INSERT INTO penstock.workload AS w (environment, hour, workflow, activity, count, units)
         SELECT q.environment, date_trunc('hour', statement_timestamp(), 'UTC'), q.workflow, q.activity, q.count, q.units
-        FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::float8[]) AS q (environment, workflow, activity, count, units)
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::float8[]) AS q (environment, workflow,
+            activity, count, units)
         ORDER BY q.environment, q.workflow, q.activity
         ON CONFLICT (environment, hour, workflow, activity)
             DO UPDATE SET count = w.count + EXCLUDED.count, units = w.units + EXCLUDED.units

@@ -1,4 +1,6 @@
-"""Workload as people look at it: sums by workflow, activity or hour, the month against its allowance, and what activities weigh."""
+"""Workload as people look at it: sums by workflow, activity or hour, the month against its allowance, and what
+activities weigh.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,8 +58,8 @@ class MonthlyWorkload:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadLimits:
-    """When the admins are told: an allowance per month (0: none), and how often the usual hour, at least how much, makes a spike (0:
-    nothing does).
+    """When the admins are told: an allowance per month (0: none), and how often the usual hour, at least how much,
+    makes a spike (0: nothing does).
     """
 
     allowance: float
@@ -74,7 +76,8 @@ async def sum_workload(conn: Connection, *, environment: str, wanted: WorkloadFi
         WITH summed AS (
             SELECT CASE $2 WHEN 'workflow' THEN w.workflow WHEN 'activity' THEN w.activity
                            ELSE to_char(w.hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END AS key,
-                   coalesce(sum(w.count) FILTER (WHERE $2 = 'activity' OR w.activity = 'run'), 0)::bigint AS count, sum(w.units) AS units
+                   coalesce(sum(w.count) FILTER (WHERE $2 = 'activity' OR w.activity = 'run'), 0)::bigint AS count,
+                       sum(w.units) AS units
             FROM penstock.workload w
             WHERE w.environment = $1 AND ($3::timestamptz IS NULL OR w.hour >= date_trunc('hour', $3, 'UTC'))
               AND ($4::timestamptz IS NULL OR w.hour < $4) AND ($5::text IS NULL OR w.workflow = $5)
@@ -100,8 +103,10 @@ async def _sum_chain(conn: Connection, environment: str, wanted: WorkloadFilter,
             WHERE r.chain_id = $3 AND r.environment = $1
         ), summed AS (
             SELECT CASE $2 WHEN 'workflow' THEN e.workflow
-                           ELSE to_char(date_trunc('hour', e.at, 'UTC') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END AS key,
-                   count(*) FILTER (WHERE e.state IN ('succeeded', 'failed', 'skipped')) AS count, sum(e.workload) AS units
+                           ELSE to_char(date_trunc('hour', e.at, 'UTC') AT TIME ZONE 'UTC',
+                               'YYYY-MM-DD"T"HH24:MI:SS"Z"') END AS key,
+                   count(*) FILTER (WHERE e.state IN ('succeeded', 'failed', 'skipped')) AS count,
+                       sum(e.workload) AS units
             FROM ended e
             WHERE ($4::timestamptz IS NULL OR e.at >= $4) AND ($5::timestamptz IS NULL OR e.at < $5)
               AND ($6::text IS NULL OR e.workflow = $6)
@@ -135,12 +140,16 @@ async def list_months(conn: Connection) -> list[MonthlyWorkload]:
         ORDER BY e.name
         """
     )
-    return [MonthlyWorkload(row["name"], row["since"], shown_units(row["units"]), row["workload_allowance"]) for row in rows]
+    return [
+        MonthlyWorkload(row["name"], row["since"], shown_units(row["units"]), row["workload_allowance"]) for row in rows
+    ]
 
 
 async def get_weights(conn: Connection, *, environment: str) -> dict[Activity, float]:
     """What each activity weighs there now."""
-    rows = await conn.fetch("SELECT activity, weight FROM penstock.workload_weights WHERE environment = $1", environment)
+    rows = await conn.fetch(
+        "SELECT activity, weight FROM penstock.workload_weights WHERE environment = $1", environment
+    )
     changed = {row["activity"]: row["weight"] for row in rows}
     return {activity: changed.get(activity.value, PUBLISHED_WEIGHTS[activity]) for activity in ACTIVITIES}
 
@@ -166,13 +175,19 @@ async def change_weights(conn: Connection, *, environment: str, changes: Mapping
 
 
 async def change_limits(
-    conn: Connection, *, environment: str, allowance: float | None, spike_factor: float | None, spike_minimum: float | None
+    conn: Connection,
+    *,
+    environment: str,
+    allowance: float | None,
+    spike_factor: float | None,
+    spike_minimum: float | None,
 ) -> WorkloadLimits:
     """Change what is given, and return what holds now."""
     row = await conn.fetchrow(
         """
         UPDATE penstock.environments
-        SET workload_allowance = coalesce($2, workload_allowance), workload_spike_factor = coalesce($3, workload_spike_factor),
+        SET workload_allowance = coalesce($2, workload_allowance), workload_spike_factor = coalesce($3,
+            workload_spike_factor),
             workload_spike_minimum = coalesce($4, workload_spike_minimum)
         WHERE name = $1
         RETURNING workload_allowance, workload_spike_factor, workload_spike_minimum

@@ -81,23 +81,30 @@ class AppUnderTest:
         """Deploy the app's directory (again). Raises ConfigurationError with all that is wrong with it."""
         deployed = await deploy_directory(self._house.database, self._house.directory, [self.environment])
         if deployed.app is None:
-            raise ConfigurationError("\n".join([f"{self._house.directory} has errors:", *(str(problem) for problem in deployed.problems)]))
+            raise ConfigurationError(
+                "\n".join([f"{self._house.directory} has errors:", *(str(problem) for problem in deployed.problems)])
+            )
 
-    async def run(self, workflow: str, parameters: Mapping[str, JsonValue] | None = None, *, within: float = 10.0) -> Run:
+    async def run(
+        self, workflow: str, parameters: Mapping[str, JsonValue] | None = None, *, within: float = 10.0
+    ) -> Run:
         """Start a run and wait until it has ended; the runs that it schedules go on: see `wait_until_idle`.
 
-        Raises Permanent for an unknown workflow and wrong parameters, AssertionError when it has not ended `within` so many seconds
-        or waits for a time beyond.
+        Raises Permanent for an unknown workflow and wrong parameters, AssertionError when it has not ended `within` so
+        many seconds or waits for a time beyond.
         """
         return await self.wait_for(await self.start(workflow, parameters), within=within)
 
-    async def start(self, workflow: str, parameters: Mapping[str, JsonValue] | None = None, *, after: timedelta | None = None) -> UUID:
+    async def start(
+        self, workflow: str, parameters: Mapping[str, JsonValue] | None = None, *, after: timedelta | None = None
+    ) -> UUID:
         """Start a run, now or `after` some time, and do not wait for it; its id."""
         deployment = await self._deployments.refresh(self.environment)
         async with self._house.database.connection() as conn:
             due_at = None if after is None else await repository.get_time(conn) + after
         request = prepare_run(
-            deployment, run_id=new_run_id(), environment=self.environment, workflow=workflow, parameters=parameters or {},
+            deployment, run_id=new_run_id(), environment=self.environment, workflow=workflow,
+            parameters=parameters or {},
             trigger=Trigger.MANUAL, scheduled_at=due_at,
         )  # fmt: skip
         if isinstance(request, Rejected):
@@ -119,11 +126,17 @@ class AppUnderTest:
             return found
         run = await self.get_run(run_id)
         wanted = "has not ended" if state is None else f"is not {state}"
-        hint = "; `start` it and move the time with `advance`" if run.state in {RunState.SCHEDULED, RunState.WAITING} else ""
+        hint = (
+            "; `start` it and move the time with `advance`"
+            if run.state in {RunState.SCHEDULED, RunState.WAITING}
+            else ""
+        )
         raise AssertionError(f"run {run_id} of {run.workflow} {wanted}: it is {run.state}{hint}. {run}")
 
     async def wait_until_idle(self, *, within: float = 30.0) -> None:
-        """Until nothing is under way and nothing is due: runs, waits, ticks, items of lists. Raises AssertionError when it takes longer."""
+        """Until nothing is under way and nothing is due: runs, waits, ticks, items of lists. Raises AssertionError when
+        it takes longer.
+        """
 
         async def look() -> bool | None:
             return True if await self._is_idle() else None
@@ -131,13 +144,16 @@ class AppUnderTest:
         if await self._until(look, within) is None:
             async with self._house.database.connection() as conn:
                 upcoming = await repository.list_upcoming(conn, environment=self.environment)
-            raise AssertionError(f"still busy after {within:g} s: {', '.join(f'{name} is {state}' for name, state, _ in upcoming)}")
+            raise AssertionError(
+                f"still busy after {within:g} s: {', '.join(f'{name} is {state}' for name, state, _ in upcoming)}"
+            )
 
     async def advance(self, by: timedelta, *, within: float = 30.0) -> None:
-        """Move the time forward, from one moment at which something is due to the next, and each time wait until it is done.
+        """Move the time forward, from one moment at which something is due to the next, and each time wait until it is
+        done.
 
-        What starts at these moments may take `within` seconds each. What the machine's clock decides does not move: how old a
-        webhook's signature may be, and how long a step that waits for the outside may take.
+        What starts at these moments may take `within` seconds each. What the machine's clock decides does not move: how
+        old a webhook's signature may be, and how long a step that waits for the outside may take.
         """
         await self.wait_until_idle(within=within)
         async with self._house.database.connection() as conn:
@@ -170,13 +186,21 @@ class AppUnderTest:
         async with self._house.database.connection() as conn:
             return await repository.list_runs(conn, environment=self.environment, workflow=workflow, state=state)
 
-    async def find(self, type: str, where: Where = None, *, sort: str | None = None, descending: bool = False) -> list[Thing]:
+    async def find(
+        self, type: str, where: Where = None, *, sort: str | None = None, descending: bool = False
+    ) -> list[Thing]:
         """All things that meet `where` (a mapping of fields to the values they equal, or a list of constraints)."""
         kind, order, found, after = await self._type(type), Order(sort, descending), list[Thing](), None
         while True:
             async with self._house.database.connection() as conn:
                 page = await find_things(
-                    conn, environment=self.environment, data_type=kind, where=where, order=order, limit=MAX_PAGE, after=after
+                    conn,
+                    environment=self.environment,
+                    data_type=kind,
+                    where=where,
+                    order=order,
+                    limit=MAX_PAGE,
+                    after=after,
                 )
             found += page.results
             after = page.after
@@ -193,22 +217,32 @@ class AppUnderTest:
         """Create a thing, as it should be before the test. Raises Permanent for values that do not fit its type."""
         kind = await self._type(type)
         thing = NewThing(new_thing_id(), values)
-        return await self._house.database.in_transaction(partial(_create, environment=self.environment, data_type=kind, thing=thing))
+        return await self._house.database.in_transaction(
+            partial(_create, environment=self.environment, data_type=kind, thing=thing)
+        )
 
     async def upload(self, name: str, content: bytes, *, content_type: str = "text/csv") -> JsonValue:
-        """Store a file for an `import` or an attachment; the file value, to be given to a workflow as a parameter of type `any`."""
-        writer = await begin_file(self._house.database, environment=self.environment, name=name, content_type=content_type, run_id=None)
+        """Store a file for an `import` or an attachment; the file value, to be given to a workflow as a parameter of
+        type `any`.
+        """
+        writer = await begin_file(
+            self._house.database, environment=self.environment, name=name, content_type=content_type, run_id=None
+        )
         await writer.write(content)
         return (await writer.finish()).to_json()
 
     async def download(self, file: JsonValue) -> bytes:
-        """The content of a file that a workflow has made, such as by `export`. Raises AssertionError when there is no such file."""
+        """The content of a file that a workflow has made, such as by `export`. Raises AssertionError when there is no
+        such file.
+        """
         id = file_id(file)
         stored = None if id is None else await open_file(self._house.database, environment=self.environment, id=id)
         assert stored is not None, f"there is no file {file}"
         return b"".join([chunk async for chunk in stored])
 
-    async def get(self, path: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None) -> Reply:
+    async def get(
+        self, path: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
         """GET `path` below `url`."""
         return await self._request("GET", path, params=params, headers=headers)
 
@@ -228,7 +262,9 @@ class AppUnderTest:
                 raise AssertionError(f"the signal was refused with {response.status}: {await response.text()}")
 
     async def crash_executor(self) -> None:
-        """Let the executor die as if its process were killed, and start another, which takes up its runs: their leases have expired."""
+        """Let the executor die as if its process were killed, and start another, which takes up its runs: their leases
+        have expired.
+        """
         await self._house.crash_executor()
         async with self._house.database.connection() as conn:
             await time.advance(conn, self._house.lease)
@@ -246,7 +282,9 @@ class AppUnderTest:
         params: Mapping[str, str] | None = None,
         data: bytes | None = None,
     ) -> Reply:
-        async with self._house.http.request(method, self.url + path, params=params, data=data, headers=headers) as response:
+        async with self._house.http.request(
+            method, self.url + path, params=params, data=data, headers=headers
+        ) as response:
             return Reply(response.status, dict(response.headers), await response.read())
 
     async def _type(self, name: str) -> DataType:
@@ -268,7 +306,9 @@ class AppUnderTest:
         # A message published meanwhile may be about a run that the query did not see, or saw before it was there.
         return not is_busy and before is not None and before == self._house.broker.count_settled()
 
-    async def _until(self, look: Callable[[], Awaitable[T | None]], within: float, *, until_idle: bool = False) -> T | None:
+    async def _until(
+        self, look: Callable[[], Awaitable[T | None]], within: float, *, until_idle: bool = False
+    ) -> T | None:
         """What `look` returns, as soon as it is something; None in the end, or when nothing will happen before that."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within

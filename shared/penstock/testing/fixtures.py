@@ -1,4 +1,5 @@
-"""Fixtures for pytest with pytest-asyncio: `from penstock.testing.fixtures import penstock_app, penstock_app_directory` in a conftest.
+"""Fixtures for pytest with pytest-asyncio: `from penstock.testing.fixtures import penstock_app, penstock_app_directory`
+in a conftest.
 
 Override `penstock_app_directory` to say which app; the default is the directory that pytest runs in.
 """

@@ -26,7 +26,9 @@ from penstock.settings import SECRET_PREFIX
 
 _HOST: Final = "127.0.0.1"
 _PORTS: Final = range(20_000, 32_000)
-"""Below those that the system gives to outgoing connections, which may take a port between our looking and our listening."""
+"""Below those that the system gives to outgoing connections, which may take a port between our looking and our
+listening.
+"""
 _EXECUTOR: Final = "executor"
 
 

@@ -1,4 +1,5 @@
-"""A mail server for tests, in this process: it keeps what it is sent, refuses whom it is told to refuse, and can be down.
+"""A mail server for tests, in this process: it keeps what it is sent, refuses whom it is told to refuse, and can be
+down.
 
 It speaks as much SMTP (RFC 5321) as `email` steps do: no encryption, no passwords, nothing that lasts.
 """
@@ -17,7 +18,9 @@ _LARGEST_MAIL: Final = 2**25
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail that was taken: for whom, blind copies included, and the message. `text` is its plain part, with plain line ends."""
+    """A mail that was taken: for whom, blind copies included, and the message. `text` is its plain part, with plain
+    line ends.
+    """
 
     recipients: tuple[str, ...]
     message: EmailMessage
@@ -36,7 +39,8 @@ class Mail:
 
 @dataclass(slots=True)
 class Mailbox:
-    """`mails` are those taken, in order. `refusals` are answers to recipients, such as `{"ada@example.com": "550 unknown"}`.
+    """`mails` are those taken, in order. `refusals` are answers to recipients, such as `{"ada@example.com": "550
+    unknown"}`.
 
     While it `is_down`, it hangs up on whoever connects; `tries` counts all who did. `url` is what `smtp_url` has to be.
     """
@@ -97,7 +101,9 @@ class Mailbox:
 
 @asynccontextmanager
 async def open_mailbox() -> AsyncIterator[Mailbox]:
-    """A mail server on a free port of this machine while the block runs: `open_app(…, settings={"smtp_url": mailbox.url})`."""
+    """A mail server on a free port of this machine while the block runs: `open_app(…, settings={"smtp_url":
+    mailbox.url})`.
+    """
     mailbox = Mailbox()
     server = await asyncio.start_server(mailbox.serve, "127.0.0.1", 0, limit=_LARGEST_MAIL)
     try:

@@ -25,9 +25,10 @@ async def open_app(
 ) -> AsyncIterator[AppUnderTest]:
     """Serve the app in `directory` on an empty database while the block runs: the real services, in this process.
 
-    `secrets` is what the app sees as `secrets`; `settings` are settings of the services by name, such as `smtp_url`. The database is
-    in the server at PENSTOCK_TEST_DATABASE_URL, or in one that this process starts and ends. Outgoing calls may reach this machine.
-    Raises ConfigurationError with all that is wrong with the app, with a setting, or when there is no PostgreSQL.
+    `secrets` is what the app sees as `secrets`; `settings` are settings of the services by name, such as `smtp_url`.
+    The database is in the server at PENSTOCK_TEST_DATABASE_URL, or in one that this process starts and ends. Outgoing
+    calls may reach this machine. Raises ConfigurationError with all that is wrong with the app, with a setting, or when
+    there is no PostgreSQL.
     """
     if environment not in ENVIRONMENTS:
         raise ValueError(f"environment is one of {', '.join(ENVIRONMENTS)}, not {environment!r}")
@@ -35,7 +36,8 @@ async def open_app(
     async with (
         throw_away_database(server_url) as url,
         open_house(
-            Path(directory).resolve(), environment=environment, database_url=url, secrets=secrets or {}, settings=settings
+            Path(directory).resolve(), environment=environment, database_url=url, secrets=secrets or {},
+            settings=settings
         ) as house,
     ):  # fmt: skip
         app = AppUnderTest(house)

@@ -39,7 +39,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it was when it was looked at. `steps` is by path, in the order in which they were begun; `logs` in order of time."""
+    """A run as it was when it was looked at. `steps` is by path, in the order in which they were begun; `logs` in order
+    of time.
+    """
 
     id: UUID
     workflow: str
@@ -69,14 +71,22 @@ class Run:
         """Whether the log has the line that comes last: it is written a moment after the run has ended."""
         if self.state not in {RunState.SUCCEEDED, RunState.SKIPPED, RunState.FAILED}:
             return True
-        return any(line.event in _LAST_LINES or (line.event, line.level) == (LogEvent.WORKFLOW_ERROR, "error") for line in self.logs)
+        return any(
+            line.event in _LAST_LINES or (line.event, line.level) == (LogEvent.WORKFLOW_ERROR, "error")
+            for line in self.logs
+        )
 
 
 _RUN_COLUMNS = [name for name in Run.__dataclass_fields__ if name not in {"state", "steps", "logs"}]
 
 
 async def list_runs(
-    conn: Connection, *, environment: str, workflow: str | None = None, state: str | None = None, run_id: UUID | None = None
+    conn: Connection,
+    *,
+    environment: str,
+    workflow: str | None = None,
+    state: str | None = None,
+    run_id: UUID | None = None,
 ) -> list[Run]:
     """All runs of the environment that fit what is given, the oldest first."""
     rows = await conn.fetch(
@@ -121,7 +131,8 @@ async def _list_steps(conn: Connection, run_ids: Sequence[UUID]) -> defaultdict[
 
 async def _list_lines(conn: Connection, run_ids: Sequence[UUID]) -> defaultdict[UUID, list[Line]]:
     rows = await conn.fetch(
-        "SELECT l.run_id, l.level, l.event, l.step, l.message FROM penstock.logs l WHERE l.run_id = ANY($1::uuid[]) ORDER BY l.at, l.id",
+        "SELECT l.run_id, l.level, l.event, l.step, l.message FROM penstock.logs l WHERE l.run_id = ANY($1::uuid[]) "
+        "ORDER BY l.at, l.id",
         run_ids,
     )
     found: defaultdict[UUID, list[Line]] = defaultdict(list)
@@ -131,7 +142,9 @@ async def _list_lines(conn: Connection, run_ids: Sequence[UUID]) -> defaultdict[
 
 
 async def is_busy(conn: Connection) -> bool:
-    """Whether anything is under way or due by the database's clock: a run, items of a list, a tick, or the end of a wait."""
+    """Whether anything is under way or due by the database's clock: a run, items of a list, a tick, or the end of a
+    wait.
+    """
     busy: bool = await conn.fetchval(
         """
         SELECT EXISTS (
@@ -142,7 +155,8 @@ async def is_busy(conn: Connection) -> bool:
             JOIN penstock.list_chunks c ON c.list_id = l.id
             WHERE l.state = 'expanding' AND c.expanded_at IS NULL
               AND (NOT l.is_sequential
-                   OR (l.start_at + make_interval(secs => (c.first_index + c.next_offset) * l.interval_seconds) <= clock_timestamp()
+                   OR (l.start_at + make_interval(secs => (c.first_index + c.next_offset) * l.interval_seconds)
+                        <= clock_timestamp()
                        AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.list_id = l.id AND r.finished_at IS NULL)))
         ) OR EXISTS (
             SELECT FROM penstock.recurrences c
@@ -162,7 +176,9 @@ async def get_time(conn: Connection) -> datetime:
 
 
 async def find_next_due(conn: Connection) -> datetime | None:
-    """When the next thing is due that is not yet: a run, an item of a sequential list, a tick, the end of a wait; or None."""
+    """When the next thing is due that is not yet: a run, an item of a sequential list, a tick, the end of a wait; or
+    None.
+    """
     due_at: datetime | None = await conn.fetchval(
         """
         SELECT min(u.due_at) FROM (

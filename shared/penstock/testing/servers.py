@@ -1,7 +1,9 @@
-"""Databases for tests: one server per process, started when the first test asks and ended with the process; one database per app.
+"""Databases for tests: one server per process, started when the first test asks and ended with the process; one
+database per app.
 
-Each is a copy of a template that has all migrations and the clock of `penstock.testing.time`, so that an app is ready in a fraction
-of a second. With PENSTOCK_TEST_DATABASE_URL that server is used, and nothing but databases is made in it, and dropped.
+Each is a copy of a template that has all migrations and the clock of `penstock.testing.time`, so that an app is ready
+in a fraction of a second. With PENSTOCK_TEST_DATABASE_URL that server is used, and nothing but databases is made in it,
+and dropped.
 """
 
 import asyncio
@@ -21,13 +23,21 @@ from penstock.db.migrations import migrate
 from penstock.embedded.postgres import SETTINGS, PostgresServer
 from penstock.testing.time import install_clock
 
-_SETTINGS: Final = {**SETTINGS, "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "100"}
+_SETTINGS: Final = {
+    **SETTINGS,
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "100",
+}
 """A test's data may go with the machine."""
 _DDL_SECONDS: Final = 60.0
 
 
 class _Server:
-    """The server that the tests of this process share, and the template in it. `given_url` None stands for one of our own."""
+    """The server that the tests of this process share, and the template in it. `given_url` None stands for one of our
+    own.
+    """
 
     def __init__(self, given_url: str | None) -> None:
         self._given_url = given_url
@@ -39,7 +49,8 @@ class _Server:
 
     async def make_database(self) -> str:
         """The URL of a new database, up to date, whose time can be moved."""
-        # Tests may have loops of their own, one after the other or in threads: no lock of asyncio's is good for all of them.
+        # Tests may have loops of their own, one after the other or in threads: no lock of asyncio's is good for all of
+        # them.
         while not self._is_starting.acquire(blocking=False):
             await asyncio.sleep(0.01)
         try:
@@ -49,7 +60,9 @@ class _Server:
         finally:
             self._is_starting.release()
         name = _new_name()
-        await _execute(server_url, f"CREATE DATABASE {quote_identifier(name)} TEMPLATE {quote_identifier(self._template)}")
+        await _execute(
+            server_url, f"CREATE DATABASE {quote_identifier(name)} TEMPLATE {quote_identifier(self._template)}"
+        )
         url = _with_database(server_url, name)
         await _install(url)
         return url
@@ -99,7 +112,8 @@ _SERVERS: Final[dict[str | None, _Server]] = {}
 async def throw_away_database(server_url: str | None) -> AsyncIterator[str]:
     """The URL of a new database, up to date, whose time can be moved; dropped at the end.
 
-    In the server at `server_url`; None starts one for this process. Raises ConfigurationError when there is no PostgreSQL to start.
+    In the server at `server_url`; None starts one for this process. Raises ConfigurationError when there is no
+    PostgreSQL to start.
     """
     server = _SERVERS.get(server_url)
     if server is None:

@@ -10,5 +10,6 @@ class KitSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
 
     test_database_url: str | None = Field(
-        default=None, description="A PostgreSQL in which `penstock.testing` may create databases; none: it starts one of its own"
+        default=None,
+        description="A PostgreSQL in which `penstock.testing` may create databases; none: it starts one of its own",
     )

@@ -30,7 +30,9 @@ _NOW: Final = "(SELECT date_trunc('milliseconds', clock_timestamp()))"
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """What is wanted of each group of things: `functions` are (sum, min, max or avg; name of a field); groups are made by fields."""
+    """What is wanted of each group of things: `functions` are (sum, min, max or avg; name of a field); groups are made
+    by fields.
+    """
 
     functions: tuple[tuple[str, str], ...] = ()
     by: tuple[str, ...] = ()
@@ -41,7 +43,9 @@ def prepare_row(data_type: DataType, thing: NewThing) -> Row:
     return to_record(thing, check_values(data_type, thing.values))
 
 
-async def insert_rows(conn: Connection, *, environment: str, data_type: DataType, rows: Sequence[Row], seconds: float) -> None:
+async def insert_rows(
+    conn: Connection, *, environment: str, data_type: DataType, rows: Sequence[Row], seconds: float
+) -> None:
     """Create things that `prepare_row` made. Raises UniqueViolation."""
     for first in range(0, len(rows), BATCH):
         batch = rows[first : first + BATCH]
@@ -50,7 +54,13 @@ async def insert_rows(conn: Connection, *, environment: str, data_type: DataType
 
 
 async def update_matching(
-    conn: Connection, *, environment: str, data_type: DataType, where: Where, values: Mapping[str, JsonValue], seconds: float
+    conn: Connection,
+    *,
+    environment: str,
+    data_type: DataType,
+    where: Where,
+    values: Mapping[str, JsonValue],
+    seconds: float,
 ) -> int:
     """Set the same values (null clears) in all things that meet `where`; returns how many there were.
 
@@ -61,13 +71,20 @@ async def update_matching(
     changes = f'"modified_date" = {_NOW}'
     if row:
         columns = [quote_identifier(column) for column in row]
-        given = f"SELECT {', '.join(f's.{name}' for name in columns)} FROM jsonb_populate_record(NULL::{target}, {condition.bind(row)}) s"
+        given = (
+            f"SELECT {', '.join(f's.{name}' for name in columns)} FROM jsonb_populate_record(NULL::{target}, "
+            f"{condition.bind(row)}) s"
+        )
         changes += f", ({', '.join(columns)}) = ({given})"
-    status = await conn.execute(f"UPDATE {target} t SET {changes} WHERE {condition.sql}", *condition.arguments, timeout=seconds)
+    status = await conn.execute(
+        f"UPDATE {target} t SET {changes} WHERE {condition.sql}", *condition.arguments, timeout=seconds
+    )
     return _count(status)
 
 
-async def delete_matching(conn: Connection, *, environment: str, data_type: DataType, where: Where, seconds: float) -> int:
+async def delete_matching(
+    conn: Connection, *, environment: str, data_type: DataType, where: Where, seconds: float
+) -> int:
     """Delete all things that meet `where`; returns how many there were. Raises ConstraintProblem."""
     condition = compile_where(data_type, where)
     statement = f"DELETE FROM {qualified_table(environment, data_type.name)} t WHERE {condition.sql}"
@@ -77,17 +94,21 @@ async def delete_matching(conn: Connection, *, environment: str, data_type: Data
 async def aggregate_things(
     conn: Connection, *, environment: str, data_type: DataType, where: Where, aggregate: Aggregate, seconds: float
 ) -> list[Row]:
-    """A row for each group of the things that meet `where`, sorted by the fields that make the groups, empty values last.
+    """A row for each group of the things that meet `where`, sorted by the fields that make the groups, empty values
+    last.
 
-    A row is `{<field>: …, "count": 3, "sum_total": 30, …}`: the fields by name, `count`, and each function with the column of its field.
-    Without `by` there is one row, of all things. Raises ConstraintProblem for fields that do not fit, and for more than MOST_GROUPS rows.
+    A row is `{<field>: …, "count": 3, "sum_total": 30, …}`: the fields by name, `count`, and each function with the
+    column of its field. Without `by` there is one row, of all things. Raises ConstraintProblem for fields that do not
+    fit, and for more than MOST_GROUPS rows.
     """
     condition = compile_where(data_type, where)
     by = [_find(data_type, name, None) for name in aggregate.by]
     functions = [(function, _find(data_type, name, function)) for function, name in aggregate.functions]
     members = [(known.name, f"t.{quote_identifier(known.column)}", known.type.name) for known in by]
     members.append(("count", "count(*)", ScalarType.BOOLEAN))
-    members += [(f"{function}_{known.column}", _call(function, known), known.type.name) for function, known in functions]
+    members += [
+        (f"{function}_{known.column}", _call(function, known), known.type.name) for function, known in functions
+    ]
     _check_members([name for name, _, _ in members])
     groups = ", ".join(f"t.{quote_identifier(known.column)}" for known in by)
     object_ = ", ".join(f"{literal(name)}, {scalar_sql(expression, kind)}" for name, expression, kind in members)

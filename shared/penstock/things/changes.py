@@ -1,9 +1,12 @@
-"""Changes of things that workflows with a change trigger wait for, from the table they happen in to the scheduler that starts the runs.
+"""Changes of things that workflows with a change trigger wait for, from the table they happen in to the scheduler that
+starts the runs.
 
-Deploying puts triggers on the tables of those types. They note each change in the transaction that makes it, whoever makes it, so no
-change is lost, and none is noted that was undone. With it they note the run that makes it, which its transaction has to say by
-`tell_changing_run`: what the change starts is one deeper than that run, so a loop through changes is cut like any other. A connection
-of ours that does not say is refused (`is_unattributed`), and does it again, saying it. Types that no workflow waits for cost nothing.
+Deploying puts triggers on the tables of those types. They note each change in the transaction that makes it, whoever
+makes it, so no change is lost, and none is noted that was undone. With it they note the run that makes it, which its
+transaction has to say by
+`tell_changing_run`: what the change starts is one deeper than that run, so a loop through changes is cut like any
+other. A connection of ours that does not say is refused (`is_unattributed`), and does it again, saying it. Types that
+no workflow waits for cost nothing.
 """
 
 from collections.abc import Sequence
@@ -30,7 +33,8 @@ _TRIGGERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of a thing. `before` is None when it was created, `after` when it was deleted; `run_id` None: it came from outside.
+    """A change of a thing. `before` is None when it was created, `after` when it was deleted; `run_id` None: it came
+    from outside.
 
     `user` is that of the run.
     """
@@ -47,7 +51,12 @@ class Change:
 
     def run_context(self) -> dict[str, JsonValue]:
         """What the expressions of its runs see: `change`, and the user who made it, as in Bubble."""
-        change: JsonValue = {"operation": self.operation.value, "type": self.type, "before": self.before, "after": self.after}
+        change: JsonValue = {
+            "operation": self.operation.value,
+            "type": self.type,
+            "before": self.before,
+            "after": self.after,
+        }
         return {"change": change} if self.user is None else {"change": change, "user": self.user}
 
 
@@ -116,8 +125,10 @@ async def take_changes(conn: Connection, *, environment: str, data_type: DataTyp
         ), taken AS (
             DELETE FROM penstock.changes c USING held WHERE c.id = held.id RETURNING c.*
         )
-        SELECT c.id, c.operation, c.run_id, c.changed_at, (SELECT r.context -> 'user' FROM penstock.runs r WHERE r.id = c.run_id) AS user,
-               (SELECT {shown} FROM jsonb_populate_record(NULL::{table}, c.before) t WHERE c.before IS NOT NULL) AS before,
+        SELECT c.id, c.operation, c.run_id, c.changed_at, (SELECT r.context -> 'user' FROM penstock.runs r
+               WHERE r.id = c.run_id) AS user,
+               (SELECT {shown} FROM jsonb_populate_record(NULL::{table}, c.before) t
+                   WHERE c.before IS NOT NULL) AS before,
                (SELECT {shown} FROM jsonb_populate_record(NULL::{table}, c.after) t WHERE c.after IS NOT NULL) AS after
         FROM taken c
         ORDER BY c.id
@@ -156,7 +167,8 @@ async def drop_changes(conn: Connection, *, environment: str, type_name: str, on
 async def find_oldest_change(conn: Connection, *, environment: str, type_name: str) -> int | None:
     """Lock the change of a type that has waited longest; None when there is none that no other scheduler holds."""
     id: int | None = await conn.fetchval(
-        "SELECT id FROM penstock.changes WHERE environment = $1 AND type = $2 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
+        "SELECT id FROM penstock.changes WHERE environment = $1 AND type = $2 ORDER BY id LIMIT 1 FOR UPDATE SKIP "
+        "LOCKED",
         environment,
         type_name,
     )

@@ -1,7 +1,8 @@
-"""`where`, in the workflow language and in the Data API alike, as SQL: `{paid: true}`, or a list of `{key, constraint_type, value}`.
+"""`where`, in the workflow language and in the Data API alike, as SQL: `{paid: true}`, or a list of `{key,
+constraint_type, value}`.
 
-Names only ever become columns of the type, values only ever parameters (as text, cast to the column's type by PostgreSQL). Values may
-come as strings, as Bubble's clients send them.
+Names only ever become columns of the type, values only ever parameters (as text, cast to the column's type by
+PostgreSQL). Values may come as strings, as Bubble's clients send them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,9 @@ class ConstraintProblem(Permanent):
 
 @dataclass(slots=True)
 class Condition:
-    """SQL with numbered parameters; grows as conditions are added. `arguments` are texts, lists of texts, or integers."""
+    """SQL with numbered parameters; grows as conditions are added. `arguments` are texts, lists of texts, or
+    integers.
+    """
 
     arguments: list[object] = field(default_factory=list)
     clauses: list[str] = field(default_factory=list)
@@ -75,7 +78,11 @@ def _read(where: Where) -> list[tuple[str, str, JsonValue]]:
         raise ConstraintProblem("constraints are a list of {key, constraint_type, value}")
     constraints = []
     for number, item in enumerate(where):
-        if not isinstance(item, dict) or not isinstance(item.get("key"), str) or not isinstance(item.get("constraint_type"), str):
+        if (
+            not isinstance(item, dict)
+            or not isinstance(item.get("key"), str)
+            or not isinstance(item.get("constraint_type"), str)
+        ):
             raise ConstraintProblem(f"constraint {number} needs a key and a constraint_type, both text")
         constraints.append((str(item["key"]), str(item["constraint_type"]), item.get("value")))
     return constraints

@@ -1,4 +1,6 @@
-"""Exports: all things that meet a condition as CSV or JSON lines, streamed by one statement that PostgreSQL itself writes out."""
+"""Exports: all things that meet a condition as CSV or JSON lines, streamed by one statement that PostgreSQL itself
+writes out.
+"""
 
 import csv
 import io
@@ -30,9 +32,9 @@ async def export_things(
 ) -> int:
     """Hand the things that meet `where` to `write`, piece by piece, the oldest first; returns how many there were.
 
-    They are those of one moment. CSV has a first line with the names of all fields, built-in ones first; lists and addresses are JSON,
-    empty fields are empty. Waits for `write`, so no more than a few pieces are in memory. `seconds` limits the whole of it. Raises
-    ConstraintProblem, DatabaseUnavailable, and what `write` raises.
+    They are those of one moment. CSV has a first line with the names of all fields, built-in ones first; lists and
+    addresses are JSON, empty fields are empty. Waits for `write`, so no more than a few pieces are in memory. `seconds`
+    limits the whole of it. Raises ConstraintProblem, DatabaseUnavailable, and what `write` raises.
     """
     condition = compile_where(data_type, where)
     fields = (*BUILT_IN_FIELDS, *data_type.fields)

@@ -1,7 +1,8 @@
 """Files that steps hand to each other: stored in chunks, read chunk by chunk, gone after a week.
 
-A file value, as workflows see it, is `{"file": "<id>", "name": "orders.csv", "content_type": "text/csv", "size": 123}`. Nothing here
-ever holds more than a chunk or two of a file. A file is seen once all of it is stored; what a crash leaves behind expires with the rest.
+A file value, as workflows see it, is `{"file": "<id>", "name": "orders.csv", "content_type": "text/csv", "size": 123}`.
+Nothing here ever holds more than a chunk or two of a file. A file is seen once all of it is stored; what a crash leaves
+behind expires with the rest.
 """
 
 from collections.abc import AsyncIterator
@@ -106,7 +107,9 @@ class FileWriter:
         self._size += len(chunk)
 
 
-async def begin_file(database: Database, *, environment: str, name: str, content_type: str, run_id: UUID | None) -> FileWriter:
+async def begin_file(
+    database: Database, *, environment: str, name: str, content_type: str, run_id: UUID | None
+) -> FileWriter:
     """A writer for a new file. Nobody sees the file before it is finished. Raises DatabaseUnavailable."""
     id, shown = uuid4(), plain_name(name)
     async with database.connection() as conn:
@@ -122,9 +125,17 @@ async def begin_file(database: Database, *, environment: str, name: str, content
 
 
 async def store_file(
-    database: Database, *, environment: str, name: str, content_type: str, run_id: UUID | None, content: AsyncIterator[bytes]
+    database: Database,
+    *,
+    environment: str,
+    name: str,
+    content_type: str,
+    run_id: UUID | None,
+    content: AsyncIterator[bytes],
 ) -> FileValue:
-    """Store all that `content` yields as a file that expires after seven days. Raises DatabaseUnavailable, and what `content` raises."""
+    """Store all that `content` yields as a file that expires after seven days. Raises DatabaseUnavailable, and what
+    `content` raises.
+    """
     writer = await begin_file(database, environment=environment, name=name, content_type=content_type, run_id=run_id)
     async for piece in content:
         await writer.write(piece)
@@ -132,7 +143,9 @@ async def store_file(
 
 
 async def open_file(database: Database, *, environment: str, id: UUID) -> StoredFile | None:
-    """The file with that id, if it is of this environment, whole, and not yet expired; its content is read by iterating over it."""
+    """The file with that id, if it is of this environment, whole, and not yet expired; its content is read by iterating
+    over it.
+    """
     async with database.connection() as conn:
         row = await conn.fetchrow(
             """
@@ -175,6 +188,11 @@ def file_id(value: JsonValue) -> UUID | None:
 
 
 def plain_name(name: str) -> str:
-    """A file's name without folders and without characters that have a meaning in headers, so that it can be shown anywhere."""
+    """A file's name without folders and without characters that have a meaning in headers, so that it can be shown
+    anywhere.
+    """
     last = name.replace("\\", "/").rpartition("/")[2]
-    return "".join(character for character in last if character.isprintable() and character != '"').strip()[:_MOST_NAME] or "file"
+    return (
+        "".join(character for character in last if character.isprintable() and character != '"').strip()[:_MOST_NAME]
+        or "file"
+    )

@@ -19,12 +19,17 @@ _MOST_PARTS: Final = 40
 def json_of(data_type: DataType) -> str:
     """SQL that gives a row `t` of the type's table as the JSON of a thing; `read_thing` makes a thing of it."""
     parts = [f"{literal(known.name)}, {_value_of(known)}" for known in (*BUILT_IN_FIELDS, *data_type.fields)]
-    objects = [f"jsonb_build_object({', '.join(parts[first : first + _MOST_PARTS])})" for first in range(0, len(parts), _MOST_PARTS)]
+    objects = [
+        f"jsonb_build_object({', '.join(parts[first : first + _MOST_PARTS])})"
+        for first in range(0, len(parts), _MOST_PARTS)
+    ]
     return f"jsonb_strip_nulls({' || '.join(objects)})"
 
 
 def read_thing(data_type: DataType, thing: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """What `json_of` gave, with whole numbers in lists as integers: PostgreSQL keeps the scale that a number was written with."""
+    """What `json_of` gave, with whole numbers in lists as integers: PostgreSQL keeps the scale that a number was
+    written with.
+    """
     for known in data_type.fields:
         if known.type.is_list and known.type.name == ScalarType.NUMBER and known.name in thing:
             thing[known.name] = tidy(thing[known.name])
@@ -55,7 +60,9 @@ def _value_of(known: DataField) -> str:
     column = f"t.{quote_identifier(known.column)}"
     if known.type.is_list and known.type.name == ScalarType.DATE:
         written = scalar_sql("d.item", known.type.name)
-        return f"(SELECT jsonb_agg({written} ORDER BY d.place) FROM unnest({column}) WITH ORDINALITY AS d (item, place))"
+        return (
+            f"(SELECT jsonb_agg({written} ORDER BY d.place) FROM unnest({column}) WITH ORDINALITY AS d (item, place))"
+        )
     if known.type.is_list and not is_json(known):
         # An empty list is an empty field, whoever wrote it.
         return f"CASE WHEN cardinality({column}) > 0 THEN {column} END"

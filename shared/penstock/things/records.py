@@ -1,8 +1,9 @@
 """Things: created, changed, deleted and found, many in one statement.
 
-A thing in JSON, as expressions and the Data API see it: `_id`, `Created Date`, `Modified Date`, `Created By`, `Slug`, and its fields by
-name; empty fields (null, or a list of nothing) are left out; dates are `2022-12-22T09:45:37.369Z`; whole numbers are integers. Values
-are checked before they are written: `thing_values.check_values` raises Permanent with the field and what it expects.
+A thing in JSON, as expressions and the Data API see it: `_id`, `Created Date`, `Modified Date`, `Created By`, `Slug`,
+and its fields by name; empty fields (null, or a list of nothing) are left out; dates are `2022-12-22T09:45:37.369Z`;
+whole numbers are integers. Values are checked before they are written: `thing_values.check_values` raises Permanent
+with the field and what it expects.
 """
 
 import base64
@@ -37,7 +38,9 @@ _CREATED: Final = next(known for known in BUILT_IN_FIELDS if known.name == "Crea
 
 @dataclass(frozen=True, slots=True)
 class NewThing:
-    """A thing to be created: its id, its values by field name, who creates it, and when (None: now, by the database's clock)."""
+    """A thing to be created: its id, its values by field name, who creates it, and when (None: now, by the database's
+    clock).
+    """
 
     id: str
     values: Mapping[str, JsonValue]
@@ -66,7 +69,9 @@ class ThingChange:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some things; `after` asks for the next ones, None at the end; `remaining` counts those after this page, None if not asked for."""
+    """Some things; `after` asks for the next ones, None at the end; `remaining` counts those after this page, None if
+    not asked for.
+    """
 
     results: list[Thing]
     after: str | None
@@ -76,9 +81,11 @@ class Page:
 async def create_things(
     conn: Connection, *, environment: str, data_type: DataType, things: Sequence[NewThing], upsert: Sequence[str] = ()
 ) -> list[Thing]:
-    """Create `things` and return them, in order. With `upsert`, the fields of a unique group, one that exists is changed instead.
+    """Create `things` and return them, in order. With `upsert`, the fields of a unique group, one that exists is
+    changed instead.
 
-    Raises UniqueViolation (nothing was created then), Permanent for values that do not fit and an `upsert` that is no unique group.
+    Raises UniqueViolation (nothing was created then), Permanent for values that do not fit and an `upsert` that is no
+    unique group.
     """
     rows = [check_values(data_type, thing.values) for thing in things]
     records = [to_record(thing, row) for thing, row in zip(things, rows, strict=True)]
@@ -99,7 +106,9 @@ def prepare_thing(data_type: DataType, thing: NewThing) -> PreparedThing:
     return PreparedThing(tuple(row), _to_record(thing, row, moment), _render(data_type, thing, row, moment))
 
 
-async def insert_prepared(conn: Connection, *, environment: str, data_type: DataType, things: Sequence[PreparedThing]) -> None:
+async def insert_prepared(
+    conn: Connection, *, environment: str, data_type: DataType, things: Sequence[PreparedThing]
+) -> None:
     """Create things that were prepared for this type. Raises UniqueViolation; nothing was created then."""
     columns = sorted({column for thing in things for column in thing.columns})
     await conn.execute(insert_statement(environment, data_type, columns), [thing.record for thing in things])
@@ -118,7 +127,9 @@ def _to_record(thing: NewThing, row: Mapping[str, JsonValue], created: str | Non
     return {**row, "_id": thing.id, "created_by": thing.created_by, "created_date": created}
 
 
-async def update_things(conn: Connection, *, environment: str, data_type: DataType, changes: Sequence[ThingChange]) -> dict[str, Thing]:
+async def update_things(
+    conn: Connection, *, environment: str, data_type: DataType, changes: Sequence[ThingChange]
+) -> dict[str, Thing]:
     """Change things; returns those that exist, by id. An id should occur once."""
     shapes: defaultdict[tuple[tuple[str, ...], ...], list[dict[str, JsonValue]]] = defaultdict(list)
     for change in changes:
@@ -126,7 +137,9 @@ async def update_things(conn: Connection, *, environment: str, data_type: DataTy
             continue
         for name in (*change.add, *change.remove):
             _require_list(data_type, name)
-        parts = [check_values(data_type, part) for part in (change.values, _as_lists(change.add), _as_lists(change.remove))]
+        parts = [
+            check_values(data_type, part) for part in (change.values, _as_lists(change.add), _as_lists(change.remove))
+        ]
         shape = tuple(tuple(sorted(part)) for part in parts)
         shapes[shape].append({"_id": change.id, "changed": parts[0], "added": parts[1], "removed": parts[2]})
     found: dict[str, Thing] = {}
@@ -154,7 +167,8 @@ async def find_type_of(conn: Connection, *, environment: str, types: Iterable[Da
     """The data type of the thing with that id, or None when there is no such thing."""
     by_name = {data_type.name: data_type for data_type in types}
     probes = " UNION ALL ".join(
-        f'SELECT {position} AS position FROM {qualified_table(environment, name)} WHERE "_id" = $1' for position, name in enumerate(by_name)
+        f'SELECT {position} AS position FROM {qualified_table(environment, name)} WHERE "_id" = $1'
+        for position, name in enumerate(by_name)
     )
     position = await conn.fetchval(probes, id) if probes and may_exist(id) else None
     return None if position is None else by_name[list(by_name)[position]]
@@ -199,13 +213,15 @@ async def find_things(
     by = _sortable(data_type, order.sort) if order.sort else _CREATED
     if after is not None:
         if order.further:
-            raise ConstraintProblem("pages by `after` are sorted by one field; leave out the further ones, or page by position")
+            raise ConstraintProblem(
+                "pages by `after` are sorted by one field; leave out the further ones, or page by position"
+            )
         condition.clauses.append(_behind(condition, by, order.descending, after))
     matching, arguments = condition.sql, list(condition.arguments)
     table = qualified_table(environment, data_type.name)
     ordering = _order_by(data_type, by, order)
-    # Sorted and cut first, made into JSON then: PostgreSQL would make JSON of every thing that it sorts or skips, which took a second
-    # per hundred thousand.
+    # Sorted and cut first, made into JSON then: PostgreSQL would make JSON of every thing that it sorts or skips, which
+    # took a second per hundred thousand.
     rows = await conn.fetch(
         f"""
         SELECT {json_of(data_type)} AS thing, t.{quote_identifier(by.column)}::text AS sort_key
@@ -213,7 +229,9 @@ async def find_things(
             SELECT t.* FROM {table} t
             WHERE {matching}
             ORDER BY {ordering}
-            LIMIT {condition.bind(max(limit, 0) + 1)}::bigint OFFSET {condition.bind(min(max(skip, 0), _MAX_SKIP))}::bigint
+            LIMIT {condition.bind(max(limit, 0) + 1)}::bigint OFFSET {
+            condition.bind(min(max(skip, 0), _MAX_SKIP))
+        }::bigint
         ) t
         ORDER BY {ordering}
         """,
@@ -224,7 +242,11 @@ async def find_things(
     if with_remaining and len(rows) > len(shown):
         total = await conn.fetchval(f"SELECT count(*) FROM {table} t WHERE {matching}", *arguments)
         remaining = max(total - max(skip, 0) - len(shown), 0)
-    token = _token(shown[-1]["sort_key"], shown[-1]["thing"]["_id"]) if len(rows) > len(shown) and shown and not order.further else None
+    token = (
+        _token(shown[-1]["sort_key"], shown[-1]["thing"]["_id"])
+        if len(rows) > len(shown) and shown and not order.further
+        else None
+    )
     return Page([read_thing(data_type, row["thing"]) for row in shown], token, remaining)
 
 
@@ -246,7 +268,8 @@ def _behind(condition: Condition, by: DataField, descending: bool, after: str) -
     value = f"{condition.bind(sort_key)}::text::{sql_type(by.type)}"
     sign = "<" if descending else ">"
     if by.column in _ALWAYS_SET:
-        return f'({column} {sign}= {value} AND ({column} {sign} {value} OR "_id" > {id_parameter}))'  # an index serves this form
+        # an index serves this form
+        return f'({column} {sign}= {value} AND ({column} {sign} {value} OR "_id" > {id_parameter}))'
     return f'({column} {sign} {value} OR ({column} = {value} AND "_id" > {id_parameter}) OR {column} IS NULL)'
 
 
@@ -255,7 +278,9 @@ def _token(sort_key: str | None, last_id: JsonValue) -> str:
 
 
 def _read_token(by: DataField, token: str) -> tuple[str | None, str]:
-    """The sort key and id of the last thing of a page. Raises ConstraintProblem for what no page with that order gave."""
+    """The sort key and id of the last thing of a page. Raises ConstraintProblem for what no page with that order
+    gave.
+    """
     try:
         sort_key, last_id = _TOKEN.validate_json(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         if sort_key is not None:
@@ -284,6 +309,7 @@ def _require_list(data_type: DataType, name: str) -> None:
     known = writable_field(data_type, name)
     if not known.type.is_list or is_json(known):
         raise Permanent(
-            f"field {known.name!r} of type {data_type.name!r} is a {known.type}; only lists (not of addresses) are added to",
+            f"field {known.name!r} of type {data_type.name!r} is a {known.type}; only lists (not of addresses) are "
+            "added to",
             kind="not_a_list",
         )

@@ -13,17 +13,24 @@ JUST_NOW: Final = "m.moment"
 
 
 def insert_statement(
-    environment: str, data_type: DataType, columns: Iterable[str], *, rows: str = "$1::jsonb", modified: str = AS_CREATED
+    environment: str,
+    data_type: DataType,
+    columns: Iterable[str],
+    *,
+    rows: str = "$1::jsonb",
+    modified: str = AS_CREATED,
 ) -> str:
-    """Inserts `rows`, SQL for a JSON array of rows by column with `_id`, `created_by` and perhaps `created_date`; `columns` are the others.
+    """Inserts `rows`, SQL for a JSON array of rows by column with `_id`, `created_by` and perhaps `created_date`;
+    `columns` are the others.
 
-    By default one parameter, whatever the number of rows and columns, so that the statement stays prepared. `modified` is AS_CREATED
-    or, for things that were created long ago elsewhere, JUST_NOW.
+    By default one parameter, whatever the number of rows and columns, so that the statement stays prepared. `modified`
+    is AS_CREATED or, for things that were created long ago elsewhere, JUST_NOW.
     """
     target = qualified_table(environment, data_type.name)
     quoted = [quote_identifier(column) for column in columns]
+    also = "".join(f", {name}" for name in quoted)
     return f"""
-        INSERT INTO {target} AS t ("_id", "created_date", "modified_date", "created_by"{"".join(f", {name}" for name in quoted)})
+        INSERT INTO {target} AS t ("_id", "created_date", "modified_date", "created_by"{also})
         SELECT q."_id", {AS_CREATED}, {modified}, q."created_by"{"".join(f", q.{name}" for name in quoted)}
         FROM jsonb_populate_recordset(NULL::{target}, {rows}) q
         CROSS JOIN (SELECT date_trunc('milliseconds', clock_timestamp()) AS moment) m
@@ -38,8 +45,10 @@ def update_statement(environment: str, data_type: DataType, shape: tuple[tuple[s
     for column in adds:
         name = quote_identifier(column)
         current = expressions.get(column, f"t.{name}")
-        given = f"(SELECT g.item, min(g.place) AS place FROM unnest(a.{name}) WITH ORDINALITY AS g (item, place) GROUP BY g.item) n"
-        new = f"(SELECT array_agg(n.item ORDER BY n.place) FROM {given} WHERE n.item <> ALL (coalesce({current}, '{{}}')))"
+        items = f"unnest(a.{name}) WITH ORDINALITY AS g (item, place) GROUP BY g.item"
+        given = f"(SELECT g.item, min(g.place) AS place FROM {items}) n"
+        missing = f"WHERE n.item <> ALL (coalesce({current}, '{{}}'))"
+        new = f"(SELECT array_agg(n.item ORDER BY n.place) FROM {given} {missing})"
         expressions[column] = f"nullif(coalesce({current}, '{{}}') || coalesce({new}, '{{}}'), '{{}}')"
     for column in removes:
         name = quote_identifier(column)
@@ -53,7 +62,8 @@ def update_statement(environment: str, data_type: DataType, shape: tuple[tuple[s
     )
     return f"""
         UPDATE {target} t SET "modified_date" = date_trunc('milliseconds', clock_timestamp()){changed}
-        FROM jsonb_to_recordset($1::jsonb) AS q ("_id" text, "changed" jsonb, "added" jsonb, "removed" jsonb), {populated}
+        FROM jsonb_to_recordset($1::jsonb) AS q ("_id" text, "changed" jsonb, "added" jsonb, "removed" jsonb),
+             {populated}
         WHERE t."_id" = q."_id"
         RETURNING t."_id", {json_of(data_type)} AS thing
         """

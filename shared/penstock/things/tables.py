@@ -1,7 +1,9 @@
-"""The tables of data types: one real table `"<environment>"."<type>"` per type, with typed columns that SQL and BI tools can read.
+"""The tables of data types: one real table `"<environment>"."<type>"` per type, with typed columns that SQL and BI
+tools can read.
 
-Numbers are `numeric`, because money must add up; dates are `timestamptz`; a thing is held by its id; lists are arrays. A deployment
-adds tables, columns and unique constraints. It never converts a column, and drops nothing unless it is told to prune.
+Numbers are `numeric`, because money must add up; dates are `timestamptz`; a thing is held by its id; lists are arrays.
+A deployment adds tables, columns and unique constraints. It never converts a column, and drops nothing unless it is
+told to prune.
 """
 
 import hashlib
@@ -62,13 +64,17 @@ def sql_type(field_type: FieldType) -> str:
 
 
 async def plan_tables(conn: Connection, *, environment: str, types: Mapping[str, DataType]) -> list[TableChange]:
-    """What has to change so that every type has its table. Raises ConfigurationError when a field has another type than its column."""
+    """What has to change so that every type has its table. Raises ConfigurationError when a field has another type than
+    its column.
+    """
     existing = await _get_columns(conn, environment)
     constraints = await _get_unique_constraints(conn, environment)
     changes: list[TableChange] = []
     for data_type in {"user": USER, **types}.values():
         columns = existing.get(table_name(data_type.name))
-        changes += _create_table(environment, data_type) if columns is None else _add_columns(environment, data_type, columns)
+        changes += (
+            _create_table(environment, data_type) if columns is None else _add_columns(environment, data_type, columns)
+        )
         changes += _change_uniques(environment, data_type, constraints.get(table_name(data_type.name), frozenset()))
     return changes
 
@@ -84,12 +90,16 @@ async def apply_table_changes(conn: Connection, *, changes: Iterable[TableChange
         try:
             await conn.execute(change.sql, timeout=_STATEMENT_SECONDS)
         except UniqueViolation as error:
-            raise ConfigurationError(f"cannot {change.description}: {error.detail}; change those things first") from error
+            raise ConfigurationError(
+                f"cannot {change.description}: {error.detail}; change those things first"
+            ) from error
 
 
 def _create_table(environment: str, data_type: DataType) -> list[TableChange]:
     table = qualified_table(environment, data_type.name)
-    columns = "".join(f", {quote_identifier(field.column)} {sql_type(field.type)}{_check(field)}" for field in data_type.fields)
+    columns = "".join(
+        f", {quote_identifier(field.column)} {sql_type(field.type)}{_check(field)}" for field in data_type.fields
+    )
     return [
         TableChange(
             "add",
@@ -111,13 +121,18 @@ def _add_columns(environment: str, data_type: DataType, columns: Mapping[str, st
     for field in data_type.fields:
         wanted, found = sql_type(field.type), columns.get(field.column)
         if found is None:
-            statement = f"ALTER TABLE {qualified_table(environment, data_type.name)} ADD COLUMN {quote_identifier(field.column)} {wanted}"
+            statement = (
+                f"ALTER TABLE {qualified_table(environment, data_type.name)} ADD COLUMN "
+                f"{quote_identifier(field.column)} {wanted}"
+            )
             description = f"add field {field.name} ({field.type}) to type {data_type.name} in {environment}"
             changes.append(TableChange("add", description, statement + _check(field)))
         elif found != wanted:
             raise ConfigurationError(
-                f"{data_type.place or data_type.name}: field {field.name!r} of type {data_type.name!r} is {found} in {environment}"
-                f" and {field.type} needs {wanted}; give the new field another name and copy the values, or convert the column by hand"
+                f"{data_type.place or data_type.name}: field {field.name!r} of type {data_type.name!r} is {found} in "
+                f"{environment}"
+                f" and {field.type} needs {wanted}; give the new field another name and copy the values, or convert "
+                "the column by hand"
             )
     return changes
 
@@ -153,26 +168,41 @@ def _change_uniques(environment: str, data_type: DataType, found: frozenset[str]
             statement = f"ADD CONSTRAINT {quote_identifier(name)} UNIQUE ({quoted})"
             changes.append(_alter("add", environment, data_type, f"make {' + '.join(group)} unique", statement))
     changes += [
-        _alter("remove", environment, data_type, f"drop unique constraint {name}", f"DROP CONSTRAINT {quote_identifier(name)}")
+        _alter(
+            "remove",
+            environment,
+            data_type,
+            f"drop unique constraint {name}",
+            f"DROP CONSTRAINT {quote_identifier(name)}",
+        )
         for name in sorted(found - wanted)
         if _OUR_CONSTRAINT.fullmatch(name)
     ]
     return changes
 
 
-def _alter(kind: Literal["add", "remove"], environment: str, data_type: DataType, what: str, clause: str) -> TableChange:
+def _alter(
+    kind: Literal["add", "remove"], environment: str, data_type: DataType, what: str, clause: str
+) -> TableChange:
     statement = f"ALTER TABLE {qualified_table(environment, data_type.name)} {clause}"
     return TableChange(kind, f"{what} in type {data_type.name} of {environment}", statement)
 
 
-def _prune(environment: str, wanted: Mapping[str, DataType], existing: Mapping[str, Mapping[str, str]]) -> list[TableChange]:
+def _prune(
+    environment: str, wanted: Mapping[str, DataType], existing: Mapping[str, Mapping[str, str]]
+) -> list[TableChange]:
     by_table = {table_name(data_type.name): data_type for data_type in wanted.values()}
     changes = []
     for table, columns in sorted(existing.items()):
         quoted = f"{quote_identifier(environment)}.{quote_identifier(table)}"
         if table not in by_table:
             changes.append(
-                TableChange("remove", f"drop table {table} and all its things from {environment}", f"DROP TABLE {quoted}", is_loss=True)
+                TableChange(
+                    "remove",
+                    f"drop table {table} and all its things from {environment}",
+                    f"DROP TABLE {quoted}",
+                    is_loss=True,
+                )
             )
             continue
         kept = {field.column for field in by_table[table].fields} | {field.column for field in BUILT_IN_FIELDS}

@@ -1,7 +1,8 @@
-"""CSV and JSON lines, piece by piece: bytes as they come in, records with the line they start in out; never more than one piece in memory.
+"""CSV and JSON lines, piece by piece: bytes as they come in, records with the line they start in out; never more than
+one piece in memory.
 
-CSV is that of RFC 4180 in UTF-8, with or without a byte order mark; semicolons or tabs may stand for the commas. A record that cannot be
-read is handed out with its problem, and reading goes on in the line after it.
+CSV is that of RFC 4180 in UTF-8, with or without a byte order mark; semicolons or tabs may stand for the commas. A
+record that cannot be read is handed out with its problem, and reading goes on in the line after it.
 """
 
 import codecs
@@ -24,8 +25,14 @@ NOT_UTF8: Final = "it is not UTF-8 text; save the file as UTF-8"
 _ENDLESS: Final = f"it does not end within {MOST_CHARACTERS} characters; is a quote left open?"
 _PLAIN: Final = (
     ("unexpected end of data", "a quote that is opened in it is not closed"),
-    ("expected after", "a closing quote is followed by something else than the next cell; inside quotes, a quote is written twice"),
-    ("new-line character", "it holds a carriage return outside of quotes; lines end with a line feed, with or without one before it"),
+    (
+        "expected after",
+        "a closing quote is followed by something else than the next cell; inside quotes, a quote is written twice",
+    ),
+    (
+        "new-line character",
+        "it holds a carriage return outside of quotes; lines end with a line feed, with or without one before it",
+    ),
     ("field limit", _ENDLESS),
 )
 """What the csv module says, in words for who made the file."""

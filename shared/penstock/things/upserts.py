@@ -24,8 +24,8 @@ async def upsert_rows(
 ) -> list[Thing]:
     """The things that `rows` make or change, in order; `upsert` names a unique group of fields. Raises Permanent.
 
-    One statement changes a thing only once and sets the same fields in all, as what a row does not name has to stay; so a batch takes
-    as many statements as it has shapes of rows, and more where a thing occurs again.
+    One statement changes a thing only once and sets the same fields in all, as what a row does not name has to stay; so
+    a batch takes as many statements as it has shapes of rows, and more where a thing occurs again.
     """
     fields = _unique_fields(data_type, upsert)
     rounds: defaultdict[tuple[int, tuple[str, ...]], dict[bytes, int]] = defaultdict(dict)
@@ -62,7 +62,8 @@ def _unique_fields(data_type: DataType, upsert: Sequence[str]) -> list[DataField
     if not any(set(upsert) == set(group) for group in data_type.unique):
         groups = " or ".join(" + ".join(group) for group in data_type.unique) or "none so far"
         raise Permanent(
-            f"upsert by {' + '.join(upsert)}: type {data_type.name!r} needs these fields as one entry of `unique` (it has: {groups})",
+            f"upsert by {' + '.join(upsert)}: type {data_type.name!r} needs these fields as one entry of `unique` (it "
+            f"has: {groups})",
             kind="not_unique",
         )
     return [writable_field(data_type, name) for name in upsert]

@@ -1,4 +1,6 @@
-"""The values of a thing on their way into its table: known fields only, in the form of their types; else Permanent says what is wrong."""
+"""The values of a thing on their way into its table: known fields only, in the form of their types; else Permanent says
+what is wrong.
+"""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -20,7 +22,9 @@ _WHOLE: Final = range(-(2**63), 2**64)
 
 
 def check_values(data_type: DataType, values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """`values`, by column, in the form that is stored. Raises Permanent for unknown fields and values that do not fit."""
+    """`values`, by column, in the form that is stored. Raises Permanent for unknown fields and values that do not
+    fit.
+    """
     row: dict[str, JsonValue] = {}
     for name, value in values.items():
         known = writable_field(data_type, name)
@@ -54,7 +58,9 @@ def _check(data_type: DataType, known: DataField, value: JsonValue) -> JsonValue
 
 
 def _as_read(number: JsonValue) -> JsonValue:
-    """A number as it will be read back: PostgreSQL keeps the digits as written, so a whole one comes back as an integer if it fits."""
+    """A number as it will be read back: PostgreSQL keeps the digits as written, so a whole one comes back as an integer
+    if it fits.
+    """
     if not isinstance(number, float) or not number.is_integer():
         return number
     whole = int(Decimal(repr(number)))
@@ -76,7 +82,8 @@ def check_uniques(data_type: DataType, row: Mapping[str, JsonValue]) -> None:
         for name, text in texts.items():
             if len(text.encode()) > MAX_UNIQUE_BYTES // len(group):
                 raise Permanent(
-                    f"field {name!r} of type {data_type.name!r} is unique, so it holds at most {MAX_UNIQUE_BYTES // len(group)} bytes,"
+                    f"field {name!r} of type {data_type.name!r} is unique, so it holds at most "
+                    f"{MAX_UNIQUE_BYTES // len(group)} bytes,"
                     f" not {len(text.encode())}",
                     kind="invalid_value",
                 )

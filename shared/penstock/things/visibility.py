@@ -14,8 +14,9 @@ class Visibility:
 
 
 def visibility(data_type: DataType, *, is_admin: bool) -> Visibility:
-    """An admin sees everything; so does everyone where a type has no rules, as in Bubble. Otherwise the rule for everyone decides:
-    nobody is signed in here, so no other rule can apply."""
+    """An admin sees everything; so does everyone where a type has no rules, as in Bubble. Otherwise the rule for
+    everyone decides: nobody is signed in here, so no other rule can apply.
+    """
     if is_admin or not data_type.privacy:
         return Visibility(True, None)
     for rule in data_type.privacy:

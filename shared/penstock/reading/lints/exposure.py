@@ -1,6 +1,7 @@
 """Finds workflows that may show strangers what privacy rules hide from them.
 
-Rules hold for the Data API; steps read every thing. That is as it should be in a workflow that only admins call, or that says
+Rules hold for the Data API; steps read every thing. That is as it should be in a workflow that only admins call, or
+that says
 `ignore_privacy: true`. In one that users or anybody may call it is easily overlooked, so it is a warning.
 """
 

@@ -1,15 +1,16 @@
 """Finds the cycles in who schedules whom, before anything runs.
 
-Workflows are nodes; a step that schedules, schedules over a list, or triggers a workflow is an edge, and so is one that changes things
-of a type to each workflow with a change trigger for that. An edge with a `when` (of the step, or of the trigger), or a workflow with
-one, is a guard: a cycle without any is certain to run until the depth limit cuts it. `recursive: true` takes a
-workflow, and so all cycles through it, out of the check.
+Workflows are nodes; a step that schedules, schedules over a list, or triggers a workflow is an edge, and so is one that
+changes things of a type to each workflow with a change trigger for that. An edge with a `when` (of the step, or of the
+trigger), or a workflow with one, is a guard: a cycle without any is certain to run until the depth limit cuts it.
+`recursive: true` takes a workflow, and so all cycles through it, out of the check.
 
-A step that calls one of the app's own API workflows or webhooks is an edge too, if what it calls is this installation; nobody can tell
-from here, so cycles over such edges are told apart from the others. (At run time the call carries its chain, and the depth limit holds.)
+A step that calls one of the app's own API workflows or webhooks is an edge too, if what it calls is this installation;
+nobody can tell from here, so cycles over such edges are told apart from the others. (At run time the call carries its
+chain, and the depth limit holds.)
 
-`recur` is no edge: what it sets is replaced when it is set again, and ticks later, as a root. `penstock.runs.recurrences.rows` says what
-bounds it.
+`recur` is no edge: what it sets is replaced when it is set again, and ticks later, as a root.
+`penstock.runs.recurrences.rows` says what bounds it.
 """
 
 from collections import deque
@@ -35,9 +36,11 @@ _CHANGING: Final = {
 
 
 class Recursion(NamedTuple):
-    """A cycle: `path` begins and ends with the same workflow. `place` is the step that leaves the first one (`file:line`).
+    """A cycle: `path` begins and ends with the same workflow. `place` is the step that leaves the first one
+    (`file:line`).
 
-    `calls` are the paths of URLs by which workflows on it would call each other, for each hop; empty for one that calls nothing.
+    `calls` are the paths of URLs by which workflows on it would call each other, for each hop; empty for one that calls
+    nothing.
     """
 
     path: tuple[str, ...]
@@ -61,12 +64,17 @@ _Graph = dict[str, dict[str, _Edge]]
 
 
 def find_recursions(app: App) -> list[Recursion]:
-    """For every edge that lies on a cycle, the shortest cycle through it, each once; unguarded ones first, at most a hundred.
+    """For every edge that lies on a cycle, the shortest cycle through it, each once; unguarded ones first, at most a
+    hundred.
 
-    A cycle is found unguarded whenever there is one through the edge, even if a shorter one has a guard. Those over calls come last.
+    A cycle is found unguarded whenever there is one through the edge, even if a shorter one has a guard. Those over
+    calls come last.
     """
     graph = _graph_of(app)
-    bare = {source: {target: edge for target, edge in edges.items() if not edge.is_guarded} for source, edges in graph.items()}
+    bare = {
+        source: {target: edge for target, edge in edges.items() if not edge.is_guarded}
+        for source, edges in graph.items()
+    }
     unguarded = _cycles(bare)
     guarded = {path: place for path, place in _cycles(graph).items() if path not in unguarded}
     found = [Recursion(path, is_guarded=False, place=place) for path, place in unguarded.items()]
@@ -82,12 +90,16 @@ def _find_over_calls(app: App, graph: _Graph) -> list[Recursion]:
         for step in workflow.steps:
             for target, call in find_own_calls(app, step).items():
                 if target in graph:
-                    wider[name].setdefault(target, _Edge(workflow.when is not None or step.when is not None, step.place, call))
+                    wider[name].setdefault(
+                        target, _Edge(workflow.when is not None or step.when is not None, step.place, call)
+                    )
     found = []
     for path, place in _cycles(wider).items() if wider != graph else ():
         edges = [wider[source][target] for source, target in pairwise(path)]
         if any(edge.call for edge in edges):
-            found.append(Recursion(path, any(edge.is_guarded for edge in edges), place, tuple(edge.call for edge in edges)))
+            found.append(
+                Recursion(path, any(edge.is_guarded for edge in edges), place, tuple(edge.call for edge in edges))
+            )
     return found
 
 
@@ -125,7 +137,9 @@ def _reactions(workflow: Workflow, type_name: object, done: set[Operation]) -> I
 
 
 def _cycles(graph: _Graph) -> dict[tuple[str, ...], str]:
-    """The shortest cycle through each edge, drawn from the workflow that is defined first, with the place it leaves from."""
+    """The shortest cycle through each edge, drawn from the workflow that is defined first, with the place it leaves
+    from.
+    """
     order = {name: position for position, name in enumerate(graph)}
     cycles: dict[tuple[str, ...], str] = {}
     for source, edges in graph.items():

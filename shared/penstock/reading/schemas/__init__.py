@@ -1,7 +1,9 @@
-"""JSON Schemas (2020-12) of the files of an app, for editors: what stands where, with completion and hints while one writes.
+"""JSON Schemas (2020-12) of the files of an app, for editors: what stands where, with completion and hints while one
+writes.
 
-`penstock check` is the judge; a schema knows nothing of names in other files, nor of expressions. Steps are made from the tables that
-the reader itself goes by (`reading.actions.ACTIONS`), so that a new action is in the schema as soon as it exists.
+`penstock check` is the judge; a schema knows nothing of names in other files, nor of expressions. Steps are made from
+the tables that the reader itself goes by (`reading.actions.ACTIONS`), so that a new action is in the schema as soon as
+it exists.
 `python -m penstock.reading.schemas docs/schema` writes them.
 """
 

@@ -1,4 +1,6 @@
-"""The three kinds of file: app.yaml, types/*.yaml and workflows/*.yaml. A test compares their keys with those that the reader knows."""
+"""The three kinds of file: app.yaml, types/*.yaml and workflows/*.yaml. A test compares their keys with those that the
+reader knows.
+"""
 
 from typing import Final, get_args
 
@@ -33,7 +35,10 @@ _FIELD_TYPE: Final[Schema] = {
     "description": "text, number, boolean, date, …, a data type, or a list of them",
     "examples": [*(kind.value for kind in ScalarType if kind is not ScalarType.ANY), "user", "list of text"],
 }
-_PARAMETER_TYPE: Final[Schema] = {**_FIELD_TYPE, "examples": [*(kind.value for kind in ScalarType), "user", "list of text"]}
+_PARAMETER_TYPE: Final[Schema] = {
+    **_FIELD_TYPE,
+    "examples": [*(kind.value for kind in ScalarType), "user", "list of text"],
+}
 
 
 def build_app_schema() -> Schema:
@@ -88,17 +93,33 @@ def build_type_schema() -> Schema:
 
 def build_workflow_schema() -> Schema:
     """A document of workflows/*.yaml."""
-    parameter = either(_PARAMETER_TYPE, table({"type": _PARAMETER_TYPE, "optional": BOOLEAN, "default": ANYTHING}, "type"))
+    parameter = either(
+        _PARAMETER_TYPE, table({"type": _PARAMETER_TYPE, "optional": BOOLEAN, "default": ANYTHING}, "type")
+    )
     keys: dict[str, Schema] = {
-        "workflow": {"type": "string", "pattern": NAME, "maxLength": 200, "description": "The name of the workflow, case-sensitive."},
+        "workflow": {
+            "type": "string",
+            "pattern": NAME,
+            "maxLength": 200,
+            "description": "The name of the workflow, case-sensitive.",
+        },
         "label": {**TEXT, "description": "For console and logs."},
         "parameters": named(parameter),
-        "on": {**one_or_list(_build_triggers()), "description": "What starts it. Without, other runs, messages and the command line can."},
+        "on": {
+            **one_or_list(_build_triggers()),
+            "description": "What starts it. Without, other runs, messages and the command line can.",
+        },
         "when": {**EXPRESSION, "description": "A bare expression; the run is skipped where it does not hold."},
         "timeout": {**DURATION, "description": "How long a run may take."},
         "retries": {**RETRIES, "description": "How often a failed run is tried, the first time included."},
-        "depth_limit": {**integer(0, MAX_DEPTH), "description": "Instead of the environment's, for recursion that is meant."},
-        "recursive": {**BOOLEAN, "description": "Recursion is meant: silences the check for cycles through this workflow."},
+        "depth_limit": {
+            **integer(0, MAX_DEPTH),
+            "description": "Instead of the environment's, for recursion that is meant.",
+        },
+        "recursive": {
+            **BOOLEAN,
+            "description": "Recursion is meant: silences the check for cycles through this workflow.",
+        },
         "priority": {**integer(0, 9), "description": "0 (first) to 9 (last)."},
         "ignore_privacy": BOOLEAN,
         "steps": {**list_of({"$ref": "#/$defs/step"}), "maxItems": 1000},
@@ -138,7 +159,10 @@ def _build_connector() -> Schema:
             "base_url": {"type": "string", "pattern": r"^([Hh][Tt][Tt][Pp][Ss]?://|.*\$\{)"},
             "headers": named(TEXT),
             "timeout": DURATION,
-            "allow_private": {**either(BOOLEAN, one_or_list(TEXT)), "description": "true, or networks such as 10.1.0.0/16."},
+            "allow_private": {
+                **either(BOOLEAN, one_or_list(TEXT)),
+                "description": "true, or networks such as 10.1.0.0/16.",
+            },
         },
         "base_url",
     )
@@ -158,20 +182,31 @@ def _build_triggers() -> Schema:
     api: dict[str, Schema] = {
         "method": choice(["GET", "POST"]),
         "auth": {**choice([auth.value for auth in Auth]), "description": "Who may call it."},
-        "respond": {**choice([respond.value for respond in Respond]), "description": "When the caller gets the answer."},
+        "respond": {
+            **choice([respond.value for respond in Respond]),
+            "description": "When the caller gets the answer.",
+        },
         "when_skipped": {"enum": [200, 400, "200", "400"], "description": "The status when its condition is not met."},
     }
-    webhook = table({"source": TEXT, "types": {**one_or_list(TEXT), "description": "* stands for any characters."}}, "source")
+    webhook = table(
+        {"source": TEXT, "types": {**one_or_list(TEXT), "description": "* stands for any characters."}}, "source"
+    )
     recurrence: dict[str, Schema] = {
         "cron": {**TEXT, "description": 'Minute, hour, day, month, weekday: "0 3 * * 1-5".'},
         "timezone": {**TEXT, "examples": ["UTC", "Europe/Paris"]},
-        "overlap": {**choice([overlap.value for overlap in Overlap]), "description": "What becomes of a tick while the last run goes on."},
+        "overlap": {
+            **choice([overlap.value for overlap in Overlap]),
+            "description": "What becomes of a tick while the last run goes on.",
+        },
         "catch_up": {**DURATION, "description": "How late a missed tick is still made up for."},
         "jitter": {**DURATION, "description": "By how much ticks are spread."},
     }
     change: dict[str, Schema] = {
         "type": {**TEXT, "description": "The data type."},
-        "operations": {**one_or_list(choice([operation.value for operation in Operation])), "description": "All, if none is named."},
+        "operations": {
+            **one_or_list(choice([operation.value for operation in Operation])),
+            "description": "All, if none is named.",
+        },
         "when": {**TEXT, "description": "An expression of `before` and `after`."},
     }
     triggers = {

@@ -11,9 +11,16 @@ from penstock.domain.ticks import Every
 Schema = dict[str, JsonValue]
 
 NAME: Final = "^[A-Za-z0-9_-]+$"
-DURATION: Final[Schema] = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?(ms|s|m|h|d)\s*$", "examples": ["5s", "10m", "3d"]}
+DURATION: Final[Schema] = {
+    "type": "string",
+    "pattern": r"^\s*[0-9]+(\.[0-9]+)?(ms|s|m|h|d)\s*$",
+    "examples": ["5s", "10m", "3d"],
+}
 TEMPLATE: Final[Schema] = {"type": "string", "pattern": r"\$\{"}
-EXPRESSION: Final[Schema] = {"type": ["string", "boolean", "number"], "not": {"type": "string", "pattern": r"^\$\{.*\}$"}}
+EXPRESSION: Final[Schema] = {
+    "type": ["string", "boolean", "number"],
+    "not": {"type": "string", "pattern": r"^\$\{.*\}$"},
+}
 """One that stands bare."""
 TEXT: Final[Schema] = {"type": "string"}
 BOOLEAN: Final[Schema] = {"type": "boolean"}
@@ -58,12 +65,22 @@ def table(properties: Mapping[str, Schema], *required: str, **more: JsonValue) -
 
 def named(item: Schema, pattern: str = "") -> Schema:
     """A mapping of the author's own names to these."""
-    return {"type": "object", **({"propertyNames": {"pattern": pattern}} if pattern else {}), "additionalProperties": item}
+    return {
+        "type": "object",
+        **({"propertyNames": {"pattern": pattern}} if pattern else {}),
+        "additionalProperties": item,
+    }
 
 
 MAPPING: Final[Schema] = {"type": "object"}
-_TIME: Final[Schema] = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}[T ].*(Z|[+-]\d{2}:?\d{2})$", "examples": ["2026-01-31T09:00:00Z"]}
-_CONSTRAINT: Final = table({"key": TEXT, "constraint_type": choice(sorted(CONSTRAINT_TYPES)), "value": ANYTHING}, "key", "constraint_type")
+_TIME: Final[Schema] = {
+    "type": "string",
+    "pattern": r"^\d{4}-\d{2}-\d{2}[T ].*(Z|[+-]\d{2}:?\d{2})$",
+    "examples": ["2026-01-31T09:00:00Z"],
+}
+_CONSTRAINT: Final = table(
+    {"key": TEXT, "constraint_type": choice(sorted(CONSTRAINT_TYPES)), "value": ANYTHING}, "key", "constraint_type"
+)
 _WHERE: Final = either(MAPPING, list_of(_CONSTRAINT))
 _ADDRESS: Final = either(TEXT, table({"name": TEXT, "email": TEXT}, "email"))
 _ATTACHMENT: Final = table({"name": TEXT, "content_type": TEXT, "text": TEXT, "base64": TEXT}, "name")

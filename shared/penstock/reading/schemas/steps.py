@@ -11,10 +11,22 @@ from penstock.reading.schemas.forms import DURATION, EXPRESSION, Schema, choice,
 
 RETRIES: Final[Schema] = either(
     integer(1, 1000),
-    table({"attempts": integer(1, 1000), "backoff": DURATION, "factor": number(1, 100), "max": DURATION, "jitter": number(0, 1)}),
+    table(
+        {
+            "attempts": integer(1, 1000),
+            "backoff": DURATION,
+            "factor": number(1, 100),
+            "max": DURATION,
+            "jitter": number(0, 1),
+        }
+    ),
 )
 _SHARED: Final[dict[str, Schema]] = {
-    "id": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "description": "steps.<id> is its result. Letters, digits and _."},
+    "id": {
+        "type": "string",
+        "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
+        "description": "steps.<id> is its result. Letters, digits and _.",
+    },
     "when": {**EXPRESSION, "description": "A bare expression; the step is skipped where it does not hold."},
     "timeout": {**DURATION, "description": "How long the step may take."},
     "retry": {**RETRIES, "description": "How often it is tried again within the attempt."},
@@ -25,7 +37,8 @@ _SHARED: Final[dict[str, Schema]] = {
 def build_step_schemas() -> dict[str, Schema]:
     """`step`, and one schema `step_<action>` for each action; for `$defs`."""
     branches: list[JsonValue] = [
-        {"if": {"type": "object", "required": [action.value]}, "then": {"$ref": f"#/$defs/step_{action.value}"}} for action in ACTIONS
+        {"if": {"type": "object", "required": [action.value]}, "then": {"$ref": f"#/$defs/step_{action.value}"}}
+        for action in ACTIONS
     ]
     step: Schema = {
         "type": "object",
@@ -39,7 +52,11 @@ def build_step_schemas() -> dict[str, Schema]:
         "allOf": branches,
     }
     keys = {f"key_{key}": schema for key, schema in _SHARED.items()}
-    return {"step": step, **keys, **{f"step_{action.value}": _build_action(action, spec) for action, spec in ACTIONS.items()}}
+    return {
+        "step": step,
+        **keys,
+        **{f"step_{action.value}": _build_action(action, spec) for action, spec in ACTIONS.items()},
+    }
 
 
 def _build_action(action: StepAction, spec: Action) -> Schema:
@@ -48,7 +65,11 @@ def _build_action(action: StepAction, spec: Action) -> Schema:
     # `id` of a `get` may be that of the step as well as that of the thing.
     pairs = [pair for group in spec.exclusive for pair in combinations(group, 2) if "id" not in pair]
     rules += [{"not": {"required": [*pair]}} for pair in pairs]
-    return table({action.value: form_of(spec.target), **_refer(), **arguments}, action.value, **({"allOf": rules} if rules else {}))
+    return table(
+        {action.value: form_of(spec.target), **_refer(), **arguments},
+        action.value,
+        **({"allOf": rules} if rules else {}),
+    )
 
 
 def _refer() -> dict[str, Schema]:

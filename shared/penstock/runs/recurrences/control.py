@@ -1,4 +1,6 @@
-"""What people do with recurrences: look at them, pause and resume them, have one tick by hand, or make up ticks of the past."""
+"""What people do with recurrences: look at them, pause and resume them, have one tick by hand, or make up ticks of the
+past.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +25,12 @@ MOST_BACKFILLED: Final = 1000
 
 
 async def list_recurrences(
-    conn: Connection, *, environment: str, workflow: str | None = None, after: tuple[str, UUID] | None = None, limit: int
+    conn: Connection,
+    *,
+    environment: str,
+    workflow: str | None = None,
+    after: tuple[str, UUID] | None = None,
+    limit: int,
 ) -> list[Recurrence]:
     """Recurrences by workflow and id, those behind the place `after`, each with the state of its last run."""
     rows: Sequence[Record] = await conn.fetch(
@@ -70,8 +77,12 @@ async def pause_recurrence(conn: Connection, *, id: UUID) -> None:
 
 
 async def resume_recurrence(conn: Connection, *, id: UUID) -> None:
-    """Let a paused recurrence tick again from now on; the ticks meanwhile are not made up. To be called in a transaction."""
-    row = await conn.fetchrow(f"SELECT {COLUMNS} FROM penstock.recurrences c WHERE c.id = $1 AND c.paused_at IS NOT NULL FOR UPDATE", id)
+    """Let a paused recurrence tick again from now on; the ticks meanwhile are not made up. To be called in a
+    transaction.
+    """
+    row = await conn.fetchrow(
+        f"SELECT {COLUMNS} FROM penstock.recurrences c WHERE c.id = $1 AND c.paused_at IS NOT NULL FOR UPDATE", id
+    )
     if row is None:
         return
     paused = replace(recurrence_from_row(row), paused_at=None)
@@ -104,8 +115,8 @@ async def start_by_hand(
     delay: timedelta | None = None,
     origin: Origin = OUTSIDE,
 ) -> Admission:
-    """Admit a run as a tick would that is due now (or after `delay`). It counts as no tick, and when a run of ours has asked for it, it
-    continues that run's chain. Raises StaleDefinitions.
+    """Admit a run as a tick would that is due now (or after `delay`). It counts as no tick, and when a run of ours has
+    asked for it, it continues that run's chain. Raises StaleDefinitions.
     """
     now = await get_time(conn)
     request = _prepare(deployment, recurrence, new_run_id(), now, delay, origin)
@@ -121,7 +132,8 @@ async def make_up_ticks(
     delay: timedelta | None = None,
     origin: Origin = OUTSIDE,
 ) -> list[Admission] | Rejected:
-    """Admit the runs of past ticks, due now (or after `delay`), whatever `overlap` says; a tick that had its run makes no second one.
+    """Admit the runs of past ticks, due now (or after `delay`), whatever `overlap` says; a tick that had its run makes
+    no second one.
 
     Raises StaleDefinitions.
     """
@@ -135,7 +147,12 @@ async def make_up_ticks(
 
 
 def _prepare(
-    deployment: CompiledDeployment, recurrence: Recurrence, run_id: UUID, tick_at: datetime, delay: timedelta | None, origin: Origin
+    deployment: CompiledDeployment,
+    recurrence: Recurrence,
+    run_id: UUID,
+    tick_at: datetime,
+    delay: timedelta | None,
+    origin: Origin,
 ) -> RunRequest | Rejected:
     return prepare_run(
         deployment,

@@ -1,11 +1,14 @@
-"""Recurrences: rules that start runs again and again, set by a workflow's triggers when it is deployed, and by steps of runs.
+"""Recurrences: rules that start runs again and again, set by a workflow's triggers when it is deployed, and by steps of
+runs.
 
-A recurrence's id derives from what it is for (the workflow and its trigger's position, or the workflow and a thing), so setting it
-again replaces it and never makes a second one. `next_tick_at` is where it stands; only a scheduler that holds its row moves it on, in
-the transaction that admits the tick's run, whose id derives from (recurrence, tick): racing schedulers and crashes make no second run.
+A recurrence's id derives from what it is for (the workflow and its trigger's position, or the workflow and a thing), so
+setting it again replaces it and never makes a second one. `next_tick_at` is where it stands; only a scheduler that
+holds its row moves it on, in the transaction that admits the tick's run, whose id derives from (recurrence, tick):
+racing schedulers and crashes make no second run.
 
-A tick is a new root, which the depth limit does not see. So that recurrences cannot multiply past it either, one that is set by a run
-of another recurrence's chain is of the next generation, and the depth limit bounds these; and it does not tick at once.
+A tick is a new root, which the depth limit does not see. So that recurrences cannot multiply past it either, one that
+is set by a run of another recurrence's chain is of the next generation, and the depth limit bounds these; and it does
+not tick at once.
 """
 
 from dataclasses import dataclass, field
@@ -31,7 +34,8 @@ _CRON_CATCH_UP: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class RecurrenceRequest:
-    """A recurrence that a step of a run in `chain_id` sets, or a person (None). `parameters` have been checked; `context` is for its runs.
+    """A recurrence that a step of a run in `chain_id` sets, or a person (None). `parameters` have been checked;
+    `context` is for its runs.
 
     `begins_later`: the start is only where counting begins, the first tick comes a period later.
     """
@@ -72,8 +76,9 @@ def trigger_recurrence_id(environment: str, workflow: str, position: int) -> UUI
 
 
 COLUMNS: Final = """
-    c.id, c.environment, c.workflow, c.origin, c.thing, c.cron, c.every, c.start_at, c.timezone, c.overlap, c.catch_up_seconds,
-    c.jitter_seconds, c.parameters, c.context, c.generation, c.created_at, c.paused_at, c.next_tick_at, c.due_at, c.held_since,
+    c.id, c.environment, c.workflow, c.origin, c.thing, c.cron, c.every, c.start_at, c.timezone, c.overlap,
+    c.catch_up_seconds, c.jitter_seconds, c.parameters, c.context, c.generation, c.created_at, c.paused_at,
+    c.next_tick_at, c.due_at, c.held_since,
     c.last_tick_at, c.last_run_id, c.ticks, c.skipped, c.missed, c.refused
 """
 
@@ -116,7 +121,9 @@ async def get_time(conn: Connection) -> datetime:
 
 
 async def replace_triggers(conn: Connection, *, environment: str, app: App) -> None:
-    """Make the recurrences of triggers those of `app`. One whose cron, zone or jitter stay the same keeps its place, and each its pause."""
+    """Make the recurrences of triggers those of `app`. One whose cron, zone or jitter stay the same keeps its place,
+    and each its pause.
+    """
     now = await get_time(conn)
     wanted = {
         trigger_recurrence_id(environment, workflow.name, position): (workflow.name, trigger)
@@ -132,12 +139,15 @@ async def replace_triggers(conn: Connection, *, environment: str, app: App) -> N
         await _put_trigger(conn, id, environment, workflow, trigger, now)
 
 
-async def _put_trigger(conn: Connection, id: UUID, environment: str, workflow: str, trigger: RecurrenceTrigger, now: datetime) -> None:
+async def _put_trigger(
+    conn: Connection, id: UUID, environment: str, workflow: str, trigger: RecurrenceTrigger, now: datetime
+) -> None:
     tick_at = next_tick(Rule(cron=trigger.cron, timezone=trigger.timezone), now)
     await conn.execute(
         """
         INSERT INTO penstock.recurrences AS c (
-            id, environment, workflow, origin, cron, timezone, overlap, catch_up_seconds, jitter_seconds, next_tick_at, due_at
+            id, environment, workflow, origin, cron, timezone, overlap, catch_up_seconds, jitter_seconds, next_tick_at,
+                due_at
         )
         VALUES ($1, $2, $3, 'trigger', $4, $5, $6, $7, $8, $9, $10)
         ON CONFLICT (id) DO UPDATE SET
@@ -148,7 +158,8 @@ async def _put_trigger(conn: Connection, id: UUID, environment: str, workflow: s
                        CASE WHEN is_same THEN c.due_at WHEN c.paused_at IS NULL THEN EXCLUDED.due_at END,
                        CASE WHEN is_same THEN c.held_since END
                 FROM (
-                    SELECT (c.cron, c.timezone, c.jitter_seconds) = (EXCLUDED.cron, EXCLUDED.timezone, EXCLUDED.jitter_seconds)
+                    SELECT (c.cron, c.timezone, c.jitter_seconds) = (EXCLUDED.cron, EXCLUDED.timezone,
+                           EXCLUDED.jitter_seconds)
                 ) s (is_same)
             )
         """,
@@ -168,28 +179,31 @@ async def _put_trigger(conn: Connection, id: UUID, environment: str, workflow: s
 async def set_recurrence(conn: Connection, *, request: RecurrenceRequest) -> None:
     """Set the recurrence of a workflow for a thing; one that is there is replaced, and stays paused if it is.
 
-    It begins one tick later than asked when it would begin with a start that is not after the next tick of the one it replaces (as in
-    Bubble), and when the asking chain began with a recurrence and it would tick at once. Raises Permanent when recurrences have set one
-    another up beyond the depth limit.
+    It begins one tick later than asked when it would begin with a start that is not after the next tick of the one it
+    replaces (as in Bubble), and when the asking chain began with a recurrence and it would tick at once. Raises
+    Permanent when recurrences have set one another up beyond the depth limit.
     """
     now = await get_time(conn)
     first, second = request.first_ticks(now)
     row = await conn.fetchrow(
         """
         WITH root AS (
-            SELECT (r.context -> 'recurrence' ->> 'id')::uuid AS id, (r.context -> 'recurrence' ->> 'generation')::int AS generation
+            SELECT (r.context -> 'recurrence' ->> 'id')::uuid AS id,
+                   (r.context -> 'recurrence' ->> 'generation')::int AS generation
             FROM penstock.runs r
             WHERE r.id = $12 AND r.context ? 'recurrence'
         ), given AS (
             SELECT t.tick_at,
-                   coalesce((SELECT CASE WHEN root.id = $1 THEN root.generation ELSE root.generation + 1 END FROM root), 0) AS generation
+                   coalesce((SELECT CASE WHEN root.id = $1 THEN root.generation ELSE root.generation + 1 END
+                       FROM root), 0) AS generation
             FROM (
                 SELECT CASE WHEN $13::timestamptz < $15::timestamptz + $16::interval AND EXISTS (SELECT FROM root)
                             THEN $14::timestamptz ELSE $13 END AS tick_at
             ) t
         )
         INSERT INTO penstock.recurrences AS c (
-            id, environment, workflow, origin, thing, cron, every, start_at, timezone, overlap, catch_up_seconds, jitter_seconds,
+            id, environment, workflow, origin, thing, cron, every, start_at, timezone, overlap, catch_up_seconds,
+                jitter_seconds,
             parameters, context, generation, next_tick_at, due_at
         )
         SELECT $1, $2, $3, 'step', $4, $5, $6, $7, $8, 'allow', $9, 0, $10, $11, g.generation, g.tick_at, g.tick_at
@@ -200,9 +214,11 @@ async def set_recurrence(conn: Connection, *, request: RecurrenceRequest) -> Non
             generation = EXCLUDED.generation, held_since = NULL,
             (next_tick_at, due_at) = (
                 SELECT s.tick_at, CASE WHEN c.paused_at IS NULL THEN s.tick_at END
-                FROM (SELECT CASE WHEN $7 <= c.next_tick_at AND $7 = $13 THEN $14 ELSE EXCLUDED.next_tick_at END) s (tick_at)
+                FROM (SELECT CASE WHEN $7 <= c.next_tick_at AND $7 = $13 THEN $14
+                    ELSE EXCLUDED.next_tick_at END) s (tick_at)
             )
-        RETURNING c.generation, (SELECT e.depth_limit FROM penstock.environments e WHERE e.name = c.environment) AS depth_limit
+        RETURNING c.generation, (SELECT e.depth_limit FROM penstock.environments e
+            WHERE e.name = c.environment) AS depth_limit
         """,
         request.id,
         request.environment,
@@ -224,8 +240,10 @@ async def set_recurrence(conn: Connection, *, request: RecurrenceRequest) -> Non
     assert row is not None
     if row["generation"] > row["depth_limit"]:
         raise Permanent(
-            f"this recurrence of {request.workflow} would be number {row['generation']} of recurrences that each set up the next, beyond "
-            f"the depth limit of {row['depth_limit']} in {request.environment}; set it from a run that no recurrence has started",
+            f"this recurrence of {request.workflow} would be number {row['generation']} of recurrences that each set "
+            "up the next, beyond "
+            f"the depth limit of {row['depth_limit']} in {request.environment}; set it from a run that no recurrence "
+            "has started",
             kind="depth_limit",
         )
 

@@ -1,7 +1,7 @@
 """What an import writes in one transaction: a batch of things, and how far the import has come with it.
 
-Things that the table refuses are left out and named; all others of the batch are written. As both are committed together, the progress
-says exactly which lines are dealt with, whatever dies in between.
+Things that the table refuses are left out and named; all others of the batch are written. As both are committed
+together, the progress says exactly which lines are dealt with, whatever dies in between.
 """
 
 from collections import Counter, defaultdict
@@ -23,7 +23,9 @@ _RECORD_COLUMNS: Final = frozenset({"_id", "created_by", "created_date"})
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import has come: what starts in the first `lines` lines is dealt with, `failed` of it could not be imported."""
+    """How far an import has come: what starts in the first `lines` lines is dealt with, `failed` of it could not be
+    imported.
+    """
 
     lines: int
     created: int
@@ -41,14 +43,18 @@ class BadLine:
 
 @dataclass(slots=True)
 class Written:
-    """What became of rows: how many things were created and changed; the positions of those that were refused, with the reason."""
+    """What became of rows: how many things were created and changed; the positions of those that were refused, with the
+    reason.
+    """
 
     created: int = 0
     updated: int = 0
     refused: dict[int, str] = field(default_factory=dict)
 
 
-async def write_rows(conn: Connection, *, environment: str, data_type: DataType, rows: Sequence[Row], key: Sequence[str]) -> Written:
+async def write_rows(
+    conn: Connection, *, environment: str, data_type: DataType, rows: Sequence[Row], key: Sequence[str]
+) -> Written:
     """Create a thing of each row, or with a `key` (columns that are unique together) change the one that has the same.
 
     One that has the values of another thing where these have to be unique is refused. To be called in a transaction.
@@ -75,7 +81,8 @@ def _rounds(rows: Sequence[Row], key: Sequence[str]) -> list[tuple[list[str], li
 
 
 async def _write(
-    conn: Connection, environment: str, data_type: DataType, rows: Sequence[Row], positions: list[int], shape: list[str],
+    conn: Connection, environment: str, data_type: DataType, rows: Sequence[Row], positions: list[int],
+    shape: list[str],
     key: Sequence[str], written: Written,
 ) -> None:  # fmt: skip
     """Write these rows by one statement; when the table refuses one of them, find it by halves."""
@@ -139,11 +146,14 @@ async def begin_import(
 async def advance_import(
     conn: Connection, *, id: UUID, before: Progress, after: Progress, bad: Sequence[BadLine], tried_again: Sequence[int]
 ) -> bool:
-    """Take the progress from `before` to `after`, with lines that are bad now, and earlier bad ones that were tried again.
+    """Take the progress from `before` to `after`, with lines that are bad now, and earlier bad ones that were tried
+    again.
 
     False, having changed nothing that counts, when somebody else has advanced it: the transaction is to be undone.
     """
-    status = await conn.execute("DELETE FROM penstock.import_lines WHERE import_id = $1 AND line = ANY($2::bigint[])", id, tried_again)
+    status = await conn.execute(
+        "DELETE FROM penstock.import_lines WHERE import_id = $1 AND line = ANY($2::bigint[])", id, tried_again
+    )
     if int(status.split()[-1]) != len(tried_again):
         return False
     await conn.execute(
@@ -173,12 +183,16 @@ async def advance_import(
 
 async def list_bad_lines(conn: Connection, *, id: UUID, most: int) -> list[BadLine]:
     """The first lines, at most `most`, that could not be imported so far."""
-    rows = await conn.fetch("SELECT line, message FROM penstock.import_lines WHERE import_id = $1 ORDER BY line LIMIT $2", id, most)
+    rows = await conn.fetch(
+        "SELECT line, message FROM penstock.import_lines WHERE import_id = $1 ORDER BY line LIMIT $2", id, most
+    )
     return [BadLine(row["line"], row["message"]) for row in rows]
 
 
 async def delete_old_imports(conn: Connection, *, most: int) -> int:
-    """Forget how far imports came that nobody can go on with: 30 days old, and of no run that may still be performed or retried."""
+    """Forget how far imports came that nobody can go on with: 30 days old, and of no run that may still be performed or
+    retried.
+    """
     rows = await conn.fetch(
         """
         DELETE FROM penstock.imports i

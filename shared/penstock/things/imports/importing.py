@@ -1,8 +1,10 @@
-"""Imports: a stream of CSV or JSON lines becomes things, in batches, each committed together with how far the import has come.
+"""Imports: a stream of CSV or JSON lines becomes things, in batches, each committed together with how far the import
+has come.
 
-*Exactly once.* An import has an id. Whoever begins it again under that id, with the same source, goes on behind the last committed batch;
-a rival that does so at the same time finds the progress changed, and what it wrote is undone. *Constant memory.* No more is held than a
-piece of the stream and a batch. Lines that do not fit are left out and reported; they never stop the others.
+*Exactly once.* An import has an id. Whoever begins it again under that id, with the same source, goes on behind the
+last committed batch; a rival that does so at the same time finds the progress changed, and what it wrote is undone.
+*Constant memory.* No more is held than a piece of the stream and a batch. Lines that do not fit are left out and
+reported; they never stop the others.
 """
 
 import asyncio
@@ -33,8 +35,8 @@ Guard = Callable[[Connection], Awaitable[None]]
 class ImportRequest:
     """What is imported: things of a type, from a `source` (an id or digest of the content) in a format.
 
-    `upsert` are the fields by which things that exist are found. So many bad lines are kept as `keeps` says. Lines that were bad before
-    are tried again if they are in `tries_again`: somebody has corrected them.
+    `upsert` are the fields by which things that exist are found. So many bad lines are kept as `keeps` says. Lines that
+    were bad before are tried again if they are in `tries_again`: somebody has corrected them.
     """
 
     id: UUID
@@ -69,7 +71,8 @@ async def import_things(
 ) -> ImportResult:
     """Import what is not imported yet, and the result over all attempts.
 
-    `guard` is called in each batch's transaction, and raises when the import is no longer the caller's; `limit` is held for it;
+    `guard` is called in each batch's transaction, and raises when the import is no longer the caller's; `limit` is held
+    for it;
     `progress` is called after each batch. Raises Permanent for a file that cannot be read at all, fields that
     do not exist, and too many bad lines; DatabaseUnavailable, and whatever reading `content` raises.
     """
@@ -164,7 +167,8 @@ class _Importer:
         self._show(self._progress)
         if self._progress.failed >= MOST_BAD_LINES:
             raise Permanent(
-                f"{self._progress.failed} lines could not be imported, which is too many to go on: does the file fit the type?"
+                f"{self._progress.failed} lines could not be imported, which is too many to go on: does the file fit "
+                "the type?"
                 f" {self._progress.created} things were created",
                 kind="import",
             )

@@ -1,4 +1,6 @@
-"""Rows of things from records of a file: which field each column or member is, and its value in the form that is stored."""
+"""Rows of things from records of a file: which field each column or member is, and its value in the form that is
+stored.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -24,7 +26,9 @@ _SURELY_SHORT: Final = 20
 
 
 class Column(NamedTuple):
-    """A field to be written: the name of its column in the table, its type, and how its cells are read; no column: it is left out."""
+    """A field to be written: the name of its column in the table, its type, and how its cells are read; no column: it
+    is left out.
+    """
 
     field: str
     column: str | None
@@ -33,7 +37,9 @@ class Column(NamedTuple):
 
 
 class RowReader:
-    """Makes rows of records, the first of which is the header if the format has one. `key` are the fields of an upsert."""
+    """Makes rows of records, the first of which is the header if the format has one. `key` are the fields of an
+    upsert.
+    """
 
     def __init__(self, data_type: DataType, format: Format, key: Sequence[str]) -> None:
         self._data_type = data_type
@@ -52,18 +58,25 @@ class RowReader:
     def read_header(self, record: Record) -> None:
         """Take the names of the columns. Raises Permanent, naming the fields that there are."""
         if record.problem is not None or any("\x00" in cell for cell in record.cells):
-            raise Permanent(f"the first line, which names the fields, cannot be read: {record.problem or NOT_UTF8}", kind="import")
+            raise Permanent(
+                f"the first line, which names the fields, cannot be read: {record.problem or NOT_UTF8}", kind="import"
+            )
         header = []
         for position, name in enumerate(record.cells, 1):
             if not name.strip():
-                raise Permanent(f"column {position} has no name in the first line; it has to name a field", kind="import")
+                raise Permanent(
+                    f"column {position} has no name in the first line; it has to name a field", kind="import"
+                )
             column = self._find(name.strip())
             if column in header:
                 raise Permanent(f"the field {column.field!r} is named twice in the first line", kind="import")
             header.append(column)
         named = {column.field for column in header}
         if missing := [name for name in self._key if name not in named]:
-            raise Permanent(f"the upsert by {' + '.join(self._key)} needs the column {missing[0]!r} in the first line", kind="import")
+            raise Permanent(
+                f"the upsert by {' + '.join(self._key)} needs the column {missing[0]!r} in the first line",
+                kind="import",
+            )
         self._header = header
 
     def read(self, record: Record) -> Row:
@@ -116,7 +129,10 @@ class RowReader:
         if field is None:
             known = [known.name for known in (*self._data_type.fields, *BUILT_IN_FIELDS)]
             near = did_you_mean(name, known)
-            raise Permanent(f"type {self._data_type.name!r} has no field {name[:60]!r}{near}; known are {', '.join(known)}", kind="import")
+            raise Permanent(
+                f"type {self._data_type.name!r} has no field {name[:60]!r}{near}; known are {', '.join(known)}",
+                kind="import",
+            )
         kind = _ID if field.name == "_id" else field.type
         return Column(field.name, None if field.name == _MODIFIED else field.column, kind, compile_text_reader(kind))
 
@@ -136,7 +152,8 @@ def columns_of(data_type: DataType, names: Sequence[str]) -> tuple[str, ...]:
     if not any(set(names) == set(group) for group in data_type.unique):
         groups = " or ".join(" + ".join(group) for group in data_type.unique) or "none so far"
         raise Permanent(
-            f"upsert by {' + '.join(names)}: type {data_type.name!r} needs these fields as one entry of `unique` (it has: {groups})",
+            f"upsert by {' + '.join(names)}: type {data_type.name!r} needs these fields as one entry of `unique` (it "
+            f"has: {groups})",
             kind="not_unique",
         )
     columns: Mapping[str, str] = {known.name: known.column for known in (*BUILT_IN_FIELDS, *data_type.fields)}
