@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
-from penstock.db import Database, Record
+from penstock.db import Database, Record, open_database
 from penstock.deploying import deploy
 from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admitted, RunSummary
@@ -157,6 +157,14 @@ class House:
             stop.request()
             async with asyncio.timeout(20):
                 await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
+async def open_house(database_url: str, broker: Broker) -> AsyncIterator[House]:
+    """A house without an app."""
+    database = await open_database(database_url, name="penstock test", most=12)
+    yield House(database, broker, Publisher(broker), DeploymentCache(database))
+    await database.close()
 
 
 @dataclass

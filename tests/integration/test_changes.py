@@ -3,18 +3,13 @@ cut.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
 from penstock.db import Record, open_database
 from penstock.runtime import Resources, Stop
-from penstock.store.deployments import DeploymentCache
 from penstock.testing import open_app
 from penstock_scheduler.loops.changes import start_changes
 from penstock_scheduler.room import Room, furnish
@@ -29,16 +24,6 @@ steps: [{log: "${change.operation}"}]
 """
 MANY = "{create_many: thing, from: [1, 2], set: {remaining: '${item}'}}"
 UPSERT = "{create: thing, set: {code: a, name: b}, upsert: [code]}"
-
-
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker. Its connections are named as those of a service are."""
-    database = await open_database(database_url, name="penstock test", most=8)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
 
 
 def scheduler(house: House) -> Room:

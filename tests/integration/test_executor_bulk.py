@@ -1,19 +1,14 @@
 """Steps on many things at once: what they change, what they refuse, and that a retry never repeats them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 
 import pytest
 from pydantic import JsonValue
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
-from penstock.db import Record, open_database
+from penstock.db import Record
 from penstock.errors import LeaseLost
-from penstock.store.deployments import DeploymentCache
 from penstock_executor import repository
 from penstock_executor.holding.leases import Lease
 from penstock_executor.runs import ClaimedRun, Commit, CreateMany, StepRecord
@@ -32,16 +27,6 @@ steps:
     set: {name: "${item}", remaining: "${index}", tags: ["${item}", all], code: "${item == 'b' ? null : item}"}
   - return: {ids: "${steps.made}"}
 """
-
-
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker."""
-    database = await open_database(database_url, name="bulk tests", most=8)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
 
 
 async def perform(house: House, step: str, *, items: list[str] | None = None) -> Record:

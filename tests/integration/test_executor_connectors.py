@@ -6,11 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
-from penstock.db import Record, open_database
-from penstock.store.deployments import DeploymentCache
+from penstock.db import Record
 from tests.integration.executing import House, serve_outside
 
 KEY = "sk-very-secret-0123456789"
@@ -34,16 +30,6 @@ steps:
     json: {question: why}
   - return: {status: "${steps.answer.status}", body: "${steps.answer.body}"}
 """
-
-
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker."""
-    database = await open_database(database_url, name="executor tests", most=8)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
 
 
 class Model:

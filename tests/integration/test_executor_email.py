@@ -9,11 +9,7 @@ from urllib.parse import quote
 import pytest
 from pydantic import JsonValue
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
-from penstock.db import Record, open_database
-from penstock.store.deployments import DeploymentCache
+from penstock.db import Record
 from penstock.things.files import store_file
 from penstock_executor.actions.steps import MOST_MAILS
 from tests.eventually import eventually
@@ -36,16 +32,10 @@ steps:
 """
 
 
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker and a workflow that writes to whom it is told."""
-    database = await open_database(database_url, name="executor tests", most=8)
-    broker = InProcessBroker(topology())
-    house = House(database, broker, Publisher(broker), DeploymentCache(database))
+@pytest.fixture(autouse=True)
+async def app(house: House) -> None:
+    """The app of these tests, deployed."""
     await house.deploy(MAIL, head=SENDER)
-    yield house
-    await broker.close()
-    await database.close()
 
 
 async def send(house: House, mind: MailServer, to: JsonValue, **given: JsonValue) -> Record:

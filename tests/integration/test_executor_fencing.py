@@ -3,18 +3,13 @@ respected.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
-from penstock.db import Database, open_database
+from penstock.db import Database
 from penstock.domain.states import RunState
 from penstock.errors import DatabaseUnavailable
-from penstock.store.deployments import DeploymentCache
 from penstock.things.records import NewThing, create_things, prepare_thing
 from penstock_executor import repository
 from penstock_executor.handlers import MOST_UNWRITTEN
@@ -30,16 +25,6 @@ workflow: slow
 steps:
   - http: "${secrets.URL}"
 """
-
-
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker."""
-    database = await open_database(database_url, name="fencing tests", most=8)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
 
 
 async def _claim(house: House) -> ClaimedRun:

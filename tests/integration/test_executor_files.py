@@ -10,14 +10,10 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import JsonValue
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
-from penstock.db import Database, open_database
+from penstock.db import Database
 from penstock.definitions.models import DataType
 from penstock.deploying import deploy
 from penstock.errors import DatabaseUnavailable, Permanent
-from penstock.store.deployments import DeploymentCache
 from penstock.things.exports import export_things
 from penstock.things.files import file_id, open_file, store_file
 from penstock.things.imports.importing import BATCH_ROWS, ImportRequest, ImportResult, import_things
@@ -46,16 +42,6 @@ VALUES: dict[str, JsonValue] = {
     "place": {"address": "Straße 1, \\N"}, "ways": [{"lat": 1, "lng": 2.5}], "invoice": "https://example.com/a,b.pdf",
     "price $1": 5,
 }  # fmt: skip
-
-
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker."""
-    database = await open_database(database_url, name="file tests", most=8)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
 
 
 @pytest.fixture

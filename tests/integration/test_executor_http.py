@@ -8,12 +8,8 @@ from aiohttp import web
 from pydantic import JsonValue
 
 from penstock import clock
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
-from penstock.db import Record, open_database
+from penstock.db import Record
 from penstock.domain.lineage import Lineage
-from penstock.store.deployments import DeploymentCache
 from penstock.store.installation import Installation
 from tests.integration.executing import House, serve_outside
 
@@ -26,16 +22,6 @@ steps:
     timeout: 2s
   - return: {status: "${steps.call.status}", body: "${steps.call.body}", headers: "${steps.call.headers}"}
 """
-
-
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker and a workflow that calls what it is told to."""
-    database = await open_database(database_url, name="executor tests", most=8)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
 
 
 class Server:

@@ -1,6 +1,5 @@
 """`email` steps through SendGrid and Postmark, against servers that answer as their documentation says."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -9,11 +8,7 @@ import pytest
 from aiohttp import web
 from pydantic import JsonValue
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
-from penstock.db import Record, open_database
-from penstock.store.deployments import DeploymentCache
+from penstock.db import Record
 from tests.integration.executing import House, serve_outside
 
 MAIL = """
@@ -62,16 +57,6 @@ class Service:
         return web.json_response(
             {"errors": [{"message": "wrong key"}], "ErrorCode": 10, "Message": "wrong key"}, status=401
         )
-
-
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker."""
-    database = await open_database(database_url, name="executor tests", most=8)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
 
 
 async def send(

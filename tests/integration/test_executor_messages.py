@@ -2,8 +2,6 @@
 away.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
@@ -11,7 +9,6 @@ import pytest
 from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.port import Broker, Delivery
 from penstock.broker.publisher import Publisher
-from penstock.broker.rabbitmq import connect
 from penstock.contracts import envelope
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import DueRun, ExecuteRuns
@@ -23,28 +20,18 @@ from penstock.contracts.topology import (
     executor_queue,
     topology,
 )
-from penstock.db import open_database
 from penstock.domain.runs import RunSummary
-from penstock.store.deployments import DeploymentCache
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, serve_outside
-from tests.servers import Servers, fresh_vhost
 
 ONCE = "workflow: once\nsteps:\n  - create: thing\n    set: {name: once}\n"
 
 
 @pytest.fixture(params=["inprocess", "rabbitmq"])
-async def house(request: pytest.FixtureRequest, servers: Servers, database_url: str) -> AsyncIterator[House]:
-    """A house with either broker."""
-    database = await open_database(database_url, name="executor tests", most=8)
-    async with AsyncExitStack() as stack:
-        broker: Broker = InProcessBroker(topology())
-        if request.param == "rabbitmq":
-            amqp_url = await stack.enter_async_context(fresh_vhost(servers))
-            broker = await connect(amqp_url, topology=topology(), name="executor tests")
-        yield House(database, broker, Publisher(broker), DeploymentCache(database))
-        await broker.close()
-    await database.close()
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """Either of them."""
+    chosen: Broker = request.getfixturevalue(request.param)
+    return chosen
 
 
 class Parked:

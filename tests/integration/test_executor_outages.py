@@ -2,24 +2,25 @@
 
 import pytest
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
 from penstock.db import open_database
 from penstock.db.migrations import migrate
-from penstock.store.deployments import DeploymentCache
 from tests.eventually import eventually
 from tests.integration.executing import House, Outside, serve_outside
 from tests.private_servers import PrivatePostgres
 
 
-async def test_runs_outlive_a_restart_of_the_database(
-    private_postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database = await open_database(private_postgres.url, name="executor tests", most=8)
+@pytest.fixture
+async def database_url(private_postgres: PrivatePostgres) -> str:
+    """A database in a server of the test's own, which it may kill."""
+    database = await open_database(private_postgres.url, name="test", most=2)
     await migrate(database)
-    broker = InProcessBroker(topology())
-    house = House(database, broker, Publisher(broker), DeploymentCache(database))
+    await database.close()
+    return private_postgres.url
+
+
+async def test_runs_outlive_a_restart_of_the_database(
+    house: House, private_postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     outside = Outside()
     async with serve_outside(outside.handle) as outside.url:
         monkeypatch.setenv("PENSTOCK_SECRET_URL", outside.url)
@@ -49,5 +50,3 @@ steps:
     assert {(row["state"], row["attempt"], str(row["result"])) for row in rows} == {("succeeded", 1, "{'found': True}")}
     names = [thing["name"] for thing in await house.things()]
     assert (names.count("before"), names.count("after"), len(names)) == (40, 40, 80)
-    await broker.close()
-    await database.close()

@@ -1,14 +1,11 @@
 """`publish` steps: what listeners get, and that a broker that is away loses nothing."""
 
-from collections.abc import AsyncIterator
-
 import orjson
 import pytest
 
 from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.port import Broker, Delivery
 from penstock.broker.publisher import Publisher
-from penstock.broker.rabbitmq import connect
 from penstock.contracts.topology import EVENTS_EXCHANGE, topology
 from penstock.db import open_database
 from penstock.store.deployments import DeploymentCache
@@ -36,35 +33,11 @@ class Listener:
         self.deliveries.append(delivery)
 
 
-@pytest.fixture
-async def rabbitmq(amqp_url: str) -> AsyncIterator[Broker]:
-    """A client of a vhost of its own."""
-    broker = await connect(amqp_url, topology=topology(), name="publishing")
-    yield broker
-    await broker.close()
-
-
-@pytest.fixture
-async def inprocess() -> AsyncIterator[Broker]:
-    """The in-process broker."""
-    broker = InProcessBroker(topology())
-    yield broker
-    await broker.close()
-
-
 @pytest.fixture(params=["rabbitmq", "inprocess"])
 def broker(request: pytest.FixtureRequest) -> Broker:
     """Either of them."""
     chosen: Broker = request.getfixturevalue(request.param)
     return chosen
-
-
-@pytest.fixture
-async def house(database_url: str, broker: Broker) -> AsyncIterator[House]:
-    """A house with that broker."""
-    database = await open_database(database_url, name="executor tests", most=8)
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await database.close()
 
 
 async def test_a_message_says_whose_it_is(house: House) -> None:

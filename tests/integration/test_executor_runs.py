@@ -10,16 +10,12 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 
-from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.port import Delivery
-from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import RunAnswer, ScheduleChildren
-from penstock.contracts.topology import EVENTS_EXCHANGE, SCHEDULER_QUEUE, topology
-from penstock.db import open_database
+from penstock.contracts.topology import EVENTS_EXCHANGE, SCHEDULER_QUEUE
 from penstock.domain.ids import child_run_id, keyed_run_id
 from penstock.domain.states import RunState
 from penstock.errors import LeaseLost
-from penstock.store.deployments import DeploymentCache
 from penstock.things.records import NewThing, prepare_thing
 from penstock_executor import repository
 from penstock_executor.holding.leases import Lease
@@ -27,16 +23,6 @@ from penstock_executor.runs import Commit, CreateThing, Ending, StepRecord, Upse
 from penstock_executor.writing.commits import Commits
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, names, serve_outside
-
-
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker."""
-    database = await open_database(database_url, name="executor tests", most=8)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
 
 
 @pytest.fixture

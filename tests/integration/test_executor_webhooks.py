@@ -5,17 +5,12 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
-from penstock.db import Record, open_database
-from penstock.store.deployments import DeploymentCache
+from penstock.db import Record
 from penstock_executor.actions.send import sign
 from tests.integration.executing import House, serve_outside
 
@@ -32,16 +27,6 @@ steps:
     retry: {attempts: 3, backoff: 1ms}
   - return: {told: "${steps.told}"}
 """
-
-
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker."""
-    database = await open_database(database_url, name="executor tests", most=8)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
 
 
 class Receiver:

@@ -5,8 +5,6 @@ from uuid import uuid4
 
 import pytest
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.contracts.topology import topology
 from penstock.db import Connection, Database
 from penstock.things.files import (
     CHUNK_BYTES,
@@ -78,9 +76,7 @@ async def test_files_of_another_environment_unfinished_and_expired_ones_are_not_
     assert await open_file(database, environment=LIVE, id=value.id) is None
 
 
-async def test_a_scheduler_deletes_expired_files_with_all_their_chunks(database: Database) -> None:
-    broker = InProcessBroker(topology())
-    station = Station(database, broker)
+async def test_a_scheduler_deletes_expired_files_with_all_their_chunks(station: Station, database: Database) -> None:
     values = [
         await store_file(
             database, environment=LIVE, name="a", content_type="text/csv", run_id=None, content=pieces(b"x", 1)
@@ -93,7 +89,6 @@ async def test_a_scheduler_deletes_expired_files_with_all_their_chunks(database:
     assert (await delete_old_files(station.furnish())).done == {"files": 49, "imports": 0}
     assert await station.fetchval("SELECT count(*) FROM penstock.file_chunks") == 1
     assert await read(database, values[0].id) == b"x"
-    await broker.close()
 
 
 async def expire(conn: Connection, id: object) -> None:

@@ -13,14 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
-from penstock.db import open_database
 from penstock.deploying import deploy
 from penstock.reading.loader import load_app
 from penstock.runtime import Resources, Stop
-from penstock.store.deployments import DeploymentCache
 from penstock_scheduler.room import furnish
 from tests.integration.executing import ENVIRONMENT, TYPES, House
 from tests.integration.scheduling import build_settings
@@ -112,27 +107,22 @@ class CodeLaboratory(Laboratory):
 
 
 @pytest.fixture
-async def laboratory(database_url: str, tmp_path: Path) -> AsyncIterator[CodeLaboratory]:
+async def laboratory(house: House, tmp_path: Path) -> AsyncIterator[CodeLaboratory]:
     """Ready to perform programs."""
     (tmp_path / "types").mkdir()
     (tmp_path / "app.yaml").write_text("app: house\npython: [programs]\n")
     (tmp_path / "types" / "thing.yaml").write_text(TYPES)
     (tmp_path / "programs.py").write_text(CODE)
-    database = await open_database(database_url, name="interruption tests", most=12)
-    broker = InProcessBroker(topology())
-    house = House(database, broker, Publisher(broker), DeploymentCache(database))
     async with AsyncExitStack() as stack:
-        room = furnish(build_settings(), Resources(database, broker), Stop())
+        room = furnish(build_settings(), Resources(house.database, house.broker), Stop())
         laboratory = CodeLaboratory(house, room, stack, directory=tmp_path)
         await laboratory.deploy([])
-        async with database.connection() as conn:
+        async with house.database.connection() as conn:
             await conn.execute(WATCH)
         laboratory.executors.append(await stack.enter_async_context(house.services(lease_seconds=5, app=tmp_path)))
         await laboratory.start_executor()
         yield laboratory
         await room.dispatches.drain()
-    await broker.close()
-    await database.close()
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

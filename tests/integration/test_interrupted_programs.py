@@ -20,12 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
-from penstock.db import Record, open_database
+from penstock.db import Record
 from penstock.runtime import Resources, Stop
-from penstock.store.deployments import DeploymentCache
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.room import Room, furnish
 from tests.eventually import eventually
@@ -235,23 +231,18 @@ class Laboratory:
 
 
 @pytest.fixture
-async def laboratory(database_url: str) -> AsyncIterator[Laboratory]:
+async def laboratory(house: House) -> AsyncIterator[Laboratory]:
     """Ready to perform programs."""
-    database = await open_database(database_url, name="interruption tests", most=12)
-    broker = InProcessBroker(topology())
-    house = House(database, broker, Publisher(broker), DeploymentCache(database))
     await house.deploy("workflow: program\nsteps: [{log: nothing}]\n")
-    async with database.connection() as conn:
+    async with house.database.connection() as conn:
         await conn.execute(WATCH)
     async with AsyncExitStack() as stack:
-        room = furnish(build_settings(), Resources(database, broker), Stop())
+        room = furnish(build_settings(), Resources(house.database, house.broker), Stop())
         laboratory = Laboratory(house, room, stack)
         laboratory.executors.append(await stack.enter_async_context(house.services(lease_seconds=5)))
         await laboratory.start_executor()
         yield laboratory
         await room.dispatches.drain()
-    await broker.close()
-    await database.close()
 
 
 @pytest.mark.parametrize("interruptions", [{4: "stop"}, dict.fromkeys(range(2, 12), "expire")], ids=["stop", "expire"])

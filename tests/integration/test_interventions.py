@@ -2,21 +2,17 @@
 failed.
 """
 
-from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
 from pydantic import JsonValue
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import EVENTS_EXCHANGE, topology
-from penstock.db import Connection, open_database
+from penstock.contracts.topology import EVENTS_EXCHANGE
+from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 from penstock.runs.cancellations import NotRetried, cancel_runs, retry_run
 from penstock.runtime import Resources, Stop
-from penstock.store.deployments import DeploymentCache
 from penstock_scheduler.loops.dispatching import dispatch_due
 from penstock_scheduler.room import furnish
 from tests.eventually import eventually
@@ -61,16 +57,6 @@ steps:
     set: {name: "${steps.call.body.word}"}
   - return: {first: "${steps.first._id}", attempt: "${run.attempt}"}
 """
-
-
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker."""
-    database = await open_database(database_url, name="intervention tests", most=10)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
 
 
 async def _cancel(house: House, *run_ids: UUID, environment: str = ENVIRONMENT) -> list[RunSummary]:

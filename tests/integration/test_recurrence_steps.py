@@ -2,20 +2,15 @@
 multiply.
 """
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 from pydantic import JsonValue
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
-from penstock.db import Record, open_database
+from penstock.db import Record
 from penstock.runs.recurrences.rows import step_recurrence_id
 from penstock.runtime import Resources, Stop
-from penstock.store.deployments import DeploymentCache
 from penstock.testing.time import advance
 from penstock_scheduler.loops.recurrences import tick_recurrences
 from penstock_scheduler.room import furnish
@@ -71,15 +66,15 @@ steps:
 
 
 @pytest.fixture
-async def house(movable_database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker, on a database whose time can be moved."""
-    database = await open_database(movable_database_url, name="recurrence tests", most=8)
-    broker = InProcessBroker(topology())
-    house = House(database, broker, Publisher(broker), DeploymentCache(database))
+def database_url(movable_database_url: str) -> str:
+    """A database whose time can be moved."""
+    return movable_database_url
+
+
+@pytest.fixture(autouse=True)
+async def app(house: House) -> None:
+    """The app of these tests, deployed."""
     await house.deploy(APP, depth_limit=3)
-    yield house
-    await broker.close()
-    await database.close()
 
 
 async def recurrences(house: House) -> list[Record]:

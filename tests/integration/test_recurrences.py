@@ -3,15 +3,12 @@ refusals.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.contracts.topology import topology
-from penstock.db import Database, Record, open_database
+from penstock.db import Record
 from penstock.domain.ids import tick_run_id
 from penstock.runs.recurrences.control import pause_recurrence, resume_recurrence
 from penstock.runs.recurrences.rows import trigger_recurrence_id
@@ -25,22 +22,15 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-async def database(movable_database_url: str) -> AsyncIterator[Database]:
-    """A pool on a database whose time can be moved."""
-    opened = await open_database(movable_database_url, name="test", most=4)
-    yield opened
-    await opened.close()
+def database_url(movable_database_url: str) -> str:
+    """A database whose time can be moved."""
+    return movable_database_url
 
 
-@pytest.fixture
-async def station(database: Database) -> AsyncIterator[Station]:
-    """A station at five seconds past a full hour, so that no test meets the hour by chance."""
-    broker = InProcessBroker(topology())
-    station = Station(database, broker)
-    await station.open()
+@pytest.fixture(autouse=True)
+async def past_the_hour(station: Station) -> None:
+    """Five seconds past a full hour, so that no test meets the hour by chance."""
     await move_to(station, 5)
-    yield station
-    await broker.close()
 
 
 async def move(station: Station, by: timedelta) -> None:

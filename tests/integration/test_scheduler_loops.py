@@ -4,7 +4,7 @@ the same rows.
 
 import asyncio
 import statistics
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Final
@@ -33,22 +33,6 @@ from tests.eventually import eventually
 from tests.integration.scheduling import ENVIRONMENT, WORKFLOWS, Station
 
 MANY: Final = 10_000
-
-
-@pytest.fixture
-async def broker() -> AsyncIterator[InProcessBroker]:
-    """The broker of `penstock up`."""
-    broker = InProcessBroker(topology())
-    yield broker
-    await broker.close()
-
-
-@pytest.fixture
-async def station(broker: InProcessBroker, database: Database) -> Station:
-    """A station whose executor's queue is read."""
-    station = Station(database, broker)
-    await station.open()
-    return station
 
 
 @pytest.fixture

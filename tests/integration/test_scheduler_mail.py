@@ -1,14 +1,10 @@
 """The admins are told of a terminated run by mail, at most once a day and environment, whatever fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Final
 
 import pytest
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.contracts.topology import topology
-from penstock.db import Database
 from penstock_scheduler.loops.notifying import MOST_ATTEMPTS, notify
 from tests.eventually import eventually
 from tests.integration.scheduling import ENVIRONMENT, Station
@@ -17,15 +13,10 @@ from tests.mail_server import MailServer, serve_mail
 ADMINS: Final = "admins: [ops@example.com, boss@example.com]\n"
 
 
-@pytest.fixture
-async def station(database: Database) -> AsyncIterator[Station]:
-    """A station with admins."""
-    broker = InProcessBroker(topology())
-    station = Station(database, broker)
-    await station.open()
+@pytest.fixture(autouse=True)
+async def app(station: Station) -> None:
+    """An app with admins."""
     await station.deploy("workflow: notify\nparameters: {name: text}\nsteps: [{log: x}]\n", head=ADMINS)
-    yield station
-    await broker.close()
 
 
 async def _terminate(station: Station) -> None:

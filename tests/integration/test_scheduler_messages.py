@@ -3,7 +3,6 @@ reason.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import cast
 from uuid import UUID, uuid4
@@ -11,13 +10,10 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
-from penstock.broker.rabbitmq import connect
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ChildRun, ScheduleChildren
-from penstock.contracts.topology import topology
 from penstock.db import Database
 from penstock.domain.ids import child_run_id
 from penstock.errors import DecodeError
@@ -27,35 +23,11 @@ from tests.eventually import eventually
 from tests.integration.scheduling import ENVIRONMENT, WORKFLOWS, Station
 
 
-@pytest.fixture
-async def rabbitmq(amqp_url: str) -> AsyncIterator[Broker]:
-    """RabbitMQ."""
-    broker = await connect(amqp_url, topology=topology(), name="scheduler tests")
-    yield broker
-    await broker.close()
-
-
-@pytest.fixture
-async def inprocess() -> AsyncIterator[Broker]:
-    """The broker of `penstock up`."""
-    broker = InProcessBroker(topology())
-    yield broker
-    await broker.close()
-
-
 @pytest.fixture(params=["rabbitmq", "inprocess"])
 def broker(request: pytest.FixtureRequest) -> Broker:
     """Either broker."""
     either: Broker = request.getfixturevalue(request.param)
     return either
-
-
-@pytest.fixture
-async def station(broker: Broker, database: Database) -> Station:
-    """A station on either broker."""
-    station = Station(database, broker)
-    await station.open()
-    return station
 
 
 async def test_a_plain_message_makes_a_root_that_is_dispatched_at_once(station: Station) -> None:

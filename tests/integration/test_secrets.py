@@ -4,21 +4,17 @@ shown nowhere.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.port import Delivery
-from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import RunAnswer
-from penstock.contracts.topology import EVENTS_EXCHANGE, topology
-from penstock.db import Database, Record, open_database
+from penstock.contracts.topology import EVENTS_EXCHANGE
+from penstock.db import Database, Record
 from penstock.encryption import make_key, parse_keyring
 from penstock.errors import ConfigurationError
-from penstock.store.deployments import DeploymentCache
 from penstock.store.secrets import Secrets, list_secrets, remove_secret, rotate_secrets, store_secret
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, serve_outside
@@ -42,16 +38,6 @@ steps:
     fail: "it answered ${steps.call.body.seen}"
   - return: {body: "${steps.call.body}"}
 """
-
-
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker."""
-    database = await open_database(database_url, name="executor tests", most=8)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
 
 
 async def keep(database: Database, name: str, value: str, environment: str = ENVIRONMENT) -> None:

@@ -10,12 +10,8 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
-from penstock.db import Record, open_database
+from penstock.db import Record
 from penstock.runs.cancellations import retry_run
-from penstock.store.deployments import DeploymentCache
 from penstock.testing.time import advance
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, names, serve_outside
@@ -48,13 +44,9 @@ class Server:
 
 
 @pytest.fixture
-async def house(movable_database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker, whose time can be moved."""
-    database = await open_database(movable_database_url, name="retry tests", most=12)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
+def database_url(movable_database_url: str) -> str:
+    """A database whose time can be moved."""
+    return movable_database_url
 
 
 @pytest.fixture

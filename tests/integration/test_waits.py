@@ -3,21 +3,17 @@ twice.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from pydantic import JsonValue
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import executor_queue, topology
-from penstock.db import Connection, open_database
+from penstock.contracts.topology import executor_queue
+from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.runs.waits import SIGNAL_LIFETIME, delete_expired_signals, post_signal
 from penstock.runtime import Resources, Stop
-from penstock.store.deployments import DeploymentCache
 from penstock.testing.time import advance
 from penstock_scheduler.loops.waking import wake_waiting
 from penstock_scheduler.room import furnish
@@ -56,13 +52,9 @@ steps:
 
 
 @pytest.fixture
-async def house(movable_database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker, whose time can be moved."""
-    database = await open_database(movable_database_url, name="wait tests", most=12)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
+def database_url(movable_database_url: str) -> str:
+    """A database whose time can be moved."""
+    return movable_database_url
 
 
 async def _advance(house: House, by: timedelta) -> None:

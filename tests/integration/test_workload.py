@@ -3,21 +3,15 @@ time.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from penstock.broker.inprocess import InProcessBroker
-from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import topology
 from penstock.db import Database, open_database
 from penstock.domain.workload import Activity, no_counts
 from penstock.errors import DatabaseUnavailable
-from penstock.store.deployments import DeploymentCache
 from penstock.store.workload import Meter
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, serve_outside
@@ -43,23 +37,6 @@ steps:
 """
 OF_LIFE = {"run": 1, "action": 6, "search": 2, "thing_written": 2, "thing_deleted": 1}
 UNITS_OF_LIFE = 6 * 0.6 + 2 * 0.3 + 2 * 0.5 + 0.1
-
-
-@asynccontextmanager
-async def open_house(database_url: str) -> AsyncIterator[House]:
-    """A house with the in-process broker."""
-    database = await open_database(database_url, name="workload tests", most=8)
-    broker = InProcessBroker(topology())
-    yield House(database, broker, Publisher(broker), DeploymentCache(database))
-    await broker.close()
-    await database.close()
-
-
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    """A house on the test's own database."""
-    async with open_house(database_url) as opened:
-        yield opened
 
 
 async def _sums(house: House, workflow: str) -> dict[str, int]:
@@ -224,7 +201,7 @@ async def test_what_cannot_be_flushed_is_kept(house: House, database_url: str) -
 
 
 async def test_requests_that_were_accepted_are_metered_by_the_workflow_they_call(
-    database_url: str, amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    house: House, database_url: str, amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PENSTOCK_SECRET_STRIPE", STRIPE_SECRET)
     async with running_ingress(database_url, amqp_url, write_app(tmp_path)) as ingress:
@@ -242,12 +219,11 @@ async def test_requests_that_were_accepted_are_metered_by_the_workflow_they_call
         things = await ingress.send("GET", "/api/1.1/obj/order")
         assert things.status == 200
         assert (await ingress.send("GET", "/api/1.1/obj/order/1x1")).status == 404
-    async with open_house(database_url) as house:
-        assert await _sums(house, "quickly") == {"api_request": 1, "api_byte": size}
-        assert await _sums(house, "paid") == {"api_request": 2, "api_byte": 2 * len(body)}
-        read = len(things.body)
-        assert await _sums(house, "") == {"api_request": 1, "api_byte": read, "character_returned": read, "search": 1}
-        (row,) = await house.fetch(
-            "SELECT count(DISTINCT workflow)::int AS workflows, min(environment) AS environment FROM penstock.workload"
-        )
+    assert await _sums(house, "quickly") == {"api_request": 1, "api_byte": size}
+    assert await _sums(house, "paid") == {"api_request": 2, "api_byte": 2 * len(body)}
+    read = len(things.body)
+    assert await _sums(house, "") == {"api_request": 1, "api_byte": read, "character_returned": read, "search": 1}
+    (row,) = await house.fetch(
+        "SELECT count(DISTINCT workflow)::int AS workflows, min(environment) AS environment FROM penstock.workload"
+    )
     assert tuple(row) == (3, "live")

@@ -3,14 +3,10 @@ the mail.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
-from penstock.broker.inprocess import InProcessBroker
 from penstock.contracts.messages import WorkloadEvent
-from penstock.contracts.topology import topology
-from penstock.db import Database
 from penstock_scheduler.loops.notifying import notify
 from penstock_scheduler.loops.workload import delete_old_workload, watch_workload
 from tests.eventually import eventually
@@ -18,16 +14,11 @@ from tests.integration.scheduling import ENVIRONMENT, Station
 from tests.mail_server import MailServer, serve_mail
 
 
-@pytest.fixture
-async def station(database: Database) -> AsyncIterator[Station]:
-    """A station with admins and a monthly allowance of a thousand units."""
-    broker = InProcessBroker(topology())
-    station = Station(database, broker)
-    await station.open()
+@pytest.fixture(autouse=True)
+async def app(station: Station) -> None:
+    """An app with admins and a monthly allowance of a thousand units."""
     await station.deploy("workflow: notify\nsteps: [{log: x}]\n", head="admins: [ops@example.com, boss@example.com]\n")
     await station.fetch("UPDATE penstock.environments SET workload_allowance = 1000 WHERE name = $1", ENVIRONMENT)
-    yield station
-    await broker.close()
 
 
 async def _consume(station: Station, units: float, *, hours_ago: int = 0, environment: str = ENVIRONMENT) -> None:
