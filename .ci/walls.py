@@ -1,4 +1,4 @@
-"""Checks what ruff has no rule for: long functions and modules, SQL made of f-strings, and words a reader stumbles over.
+"""Checks what ruff has no rule for: long functions and modules, SQL made of f-strings, words a reader stumbles over.
 
 `python .ci/walls.py [FILE …]` checks the files git tracks, or those named, and exits with 1 when it finds anything.
 """
@@ -40,10 +40,15 @@ _WORDS: Final = tuple((re.compile(pattern), better) for pattern, better in _STIL
 def main() -> int:
     """Print every finding as `file:line: what`; 1 when there is any."""
     named = sys.argv[1:]
-    files = named or subprocess.run(["git", "ls-files", "*.py", "*.md"], capture_output=True, text=True, check=True).stdout.split()
+    files = named or _tracked()
     findings = [finding for name in files if Path(name).exists() for finding in check(Path(name))]
     sys.stdout.writelines(f"{finding}\n" for finding in findings)
     return 1 if findings else 0
+
+
+def _tracked() -> list[str]:
+    listed = subprocess.run(["git", "ls-files", "*.py", "*.md"], capture_output=True, text=True, check=True)
+    return listed.stdout.split()
 
 
 def check(path: Path) -> Iterator[str]:
@@ -67,9 +72,10 @@ def _check_code(path: Path, text: str) -> Iterator[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > MAX_FUNCTION_LINES:
-                yield f"{path}:{node.lineno}: {node.name} has {length} lines; a function has at most {MAX_FUNCTION_LINES}"
+                too_long = f"{node.name} has {length} lines; a function has at most {MAX_FUNCTION_LINES}"
+                yield f"{path}:{node.lineno}: {too_long}"
         elif isinstance(node, ast.JoinedStr) and _is_sql(node) and not str(path).startswith(SQL_FROM_NAMES):
-            yield f"{path}:{node.lineno}: SQL made of an f-string; pass values as arguments, names through quote_identifier"
+            yield f"{path}:{node.lineno}: SQL made of an f-string; pass values as arguments, quote names"
 
 
 def _is_sql(node: ast.JoinedStr) -> bool:
