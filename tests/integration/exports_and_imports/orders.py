@@ -1,0 +1,72 @@
+"""A type with every kind of field, and how these tests export and import things of it."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+from pydantic import JsonValue
+
+from penstock.db import Database
+from penstock.definitions.models import DataType
+from penstock.things.exports import export_things
+from penstock.things.imports.importing import ImportRequest, ImportResult, import_things
+from penstock.things.tabular import Format
+from tests.factories import build_type
+from tests.integration.executing import ENVIRONMENT
+
+BLOCKED = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+EVERYTHING = build_type(
+    "order",
+    {
+        "number": "text", "total": "number", "Paid?": "boolean", "placed": "date", "customer": "user",
+        "tags": "list of text",
+        "sizes": "list of number", "days": "list of date", "place": "geographic address", "ways": "list of geographic "
+                                                                                                  "address",
+        "invoice": "file", "price $1": "number",
+    },
+    unique=(("number",),),
+)  # fmt: skip
+VALUES: dict[str, JsonValue] = {
+    "number": 'a "quoted",\r\nnumber\n', "total": 19.99, "Paid?": False, "placed": "2022-12-22T09:45:37.369Z",
+    "customer": "1700000000000x123456789012345678", "tags": ["a,b", '"', ""], "sizes": [1, 2.5],
+    "days": ["2022-12-22T00:00:00.000Z"],
+    "place": {"address": "Straße 1, \\N"}, "ways": [{"lat": 1, "lng": 2.5}], "invoice": "https://example.com/a,b.pdf",
+    "price $1": 5,
+}  # fmt: skip
+
+
+async def export(
+    database: Database, *, format: Format = "csv", environment: str = ENVIRONMENT, where: object = None
+) -> bytes:
+    """All orders that match, as a file."""
+    pieces = list[bytes]()
+
+    async def write(piece: bytes) -> None:
+        pieces.append(piece)
+
+    condition = where if isinstance(where, dict | list) else None
+    await export_things(
+        database, environment=environment, data_type=EVERYTHING, where=condition, format=format, write=write, seconds=30
+    )
+    return b"".join(pieces)
+
+
+async def import_orders(
+    database: Database, content: bytes, *, format: Format = "csv", upsert: tuple[str, ...] = (), id: UUID | None = None,
+    environment: str = ENVIRONMENT, kind: DataType = EVERYTHING, size: int = 1000,
+    tries_again: frozenset[int] = frozenset(),
+) -> ImportResult:  # fmt: skip
+    """Import `content` as orders."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for first in range(0, len(content), size):
+            yield content[first : first + size]
+
+    request = ImportRequest(id or uuid4(), environment, kind, format, "test", upsert, tries_again=tries_again)
+    return await import_things(database, request, pieces())
+
+
+async def numbers(database: Database) -> list[tuple[str, object]]:
+    """Number and total of all orders, in their order."""
+    async with database.connection() as conn:
+        rows = await conn.fetch(f'SELECT number, total FROM {ENVIRONMENT}."order" ORDER BY created_date, "_id"')
+    return [(row["number"], row["total"]) for row in rows]

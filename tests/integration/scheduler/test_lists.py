@@ -1,0 +1,130 @@
+"""Lists become runs: each item exactly once, whoever expands it, and the end of all is announced."""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+import pytest
+
+from penstock.contracts.messages import ListEvent
+from penstock.domain.ids import child_run_id
+from penstock_scheduler.loops.lists import advance_sequential, expand_chunk, expand_lists, finish_lists
+from tests.eventually import eventually
+from tests.integration.scheduler.taking_turns import count_is, state_is, store_list
+from tests.integration.scheduling import ENVIRONMENT, WORKFLOWS, Station
+
+MANY: Final = 10_000
+
+
+async def test_list_of_ten_thousand_is_expanded_exactly_once_by_rivals(station: Station) -> None:
+    items = [{"name": f"n{number}"} for number in range(MANY)]
+    async with station.scheduler(), station.scheduler():
+        sent = {"parameters": {"urgency": 7}, "list": {"items": items}, "message_id": "the list"}
+        answer = await station.ask(**sent)
+        again = await station.ask(**sent)
+        await eventually(lambda: state_is(station, answer["list_id"], "expanded"), within=60)
+        await eventually(lambda: len(station.executor.run_ids()) >= MANY, within=60)
+    list_id = UUID(str(answer["list_id"]))
+    rows = await station.fetch("SELECT id, depth, list_id, parameters FROM penstock.runs")
+    assert {row["id"] for row in rows} == {child_run_id(list_id, str(number)) for number in range(MANY)}
+    assert {(row["depth"], row["list_id"], row["parameters"]["urgency"]) for row in rows} == {(0, list_id, 7)}
+    assert {row["parameters"]["name"] for row in rows} == {item["name"] for item in items}
+    assert (again["list_id"], again["duplicate"]) == (answer["list_id"], True)
+    assert len(set(station.executor.run_ids())) == MANY
+
+
+async def test_all_items_of_a_list_share_one_depth_and_its_interval_spreads_them(station: Station) -> None:
+    async with station.scheduler():
+        parent = str((await station.ask(headers={"depth": 3}))["run_id"])
+        await station.ask(
+            list={"items": ["a", "b", {"name": "c"}], "interval": "10s"},
+            parameters={"urgency": 2},
+            headers={"parent-run-id": parent},
+        )
+        await eventually(lambda: count_is(station, 4))
+    runs = [run for run in await station.runs() if run["list_id"]]
+    runs.sort(key=lambda run: run["scheduled_at"])
+    assert [(run["depth"], run["trigger"], run["parameters"]["name"]) for run in runs] == [
+        (4, "run", name) for name in "abc"
+    ]
+    assert [run["state"] for run in runs] == ["queued", "scheduled", "scheduled"]
+    assert runs[2]["scheduled_at"] - runs[0]["scheduled_at"] == timedelta(seconds=20)
+
+
+async def test_bad_item_refuses_the_whole_list_and_is_named(station: Station) -> None:
+    async with station.scheduler():
+        problem = await station.ask(
+            list={"items": [{"name": "a"}] * 700 + [{"name": 5, "urgency": "x"}]}, parameters={}
+        )
+    assert "list.items.700" in str(problem["detail"])
+    assert await station.fetch("SELECT FROM penstock.lists") == []
+
+
+async def test_list_is_finished_and_announced_when_all_its_runs_have_ended(station: Station) -> None:
+    room = station.furnish()
+    list_id = await store_list(station, 3)
+    await expand_lists(room)
+    assert (await finish_lists(room)).done["finished"] == 0
+    await station.fetch("UPDATE penstock.runs SET state = 'succeeded', finished_at = clock_timestamp()")
+    finished = await asyncio.gather(finish_lists(room), finish_lists(station.furnish()))
+    assert sum(counts.done["finished"] for counts in finished) == 1
+    await eventually(lambda: f"{ENVIRONMENT}.list.finished" in station.events.routing_keys)
+    event = ListEvent.decode(station.events.messages[-1].body)
+    assert (event.list_id, event.total) == (list_id, 3)
+
+
+async def test_sequential_list_starts_each_run_when_the_one_before_has_ended(station: Station) -> None:
+    rooms = [station.furnish(), station.furnish()]
+    await store_list(station, 3, is_sequential=True)
+    assert await expand_chunk(rooms[0]) is None
+    for number in range(3):
+        for _ in range(2):
+            await asyncio.gather(*(advance_sequential(room) for room in rooms))
+        runs = [run for run in await station.runs() if run["state"] == "queued"]
+        assert [run["parameters"]["name"] for run in runs] == [str(number)]
+        await station.fetch(
+            "UPDATE penstock.runs SET state = 'failed', finished_at = clock_timestamp() WHERE state = 'queued'"
+        )
+    await advance_sequential(rooms[0])
+    assert (await finish_lists(rooms[0])).done["finished"] == 1
+
+
+async def test_list_whose_items_no_longer_fit_fails_and_says_so(station: Station) -> None:
+    list_id = await store_list(station, 3)
+    await station.deploy(WORKFLOWS.replace("name: text", "name: number"))
+    room = station.furnish()
+    await expand_lists(room)
+    (stored,) = await station.fetch("SELECT * FROM penstock.lists")
+    assert (stored["id"], stored["state"], stored["error"]["kind"]) == (list_id, "failed", "invalid_parameter")
+    (line,) = await station.fetch("SELECT * FROM penstock.logs WHERE level = 'error'")
+    assert "item 0" in line["message"]
+    assert await station.runs() == []
+
+
+async def test_list_that_cannot_be_stored_fails_and_others_go_on(station: Station) -> None:
+    bad, good = await store_list(station, 2), await store_list(station, 2)
+    # As if a definition had let through what a column refuses.
+    await station.fetch("UPDATE penstock.lists SET priority = 99 WHERE id = $1", bad)
+    room = station.furnish()
+    with pytest.raises(Exception, match="priority"):
+        await expand_lists(room)
+    await expand_lists(room)
+    states = {row["id"]: row["state"] for row in await station.fetch("SELECT id, state FROM penstock.lists")}
+    assert states == {bad: "failed", good: "expanded"}
+
+
+async def test_list_survives_a_deployment_between_two_chunks(station: Station) -> None:
+    room = station.furnish()
+    await store_list(station, 1500)
+    await expand_chunk(room)
+    await station.deploy(WORKFLOWS.replace("workflow: tidy", "workflow: tidier"))
+    await expand_lists(room)
+    assert len(await station.runs()) == 1500
+
+
+async def test_list_beyond_the_depth_limit_is_terminated_run_by_run(station: Station) -> None:
+    async with station.scheduler():
+        await station.ask(list={"items": ["a", "b"]}, parameters={"urgency": 1}, headers={"depth": 11})
+        await eventually(lambda: count_is(station, 2))
+    assert {run["state"] for run in await station.runs()} == {"terminated"}
