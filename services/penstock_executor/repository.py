@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from penstock.db import Connection, Record
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import Termination
-from penstock.runs.summaries import summary_from_row
+from penstock.runs.summaries import SUMMARY, summary_from_row
 from penstock.things.statements import insert_statement
 from penstock_executor.runs import ClaimedRun, Commit, CreateThing, Ending, FinishedStep, StepRecord
 
@@ -82,15 +82,14 @@ async def terminate_queued_runs(
     limit.
     """
     rows = await conn.fetch(
-        """
+        f"""
         UPDATE penstock.runs r
         SET state = 'terminated', finished_at = clock_timestamp()
         FROM unnest($1::uuid[]) AS q (id), penstock.environments e
         WHERE r.id = q.id AND r.state || '' = 'queued' AND e.name = r.environment
           AND (r.depth > coalesce(r.depth_limit, e.depth_limit)
                OR EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL))
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
-                  r.attempt, coalesce(r.depth_limit, e.depth_limit) AS depth_limit
+        RETURNING {SUMMARY}, coalesce(r.depth_limit, e.depth_limit) AS depth_limit
         """,
         sorted(run_ids, key=_by_bytes),
     )
@@ -142,12 +141,11 @@ async def list_held(conn: Connection, *, held: Sequence[Held]) -> set[UUID]:
 async def release_runs(conn: Connection, *, owner: str) -> list[RunSummary]:
     """Give back all runs that `owner` holds, for others to claim; returns those."""
     rows = await conn.fetch(
-        """
+        f"""
         UPDATE penstock.runs r
         SET state = 'queued', lease_expires_at = NULL, dispatched_at = clock_timestamp()
         WHERE r.state = 'running' AND r.owner = $1
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
-            r.attempt
+        RETURNING {SUMMARY}
         """,
         owner,
     )

@@ -15,10 +15,11 @@ from penstock.db import Database, Record, open_database
 from penstock.deploying import deploy
 from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admitted, RunSummary
-from penstock.domain.states import RunState, Trigger
+from penstock.domain.states import Trigger
 from penstock.reading.loader import load_files
 from penstock.runs.admission import RunRequest, admit
 from penstock.runs.requests import prepare_run
+from penstock.runs.summaries import summary_from_row
 from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
 from penstock_executor.app import serve
@@ -118,14 +119,7 @@ class House:
     async def summaries(self, *run_ids: UUID) -> list[RunSummary]:
         """Runs as they are dispatched."""
         rows = await self.fetch("SELECT * FROM penstock.runs WHERE id = ANY($1::uuid[])", list(run_ids))
-        return [
-            RunSummary(
-                row["id"], row["chain_id"], row["parent_run_id"], row["environment"], row["workflow"],
-                RunState(row["state"]),
-                row["depth"], row["scheduled_at"], row["attempt"],
-            )
-            for row in rows
-        ]  # fmt: skip
+        return [summary_from_row(row) for row in rows]
 
     @asynccontextmanager
     async def executor(self, **settings: object) -> AsyncIterator["Executor"]:

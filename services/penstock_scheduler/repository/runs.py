@@ -9,7 +9,7 @@ from uuid import UUID
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
-from penstock.runs.summaries import summary_from_row
+from penstock.runs.summaries import SUMMARY, summary_from_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ async def dispatch_due_runs(conn: Connection, *, most: int) -> list[RunSummary]:
     # and reads every due run once for each due run. The subselect keeps it from the partial index by state, which it
     # would read as a whole for the same reason.
     rows = await conn.fetch(
-        """
+        f"""
         WITH front AS MATERIALIZED (
             SELECT r.id
             FROM penstock.runs r
@@ -61,8 +61,7 @@ async def dispatch_due_runs(conn: Connection, *, most: int) -> list[RunSummary]:
                 ) s
             )
         WHERE r.id = ANY(ARRAY(SELECT d.id FROM due d)) AND r.state = (SELECT 'scheduled')
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
-            r.attempt, r.priority
+        RETURNING {SUMMARY}, r.priority
         """,
         most,
     )
@@ -85,7 +84,7 @@ async def find_next_due(conn: Connection) -> float | None:
 async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int) -> list[RunSummary]:
     """Stamp queued runs whose last dispatch is longer ago than `older_than` as dispatched now; returns them."""
     rows = await conn.fetch(
-        """
+        f"""
         WITH lost AS MATERIALIZED (
             SELECT r.id
             FROM penstock.runs r
@@ -99,8 +98,7 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int)
         SET dispatched_at = clock_timestamp()
         FROM lost l
         WHERE r.id = l.id AND r.state = 'queued'
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
-            r.attempt
+        RETURNING {SUMMARY}
         """,
         older_than,
         most,
@@ -115,7 +113,7 @@ async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most
     An attempt that has finished a step has made progress: its crash is the first again.
     """
     rows = await conn.fetch(
-        """
+        f"""
         WITH expired AS MATERIALIZED (
             SELECT r.id, c.crashes, c.crashes >= $1 AS is_spent
             FROM penstock.runs r
@@ -141,8 +139,7 @@ async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most
                 ELSE r.error END
         FROM expired e
         WHERE r.id = e.id AND r.state = 'running'
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
-            r.attempt
+        RETURNING {SUMMARY}
         """,
         most_crashes,
         message,

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
-from penstock.runs.summaries import summary_from_row
+from penstock.runs.summaries import SUMMARY, summary_from_row
 
 
 async def lock_due_waits(conn: Connection, *, most: int) -> list[tuple[UUID, bool]]:
@@ -41,12 +41,11 @@ async def find_next_wake(conn: Connection) -> float | None:
 async def terminate_waiting(conn: Connection, *, run_ids: Sequence[UUID]) -> list[RunSummary]:
     """Terminate waiting runs that this transaction has locked; returns them."""
     rows = await conn.fetch(
-        """
+        f"""
         UPDATE penstock.runs r
         SET state = 'terminated', finished_at = clock_timestamp()
         WHERE r.id = ANY($1::uuid[]) AND r.state || '' = 'waiting'
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
-            r.attempt
+        RETURNING {SUMMARY}
         """,
         run_ids,
     )

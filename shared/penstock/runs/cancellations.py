@@ -10,7 +10,7 @@ from penstock import clock
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
-from penstock.runs.summaries import summary_from_row
+from penstock.runs.summaries import SUMMARY, summary_from_row
 from penstock.runs.waits import forget_waits
 from penstock.store.logs import LogEvent, LogLine, write_logs
 
@@ -22,7 +22,7 @@ async def cancel_runs(conn: Connection, *, environment: str, run_ids: Sequence[U
     renews its leases, or sooner if it hears of the event that the caller publishes. `by` says who cancels, for the log.
     """
     rows = await conn.fetch(
-        """
+        f"""
         WITH wanted AS MATERIALIZED (
             SELECT r.id
             FROM penstock.runs r
@@ -35,8 +35,7 @@ async def cancel_runs(conn: Connection, *, environment: str, run_ids: Sequence[U
         SET state = 'cancelled', finished_at = clock_timestamp(), lease_expires_at = NULL
         FROM wanted w
         WHERE r.id = w.id
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
-            r.attempt
+        RETURNING {SUMMARY}
         """,
         environment,
         run_ids,
@@ -84,7 +83,7 @@ async def retry_run(
     stay. Its failures, those of its steps, and crashes are counted anew.
     """
     row = await conn.fetchrow(
-        """
+        f"""
         WITH forgotten AS (
             DELETE FROM penstock.steps s
             USING penstock.runs r
@@ -95,8 +94,7 @@ async def retry_run(
             finished_at = NULL,
             owner = NULL, scheduled_at = clock_timestamp(), dispatched_at = CASE WHEN $3 THEN clock_timestamp() END
         WHERE r.id = $1 AND r.environment = $2 AND r.state || '' = 'failed'
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
-            r.attempt
+        RETURNING {SUMMARY}
         """,
         run_id,
         environment,

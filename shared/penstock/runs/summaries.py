@@ -1,12 +1,19 @@
-"""What the rooms read of a run in the same way."""
+"""What every room reads of a run that it moves on: the columns, and the summary that they become."""
+
+from typing import Final
 
 from penstock.db import Record
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 
+SUMMARY: Final = (
+    "r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt"
+)
+"""The columns of a summary, for a statement in which `r` is penstock.runs: `… RETURNING {SUMMARY}`."""
+
 
 def summary_from_row(row: Record) -> RunSummary:
-    """A run without its payload, from a row with the columns of the same names."""
+    """The run without its payload, from a row that has the columns of SUMMARY, whatever else it has."""
     return RunSummary(
         id=row["id"],
         chain_id=row["chain_id"],

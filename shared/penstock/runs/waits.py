@@ -25,7 +25,7 @@ from pydantic import JsonValue
 
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
-from penstock.runs.summaries import summary_from_row
+from penstock.runs.summaries import SUMMARY, summary_from_row
 
 SIGNAL_LIFETIME: Final = timedelta(hours=24)
 """How long a signal is kept for a run that will wait for it."""
@@ -200,7 +200,7 @@ async def wake_runs(conn: Connection, *, run_ids: Sequence[UUID], payload: JsonV
     wait.
     """
     rows = await conn.fetch(
-        """
+        f"""
         WITH ended AS (
             DELETE FROM penstock.waits w WHERE w.run_id = ANY($1::uuid[])
         ), recorded AS (
@@ -211,8 +211,7 @@ async def wake_runs(conn: Connection, *, run_ids: Sequence[UUID], payload: JsonV
         UPDATE penstock.runs r
         SET state = 'queued', scheduled_at = clock_timestamp(), dispatched_at = clock_timestamp()
         WHERE r.id = ANY($1::uuid[]) AND r.state || '' = 'waiting'
-        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at,
-            r.attempt
+        RETURNING {SUMMARY}
         """,
         run_ids,
         payload,
