@@ -25,7 +25,6 @@ from penstock.store.logs import LogLine
 from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
 from penstock.store.secrets import Secrets
 from penstock.store.workload import FLUSH_SECONDS, Meter
-from penstock_executor.actions.steps import Mailing, Tools
 from penstock_executor.handlers import HANDLERS, note_cancelled, release_unfinished
 from penstock_executor.holding.claims import Claims
 from penstock_executor.holding.leases import Leases
@@ -36,6 +35,7 @@ from penstock_executor.outside.outgoing import Outgoing
 from penstock_executor.planning.library import Library
 from penstock_executor.room import Room
 from penstock_executor.settings import ExecutorSettings
+from penstock_executor.steps.tools import Mailing, Tools
 from penstock_executor.writing.bulk import hold_run
 from penstock_executor.writing.children import Children
 from penstock_executor.writing.commits import Commits
@@ -90,7 +90,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources) -> AsyncIt
                 database=database,
                 bulk=bulk,
                 hold=hold_run,
-                outgoing=outgoing,
+                send=outgoing.send,
                 installation=Installation(database),
                 publisher=publisher,
                 find_app=library.find_app,

@@ -19,7 +19,8 @@ from penstock.domain.runs import RunSummary
 from penstock.domain.states import Termination
 from penstock.runs.summaries import SUMMARY, summary_from_row
 from penstock.things.statements import insert_statement
-from penstock_executor.runs import ClaimedRun, Commit, CreateThing, Ending, FinishedStep, StepRecord
+from penstock_executor.effects import Effect, Insertion
+from penstock_executor.runs import ClaimedRun, Commit, Ending, FinishedStep, StepRecord
 
 _LONGEST_LOCK_TIMEOUT: Final = 2**31 - 1
 Held = tuple[UUID, int]
@@ -246,23 +247,24 @@ def shape_of(commit: Commit) -> Shape | None:
     """What the commits have in common that one call of `finish_runs` takes; None when it takes no such commit."""
     if commit.ending is None or commit.ending.wait is not None or commit.answer is not None or commit.is_repeat:
         return None
-    match commit.effect:
-        case None:
-            return ("", "", ())
-        case CreateThing(data_type, thing):
-            return (commit.environment, data_type.name, thing.columns)
-        case _:
-            return None
+    if commit.effect is None:
+        return ("", "", ())
+    insertion = _insertion(commit)
+    return None if insertion is None else (commit.environment, insertion.data_type.name, insertion.thing.columns)
+
+
+def _insertion(commit: Commit) -> Insertion | None:
+    return commit.effect.insertion if isinstance(commit.effect, Effect) else None
 
 
 def _whole_document(commit: Commit) -> dict[str, object]:
-    ending = commit.ending
+    ending, insertion = commit.ending, _insertion(commit)
     assert ending is not None
     return {
         "id": str(commit.run_id), "attempt": commit.attempt, "state": ending.state, "result": ending.result,
         "error": ending.error,
         "due_at": ending.due_at, "failures": 1 if ending.is_failure else 0, "workload": commit.workload,
-        "thing": commit.effect.thing.record if isinstance(commit.effect, CreateThing) else None,
+        "thing": None if insertion is None else insertion.thing.record,
         "steps": [
             {
                 "step": record.step, "action": record.action, "outcome": record.outcome,
@@ -281,11 +283,10 @@ def _finish_statement(commit: Commit) -> str:
     shape = shape_of(commit)
     assert shape is not None
     if shape not in _statements:
-        made = ""
-        if isinstance(commit.effect, CreateThing):
+        made, insertion = "", _insertion(commit)
+        if insertion is not None:
             rows = "(SELECT jsonb_agg(e.thing) FROM ended e)"
-            effect = commit.effect
-            insert = insert_statement(commit.environment, effect.data_type, effect.thing.columns, rows=rows)
+            insert = insert_statement(commit.environment, insertion.data_type, insertion.thing.columns, rows=rows)
             made = f", made AS ({insert})"
         _statements[shape] = f"""
             WITH given AS MATERIALIZED (

@@ -12,13 +12,13 @@ from penstock.db import Database
 from penstock.errors import BrokerUnavailable
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
-from penstock_executor.actions.steps import Tools
 from penstock_executor.holding.claims import Claims
 from penstock_executor.holding.leases import Lease, Leases
 from penstock_executor.holding.limits import Limits
 from penstock_executor.holding.slots import Slots
 from penstock_executor.holding.threads import Threads
 from penstock_executor.planning.library import Library
+from penstock_executor.steps.tools import Tools
 from penstock_executor.writing.commits import Commits
 from penstock_executor.writing.logbook import Logbook
 

@@ -1,22 +1,19 @@
-"""A run as this room holds it, and what the room's files hand to each other: claims, effects, records, endings."""
+"""A run as this room holds it: as it was claimed, the records of its steps, how an attempt ends, and what is committed
+together.
+"""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from pydantic import JsonValue
 
-from penstock.definitions.models import DataType
 from penstock.definitions.values import format_date
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
-from penstock.runs.lists import ListRequest
-from penstock.runs.recurrences.rows import RecurrenceRequest
 from penstock.runs.waits import Wait
 from penstock.store.logs import LogEvent, LogLine
-from penstock.things.bulk import Row
-from penstock.things.constraints import Where
-from penstock.things.records import NewThing, PreparedThing, ThingChange
+from penstock_executor.effects import BulkEffect, Effect
 
 Values = dict[str, JsonValue]
 
@@ -100,119 +97,6 @@ class ClaimedRun:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class CreateThing:
-    """Create a thing."""
-
-    data_type: DataType
-    thing: PreparedThing
-
-
-@dataclass(frozen=True, slots=True)
-class UpsertThing:
-    """Create a thing, or change the one that has the same values in the fields of `upsert`."""
-
-    data_type: DataType
-    thing: NewThing
-    upsert: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateThing:
-    """Change a thing."""
-
-    data_type: DataType
-    change: ThingChange
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteThing:
-    """Delete a thing."""
-
-    data_type: DataType
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoreList:
-    """Store a list of runs to be scheduled."""
-
-    request: ListRequest
-    parameters: list[Values]
-
-
-@dataclass(frozen=True, slots=True)
-class CreateMany:
-    """Create a thing of each of these rows. `until`, here and below, is when it has to be done, on the loop's clock."""
-
-    data_type: DataType
-    until: float
-    rows: list[Row]
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateMany:
-    """Set the same values in all things that meet `where`."""
-
-    data_type: DataType
-    until: float
-    where: Where
-    values: Values
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteMany:
-    """Delete all things that meet `where`."""
-
-    data_type: DataType
-    until: float
-    where: Where
-
-
-@dataclass(slots=True)
-class CancelRuns:
-    """Cancel runs. `cancelled` are those that were, once that is done."""
-
-    run_ids: list[UUID]
-    cancelled: list[RunSummary] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class SetRecurrence:
-    """Have a workflow recur."""
-
-    request: RecurrenceRequest
-
-    @property
-    def id(self) -> UUID:
-        """The recurrence's."""
-        return self.request.id
-
-
-@dataclass(frozen=True, slots=True)
-class StopRecurrence:
-    """Have a workflow recur no more."""
-
-    environment: str
-    id: UUID
-
-
-BulkEffect = CreateMany | UpdateMany | DeleteMany
-"""Takes as long as there are things, so it is committed by itself, and the run's row is not locked meanwhile."""
-Effect = (
-    CreateThing
-    | UpsertThing
-    | UpdateThing
-    | DeleteThing
-    | StoreList
-    | CancelRuns
-    | SetRecurrence
-    | StopRecurrence
-    | BulkEffect
-)
-"""What a step changes in the database; it commits together with the record that the step was performed."""
-
-
 @dataclass(slots=True)
 class StepRecord:
     """That a step was performed, or not. `outcome` is `succeeded`, `skipped`, `waiting` or `failed`; a failed one with
@@ -264,7 +148,7 @@ class Commit:
     attempt: int
     environment: str
     records: list[StepRecord]
-    effect: Effect | None = None
+    effect: Effect | BulkEffect | None = None
     effect_record: StepRecord | None = None
     ending: Ending | None = None
     answer: JsonValue = None

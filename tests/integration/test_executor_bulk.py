@@ -10,8 +10,9 @@ from pydantic import JsonValue
 from penstock.db import Record
 from penstock.errors import LeaseLost
 from penstock_executor import repository
+from penstock_executor.actions.create_many import CreateMany
 from penstock_executor.holding.leases import Lease
-from penstock_executor.runs import ClaimedRun, Commit, CreateMany, StepRecord
+from penstock_executor.runs import ClaimedRun, Commit, StepRecord
 from penstock_executor.writing.commits import Commits
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, names

@@ -12,9 +12,10 @@ from penstock.domain.states import RunState
 from penstock.errors import DatabaseUnavailable
 from penstock.things.records import NewThing, create_things, prepare_thing
 from penstock_executor import repository
+from penstock_executor.actions.create import CreateThing
 from penstock_executor.handlers import MOST_UNWRITTEN
 from penstock_executor.holding.leases import Lease
-from penstock_executor.runs import ClaimedRun, Commit, CreateThing, Ending, StepRecord
+from penstock_executor.runs import ClaimedRun, Commit, Ending, StepRecord
 from penstock_executor.writing.commits import Commits
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, serve_outside

@@ -23,7 +23,8 @@ from yarl import URL
 
 from penstock.errors import Permanent, Transient
 from penstock_executor.outside.addresses import PRIVATE, Network
-from penstock_executor.outside.outgoing import MAX_BODY_BYTES, Outgoing, Request, Response
+from penstock_executor.outside.outgoing import MAX_BODY_BYTES, Outgoing
+from penstock_executor.steps.exchange import Request, Response
 from tests.integration.executing import serve_outside
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.1/32"),)

@@ -15,15 +15,9 @@ from penstock.domain.workload import (
     shown_units,
     weigh,
 )
-from penstock_executor.actions.metering import CONSUMPTION, used_by_reading
-from penstock_executor.actions.steps import Done, Outcome
-
-
-def test_every_action_has_decided_what_it_weighs() -> None:
-    missing = set(StepAction) - CONSUMPTION.keys()
-    assert not missing, (
-        f"{', '.join(sorted(missing))}: add a line to CONSUMPTION in penstock_executor/actions/metering.py"
-    )
+from penstock_executor.actions import SPECS
+from penstock_executor.steps.consumption import used_by_reading
+from penstock_executor.steps.outcomes import Done, Outcome
 
 
 def test_every_activity_has_a_published_weight() -> None:
@@ -32,7 +26,7 @@ def test_every_activity_has_a_published_weight() -> None:
 
 @pytest.mark.parametrize("action", StepAction)
 def test_every_try_of_a_step_is_an_action(action: StepAction) -> None:
-    assert POSITIONS[Activity.ACTION] in CONSUMPTION[action].begun
+    assert POSITIONS[Activity.ACTION] in SPECS[action].consumes.begun
 
 
 @pytest.mark.parametrize(
@@ -67,7 +61,7 @@ def test_counts_add_up() -> None:
 
 def _consumed(action: StepAction, outcome: Outcome, result: JsonValue) -> dict[Activity, int]:
     counts = no_counts()
-    consumption = CONSUMPTION[action]
+    consumption = SPECS[action].consumes
     for place in consumption.begun:
         counts[place] += 1
     if consumption.done is not None:

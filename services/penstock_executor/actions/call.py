@@ -3,17 +3,22 @@ its own.
 """
 
 from ipaddress import ip_network
+from typing import Final
 
 from pydantic import JsonValue
 from yarl import URL
 
 from penstock.definitions.connectors import find_base_url_problem, find_path_problem
-from penstock_executor.actions.arguments import text, wrong
-from penstock_executor.actions.http import DEFAULT_TIMEOUT_SECONDS, perform
-from penstock_executor.actions.requests import build_request
-from penstock_executor.actions.steps import Call, Outcome
+from penstock.definitions.models import StepAction
+from penstock.domain.workload import Activity
+from penstock_executor.actions.http import DEFAULT_TIMEOUT_SECONDS, REQUEST_ARGUMENTS, perform
 from penstock_executor.outside.addresses import PRIVATE, Network
+from penstock_executor.outside.requests import build_request
 from penstock_executor.runs import Values
+from penstock_executor.steps.arguments import text, wrong
+from penstock_executor.steps.consumption import consumption, reported
+from penstock_executor.steps.outcomes import Outcome
+from penstock_executor.steps.specs import Call, StepSpec
 
 
 async def call_connector(call: Call) -> Outcome:
@@ -52,3 +57,12 @@ def _networks(allow_private: JsonValue) -> tuple[Network, ...]:
     if isinstance(allow_private, list):
         return tuple(ip_network(str(network).strip(), strict=False) for network in allow_private)
     return PRIVATE if allow_private is True else ()
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.CALL,
+    target="the name of a connector",
+    arguments=("path", *REQUEST_ARGUMENTS),
+    awaited=call_connector,
+    consumes=consumption(Activity.CALL, done=reported),
+)

@@ -1,22 +1,55 @@
 """`cancel: <run id or list of them>`: ends runs that have not ended by themselves."""
 
 import asyncio
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Self
 from uuid import UUID
 
 from pydantic import JsonValue
 
+from penstock.db import Connection
+from penstock.definitions.models import StepAction
+from penstock.domain.runs import RunSummary
 from penstock.errors import Transient
 from penstock.expressions.language import describe_type
-from penstock.runs.cancellations import list_missing_children
-from penstock_executor.actions.arguments import wrong
-from penstock_executor.actions.steps import Call, Outcome, Write
-from penstock_executor.runs import CancelRuns
+from penstock.runs.cancellations import cancel_runs, list_missing_children
+from penstock_executor.effects import Effect, Group
+from penstock_executor.steps.arguments import wrong
+from penstock_executor.steps.outcomes import Outcome, Write
+from penstock_executor.steps.specs import Call, StepSpec
 
-MOST_RUNS: Final = 10_000
+MAX_RUNS: Final = 10_000
 PATIENCE_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.02
-_LONGEST_PAUSE_SECONDS: Final = 0.5
+_MAX_PAUSE_SECONDS: Final = 0.5
+
+
+@dataclass(slots=True)
+class CancelRuns(Effect):
+    """Cancel runs. `ended` are those that were cancelled, once that is done."""
+
+    is_alone: ClassVar[bool] = True
+
+    run_ids: list[UUID]
+    by: str
+    ended: list[RunSummary] = field(default_factory=list)
+
+    @property
+    def cancelled(self) -> Sequence[RunSummary]:
+        """Those that were."""
+        return self.ended
+
+    def group(self) -> Group:
+        """Cancellations."""
+        return Group("cancel")
+
+    @classmethod
+    async def apply(cls, conn: Connection, environment: str, effects: Sequence[Self]) -> Sequence[JsonValue]:
+        """How many runs were cancelled."""
+        for effect in effects:
+            effect.ended = await cancel_runs(conn, environment=environment, run_ids=effect.run_ids, by=effect.by)
+        return [len(effect.ended) for effect in effects]
 
 
 async def cancel(call: Call) -> Outcome:
@@ -27,13 +60,13 @@ async def cancel(call: Call) -> Outcome:
     """
     run_ids = _read_ids(call)
     await _wait_until_admitted(call, run_ids)
-    return Write(CancelRuns(run_ids))
+    return Write(CancelRuns(run_ids, by=f"run {call.run.id}"))
 
 
 def _read_ids(call: Call) -> list[UUID]:
     given = call.target if isinstance(call.target, list) else [call.target]
-    if len(given) > MOST_RUNS:
-        raise wrong(call, f"at most {MOST_RUNS} runs can be cancelled at once, and these are {len(given)}")
+    if len(given) > MAX_RUNS:
+        raise wrong(call, f"at most {MAX_RUNS} runs can be cancelled at once, and these are {len(given)}")
     return sorted({_read_id(call, value) for value in given if value is not None})
 
 
@@ -58,4 +91,9 @@ async def _wait_until_admitted(call: Call, run_ids: list[UUID]) -> None:
             message = f"the run {missing[0]}, which this run has scheduled, is not admitted yet; are the schedulers up?"
             raise Transient(message, kind="not_admitted")
         await asyncio.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        pause = min(pause * 2, _MAX_PAUSE_SECONDS)
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.CANCEL, target="the id of a run, or a list of them", awaited=cancel, writes=(CancelRuns,)
+)

@@ -1,33 +1,55 @@
 """`create_many: TYPE`: a new thing for each item of a list, all of them or none."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 
+from pydantic import JsonValue
+
+from penstock.db import Connection
+from penstock.definitions.models import DataType, StepAction
 from penstock.domain.ids import new_thing_ids
+from penstock.domain.workload import Counts
 from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
-from penstock.things.bulk import Row, prepare_row
+from penstock.things.bulk import Row, insert_rows, prepare_row
 from penstock.things.records import NewThing
-from penstock_executor.actions.arguments import created_by, data_type, target_text, wrong
-from penstock_executor.actions.steps import Call, Outcome, Write
-from penstock_executor.runs import CreateMany
+from penstock_executor.effects import BulkEffect
+from penstock_executor.steps.arguments import created_by, data_type, target_text, wrong
+from penstock_executor.steps.consumption import add_written, consumption
+from penstock_executor.steps.outcomes import Outcome, Write
+from penstock_executor.steps.specs import Call, StepSpec
 
-_MOST_ITEMS: Final = 100_000
+_MAX_ITEMS: Final = 100_000
 _AT_ONCE: Final = 200
 """Items evaluated before other runs have a turn."""
 
 
+@dataclass(frozen=True, slots=True)
+class CreateMany(BulkEffect):
+    """Create a thing of each of these rows."""
+
+    data_type: DataType
+    until: float
+    rows: list[Row]
+
+    async def apply(self, conn: Connection, environment: str, seconds: float) -> JsonValue:
+        """The ids."""
+        await insert_rows(conn, environment=environment, data_type=self.data_type, rows=self.rows, seconds=seconds)
+        return [row["_id"] for row in self.rows]
+
+
 async def create_many(call: Call) -> Outcome:
     """The ids, in the order of the list. Raises Permanent, naming the item, when one of them does not fit."""
-    kind = data_type(call, target_text(call, "the name of a data type"))
+    kind = data_type(call, target_text(call))
     items, set_ = call.arguments.get("from"), call.plan.items
     assert set_ is not None
     if not isinstance(items, list):
         raise wrong(call, f"`from` has to be a list, and it is {describe_type(items)}")
-    if len(items) > _MOST_ITEMS:
+    if len(items) > _MAX_ITEMS:
         raise wrong(
             call,
-            f"`from` has {len(items)} items; at most {_MOST_ITEMS} are possible. `import` takes files of any length",
+            f"`from` has {len(items)} items; at most {_MAX_ITEMS} are possible. `import` takes files of any length",
         )
     user, ids = created_by(call), new_thing_ids(len(items))
     scope, rows = dict(call.scope), list[Row]()
@@ -43,3 +65,17 @@ async def create_many(call: Call) -> Outcome:
         if index % _AT_ONCE == _AT_ONCE - 1:
             await asyncio.sleep(0)
     return Write(CreateMany(kind, call.until(), rows))
+
+
+def _count(counts: Counts, _: Outcome, ids: JsonValue) -> None:
+    add_written(counts, len(ids) if isinstance(ids, list) else 0)
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.CREATE_MANY,
+    target="the name of a data type",
+    arguments=("from", "set"),
+    awaited=create_many,
+    writes=(CreateMany,),
+    consumes=consumption(done=_count),
+)

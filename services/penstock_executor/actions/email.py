@@ -8,19 +8,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from penstock.definitions.models import EmailSettings, EmailTransport
+from penstock.definitions.models import EmailSettings, EmailTransport, StepAction
 from penstock.domain.addresses import Address, parse_address
 from penstock.domain.mail_headers import is_header_name, is_ours
+from penstock.domain.workload import Activity
 from penstock.errors import Permanent, Transient
 from penstock.expressions.templates import write_value
 from penstock.mail.message import Mail, clean_line
 from penstock.mail.smtp import NotTaken
 from penstock.store.logs import LogEvent
-from penstock_executor.actions.arguments import mapping, text, wrong
-from penstock_executor.actions.attachments import read_attachments
-from penstock_executor.actions.mail_services import send_by_postmark, send_by_sendgrid
-from penstock_executor.actions.recipients import read_recipients
-from penstock_executor.actions.steps import Call, Done, Outcome
+from penstock_executor.outside.attachments import read_attachments
+from penstock_executor.outside.mail_services import send_by_postmark, send_by_sendgrid
+from penstock_executor.outside.recipients import read_recipients
+from penstock_executor.steps.arguments import mapping, text, wrong
+from penstock_executor.steps.consumption import consumption
+from penstock_executor.steps.outcomes import Done, Outcome
+from penstock_executor.steps.specs import Call, StepSpec
 
 DEFAULT_TIMEOUT_SECONDS: Final = 90.0
 _SHARE_TO_WAIT: Final = 1 / 3
@@ -134,3 +137,12 @@ _SEND: Final[Mapping[EmailTransport, Callable[[Call, EmailSettings, Mail, float]
     EmailTransport.SENDGRID: send_by_sendgrid,
     EmailTransport.POSTMARK: send_by_postmark,
 }
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.EMAIL,
+    target="whom to write to",
+    arguments=("cc", "bcc", "reply_to", "subject", "text", "html", "headers", "attachments"),
+    awaited=email,
+    consumes=consumption(Activity.CALL),
+)

@@ -4,10 +4,14 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from penstock.definitions.models import StepAction
+from penstock.domain.workload import Activity, Counts
 from penstock.things.records import MAX_PAGE, Order, find_things
-from penstock_executor.actions.arguments import constraints, data_type, target_text, text, wrong
-from penstock_executor.actions.steps import Call, Done, Outcome
 from penstock_executor.runs import Values
+from penstock_executor.steps.arguments import constraints, data_type, target_text, text, wrong
+from penstock_executor.steps.consumption import add_returned, consumption
+from penstock_executor.steps.outcomes import Done, Outcome
+from penstock_executor.steps.specs import Call, StepSpec
 
 DEFAULT_PAGE: Final = 100
 _MOST_LISTED: Final = 1_000_000
@@ -15,7 +19,7 @@ _MOST_LISTED: Final = 1_000_000
 
 async def find(call: Call) -> Outcome:
     """`{results, after, remaining}`; `after` asks for the next page, null at the end."""
-    kind = data_type(call, target_text(call, "the name of a data type"))
+    kind = data_type(call, target_text(call))
     limit = call.arguments.get("limit", DEFAULT_PAGE)
     if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
         raise wrong(call, f"`limit` has to be a whole number from 1 to {MAX_PAGE}")
@@ -57,3 +61,17 @@ async def list_things(call: Call, search: Values) -> list[JsonValue]:
             return found
         if len(found) > _MOST_LISTED:
             raise wrong(call, f"more than {_MOST_LISTED} things were found; narrow the search")
+
+
+def _count(counts: Counts, _: Outcome, page: JsonValue) -> None:
+    things = page["results"] if isinstance(page, dict) else None
+    add_returned(counts, len(things) if isinstance(things, list) else 0, things)
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.FIND,
+    target="the name of a data type",
+    arguments=("where", "sort", "descending", "limit", "after"),
+    awaited=find,
+    consumes=consumption(Activity.SEARCH, done=_count),
+)

@@ -4,14 +4,19 @@ from typing import Final
 
 from yarl import URL
 
+from penstock.definitions.models import StepAction
 from penstock.domain.workload import Activity
-from penstock_executor.actions.arguments import target_text, wrong
-from penstock_executor.actions.requests import build_request, call_out
-from penstock_executor.actions.responses import refusal, to_result
-from penstock_executor.actions.steps import Call, Done, Outcome
-from penstock_executor.outside.outgoing import Request
+from penstock_executor.outside.requests import build_request, call_out
+from penstock_executor.outside.responses import refusal, to_result
+from penstock_executor.steps.arguments import target_text, wrong
+from penstock_executor.steps.consumption import consumption, reported
+from penstock_executor.steps.exchange import Request
+from penstock_executor.steps.outcomes import Done, Outcome
+from penstock_executor.steps.specs import Call, StepSpec
 
 DEFAULT_TIMEOUT_SECONDS: Final = 60.0
+REQUEST_ARGUMENTS: Final = ("method", "query", "headers", "json", "form", "body", "errors")
+"""What `http` and `call` have in common."""
 
 
 async def http(call: Call) -> Outcome:
@@ -38,6 +43,15 @@ async def perform(call: Call, request: Request, timeout_seconds: float) -> Outco
 def target_url(call: Call) -> URL:
     """The URL behind the action's key."""
     try:
-        return URL(target_text(call, "a URL"))
+        return URL(target_text(call))
     except ValueError as error:
         raise wrong(call, f"this is no URL: {error}") from None
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.HTTP,
+    target="a URL",
+    arguments=REQUEST_ARGUMENTS,
+    awaited=http,
+    consumes=consumption(Activity.CALL, done=reported),
+)

@@ -8,13 +8,17 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from penstock.definitions.models import StepAction
 from penstock.domain.ids import child_run_id
+from penstock.domain.workload import Counts
 from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
 from penstock.things.files import CHUNK_BYTES, StoredFile, file_id, open_file
 from penstock.things.imports.importing import ImportRequest, ImportResult, import_things
-from penstock_executor.actions.arguments import data_type, file_format, names, target_text, wrong
-from penstock_executor.actions.steps import Call, Done, Outcome
+from penstock_executor.steps.arguments import data_type, file_format, names, target_text, wrong
+from penstock_executor.steps.consumption import add_written, consumption
+from penstock_executor.steps.outcomes import Done, Outcome
+from penstock_executor.steps.specs import Call, StepSpec
 
 _MOST_BAD_LINES: Final = 100
 """Of the result; `failed` counts all."""
@@ -22,7 +26,7 @@ _MOST_BAD_LINES: Final = 100
 
 async def import_(call: Call) -> Outcome:
     """`{created, updated, failed, bad_lines: [{line, message}, …]}`."""
-    kind = data_type(call, target_text(call, "the name of a data type"))
+    kind = data_type(call, target_text(call))
     source, content = await _open(call, call.arguments.get("from"))
     request = ImportRequest(
         # The same however often the step is tried.
@@ -71,3 +75,17 @@ class _Text:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for first in range(0, len(self._content), CHUNK_BYTES):
             yield self._content[first : first + CHUNK_BYTES]
+
+
+def _count(counts: Counts, _: Outcome, result: JsonValue) -> None:
+    for name in ("created", "updated"):
+        add_written(counts, result.get(name) if isinstance(result, dict) else None)
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.IMPORT,
+    target="the name of a data type",
+    arguments=("from", "format", "upsert"),
+    awaited=import_,
+    consumes=consumption(done=_count),
+)

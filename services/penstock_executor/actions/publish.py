@@ -8,13 +8,15 @@ from typing import Final
 import orjson
 
 from penstock.contracts import envelope
+from penstock.definitions.models import StepAction
 from penstock.domain.lineage import continue_trace
 from penstock.domain.routing_keys import find_routing_key_problem
 from penstock.errors import BrokerUnavailable, Interrupted
-from penstock_executor.actions.arguments import target_text, wrong
-from penstock_executor.actions.requests import idempotency_key, trace_of
 from penstock_executor.actions.schedule import PATIENCE_SECONDS
-from penstock_executor.actions.steps import Call, Done, Outcome
+from penstock_executor.outside.requests import idempotency_key, trace_of
+from penstock_executor.steps.arguments import target_text, wrong
+from penstock_executor.steps.outcomes import Done, Outcome
+from penstock_executor.steps.specs import Call, StepSpec
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 _FIRST_PAUSE_SECONDS: Final = 0.1
@@ -27,7 +29,7 @@ async def publish(call: Call) -> Outcome:
     Published again while the broker is away; raises Interrupted when it stays away, so that the run is given back and
     not failed.
     """
-    key = target_text(call, "a routing key such as order.paid")
+    key = target_text(call)
     if (problem := find_routing_key_problem(key)) is not None:
         raise wrong(call, f"{key[:60]!r} cannot be a routing key: {problem}")
     body = orjson.dumps(call.arguments.get("body"))
@@ -60,3 +62,12 @@ def _headers(call: Call) -> dict[str, object]:
         envelope.PARENT_RUN_ID: str(run.id),
         envelope.TRACEPARENT: continue_trace(trace_of(run).get("traceparent"), run.chain_id),
     }
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.PUBLISH,
+    target="a routing key such as order.paid",
+    arguments=("body",),
+    awaited=publish,
+    minds_its_time=True,
+)

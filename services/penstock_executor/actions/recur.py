@@ -1,41 +1,65 @@
-"""`recur: WORKFLOW` and `stop_recurring: WORKFLOW`: runs of a workflow again and again, for a thing or for none, until
-stopped.
-"""
+"""`recur: WORKFLOW`: runs of a workflow again and again, for a thing or for none, until stopped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+from uuid import UUID
 
 from pydantic import JsonValue
 
 from penstock.contracts.messages import WakeScheduler
+from penstock.db import Connection
+from penstock.definitions.models import StepAction
 from penstock.domain.ticks import UTC_ZONE, Every, Rule, check_cron, check_timezone
 from penstock.expressions.language import describe_type
-from penstock.runs.recurrences.rows import RecurrenceRequest, step_recurrence_id
-from penstock_executor.actions.arguments import bind, mapping, moment, target_text, text, thing_id, workflow, wrong
-from penstock_executor.actions.steps import Call, Outcome, Write
-from penstock_executor.runs import SetRecurrence, StopRecurrence, Values
+from penstock.runs.recurrences.rows import RecurrenceRequest, set_recurrence, stop_recurrence
+from penstock_executor.effects import Effect, Group
+from penstock_executor.runs import Values
+from penstock_executor.steps.arguments import bind, mapping, moment, target_text, text, thing_id, workflow, wrong
+from penstock_executor.steps.consumption import consumption, one_scheduled
+from penstock_executor.steps.outcomes import Outcome, Write
+from penstock_executor.steps.specs import Call, StepSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRecurrence(Effect):
+    """Have a workflow recur as `request` says; None: no more."""
+
+    id: UUID
+    request: RecurrenceRequest | None
+
+    def group(self) -> Group:
+        """All recurrences, whether they are set or stopped: two commits must meet their rows in one order."""
+        return Group("recurrence")
+
+    @classmethod
+    async def apply(cls, conn: Connection, environment: str, effects: Sequence[Self]) -> None:
+        """No results: ids are known before."""
+        for effect in sorted(effects, key=lambda effect: effect.id):
+            if effect.request is not None:
+                await set_recurrence(conn, request=effect.request)
+            else:
+                await stop_recurrence(conn, environment=environment, id=effect.id)
 
 
 async def recur(call: Call) -> Outcome:
     """The recurrence's id. It derives from the workflow and the thing, so what is set again is replaced."""
     app = await call.tools.find_app(call.run.environment)
-    target = workflow(app, call, target_text(call, "the name of a workflow"))
+    target = workflow(app, call, target_text(call))
     start = call.arguments.get("start")
     request = RecurrenceRequest(
         environment=call.run.environment,
         workflow=target.name,
-        thing=_thing(call),
+        thing=recurring_thing(call),
         rule=_rule(call),
         parameters=bind(app, target, mapping(call, "with")),
         chain_id=call.run.chain_id,
         context=_context(call),
         begins_later=start is None,
     )
-    return Write(SetRecurrence(request), str(request.id), is_known=True, nudge=WakeScheduler.model_construct())
-
-
-def stop_recurring(call: Call) -> Outcome:
-    """The id of the recurrence, whether there was one or not; runs that it has started go on."""
-    environment = call.run.environment
-    id = step_recurrence_id(environment, target_text(call, "the name of a workflow"), _thing(call))
-    return Write(StopRecurrence(environment, id), str(id), is_known=True)
+    return Write(
+        ChangeRecurrence(request.id, request), str(request.id), is_known=True, nudge=WakeScheduler.model_construct()
+    )
 
 
 def _rule(call: Call) -> Rule:
@@ -59,7 +83,7 @@ def _rule(call: Call) -> Rule:
     return Rule(every=Every(every), start=begins_at or call.now, timezone=timezone)
 
 
-def _thing(call: Call) -> str | None:
+def recurring_thing(call: Call) -> str | None:
     """What the recurrence is for. Null is an error: it would be another recurrence, for nothing."""
     if "for" not in call.arguments:
         return None
@@ -75,3 +99,13 @@ def _context(call: Call) -> Values:
     """What the runs get of this one's: its user, as in Bubble."""
     user: JsonValue = call.scope.get("user") if "user" in call.scope else (call.run.context or {}).get("user")
     return {} if user is None else {"user": user}
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.RECUR,
+    target="the name of a workflow",
+    arguments=("with", "cron", "every", "start", "timezone", "for"),
+    awaited=recur,
+    writes=(ChangeRecurrence,),
+    consumes=consumption(done=one_scheduled),
+)

@@ -3,30 +3,57 @@ step.
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, Self
 
 from pydantic import JsonValue
 
 from penstock.contracts.messages import ExpandList
-from penstock.definitions.models import App, Workflow
+from penstock.db import Connection
+from penstock.definitions.models import App, StepAction, Workflow
 from penstock.domain.ids import child_run_id
+from penstock.domain.workload import Counts
 from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
-from penstock.runs.lists import ListRequest
-from penstock_executor.actions.arguments import bind, due_at, duration, priority, target_text, workflow, wrong
+from penstock.runs.lists import ListRequest, insert_list
 from penstock_executor.actions.find import list_things
-from penstock_executor.actions.metering import used_by_reading
-from penstock_executor.actions.steps import Call, Outcome, Write
-from penstock_executor.runs import StoreList, Values
+from penstock_executor.effects import Effect, Group
+from penstock_executor.runs import Values
+from penstock_executor.steps.arguments import bind, due_at, duration, target_text, workflow, wrong
+from penstock_executor.steps.consumption import add_scheduled, consumption, reported, used_by_reading
+from penstock_executor.steps.outcomes import Outcome, Write
+from penstock_executor.steps.specs import Call, StepSpec
 
 _AT_ONCE: Final = 200
 """Items evaluated before other runs have a turn."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoreList(Effect):
+    """Store a list of runs to be scheduled."""
+
+    is_alone: ClassVar[bool] = True
+
+    request: ListRequest
+    parameters: list[Values]
+
+    def group(self) -> Group:
+        """Lists."""
+        return Group("list")
+
+    @classmethod
+    async def apply(cls, conn: Connection, environment: str, effects: Sequence[Self]) -> None:
+        """No results: the list's id is known before."""
+        for effect in effects:
+            assert effect.request.environment == environment
+            await insert_list(conn, request=effect.request, parameters=effect.parameters)
+
+
 async def schedule_list(call: Call) -> Outcome:
     """The list's id. It derives from this run and the step's path: the same list, however often the step is tried."""
     app = await call.tools.find_app(call.run.environment)
-    target = workflow(app, call, target_text(call, "the name of a workflow"))
+    target = workflow(app, call, target_text(call))
     items = await _find_items(call)
     parameters = await _bind_items(call, app, target, items)
     used = used_by_reading(items) if isinstance(call.arguments.get("over"), dict) else None
@@ -40,7 +67,6 @@ async def schedule_list(call: Call) -> Outcome:
         interval_seconds=0.0 if interval is None else duration(call, "interval", interval).total_seconds(),
         is_sequential=call.arguments.get("sequential") is True,
         parent_run_id=call.run.id,
-        priority=priority(call),
     )
     nudge = ExpandList.model_construct(list_id=list_id)
     return Write(StoreList(request, parameters), str(list_id), is_known=True, nudge=nudge, used=used)
@@ -69,3 +95,19 @@ async def _bind_items(call: Call, app: App, target: Workflow, items: list[JsonVa
         if index % _AT_ONCE == _AT_ONCE - 1:
             await asyncio.sleep(0)
     return bound
+
+
+def _count(counts: Counts, outcome: Outcome, result: JsonValue) -> None:
+    if isinstance(outcome, Write) and isinstance(outcome.effect, StoreList):
+        add_scheduled(counts, len(outcome.effect.parameters))
+    reported(counts, outcome, result)
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.SCHEDULE_LIST,
+    target="the name of a workflow",
+    arguments=("over", "with", "at", "after", "interval", "sequential"),
+    awaited=schedule_list,
+    writes=(StoreList,),
+    consumes=consumption(done=_count),
+)

@@ -16,20 +16,25 @@ from multidict import CIMultiDict
 from pydantic import JsonValue
 
 from penstock import clock
+from penstock.definitions.models import RetryPolicy, StepAction
 from penstock.domain.workload import Activity
 from penstock.errors import Permanent, Transient
 from penstock.expressions.language import describe_type
-from penstock_executor.actions.arguments import wrong
 from penstock_executor.actions.http import target_url
-from penstock_executor.actions.requests import call_out, idempotency_key
-from penstock_executor.actions.responses import describe_refusal, retry_after
-from penstock_executor.actions.steps import Call, Done, Outcome
-from penstock_executor.outside.outgoing import Request
+from penstock_executor.outside.requests import call_out, idempotency_key
+from penstock_executor.outside.responses import describe_refusal, retry_after
+from penstock_executor.steps.arguments import wrong
+from penstock_executor.steps.consumption import consumption, reported
+from penstock_executor.steps.exchange import Request
+from penstock_executor.steps.outcomes import Done, Outcome
+from penstock_executor.steps.specs import Call, StepSpec
 
 DEFAULT_TIMEOUT_SECONDS: Final = 20.0
 """Receivers should answer at once and work afterwards; the standard recommends 15 to 30 s."""
 SECRET_PREFIX: Final = "whsec_"
-LEAST_SECRET_BYTES: Final = 16
+MIN_SECRET_BYTES: Final = 16
+DEFAULT_RETRIES: Final = RetryPolicy(attempts=5, backoff_seconds=5, factor=6, max_seconds=3600)
+"""Of steps without `retry`: receivers of webhooks expect to be asked again."""
 _GONE: Final = 410
 
 
@@ -87,8 +92,18 @@ def _read_secret(call: Call, secret: JsonValue) -> bytes:
         raise wrong(
             call, "`secret` has to be whsec_ and a key in base64, as `openssl rand -base64 32` makes one"
         ) from None
-    if len(key) < LEAST_SECRET_BYTES:
+    if len(key) < MIN_SECRET_BYTES:
         raise wrong(
             call, f"`secret` holds a key of {len(key)} bytes; make one of 24 to 64, as `openssl rand -base64 32` does"
         )
     return key
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.SEND,
+    target="a URL",
+    arguments=("payload", "secret"),
+    awaited=send,
+    consumes=consumption(Activity.CALL, done=reported),
+    retries=DEFAULT_RETRIES,
+)

@@ -1,7 +1,11 @@
 """`state: {a: 1}`: values that later steps read as `state.a`."""
 
-from penstock_executor.actions.arguments import wrong
-from penstock_executor.actions.steps import Call, Done, Outcome
+from typing import Final
+
+from penstock.definitions.models import StepAction
+from penstock_executor.steps.arguments import wrong
+from penstock_executor.steps.outcomes import Done, Outcome
+from penstock_executor.steps.specs import Becomes, Call, StepSpec
 
 
 def state(call: Call) -> Outcome:
@@ -9,3 +13,11 @@ def state(call: Call) -> Outcome:
     if not isinstance(call.target, dict):
         raise wrong(call, "state has to be a mapping, such as {count: 1}")
     return Done(call.target)
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.STATE,
+    target="a mapping",
+    immediate=state,
+    becomes=Becomes.STATE,
+)

@@ -1,10 +1,60 @@
 """`update: <thing or id>`: sets fields of a thing, adds to its lists, removes from them."""
 
-from penstock.things.records import ThingChange
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from pydantic import JsonValue
+
+from penstock.db import Connection
+from penstock.definitions.models import DataType, StepAction
+from penstock.errors import Permanent
+from penstock.things.records import Thing, ThingChange, update_things
 from penstock.things.values import check_values
-from penstock_executor.actions.arguments import data_type, mapping, target_thing, text, wrong
-from penstock_executor.actions.steps import Call, Outcome, Write
-from penstock_executor.runs import UpdateThing
+from penstock_executor.effects import Effect, Group
+from penstock_executor.steps.arguments import data_type, mapping, target_thing, text, wrong
+from penstock_executor.steps.consumption import consumption, one_written
+from penstock_executor.steps.outcomes import Outcome, Write
+from penstock_executor.steps.specs import Call, StepSpec
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateThing(Effect):
+    """Change a thing."""
+
+    data_type: DataType
+    change: ThingChange
+
+    @property
+    def changed_type(self) -> DataType:
+        """That of the thing."""
+        return self.data_type
+
+    @property
+    def changed_row(self) -> str:
+        """The thing's id."""
+        return self.change.id
+
+    def group(self) -> Group:
+        """Things of one type."""
+        return Group("update", self.data_type.name, id(self.data_type))
+
+    @classmethod
+    async def apply(cls, conn: Connection, environment: str, effects: Sequence[Self]) -> Sequence[JsonValue]:
+        """The things as they are afterwards. Raises Permanent when one does not exist."""
+        data_type = effects[0].data_type
+        changes = sorted((effect.change for effect in effects), key=lambda change: change.id)
+        things = await update_things(conn, environment=environment, data_type=data_type, changes=changes)
+        return [_require(things.get(effect.change.id), effect) for effect in effects]
+
+
+def _require(thing: Thing | None, effect: UpdateThing) -> Thing:
+    if thing is None:
+        raise Permanent(
+            f"there is no {effect.data_type.name} with the id {effect.change.id!r}; was it deleted?",
+            kind="unknown_thing",
+        )
+    return thing
 
 
 def update(call: Call) -> Outcome:
@@ -18,3 +68,13 @@ def update(call: Call) -> Outcome:
     change = ThingChange(target_thing(call), mapping(call, "set"), mapping(call, "add"), mapping(call, "remove"))
     check_values(kind, change.values)
     return Write(UpdateThing(kind, change))
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.UPDATE,
+    target="a thing or its id",
+    arguments=("type", "set", "add", "remove"),
+    immediate=update,
+    writes=(UpdateThing,),
+    consumes=consumption(done=one_written),
+)

@@ -1,42 +1,37 @@
-"""`wait: 3d`, `wait_until: <time>` and `wait_for: NAME`: the run gives up its place until then, and costs nothing
-meanwhile.
-"""
+"""`wait: 3d`: the run gives up its place until then, and costs nothing meanwhile."""
 
 from datetime import datetime, timedelta
 from typing import Final
 
-from penstock_executor.actions.arguments import duration, mapping, moment, target_text, wrong
-from penstock_executor.actions.steps import Call, Done, Outcome, Suspend
-
-LONGEST_NAME: Final = 200
+from penstock.definitions.models import StepAction
+from penstock.domain.workload import Activity
+from penstock_executor.steps.arguments import duration, wrong
+from penstock_executor.steps.consumption import consumption
+from penstock_executor.steps.outcomes import Done, Outcome, Suspend
+from penstock_executor.steps.specs import Call, StepSpec
 
 
 def wait(call: Call) -> Outcome:
     """Nothing, once the duration is over."""
-    return _until(call, _later(call, duration(call, "wait", call.target)))
+    return pause_until(call, later(call, duration(call, "wait", call.target)))
 
 
-def wait_until(call: Call) -> Outcome:
-    """Nothing, once that time has come; at once when it has already."""
-    return _until(call, moment(call, "wait_until", call.target))
-
-
-def wait_for(call: Call) -> Outcome:
-    """The payload of the signal; null when it did not come within the step's `timeout`."""
-    name = target_text(call, "the name of a signal")
-    if len(name) > LONGEST_NAME or "\x00" in name:
-        raise wrong(call, f"the name of a signal has at most {LONGEST_NAME} characters, none of them NUL")
-    seconds = call.plan.definition.timeout_seconds
-    until = None if seconds is None else _later(call, timedelta(seconds=seconds))
-    return Suspend(until, name, mapping(call, "match") or None)
-
-
-def _later(call: Call, delay: timedelta) -> datetime:
+def later(call: Call, delay: timedelta) -> datetime:
+    """The time after `delay`."""
     try:
         return call.now + delay
     except OverflowError:
         raise wrong(call, "that is after the year 9999") from None
 
 
-def _until(call: Call, until: datetime) -> Outcome:
+def pause_until(call: Call, until: datetime) -> Outcome:
+    """Wait until then; not at all when it is over."""
     return Done() if until <= call.now else Suspend(until)
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.WAIT,
+    target="a duration such as 3d",
+    immediate=wait,
+    consumes=consumption(Activity.ITEM_SCHEDULED),
+)

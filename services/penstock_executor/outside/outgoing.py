@@ -11,8 +11,8 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final
 
@@ -36,13 +36,13 @@ from yarl import URL
 
 from penstock.errors import Permanent, Transient
 from penstock_executor.outside.addresses import Network, is_allowed
+from penstock_executor.steps.exchange import Request, Response
 
 MAX_BODY_BYTES: Final = 10 * 1024 * 1024
 MAX_HEADER_BYTES: Final = 8190
 MAX_HEADERS: Final = 128
-MAX_REDIRECTS: Final = 3
 CONNECT_SECONDS: Final = 10.0
-_MOST_CONNECTIONS: Final = 200
+_MAX_CONNECTIONS: Final = 200
 _BLOCKED: Final = "blocked by the policy for outgoing calls"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _KEPT_ACROSS_ORIGINS: Final = frozenset(
@@ -78,32 +78,6 @@ class _Resolver(ThreadedResolver):
 
 
 _AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
-
-
-@dataclass(slots=True)
-class Request:
-    """One outgoing call. Headers whose names are not harmless are dropped when a redirect leads to another origin.
-
-    `allowed` are networks that this call may reach beside those that all may: at this origin, not where a redirect
-    leads from there.
-    """
-
-    method: str
-    url: URL
-    headers: CIMultiDict[str]
-    body: bytes | None = None
-    allowed: tuple[Network, ...] = ()
-    max_redirects: int = MAX_REDIRECTS
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What came back; `body` is decompressed."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    charset: str | None
 
 
 class Outgoing:
@@ -175,7 +149,7 @@ class Outgoing:
 def _open_session(allowed: Collection[Network]) -> ClientSession:
     """A session whose every connection is checked. No proxy from the environment, no cookies, no cache of names."""
     connector = TCPConnector(
-        resolver=_Resolver(), socket_factory=_guard(tuple(allowed)), use_dns_cache=False, limit=_MOST_CONNECTIONS
+        resolver=_Resolver(), socket_factory=_guard(tuple(allowed)), use_dns_cache=False, limit=_MAX_CONNECTIONS
     )
     return ClientSession(
         connector=connector,

@@ -4,7 +4,7 @@ A step that an earlier attempt has finished is not performed again; its result i
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import random
@@ -13,15 +13,12 @@ from typing import Final, TypeVar
 from pydantic import JsonValue
 
 from penstock.contracts.messages import RunAnswer
-from penstock.definitions.models import DEFAULT_RETRIES, StepAction
 from penstock.definitions.values import format_date
 from penstock.domain.durations import format_duration
 from penstock.domain.states import RunState
 from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent, Transient
 from penstock.runs.waits import Wait
 from penstock.store.logs import LogEvent
-from penstock_executor.actions import AWAITED, IMMEDIATE
-from penstock_executor.actions.steps import Call, Coded, Done, Nested, Outcome, Scope, StepPlan, Suspend, Write
 from penstock_executor.holding.leases import Lease
 from penstock_executor.performing.journal import Journal, Position
 from penstock_executor.performing.step_retries import ACTION as RETRY
@@ -30,6 +27,8 @@ from penstock_executor.planning.plans import Plans, WorkflowPlan
 from penstock_executor.room import Room
 from penstock_executor.rules import Failure, describe_failure, retry_delay
 from penstock_executor.runs import Ending, StepRecord, Values
+from penstock_executor.steps.outcomes import Coded, Done, Nested, Outcome, Suspend, Write
+from penstock_executor.steps.specs import Becomes, Call, Scope, StepPlan
 
 T = TypeVar("T")
 
@@ -123,7 +122,7 @@ class Performance:
         if self._finished and path in self._finished:
             return _settle(step, frame, self._finished[path])
         may_defer = frame.may_defer and step.is_deferrable
-        if self.journal.must_commit and (definition.action in _COMMITS_FIRST or not may_defer):
+        if self.journal.must_commit and (step.spec.commits_first or not may_defer):
             await self.journal.commit()
         self.journal.position = Position(path, definition.place, definition.action)
         record = StepRecord(path, definition.action, "succeeded", self._begin_step(step, frame))
@@ -151,7 +150,7 @@ class Performance:
 
     async def _act_with_retries(self, step: StepPlan, record: StepRecord, frame: Frame, *, may_defer: bool) -> bool:
         definition = step.definition
-        policy = definition.retry or DEFAULT_RETRIES.get(definition.action)
+        policy = definition.retry or step.spec.retries
         failures = 0
         if policy is not None and self._finished:
             failures = count_failures(self._finished, record.step, self.run.failures, policy.attempts - 1)
@@ -184,7 +183,7 @@ class Performance:
         return Suspended(Wait(path, until))
 
     async def _act(self, step: StepPlan, record: StepRecord, frame: Frame) -> Outcome:
-        for activity in step.consumption.begun:
+        for activity in step.spec.consumes.begun:
             self.journal.used[activity] += 1
         arguments = step.arguments.evaluate(frame.scope)
         call = Call(
@@ -199,20 +198,22 @@ class Performance:
             self._room.tools,
             self._deadline,
         )
-        immediate = IMMEDIATE.get(step.definition.action)
-        return immediate(call) if immediate is not None else await self._wait_for(call)
+        immediate, awaited = step.spec.immediate, step.spec.awaited
+        if immediate is not None:
+            return immediate(call)
+        assert awaited is not None
+        return await self._wait_for(call, awaited)
 
-    async def _wait_for(self, call: Call) -> Outcome:
+    async def _wait_for(self, call: Call, awaited: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
         """An action that waits for something: within the step's time and the run's, and through an absence of the
         database.
         """
-        definition, pause = call.plan.definition, _FIRST_PAUSE_SECONDS
+        pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
-                work = AWAITED[definition.action](call)
-                return await (
-                    work if definition.action in _MIND_THEIR_TIME else self._within(definition.timeout_seconds, work)
-                )
+                if call.plan.spec.minds_its_time:
+                    return await awaited(call)
+                return await self._within(call.plan.definition.timeout_seconds, awaited(call))
             except DatabaseUnavailable as error:
                 if self._loop.time() + pause >= self._lease.expires_at:
                     raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
@@ -246,15 +247,15 @@ class Performance:
             assert not isinstance(outcome, Coded), "what an app with Python does is performed by CodedPerformance"
             record.result = self._redact(outcome.result, frame) if frame.plan.secrets else outcome.result
             self.journal.record(record, must_commit=outcome.must_commit)
-        if step.consumption.done is not None:
-            step.consumption.done(self.journal.used, outcome, record.result)
+        if step.spec.consumes.done is not None:
+            step.spec.consumes.done(self.journal.used, outcome, record.result)
         self._remember(record, frame)
-        if step.definition.action is StepAction.LOG:
+        if step.spec.becomes is Becomes.LINE:
             self._room.logbook.write(
                 self.run.line("info", LogEvent.OUTPUT, str(record.result), self.now(), step=record.step)
             )
         goes_on = _settle(step, frame, record.result)
-        if step.definition.action is StepAction.RETURN and frame.plan.answers_early and not frame.nesting:
+        if step.spec.becomes is Becomes.ANSWER and frame.plan.answers_early and not frame.nesting:
             await self._answer_early(frame)
         return goes_on
 
@@ -359,29 +360,19 @@ class Performance:
         )
 
 
-_MIND_THEIR_TIME: Final = frozenset({StepAction.SCHEDULE, StepAction.PUBLISH})
-"""When the broker is away for longer than these steps wait, the run is given back, not failed."""
-_COMMITS_FIRST: Final = frozenset(
-    {*AWAITED, StepAction.CREATE, StepAction.UPDATE, StepAction.DELETE, StepAction.STOP_RECURRING}
-)
-"""Steps before which everything that happened so far has to be durable: they wait for something, or have an effect of
-their own.
-"""
-
-
 def _settle(step: StepPlan, frame: Frame, result: JsonValue) -> bool:
     """Let later steps see a result, of now or of an earlier attempt; whether the workflow goes on."""
-    match step.definition.action:
-        case StepAction.RETURN if isinstance(result, dict):
-            frame.answer = {**(frame.answer or {}), **result}
-        case StepAction.STATE if isinstance(result, dict):
-            frame.state.update(result)
-        case StepAction.STOP:
-            return result is None  # null is that of a stop that was skipped
-        case StepAction.LOG | StepAction.FAIL | StepAction.RETURN | StepAction.STATE:
-            pass
-        case _:
+    match step.spec.becomes:
+        case Becomes.RESULT:
             frame.results[step.definition.id] = result
+        case Becomes.ANSWER if isinstance(result, dict):
+            frame.answer = {**(frame.answer or {}), **result}
+        case Becomes.STATE if isinstance(result, dict):
+            frame.state.update(result)
+        case Becomes.END:
+            return result is None  # null is that of a stop that was skipped
+        case _:
+            pass
     return True
 
 

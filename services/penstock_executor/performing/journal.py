@@ -11,10 +11,11 @@ from pydantic import JsonValue
 
 from penstock.domain.workload import POSITIONS, Activity, no_counts
 from penstock.errors import LeaseLost
-from penstock_executor.actions.steps import Write
+from penstock_executor.effects import Effect
 from penstock_executor.holding.leases import Lease
 from penstock_executor.room import Room
-from penstock_executor.runs import CancelRuns, Commit, Ending, StepRecord, Values
+from penstock_executor.runs import Commit, Ending, StepRecord, Values
+from penstock_executor.steps.outcomes import Write
 
 _RUN = POSITIONS[Activity.RUN]
 
@@ -94,9 +95,14 @@ class Journal:
             raise
         if ending is not None:
             self._room.meter.add(run.environment, run.workflow, self.used)
-        if pending is not None and isinstance(pending.write.effect, CancelRuns):
-            for cancelled in pending.write.effect.cancelled:
-                self._room.publisher.run_event("cancelled", cancelled, reason=f"cancelled by run {run.id}")
-        if pending is not None and pending.write.nudge is not None:
-            self._room.nudge(run.environment, pending.write.nudge)
+        if pending is not None:
+            self._announce(pending.write)
         return result
+
+    def _announce(self, write: Write) -> None:
+        run = self._lease.run
+        if isinstance(write.effect, Effect):
+            for cancelled in write.effect.cancelled:
+                self._room.publisher.run_event("cancelled", cancelled, reason=f"cancelled by run {run.id}")
+        if write.nudge is not None:
+            self._room.nudge(run.environment, write.nudge)

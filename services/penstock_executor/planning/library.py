@@ -6,7 +6,7 @@ from penstock.definitions.models import App
 from penstock.store.deployments import DeploymentCache
 from penstock_executor.planning.plans import Plans
 
-_MOST_KEPT: Final = 20
+_MAX_KEPT: Final = 20
 
 
 class Library:
@@ -39,7 +39,7 @@ class Library:
         if current is None or current.version < version:
             await self._deployments.refresh(environment)
         plans = Plans((await self._deployments.get(environment, version)).compiled)
-        while len(self._plans) >= _MOST_KEPT:
+        while len(self._plans) >= _MAX_KEPT:
             del self._plans[next(iter(self._plans))]
         self._plans[environment, version] = plans
         return plans

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from penstock.definitions.compiled import CompiledApp, CompiledStep
 from penstock.definitions.models import App, Respond, Workflow
 from penstock.expressions import Expression
-from penstock_executor.actions.metering import CONSUMPTION
-from penstock_executor.actions.steps import StepPlan
+from penstock_executor.actions import SPECS
+from penstock_executor.steps.specs import StepPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def _plan_step(step: CompiledStep) -> StepPlan:
     asked = step.when.secrets if step.when is not None else frozenset[str]()
     used = step.target.secrets | arguments.secrets | (items.secrets if items is not None else frozenset[str]())
     return StepPlan(
+        spec=SPECS[definition.action],
         definition=definition,
         when=step.when,
         target=step.target,
@@ -70,7 +71,6 @@ def _plan_step(step: CompiledStep) -> StepPlan:
         items=items,
         uses_now="now" in roots or (items is not None and "now" in items.roots),
         is_deferrable=definition.on_error == "fail" and definition.retry is None,
-        consumption=CONSUMPTION[definition.action],
         secrets=(asked, used),
     )
 

@@ -25,12 +25,13 @@ from penstock.sdk.engine import RunInfo
 from penstock.sdk.modules import find_place, show_trace
 from penstock.sdk.values import Thing, to_json
 from penstock_executor import repository
-from penstock_executor.actions.requests import lineage_headers
-from penstock_executor.actions.steps import Coded, Done, Outcome, StepPlan
+from penstock_executor.outside.requests import lineage_headers
 from penstock_executor.performing.attempt import Frame
 from penstock_executor.python.engine import CodeEngine, Fault, Stopped
 from penstock_executor.python.steps import CodeSteps
 from penstock_executor.runs import FinishedStep, StepRecord
+from penstock_executor.steps.outcomes import Coded, Done, Outcome
+from penstock_executor.steps.specs import StepPlan
 
 log = get_logger(__name__)
 

@@ -11,8 +11,8 @@ from penstock.errors import Permanent
 from penstock.expressions.templates import Template
 from penstock.sdk.engine import Asked, StepOptions
 from penstock.sdk.triggers import to_seconds
-from penstock_executor.actions.metering import CONSUMPTION
-from penstock_executor.actions.steps import StepPlan
+from penstock_executor.actions import SPECS
+from penstock_executor.steps.specs import StepPlan
 
 Items = Callable[[JsonValue, int], Mapping[str, JsonValue]]
 
@@ -32,6 +32,7 @@ def plan_asked(asked: Asked, id: str, place: str, connector: Template | None) ->
         place=place,
     )
     return StepPlan(
+        spec=SPECS[asked.action],
         definition=definition,
         when=None,
         target=Template(asked.target, None, ()),
@@ -41,7 +42,6 @@ def plan_asked(asked: Asked, id: str, place: str, connector: Template | None) ->
         items=None if asked.items is None else _each(asked.items),
         uses_now=False,
         is_deferrable=False,
-        consumption=CONSUMPTION[asked.action],
         secrets=(frozenset(), frozenset() if connector is None else connector.secrets),
     )
 

@@ -14,11 +14,11 @@ from penstock.errors import LeaseLost, Permanent
 from penstock.expressions import compile_template
 from penstock.sdk.engine import Asked
 from penstock.store.logs import LogLine
-from penstock_executor.actions.steps import StepPlan
 from penstock_executor.holding.threads import Threads
 from penstock_executor.performing.attempt import Frame, Performance
 from penstock_executor.python.step_calls import plan_asked
 from penstock_executor.runs import StepRecord
+from penstock_executor.steps.specs import StepPlan
 
 _ACTION = POSITIONS[Activity.ACTION]
 

@@ -13,9 +13,9 @@ from pydantic import JsonValue
 
 from penstock.db import Connection, Database, UniqueViolation
 from penstock.errors import LeaseLost, Permanent, Transient
-from penstock.things.bulk import delete_matching, insert_rows, update_matching
 from penstock_executor import repository
-from penstock_executor.runs import BulkEffect, ClaimedRun, Commit, CreateMany, DeleteMany, UpdateMany
+from penstock_executor.effects import BulkEffect
+from penstock_executor.runs import ClaimedRun, Commit
 
 
 class _Committed(Exception):
@@ -55,7 +55,7 @@ async def _write(conn: Connection, *, commit: Commit, effect: BulkEffect) -> Jso
     # Rows that another bulk step is changing are worth waiting for, as long as the step may take.
     await repository.wait_for_locks(conn, seconds=seconds, run_id=commit.run_id)
     try:
-        result = await _apply(conn, commit.environment, effect, seconds)
+        result = await effect.apply(conn, commit.environment, seconds)
     except TimeoutError:
         raise _took_too_long() from None
     await _hold(conn, (commit.run_id, commit.attempt))
@@ -65,21 +65,6 @@ async def _write(conn: Connection, *, commit: Commit, effect: BulkEffect) -> Jso
     commit.effect_record.result = result
     await repository.record_steps(conn, records=[(commit.run_id, commit.attempt, record) for record in commit.records])
     return result
-
-
-async def _apply(conn: Connection, environment: str, effect: BulkEffect, seconds: float) -> JsonValue:
-    match effect:
-        case CreateMany(data_type, _, rows):
-            await insert_rows(conn, environment=environment, data_type=data_type, rows=rows, seconds=seconds)
-            return [row["_id"] for row in rows]
-        case UpdateMany(data_type, _, where, values):
-            return await update_matching(
-                conn, environment=environment, data_type=data_type, where=where, values=values, seconds=seconds
-            )
-        case DeleteMany(data_type, _, where):
-            return await delete_matching(
-                conn, environment=environment, data_type=data_type, where=where, seconds=seconds
-            )
 
 
 async def hold_run(conn: Connection, run: ClaimedRun) -> None:

@@ -17,27 +17,17 @@ from penstock.logs import get_logger
 from penstock.runs.waits import begin_waits, lock_signals
 from penstock.things.changes import is_unattributed, tell_changing_run
 from penstock_executor import repository
+from penstock_executor.effects import BulkEffect, Effect
 from penstock_executor.holding.leases import Lease
-from penstock_executor.runs import (
-    CancelRuns,
-    Commit,
-    CreateMany,
-    CreateThing,
-    DeleteMany,
-    DeleteThing,
-    StoreList,
-    UpdateMany,
-    UpdateThing,
-    UpsertThing,
-)
+from penstock_executor.runs import Commit
 from penstock_executor.writing.bulk import commit_bulk
 from penstock_executor.writing.effects import Results, apply_effects
 
 log = get_logger(__name__)
 _LANES = 2
-_MOST_COMMITS = 250
+_MAX_COMMITS = 250
 _FIRST_PAUSE_SECONDS = 0.05
-_LONGEST_PAUSE_SECONDS = 1.0
+_MAX_PAUSE_SECONDS = 1.0
 
 Written = JsonValue | BaseException
 Held = repository.Held
@@ -51,7 +41,7 @@ class Commits:
         self._bulk = bulk
         self._watched: set[tuple[str, str]] = set()
         """Types of which changes are noted, as far as this executor had to learn it."""
-        self._coalescer: Coalescer[Commit, JsonValue] = Coalescer(self._flush, lanes=_LANES, most=_MOST_COMMITS)
+        self._coalescer: Coalescer[Commit, JsonValue] = Coalescer(self._flush, lanes=_LANES, most=_MAX_COMMITS)
 
     async def commit(self, lease: Lease, commit: Commit) -> JsonValue:
         """Returns the result of the effect, if there is one, once all of `commit` is durable.
@@ -64,9 +54,9 @@ class Commits:
         while True:
             try:
                 match commit.effect:
-                    case CreateMany() | UpdateMany() | DeleteMany() as effect:
+                    case BulkEffect() as effect:
                         return await commit_bulk(self._database, self._bulk, commit, effect)
-                    case StoreList() | CancelRuns():
+                    case Effect(is_alone=True):
                         return await self._commit_alone(commit)
                     case _:
                         return await self._coalescer.submit(commit)
@@ -75,7 +65,7 @@ class Commits:
                     raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
                 commit.is_repeat = True
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                pause = min(pause * 2, _MAX_PAUSE_SECONDS)
 
     async def drain(self) -> None:
         """Wait until everything submitted so far has been written or refused."""
@@ -153,11 +143,8 @@ class Commits:
 
 def watched_type(commit: Commit) -> tuple[str, str] | None:
     """Environment and type of the thing that a commit changes; None when it changes none."""
-    match commit.effect:
-        case CreateThing(data_type) | UpsertThing(data_type) | UpdateThing(data_type) | DeleteThing(data_type):
-            return commit.environment, data_type.name
-        case _:
-            return None
+    changed = commit.effect.changed_type if isinstance(commit.effect, Effect) else None
+    return None if changed is None else (commit.environment, changed.name)
 
 
 def _group(commits: list[Commit]) -> dict[repository.Shape | None, list[Commit]]:

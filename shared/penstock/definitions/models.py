@@ -176,10 +176,6 @@ class StepAction(StrEnum):
     RUN = "run"
 
 
-DEFAULT_RETRIES: Final = {StepAction.SEND: RetryPolicy(attempts=5, backoff_seconds=5, factor=6, max_seconds=3600)}
-"""Of steps that have no `retry`, those that are tried again all the same: receivers of webhooks expect it."""
-
-
 class Step(Model):
     """One step. `target` is what stands behind the action's key, `arguments` its other keys; both may embed `${…}`.
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from pydantic import JsonValue
 
-from penstock_executor.actions.steps import MOST_MAILS
+from penstock_executor.steps.tools import MAX_MAILS
 from tests.eventually import eventually
 from tests.integration.executing import House
 from tests.integration.mailing.writing import MAIL, SENDER, send
@@ -234,9 +234,9 @@ async def test_a_mail_that_waits_for_others_is_told_so(house: House) -> None:
     await house.deploy(f"{MAIL}---\n{patient}", head=SENDER)
     mind = MailServer(is_silent=True)
     async with serve_mail(mind) as url, house.executor(smtp_url=url) as executor:
-        for _ in range(MOST_MAILS):
+        for _ in range(MAX_MAILS):
             await house.start("patient", {"to": "a@b.c", "subject": "Hello"})
-        await eventually(lambda: mind.waiting == MOST_MAILS)
+        await eventually(lambda: mind.waiting == MAX_MAILS)
         run = await house.perform("mail", {"to": "a@b.c", "subject": "Hello"})
         await executor.kill()
     assert run["error"]["kind"] == "timeout"

@@ -9,8 +9,9 @@ from penstock.domain.states import RunState
 from penstock.errors import LeaseLost
 from penstock.things.records import NewThing, prepare_thing
 from penstock_executor import repository
+from penstock_executor.actions.create import CreateThing, UpsertThing
 from penstock_executor.holding.leases import Lease
-from penstock_executor.runs import Commit, CreateThing, Ending, StepRecord, UpsertThing
+from penstock_executor.runs import Commit, Ending, StepRecord
 from penstock_executor.writing.commits import Commits
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, names

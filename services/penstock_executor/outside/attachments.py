@@ -10,9 +10,9 @@ from pydantic import JsonValue
 from penstock.expressions.language import describe_type
 from penstock.mail.message import Attachment
 from penstock.things.files import open_file
-from penstock_executor.actions.arguments import wrong
-from penstock_executor.actions.steps import Call
 from penstock_executor.runs import Values
+from penstock_executor.steps.arguments import wrong
+from penstock_executor.steps.specs import Call
 
 MOST_BYTES: Final = 18 * 1024 * 1024
 """Of all attachments of a mail together, before they are encoded: 25 MiB as they travel, which is about what mailboxes

@@ -14,10 +14,10 @@ from penstock.definitions.connectors import CONNECTION_HEADERS
 from penstock.domain.lineage import Lineage, LineageSeal, continue_trace, join_baggage, split_baggage
 from penstock.expressions.language import describe_type
 from penstock.expressions.templates import write_value
-from penstock_executor.actions.arguments import mapping, text, wrong
-from penstock_executor.actions.steps import Call
-from penstock_executor.outside.outgoing import Request, Response
 from penstock_executor.runs import ClaimedRun, Values
+from penstock_executor.steps.arguments import mapping, text, wrong
+from penstock_executor.steps.exchange import Request, Response
+from penstock_executor.steps.specs import Call
 
 _METHOD: Final = re.compile(r"[A-Z]{1,20}")
 
@@ -47,7 +47,7 @@ async def call_out(call: Call, request: Request, timeout_seconds: float) -> Resp
     """
     request.headers.setdefault("Idempotency-Key", idempotency_key(call))
     await _add_lineage(call, request.headers)
-    return await call.tools.outgoing.send(request, timeout_seconds)
+    return await call.tools.send(request, timeout_seconds)
 
 
 def idempotency_key(call: Call) -> str:

@@ -8,7 +8,7 @@ import orjson
 from pydantic import JsonValue
 
 from penstock.errors import Permanent, Transient
-from penstock_executor.outside.outgoing import Request, Response
+from penstock_executor.steps.exchange import Request, Response
 
 _TRANSIENT: Final = frozenset({408, 425, 429})
 _LONGEST_EXCERPT: Final = 200

@@ -12,8 +12,8 @@ from penstock.domain.addresses import Address, make_address, parse_addresses
 from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
 from penstock.things.records import find_things
-from penstock_executor.actions.arguments import data_type, wrong
-from penstock_executor.actions.steps import Call
+from penstock_executor.steps.arguments import data_type, wrong
+from penstock_executor.steps.specs import Call
 
 FIELDS: Final = ("to", "cc", "bcc", "reply_to")
 MOST_RECIPIENTS: Final = 50

@@ -13,8 +13,8 @@ from penstock.expressions.language import describe_type
 from penstock.things.constraints import Where
 from penstock.things.tables import USER
 from penstock.things.tabular import FORMATS, Format
-from penstock_executor.actions.steps import Call
 from penstock_executor.runs import Values
+from penstock_executor.steps.specs import Call
 
 
 def wrong(call: Call, message: str) -> Permanent:
@@ -40,11 +40,11 @@ def text(call: Call, name: str) -> str | None:
     raise wrong(call, f"`{name}` has to be text, and it is {describe_type(value)}")
 
 
-def target_text(call: Call, what: str) -> str:
-    """What stands behind the action's own key, which has to be text: `what` says in words what is expected."""
+def target_text(call: Call) -> str:
+    """What stands behind the action's own key, which has to be text."""
     if isinstance(call.target, str) and call.target:
         return call.target
-    raise wrong(call, f"{what} is expected, and this is {describe_type(call.target)}")
+    raise wrong(call, f"{call.plan.spec.target} is expected, and this is {describe_type(call.target)}")
 
 
 def target_thing(call: Call) -> str:

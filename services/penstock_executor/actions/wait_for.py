@@ -1,0 +1,33 @@
+"""`wait_for: NAME`: the run gives up its place until the signal comes, and costs nothing meanwhile."""
+
+from datetime import timedelta
+from typing import Final
+
+from penstock.definitions.models import StepAction
+from penstock.domain.workload import Activity
+from penstock_executor.actions.wait import later
+from penstock_executor.steps.arguments import mapping, target_text, wrong
+from penstock_executor.steps.consumption import consumption
+from penstock_executor.steps.outcomes import Outcome, Suspend
+from penstock_executor.steps.specs import Call, StepSpec
+
+MAX_NAME: Final = 200
+
+
+def wait_for(call: Call) -> Outcome:
+    """The payload of the signal; null when it did not come within the step's `timeout`."""
+    name = target_text(call)
+    if len(name) > MAX_NAME or "\x00" in name:
+        raise wrong(call, f"the name of a signal has at most {MAX_NAME} characters, none of them NUL")
+    seconds = call.plan.definition.timeout_seconds
+    until = None if seconds is None else later(call, timedelta(seconds=seconds))
+    return Suspend(until, name, mapping(call, "match") or None)
+
+
+SPEC: Final = StepSpec(
+    action=StepAction.WAIT_FOR,
+    target="the name of a signal",
+    arguments=("match",),
+    immediate=wait_for,
+    consumes=consumption(Activity.ITEM_SCHEDULED),
+)

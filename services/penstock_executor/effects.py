@@ -1,0 +1,92 @@
+"""What a step changes in the database. Each kind of effect stands beside the action that asks for it, and says itself
+how it is grouped and carried out; `writing` knows only what is declared here.
+
+An effect commits in the same transaction as the record that its step was performed. Most effects are grouped: those of
+many runs are carried out by one statement (`Effect`). One on many things takes as long as there are things, so it has a
+transaction of its own, in which the run's row is locked last (`BulkEffect`).
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple, Self
+
+from pydantic import JsonValue
+
+from penstock.db import Connection
+from penstock.definitions.models import DataType
+from penstock.domain.runs import RunSummary
+from penstock.things.records import PreparedThing
+
+
+class Group(NamedTuple):
+    """What the effects that one statement carries out have in common. Groups are carried out in the order of their
+    values.
+
+    `version` tells apart two versions of one data type; `fields` are those of an upsert.
+    """
+
+    kind: str
+    table: str = ""
+    version: int = 0
+    fields: tuple[str, ...] = ()
+
+
+class Insertion(NamedTuple):
+    """A new thing, which the statement that ends its run may create as well."""
+
+    data_type: DataType
+    thing: PreparedThing
+
+
+class Effect:
+    """A change that is carried out together with others of its group."""
+
+    __slots__ = ()
+
+    is_alone: ClassVar[bool] = False
+    """It may be large, so no other run's commit should wait for it: it has a transaction of its own."""
+
+    @property
+    def insertion(self) -> Insertion | None:
+        """The new thing, when the effect is nothing else."""
+        return None
+
+    @property
+    def changed_type(self) -> DataType | None:
+        """The data type of which a thing is created, changed or deleted."""
+        return None
+
+    @property
+    def changed_row(self) -> str | None:
+        """The row that is changed. One statement changes a row once: a second change of it waits for the next
+        statement.
+        """
+        return None
+
+    @property
+    def cancelled(self) -> Sequence[RunSummary]:
+        """The runs that were cancelled, once the effect was carried out."""
+        return ()
+
+    def group(self) -> Group:
+        """What this effect has in common with those it can be carried out with."""
+        raise NotImplementedError
+
+    @classmethod
+    async def apply(cls, conn: Connection, environment: str, effects: Sequence[Self]) -> Sequence[JsonValue] | None:
+        """Carry out the effects of one group; their results in the same order, or None when such effects have none.
+
+        Raises Permanent or UniqueViolation when one of them cannot be carried out.
+        """
+        raise NotImplementedError
+
+
+class BulkEffect:
+    """A change of many things. It has to be done by `until`, on the loop's clock."""
+
+    __slots__ = ()
+
+    until: float
+
+    async def apply(self, conn: Connection, environment: str, seconds: float) -> JsonValue:
+        """Carry it out; its result. Raises TimeoutError when it takes longer than `seconds`."""
+        raise NotImplementedError

@@ -1,0 +1,112 @@
+"""How a kind of step is declared, a step that is ready to be performed, and one call of it.
+
+A kind of step is declared once: as `SPEC`, in the file of its action. All tables by kind are derived from the specs, in
+`penstock_executor.actions`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Final
+
+from pydantic import JsonValue
+
+from penstock.definitions.models import App, RetryPolicy, Step, StepAction
+from penstock.expressions import Expression, Template
+from penstock_executor.effects import BulkEffect, Effect
+from penstock_executor.runs import ClaimedRun, Values
+from penstock_executor.steps.consumption import ONE_ACTION, Consumption
+from penstock_executor.steps.outcomes import Outcome
+from penstock_executor.steps.tools import Tools
+
+Scope = dict[str, JsonValue]
+_GRACE_SECONDS: Final = 2.0
+
+
+class Becomes(Enum):
+    """What the result of a step becomes, beside its record."""
+
+    RESULT = "what later steps see as steps.<id>"
+    ANSWER = "members of the workflow's answer"
+    STATE = "members of what later steps see as state"
+    LINE = "a line of the app's log"
+    END = "the end of the workflow, unless it is null"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSpec:
+    """A kind of step. `target` says in words what is expected behind the action's key, `arguments` are its other keys.
+
+    Its action is either `immediate`, which answers at once, or `awaited`, which waits for a database, a broker, or
+    another server. `writes` are the effects that it may ask for. `minds_its_time`: it keeps to the step's timeout
+    itself, and the run is given back, not failed, when the broker is away for longer. `retries` hold for steps without
+    `retry` of their own.
+    """
+
+    action: StepAction
+    target: str
+    arguments: tuple[str, ...] = ()
+    immediate: "Callable[[Call], Outcome] | None" = None
+    awaited: "Callable[[Call], Awaitable[Outcome]] | None" = None
+    writes: tuple[type[Effect | BulkEffect], ...] = ()
+    consumes: Consumption = ONE_ACTION
+    becomes: Becomes = Becomes.RESULT
+    minds_its_time: bool = False
+    retries: RetryPolicy | None = None
+
+    @property
+    def commits_first(self) -> bool:
+        """Whether all that happened before has to be durable first: the step waits, or has an effect of its own."""
+        return self.awaited is not None or bool(self.writes)
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """A step, ready to be performed. `items` is the template that is evaluated once per item of a list.
+
+    `is_deferrable` says that its effect may be committed together with what comes next, because nothing depends on how
+    it ends. `secrets` are those that its condition reads, and those that the rest of it reads.
+    """
+
+    spec: StepSpec
+    definition: Step
+    when: Expression | None
+    target: Template
+    arguments: Template
+    items: Template | None
+    uses_now: bool
+    is_deferrable: bool
+    secrets: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+
+
+@dataclass(slots=True)
+class Call:
+    """A step about to be performed: its plan, and what stands behind its keys, evaluated.
+
+    `now` is the database's time; `deadline` is when the run has used up its time, on the loop's clock.
+    """
+
+    run: ClaimedRun
+    path: str
+    plan: StepPlan
+    target: JsonValue
+    arguments: Values
+    scope: Scope
+    now: datetime
+    app: App
+    tools: Tools
+    deadline: float
+
+    def until(self) -> float:
+        """When the step, or the run if that is sooner, has used up its time, on the loop's clock."""
+        seconds = self.plan.definition.timeout_seconds
+        return self.deadline if seconds is None else min(self.deadline, asyncio.get_running_loop().time() + seconds)
+
+    def seconds_left(self) -> float:
+        """How long a statement may take: a little longer than the step, so that the step's timeout is what is
+        reported.
+        """
+        return max(self.until() - asyncio.get_running_loop().time(), 0) + _GRACE_SECONDS
