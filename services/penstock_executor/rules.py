@@ -7,7 +7,15 @@ from typing import Final
 from pydantic import JsonValue
 
 from penstock.definitions.models import RetryPolicy
-from penstock.errors import DatabaseUnavailable, Interrupted, LeaseLost, Permanent, Transient
+from penstock.errors import (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    Interrupted,
+    LeaseLost,
+    PenstockError,
+    Permanent,
+    Transient,
+)
 from penstock.expressions import ExpressionError
 
 _LONGEST_MESSAGE: Final = 4000
@@ -66,24 +74,26 @@ class Failure:
 def decide(policy: RetryPolicy, failures: int, error: Exception, now: datetime, jitter: float) -> Decision:
     """What becomes of a run whose attempt ended with `error` after `failures` earlier failed attempts; `jitter` is from
     0 to 1.
+
+    An error that we did not raise on purpose may be a passing one, so it is tried again as a transient one is.
     """
     if isinstance(error, LeaseLost):
         return Discard(str(error))
-    if isinstance(error, Interrupted | DatabaseUnavailable):
+    if isinstance(error, Interrupted | DatabaseUnavailable | BrokerUnavailable):
         return Release(str(error))
-    if not isinstance(error, Transient):
+    if isinstance(error, PenstockError) and not isinstance(error, Transient):
         return DeadLetter("trying again cannot help")
     if failures + 1 >= policy.attempts:
         return DeadLetter(f"failed {failures + 1} of at most {policy.attempts} times")
     return Retry(now + timedelta(seconds=retry_delay(policy, failures, error, jitter)))
 
 
-def retry_delay(policy: RetryPolicy, failures: int, error: Transient, jitter: float) -> float:
+def retry_delay(policy: RetryPolicy, failures: int, error: Exception, jitter: float) -> float:
     """Seconds until the next try: the backoff, or what the other side asked for when that is longer, at most the
     policy's `max`.
     """
     delay = spread(backoff(policy, failures), policy.jitter, jitter)
-    if error.retry_after_seconds is not None:
+    if isinstance(error, Transient) and error.retry_after_seconds is not None:
         delay = max(delay, min(error.retry_after_seconds, policy.max_seconds))
     return delay
 

@@ -6,7 +6,15 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from penstock.definitions.models import RetryPolicy
-from penstock.errors import DatabaseUnavailable, Interrupted, LeaseLost, Permanent, Transient
+from penstock.errors import (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    DecodeError,
+    Interrupted,
+    LeaseLost,
+    Permanent,
+    Transient,
+)
 from penstock.expressions import ExpressionError
 from penstock_executor.outside.addresses import PRIVATE, is_allowed
 from penstock_executor.rules import (
@@ -41,11 +49,15 @@ def after(seconds: float) -> Retry:
         (0, Transient("busy", retry_after_seconds=9000), after(60)),
         (0, Permanent("wrong"), DeadLetter("trying again cannot help")),
         (0, ExpressionError("a.yaml:3", "a +", "it ends too early"), DeadLetter("trying again cannot help")),
-        (0, KeyError("a bug of ours"), DeadLetter("trying again cannot help")),
+        (0, DecodeError("not understood"), DeadLetter("trying again cannot help")),
+        (0, KeyError("a bug of ours, or of a library"), after(5)),
+        (1, RuntimeError("a bug of ours, or of a library"), after(10)),
+        (2, KeyError("a bug of ours, or of a library"), DeadLetter("failed 3 of at most 3 times")),
         (0, LeaseLost("gone"), Discard("gone")),
         (2, LeaseLost("gone"), Discard("gone")),
         (2, Interrupted("no broker"), Release("no broker")),
         (2, DatabaseUnavailable("no database"), Release("no database")),
+        (2, BrokerUnavailable("no broker"), Release("no broker")),
     ],
 )
 def test_the_kind_of_error_and_the_failures_so_far_decide(failures: int, error: Exception, expected: Decision) -> None:

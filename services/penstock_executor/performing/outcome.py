@@ -46,7 +46,9 @@ def conclude(performance: Performance, error: Exception) -> Ending | None:
         case never:
             assert_never(never)
     if failure.kind == "internal":
-        log.error("run.internal_error", run_id=str(run.id), workflow=run.workflow, step=failure.step, exc_info=error)
+        # The traceback once: the run is tried again by its policy, perhaps many times.
+        trace = None if run.failures else error
+        log.error("run.internal_error", run_id=str(run.id), workflow=run.workflow, step=failure.step, exc_info=trace)
     if position is not None:
         record = StepRecord(position.path, position.action, "failed", performance.now(), error=failure.to_json())
         performance.journal.record(record)

@@ -14,6 +14,7 @@ import asyncpg
 import orjson
 from asyncpg.pool import PoolConnectionProxy
 
+from penstock.db.failures import Trouble, find_trouble, hides_cancellation
 from penstock.errors import ConfigurationError, DatabaseUnavailable
 
 if TYPE_CHECKING:  # asyncpg's classes are generic in its stubs only
@@ -30,24 +31,11 @@ T = TypeVar("T")
 
 COMMAND_TIMEOUT_SECONDS: Final = 15.0
 ACQUIRE_TIMEOUT_SECONDS: Final = 5.0
-_CONFLICT_RETRIES: Final = 5
-_MOST_QUERIES: Final = 5_000
+_MAX_TRIES: Final = 5
+_MAX_QUERIES: Final = 5_000
 """After so many a connection is replaced, and with it its plans: one made while a table was small would scan it when it
 is large.
 """
-# 40: deadlock, serialization; the whole transaction may simply be run again.
-_CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
-# Connection failures (08), too many connections (53), shutting down or starting (57P0x), read-only after a failover
-# (25006).
-_AWAY = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InterfaceError,
-    OSError,
-    TimeoutError,
-)
 
 
 def quote_identifier(name: str) -> str:
@@ -98,8 +86,10 @@ class Database:
         try:
             async with self._connection() as connection:
                 yield connection
-        except _CONFLICTS as error:
-            raise DatabaseUnavailable(f"PostgreSQL reports a conflict: {error}") from error
+        except Exception as error:
+            if find_trouble(error) is Trouble.CONFLICT:
+                raise DatabaseUnavailable(f"PostgreSQL reports a conflict: {error}") from error
+            raise
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
@@ -111,7 +101,11 @@ class Database:
                 yield connection
             finally:
                 await self._pool.release(connection, timeout=ACQUIRE_TIMEOUT_SECONDS)
-        except _AWAY as error:
+        except Exception as error:
+            if find_trouble(error) is not Trouble.AWAY:
+                raise
+            if hides_cancellation(error):
+                raise asyncio.CancelledError from error
             raise DatabaseUnavailable(f"PostgreSQL is out of reach: {type(error).__name__}: {error}") from error
 
     async def in_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -127,12 +121,14 @@ class Database:
         """What `work` returns; run again as a whole after a deadlock. Without a transaction each statement commits by
         itself.
         """
-        for attempt in range(_CONFLICT_RETRIES):
+        for attempt in range(_MAX_TRIES):
             try:
                 async with self._connection() as connection:
                     return await work(connection)
-            except _CONFLICTS as error:
-                if attempt == _CONFLICT_RETRIES - 1:
+            except Exception as error:
+                if find_trouble(error) is not Trouble.CONFLICT:
+                    raise
+                if attempt == _MAX_TRIES - 1:
                     raise DatabaseUnavailable(f"PostgreSQL reports a conflict again and again: {error}") from error
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
         raise AssertionError("unreachable")
@@ -150,8 +146,10 @@ class Database:
         try:
             async with asyncio.timeout(3):
                 await self._pool.close()
-        except (TimeoutError, *_AWAY):
+        except Exception as error:
             self._pool.terminate()
+            if find_trouble(error) is not Trouble.AWAY:
+                raise
 
     def cut(self) -> None:
         """End all connections at once, as the death of this process would: what was not committed is undone. For trying
@@ -173,7 +171,9 @@ async def open_database(url: str, *, name: str, most: int = 10, wait_seconds: fl
             return Database(await _create_pool(url, name, most))
         except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, ValueError) as error:
             raise ConfigurationError(f"PENSTOCK_DATABASE_URL: {error}") from error
-        except _AWAY as error:
+        except Exception as error:
+            if find_trouble(error) is None:
+                raise
             if asyncio.get_running_loop().time() + pause > deadline:
                 raise DatabaseUnavailable(f"PostgreSQL did not answer within {wait_seconds:.0f} s: {error}") from error
             await asyncio.sleep(pause)
@@ -188,7 +188,7 @@ async def _create_pool(url: str, name: str, most: int) -> Pool:
         timeout=5,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         max_inactive_connection_lifetime=300,
-        max_queries=_MOST_QUERIES,
+        max_queries=_MAX_QUERIES,
         init=_prepare,
         connection_class=_PooledConnection,
         server_settings={
