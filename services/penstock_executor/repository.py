@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-import orjson
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.db import Connection, Record
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import Termination
@@ -389,7 +389,7 @@ async def get_depth_limit(conn: Connection, *, environment: str) -> int | None:
 
 
 def _to_text(value: JsonValue) -> str | None:
-    return None if value is None else orjson.dumps(value).decode()
+    return None if value is None else exact_json.dumps_storable(value).decode()
 
 
 def _by_bytes(run_id: UUID) -> bytes:

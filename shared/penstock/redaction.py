@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import quote, quote_plus
 
-import orjson
 from pydantic import JsonValue
+
+from penstock import exact_json
 
 SHORTEST_REDACTED: Final = 8
 _SHORTEST_BEGINNING: Final = 4
@@ -60,7 +61,7 @@ class Redactor:
             return value
         if isinstance(value, str):
             return self.text(value)
-        encoded = orjson.dumps(value)
+        encoded = exact_json.dumps(value)
         return self._walk(value) if any(needle in encoded for needle, _ in self._needles) else value
 
     def encoded(self, document: bytes) -> bytes:
@@ -130,4 +131,4 @@ def _escape(text: str) -> str:
 
 def _encode(text: str) -> bytes:
     """As it stands inside a JSON text."""
-    return orjson.dumps(text.encode(errors="replace").decode())[1:-1]
+    return exact_json.dumps(text.encode(errors="replace").decode())[1:-1]

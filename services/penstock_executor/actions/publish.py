@@ -5,8 +5,7 @@ is done.
 import asyncio
 from typing import Final
 
-import orjson
-
+from penstock import exact_json
 from penstock.contracts import envelope
 from penstock.definitions.models import StepAction
 from penstock.domain.lineage import continue_trace
@@ -32,7 +31,7 @@ async def publish(call: Call) -> Outcome:
     key = target_text(call)
     if (problem := find_routing_key_problem(key)) is not None:
         raise wrong(call, f"{key[:60]!r} cannot be a routing key: {problem}")
-    body = orjson.dumps(call.arguments.get("body"))
+    body = exact_json.dumps(call.arguments.get("body"))
     if len(body) > MAX_BODY_BYTES:
         raise wrong(
             call, f"the body has {len(body)} bytes as JSON, and a message may have {MAX_BODY_BYTES}; send an id instead"

@@ -11,11 +11,10 @@ import hashlib
 import hmac
 from typing import Final
 
-import orjson
 from multidict import CIMultiDict
 from pydantic import JsonValue
 
-from penstock import clock
+from penstock import clock, exact_json
 from penstock.definitions.models import RetryPolicy, StepAction
 from penstock.domain.workload import Activity
 from penstock.errors import Permanent, Transient
@@ -45,7 +44,7 @@ async def send(call: Call) -> Outcome:
     redirects, which a signed message must not follow, and 410, by which it wants no more.
     """
     url, secrets = target_url(call), _read_secrets(call)
-    body = orjson.dumps(call.arguments.get("payload"))
+    body = exact_json.dumps(call.arguments.get("payload"))
     webhook_id, timestamp = idempotency_key(call), int(clock.now().timestamp())
     headers = CIMultiDict(
         {

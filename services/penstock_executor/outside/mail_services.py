@@ -8,11 +8,11 @@ the same.
 import base64
 from typing import Final
 
-import orjson
 from multidict import CIMultiDict
 from pydantic import JsonValue
 from yarl import URL
 
+from penstock import exact_json
 from penstock.definitions.models import EmailSettings
 from penstock.domain.addresses import Address
 from penstock.errors import Permanent, Transient
@@ -141,12 +141,12 @@ def _read_api_key(call: Call, settings: EmailSettings) -> str:
 
 async def _post(call: Call, url: str, headers: dict[str, str], body: Values, seconds: float) -> Response:
     described = CIMultiDict({"Content-Type": "application/json", "Accept": "application/json", **headers})
-    return await call_out(call, Request("POST", URL(url), described, orjson.dumps(body)), seconds)
+    return await call_out(call, Request("POST", URL(url), described, exact_json.dumps(body)), seconds)
 
 
 def _read(response: Response) -> Values:
     try:
-        answer: JsonValue = orjson.loads(response.body)
+        answer: JsonValue = exact_json.loads(response.body)
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}

@@ -5,11 +5,10 @@ key, lineage.
 import re
 from typing import Final
 
-import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
-from penstock import clock
+from penstock import clock, exact_json
 from penstock.definitions.connectors import CONNECTION_HEADERS
 from penstock.domain.lineage import Lineage, LineageSeal, continue_trace, join_baggage, split_baggage
 from penstock.expressions.language import describe_type
@@ -104,7 +103,7 @@ def _build_body(call: Call, headers: CIMultiDict[str]) -> bytes | None:
         return None
     if given == ["json"]:
         headers.setdefault("Content-Type", "application/json")
-        return orjson.dumps(call.arguments["json"])
+        return exact_json.dumps(call.arguments["json"])
     if given == ["form"]:
         headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
         form = {name: write_value(value) for name, value in mapping(call, "form").items() if value is not None}

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-import orjson
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.errors import Permanent, Transient
 from penstock_executor.steps.exchange import Request, Response
 
@@ -33,7 +33,7 @@ def refusal(request: Request, response: Response) -> Permanent | Transient:
 def describe_refusal(request: Request, response: Response) -> str:
     """One sentence with the beginning of what the server said."""
     body = read_body(response)
-    excerpt = (body if isinstance(body, str) else orjson.dumps(body).decode())[:_LONGEST_EXCERPT]
+    excerpt = (body if isinstance(body, str) else exact_json.dumps(body).decode())[:_LONGEST_EXCERPT]
     return f"{request.method} {request.url.host} answered with status {response.status}: {excerpt}"
 
 
@@ -56,8 +56,8 @@ def read_body(response: Response) -> JsonValue:
     # PostgreSQL cannot store NUL, also not when JSON escapes it.
     if (kind == "application/json" or kind.endswith("+json")) and b"\\u0000" not in response.body:
         try:
-            parsed: JsonValue = orjson.loads(response.body)
-            orjson.dumps(parsed)  # nested too deep to be stored?
+            parsed: JsonValue = exact_json.loads(response.body)
+            exact_json.dumps(parsed)  # nested too deep to be stored?
         except (ValueError, TypeError):
             return _decode(response)
         return parsed

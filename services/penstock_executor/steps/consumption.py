@@ -8,9 +8,9 @@ outcome, for what nobody else knows: bytes of a call, things that were read on t
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-import orjson
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.domain.workload import POSITIONS, Activity, Counts
 from penstock_executor.steps.outcomes import Done, Outcome, Used, Write
 
@@ -96,4 +96,4 @@ def add_returned(counts: Counts, number: int, shown: JsonValue) -> None:
 
 def _count_characters(shown: JsonValue | Sequence[JsonValue]) -> int:
     """Bytes, to be exact: counting the characters would mean to decode them again."""
-    return len(orjson.dumps(shown))
+    return len(exact_json.dumps(shown))

@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-import orjson
-
+from penstock import exact_json
 from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import ChildRun
 from penstock.db import Coalescer
@@ -64,7 +63,7 @@ def _split(children: list[ChildRun]) -> Iterator[list[ChildRun]]:
     part: list[ChildRun] = []
     size = 0
     for child in children:
-        added = len(orjson.dumps(child.parameters))
+        added = len(exact_json.dumps(child.parameters))
         if part and size + added > _MOST_BYTES:
             yield part
             part, size = [], 0

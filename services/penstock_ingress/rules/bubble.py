@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-import orjson
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.domain.ids import new_thing_id
 from penstock_ingress.rules.replies import JSON, Reply, json_reply
 
@@ -21,7 +21,7 @@ def wrapped(status: int, code: str, message: str, http_status: int | None = None
     the same.
     """
     body = {"statusCode": status, "body": {"status": code, "message": message}}
-    return Reply(http_status or status, orjson.dumps(body), JSON)
+    return Reply(http_status or status, exact_json.dumps(body), JSON)
 
 
 def not_found(message: str) -> Reply:
@@ -37,7 +37,7 @@ def unauthorized(translation: str) -> Reply:
         "message": None,
         "translation": translation,
     }
-    return Reply(401, orjson.dumps(body), JSON, {"WWW-Authenticate": "Bearer"})
+    return Reply(401, exact_json.dumps(body), JSON, {"WWW-Authenticate": "Bearer"})
 
 
 def invalid_token(token: str) -> Reply:

@@ -8,6 +8,7 @@ from typing import Final
 import orjson
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.errors import PenstockError
 
 JSON: Final = "application/json"
@@ -38,7 +39,7 @@ class Refusal(PenstockError):
 
 def json_reply(status: int, body: object, headers: Mapping[str, str] | None = None) -> Reply:
     """A JSON document; `body` may hold times, and ids in whatever class the database's driver gives them."""
-    return Reply(status, orjson.dumps(body, default=str, option=orjson.OPT_UTC_Z), JSON, headers or {})
+    return Reply(status, exact_json.dumps(body, default=str, option=orjson.OPT_UTC_Z), JSON, headers or {})
 
 
 def problem(
@@ -55,7 +56,7 @@ def problem(
         "detail": detail,
         **(extensions or {}),
     }
-    return Reply(status, orjson.dumps(document), PROBLEM, headers or {})
+    return Reply(status, exact_json.dumps(document), PROBLEM, headers or {})
 
 
 def unavailable(detail: str, retry_after_seconds: int) -> Reply:

@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-import orjson
-
+from penstock import exact_json
 from penstock.broker.port import Delivery
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ExpandList, ScheduleChildren, ScheduleRun, WakeScheduler
@@ -52,7 +51,7 @@ async def receive(room: Room, delivery: Delivery) -> None:
         await delivery.requeue()
     else:
         if reply is not None and message.reply_to:
-            room.publisher.reply(message.reply_to, message.correlation_id, orjson.dumps(reply))
+            room.publisher.reply(message.reply_to, message.correlation_id, exact_json.dumps(reply))
         await delivery.ack()
 
 
@@ -79,7 +78,7 @@ async def _refuse(room: Room, delivery: Delivery, error: DecodeError) -> None:
     rejection = error.rejection if isinstance(error, Refused) else Rejected("malformed", error.reason)
     if message.reply_to:
         room.publisher.reply(
-            message.reply_to, message.correlation_id, orjson.dumps(describe_problem(rejection)), PROBLEM_TYPE
+            message.reply_to, message.correlation_id, exact_json.dumps(describe_problem(rejection)), PROBLEM_TYPE
         )
     await delivery.dead_letter(error.reason)
 

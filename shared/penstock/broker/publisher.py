@@ -10,7 +10,7 @@ from uuid import UUID
 
 import orjson
 
-from penstock import clock
+from penstock import clock, exact_json
 from penstock.broker.port import Broker
 from penstock.contracts import envelope, topology
 from penstock.contracts.envelope import Message
@@ -151,7 +151,7 @@ class Publisher:
             body["reason"] = reason
         if path is not None:
             body["path"] = list(path)
-        encoded = orjson.dumps(
+        encoded = exact_json.dumps(
             body, default=str, option=orjson.OPT_UTC_Z
         )  # the database's driver has a class of its own for ids
         message = Message(

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
+from penstock import exact_json
 from penstock.domain.durations import parse_duration
 from penstock.domain.states import RunState
 from penstock.errors import DecodeError
@@ -27,9 +28,16 @@ class Contract(BaseModel):
     def decode(cls, body: bytes) -> Self:
         """The message in `body` (JSON). Raises DecodeError, whose reason names the field and what was expected."""
         try:
-            return cls.model_validate_json(body)
+            message = cls.model_validate_json(body)
+            return message._with_exact_numbers(body) if exact_json.has_long_number(body) else message
         except ValidationError as error:
             raise DecodeError(describe(error), body) from None
+
+    def _with_exact_numbers(self, body: bytes) -> Self:
+        """This message with what it passes through (`parameters`) as `body` has it: pydantic reads floats."""
+        fields = exact_json.loads(body)
+        parameters = fields.get("parameters") if isinstance(fields, dict) else None
+        return self.model_copy(update={"parameters": parameters}) if isinstance(parameters, dict) else self
 
     def encode(self) -> bytes:
         """This message as JSON, without the fields that are not set."""

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import asyncpg
-import orjson
 from asyncpg.pool import PoolConnectionProxy
 
+from penstock import exact_json
 from penstock.db.failures import Trouble, find_trouble, hides_cancellation
 from penstock.errors import ConfigurationError, DatabaseUnavailable
 
@@ -52,8 +52,8 @@ async def _prepare(connection: RawConnection) -> None:
         "jsonb",
         schema="pg_catalog",
         format="binary",
-        encoder=lambda value: b"\x01" + orjson.dumps(value),
-        decoder=lambda raw: orjson.loads(raw[1:]),
+        encoder=lambda value: b"\x01" + exact_json.dumps_storable(value),
+        decoder=lambda raw: exact_json.loads_stored(raw[1:]),
     )
 
 

@@ -13,17 +13,17 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-import orjson
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.definitions.models import FieldType, ScalarType
 from penstock.expressions.language import describe_type, tidy
+from penstock.storable import UNSTORABLE_REASON, is_storable
 
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _THING_ID: Final = re.compile(r"\d{1,20}x\d{1,40}", re.ASCII)
 _URL: Final = re.compile(r"(?:https?:)?//[^\s/]\S*", re.IGNORECASE)
 _ZONE_NAME: Final = re.compile(r"\s*\([^)]*\)$")
-_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _BOOLEANS: Final = {
     "true": True,
     "yes": True,
@@ -115,7 +115,7 @@ def _read_text(type: FieldType, text: str) -> JsonValue:
 
 def _parse_json(text: str) -> JsonValue:
     try:
-        parsed: JsonValue = orjson.loads(text)
+        parsed: JsonValue = exact_json.loads(text)
     except (ValueError, RecursionError):
         return None
     return parsed
@@ -130,8 +130,8 @@ def _parse_number(stripped: str, text: str) -> JsonValue:
 def _coerce_text(value: JsonValue) -> JsonValue:
     if not isinstance(value, str):
         raise ValueError(f"expected text, got {describe_type(value)}")
-    if _UNSTORABLE.search(value):
-        raise ValueError("the text holds a character that cannot be stored (NUL or half of a surrogate pair)")
+    if not is_storable(value):
+        raise ValueError(UNSTORABLE_REASON)
     return value
 
 
@@ -144,7 +144,7 @@ def _coerce_number(value: JsonValue) -> JsonValue:
         as_float = math.inf
     if not math.isfinite(as_float):
         raise ValueError("expected a finite number of at most 1.8e308")
-    return tidy(value) if isinstance(value, float) or abs(value) < 2**63 else as_float
+    return tidy(value)
 
 
 def _coerce_boolean(value: JsonValue) -> JsonValue:
@@ -211,7 +211,7 @@ def _coerce_address_part(key: str, value: JsonValue) -> JsonValue:
 def _coerce_url(value: JsonValue) -> JsonValue:
     if not isinstance(value, str):
         raise ValueError(f"expected the URL of a file, got {describe_type(value)}")
-    if not _URL.fullmatch(value) or _UNSTORABLE.search(value):
+    if not _URL.fullmatch(value) or not is_storable(value):
         raise ValueError("expected the URL of a file, starting with https://, http:// or //")
     return value
 

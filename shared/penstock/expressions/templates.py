@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import orjson
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.expressions.language import Expression, compile_expression
 from penstock.expressions.tokens import ExpressionError
 
@@ -96,7 +97,7 @@ def write_value(value: JsonValue) -> str:
         return str(int(value))
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return exact_json.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _closing_brace(text: str, position: int) -> int | None:

@@ -26,6 +26,7 @@ from ruamel.yaml.events import (
 from penstock.expressions.language import tidy
 from penstock.expressions.tokens import MAX_EXACT
 from penstock.reading.places import Place, Problem, Report, SourceFile, shorten
+from penstock.storable import UNSTORABLE_REASON, is_storable
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 40
@@ -33,7 +34,6 @@ MAX_NODES: Final = 100_000
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _WORDS: Final[dict[str, JsonValue]] = {
     **dict.fromkeys(["", "~", "null", "Null", "NULL"]),
     **dict.fromkeys(["true", "True", "TRUE"], True),
@@ -202,10 +202,10 @@ class _Builder:
         tag = None if event.tag is None else str(event.tag)
         if tag not in {None, "!", "tag:yaml.org,2002:str"}:
             self.report.error(place, "tags such as !!int are not supported", "write the plain value")
-        if _UNSTORABLE.search(event.value):
+        if not is_storable(event.value):
             self.report.error(
                 place,
-                "the text holds a character that cannot be stored (NUL or half of a surrogate pair)",
+                UNSTORABLE_REASON,
                 "leave it out",
             )
         return Scalar(place, event.value, self.resolve(event.value, place) if is_plain and tag is None else event.value)

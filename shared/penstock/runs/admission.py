@@ -25,10 +25,9 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
-import orjson
 from pydantic import JsonValue
 
-from penstock import clock
+from penstock import clock, exact_json
 from penstock.db import Connection, Record
 from penstock.domain.depth import reaches_warning
 from penstock.domain.runs import Admission, Admitted, Duplicate, Rejected, RunSummary, Terminated
@@ -372,8 +371,11 @@ async def _insert_runs(
         [request.depth_limit for request in requests],
         [request.scheduled_at for request in requests],
         [request.priority for request in requests],
-        [orjson.dumps(request.parameters).decode() for request in requests],
-        [None if request.context is None else orjson.dumps(request.context).decode() for request in requests],
+        [exact_json.dumps_storable(request.parameters).decode() for request in requests],
+        [
+            None if request.context is None else exact_json.dumps_storable(request.context).decode()
+            for request in requests
+        ],
         [request.list_id for request in requests],
         [request.run_id in counted for request in requests],
         [environment for environment, _ in versions],
@@ -385,7 +387,7 @@ async def _insert_runs(
         [delivery.dedup_key for delivery in deliveries],
         [delivery.type for delivery in deliveries],
         [f"{{{','.join(map(str, delivery.run_ids))}}}" for delivery in deliveries],
-        [orjson.dumps(delivery.headers).decode() for delivery in deliveries],
+        [exact_json.dumps_storable(delivery.headers).decode() for delivery in deliveries],
         [delivery.body for delivery in deliveries],
     )
 

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-import orjson
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.db import Connection
 
 CHUNK_SIZE: Final = 1000
@@ -72,6 +72,6 @@ async def insert_list(conn: Connection, *, request: ListRequest, parameters: Seq
         """,
         request.id,
         list(firsts),
-        [orjson.dumps(list(parameters[first : first + CHUNK_SIZE])).decode() for first in firsts],
+        [exact_json.dumps_storable(list(parameters[first : first + CHUNK_SIZE])).decode() for first in firsts],
     )
     return True

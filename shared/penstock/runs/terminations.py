@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-import orjson
-
-from penstock import clock
+from penstock import clock, exact_json
 from penstock.db import Connection, Record
 from penstock.domain.states import Termination
 from penstock.store.logs import LogEvent, LogLine, write_logs
@@ -102,7 +100,7 @@ async def _set_errors(
     conn: Connection, rows: Sequence[Record], terminated: Mapping[UUID, Termination], messages: Sequence[str]
 ) -> None:
     errors = [
-        orjson.dumps(
+        exact_json.dumps_storable(
             {
                 "kind": terminated[row["id"]].value,
                 "message": message,

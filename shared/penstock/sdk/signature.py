@@ -14,7 +14,6 @@ from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Annotated, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
-import orjson
 from pydantic import (
     BaseModel,
     JsonValue,
@@ -24,6 +23,7 @@ from pydantic import (
     ValidationError,
 )
 
+from penstock import exact_json
 from penstock.definitions.models import FieldType, Parameter, ScalarType
 from penstock.definitions.values import coerce_value
 from penstock.errors import Permanent
@@ -121,7 +121,7 @@ def read_result_type(function: Function) -> TypeAdapter[object] | None:
 
 def restore(kind: TypeAdapter[T] | None, value: JsonValue) -> T | JsonValue:
     """What was kept as JSON, as `kind` says. Read as JSON is: a strict model takes a text for a time then."""
-    return value if kind is None else kind.validate_json(orjson.dumps(value))
+    return value if kind is None else kind.validate_json(exact_json.dumps(value))
 
 
 @lru_cache(maxsize=500)
@@ -184,7 +184,7 @@ def _make_adapter(annotation: typing.Any) -> TypeAdapter[object]:  # what a sign
 
 def _validate(adapter: TypeAdapter[T], value: JsonValue, name: str) -> T:
     try:
-        return adapter.validate_json(orjson.dumps(value))
+        return adapter.validate_json(exact_json.dumps(value))
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in ((name,) if name else ()) + problem["loc"])

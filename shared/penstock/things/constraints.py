@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final
 
-import orjson
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.db import quote_identifier
 from penstock.definitions.fields import CONSTRAINT_TYPES, WITHOUT_VALUE, constraint_types, find_field
 from penstock.definitions.models import DataField, DataType, FieldType, ScalarType
@@ -111,7 +111,7 @@ def to_parameter(data_field: DataField, value: JsonValue) -> str:
         coerced = coerce_value(_TEXT if is_id else data_field.type, value, source=ValueSource.TEXT)
     except ValueError as error:
         raise ConstraintProblem(f"the value for {data_field.name} does not fit: {error}") from None
-    return coerced if isinstance(coerced, str) else orjson.dumps(coerced).decode()
+    return coerced if isinstance(coerced, str) else exact_json.dumps(coerced).decode()
 
 
 def _cast(condition: Condition, data_field: DataField, value: JsonValue) -> str:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-import orjson
 from pydantic import JsonValue, TypeAdapter
 
+from penstock import exact_json
 from penstock.db import Connection, quote_identifier
 from penstock.definitions.fields import BUILT_IN_FIELDS, find_field
 from penstock.definitions.models import DataField, DataType
@@ -274,7 +274,7 @@ def _behind(condition: Condition, by: DataField, descending: bool, after: str) -
 
 
 def _token(sort_key: str | None, last_id: JsonValue) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([sort_key, last_id])).decode().rstrip("=")
+    return base64.urlsafe_b64encode(exact_json.dumps([sort_key, last_id])).decode().rstrip("=")
 
 
 def _read_token(by: DataField, token: str) -> tuple[str | None, str]:

@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import orjson
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.db import Connection, quote_identifier
 from penstock.definitions.models import DataField, DataType
 from penstock.errors import Permanent
@@ -49,7 +49,7 @@ async def upsert_rows(
 def _key(fields: Sequence[DataField], row: Row) -> bytes:
     """What makes two rows the same thing. An empty value is like no other: such a row is always a new thing."""
     values = [row.get(field.column) for field in fields]
-    return orjson.dumps([row["_id"]] if None in values else values)
+    return exact_json.dumps([row["_id"]] if None in values else values)
 
 
 def _statement(environment: str, data_type: DataType, fields: Sequence[DataField], shape: Sequence[str]) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-import orjson
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.db import Connection, Refused, quote_identifier
 from penstock.definitions.models import DataType
 from penstock.things.statements import JUST_NOW, insert_statement
@@ -74,7 +74,7 @@ def _rounds(rows: Sequence[Row], key: Sequence[str]) -> list[tuple[list[str], li
     for position, row in enumerate(rows):
         values = [row.get(column) for column in key]
         # An empty value is like no other: such a row is always a new thing.
-        same = orjson.dumps([position] if None in values else values)
+        same = exact_json.dumps([position] if None in values else values)
         rounds[seen[same], tuple(sorted(row.keys() - _RECORD_COLUMNS))].append(position)
         seen[same] += 1
     return [(list(shape), positions) for (_, shape), positions in sorted(rounds.items())]

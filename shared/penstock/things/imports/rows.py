@@ -5,9 +5,9 @@ stored.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-import orjson
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.definitions.fields import BUILT_IN_FIELDS, find_field
 from penstock.definitions.models import DataType, FieldType
 from penstock.definitions.values import coerce_value, compile_text_reader
@@ -107,7 +107,7 @@ class RowReader:
 
     def _read_object(self, text: str) -> Row:
         try:
-            values = orjson.loads(text)
+            values = exact_json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"it is not JSON: {error}") from None
         if not isinstance(values, dict):
