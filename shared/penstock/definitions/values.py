@@ -136,6 +136,12 @@ def _coerce_text(value: JsonValue) -> JsonValue:
 
 
 def _coerce_number(value: JsonValue) -> JsonValue:
+    """A number as a column holds it: beyond 64 bits it is a float."""
+    number = _check_number(value)
+    return number if type(number) is int and abs(number) < 2**63 else tidy(float(number))
+
+
+def _check_number(value: JsonValue) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"expected a number, got {describe_type(value)}")
     try:
@@ -144,7 +150,7 @@ def _coerce_number(value: JsonValue) -> JsonValue:
         as_float = math.inf
     if not math.isfinite(as_float):
         raise ValueError("expected a finite number of at most 1.8e308")
-    return tidy(value)
+    return value
 
 
 def _coerce_boolean(value: JsonValue) -> JsonValue:
@@ -234,7 +240,7 @@ def _coerce_any(value: JsonValue) -> JsonValue:
         return {str(_coerce_text(key)): _coerce_any(item) for key, item in value.items()}
     if isinstance(value, str):
         return _coerce_text(value)
-    return value if value is None or isinstance(value, bool) else _coerce_number(value)
+    return value if value is None or isinstance(value, bool) else tidy(_check_number(value))
 
 
 _COERCE: Final[Mapping[str, Callable[[JsonValue], JsonValue]]] = MappingProxyType(

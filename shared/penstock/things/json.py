@@ -27,13 +27,21 @@ def json_of(data_type: DataType) -> str:
 
 
 def read_thing(data_type: DataType, thing: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """What `json_of` gave, with whole numbers in lists as integers: PostgreSQL keeps the scale that a number was
-    written with.
+    """What `json_of` gave, with its numbers as they are everywhere: whole ones integers, beyond 64 bits floats.
+
+    PostgreSQL keeps the scale that a number in a list was written with, and writes all digits of a large one.
     """
     for known in data_type.fields:
-        if known.type.is_list and known.type.name == ScalarType.NUMBER and known.name in thing:
-            thing[known.name] = tidy(thing[known.name])
+        if known.type.name == ScalarType.NUMBER and known.name in thing:
+            value = thing[known.name]
+            thing[known.name] = [_to_double(item) for item in value] if isinstance(value, list) else _to_double(value)
     return thing
+
+
+def _to_double(value: JsonValue) -> JsonValue:
+    if type(value) is int:
+        return value if -(2**63) <= value < 2**64 else float(value)
+    return tidy(float(value)) if isinstance(value, float) else value
 
 
 def render_thing(
