@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from penstock.db import Coalescer
+from penstock.db import Coalescer, isolate
+from penstock.errors import DatabaseUnavailable
 
 
 class Sink:
@@ -95,3 +96,65 @@ async def test_drain_waits_for_everything_submitted() -> None:
     sink.gate.set()
     await coalescer.drain()
     assert all(result.done() for result in results)
+
+
+class Table:
+    """A flush that stores all of its items or none, and refuses a batch that holds a negative one."""
+
+    def __init__(self, *, away_after: int = 100) -> None:
+        self.batches: list[list[int]] = []
+        self.stored: list[int] = []
+        self._away_after = away_after
+
+    async def flush(self, items: list[int]) -> Sequence[int]:
+        self.batches.append(items)
+        if len(self.batches) > self._away_after:
+            raise DatabaseUnavailable("away")
+        if any(item < 0 for item in items):
+            raise ValueError(f"{min(items)} does not fit")
+        self.stored += items
+        return [item * 2 for item in items]
+
+
+async def test_a_flush_that_raises_is_repeated_by_halves_until_the_bad_item_stands_alone() -> None:
+    table = Table()
+    coalescer: Coalescer[int, int] = Coalescer(table.flush)
+    results = await asyncio.gather(*(coalescer.submit(number) for number in (1, 2, -3, 4, 5)), return_exceptions=True)
+    assert [result if isinstance(result, int) else str(result) for result in results] == [
+        2,
+        4,
+        "-3 does not fit",
+        8,
+        10,
+    ]
+    assert sorted(table.stored) == [1, 2, 4, 5]
+
+
+async def test_one_bad_item_among_many_costs_a_few_flushes_not_one_for_each_item() -> None:
+    table = Table()
+    results = await isolate([*range(499), -1], table.flush)
+    assert sum(isinstance(result, ValueError) for result in results) == 1
+    assert len(table.batches) < 20
+
+
+async def test_while_the_database_is_away_no_half_is_tried_and_what_is_stored_stays_so() -> None:
+    table = Table(away_after=0)
+    results = await isolate(range(8), table.flush)
+    assert [type(result) for result in results] == [DatabaseUnavailable] * 8
+    assert len(table.batches) == 1
+    table = Table(away_after=2)
+    results = await isolate([1, 2, -3, 4], table.flush)
+    assert results[:2] == [2, 4]
+    assert [type(result) for result in results[2:]] == [DatabaseUnavailable] * 2
+
+
+async def test_a_connection_lost_in_a_flush_is_about_all_of_its_items() -> None:
+    calls = 0
+
+    async def flush(items: list[int]) -> Sequence[int]:
+        nonlocal calls
+        calls += 1
+        raise ConnectionResetError("reset by peer")
+
+    assert [str(result) for result in await isolate([1, 2, 3], flush)] == ["reset by peer"] * 3
+    assert calls == 1

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from penstock.db import Coalescer, Connection, Database, UniqueViolation
+from penstock.db import Coalescer, Connection, Database, UniqueViolation, isolate
 from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent
 from penstock.logs import get_logger
 from penstock.runs.waits import begin_waits, lock_signals
@@ -88,7 +88,8 @@ class Commits:
             if shape is None or not await self._finish(group, results):
                 rest += group
         if rest:
-            results |= await self._write(rest)
+            written = await isolate(rest, self._write)
+            results.update((_key(commit), _refusal(outcome)) for commit, outcome in zip(rest, written, strict=True))
         return [results[commit.run_id, commit.attempt] for commit in submitted]
 
     async def _finish(self, commits: list[Commit], results: dict[Held, Written]) -> bool:
@@ -106,22 +107,16 @@ class Commits:
         results.update((_key(commit), None if _key(commit) in held else _lost(commit)) for commit in commits)
         return True
 
-    async def _write(self, commits: list[Commit]) -> dict[Held, Written]:
-        """Any commits, in one transaction. One that cannot be written is found by halves, so that the others are
-        written without it.
-        """
+    async def _write(self, commits: list[Commit]) -> list[Written]:
+        """Any commits, in one transaction."""
         try:
-            return await self._database.in_transaction(lambda conn: _write(conn, commits))
-        except DatabaseUnavailable:
-            raise
+            written = await self._database.in_transaction(lambda conn: _write(conn, commits))
         except Exception as error:
-            if len(commits) == 1 and is_unattributed(error) and (watched := watched_type(commits[0])) is not None:
-                self._watched.add(watched)
-                return await self._write_attributed(commits[0])
-            if len(commits) == 1:
-                return {_key(commits[0]): _refusal(error)}
-        middle = len(commits) // 2
-        return {**await self._write(commits[:middle]), **await self._write(commits[middle:])}
+            if len(commits) > 1 or not is_unattributed(error) or (watched := watched_type(commits[0])) is None:
+                raise
+            self._watched.add(watched)
+            return await self._write_attributed(commits)
+        return [written[_key(commit)] for commit in commits]
 
     async def _write_watched(self, commits: list[Commit], results: dict[Held, Written]) -> list[Commit]:
         """Write those that change a type of which changes are noted, each alone: its transaction tells its run. Returns
@@ -129,16 +124,15 @@ class Commits:
         """
         watched = [commit for commit in commits if watched_type(commit) in self._watched]
         for commit in watched:
-            results |= await self._write_attributed(commit)
+            (outcome,) = await isolate([commit], self._write_attributed)
+            results[_key(commit)] = _refusal(outcome)
         return [commit for commit in commits if watched_type(commit) not in self._watched] if watched else commits
 
-    async def _write_attributed(self, commit: Commit) -> dict[Held, Written]:
-        try:
-            return await self._database.in_transaction(lambda conn: _write(conn, [commit], run_id=commit.run_id))
-        except DatabaseUnavailable:
-            raise
-        except Exception as error:
-            return {_key(commit): _refusal(error)}
+    async def _write_attributed(self, commits: list[Commit]) -> list[Written]:
+        """One commit, whose transaction says which run changes things."""
+        (commit,) = commits
+        written = await self._database.in_transaction(lambda conn: _write(conn, commits, run_id=commit.run_id))
+        return [written[_key(commit)]]
 
 
 def watched_type(commit: Commit) -> tuple[str, str] | None:
@@ -224,7 +218,7 @@ def _lost(commit: Commit) -> LeaseLost:
     return LeaseLost(f"run {commit.run_id} is no longer held in attempt {commit.attempt}")
 
 
-def _refusal(error: Exception) -> Exception:
-    if isinstance(error, UniqueViolation):
-        return Permanent(f"the values are not unique: {error.detail or error}", kind="unique")
-    return error
+def _refusal(written: Written) -> Written:
+    if isinstance(written, UniqueViolation):
+        return Permanent(f"the values are not unique: {written.detail or written}", kind="unique")
+    return written

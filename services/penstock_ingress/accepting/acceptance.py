@@ -17,7 +17,7 @@ from penstock.broker.publisher import Publisher
 from penstock.db import Coalescer, Connection, Database
 from penstock.domain.runs import Admission, Admitted, RunSummary
 from penstock.domain.states import RunState
-from penstock.errors import BrokerUnavailable, DatabaseUnavailable, StaleDefinitions
+from penstock.errors import BrokerUnavailable, DatabaseUnavailable
 from penstock.logs import get_logger
 from penstock.metrics import DISPATCHED
 from penstock.runs.admission import RunRequest, admit_deliveries
@@ -87,28 +87,15 @@ class Acceptance:
         await self._entries.drain()
         await self._dispatches.drain()
 
-    async def _store(self, batch: list[Entry]) -> Sequence[Accepted | BaseException]:
+    async def _store(self, batch: list[Entry]) -> Sequence[Accepted]:
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 store = self._database.at_once if stands_alone(batch) else self._database.in_transaction
                 stored = await store(lambda conn: store_entries(conn, batch))
         except TimeoutError:
             raise DatabaseUnavailable(f"nothing was committed within {COMMIT_SECONDS:g} s") from None
-        except (DatabaseUnavailable, StaleDefinitions):
-            raise
-        except Exception:
-            if len(batch) == 1:
-                raise
-            # One request that the database refuses must not fail those that happened to share its transaction.
-            return [result for entry in batch for result in await self._store_alone(entry)]
         self._hand_on(batch, stored)
         return stored
-
-    async def _store_alone(self, entry: Entry) -> Sequence[Accepted | BaseException]:
-        try:
-            return await self._store([entry])
-        except Exception as error:
-            return [error]
 
     def _hand_on(self, batch: Sequence[Entry], stored: Sequence[Accepted]) -> None:
         for entry, accepted in zip(batch, stored, strict=True):

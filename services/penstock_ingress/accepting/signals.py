@@ -12,7 +12,6 @@ from pydantic import JsonValue
 from penstock.db import Coalescer, Connection, Database
 from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Duplicate, Rejected, RunSummary
-from penstock.errors import DatabaseUnavailable
 from penstock.runs.idempotency import IdempotencyKey, bind_keys
 from penstock.runs.waits import post_signal
 
@@ -34,28 +33,11 @@ class Signals:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._coalescer: Coalescer[Signal, Outcome] = Coalescer(self._flush, lanes=1, most=_MOST_AT_ONCE)
+        self._coalescer: Coalescer[Signal, Outcome] = Coalescer(self._post, lanes=1, most=_MOST_AT_ONCE)
 
     async def post(self, signal: Signal) -> Outcome:
         """The runs that the signal has woken, to be dispatched; none: it is kept. Raises DatabaseUnavailable."""
         return await self._coalescer.submit(signal)
-
-    async def _flush(self, signals: list[Signal]) -> Sequence[Outcome | BaseException]:
-        try:
-            return await self._post(signals)
-        except DatabaseUnavailable:
-            raise
-        except Exception:
-            if len(signals) == 1:
-                raise
-            # One that the database refuses must not fail those that happened to share its transaction.
-            return [outcome for signal in signals for outcome in await self._post_alone(signal)]
-
-    async def _post_alone(self, signal: Signal) -> Sequence[Outcome | BaseException]:
-        try:
-            return await self._post([signal])
-        except Exception as error:
-            return [error]
 
     async def _post(self, signals: list[Signal]) -> Sequence[Outcome]:
         # In the order of their names, so that two processes that post the same signals wait for each other in one

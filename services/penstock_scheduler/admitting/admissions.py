@@ -1,7 +1,7 @@
 """Wanted runs become rows: many messages' runs in one transaction, each checked against the deployment that is current.
 
-A run that cannot be stored fails alone: when a batch fails for another reason than the database's absence, its runs are
-admitted one by one. What a cached deployment refuses is asked again of the newest one before it is refused for good.
+A run that cannot be stored fails alone. What a cached deployment refuses is asked again of the newest one before it is
+refused for good.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from penstock.db import Coalescer, Connection, Database
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.domain.runs import Admission, Admitted, Rejected
 from penstock.domain.states import RunState
-from penstock.errors import DatabaseUnavailable, DecodeError, StaleDefinitions
+from penstock.errors import DatabaseUnavailable, DecodeError, PenstockError, StaleDefinitions
 from penstock.runs.admission import RunRequest, admit
 from penstock.store.deployments import CompiledDeployment, DeploymentCache
 from penstock_scheduler.admitting.dispatches import Dispatches
@@ -54,11 +54,16 @@ class Admissions:
 
         Raises DatabaseUnavailable, or DecodeError for a run that PostgreSQL cannot store.
         """
-        outcomes = await asyncio.gather(*(self._coalescer.submit(run) for run in wanted), return_exceptions=True)
+        outcomes = await self.try_to_admit(wanted)
         for outcome in outcomes:
-            if isinstance(outcome, BaseException):
+            if isinstance(outcome, DecodeError):
                 raise outcome
-        return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+        return [outcome for outcome in outcomes if not isinstance(outcome, DecodeError)]
+
+    async def try_to_admit(self, wanted: Sequence[WantedRun]) -> list[Admission | DecodeError]:
+        """As `admit`, but with a DecodeError in place of each run that PostgreSQL cannot store."""
+        outcomes = await asyncio.gather(*(self._coalescer.submit(run) for run in wanted), return_exceptions=True)
+        return [_refuse_unstorable(outcome) for outcome in outcomes]
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
@@ -88,23 +93,10 @@ class Admissions:
         self._nudges.expect(run.scheduled_at for run in runs if run.state is RunState.SCHEDULED)
         await self._dispatches.begin([run for run in runs if run.state is RunState.QUEUED])
 
-    async def _flush(self, wanted: list[WantedRun]) -> Sequence[Admission | BaseException]:
-        try:
-            outcomes: list[Admission | BaseException] = list(await self._admit(wanted))
-        except DatabaseUnavailable:
-            raise
-        except Exception:
-            outcomes = [await self._admit_alone(run) for run in wanted]
-        await self.tell([outcome for outcome in outcomes if not isinstance(outcome, BaseException)])
+    async def _flush(self, wanted: list[WantedRun]) -> Sequence[Admission]:
+        outcomes = await self._admit(wanted)
+        await self.tell(outcomes)
         return outcomes
-
-    async def _admit_alone(self, wanted: WantedRun) -> Admission | BaseException:
-        try:
-            return (await self._admit([wanted]))[0]
-        except DatabaseUnavailable as error:
-            return error
-        except Exception as error:
-            return DecodeError(f"parameters: they cannot be stored: {type(error).__name__}: {error}")
 
     async def _admit(self, wanted: Sequence[WantedRun]) -> list[Admission]:
         async def admit_once(deployments: dict[str, CompiledDeployment], is_newest: bool) -> list[Admission]:
@@ -114,6 +106,14 @@ class Admissions:
             return await self._database.in_transaction(partial(admit_prepared, prepared=prepared))
 
         return await self.with_current(admit_once)
+
+
+def _refuse_unstorable(outcome: Admission | BaseException) -> Admission | DecodeError:
+    if isinstance(outcome, Exception) and not isinstance(outcome, PenstockError):
+        return DecodeError(f"parameters: they cannot be stored: {type(outcome).__name__}: {outcome}")
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
 async def prepare_all(

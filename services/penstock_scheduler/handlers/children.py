@@ -10,7 +10,7 @@ from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ChildRun, ScheduleChildren
 from penstock.contracts.topology import DEAD_LETTER_EXCHANGE, SCHEDULE_EXCHANGE, SCHEDULER_QUEUE, schedule_routing_key
 from penstock.domain.ids import child_run_id
-from penstock.domain.runs import Admission, Rejected
+from penstock.domain.runs import Rejected
 from penstock.domain.states import Trigger
 from penstock.errors import DecodeError
 from penstock.logs import get_logger
@@ -32,9 +32,11 @@ async def schedule_children(room: Room, message: Message) -> None:
     batch = ScheduleChildren.decode(message.body)
     environment, depth = rules.check_environment(batch.environment), rules.read_depth(message.headers)
     wanted = [_want(child, environment, depth) for child in batch.runs]
-    for child, outcome in zip(batch.runs, await _admit(room, wanted), strict=True):
-        if isinstance(outcome, Rejected):
-            await _bury(room, message, batch.environment, child, outcome)
+    for child, outcome in zip(batch.runs, await room.admissions.try_to_admit(wanted), strict=True):
+        if isinstance(outcome, DecodeError):
+            await _park(room, message, batch.environment, child, Rejected(_UNSTORABLE, outcome.reason))
+        elif isinstance(outcome, Rejected):
+            await _park(room, message, batch.environment, child, outcome)
 
 
 def _want(child: ChildRun, environment: str, depth: int) -> WantedRun:
@@ -51,25 +53,8 @@ def _want(child: ChildRun, environment: str, depth: int) -> WantedRun:
     )
 
 
-async def _admit(room: Room, wanted: list[WantedRun]) -> list[Admission]:
-    try:
-        return await room.admissions.admit(wanted)
-    except DecodeError:  # one of them cannot be stored: find out which, the others are admitted already
-        return [await _admit_one(room, run) for run in wanted]
-
-
-async def _admit_one(room: Room, run: WantedRun) -> Admission:
-    try:
-        (outcome,) = await room.admissions.admit([run])
-    except DecodeError as error:
-        return Rejected(_UNSTORABLE, error.reason)
-    return outcome
-
-
-async def _bury(room: Room, message: Message, environment: str, child: ChildRun, rejected: Rejected) -> None:
-    """Log a Workflow error of the parent, and put the one child among the dead letters, as a message that can be sent
-    again.
-    """
+async def _park(room: Room, message: Message, environment: str, child: ChildRun, rejected: Rejected) -> None:
+    """Log a Workflow error of the parent, and dead-letter the one child as a message that can be sent again."""
     reason = f"Workflow error: {child.workflow} could not be scheduled: {rejected.message}"
     DEAD_LETTERED.labels(SCHEDULER_QUEUE).inc()
     log.warning("message.dead_lettered", queue=SCHEDULER_QUEUE, parent_run_id=str(child.parent_run_id), reason=reason)

@@ -7,6 +7,7 @@ What a trigger's
 has another form by now) is logged and dropped, so that it does not keep all later ones waiting.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from penstock import clock
-from penstock.db import Connection
+from penstock.db import Connection, isolate
 from penstock.definitions.models import App, ChangeTrigger, DataType, FieldType, ScalarType, Workflow
 from penstock.domain.ids import child_run_id, recurrence_id, tick_run_id
 from penstock.domain.runs import Admission, Rejected
@@ -25,7 +26,7 @@ from penstock.expressions import Expression, compile_expression
 from penstock.logs import get_logger
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import LogEvent, LogLine, write_logs
-from penstock.things.changes import Change, drop_changes, find_oldest_change, list_waiting_types, take_changes
+from penstock.things.changes import Change, drop_changes, list_changes, list_waiting_types, take_changes
 from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Counts, WantedRun
@@ -46,6 +47,14 @@ class Turn:
     asked: dict[str, int] = field(default_factory=dict)
     lines: list[LogLine] = field(default_factory=list)
 
+    def add(self, other: "Turn") -> None:
+        """Note what became of further changes."""
+        self.taken += other.taken
+        self.outcomes += other.outcomes
+        for workflow, times in other.asked.items():
+            self.asked[workflow] = self.asked.get(workflow, 0) + times
+        self.lines += other.lines
+
 
 async def start_changes(room: Room) -> Counts:
     """Start the runs of all changes that wait."""
@@ -63,33 +72,47 @@ async def start_changes(room: Room) -> Counts:
 
 async def _take_turn(room: Room, environment: str, type_name: str) -> Turn:
     try:
-        return await _take(room, environment, type_name, BATCH)
+        return await _take(room, environment, type_name)
     except PenstockError:
         raise
     except Exception as error:
         log.error(
             "change.batch_failed", environment=environment, type=type_name, error=f"{type(error).__name__}: {error}"
         )
-    try:
-        return await _take(room, environment, type_name, 1)
-    except PenstockError:
-        raise
-    except Exception as error:
-        message = f"a change of {type_name} could not be read and starts nothing: {type(error).__name__}: {error}"
-        await room.database.in_transaction(
-            partial(_drop_oldest, environment=environment, type_name=type_name, message=message)
-        )
-        return Turn()
+    return await _take_apart(room, environment, type_name)
 
 
-async def _take(room: Room, environment: str, type_name: str, most: int) -> Turn:
+async def _take_apart(room: Room, environment: str, type_name: str) -> Turn:
+    """Take changes without those that cannot be read; these are found, and dropped."""
+    async with room.database.connection() as conn:
+        ids = await list_changes(conn, environment=environment, type_name=type_name, most=BATCH)
+    turn = Turn()
+
+    async def take(some: list[int]) -> list[None]:
+        turn.add(await _take(room, environment, type_name, only=some))
+        return [None] * len(some)
+
+    for id, failure in zip(ids, await isolate(ids, take), strict=True):
+        if isinstance(failure, PenstockError) or not isinstance(failure, Exception | None):
+            raise failure
+        if failure is not None:
+            message = (
+                f"a change of {type_name} could not be read and starts nothing: {type(failure).__name__}: {failure}"
+            )
+            drop = partial(_drop, environment=environment, type_name=type_name, id=id, message=message)
+            await room.database.in_transaction(drop)
+            turn.taken += 1
+    return turn
+
+
+async def _take(room: Room, environment: str, type_name: str, *, only: Sequence[int] | None = None) -> Turn:
     async def work(deployments: Deployments, is_newest: bool) -> Turn:
         return await room.database.in_transaction(
             partial(
                 _start,
                 environment=environment,
                 type_name=type_name,
-                most=most,
+                only=only,
                 deployments=deployments,
                 is_newest=is_newest,
             )
@@ -103,7 +126,13 @@ async def _take(room: Room, environment: str, type_name: str, most: int) -> Turn
 
 
 async def _start(
-    conn: Connection, *, environment: str, type_name: str, most: int, deployments: Deployments, is_newest: bool
+    conn: Connection,
+    *,
+    environment: str,
+    type_name: str,
+    only: Sequence[int] | None,
+    deployments: Deployments,
+    is_newest: bool,
 ) -> Turn:
     """Take changes, ask the triggers, admit the runs. Raises StaleDefinitions."""
     app = deployments[environment].app
@@ -113,7 +142,7 @@ async def _start(
             raise StaleDefinitions(f"a workflow that waits for changes of {type_name} may have been deployed since")
         await drop_changes(conn, environment=environment, type_name=type_name)
         return Turn()
-    changes = await take_changes(conn, environment=environment, data_type=app.types[type_name], most=most)
+    changes = await take_changes(conn, environment=environment, data_type=app.types[type_name], most=BATCH, only=only)
     turn = Turn(taken=len(changes))
     wanted = [run for change in changes for run in _want(change, app.types[type_name], triggers, turn)]
     prepared = await prepare_all(wanted, deployments)
@@ -207,11 +236,9 @@ def _line(environment: str, workflow: str, message: str, kind: str) -> LogLine:
     )  # fmt: skip
 
 
-async def _drop_oldest(conn: Connection, *, environment: str, type_name: str, message: str) -> None:
-    oldest = await find_oldest_change(conn, environment=environment, type_name=type_name)
-    if oldest is None:
-        return
-    await drop_changes(conn, environment=environment, type_name=type_name, only=[oldest])
+async def _drop(conn: Connection, *, environment: str, type_name: str, id: int, message: str) -> None:
+    if not await drop_changes(conn, environment=environment, type_name=type_name, only=[id]):
+        return  # another scheduler was here first
     line = LogLine(
         at=clock.now(), environment=environment, level="error", event=LogEvent.WORKFLOW_ERROR,
         message=f"Workflow error: {message}",

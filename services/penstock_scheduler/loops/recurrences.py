@@ -18,7 +18,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from penstock import clock
-from penstock.db import Connection
+from penstock.db import Connection, isolate
 from penstock.domain.ids import tick_run_id
 from penstock.domain.recurrences import Recurrence, TickDecision, decide_ticks
 from penstock.domain.runs import Admission, Admitted, Rejected
@@ -50,6 +50,11 @@ class Turn:
 
     outcomes: list[Admission] = field(default_factory=list)
     progress: list[Progress] = field(default_factory=list)
+
+    def add(self, other: "Turn") -> None:
+        """Note what became of further recurrences."""
+        self.outcomes += other.outcomes
+        self.progress += other.progress
 
     def count(self) -> dict[str, int]:
         """Ticks, by what became of them."""
@@ -104,28 +109,32 @@ async def _take_turn(room: Room) -> Turn:
         raise
     except Exception as error:
         log.error("recurrence.batch_failed", recurrences=len(claimed), error=f"{type(error).__name__}: {error}")
+    return await _tick_apart(room, claimed)
+
+
+async def _tick_apart(room: Room, ids: Sequence[UUID]) -> Turn:
+    """Tick these without the ones whose tick cannot be decided or stored; those are found, and put off."""
     turn = Turn()
-    for id in claimed:
-        alone = await _tick_alone(room, id)
-        turn.outcomes += alone.outcomes
-        turn.progress += alone.progress
+
+    async def tick(some: list[UUID]) -> list[None]:
+        turn.add(await _tick(room, [], only=some))
+        return [None] * len(some)
+
+    for id, failure in zip(ids, await isolate(ids, tick), strict=True):
+        if isinstance(failure, PenstockError) or not isinstance(failure, Exception | None):
+            raise failure
+        if failure is not None:
+            await _put_off(room, id, failure)
     return turn
 
 
-async def _tick_alone(room: Room, id: UUID) -> Turn:
-    """So that one whose tick cannot be decided or stored is found, and put off."""
-    try:
-        return await _tick(room, [], only=id)
-    except PenstockError:
-        raise
-    except Exception as error:
-        log.error("recurrence.put_off", recurrence_id=str(id), error=f"{type(error).__name__}: {error}", exc_info=error)
-        async with room.database.connection() as conn:
-            await repository.postpone(conn, id=id, by=_PUT_OFF)
-        return Turn()
+async def _put_off(room: Room, id: UUID, error: Exception) -> None:
+    log.error("recurrence.put_off", recurrence_id=str(id), error=f"{type(error).__name__}: {error}", exc_info=error)
+    async with room.database.connection() as conn:
+        await repository.postpone(conn, id=id, by=_PUT_OFF)
 
 
-async def _tick(room: Room, claimed: list[UUID], *, only: UUID | None = None) -> Turn:
+async def _tick(room: Room, claimed: list[UUID], *, only: Sequence[UUID] | None = None) -> Turn:
     async def work(deployments: Deployments, is_newest: bool) -> Turn:
         return await room.database.in_transaction(
             partial(_tick_claimed, claimed=claimed, only=only, deployments=deployments, is_newest=is_newest)
@@ -143,7 +152,7 @@ async def _tick(room: Room, claimed: list[UUID], *, only: UUID | None = None) ->
 
 
 async def _tick_claimed(
-    conn: Connection, *, claimed: list[UUID], only: UUID | None, deployments: Deployments, is_newest: bool
+    conn: Connection, *, claimed: list[UUID], only: Sequence[UUID] | None, deployments: Deployments, is_newest: bool
 ) -> Turn:
     """Claim what is due, decide, admit, move on. Raises StaleDefinitions."""
     due = await repository.claim_due_recurrences(conn, most=BATCH, only=only)

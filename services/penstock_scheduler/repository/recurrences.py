@@ -31,15 +31,15 @@ class Progress:
     refused: int = 0
 
 
-async def claim_due_recurrences(conn: Connection, *, most: int, only: UUID | None = None) -> list[Recurrence]:
-    """Lock recurrences that are due (or `only` that one), the longest due first; skips those that another scheduler
-    holds.
+async def claim_due_recurrences(conn: Connection, *, most: int, only: Sequence[UUID] | None = None) -> list[Recurrence]:
+    """Lock recurrences that are due (or `only` those of them), the longest due first; skips those that another
+    scheduler holds.
     """
     rows = await conn.fetch(
         f"""
         SELECT {COLUMNS}
         FROM penstock.recurrences c
-        WHERE c.due_at <= statement_timestamp() AND ($2::uuid IS NULL OR c.id = $2)
+        WHERE c.due_at <= statement_timestamp() AND ($2::uuid[] IS NULL OR c.id = ANY($2))
         ORDER BY c.due_at
         LIMIT $1
         FOR UPDATE OF c SKIP LOCKED

@@ -2,7 +2,7 @@
 asyncpg.
 """
 
-from penstock.db.coalescer import Coalescer
+from penstock.db.coalescer import Coalescer, isolate
 from penstock.db.pool import Connection, Database, Record, Refused, UniqueViolation, open_database, quote_identifier
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Record",
     "Refused",
     "UniqueViolation",
+    "isolate",
     "open_database",
     "quote_identifier",
 ]

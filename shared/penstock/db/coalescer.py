@@ -1,20 +1,45 @@
 """The one batching device: what is submitted while a flush is in flight leaves together with the next one.
 
-A lone call leaves at once, so nothing is ever delayed by a timer, and batches grow exactly with load.
+A lone call leaves at once, so nothing is ever delayed by a timer, and batches grow exactly with load. One bad item does
+not fail its batch: what fails as a whole is tried by halves (`isolate`), until the bad item stands alone.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+from penstock.db.failures import find_trouble
+from penstock.errors import BrokerUnavailable, DatabaseUnavailable, Interrupted, StaleDefinitions
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_ABOUT_ALL: Final = (DatabaseUnavailable, BrokerUnavailable, Interrupted, StaleDefinitions)
+"""No half of a batch that fails so would fare better."""
+
+
+async def isolate(
+    items: Sequence[Item], work: Callable[[list[Item]], Awaitable[Sequence[Result | BaseException]]]
+) -> list[Result | BaseException]:
+    """What `work` returns for the items, in their order, with an exception in place of each item that fails.
+
+    `work` has to return one result, or an exception, for each item. When it raises, having done nothing, both halves of
+    its items are tried by themselves, the first half first. An absence of the database or the broker is not looked
+    into: all items of that half get it.
+    """
+    whole = list(items)
+    try:
+        return list(await work(whole))
+    except Exception as error:
+        if len(whole) < 2 or isinstance(error, _ABOUT_ALL) or find_trouble(error) is not None:
+            return [error] * len(whole)
+    middle = len(whole) // 2
+    return await isolate(whole[:middle], work) + await isolate(whole[middle:], work)
 
 
 class Coalescer(Generic[Item, Result]):
     """Turns single calls into batches. `flush` gets at most `most` items and returns, in their order, a result or an
-    exception for each; when it raises, all items of that batch get the exception. At most `lanes` flushes are in
-    flight.
+    exception for each; when it raises, having done nothing, it is called again for each half (see `isolate`). At most
+    `lanes` flushes are in flight.
     """
 
     def __init__(
@@ -61,7 +86,7 @@ class Coalescer(Generic[Item, Result]):
 
     async def _run(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
-            results: Sequence[Result | BaseException] = await self._flush([item for item, _ in batch])
+            results = await isolate([item for item, _ in batch], self._flush)
             for (_, future), result in zip(batch, results, strict=True):
                 _settle(future, result)
         except BaseException as error:

@@ -108,8 +108,11 @@ async def list_waiting_types(conn: Connection) -> list[tuple[str, str]]:
     return [(row["environment"], row["type"]) for row in rows]
 
 
-async def take_changes(conn: Connection, *, environment: str, data_type: DataType, most: int) -> list[Change]:
-    """Take changes of a type, the oldest first, out of the table: in the transaction that admits their runs.
+async def take_changes(
+    conn: Connection, *, environment: str, data_type: DataType, most: int, only: Sequence[int] | None = None
+) -> list[Change]:
+    """Take changes of a type (or `only` those of them), the oldest first, out of the table: in the transaction that
+    admits their runs.
 
     Skips those that another scheduler holds.
     """
@@ -118,7 +121,7 @@ async def take_changes(conn: Connection, *, environment: str, data_type: DataTyp
         f"""
         WITH held AS MATERIALIZED (
             SELECT c.id FROM penstock.changes c
-            WHERE c.environment = $1 AND c.type = $2
+            WHERE c.environment = $1 AND c.type = $2 AND ($4::bigint[] IS NULL OR c.id = ANY($4))
             ORDER BY c.id
             LIMIT $3
             FOR UPDATE SKIP LOCKED
@@ -136,6 +139,7 @@ async def take_changes(conn: Connection, *, environment: str, data_type: DataTyp
         environment,
         data_type.name,
         most,
+        only,
     )
     return [
         Change(
@@ -164,12 +168,12 @@ async def drop_changes(conn: Connection, *, environment: str, type_name: str, on
     return int(status.split()[-1])
 
 
-async def find_oldest_change(conn: Connection, *, environment: str, type_name: str) -> int | None:
-    """Lock the change of a type that has waited longest; None when there is none that no other scheduler holds."""
-    id: int | None = await conn.fetchval(
-        "SELECT id FROM penstock.changes WHERE environment = $1 AND type = $2 ORDER BY id LIMIT 1 FOR UPDATE SKIP "
-        "LOCKED",
+async def list_changes(conn: Connection, *, environment: str, type_name: str, most: int) -> list[int]:
+    """The changes of a type that have waited longest, the oldest first; locks none."""
+    rows = await conn.fetch(
+        "SELECT id FROM penstock.changes WHERE environment = $1 AND type = $2 ORDER BY id LIMIT $3",
         environment,
         type_name,
+        most,
     )
-    return id
+    return [row["id"] for row in rows]

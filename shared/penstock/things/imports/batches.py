@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from penstock import exact_json
-from penstock.db import Connection, Refused, quote_identifier
+from penstock.db import Connection, Refused, isolate, quote_identifier
 from penstock.definitions.models import DataType
 from penstock.things.statements import JUST_NOW, insert_statement
 
@@ -85,27 +85,28 @@ async def _write(
     shape: list[str],
     key: Sequence[str], written: Written,
 ) -> None:  # fmt: skip
-    """Write these rows by one statement; when the table refuses one of them, find it by halves."""
-    chosen = [rows[position] for position in positions]
-    try:
+    """Write these rows by one statement, without those that the table refuses."""
+
+    async def write(chosen: list[int]) -> list[None]:
         async with conn.transaction():
-            found = await conn.fetch(_statement(environment, data_type, shape, key), chosen)
-    except Refused as error:
-        if len(positions) == 1:
-            written.refused[positions[0]] = str(getattr(error, "detail", None) or error)
-            return
-        middle = len(positions) // 2
-        for half in (positions[:middle], positions[middle:]):
-            await _write(conn, environment, data_type, rows, half, shape, key, written)
-        return
-    created = Counter(row["_id"] for row in found if row["is_new"])
-    written.created += created.total()
-    written.updated += len(found) - created.total()
-    if not key and len(found) < len(chosen):
-        for position in positions:
-            if not created[rows[position]["_id"]]:
-                written.refused[position] = _same_as_another(data_type)
-            created[rows[position]["_id"]] -= 1
+            found = await conn.fetch(
+                _statement(environment, data_type, shape, key), [rows[position] for position in chosen]
+            )
+        created = Counter(row["_id"] for row in found if row["is_new"])
+        written.created += created.total()
+        written.updated += len(found) - created.total()
+        if not key and len(found) < len(chosen):
+            for position in chosen:
+                if not created[rows[position]["_id"]]:
+                    written.refused[position] = _same_as_another(data_type)
+                created[rows[position]["_id"]] -= 1
+        return [None] * len(chosen)
+
+    for position, failure in zip(positions, await isolate(positions, write), strict=True):
+        if isinstance(failure, Refused):
+            written.refused[position] = str(getattr(failure, "detail", None) or failure)
+        elif failure is not None:
+            raise failure
 
 
 def _statement(environment: str, data_type: DataType, shape: list[str], key: Sequence[str]) -> str:
