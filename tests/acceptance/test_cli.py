@@ -15,6 +15,7 @@ from penstock.domain.states import Trigger
 from penstock.runs.admission import RunRequest, admit
 from penstock.runs.requests import prepare_run
 from penstock.store.deployments import DeploymentCache
+from penstock.visible import make_visible
 from tests.acceptance.console import QUICKSTART, Outcome, clean_environment, penstock
 from tests.acceptance.installation import STRIPE_SECRET, Installation, Service
 from tests.servers import Servers, fresh_database
@@ -55,19 +56,60 @@ async def test_a_secret_is_not_asked_for_its_key_where_there_is_no_installation(
 
 async def test_a_list_is_as_wide_as_it_is_so_that_ids_can_be_copied(database_url: str) -> None:
     environment = clean_environment(PENSTOCK_DATABASE_URL=database_url) | {"COLUMNS": "40"}
-    database = await open_database(database_url, name="test", most=1)
-    async with database.connection() as conn:
-        await conn.execute(
-            """
-            INSERT INTO penstock.runs (id, chain_id, environment, workflow, trigger, state, depth, scheduled_at)
-            VALUES ($1, $1, 'live', 'a_workflow_with_a_long_name', 'api', 'queued', 0, clock_timestamp())
-            """,
-            UUID(NOBODY),
-        )
-    await database.close()
+    await _insert_runs(database_url, UUID(NOBODY))
     head, line = (await penstock("runs", "list", environment=environment)).out.splitlines()
     assert head.split()[0] == "id"
     assert line.split()[:5] == [NOBODY, "a_workflow_with_a_long_name", "live", "queued", "0"]
+
+
+async def test_a_list_is_read_page_by_page(database_url: str) -> None:
+    environment = clean_environment(PENSTOCK_DATABASE_URL=database_url)
+    ids = [UUID(int=number) for number in range(5)]
+    await _insert_runs(database_url, *ids)
+    listed: list[object] = []
+    after: tuple[str, ...] = ()
+    for has_more in (True, True, False):
+        page = (await penstock("runs", "list", "--limit", "2", "--json", *after, environment=environment)).json
+        listed += [run["id"] for run in _items(page["results"])]
+        assert isinstance(page["after"], str) is has_more
+        after = ("--after", str(page["after"]))
+    assert listed == [str(id) for id in reversed(ids)]
+    unknown = await penstock("runs", "list", "--after", NOBODY, environment=environment)
+    _assert_one_clear_line(unknown, f"no run {NOBODY}")
+
+
+async def test_what_a_stranger_sent_never_reaches_the_terminal_as_it_is(database_url: str) -> None:
+    environment = clean_environment(PENSTOCK_DATABASE_URL=database_url)
+    title = "\x1b]0;owned\x07\u202e"
+    await _insert_runs(database_url, UUID(NOBODY), parameters={title: title, "c1": "\x9b2J"}, error={"message": title})
+    for command in (("runs", "show", NOBODY), ("runs", "list"), ("chain", "show", NOBODY)):
+        for form in ((), ("--json",)):
+            outcome = await penstock(*command, *form, environment=environment)
+            assert outcome.code == 0, outcome.err
+            assert make_visible(outcome.out) == outcome.out, outcome.out
+    shown = (await penstock("runs", "show", NOBODY, environment=environment)).out
+    assert "\\x1b]0;owned\\x07\\u202e" in shown
+    assert (await penstock("runs", "show", NOBODY, "--json", environment=environment)).json["error"] == {
+        "message": title
+    }
+
+
+async def _insert_runs(database_url: str, *ids: UUID, parameters: object = None, error: object = None) -> None:
+    database = await open_database(database_url, name="test", most=1)
+    async with database.connection() as conn:
+        for id in ids:
+            await conn.execute(
+                """
+                INSERT INTO penstock.runs (
+                    id, chain_id, environment, workflow, trigger, state, depth, scheduled_at, parameters, error
+                )
+                VALUES ($1, $1, 'live', 'a_workflow_with_a_long_name', 'api', 'queued', 0, clock_timestamp(), $2, $3)
+                """,
+                id,
+                parameters or {},
+                error,
+            )
+    await database.close()
 
 
 @pytest.mark.parametrize("service", ["ingress", "scheduler", "executor"])

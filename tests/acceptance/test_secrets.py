@@ -72,7 +72,7 @@ async def test_a_secret_is_set_while_all_runs_and_is_shown_nowhere(installation:
     await installation.call(services[0], "ask", {"url": f"{url}/{SECRET}"})
     listed = (await penstock("runs", "list", "--json", environment=environment)).out
     assert "/[secret TOKEN]" in listed
-    show = ("runs", "show", orjson.loads(listed)[0]["id"])
+    show = ("runs", "show", orjson.loads(listed)["results"][0]["id"])
     printed = (
         listed
         + (await penstock(*show, environment=environment)).out
@@ -89,7 +89,7 @@ async def test_secrets_are_listed_removed_and_encrypted_again(database_url: str)
         assert (
             await penstock("secret", "set", name, "-e", environment, environment=before, stdin="a long value")
         ).code == 0
-    listed = (await penstock("secret", "list", "--json", environment=before)).json["secrets"]
+    listed = (await penstock("secret", "list", "--json", environment=before)).json["results"]
     assert isinstance(listed, list)
     assert [(secret["environment"], secret["name"], secret["is_readable"]) for secret in listed] == [
         ("development", "A", True),

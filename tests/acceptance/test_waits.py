@@ -176,7 +176,7 @@ async def test_a_run_that_kills_three_executors_is_given_up_and_can_be_retried(i
             PENSTOCK_DATABASE_URL=installation.database_url, PENSTOCK_AMQP_URL=installation.amqp_url
         )
         listed = await penstock("runs", "list", "--state", "failed", "--json", environment=environment)
-        assert [row["id"] for row in cast("list[dict[str, str]]", listed.json)] == [run_id]
+        assert [row["id"] for row in cast("list[dict[str, str]]", listed.json["results"])] == [run_id]
         retried = await penstock("runs", "retry", run_id, environment=environment)
         assert (retried.code, retried.out.split()) == (0, [run_id, "queued"])
         await installation.settled()

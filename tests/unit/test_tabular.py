@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import Permanent
-from penstock.things.tabular import MOST_CHARACTERS, NOT_UTF8, Record, read_records
+from penstock.things.tabular import MOST_CHARACTERS, NOT_UTF8, Record, guard_cell, read_records, unguard_cell
 
 
 def read(content: bytes, *, size: int = 7, format: str = "csv") -> list[Record]:
@@ -36,6 +36,40 @@ def test_rows_have_the_line_they_start_in() -> None:
 @pytest.mark.parametrize("sign", [b";", b"\t"])
 def test_semicolons_and_tabs_separate_too(sign: bytes) -> None:
     assert cells(b"a,b\n1,2\n".replace(b",", sign)) == [(1, ["a", "b"]), (2, ["1", "2"])]
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_rows_of_nothing_but_separators_are_left_out(size: int) -> None:
+    content = b";;\r\na;b;c\r\n;;\r\n1;;3\r\n;;\r\n\r\n;;;;;\r\n;2;"
+    assert cells(content, size=size) == [(2, ["a", "b", "c"]), (4, ["1", "", "3"]), (8, ["", "2", ""])]
+
+
+def test_a_row_of_quoted_nothing_is_a_row() -> None:
+    assert cells(b'a,b\n"",""\n,\n') == [(1, ["a", "b"]), (2, ["", ""])]
+
+
+@pytest.mark.parametrize("sign", [";", "|", "\t", ",", ":", "¦"])
+@pytest.mark.parametrize("first", ["sep={}\r\n", "\ufeffsep={}\n", '"sep={}"\n', "SEP={}\n", "\r\nsep={}\n"])
+def test_a_first_line_may_name_the_separator(sign: str, first: str) -> None:
+    content = first.format(sign) + f"a{sign}b\n1{sign}2\n"
+    assert [row for _, row in cells(content.encode())] == [["a", "b"], ["1", "2"]]
+
+
+def test_what_only_looks_like_a_named_separator_is_the_header() -> None:
+    for head in ("sep=x", "sep=", 'sep="', "sep=;;", "separator=;"):
+        (record, *_) = read(f"{head}\n".encode())
+        assert (record.line == 1 and "".join(record.cells).startswith("sep")) or record.problem, head
+
+
+@pytest.mark.parametrize("head", [b"\n\na;b", b'"a,b,c";b', b"a;b;c, d"])
+def test_the_separator_is_the_one_that_the_header_uses_most_outside_of_quotes(head: bytes) -> None:
+    assert cells(head + b"\n1;2\n")[-1][1] == ["1", "2"]
+
+
+@given(st.text(alphabet="'=+-@\t\r\n ax＝"))
+def test_a_guarded_cell_is_no_formula_and_is_read_as_it_was(text: str) -> None:
+    assert unguard_cell(guard_cell(text)) == text
+    assert guard_cell(text)[:1] not in set("=+-@\t\r\n＝＋－＠")
 
 
 def test_nothing_is_no_record() -> None:

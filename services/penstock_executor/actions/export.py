@@ -4,9 +4,9 @@ from typing import Final
 
 from penstock.definitions.models import StepAction
 from penstock.domain.workload import Activity
-from penstock.things.exports import CONTENT_TYPES, export_things
+from penstock.things.exports import CONTENT_TYPES, ExportRequest, export_things
 from penstock.things.files import begin_file
-from penstock_executor.steps.arguments import constraints, data_type, file_format, target_text, text
+from penstock_executor.steps.arguments import constraints, data_type, file_format, flag, target_text, text
 from penstock_executor.steps.consumption import consumption, reported
 from penstock_executor.steps.outcomes import Done, Outcome
 from penstock_executor.steps.specs import Call, StepSpec
@@ -26,10 +26,7 @@ async def export(call: Call) -> Outcome:
         )
         count = await export_things(
             call.tools.database,
-            environment=environment,
-            data_type=kind,
-            where=where,
-            format=format,
+            ExportRequest(environment, kind, format, where, is_raw=flag(call, "raw")),
             write=writer.write,
             seconds=call.seconds_left(),
         )
@@ -40,7 +37,7 @@ async def export(call: Call) -> Outcome:
 SPEC: Final = StepSpec(
     action=StepAction.EXPORT,
     target="the name of a data type",
-    arguments=("where", "format", "name"),
+    arguments=("where", "format", "name", "raw"),
     awaited=export,
     consumes=consumption(done=reported),
 )

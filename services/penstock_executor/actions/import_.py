@@ -15,7 +15,7 @@ from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
 from penstock.things.files import CHUNK_BYTES, StoredFile, file_id, open_file
 from penstock.things.imports.importing import ImportRequest, ImportResult, import_things
-from penstock_executor.steps.arguments import data_type, file_format, names, target_text, wrong
+from penstock_executor.steps.arguments import data_type, file_format, flag, names, target_text, wrong
 from penstock_executor.steps.consumption import add_written, consumption
 from penstock_executor.steps.outcomes import Done, Outcome
 from penstock_executor.steps.specs import Call, StepSpec
@@ -38,6 +38,7 @@ async def import_(call: Call) -> Outcome:
         upsert=names(call, "upsert"),
         run_id=call.run.id,
         keeps=_MOST_BAD_LINES,
+        is_raw=flag(call, "raw"),
     )
     result = await import_things(
         call.tools.database, request, content, guard=lambda conn: call.tools.hold(conn, call.run), limit=call.tools.bulk
@@ -85,7 +86,7 @@ def _count(counts: Counts, _: Outcome, result: JsonValue) -> None:
 SPEC: Final = StepSpec(
     action=StepAction.IMPORT,
     target="the name of a data type",
-    arguments=("from", "format", "upsert"),
+    arguments=("from", "format", "upsert", "raw"),
     awaited=import_,
     consumes=consumption(done=_count),
 )

@@ -88,6 +88,14 @@ def names(call: Call, name: str) -> tuple[str, ...]:
     return tuple(str(item) for item in value) if isinstance(value, list) else ()
 
 
+def flag(call: Call, name: str) -> bool:
+    """Whether key `name` says true; false when it is missing or null."""
+    value = call.arguments.get(name)
+    if value is None or isinstance(value, bool):
+        return value is True
+    raise wrong(call, f"`{name}` has to be true or false, and it is {describe_type(value)}")
+
+
 def file_format(call: Call, file_name: str = "") -> Format:
     """`format`; without it that of the file's name, else CSV."""
     given = text(call, "format") or ("jsonl" if file_name.lower().endswith((".jsonl", ".ndjson")) else "csv")

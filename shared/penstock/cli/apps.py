@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.markup import escape
 
-from penstock.cli.output import AsJson, console, print_json
+from penstock.cli.output import AsJson, console, print_json, show_text
+from penstock.definitions.models import App
 from penstock.definitions.secrets import find_secret_names
 from penstock.reading.loader import LoadResult, Problem, Severity, load_app
 
@@ -20,8 +20,19 @@ _CHECK_EXAMPLES: Final = """Examples:
 Problems go to standard output, one a line, with file and line. Errors prevent deploying; warnings do not. \
 Exits with 1 on errors."""
 
+
+def find_directory(given: Path | None) -> Path | None:
+    """For a parameter that names an app's directory. Raises BadParameter when it is not one."""
+    if given is not None and not given.is_dir():
+        raise typer.BadParameter(f"there is no directory {given}; name the one that holds app.yaml")
+    return given
+
+
 Directory = Annotated[
-    Path, typer.Argument(metavar="DIR", help="The app directory: where app.yaml is.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="DIR", help="The app directory: where app.yaml is.", callback=find_directory, show_default=False
+    ),
 ]
 
 
@@ -31,7 +42,9 @@ def add_commands(program: typer.Typer) -> None:
 
 
 def check(directory: Directory, as_json: AsJson = False) -> None:
-    """Check an app: everything that is wrong with it, and recursion that nothing guards."""
+    """Check an app: everything that is wrong with it, and recursion that nothing guards. Its Python modules are
+    imported, which runs the code at their top: check only apps whose authors you trust.
+    """
     loaded = load_app(directory)
     if as_json:
         names = sorted(find_secret_names(loaded.app)) if loaded.app else []
@@ -40,22 +53,31 @@ def check(directory: Directory, as_json: AsJson = False) -> None:
                 "ok": loaded.app is not None,
                 "problems": [asdict(problem) for problem in loaded.problems],
                 "secrets": names,
+                "imported": list(loaded.app.python) if loaded.app else [],
             }
         )
     else:
         print_problems(loaded.problems)
         console.print(_summary(loaded))
+        print_imported(loaded.app)
         if loaded.app is not None and (secrets := find_secret_names(loaded.app)):
             console.print(f"secrets: {', '.join(sorted(secrets))}")
     if loaded.app is None:
         raise typer.Exit(1)
 
 
+def print_imported(app: App | None) -> None:
+    """Say whose code was run: an app's Python is read by importing it."""
+    if app is not None and app.python:
+        modules = ", ".join(app.python)
+        console.print(f"python: imported {show_text(modules)}, which runs the code at the top of these modules")
+
+
 def print_problems(problems: tuple[Problem, ...]) -> None:
     """One line each, so that editors and `grep` can follow them; errors are red where there are colours."""
     for problem in problems:
-        colour = typer.colors.RED if problem.severity is Severity.ERROR else typer.colors.YELLOW
-        typer.echo(f"{typer.style(problem.severity, fg=colour)}: {problem}")
+        colour = "red" if problem.severity is Severity.ERROR else "yellow"
+        console.print(f"[{colour}]{problem.severity}[/]: {show_text(str(problem))}", soft_wrap=True)
 
 
 def _summary(loaded: LoadResult) -> str:
@@ -70,4 +92,4 @@ def _summary(loaded: LoadResult) -> str:
         return f"[red]{counts}[/]"
     app = loaded.app
     held = f"{len(app.workflows)} workflows, {len(app.types)} data types, {len(app.sources)} sources"
-    return f"[green]ok[/]  {escape(app.name)}: {held}" + (f"; {counts}" if counts else "")
+    return f"[green]ok[/]  {show_text(app.name)}: {held}" + (f"; {counts}" if counts else "")

@@ -7,12 +7,11 @@ from typing import Annotated, Final
 from uuid import UUID
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from penstock.cli.access import open_installation
 from penstock.cli.database import Data
-from penstock.cli.output import AsJson, console, fail, make_table, print_json, show_state, show_time
+from penstock.cli.output import AsJson, console, fail, make_table, print_json, show_state, show_text, show_time
 from penstock.cli.repository import ChainRunView, ChainView, find_chain
 
 _EXAMPLES: Final = (
@@ -115,9 +114,9 @@ def _group(runs: list[ChainRunView], children: _Children) -> list[tuple[ChainRun
 
 def _line(run: ChainRunView, alike: int, guides: str) -> str:
     reason = run.error.get("kind") if isinstance(run.error, dict) else None
-    why = f" [bright_black]({escape(str(reason))})[/]" if reason else ""
+    why = f" [bright_black]({show_text(str(reason))})[/]" if reason else ""
     identity = str(run.id) if alike == 1 else f"{f'{alike:,} alike':36}"
-    return f"[bright_black]{identity}  {guides}[/]{escape(run.workflow)}  {show_state(run.state)}{why}"
+    return f"[bright_black]{identity}  {guides}[/]{show_text(run.workflow)}  {show_state(run.state)}{why}"
 
 
 def _count_table(chain: ChainView) -> Table:

@@ -2,26 +2,26 @@
 
 import asyncio
 import sys
+from codecs import getincrementaldecoder
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, Final, NamedTuple, Protocol
 from uuid import uuid4
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from penstock.cli.access import Environment, open_installation
 from penstock.cli.database import Data
 from penstock.cli.import_reports import Counts, ReportHead, count_lines, read_head, report_path, write_report
-from penstock.cli.output import AsJson, complain, fail, print_json
+from penstock.cli.output import AsJson, VisibleConsole, complain, fail, print_json, print_text, say
 from penstock.db import Database
 from penstock.definitions.models import DataType
 from penstock.errors import ConfigurationError, Permanent
 from penstock.expressions.tokens import did_you_mean
 from penstock.store.deployments import load_current
-from penstock.things.exports import export_things
+from penstock.things.exports import ExportRequest, export_things
 from penstock.things.imports.batches import BadLine, list_bad_lines
 from penstock.things.imports.batches import Progress as ImportProgress
 from penstock.things.imports.importing import BATCH_ROWS, MOST_BAD_LINES, ImportRequest, import_things
@@ -41,7 +41,7 @@ _EXPORT_EXAMPLES: Final = """Examples:
 
   penstock data export order - --format jsonl | jq .total"""
 _PIECE: Final = 256 * 1024
-_LONGEST_EXPORT_SECONDS: Final = 24 * 3600.0
+_MAX_EXPORT_SECONDS: Final = 24 * 3600.0
 _KEEPS: Final = MOST_BAD_LINES + BATCH_ROWS
 """All of them: the import ends with the batch in which there are too many."""
 
@@ -49,6 +49,12 @@ TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="Name of the d
 In = Annotated[Environment, typer.Option("--environment", "-e", help="Whose things.")]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="csv or jsonl; by default what the name of the file says, else csv.")
+]
+ImportRaw = Annotated[
+    bool, typer.Option("--raw", help="Keep the apostrophe before what looks like a formula; exports put it there.")
+]
+ExportRaw = Annotated[
+    bool, typer.Option("--raw", help="Put no apostrophe before texts that a spreadsheet would run as a formula.")
 ]
 
 
@@ -74,6 +80,7 @@ def import_(
     resume: Annotated[
         bool, typer.Option("--resume", help="Import what an earlier import of this file has left out.")
     ] = False,
+    raw: ImportRaw = False,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -82,7 +89,7 @@ def import_(
     wanted = ReportHead(
         import_id=uuid4(), file=str(file), environment=environment, type=type, format=_format_of(format, file),
         upsert=tuple(upsert or ()),
-        lines=lines,
+        lines=lines, raw=raw,
     )  # fmt: skip
     head = _resumed(wanted, report) if resume else wanted
     if not resume and read_head(report) is not None:
@@ -96,7 +103,7 @@ def import_(
             {"created": counts.created, "updated": counts.updated, "failed": counts.failed, "report": _existing(report)}
         )
     else:
-        typer.echo(f"created {counts.created}, updated {counts.updated}, failed {counts.failed}")
+        say(f"created {counts.created}, updated {counts.updated}, failed {counts.failed}")
     if counts.failed:
         complain(
             f"{counts.failed} lines were left out; {report} names them. Correct them in {file} and run the same with "
@@ -117,6 +124,7 @@ def _resumed(wanted: ReportHead, report: Path) -> ReportHead:
         ("type", head.type, wanted.type),
         ("format", head.format, wanted.format),
         ("upsert", list(head.upsert), list(wanted.upsert)),
+        ("--raw", head.raw, wanted.raw),
     ):
         if was != now:
             raise ConfigurationError(f"{report} is of an import with {what} {was or 'none'}, not {now or 'none'}")
@@ -145,6 +153,7 @@ async def _import(
             upsert=head.upsert,
             keeps=_KEEPS,
             tries_again=frozenset(bad.line for bad in before),
+            is_raw=head.raw,
         )
         counts, is_over = Counts(0, 0, len(before)), False
 
@@ -189,18 +198,19 @@ def export(
     ],
     environment: In = Environment.DEVELOPMENT,
     format: FormatOption = None,
+    raw: ExportRaw = False,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Write all things of a type to a file: those of one moment, the oldest first."""
-    is_standard, wanted = str(file) == "-", _format_of(format, file)
-    if is_standard:
-        asyncio.run(_export(type, environment, wanted, data, sys.stdout.buffer, shows_progress=False))
+    wanted = _Wanted(type, environment, _format_of(format, file), raw)
+    if str(file) == "-":
+        asyncio.run(_export(wanted, data, _Terminal() if sys.stdout.isatty() else sys.stdout.buffer))
         return
     part = file.with_name(file.name + ".part")
     try:
         with part.open("wb") as output:
-            count = asyncio.run(_export(type, environment, wanted, data, output, shows_progress=not as_json))
+            count = asyncio.run(_export(wanted, data, output, shows_progress=not as_json))
         part.replace(file)
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be written: {error}") from None
@@ -209,24 +219,45 @@ def export(
     if as_json:
         print_json({"exported": count, "file": str(file)})
     else:
-        typer.echo(f"exported {count} to {file}")
+        say(f"exported {count} to {file}")
 
 
-async def _export(
-    type: str, environment: str, format: Format, data: Path | None, output: BinaryIO, *, shows_progress: bool
-) -> int:
+class _Wanted(NamedTuple):
+    """What is exported, as the command line names it."""
+
+    type: str
+    environment: str
+    format: Format
+    is_raw: bool
+
+
+class _Output(Protocol):
+    """Where an export goes."""
+
+    def write(self, piece: bytes, /) -> object: ...
+
+
+class _Terminal:
+    """A terminal as the place where an export goes: what it would act on becomes visible."""
+
+    def __init__(self) -> None:
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+
+    def write(self, piece: bytes) -> None:
+        print_text(self._decoder.decode(piece))
+
+
+async def _export(wanted: _Wanted, data: Path | None, output: _Output, *, shows_progress: bool = False) -> int:
     async with open_installation(data) as database:
-        data_type = await _find_type(database, environment, type)
-        with _progress(type, None, is_shown=shows_progress) as advance:
+        data_type = await _find_type(database, wanted.environment, wanted.type)
+        request = ExportRequest(wanted.environment, data_type, wanted.format, is_raw=wanted.is_raw)
+        with _progress(wanted.type, None, is_shown=shows_progress) as advance:
 
             async def write(piece: bytes) -> None:
                 output.write(piece)
                 advance(len(piece))
 
-            return await export_things(
-                database, environment=environment, data_type=data_type, where=None, format=format, write=write,
-                seconds=_LONGEST_EXPORT_SECONDS,
-            )  # fmt: skip
+            return await export_things(database, request, write=write, seconds=_MAX_EXPORT_SECONDS)
 
 
 async def _find_type(database: Database, environment: str, name: str) -> DataType:
@@ -255,7 +286,7 @@ def _format_of(given: str | None, file: Path) -> Format:
 @contextmanager
 def _progress(what: str, total: int | None, *, is_shown: bool) -> Iterator[Callable[[int], None]]:
     """A bar on standard error, if that is a terminal; yields what moves it on by so many bytes."""
-    console = Console(stderr=True)
+    console = VisibleConsole(stderr=True)
     if not is_shown or not console.is_terminal:
         yield lambda _: None
         return

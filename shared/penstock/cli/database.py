@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from penstock.cli.access import open_installation
-from penstock.cli.output import AsJson, print_json
+from penstock.cli.output import AsJson, print_json, say
 from penstock.db.migrations import find_pending, list_migrations
 from penstock.db.migrations import migrate as apply_migrations
 
@@ -37,13 +37,9 @@ def migrate(
     if as_json:
         print_json({"pending" if check else "applied": names})
     elif check:
-        typer.echo(
-            "\n".join(f"pending  {name}" for name in names) or f"up to date ({len(list_migrations())} migrations)"
-        )
+        say("\n".join(f"pending  {name}" for name in names) or f"up to date ({len(list_migrations())} migrations)")
     else:
-        typer.echo(
-            "\n".join(f"applied  {name}" for name in names) or f"up to date ({len(list_migrations())} migrations)"
-        )
+        say("\n".join(f"applied  {name}" for name in names) or f"up to date ({len(list_migrations())} migrations)")
     if check and names:
         raise typer.Exit(1)
 

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.markup import escape
 
 from penstock.cli.access import Environment, open_installation
-from penstock.cli.apps import Directory, print_problems
+from penstock.cli.apps import Directory, print_imported, print_problems
 from penstock.cli.database import Data
-from penstock.cli.output import AsJson, complain, console, print_json
+from penstock.cli.output import AsJson, complain, console, print_json, show_text
 from penstock.db import Connection
 from penstock.db.migrations import find_pending
 from penstock.definitions.models import App
@@ -94,13 +93,14 @@ def deploy(
     as_json: AsJson = False,
 ) -> None:
     """Deploy an app to an environment: its tables first, then its definitions, together. Running runs keep their
-    version.
+    version. The app's Python modules are imported here, which runs the code at their top.
     """
     loaded = load_app(directory)
     if loaded.app is None and as_json:
         print_json({"ok": False, "problems": [asdict(problem) for problem in loaded.problems]})
     elif not as_json:
         print_problems(loaded.problems)
+        print_imported(loaded.app)
     if loaded.app is None:
         raise typer.Exit(1)
     asyncio.run(_fulfil(Wish(environment, plan, prune, yes, data, as_json), loaded.app))
@@ -118,14 +118,14 @@ def print_plan(planned: DeploymentPlan) -> None:
     for difference in planned.differences:
         sign, colour = _COLOURS[difference.sign]
         parts = f" ({', '.join(difference.parts)})" if difference.parts else ""
-        console.print(f"[{colour}]{sign} {difference.kind} {escape(difference.name)}{escape(parts)}[/]")
+        console.print(f"[{colour}]{sign} {difference.kind} {show_text(difference.name)}{show_text(parts)}[/]")
     for change in planned.tables:
         sign, colour = _COLOURS[change.kind]
-        console.print(f"[{colour}]{sign} {escape(change.description)}[/]")
+        console.print(f"[{colour}]{sign} {show_text(change.description)}[/]")
     if not (planned.differences or planned.tables):
         console.print("no changes")
     for change in planned.unused:
-        console.print(f"[bright_black]  with --prune: {escape(change.description)}[/]")
+        console.print(f"[bright_black]  with --prune: {show_text(change.description)}[/]")
 
 
 async def _fulfil(wish: Wish, app: App | None) -> None:
@@ -202,6 +202,8 @@ def _report(wish: Wish, outcome: Outcome) -> None:
     elif outcome.version is None:
         console.print("nothing was changed")
     elif outcome.is_new:
-        console.print(f"[green]deployed[/] {escape(outcome.app.name)} to {wish.environment}, version {outcome.version}")
+        console.print(
+            f"[green]deployed[/] {show_text(outcome.app.name)} to {wish.environment}, version {outcome.version}"
+        )
     else:
-        console.print(f"{wish.environment} holds {escape(outcome.app.name)} already, as version {outcome.version}")
+        console.print(f"{wish.environment} holds {show_text(outcome.app.name)} already, as version {outcome.version}")

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Final
 
 import typer
-from rich.markup import escape
 
 from penstock.cli.database import Data
 from penstock.cli.examination import Finding, Verdict, examine
-from penstock.cli.output import AsJson, console, make_table, print_json
+from penstock.cli.output import AsJson, console, make_table, print_json, show_text
 
 _EXAMPLES: Final = (
     "Examples:\n\n  penstock doctor\n\n  penstock doctor --json | jq '.findings[] | select(.verdict == \"failed\")'"
@@ -46,6 +45,6 @@ async def _examine(data: Path | None) -> list[Finding]:
 def _print(findings: list[Finding]) -> None:
     table = make_table("check", "", "found")
     for finding in findings:
-        text = escape(finding.found) + (f"\n[bold]→ {escape(finding.advice)}[/]" if finding.advice else "")
+        text = show_text(finding.found) + (f"\n[bold]→ {show_text(finding.advice)}[/]" if finding.advice else "")
         table.add_row(finding.check, _SIGNS[finding.verdict], text)
     console.print(table)

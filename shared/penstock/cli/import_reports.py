@@ -35,6 +35,7 @@ class ReportHead(BaseModel):
     format: Format
     upsert: tuple[str, ...]
     lines: int
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,26 @@
 """How the command line speaks: tables and trees for people, JSON for programs, one line on standard error for what went
 wrong.
+
+All that is printed leaves through here, where what a terminal would act on becomes visible: texts that strangers sent
+are in runs, logs and files, and a person who looks at them trusts the terminal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Final, NoReturn
 
 import orjson
 import typer
 from pydantic import JsonValue
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from penstock.domain.states import RunState
+from penstock.visible import make_json_visible, make_visible
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -29,20 +35,56 @@ _STATE_STYLES: Final = {
     RunState.CANCELLED: "yellow",
     RunState.TERMINATED: "magenta",
 }
-_LONGEST_VALUE: Final = 400
+_MAX_VALUE: Final = 400
 _WIDEST: Final = 1000
 
-console = Console(highlight=False)
+
+class VisibleConsole(Console):
+    """A console that hands nothing to a terminal that it would act on, but for its own colours. Texts that were made by
+    `show_text` have the right width too.
+    """
+
+    def __init__(self, *, width: int | None = None, stderr: bool = False) -> None:
+        super().__init__(highlight=False, emoji=False, width=width, stderr=stderr)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """As rich renders it, segment by segment."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(make_visible(text), style)
+
+
+console = VisibleConsole()
 
 
 def print_json(value: object) -> None:
     """`value` as indented JSON on standard output; ids and times as texts."""
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str))
+    typer.echo(make_json_visible(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()))
+
+
+def print_json_list(
+    results: Iterable[object], *, after: str | None = None, about: Mapping[str, object] | None = None
+) -> None:
+    """A list as the management API answers it: `{"results": […], "after": …}`, after what is said `about` all of it.
+
+    `after` asks for the next page; null when there is none.
+    """
+    print_json({**(about or {}), "results": list(results), "after": after})
+
+
+def say(message: str, *, is_error: bool = False) -> None:
+    """A line of plain text on standard output, or standard error."""
+    typer.echo(make_visible(message), err=is_error)
+
+
+def print_text(text: str) -> None:
+    """A piece of plain text on standard output, without a line end of its own."""
+    typer.echo(make_visible(text), nl=False)
 
 
 def complain(message: str) -> None:
     """Say on standard error what went wrong."""
-    typer.secho(f"penstock: {message}", err=True, fg=typer.colors.RED)
+    typer.secho(make_visible(f"penstock: {message}"), err=True, fg=typer.colors.RED)
 
 
 def fail(message: str) -> NoReturn:
@@ -69,10 +111,20 @@ def show_seconds(start: datetime | None, end: datetime | None) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:.1f} s"
 
 
-def show_value(value: JsonValue, length: int = _LONGEST_VALUE) -> str:
+def show_text(text: str) -> str:
+    """A text of somebody else, as markup that shows all of it."""
+    return escape(make_visible(text))
+
+
+def make_text(text: str, style: str = "") -> Text:
+    """The same, for where rich takes a text instead of markup."""
+    return Text(make_visible(text), style=style)
+
+
+def show_value(value: JsonValue, length: int = _MAX_VALUE) -> str:
     """A JSON value on one line, as markup; cut when it is long (`--json` shows all of it)."""
     text = orjson.dumps(value).decode()
-    return escape(text if len(text) <= length else f"{text[:length]}…")
+    return show_text(text if len(text) <= length else f"{text[:length]}…")
 
 
 def make_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
@@ -88,7 +140,7 @@ def print_table(table: Table) -> None:
     copied.
     """
     natural = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
-    Console(highlight=False, width=max(natural, console.width)).print(table)
+    VisibleConsole(width=max(natural, console.width)).print(table)
 
 
 def make_facts() -> Table:

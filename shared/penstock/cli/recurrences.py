@@ -11,12 +11,22 @@ from typing import Annotated, Final
 from uuid import UUID
 
 import typer
-from rich.markup import escape
 
 from penstock import clock
 from penstock.cli.access import Environment, open_installation
 from penstock.cli.database import Data
-from penstock.cli.output import AsJson, console, fail, make_table, print_json, print_table, show_state, show_time
+from penstock.cli.output import (
+    AsJson,
+    console,
+    fail,
+    make_table,
+    print_json,
+    print_json_list,
+    print_table,
+    show_state,
+    show_text,
+    show_time,
+)
 from penstock.cli.starting import SCHEDULER_DELAY, with_current_deployment
 from penstock.cli.values import read_moment
 from penstock.db import Connection, Database
@@ -82,15 +92,15 @@ def list_all(
     """List recurrences: their times, the next tick and the last run."""
     found = asyncio.run(_list(environment, workflow, data))
     if as_json:
-        print_json({"results": [_as_json(recurrence) for recurrence in found]})
+        print_json_list(_as_json(recurrence) for recurrence in found)
         return
     table = make_table("id", "workflow", "for", "when", "state", "next tick", "last run")
     for of in found:
         run = "-" if of.last_run_state is None else f"{show_state(of.last_run_state)} {of.last_run_id}"
-        place = escape(of.thing or "-")
+        place = show_text(of.thing or "-")
         table.add_row(
             str(of.id),
-            escape(of.workflow),
+            show_text(of.workflow),
             place,
             _when(of),
             of.state,
@@ -135,7 +145,7 @@ def _report(found: Recurrence | None, *, as_json: bool) -> None:
         print_json(_as_json(found))
     else:
         next_tick = f", next tick {show_time(found.next_tick_at)}" if found.due_at else ""
-        console.print(f"{found.id}  {escape(found.workflow)}  {found.state}{next_tick}")
+        console.print(f"{found.id}  {show_text(found.workflow)}  {found.state}{next_tick}")
 
 
 def trigger(id: Id, data: Data = None, as_json: AsJson = False) -> None:
@@ -208,7 +218,7 @@ def _moment(text: str, option: str) -> datetime:
 
 def _when(of: Recurrence) -> str:
     rule = of.rule
-    return escape(f"{rule.cron or rule.every} {rule.timezone}")
+    return show_text(f"{rule.cron or rule.every} {rule.timezone}")
 
 
 def _as_json(of: Recurrence) -> dict[str, object]:

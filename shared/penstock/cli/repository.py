@@ -1,6 +1,5 @@
 """What the command line reads: one run or one chain for a person, and the signs of health that `doctor` looks at."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -151,10 +150,18 @@ async def find_run(conn: Connection, *, run_id: UUID) -> RunView | None:
     return None if row is None else RunView.from_row(row)
 
 
-async def list_runs(
-    conn: Connection, *, states: Sequence[RunState], workflow: str | None, environment: str | None, limit: int
-) -> list[RunView]:
-    """Runs of any of these states (none: any), the newest first."""
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs: of any of these states (none: any); None does not matter. `after`: those older than this one."""
+
+    states: tuple[RunState, ...]
+    workflow: str | None
+    environment: str | None
+    after: UUID | None
+
+
+async def list_runs(conn: Connection, wanted: RunFilter, *, limit: int) -> list[RunView]:
+    """Runs that meet the filter, the newest first."""
     rows = await conn.fetch(
         f"""
         SELECT {_RUN_COLUMNS}
@@ -163,12 +170,15 @@ async def list_runs(
         WHERE (cardinality($1::text[]) = 0 OR r.state = ANY($1))
           AND ($2::text IS NULL OR r.workflow = $2)
           AND ($3::text IS NULL OR r.environment = $3)
+          AND ($4::uuid IS NULL OR (r.created_at, r.id) < (SELECT p.created_at, p.id FROM penstock.runs p
+              WHERE p.id = $4))
         ORDER BY r.created_at DESC, r.id DESC
-        LIMIT $4
+        LIMIT $5
         """,
-        states,
-        workflow,
-        environment,
+        wanted.states,
+        wanted.workflow,
+        wanted.environment,
+        wanted.after,
         limit,
     )
     return [RunView.from_row(row) for row in rows]

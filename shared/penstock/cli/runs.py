@@ -7,7 +7,6 @@ from uuid import UUID
 
 import typer
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -21,9 +20,12 @@ from penstock.cli.output import (
     fail,
     make_facts,
     make_table,
+    make_text,
     print_json,
+    say,
     show_seconds,
     show_state,
+    show_text,
     show_time,
     show_value,
 )
@@ -101,7 +103,7 @@ async def _run(
         )
         if not is_awaited:
             return started, None
-        ended = await wait_for_end(database, started.id, lambda hint: typer.echo(hint, err=True))
+        ended = await wait_for_end(database, started.id, lambda hint: say(hint, is_error=True))
         return started, ended.without_secrets(await find_redactor(database, data, environment))
 
 
@@ -170,8 +172,8 @@ def _facts(run: RunView) -> Group:
         facts.add_row("result", show_value(run.result))
     if run.error is not None:
         message = run.error.get("message") if isinstance(run.error, dict) else None
-        facts.add_row("error", f"[red]{escape(str(message)) if message else show_value(run.error)}[/]")
-    return Group(f"[bold]{escape(run.workflow)}[/]  {run.id}", facts)
+        facts.add_row("error", f"[red]{show_text(str(message)) if message else show_value(run.error)}[/]")
+    return Group(f"[bold]{show_text(run.workflow)}[/]  {run.id}", facts)
 
 
 def _step_table(steps: list[StepView]) -> list[Text | Table]:
@@ -183,8 +185,8 @@ def _step_table(steps: list[StepView]) -> list[Text | Table]:
         shown = step.error if step.error is not None else step.result
         took = show_seconds(step.started_at, step.finished_at)
         text = "" if shown is None else show_value(shown, 120)
-        table.add_row(escape(step.step), step.action, f"[{colour}]{step.outcome}[/]", str(step.attempt), took, text)
-    return [Text(), table]
+        table.add_row(show_text(step.step), step.action, f"[{colour}]{step.outcome}[/]", str(step.attempt), took, text)
+    return [make_text(""), table]
 
 
 def _log_table(lines: list[LogView]) -> list[Text | Table]:
@@ -194,5 +196,5 @@ def _log_table(lines: list[LogView]) -> list[Text | Table]:
     for line in lines:
         style = _LEVEL_STYLES.get(line.level, "")
         text = f"{line.event}{f' [{line.step}]' if line.step else ''}{f': {line.message}' if line.message else ''}"
-        table.add_row(f"{line.at:%H:%M:%S}.{line.at.microsecond // 1000:03}", Text(text, style=style))
-    return [Text(), table]
+        table.add_row(f"{line.at:%H:%M:%S}.{line.at.microsecond // 1000:03}", make_text(text, style))
+    return [make_text(""), table]

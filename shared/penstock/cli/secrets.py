@@ -15,7 +15,7 @@ import typer
 
 from penstock.cli.access import Environment, find_keyring, open_installation
 from penstock.cli.database import Data
-from penstock.cli.output import AsJson, complain, console, fail, make_table, print_json, show_time
+from penstock.cli.output import AsJson, complain, console, fail, make_table, print_json, print_json_list, show_time
 from penstock.encryption import Keyring
 from penstock.redaction import SHORTEST_REDACTED
 from penstock.store.secrets import (
@@ -37,7 +37,7 @@ _SET_EXAMPLES: Final = """Examples:
 
 Ingress and executors see it within a few seconds; runs that have begun keep what they began with."""
 _LIST_EXAMPLES: Final = (
-    "Examples:\n\n  penstock secret list\n\n  penstock secret list -e live --json | jq -r '.secrets[].name'"
+    "Examples:\n\n  penstock secret list\n\n  penstock secret list -e live --json | jq -r '.results[].name'"
 )
 _REMOVE_EXAMPLES: Final = "Examples:\n\n  penstock secret remove OPENAI_KEY --environment live"
 _ROTATE_EXAMPLES: Final = """Examples:
@@ -118,7 +118,7 @@ def list_(environment: Where = None, data: Data = None, as_json: AsJson = False)
     """List the names of stored secrets. Values are never shown."""
     shown = [secret for secret in asyncio.run(_list(data)) if environment in {None, secret.environment}]
     if as_json:
-        print_json({"secrets": shown})
+        print_json_list(shown)
         return
     table = make_table("environment", "name", "set", "key", "")
     for secret in shown:

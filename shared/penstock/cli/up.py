@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.markup import escape
 
 from penstock.cli.access import Environment
-from penstock.cli.apps import print_problems
+from penstock.cli.apps import find_directory, print_problems
 from penstock.cli.deployments import print_plan
-from penstock.cli.output import complain, console, make_facts
+from penstock.cli.output import complain, console, make_facts, show_text
 from penstock.demo import Demo
 from penstock.embedded.deploying import Deployed
 from penstock.embedded.settings import ServerSettings
@@ -33,7 +32,11 @@ Ctrl-C finishes what is in flight; a second one insists."""
 
 App = Annotated[
     Path | None,
-    typer.Option(help="The app to deploy and watch; by default this directory, if it is one.", show_default=False),
+    typer.Option(
+        help="The app to deploy and watch; by default this directory, if it is one.",
+        callback=find_directory,
+        show_default=False,
+    ),
 ]
 DataDirectory = Annotated[Path | None, typer.Option("--data", help="Where the data is kept.", show_default=".penstock")]
 Port = Annotated[
@@ -110,7 +113,7 @@ class _Terminal:
             facts.add_row(name, f"{running.url}{'' if name == 'live' else '/version-test'}/api/1.1/wf/<workflow>")
         facts.add_row("admin", f"{running.admin_url}/v1/{running.environments[0]}/runs")
         facts.add_row("admin token", running.token if running.is_token_kept else "PENSTOCK_ADMIN_TOKEN")
-        facts.add_row("database", escape(running.database))
+        facts.add_row("database", show_text(running.database))
         facts.add_row("broker", running.broker)
         for name, secrets in (running.deployed.unset if running.deployed else {}).items():
             facts.add_row("secrets", _describe_unset(name, secrets))
@@ -127,7 +130,7 @@ class _Terminal:
         versions = ", ".join(
             f"{name} version {deployment.version}" for name, deployment in deployed.deployments.items()
         )
-        return f"{escape(deployed.app.name)}  ({versions})"
+        return f"{show_text(deployed.app.name)}  ({versions})"
 
     def deployed(self, outcome: Deployed | PenstockError) -> None:
         self._tell(outcome)
@@ -150,11 +153,11 @@ class _Terminal:
             )
             for name, secrets in outcome.unset.items():
                 console.print(_describe_unset(name, secrets))
-            console.print(f"[green]deployed[/] {escape(outcome.app.name)}: {versions}")
+            console.print(f"[green]deployed[/] {show_text(outcome.app.name)}: {versions}")
         elif self._was_refused:
             console.print("[green]correct again[/]: the app is what is deployed")
         elif outcome.app.python:
-            console.print(f"[green]imported again[/]: the Python of {escape(outcome.app.name)}")
+            console.print(f"[green]imported again[/]: the Python of {show_text(outcome.app.name)}")
 
 
 def _describe_unset(environment: str, names: list[str]) -> str:

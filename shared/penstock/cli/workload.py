@@ -11,12 +11,11 @@ from typing import Annotated, Final
 from uuid import UUID
 
 import typer
-from rich.markup import escape
 
 from penstock import clock
 from penstock.cli.access import Environment, open_installation
 from penstock.cli.database import Data
-from penstock.cli.output import AsJson, console, fail, make_facts, make_table, print_json
+from penstock.cli.output import AsJson, console, fail, make_facts, make_table, print_json, print_json_list, show_text
 from penstock.cli.repository import find_chain
 from penstock.cli.values import read_moment, split_pairs
 from penstock.db import Connection
@@ -133,7 +132,8 @@ def workload(
         wanted = WorkloadFilter(by.value, clock.now() - parse_duration("30d"), wanted.until, workflow)
     sums, month = asyncio.run(_read(environment, wanted, data))
     if as_json:
-        print_json(_as_json(wanted, sums, month))
+        results = ({wanted.by: known.key or None, "count": known.count, "units": known.units} for known in sums)
+        print_json_list(results, about=_as_json(wanted, sums, month))
     else:
         _print(wanted, sums, month)
 
@@ -167,7 +167,6 @@ def _as_json(wanted: WorkloadFilter, sums: list[WorkloadSum], month: MonthlyWork
         "until": wanted.until,
         "units": _total(sums),
         "month": {"since": month.since, "units": month.units, "allowance": month.allowance or None},
-        "results": [{wanted.by: known.key or None, "count": known.count, "units": known.units} for known in sums],
     }
 
 
@@ -192,7 +191,9 @@ def _print(wanted: WorkloadFilter, sums: list[WorkloadSum], month: MonthlyWorklo
     table = make_table(wanted.by, count, "units", "share", numbers=(count, "units", "share"))
     for known in sums:
         part = f"{known.units / total:.1%}" if total else "-"
-        table.add_row(escape(known.key or "(requests of no workflow)"), f"{known.count:,}", f"{known.units:,.2f}", part)
+        table.add_row(
+            show_text(known.key or "(requests of no workflow)"), f"{known.count:,}", f"{known.units:,.2f}", part
+        )
     console.print()
     console.print(table)
 
@@ -218,7 +219,7 @@ def weights(
             {"activity": name, "weight": weight, "published": PUBLISHED_WEIGHTS[name]}
             for name, weight in current.items()
         ]
-        print_json({"environment": environment, "results": found})
+        print_json_list(found, about={"environment": environment})
         return
     table = make_table("activity", "units", "published", numbers=("units", "published"))
     for name, weight in current.items():

@@ -267,9 +267,14 @@ ACTIONS: Final[dict[StepAction, Action]] = {
     StepAction.AGGREGATE: Action(
         _type_target, {"where": fields.where, "by": fields.aggregated, **dict.fromkeys(AGGREGATES, fields.aggregated)}
     ),
-    StepAction.EXPORT: Action(_type_target, {"where": fields.where, "format": take.file_format, "name": take.text}),
+    StepAction.EXPORT: Action(
+        _type_target, {"where": fields.where, "format": take.file_format, "name": take.text, "raw": take.boolean}
+    ),
     StepAction.IMPORT: Action(
-        _type_target, {"from": take.anything, "format": take.file_format, "upsert": fields.import_key}, (), (("from",),)
+        _type_target,
+        {"from": take.anything, "format": take.file_format, "upsert": fields.import_key, "raw": take.boolean},
+        (),
+        (("from",),),
     ),
     StepAction.SCHEDULE: Action(
         _workflow_target, {**_WHEN_TO_RUN, "priority": take.priority, "key": take.key}, (("at", "after"),)

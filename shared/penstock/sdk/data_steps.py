@@ -148,12 +148,18 @@ class DataSteps(Steps):
         *,
         format: Literal["csv", "jsonl"] = "csv",
         name: str | None = None,
+        raw: bool = False,
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, dict[str, JsonValue]]:
         """All things that meet `where` as a file: `{file, name, content_type, size}`, for `import_` and attachments of
-        a mail.
+        a mail. In CSV, texts that a spreadsheet would run as a formula get an apostrophe before them, unless `raw`.
         """
-        arguments: dict[str, JsonValue] = {"where": to_json(where, f"export {type}"), "format": format, "name": name}
+        arguments: dict[str, JsonValue] = {
+            "where": to_json(where, f"export {type}"),
+            "format": format,
+            "name": name,
+            "raw": raw or None,
+        }
         return self._ask(StepAction.EXPORT, type, arguments, _object, options)
 
     def import_(
@@ -163,16 +169,18 @@ class DataSteps(Steps):
         *,
         format: Literal["csv", "jsonl"] | None = None,
         upsert: str | Sequence[str] | None = None,
+        raw: bool = False,
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, dict[str, JsonValue]]:
         """Things from the lines of a file, streamed: `{created, updated, failed, bad_lines}`. Bad lines keep no other
-        out.
+        out. In CSV, the apostrophe with which an export guards a text is taken away, unless `raw`.
         """
         what = f"import {type}"
         arguments: dict[str, JsonValue] = {
             "from": to_json(file, what),
             "format": format,
             "upsert": to_json(upsert, what),
+            "raw": raw or None,
         }
         return self._ask(StepAction.IMPORT, type, arguments, _object, options)
 

@@ -1,8 +1,12 @@
 """CSV and JSON lines, piece by piece: bytes as they come in, records with the line they start in out; never more than
 one piece in memory.
 
-CSV is that of RFC 4180 in UTF-8, with or without a byte order mark; semicolons or tabs may stand for the commas. A
-record that cannot be read is handed out with its problem, and reading goes on in the line after it.
+CSV is that of RFC 4180 in UTF-8, with or without a byte order mark. Semicolons or tabs may stand for the commas, and a
+first line such as `sep=;`, which spreadsheets write, names any other separator. A record that cannot be read is handed
+out with its problem, and reading continues in the line after it.
+
+Spreadsheets run cells that begin like a formula, so an exported text that begins so gets an apostrophe before it, which
+an import takes away again: `guard_cell` and `unguard_cell` (OWASP, "CSV Injection").
 """
 
 import codecs
@@ -19,6 +23,14 @@ FORMATS: Final[tuple[Format, ...]] = ("csv", "jsonl")
 MOST_CHARACTERS: Final = 1024 * 1024
 """Of a record; what is longer is a bad line."""
 _DELIMITERS: Final = ",;\t"
+_QUOTED: Final = re.compile(r'"[^"]*"?')
+_SEPARATOR_LINE: Final = re.compile(r'"?sep=([^"\w\s]|\t)"?\r?\n?', re.IGNORECASE)
+FORMULA_STARTS: Final = r"=+\-@\t\r\n＝＋－＠"
+"""What begins a formula in a spreadsheet, in some languages in its wide form too; as it stands in the brackets of a
+regular expression, here and in PostgreSQL.
+"""
+_FORMULA: Final = re.compile(f"'*[{FORMULA_STARTS}]")
+_GUARDED: Final = re.compile(f"'+[{FORMULA_STARTS}]")
 _NOT_UTF8: Final = re.compile("[\ud800-\udfff]")
 _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 NOT_UTF8: Final = "it is not UTF-8 text; save the file as UTF-8"
@@ -117,6 +129,16 @@ def _as_texts(lines: Iterator[Line]) -> Iterator[Record]:
             yield Record(number, [text], _problem_of(text), len(text))
 
 
+def guard_cell(cell: str) -> str:
+    """The text as a cell that no spreadsheet takes for a formula; exports do the same in SQL."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def unguard_cell(cell: str) -> str:
+    """The text that `guard_cell` made this cell of."""
+    return cell[1:] if cell[:1] == "'" and _GUARDED.match(cell) else cell
+
+
 class _MoreNeeded(Exception):
     """The lines at hand end in the middle of a record."""
 
@@ -150,7 +172,9 @@ class _Source:
 
 
 class CsvRecords:
-    """CSV: one record per row, the header's the first; blank lines are left out."""
+    """CSV: one record per row, the header's the first. Blank lines are left out, and so are those of nothing but
+    separators: spreadsheets write them for rows that were cleared.
+    """
 
     def __init__(self) -> None:
         self._lines = Lines()
@@ -170,11 +194,9 @@ class CsvRecords:
 
     def _read(self) -> Iterator[Record]:
         source = self._source
+        self._delimiter = self._delimiter or self._find_delimiter()
         if self._delimiter is None:
-            if not source.waiting:
-                return
-            head = source.waiting[0].text or ""
-            self._delimiter = next((sign for sign in _DELIMITERS if sign in head), ",")
+            return
         # Strict, so that a quote that is out of place is a problem of its line, and not of all that follow.
         reader = csv.reader(source, delimiter=self._delimiter, strict=True)
         while True:
@@ -193,12 +215,29 @@ class CsvRecords:
                 if (record := self._take(cells)) is not None:
                     yield record
 
+    def _find_delimiter(self) -> str | None:
+        """The separator that the first line names, or else uses most; None until that line is there."""
+        waiting = self._source.waiting
+        while waiting and waiting[0].text is not None and not waiting[0].text.strip():
+            waiting.popleft()
+        if not waiting:
+            return None
+        head = waiting[0].text or ""
+        if (named := _SEPARATOR_LINE.fullmatch(head)) is not None:
+            waiting.popleft()
+            return named[1]
+        bare = _QUOTED.sub("", head)
+        return max(_DELIMITERS, key=bare.count)
+
     def _take(self, cells: list[str]) -> Record | None:
         taken = self._source.taken
         number, text = taken[0]
         if text is None:
             taken.clear()
             return _too_long(number)
+        if not any(cells) and '"' not in text:
+            taken.clear()
+            return None
         whole = text if len(taken) == 1 else "".join([line.text or "" for line in taken])
         taken.clear()
         return Record(number, cells, _problem_of(whole), len(whole)) if cells else None

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from penstock.db import Database
 from penstock.definitions.models import DataType
-from penstock.things.exports import export_things
+from penstock.things.exports import ExportRequest, export_things
 from penstock.things.imports.importing import ImportRequest, ImportResult, import_things
 from penstock.things.tabular import Format
 from tests.factories import build_type
@@ -35,7 +35,12 @@ VALUES: dict[str, JsonValue] = {
 
 
 async def export(
-    database: Database, *, format: Format = "csv", environment: str = ENVIRONMENT, where: object = None
+    database: Database,
+    *,
+    format: Format = "csv",
+    environment: str = ENVIRONMENT,
+    where: object = None,
+    is_raw: bool = False,
 ) -> bytes:
     """All orders that match, as a file."""
     pieces = list[bytes]()
@@ -44,16 +49,15 @@ async def export(
         pieces.append(piece)
 
     condition = where if isinstance(where, dict | list) else None
-    await export_things(
-        database, environment=environment, data_type=EVERYTHING, where=condition, format=format, write=write, seconds=30
-    )
+    request = ExportRequest(environment, EVERYTHING, format, condition, is_raw)
+    await export_things(database, request, write=write, seconds=30)
     return b"".join(pieces)
 
 
 async def import_orders(
     database: Database, content: bytes, *, format: Format = "csv", upsert: tuple[str, ...] = (), id: UUID | None = None,
     environment: str = ENVIRONMENT, kind: DataType = EVERYTHING, size: int = 1000,
-    tries_again: frozenset[int] = frozenset(),
+    tries_again: frozenset[int] = frozenset(), is_raw: bool = False,
 ) -> ImportResult:  # fmt: skip
     """Import `content` as orders."""
 
@@ -61,7 +65,9 @@ async def import_orders(
         for first in range(0, len(content), size):
             yield content[first : first + size]
 
-    request = ImportRequest(id or uuid4(), environment, kind, format, "test", upsert, tries_again=tries_again)
+    request = ImportRequest(
+        id or uuid4(), environment, kind, format, "test", upsert, tries_again=tries_again, is_raw=is_raw
+    )
     return await import_things(database, request, pieces())
 
 

@@ -36,7 +36,8 @@ class ImportRequest:
     """What is imported: things of a type, from a `source` (an id or digest of the content) in a format.
 
     `upsert` are the fields by which things that exist are found. So many bad lines are kept as `keeps` says. Lines that
-    were bad before are tried again if they are in `tries_again`: somebody has corrected them.
+    were bad before are tried again if they are in `tries_again`: somebody has corrected them. `is_raw`: apostrophes
+    before what looks like a formula belong to the texts.
     """
 
     id: UUID
@@ -48,6 +49,7 @@ class ImportRequest:
     run_id: UUID | None = None
     keeps: int = 100
     tries_again: Collection[int] = frozenset()
+    is_raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class _Importer:
         self._guard = guard
         self._limit = limit
         self._show = show
-        self._reader = RowReader(request.data_type, request.format, request.upsert)
+        self._reader = RowReader(request.data_type, request.format, request.upsert, is_raw=request.is_raw)
         self._key = columns_of(request.data_type, request.upsert)
         self._progress = Progress(0, 0, 0, 0)
         self._batch: list[tuple[int, Row]] = []

@@ -14,7 +14,7 @@ from penstock.definitions.values import coerce_value, compile_text_reader
 from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
 from penstock.expressions.tokens import did_you_mean
-from penstock.things.tabular import NOT_UTF8, Format, Record
+from penstock.things.tabular import NOT_UTF8, Format, Record, unguard_cell
 from penstock.things.values import check_uniques
 
 Row = dict[str, JsonValue]
@@ -38,13 +38,14 @@ class Column(NamedTuple):
 
 class RowReader:
     """Makes rows of records, the first of which is the header if the format has one. `key` are the fields of an
-    upsert.
+    upsert; `is_raw` takes an apostrophe that guards a cell of CSV for part of its text.
     """
 
-    def __init__(self, data_type: DataType, format: Format, key: Sequence[str]) -> None:
+    def __init__(self, data_type: DataType, format: Format, key: Sequence[str], *, is_raw: bool = False) -> None:
         self._data_type = data_type
         self._key = key
         self._is_csv = format == "csv"
+        self._is_guarded = not is_raw
         self._header: list[Column] | None = None
         self._members: dict[str, Column] = {}
         columns = {known.name: known.column for known in (*BUILT_IN_FIELDS, *data_type.fields)}
@@ -62,7 +63,8 @@ class RowReader:
                 f"the first line, which names the fields, cannot be read: {record.problem or NOT_UTF8}", kind="import"
             )
         header = []
-        for position, name in enumerate(record.cells, 1):
+        for position, cell in enumerate(record.cells, 1):
+            name = unguard_cell(cell) if self._is_guarded else cell
             if not name.strip():
                 raise Permanent(
                     f"column {position} has no name in the first line; it has to name a field", kind="import"
@@ -98,8 +100,9 @@ class RowReader:
         row: Row = {}
         for (name, target, _, read), cell in zip(self._header, cells, strict=False):
             if target is not None:
+                text = unguard_cell(cell) if cell[:1] == "'" and self._is_guarded else cell
                 try:
-                    value = read(cell) if cell else None
+                    value = read(text) if text else None
                 except ValueError as error:
                     raise ValueError(f"field {name!r}: {error}") from None
                 row[target] = None if value == [] else value
