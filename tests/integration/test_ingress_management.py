@@ -62,11 +62,19 @@ async def test_a_run_is_made_and_shown(ingress: Ingress) -> None:
     made = await ingress.manage("POST", "/v1/live/runs", json=ADA)
     assert made.status == 201, made.body
     assert made.json.keys() == {
-        "id", "workflow", "environment", "state", "depth", "chain_id", "parent_run_id", "attempt", "parameters",
-        "result", "error",
-        "workload", "created_at", "scheduled_at", "started_at", "finished_at",
+        "id", "workflow", "environment", "state", "depth", "depth_budget", "chain_id", "parent_run_id", "attempt",
+        "parameters", "result", "error", "workload", "waiting_for",
+        "created_at", "scheduled_at", "started_at", "finished_at",
     }  # fmt: skip
     assert (made.json["state"], made.json["depth"], made.json["chain_id"]) == ("queued", 0, made.json["id"])
+    assert made.json["depth_budget"] == 10
+    waiting_for = cast("dict[str, object]", made.json["waiting_for"])
+    assert (waiting_for.pop("since") is not None, waiting_for) == (
+        True,
+        {"reason": "executor", "key": None, "holder": None},
+    )
+    (run,) = listed(await ingress.manage("GET", "/v1/live/runs"))
+    assert run.keys() == made.json.keys()
     assert made.json["parameters"] == {"name": "Ada", "times": 1, "tags": None}
     shown = await ingress.manage("GET", made.headers["location"])
     assert (shown.status, shown.json["id"], shown.json["trigger"]) == (200, made.json["id"], "manual")

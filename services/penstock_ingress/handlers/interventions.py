@@ -7,9 +7,10 @@ from uuid import UUID
 from penstock.domain.runs import Duplicate, Rejected
 from penstock.runs.cancellations import NotRetried, cancel_runs, retry_run
 from penstock.runs.idempotency import IdempotencyKey
+from penstock.runs.views.models import Run
+from penstock.runs.views.runs import find_run
 from penstock_ingress.accepting.signals import Signal
-from penstock_ingress.repository.runs import find_run
-from penstock_ingress.repository.views import CancelledRun, Run, SignalOutcome
+from penstock_ingress.repository.views import CancelledRun, SignalOutcome
 from penstock_ingress.room import Room
 from penstock_ingress.rules.bodies import Undecodable, parse_json, without_nul
 from penstock_ingress.rules.replies import Refusal, problem
@@ -79,4 +80,4 @@ async def _get_run(room: Room, environment: str, run_id: UUID) -> Run:
         found = await find_run(conn, environment=environment, run_id=run_id)
     if found is None:
         raise Refusal(problem(404, f"{environment} has no run {run_id}"))
-    return found[0]
+    return found.plain

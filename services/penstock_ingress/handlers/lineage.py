@@ -9,7 +9,7 @@ from multidict import MultiMapping
 
 from penstock import clock
 from penstock.domain.lineage import OUTSIDE, Origin
-from penstock_ingress.repository.runs import has_run
+from penstock.runs.views.runs import has_run
 from penstock_ingress.room import Room
 
 

@@ -18,6 +18,10 @@ from penstock.domain.states import Trigger
 from penstock.domain.workload import shown_units
 from penstock.runs.idempotency import IdempotencyKey
 from penstock.runs.requests import prepare_run
+from penstock.runs.views.chains import count_chain, find_chain, list_chain_runs
+from penstock.runs.views.logs import list_logs
+from penstock.runs.views.models import Run, RunDetails
+from penstock.runs.views.runs import find_run, find_run_details, list_runs
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.workload_sums import change_limits
 from penstock_ingress.accepting.acceptance import Entry
@@ -31,17 +35,12 @@ from penstock_ingress.handlers.pages import (
     read_tree_token,
     write_token,
 )
-from penstock_ingress.repository.chains import count_chain, find_chain_id, find_marks, list_chain_runs
 from penstock_ingress.repository.environments import change_settings, get_settings
-from penstock_ingress.repository.logs import list_logs, list_run_logs
-from penstock_ingress.repository.runs import find_run, find_wait, list_runs, list_steps
 from penstock_ingress.repository.views import (
     Chain,
     ChainTree,
     EnvironmentSettings,
     LogPage,
-    Run,
-    RunDetails,
     RunPage,
     Stopped,
     WorkflowList,
@@ -53,7 +52,6 @@ from penstock_ingress.rules.headers import read_trace_context
 from penstock_ingress.rules.management import NewRun, SettingsChange
 from penstock_ingress.rules.replies import Refusal, problem
 
-MOST_LOGS: Final = 500
 _STATUSES: Final = {"unknown_workflow": 404}
 Query = Mapping[str, str]
 
@@ -72,7 +70,7 @@ async def create_run(room: Room, environment: str, wanted: NewRun, headers: Mult
     async with room.database.connection() as conn:
         found = await find_run(conn, environment=environment, run_id=run_id)
     assert found is not None, "a run that was admitted is not deleted while its key lives"
-    return found[0], is_new
+    return found.plain, is_new
 
 
 async def _admit(
@@ -129,65 +127,56 @@ def refuse(rejected: Rejected) -> Refusal:
 
 async def show_runs(room: Room, environment: str, query: Query) -> RunPage:
     """Runs, newest first. Raises Refusal."""
-    wanted, after, limit = read_run_filter(query), read_run_token(query), read_limit(query)
+    wanted, after, limit = read_run_filter(environment, query), read_run_token(query), read_limit(query)
     async with room.database.connection() as conn:
-        runs = await list_runs(conn, environment=environment, wanted=wanted, after=after, limit=limit + 1)
-    shown = runs[:limit]
-    token = write_token(shown[-1].created_at, shown[-1].id) if len(runs) > limit else None
-    return RunPage(results=shown, after=token)
+        page = await list_runs(conn, wanted, after=after, limit=limit)
+    return RunPage(results=page.results, after=write_token(*page.after) if page.after else None)
 
 
 async def show_run(room: Room, environment: str, run_id: UUID) -> RunDetails:
     """A run with its steps and log. Raises Refusal."""
     async with room.database.connection() as conn:
-        found = await find_run(conn, environment=environment, run_id=run_id)
-        if found is None:
-            raise Refusal(problem(404, f"{environment} has no run {run_id}"))
-        run, trigger, attempts = found
-        waiting = await find_wait(conn, run_id=run_id)
-        steps = await list_steps(conn, run_id=run_id)
-        logs = await list_run_logs(conn, run_id=run_id, limit=MOST_LOGS)
-    return RunDetails(**dict(run), trigger=trigger, attempts=attempts, waiting=waiting, steps=steps, logs=logs)
+        run = await find_run_details(conn, run_id=run_id, environment=environment)
+    if run is None:
+        raise Refusal(problem(404, f"{environment} has no run {run_id}"))
+    return run
 
 
 async def show_chain(room: Room, environment: str, run_id: UUID, query: Query) -> Chain:
     """The chain with that id, or of the run with that id. Raises Refusal."""
     after, limit = read_tree_token(query), read_limit(query)
     async with room.database.connection() as conn:
-        chain_id = await find_chain_id(conn, environment=environment, run_id=run_id)
-        if chain_id is None:
+        chain = await find_chain(conn, run_id=run_id, environment=environment)
+        if chain is None:
             raise Refusal(problem(404, f"{environment} has no chain {run_id}, and no run of that id"))
-        root = await find_run(conn, environment=environment, run_id=chain_id)
-        counted = await count_chain(conn, chain_id=chain_id)
-        marks = await find_marks(conn, chain_id=chain_id)
-        runs = await list_chain_runs(conn, chain_id=chain_id, after=after, limit=limit + 1)
-    shown = runs[:limit]
+        root = await find_run(conn, run_id=chain.id, environment=environment)
+        counted = await count_chain(conn, chain_id=chain.id)
+        tree = await list_chain_runs(conn, chain_id=chain.id, after=after, limit=limit)
     states: dict[str, int] = {}
     depths: dict[str, dict[str, int]] = {}
-    for depth, state, count, _ in counted:
-        states[state] = states.get(state, 0) + count
-        depths.setdefault(str(depth), {})[state] = count
+    for count in counted:
+        states[count.state] = states.get(count.state, 0) + count.runs
+        depths.setdefault(str(count.depth), {})[count.state] = count.runs
     return Chain(
-        id=chain_id,
+        id=chain.id,
         environment=environment,
-        root=root[0] if root else None,
+        root=root,
         runs=sum(states.values()),
         counts=states,
         depths=depths,
-        workload=shown_units(sum(units for *_, units in counted)),
-        warned_at=marks.warned_at,
-        stopped=None if marks.stopped_at is None else Stopped(at=marks.stopped_at, reason=marks.stop_reason),
-        tree=ChainTree(results=shown, after=write_token(shown[-1].depth, shown[-1].id) if len(runs) > limit else None),
+        workload=shown_units(sum(count.workload for count in counted)),
+        warned_at=chain.warned_at,
+        stopped=None if chain.stopped_at is None else Stopped(at=chain.stopped_at, reason=chain.stop_reason),
+        tree=ChainTree(results=tree.results, after=write_token(*tree.after) if tree.after else None),
     )
 
 
 async def show_logs(room: Room, environment: str, query: Query) -> LogPage:
     """Lines of the log, newest first. Raises Refusal."""
-    wanted, after, limit = read_log_filter(query), read_log_token(query), read_limit(query)
+    wanted, after, limit = read_log_filter(environment, query), read_log_token(query), read_limit(query)
     async with room.database.connection() as conn:
-        lines = await list_logs(conn, environment=environment, wanted=wanted, after=after, limit=limit + 1)
-    shown = lines[:limit]
-    return LogPage(results=shown, after=write_token(shown[-1].at, shown[-1].id) if len(lines) > limit else None)
+        page = await list_logs(conn, wanted, after=after, limit=limit)
+    return LogPage(results=page.results, after=write_token(*page.after) if page.after else None)
 
 
 async def show_settings(room: Room, environment: str) -> EnvironmentSettings:

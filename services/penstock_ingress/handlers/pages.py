@@ -9,9 +9,10 @@ from uuid import UUID
 import orjson
 
 from penstock.domain.states import RunState
+from penstock.runs.views.chains import TreePlace
+from penstock.runs.views.logs import LogFilter, LogPlace
+from penstock.runs.views.runs import RunFilter, RunPlace
 from penstock.store.workload_sums import WAYS, WorkloadFilter
-from penstock_ingress.repository.logs import LogFilter
-from penstock_ingress.repository.runs import RunFilter
 from penstock_ingress.rules.replies import Refusal, problem
 
 DEFAULT_LIMIT: Final = 50
@@ -20,13 +21,14 @@ DEFAULT_PERIOD: Final = timedelta(days=30)
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
-def read_run_filter(query: Mapping[str, str]) -> RunFilter:
+def read_run_filter(environment: str, query: Mapping[str, str]) -> RunFilter:
     """The filter in a query; `state` may name several, separated by commas. Raises Refusal."""
     states = query.get("state")
     for state in states.split(",") if states else ():
         if state not in frozenset(RunState):
             raise _wrong("state", f"one or several of {', '.join(RunState)}, separated by commas")
     return RunFilter(
+        environment=environment,
         workflow=read_text(query, "workflow"),
         states=tuple(states.split(",")) if states else None,
         chain_id=_read_id(query, "chain"),
@@ -37,12 +39,13 @@ def read_run_filter(query: Mapping[str, str]) -> RunFilter:
     )
 
 
-def read_log_filter(query: Mapping[str, str]) -> LogFilter:
+def read_log_filter(environment: str, query: Mapping[str, str]) -> LogFilter:
     """The filter in a query. Raises Refusal."""
     level = query.get("level")
     if level is not None and level not in LEVELS:
         raise _wrong("level", f"one of {', '.join(LEVELS)}")
     return LogFilter(
+        environment=environment,
         run_id=_read_id(query, "run"),
         chain_id=_read_id(query, "chain"),
         levels=None if level is None else LEVELS[LEVELS.index(level) :],
@@ -88,7 +91,7 @@ def write_token(moment: datetime | int | str, key: UUID | int) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
 
 
-def read_run_token(query: Mapping[str, str]) -> tuple[datetime, UUID] | None:
+def read_run_token(query: Mapping[str, str]) -> RunPlace | None:
     """Where a page of runs begins. Raises Refusal."""
     place = _read_token(query)
     if place is None:
@@ -99,7 +102,7 @@ def read_run_token(query: Mapping[str, str]) -> tuple[datetime, UUID] | None:
         raise _not_ours() from None
 
 
-def read_log_token(query: Mapping[str, str]) -> tuple[datetime, int] | None:
+def read_log_token(query: Mapping[str, str]) -> LogPlace | None:
     """Where a page of log lines begins. Raises Refusal."""
     place = _read_token(query)
     if place is None:
@@ -112,7 +115,7 @@ def read_log_token(query: Mapping[str, str]) -> tuple[datetime, int] | None:
         raise _not_ours() from None
 
 
-def read_tree_token(query: Mapping[str, str]) -> tuple[int, UUID] | None:
+def read_tree_token(query: Mapping[str, str]) -> TreePlace | None:
     """Where a page of a chain's tree begins. Raises Refusal."""
     place = _read_token(query)
     if place is None:

@@ -23,12 +23,13 @@ from penstock.runs.recurrences.control import (
 )
 from penstock.runs.recurrences.rows import RecurrenceRequest, get_time, set_recurrence, stop_recurrence
 from penstock.runs.requests import prepare_run
+from penstock.runs.views.models import Run
+from penstock.runs.views.runs import find_run
 from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.handlers.lineage import find_origin
 from penstock_ingress.handlers.management import refuse
 from penstock_ingress.handlers.pages import read_limit, read_recurrence_token, read_text, write_token
-from penstock_ingress.repository.runs import find_run
-from penstock_ingress.repository.views import Backfilled, Recurrence, RecurrencePage, RecurrenceRun, Run
+from penstock_ingress.repository.views import Backfilled, Recurrence, RecurrencePage, RecurrenceRun
 from penstock_ingress.room import Room
 from penstock_ingress.rules.management import Backfill, NewRecurrence
 from penstock_ingress.rules.replies import Refusal, problem
@@ -123,7 +124,7 @@ async def trigger(room: Room, environment: str, id: UUID, headers: MultiMapping[
     async with room.database.connection() as conn:
         found = await find_run(conn, environment=environment, run_id=run.id)
     assert found is not None, "it was admitted just now"
-    return found[0]
+    return found.plain
 
 
 async def backfill(room: Room, environment: str, id: UUID, wanted: Backfill, headers: MultiMapping[str]) -> Backfilled:

@@ -1,19 +1,16 @@
-"""What the management API shows, as rows become it. `/openapi.json` is generated from these models."""
+"""What the management API shows beside runs, chains and the log (`penstock.runs.views`), as rows become it.
+`/openapi.json` is generated from these models.
+"""
 
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from penstock.domain.states import RunState
 from penstock.domain.ticks import Every, Overlap
-
-
-class Shown(BaseModel):
-    """What is sent by us."""
-
-    model_config = ConfigDict(frozen=True)
+from penstock.runs.views.models import ChainRun, LogEntry, Run, Shown
 
 
 class EnvironmentSettings(Shown):
@@ -29,86 +26,6 @@ class EnvironmentSettings(Shown):
         description="How often the median hour of a week makes a spike; 0: nothing does"
     )
     workload_spike_minimum: float = Field(description="Workload units below which no hour is a spike")
-
-
-class Run(Shown):
-    """A run."""
-
-    id: UUID
-    workflow: str
-    environment: str
-    state: RunState
-    depth: int
-    chain_id: UUID
-    parent_run_id: UUID | None
-    attempt: int = Field(description="How often it was begun")
-    parameters: dict[str, JsonValue]
-    result: JsonValue = None
-    error: JsonValue = None
-    workload: float = Field(
-        description="Workload units of its attempts that have ended; those whose executor died count for nothing"
-    )
-    created_at: datetime
-    scheduled_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-
-
-class Step(Shown):
-    """A step of a run, as it ended last."""
-
-    step: str = Field(description="Path of the step: its id, after that of each `trigger` it is nested in")
-    action: str
-    outcome: Literal["succeeded", "failed", "skipped", "waiting"]
-    attempt: int
-    started_at: datetime
-    finished_at: datetime
-    result: JsonValue = None
-    error: JsonValue = None
-
-
-class LogEntry(Shown):
-    """A line of the log."""
-
-    id: int
-    at: datetime
-    environment: str
-    level: Literal["debug", "info", "warning", "error"]
-    event: str
-    message: str
-    run_id: UUID | None
-    chain_id: UUID | None
-    workflow: str | None
-    step: str | None
-    depth: int | None
-    details: JsonValue = None
-
-
-class Attempts(Shown):
-    """How a run's attempts went: those begun, those that failed, and those whose executor died."""
-
-    begun: int
-    failed: int
-    crashed: int
-
-
-class Waiting(Shown):
-    """What a waiting run waits for, and in which step: a time, a signal, or whichever comes first."""
-
-    step: str = Field(description="Path of the step")
-    until: datetime | None
-    signal: str | None
-    match: JsonValue = Field(default=None, description="Members that the signal's payload has to have")
-
-
-class RunDetails(Run):
-    """A run with its steps and its newest log lines, the oldest of them first."""
-
-    trigger: str
-    attempts: Attempts
-    waiting: Waiting | None
-    steps: list[Step]
-    logs: list[LogEntry]
 
 
 class CancelledRun(Shown):
@@ -149,19 +66,6 @@ class LogPage(Shown):
 
     results: list[LogEntry]
     after: str | None
-
-
-class ChainRun(Shown):
-    """A run in its chain's tree."""
-
-    id: UUID
-    parent_run_id: UUID | None
-    workflow: str
-    state: RunState
-    depth: int
-    created_at: datetime
-    finished_at: datetime | None
-    error: JsonValue = None
 
 
 class ChainTree(Shown):

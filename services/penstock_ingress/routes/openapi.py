@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.domain.states import RunState
+from penstock.runs.views.models import Run, RunDetails
 from penstock.store.workload_sums import WAYS
 from penstock_ingress.handlers.pages import DEFAULT_LIMIT, LEVELS, MAX_LIMIT
 from penstock_ingress.repository.views import (
@@ -22,8 +23,6 @@ from penstock_ingress.repository.views import (
     LogPage,
     Recurrence,
     RecurrencePage,
-    Run,
-    RunDetails,
     RunPage,
     SignalOutcome,
     WeightList,

@@ -36,7 +36,7 @@ from penstock.things.tables import USER
 T = TypeVar("T")
 _LOOK_SECONDS: Final = 0.05
 """How long to wait for an event before looking at the rows all the same: events are best effort."""
-_MOST_LOOKS_FOR_LINES: Final = 20
+_MAX_LOOKS_FOR_LINES: Final = 20
 _PREFIXES: Final = {"live": "", "development": "/version-test"}
 
 
@@ -173,18 +173,18 @@ class AppUnderTest:
         looks = 0
         while True:
             async with self._house.database.connection() as conn:
-                runs = await repository.list_runs(conn, environment=self.environment, run_id=run_id)
-            if not runs:
+                run = await repository.get_run(conn, environment=self.environment, run_id=run_id)
+            if run is None:
                 raise LookupError(f"there is no run {run_id} in {self.environment}")
             looks += 1
-            if runs[0].is_told or looks == _MOST_LOOKS_FOR_LINES:
-                return runs[0]
+            if run.is_logged or looks == _MAX_LOOKS_FOR_LINES:
+                return run
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def list_runs(self, workflow: str | None = None, *, state: RunState | str | None = None) -> list[Run]:
         """The runs there are, the oldest first: all, or those of a workflow, or in a state."""
         async with self._house.database.connection() as conn:
-            return await repository.list_runs(conn, environment=self.environment, workflow=workflow, state=state)
+            return await repository.list_all_runs(conn, environment=self.environment, workflow=workflow, state=state)
 
     async def find(
         self, type: str, where: Where = None, *, sort: str | None = None, descending: bool = False

@@ -1,65 +1,27 @@
 """What a test reads: runs with their steps and their lines of the log, and whether anything is going on at all."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from pydantic import JsonValue
-
-from penstock.db import Connection, Record
+from penstock.db import Connection
 from penstock.domain.states import RunState
+from penstock.runs.views.logs import list_run_logs
+from penstock.runs.views.models import LogEntry, RunFacts, Step
+from penstock.runs.views.runs import RunFilter, RunPlace, find_run, list_runs, list_steps
 from penstock.store.logs import LogEvent
 
-_LAST_LINES = (LogEvent.FINISHED.value, LogEvent.CONDITION_NOT_PASSED.value)
+_LAST_LINES: Final = (LogEvent.FINISHED.value, LogEvent.CONDITION_NOT_PASSED.value)
+_PAGE: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
-class StepDone:
-    """A step that was performed, skipped or failed, in which attempt, and with what result or error."""
-
-    step: str
-    action: str
-    outcome: str
-    attempt: int
-    result: JsonValue
-    error: JsonValue
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the log. `event` says what it is about in Bubble's words."""
-
-    level: str
-    event: str
-    step: str | None
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(RunFacts):
     """A run as it was when it was looked at. `steps` is by path, in the order in which they were begun; `logs` in order
     of time.
     """
 
-    id: UUID
-    workflow: str
-    environment: str
-    state: RunState
-    trigger: str
-    depth: int
-    chain_id: UUID
-    parent_run_id: UUID | None
-    attempt: int
-    parameters: JsonValue
-    result: JsonValue
-    error: JsonValue
-    scheduled_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    steps: dict[str, StepDone]
-    logs: tuple[Line, ...]
+    steps: dict[str, Step]
+    logs: tuple[LogEntry, ...]
 
     @property
     def output(self) -> list[str]:
@@ -67,7 +29,7 @@ class Run:
         return [line.message for line in self.logs if line.event == LogEvent.OUTPUT]
 
     @property
-    def is_told(self) -> bool:
+    def is_logged(self) -> bool:
         """Whether the log has the line that comes last: it is written a moment after the run has ended."""
         if self.state not in {RunState.SUCCEEDED, RunState.SKIPPED, RunState.FAILED}:
             return True
@@ -77,68 +39,33 @@ class Run:
         )
 
 
-_RUN_COLUMNS = [name for name in Run.__dataclass_fields__ if name not in {"state", "steps", "logs"}]
+async def get_run(conn: Connection, *, environment: str, run_id: UUID) -> Run | None:
+    """A run with its steps and all its lines; None when the environment has none of that id."""
+    run = await find_run(conn, run_id=run_id, environment=environment)
+    return None if run is None else (await _complete(conn, [run]))[0]
 
 
-async def list_runs(
-    conn: Connection,
-    *,
-    environment: str,
-    workflow: str | None = None,
-    state: str | None = None,
-    run_id: UUID | None = None,
+async def list_all_runs(
+    conn: Connection, *, environment: str, workflow: str | None = None, state: str | None = None
 ) -> list[Run]:
     """All runs of the environment that fit what is given, the oldest first."""
-    rows = await conn.fetch(
-        """
-        SELECT r.id, r.workflow, r.environment, r.state, r.trigger, r.depth, r.chain_id, r.parent_run_id, r.attempt,
-               r.parameters, r.result, r.error, r.scheduled_at, r.started_at, r.finished_at
-        FROM penstock.runs r
-        WHERE r.environment = $1 AND ($2::text IS NULL OR r.workflow = $2) AND ($3::text IS NULL OR r.state = $3)
-          AND ($4::uuid IS NULL OR r.id = $4)
-        ORDER BY r.created_at, r.id
-        """,
-        environment,
-        workflow,
-        state,
-        run_id,
-    )
-    ids = [row["id"] for row in rows]
-    steps, lines = await _list_steps(conn, ids), await _list_lines(conn, ids)
-    return [_run_from_row(row, steps[row["id"]], lines[row["id"]]) for row in rows]
+    wanted = RunFilter(environment, workflow, None if state is None else (state,))
+    found: list[RunFacts] = []
+    after: RunPlace | None = None
+    while True:
+        page = await list_runs(conn, wanted, after=after, limit=_PAGE)
+        found += page.results
+        after = page.after
+        if after is None:
+            return await _complete(conn, found[::-1])
 
 
-def _run_from_row(row: Record, steps: Sequence[StepDone], lines: Sequence[Line]) -> Run:
-    values = {name: row[name] for name in _RUN_COLUMNS}
-    return Run(**values, state=RunState(row["state"]), steps={done.step: done for done in steps}, logs=tuple(lines))
-
-
-async def _list_steps(conn: Connection, run_ids: Sequence[UUID]) -> defaultdict[UUID, list[StepDone]]:
-    rows = await conn.fetch(
-        """
-        SELECT s.run_id, s.step, s.action, s.outcome, s.attempt, s.result, s.error
-        FROM penstock.steps s
-        WHERE s.run_id = ANY($1::uuid[])
-        ORDER BY s.started_at, s.finished_at, s.step
-        """,
-        run_ids,
-    )
-    found: defaultdict[UUID, list[StepDone]] = defaultdict(list)
-    for row in rows:
-        found[row["run_id"]].append(StepDone(**{name: row[name] for name in StepDone.__dataclass_fields__}))
-    return found
-
-
-async def _list_lines(conn: Connection, run_ids: Sequence[UUID]) -> defaultdict[UUID, list[Line]]:
-    rows = await conn.fetch(
-        "SELECT l.run_id, l.level, l.event, l.step, l.message FROM penstock.logs l WHERE l.run_id = ANY($1::uuid[]) "
-        "ORDER BY l.at, l.id",
-        run_ids,
-    )
-    found: defaultdict[UUID, list[Line]] = defaultdict(list)
-    for row in rows:
-        found[row["run_id"]].append(Line(row["level"], row["event"], row["step"], row["message"]))
-    return found
+async def _complete(conn: Connection, runs: list[RunFacts]) -> list[Run]:
+    ids = [run.id for run in runs]
+    steps, logs = await list_steps(conn, run_ids=ids), await list_run_logs(conn, run_ids=ids, limit=None)
+    return [
+        Run(**dict(run), steps={done.step: done for done in steps[run.id]}, logs=tuple(logs[run.id])) for run in runs
+    ]
 
 
 async def is_busy(conn: Connection) -> bool:

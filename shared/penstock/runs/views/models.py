@@ -1,0 +1,171 @@
+"""What is shown of runs, steps, chains and the log. The management API's description is generated from these models."""
+
+from datetime import datetime
+from typing import Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from penstock.domain.states import RunState
+from penstock.redaction import Redactor
+
+WaitReason = Literal[
+    "due", "time", "signal", "runs", "concurrency", "rate", "sequence", "debounce", "retry", "paused", "executor"
+]
+_WRITTEN_BY_OTHERS = ("parameters", "result", "error")
+
+
+class Shown(BaseModel):
+    """What is sent by us."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class WithPayloads(Shown):
+    """What shows values that authors and callers have written."""
+
+    def without_secrets(self, redactor: Redactor) -> Self:
+        """The same as it may be printed: what a caller sent is stored as it came."""
+        names = [name for name in _WRITTEN_BY_OTHERS if name in type(self).model_fields]
+        return self.model_copy(update={name: redactor.value(getattr(self, name)) for name in names})
+
+
+class WaitingFor(Shown):
+    """Why a run that has not ended is not being performed at this moment."""
+
+    reason: WaitReason = Field(
+        description="`due`: its time has not come; `time`, `signal`: a step waits; `retry`: the run, or one of its "
+        "steps, failed and is tried again later; `executor`: it is due and nobody has taken it yet"
+    )
+    key: str | None = Field(description="Which signal")
+    holder: UUID | None = Field(description="The run that it waits for")
+    since: datetime | None
+
+
+class Run(WithPayloads):
+    """A run."""
+
+    id: UUID
+    workflow: str
+    environment: str
+    state: RunState
+    depth: int
+    depth_budget: int | None = Field(
+        description="The greatest depth at which it may be performed; of a run that the depth limit has cut, the limit "
+        "that did"
+    )
+    chain_id: UUID
+    parent_run_id: UUID | None
+    attempt: int = Field(description="How often it was begun")
+    parameters: dict[str, JsonValue]
+    result: JsonValue = None
+    error: JsonValue = None
+    workload: float = Field(
+        description="Workload units of its attempts that have ended; those whose executor died count for nothing"
+    )
+    waiting_for: WaitingFor | None = Field(description="Null when it is being performed, or has ended")
+    created_at: datetime
+    scheduled_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Step(WithPayloads):
+    """A step of a run, as it ended last."""
+
+    step: str = Field(description="Path of the step: its id, after that of each `trigger` it is nested in")
+    action: str
+    outcome: Literal["succeeded", "failed", "skipped", "waiting"]
+    attempt: int
+    started_at: datetime
+    finished_at: datetime
+    result: JsonValue = None
+    error: JsonValue = None
+
+
+class LogEntry(Shown):
+    """A line of the log. `event` says in Bubble's words what it is about."""
+
+    id: int
+    at: datetime
+    environment: str
+    level: Literal["debug", "info", "warning", "error"]
+    event: str
+    message: str
+    run_id: UUID | None
+    chain_id: UUID | None
+    workflow: str | None
+    step: str | None
+    depth: int | None
+    details: JsonValue = None
+
+
+class Attempts(Shown):
+    """How a run's attempts went: those begun, those that failed, and those whose executor died."""
+
+    begun: int
+    failed: int
+    crashed: int
+
+
+class Waiting(Shown):
+    """What a waiting run waits for, and in which step: a time, a signal, or the first of the two."""
+
+    step: str = Field(description="Path of the step")
+    until: datetime | None
+    signal: str | None
+    match: JsonValue = Field(default=None, description="Members that the signal's payload has to have")
+
+
+class RunFacts(Run):
+    """A run with what started it and how it went so far."""
+
+    trigger: str
+    version: int | None = Field(description="The deployment that it began with")
+    attempts: Attempts
+    waiting: Waiting | None
+
+    @property
+    def plain(self) -> Run:
+        """The run as lists show it."""
+        return Run(**{name: getattr(self, name) for name in Run.model_fields})
+
+
+class RunDetails(RunFacts):
+    """A run with its steps and its newest log lines, the oldest of them first."""
+
+    steps: list[Step]
+    logs: list[LogEntry]
+
+
+class ChainRun(Shown):
+    """A run in its chain's tree."""
+
+    id: UUID
+    parent_run_id: UUID | None
+    list_id: UUID | None = Field(description="The list that it is an item of")
+    workflow: str
+    state: RunState
+    depth: int
+    created_at: datetime
+    finished_at: datetime | None
+    error: JsonValue = None
+
+
+class ChainHead(Shown):
+    """What was noted of a chain as a whole."""
+
+    id: UUID
+    environment: str
+    warned_at: datetime | None
+    stopped_at: datetime | None
+    stop_reason: str | None
+
+
+class ChainCount(Shown):
+    """How many runs of a chain have one depth and one state, and their workload units."""
+
+    depth: int
+    state: RunState
+    runs: int
+    workload: float

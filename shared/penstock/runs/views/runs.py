@@ -1,0 +1,173 @@
+"""SQL of what is shown of runs and their steps."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from penstock.db import Connection, Record
+from penstock.domain.states import RunState, Termination
+from penstock.runs.views.logs import list_run_logs
+from penstock.runs.views.models import Attempts, RunDetails, RunFacts, Step, Waiting, WaitingFor
+from penstock.runs.views.pages import Page, make_page
+
+RunPlace = tuple[datetime, UUID]
+MAX_LOGS: Final = 500
+"""Of one run's lines, the newest are shown."""
+
+# Another fact about a run becomes a column here, a field of `Run` and, where it is made of several, a line in
+# `_run_from_row`. The depth budget is the limit of the run's workflow as it was at admission, or else the limit of its
+# environment as it is now.
+_RUN: Final = """
+    r.id, r.workflow, r.environment, r.state, r.depth, coalesce(r.depth_limit, e.depth_limit) AS depth_budget,
+    r.chain_id, r.parent_run_id, r.attempt, r.parameters, r.result, r.error,
+    round(r.workload::numeric, 6)::float8 AS workload,
+    r.created_at, r.scheduled_at, r.started_at, r.finished_at, r.dispatched_at,
+    r.trigger, r.version, r.failures, r.crashes,
+    w.step AS wait_step, w.until AS wait_until, w.signal AS wait_signal, w.match AS wait_match,
+    w.created_at AS wait_since,
+    EXISTS (SELECT FROM penstock.steps s WHERE s.run_id = w.run_id AND s.step = w.step AND s.action = 'retry')
+        AS is_retry
+"""
+_FROM: Final = """
+    penstock.runs r
+    LEFT JOIN penstock.environments e ON e.name = r.environment
+    LEFT JOIN penstock.waits w ON w.run_id = r.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs; None does not matter."""
+
+    environment: str | None = None
+    workflow: str | None = None
+    states: Sequence[str] | None = None
+    chain_id: UUID | None = None
+    parent_run_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    contains: str | None = None
+
+
+async def list_runs(
+    conn: Connection, wanted: RunFilter, *, after: RunPlace | None, limit: int
+) -> Page[RunFacts, RunPlace]:
+    """Runs that meet the filter, newest first."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {_RUN}
+        FROM {_FROM}
+        WHERE ($1::text IS NULL OR r.environment = $1)
+          AND ($2::text IS NULL OR r.workflow = $2)
+          AND ($3::text[] IS NULL OR r.state = ANY($3))
+          AND ($4::uuid IS NULL OR r.chain_id = $4)
+          AND ($5::uuid IS NULL OR r.parent_run_id = $5)
+          AND ($6::timestamptz IS NULL OR r.created_at >= $6)
+          AND ($7::timestamptz IS NULL OR r.created_at < $7)
+          AND ($8::text IS NULL
+               OR strpos(lower(concat_ws(' ', r.parameters::text, r.result::text, r.error::text)), lower($8)) > 0)
+          AND ($9::timestamptz IS NULL OR (r.created_at, r.id) < ($9, $10::uuid))
+        ORDER BY r.created_at DESC, r.id DESC
+        LIMIT $11
+        """,
+        wanted.environment,
+        wanted.workflow,
+        wanted.states,
+        wanted.chain_id,
+        wanted.parent_run_id,
+        wanted.since,
+        wanted.until,
+        wanted.contains,
+        after[0] if after else None,
+        after[1] if after else None,
+        limit + 1,
+    )
+    return make_page([_run_from_row(row) for row in rows], limit, lambda run: (run.created_at, run.id))
+
+
+async def find_run(conn: Connection, *, run_id: UUID, environment: str | None = None) -> RunFacts | None:
+    """A run; None when there is none of that id, or not in that environment."""
+    row = await conn.fetchrow(
+        f"""
+        SELECT {_RUN}
+        FROM {_FROM}
+        WHERE r.id = $1 AND ($2::text IS NULL OR r.environment = $2)
+        """,
+        run_id,
+        environment,
+    )
+    return None if row is None else _run_from_row(row)
+
+
+async def find_run_details(conn: Connection, *, run_id: UUID, environment: str | None = None) -> RunDetails | None:
+    """A run with its steps and its newest MAX_LOGS log lines; None as `find_run`."""
+    run = await find_run(conn, run_id=run_id, environment=environment)
+    if run is None:
+        return None
+    steps = await list_steps(conn, run_ids=[run_id])
+    logs = await list_run_logs(conn, run_ids=[run_id], limit=MAX_LOGS)
+    return RunDetails(**dict(run), steps=steps[run_id], logs=logs[run_id])
+
+
+async def list_steps(conn: Connection, *, run_ids: Sequence[UUID]) -> defaultdict[UUID, list[Step]]:
+    """The steps of runs, by run, in the order in which they began."""
+    rows = await conn.fetch(
+        """
+        SELECT s.run_id, s.step, s.action, s.outcome, s.attempt, s.started_at, s.finished_at, s.result, s.error
+        FROM penstock.steps s
+        WHERE s.run_id = ANY($1::uuid[])
+        ORDER BY s.started_at, s.finished_at, s.step
+        """,
+        run_ids,
+    )
+    found: defaultdict[UUID, list[Step]] = defaultdict(list)
+    for row in rows:
+        found[row["run_id"]].append(Step.model_validate(dict(row)))
+    return found
+
+
+async def has_run(conn: Connection, *, run_id: UUID, environment: str) -> bool:
+    """Whether the environment has this run."""
+    found: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM penstock.runs WHERE id = $1 AND environment = $2)", run_id, environment
+    )
+    return found
+
+
+def _run_from_row(row: Record) -> RunFacts:
+    error = row["error"]
+    values = dict(row) | {
+        "waiting_for": _waiting_for(row),
+        "waiting": _waiting(row),
+        "attempts": Attempts(begun=row["attempt"], failed=row["failures"], crashed=row["crashes"]),
+    }
+    if isinstance(error, dict) and error.get("kind") == Termination.DEPTH_LIMIT:
+        values["depth_budget"] = error.get("limit", row["depth_budget"])
+    return RunFacts.model_validate(values)
+
+
+def _waiting(row: Record) -> Waiting | None:
+    if row["wait_step"] is None:
+        return None
+    return Waiting(step=row["wait_step"], until=row["wait_until"], signal=row["wait_signal"], match=row["wait_match"])
+
+
+def _waiting_for(row: Record) -> WaitingFor | None:
+    match row["state"]:
+        case RunState.SCHEDULED if row["failures"] or row["attempt"]:
+            return WaitingFor(reason="retry", key=None, holder=None, since=None)
+        case RunState.SCHEDULED:
+            return WaitingFor(reason="due", key=None, holder=None, since=row["created_at"])
+        case RunState.QUEUED:
+            return WaitingFor(
+                reason="executor", key=None, holder=None, since=row["dispatched_at"] or row["scheduled_at"]
+            )
+        case RunState.WAITING:
+            signal = row["wait_signal"]
+            reason = "retry" if row["is_retry"] else "time" if signal is None else "signal"
+            return WaitingFor(reason=reason, key=signal, holder=None, since=row["wait_since"])
+        case _:
+            return None
