@@ -15,10 +15,11 @@ from penstock.broker.port import Broker, Delivery
 from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import ExecuteRuns
 from penstock.contracts.topology import EVENTS_EXCHANGE, executor_queue
+from penstock.http_server import serving
 from penstock.logs import get_logger
 from penstock.mail.smtp import MailClient
 from penstock.metrics import RUNS_RUNNING
-from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every, serving
+from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every
 from penstock.store.deployments import DeploymentCache
 from penstock.store.installation import Installation
 from penstock.store.logs import LogLine

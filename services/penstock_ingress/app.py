@@ -7,8 +7,9 @@ from functools import partial
 from aiohttp import web
 
 from penstock.broker.publisher import Publisher
+from penstock.http_server import serving, serving_handler
 from penstock.logs import get_logger
-from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every, serving, serving_handler
+from penstock.runtime import Resources, Stop, add_probes, open_resources, run_every
 from penstock.store.installation import Installation
 from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
 from penstock.store.secrets import Secrets

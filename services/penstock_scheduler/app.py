@@ -9,8 +9,9 @@ from aiohttp import web
 
 from penstock.broker.port import Broker
 from penstock.contracts.topology import SCHEDULER_QUEUE
+from penstock.http_server import serving
 from penstock.logs import get_logger
-from penstock.runtime import Resources, Stop, add_probes, open_resources, serving
+from penstock.runtime import Resources, Stop, add_probes, open_resources
 from penstock.store.workload import FLUSH_SECONDS
 from penstock_scheduler.admitting.nudges import Nudges
 from penstock_scheduler.handlers import receive

@@ -14,6 +14,7 @@ come from context. No payloads; secrets are taken out of every line. The events:
 | `database.unavailable` | all | PostgreSQL is out of reach; work is held back |
 | `dispatch.failed` | ingress, scheduler | runs were stored but not handed to the broker; a scheduler will find them |
 | `request.failed` | ingress | a request ended in an unexpected error |
+| `http.malformed` | all | requests that were not HTTP; at most one line every 5 s, with their number |
 | `delivery.secret_missing` | ingress | a webhook cannot be checked, because a secret of its source is not set |
 | `secrets.changed` `secrets.unreadable` | ingress, executor | secrets were changed; stored ones that no key decrypts |
 | `message.dead_lettered` | scheduler, executor | a message was not understood, and why |

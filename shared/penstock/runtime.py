@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import uvloop
-from aiohttp import StreamReader, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+from aiohttp import web
 
 from penstock.broker.port import Broker
 from penstock.broker.rabbitmq import connect as connect_broker
@@ -31,7 +29,6 @@ from penstock.settings import CommonSettings
 log = get_logger(__name__)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _CLEANUP_SECONDS: Final = 8.0
-_KEEPALIVE_SECONDS: Final = 75
 METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 Check = Callable[[], Awaitable[bool]]
 
@@ -128,87 +125,6 @@ async def supervise(serve: Serve, stop: Stop, *, grace_seconds: float) -> None:
         for task in (soft, hard, service):
             task.cancel()
         await asyncio.gather(soft, hard, return_exceptions=True)
-
-
-@asynccontextmanager
-async def serving(app: web.Application, host: str, port: int, *, limit_seconds: float = 5.0) -> AsyncIterator[int]:
-    """Serve `app` while the block runs; yields the port. Leaving stops listening, then gives open requests
-    `limit_seconds`.
-    """
-    runner = web.AppRunner(
-        app, access_log=None, handle_signals=False, keepalive_timeout=_KEEPALIVE_SECONDS, shutdown_timeout=limit_seconds
-    )
-    async with _listening(runner, host, port) as bound:
-        yield bound
-
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-
-class _HandlerRunner(web.ServerRunner):
-    """Serves one function. `leave` is called once nothing new is taken, before open requests are waited for."""
-
-    __slots__ = ("_leave",)
-
-    def __init__(self, server: web.Server, leave: Callable[[], Awaitable[None]], *, limit_seconds: float) -> None:
-        super().__init__(server, handle_signals=False, shutdown_timeout=limit_seconds)
-        self._leave = leave
-
-    async def shutdown(self) -> None:
-        await self._leave()
-
-
-@asynccontextmanager
-async def serving_handler(
-    handle: Handler,
-    host: str,
-    port: int,
-    *,
-    most_bytes: int,
-    limit_seconds: float,
-    leave: Callable[[], Awaitable[None]],
-) -> AsyncIterator[int]:
-    """Serve by one function, without aiohttp's routes and signals, which cost a fast handler a twentieth of its time.
-
-    Bodies are given as they were sent, at most `most_bytes`. The rest is as in `serving`.
-    """
-    loop = asyncio.get_running_loop()
-
-    def make_request(
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: web.RequestHandler,
-        writer: AbstractStreamWriter,
-        task: asyncio.Task[None],
-    ) -> web.BaseRequest:
-        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=most_bytes)
-
-    server = web.Server(
-        handle,
-        request_factory=make_request,
-        access_log=None,
-        keepalive_timeout=_KEEPALIVE_SECONDS,
-        auto_decompress=False,
-    )
-    async with _listening(_HandlerRunner(server, leave, limit_seconds=limit_seconds), host, port) as bound:
-        yield bound
-
-
-@asynccontextmanager
-async def _listening(runner: web.BaseRunner, host: str, port: int) -> AsyncIterator[int]:
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port, backlog=2048)
-        try:
-            await site.start()
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {host}:{port}: {error.strerror}; is another process using the port?"
-            ) from error
-        addresses = runner.addresses
-        yield addresses[0][1] if addresses else port
-    finally:
-        await runner.cleanup()
 
 
 def add_probes(app: web.Application, checks: Mapping[str, Check], *, required: Collection[str] | None = None) -> None:

@@ -7,7 +7,8 @@ import pytest
 from aiohttp import web
 
 from penstock.errors import ConfigurationError
-from penstock.runtime import Stop, add_probes, pause, run_every, serving, supervise
+from penstock.http_server import serving
+from penstock.runtime import Stop, add_probes, pause, run_every, supervise
 
 
 async def test_soft_stop_lets_a_service_finish() -> None:

@@ -27,6 +27,7 @@ from penstock_ingress.handlers.lineage import find_origin
 from penstock_ingress.room import Room
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.answers import reply_for
+from penstock_ingress.rules.bodies import ReceivedBody
 from penstock_ingress.rules.headers import (
     Preference,
     read_idempotency_key,
@@ -78,17 +79,18 @@ async def authorize_call(room: Room, call: ApiCall) -> None:
     await room.definitions.decide(call.environment, find)
 
 
-async def call_workflow(room: Room, call: ApiCall, body: bytes) -> Reply:
+async def call_workflow(room: Room, call: ApiCall, body: ReceivedBody) -> Reply:
     """Admit the run, wait for its answer as long as caller and workflow want, and reply. Raises Refusal,
     DatabaseUnavailable.
     """
-    key = _bind_key(call, body)
+    key = _bind_key(call, body.data)
     preference = read_preference(call.headers.getall("Prefer", ()))
     run_id = new_run_id()
     with room.answers.expecting(run_id) as waiter:
         started = await room.definitions.decide(
             call.environment, partial(_start, room, call, body, run_id, key, preference)
         )
+        body.release()  # those who wait hold nothing
         headers = {"Penstock-Run-Id": str(started.run_id)}
         if started.is_replay:
             headers["Idempotent-Replayed"] = "true"
@@ -123,7 +125,7 @@ def _find_exposed(deployment: CompiledDeployment, call: ApiCall, *, is_admin: bo
 async def _start(
     room: Room,
     call: ApiCall,
-    body: bytes,
+    body: ReceivedBody,
     run_id: RunId,
     key: IdempotencyKey | None,
     preference: Preference,
@@ -139,7 +141,7 @@ async def _start(
         workflow=workflow.name,
         version=deployment.version,
         trigger=Trigger.API,
-        parameters=read_parameters(workflow, deployment.app, call.query, body, content_type),
+        parameters=read_parameters(workflow, deployment.app, call.query, body.data, content_type),
         parent_run_id=origin.parent_run_id,
         claimed_depth=origin.depth,
         claimed_chain_id=origin.chain_id,

@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
+from penstock.http_server import readers_of
 from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from penstock_ingress.room import Room
 from penstock_ingress.routes.data import answer_list, answer_thing
@@ -75,8 +76,9 @@ class PublicPort:
     async def _answer(self, request: web.BaseRequest, route: Route, place: Place) -> Reply:
         if request.method not in route.methods:
             return _other_method(request.method, route)
-        # Those who wait for a run hold nothing but a socket; they are bounded on their own.
-        if self._open - self._room.answers.waiting > self._room.settings.max_requests:
+        # Those who wait for a run hold nothing but a socket; those whose body is on its way are bounded on their own.
+        in_work = self._open - self._room.answers.waiting - readers_of(request).count
+        if in_work > self._room.settings.max_requests:
             return unavailable("too many requests are in work; try again in a moment", 1)
         return await route.endpoint(self._room, request, place)
 

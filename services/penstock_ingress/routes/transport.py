@@ -2,38 +2,80 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from aiohttp import web
 
 from penstock.errors import DatabaseUnavailable
+from penstock.http_server import LARGE_BYTES, BareResponse, readers_of, send_continue
 from penstock.logs import get_logger
+from penstock_ingress.rules.bodies import ReceivedBody
 from penstock_ingress.rules.replies import Refusal, Reply, problem, unavailable
 
 log = get_logger(__name__)
 
 RETRY_AFTER_SECONDS: Final = 5
 _SECONDS_BETWEEN_REPORTS: Final = 5.0
+_TURN_SECONDS: Final = 5.0
 
 
 async def read_body(request: web.BaseRequest, *, most: int, seconds: float) -> bytes:
-    """The body as it was sent. Raises Refusal when it is compressed, larger than `most` bytes, broken, or takes longer
-    than `seconds`.
+    """The body as it was sent. Raises Refusal when it is compressed, larger than `most` bytes, broken, or arrives too
+    slowly.
     """
     _refuse_compression(request)
     if (request.content_length or 0) > most:
         raise _too_large(most)
     try:
         if request.content.is_eof():  # it came with the headers, as nearly all do
-            return await request.read()
-        async with asyncio.timeout(seconds):
-            return await request.read()
-    except TimeoutError:
-        raise Refusal(problem(408, f"the body did not arrive within {seconds:g} s", {"Connection": "close"})) from None
-    except web.HTTPRequestEntityTooLarge:
-        raise _too_large(most) from None
+            body = request.content.read_nowait()
+            if len(body) > most:
+                raise _too_large(most)
+            return body
+        return await _collect(request, most, seconds)
     except (web.RequestPayloadError, ConnectionError):
-        raise Refusal(problem(400, "the body is not what its headers say", {"Connection": "close"})) from None
+        raise _broken() from None
+
+
+async def _collect(request: web.BaseRequest, most: int, seconds: float) -> bytes:
+    readers, body = readers_of(request), bytearray()
+    if not isinstance(request, web.Request):  # an application has done so before its middlewares
+        await send_continue(request)
+    try:
+        async with readers.reading(request.remote, seconds) as reader:
+            while piece := await request.content.readany():
+                body += piece
+                readers.received(reader, len(piece))
+                if len(body) > most:
+                    raise _too_large(most)
+    except TimeoutError:
+        detail = f"the body did not arrive fast enough; send it at once, and within {seconds:g} s"
+        raise Refusal(problem(408, detail, {"Connection": "close"})) from None
+    return bytes(body)
+
+
+@asynccontextmanager
+async def receiving(request: web.BaseRequest, *, most: int, seconds: float) -> AsyncIterator[ReceivedBody]:
+    """The body as `read_body` gives it, until it is released or the block ends. Of large ones only a few are in work
+    at once, because decoding multiplies them; the others wait their turn.
+    """
+    data = await read_body(request, most=most, seconds=seconds)
+    if len(data) <= LARGE_BYTES:
+        yield ReceivedBody(data)
+        return
+    turn = readers_of(request).large_in_work
+    try:
+        async with asyncio.timeout(_TURN_SECONDS):
+            await turn.acquire()
+    except TimeoutError:
+        raise Refusal(unavailable("too many large bodies are in work; try again in a moment", 1)) from None
+    body = ReceivedBody(data, turn.release)
+    del data
+    try:
+        yield body
+    finally:
+        body.release()
 
 
 async def read_pieces(request: web.BaseRequest, *, most: int, seconds: float) -> AsyncIterator[bytes]:
@@ -55,15 +97,15 @@ async def read_pieces(request: web.BaseRequest, *, most: int, seconds: float) ->
     except TimeoutError:
         raise Refusal(problem(408, f"nothing arrived for {seconds:g} s", {"Connection": "close"})) from None
     except (web.RequestPayloadError, ConnectionError):
-        raise Refusal(problem(400, "the body is not what its headers say", {"Connection": "close"})) from None
+        raise _broken() from None
 
 
 def to_response(reply: Reply) -> web.Response:
     """The reply as aiohttp sends it."""
-    headers = {**reply.headers, "Server": "penstock"}
+    headers = {**reply.headers}
     if reply.body:
         headers["Content-Type"] = reply.content_type
-    return web.Response(status=reply.status, body=reply.body, headers=headers)
+    return BareResponse(status=reply.status, body=reply.body, headers=headers)
 
 
 class FailureReplies:
@@ -98,6 +140,10 @@ def _refuse_compression(request: web.BaseRequest) -> None:
     encoding = request.headers.get("Content-Encoding")
     if encoding is not None and encoding.strip().lower() != "identity":
         raise Refusal(problem(415, f"Content-Encoding {encoding[:50]} is not supported; send the body uncompressed"))
+
+
+def _broken() -> Refusal:
+    return Refusal(problem(400, "the body is not what its headers say", {"Connection": "close"}))
 
 
 def _too_large(most: int) -> Refusal:

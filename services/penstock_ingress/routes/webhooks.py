@@ -7,7 +7,7 @@ from aiohttp import web
 from penstock_ingress.handlers.deliveries import WebhookCall, check_source, receive_delivery
 from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
-from penstock_ingress.routes.transport import read_body
+from penstock_ingress.routes.transport import receiving
 from penstock_ingress.rules.replies import Reply
 from penstock_ingress.rules.signatures import SignedRequest
 
@@ -18,6 +18,6 @@ async def answer_webhook(room: Room, request: web.BaseRequest, place: Place) -> 
     """Receive a delivery."""
     source = place.arguments[0]
     await check_source(room, place.environment, source)
-    body = await read_body(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS)
-    signed = SignedRequest(request.method, request.rel_url.raw_path, request.headers, body)
-    return await receive_delivery(room, WebhookCall(place.environment, source, signed))
+    async with receiving(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS) as body:
+        signed = SignedRequest(request.method, request.rel_url.raw_path, request.headers, body.data)
+        return await receive_delivery(room, WebhookCall(place.environment, source, signed))

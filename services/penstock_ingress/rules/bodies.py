@@ -2,7 +2,7 @@
 
 import email
 import email.policy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from email.message import EmailMessage
 from typing import Final, Literal
 from urllib.parse import parse_qsl
@@ -18,6 +18,24 @@ _NUL: Final = b"\\u0000"
 
 class Undecodable(ValueError):
     """The body is not what its content type says, or is nested too deeply; the text is for the sender."""
+
+
+class ReceivedBody:
+    """A body as it was sent. It is released as soon as nobody needs it, because its request may be open for minutes."""
+
+    __slots__ = ("_on_release", "data", "size")
+
+    def __init__(self, data: bytes, on_release: Callable[[], None] | None = None) -> None:
+        self.data = data
+        self.size = len(data)
+        self._on_release = on_release
+
+    def release(self) -> None:
+        """Drop the data, and let the next large body have its turn."""
+        on_release, self._on_release = self._on_release, None
+        self.data = b""
+        if on_release is not None:
+            on_release()
 
 
 def kind_of(content_type: str) -> Kind | None:

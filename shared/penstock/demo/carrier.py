@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from penstock.runtime import serving
+from penstock.http_server import serving
 
 HOST: Final = "127.0.0.1"
 

@@ -1,0 +1,13 @@
+"""Listening for HTTP: connections with deadlines, readers of bodies in bounds, and answers to what is not HTTP.
+
+`listening` opens a port. `connections` owns what happens on one connection before and beside a request: the deadline of
+the head, answers that nobody takes, malformed requests. `readers` bounds the requests whose body is still on its way,
+so that senders who are slow wait for nobody but themselves. `responses` makes the answers that the server itself gives.
+"""
+
+from penstock.http_server.connections import readers_of
+from penstock.http_server.listening import send_continue, serving, serving_handler
+from penstock.http_server.readers import LARGE_BYTES
+from penstock.http_server.responses import BareResponse
+
+__all__ = ["LARGE_BYTES", "BareResponse", "readers_of", "send_continue", "serving", "serving_handler"]

@@ -1,0 +1,138 @@
+"""One connection: how long its head may take, what becomes of answers that nobody takes, and of what is not HTTP.
+
+aiohttp bounds the size of a head and of its fields; it has no deadline for a head that has begun, closes no connection
+whose peer reads nothing, and answers what it cannot parse in its own name, with a traceback in the log. All deadlines
+are judged by one sweep of the server a second, because a timer per request would cost the fast ones.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+
+from penstock.http_server.readers import Readers
+from penstock.http_server.responses import closing_problem, raw_problem
+from penstock.logs import get_logger
+
+log = get_logger(__name__)
+
+HEAD_SECONDS: Final = 10.0
+"""From the first byte of a head to its last."""
+UNTAKEN_SECONDS: Final = 30.0
+"""After which an answer is dropped of which the peer has taken nothing."""
+_SECONDS_BETWEEN_REPORTS: Final = 5.0
+_TOO_LONG: Final = "the request line or a header is longer than is accepted; send shorter ones"
+_MALFORMED: Final = "the request is not well-formed HTTP/1.1; check its request line, its headers and its length"
+_TOO_SLOW: Final = f"the head of the request did not arrive within {HEAD_SECONDS:g} s; send it again"
+_UNEXPECTED: Final = "something unexpected went wrong on the server; its log says what"
+
+
+class MalformedRequests:
+    """Logs what is not HTTP, one line at a time: anybody can send as much of it as they like."""
+
+    def __init__(self) -> None:
+        self._unreported = 0
+        self._next_report_at = 0.0
+
+    def report(self, address: str | None, error: BaseException | None) -> None:
+        """Count one more, and log the count unless that was done a moment ago."""
+        self._unreported += 1
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_report_at:
+            self._next_report_at = now + _SECONDS_BETWEEN_REPORTS
+            log.warning("http.malformed", requests=self._unreported, address=address, error=type(error).__name__)
+            self._unreported = 0
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's connection with deadlines, and with our answers to what it cannot parse."""
+
+    __slots__ = ("_body", "_head_since", "_malformed", "_untaken", "_untaken_since", "readers")
+
+    def __init__(self, server: web.Server, readers: Readers, malformed: MalformedRequests, **settings: Any) -> None:
+        super().__init__(server, loop=asyncio.get_running_loop(), **settings)
+        self.readers = readers
+        self._malformed = malformed
+        self._body: StreamReader = EMPTY_PAYLOAD
+        self._head_since: float | None = None
+        self._untaken = 0
+        self._untaken_since = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is in work."""
+        return self._waiter is not None
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, and note when a head has begun that is not complete."""
+        requests, is_body = self._request_count, not self._body.is_eof()
+        try:
+            super().data_received(data)
+        except Exception as error:  # what the parser raises beside its own errors must not escape into the loop
+            self._malformed.report(self._address, error)
+            self._close_with(400, _MALFORMED)
+            return
+        if self._request_count != requests:
+            self._head_since = None
+            self._body = self._messages[-1][1] if self._messages else EMPTY_PAYLOAD
+        elif self._head_since is None and not is_body:
+            self._head_since = self._loop.time()
+
+    def check(self, now: float) -> None:
+        """Close the connection when its head takes too long, or its peer takes nothing of an answer."""
+        if self.transport is None:
+            return
+        if self._head_since is not None and self.is_idle and now - self._head_since > HEAD_SECONDS:
+            self._close_with(408, _TOO_SLOW)
+            return
+        untaken = cast(asyncio.WriteTransport, self.transport).get_write_buffer_size()
+        if not untaken or untaken != self._untaken:
+            self._untaken, self._untaken_since = untaken, now
+        elif now - self._untaken_since > UNTAKEN_SECONDS:
+            cast(asyncio.WriteTransport, self.transport).abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what is not HTTP, and to an exception that no handler has caught."""
+        if status == HTTPStatus.BAD_REQUEST and isinstance(exc, HttpProcessingError):
+            self._malformed.report(self._address, exc)
+            is_too_long = isinstance(exc, LineTooLong)
+            answer = closing_problem(431 if is_too_long else 400, _TOO_LONG if is_too_long else _MALFORMED)
+        else:
+            self.log_exception(message or "a request", exc_info=exc)
+            answer = closing_problem(500, _UNEXPECTED)
+        if request.writer.output_size > 0:
+            raise ConnectionError("part of another answer was sent")
+        return answer
+
+    def log_exception(self, *args: object, **fields: object) -> None:
+        """One line for an exception that no handler has caught."""
+        error = fields.get("exc_info")
+        shown = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(args[0])
+        log.error("request.failed", error=shown, exc_info=error if isinstance(error, BaseException) else None)
+
+    @property
+    def _address(self) -> str | None:
+        peer = self.peername
+        return str(peer[0]) if isinstance(peer, tuple) and peer else None
+
+    def _close_with(self, status: int, detail: str) -> None:
+        """Say why, and close, although no request was understood."""
+        if self.transport is not None and self.is_idle:
+            cast(asyncio.WriteTransport, self.transport).write(raw_problem(status, detail))
+        self.force_close()
+
+
+def readers_of(request: web.BaseRequest) -> Readers:
+    """The readers of the port at which `request` arrived."""
+    connection = request.protocol
+    assert isinstance(connection, Connection), "every port is opened by penstock.http_server"
+    return connection.readers
