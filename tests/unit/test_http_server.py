@@ -171,12 +171,14 @@ async def test_connections_beyond_the_bound_take_the_place_of_idle_ones() -> Non
 
 
 async def read_for_ever(readers: Readers, address: str, held: int = 0) -> str:
-    try:
-        async with readers.reading(address, 60) as reader:
-            readers.received(reader, held)
+    async with readers.reading(address, 60) as reader:
+        readers.received(reader, held)
+        try:
             await asyncio.Event().wait()
-    except TimeoutError:
-        return "given up" if reader.is_given_up else "late"
+        except asyncio.CancelledError:
+            if reader.is_given_up:
+                return "given up"
+            raise
     return "impossible"
 
 
