@@ -312,3 +312,18 @@ def test_any_text_compiles_or_is_refused(text: str) -> None:
             offsets.append(error.offset)
 
     assert all(offset is None or 0 <= offset <= len(text) for offset in offsets)
+
+
+@pytest.mark.parametrize(
+    "name", ["and", "or", "not", "in", "true", "false", "null", "as", "len", "map", "d", "if", "now"]
+)
+def test_a_member_may_be_named_like_a_word_of_the_language(name: str) -> None:
+    scope: dict[str, JsonValue] = {"params": {name: "a", "list": [{name: 1}, {name: 2}]}}
+    for source, expected in (
+        (f"params.{name}", "a"),
+        (f"params.{name} == 'a' ? params.{name} : 'none'", "a"),
+        (f"map(params.list, #.{name})", [1, 2]),
+        (f"params.list[1].{name} + 1", 3),
+        (f"`x${{params.{name}}}y`", "xay"),
+    ):
+        assert compile_expression(source, names={"params"}).evaluate(scope) == expected

@@ -18,7 +18,7 @@ import zen
 from pydantic import JsonValue
 
 from penstock.expressions.digits import compute
-from penstock.expressions.tokens import MAX_EXACT, ExpressionError, Reference, Unreadable, read_names
+from penstock.expressions.tokens import MAX_EXACT, ExpressionError, Reading, Reference, Unreadable, read_names
 
 _PATH: Final = re.compile(r"\s*[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\s*", re.ASCII)
 _NOT_A_PATH: Final = frozenset({"true", "false", "null", "not", "and", "or", "in"})
@@ -74,7 +74,8 @@ class Expression:
 
     __slots__ = ("_path", "_program", "_uses_dates", "_wanted", "place", "references", "roots", "secrets", "source")
 
-    def __init__(self, source: str, place: str, references: tuple[Reference, ...], *, uses_dates: bool) -> None:
+    def __init__(self, source: str, place: str, reading: Reading) -> None:
+        references = reading.references
         self.source = source
         self.place = place
         self.references = references
@@ -82,9 +83,9 @@ class Expression:
         self.secrets = frozenset(
             reference.path[1] for reference in references if reference.path[0] == "secrets" and reference.path[1:]
         )
-        self._uses_dates = uses_dates
+        self._uses_dates = reading.uses_dates
         self._wanted = _merge(references)
-        self._program = zen.compile_expression(source)
+        self._program = zen.compile_expression(reading.spelled)
         self._path = _bare_path(source, references)
 
     def __repr__(self) -> str:
@@ -151,11 +152,11 @@ def compile_expression(source: str, place: str = "", names: Collection[str] | No
         reading = read_names(source, names)
     except Unreadable as error:
         raise ExpressionError(place, source, error.reason, error.offset) from None
-    problem = zen.validate_expression(source)
+    problem = zen.validate_expression(reading.spelled)
     if problem is not None:
         reason, offset = _syntax_message(source, str(problem.get("source", "")))
         raise ExpressionError(place, source, reason, offset)
-    return Expression(source, place, reading.references, uses_dates=reading.uses_dates)
+    return Expression(source, place, reading)
 
 
 def tidy(value: JsonValue) -> JsonValue:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from penstock.errors import Permanent
@@ -89,10 +90,11 @@ class Reference(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What the tokens of an expression tell: the names it reads, and whether it works with dates."""
+    """What the tokens of an expression say: the names it reads, whether it works with dates, and how zen reads it."""
 
     references: tuple[Reference, ...]
     uses_dates: bool
+    spelled: str
 
 
 class Unreadable(Exception):
@@ -196,7 +198,7 @@ class _Reader:
         if self.frames:
             opener = self.frames[-1].opener
             raise Unreadable(f"{opener.text} is opened and not closed", opener.offset)
-        return Reading(tuple(self.references), self.uses_dates)
+        return Reading(tuple(self.references), self.uses_dates, "")
 
     def read_sign(self, index: int) -> None:
         sign = self.tokens[index].text
@@ -307,7 +309,15 @@ def read_names(source: str, names: Collection[str] | None) -> Reading:
     tokens = tokenize(source)
     if not tokens:
         raise Unreadable("the expression is empty", 0)
-    return _Reader(tokens, names).read()
+    return _Reader(tokens, names).read()._replace(spelled=_spell(source, tokens))
+
+
+def _spell(source: str, tokens: list[Token]) -> str:
+    """`source` with members named true and false in a form that zen takes: `params["true"]`."""
+    for dot, name in reversed([*pairwise(tokens)]):
+        if dot.text == "." and name.text in {"true", "false"}:
+            source = f'{source[: dot.offset]}["{name.text}"]{source[name.offset + len(name.text) :]}'
+    return source
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
