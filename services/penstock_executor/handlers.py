@@ -24,9 +24,9 @@ from penstock.metrics import DEAD_LETTERED, START_LATENESS_SECONDS
 from penstock_executor import repository
 from penstock_executor.holding.claims import Terminated
 from penstock_executor.holding.leases import Lease
-from penstock_executor.performing.attempt import Performance
-from penstock_executor.performing.outcome import conclude, tell, write, write_unloaded
-from penstock_executor.python.performance import CodedPerformance
+from penstock_executor.performing.attempt import Attempt
+from penstock_executor.performing.outcome import announce, conclude, note_lost, write, write_plainly
+from penstock_executor.python.code import AppCode
 from penstock_executor.room import Room
 from penstock_executor.runs import ClaimedRun, Ending
 
@@ -34,7 +34,7 @@ log = get_logger(__name__)
 
 HAND_BACK_SECONDS: Final = 5.0
 """How long a message waits for slots before the rest of it is offered to other executors."""
-MOST_UNWRITTEN: Final = 1000
+MAX_UNWRITTEN: Final = 1000
 """Performed runs that wait to be written, about: beyond that they keep their slots, so that a slow commit slows the
 claims.
 """
@@ -136,36 +136,20 @@ async def perform_run(room: Room, lease: Lease) -> None:
     _announce_start(room, lease.run)
     ending: Ending | None
     try:
-        performance = await _load(room, lease)
-        ending = await _perform(room, lease, performance)
+        attempt = await _load(room, lease)
+        ending = await _perform(attempt)
+        if ending is not None:
+            ending = await _record(attempt, ending)
     except LeaseLost as error:
-        log.warning(
-            "run.lease_lost",
-            run_id=str(lease.run.id),
-            workflow=lease.run.workflow,
-            attempt=lease.run.attempt,
-            reason=str(error),
-        )
+        note_lost(lease.run, str(error))
         return
     except Permanent as error:
-        ending = await write_unloaded(room, lease, error)
+        ending = await write_plainly(room, lease, error)
     if ending is not None:
-        tell(room, lease, ending, asyncio.get_running_loop().time() - began)
+        announce(room, lease, ending, asyncio.get_running_loop().time() - began)
 
 
-async def _perform(room: Room, lease: Lease, performance: Performance) -> Ending | None:
-    """How the attempt ended, once that is written; None when the run is no longer ours."""
-    try:
-        ending: Ending | None = await performance.perform()
-    except Exception as error:
-        ending = conclude(performance, error)
-    # What is left is to write it down: meanwhile another run may be claimed and performed.
-    if room.leases.count - room.slots.taken < MOST_UNWRITTEN:
-        room.give_back_slot(lease)
-    return None if ending is None else await write(performance, lease, ending)
-
-
-async def _load(room: Room, lease: Lease) -> Performance:
+async def _load(room: Room, lease: Lease) -> Attempt:
     """The run with the definition it starts, or has started, with.
 
     Raises Permanent when that version has no such workflow, LeaseLost when the database stays away for longer than the
@@ -175,7 +159,7 @@ async def _load(room: Room, lease: Lease) -> Performance:
     while True:
         try:
             plans = await room.library.find_plans(run.environment, run.version)
-            return (CodedPerformance if plans.app.python else Performance)(room, lease, plans)
+            attempt = Attempt(room, lease, plans)
         except KeyError:
             raise Permanent(
                 f"deployment {run.version} of {run.environment} has no workflow {run.workflow!r}: it was removed "
@@ -186,6 +170,27 @@ async def _load(room: Room, lease: Lease) -> Performance:
             if asyncio.get_running_loop().time() + _DATABASE_PAUSE_SECONDS >= lease.expires_at:
                 raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
             await asyncio.sleep(_DATABASE_PAUSE_SECONDS)
+        else:
+            if plans.app.python:
+                attempt.code = AppCode(attempt)
+            return attempt
+
+
+async def _perform(attempt: Attempt) -> Ending | None:
+    """Perform steps and decide how the attempt ends; None when the run is no longer ours."""
+    try:
+        return await attempt.perform()
+    except Exception as error:
+        return conclude(attempt, error)
+
+
+async def _record(attempt: Attempt, ending: Ending) -> Ending | None:
+    """Write how the attempt ends; None when the run is no longer ours."""
+    # What is left is to write it down: meanwhile another run may be claimed and performed.
+    room = attempt.room
+    if room.leases.count - room.slots.taken < MAX_UNWRITTEN:
+        room.give_back_slot(attempt.lease)
+    return await write(attempt, ending)
 
 
 def _announce_start(room: Room, run: ClaimedRun) -> None:

@@ -12,7 +12,7 @@ from penstock.definitions.values import format_date
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 from penstock.runs.waits import Wait
-from penstock.store.logs import LogEvent, LogLine
+from penstock.store.logs import LogEvent, LogLine, Subject, error_line
 from penstock_executor.effects import BulkEffect, Effect
 
 Values = dict[str, JsonValue]
@@ -95,6 +95,13 @@ class ClaimedRun:
             self.depth,
             details,
         )
+
+    def error_line(
+        self, message: str, at: datetime, *, level: str = "error", step: str | None = None, details: JsonValue = None
+    ) -> LogLine:
+        """A *Workflow error* of this run."""
+        of = Subject(self.environment, self.workflow, self.id, self.chain_id, step, self.depth)
+        return error_line(of, message, details, at=at, level=level)
 
 
 @dataclass(slots=True)

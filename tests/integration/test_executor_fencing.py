@@ -13,7 +13,7 @@ from penstock.errors import DatabaseUnavailable
 from penstock.things.records import NewThing, create_things, prepare_thing
 from penstock_executor import repository
 from penstock_executor.actions.create import CreateThing
-from penstock_executor.handlers import MOST_UNWRITTEN
+from penstock_executor.handlers import MAX_UNWRITTEN
 from penstock_executor.holding.leases import Lease
 from penstock_executor.runs import ClaimedRun, Commit, Ending, StepRecord
 from penstock_executor.writing.commits import Commits
@@ -104,7 +104,7 @@ async def test_a_lock_that_cannot_be_had_is_an_absence_and_no_error_of_the_calle
 
 async def test_runs_that_cannot_be_written_do_not_pile_up(house: House) -> None:
     await house.deploy("workflow: once\nsteps:\n  - create: thing\n    set: {name: once}\n")
-    concurrency, count = 10, MOST_UNWRITTEN + 500
+    concurrency, count = 10, MAX_UNWRITTEN + 500
     runs = await house.admit("once", count=count)
     async with house.executor(executor_concurrency=concurrency):
         async with house.database.connection() as conn, conn.transaction():
@@ -112,7 +112,7 @@ async def test_runs_that_cannot_be_written_do_not_pile_up(house: House) -> None:
             await house.publisher.dispatch(runs)
             running = "SELECT FROM penstock.runs WHERE state = 'running'"
             await eventually(lambda: _is_stable(house, running), within=4)
-            assert len(await house.fetch(running)) <= MOST_UNWRITTEN + 2 * concurrency
+            assert len(await house.fetch(running)) <= MAX_UNWRITTEN + 2 * concurrency
         await eventually(lambda: _has(house, "SELECT FROM penstock.runs WHERE state = 'succeeded'", count), within=30)
 
 

@@ -5,41 +5,35 @@ A step that an earlier attempt has finished is not performed again; its result i
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from random import random
-from typing import Final, TypeVar
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, Protocol
 
 from pydantic import JsonValue
 
 from penstock.contracts.messages import RunAnswer
 from penstock.definitions.values import format_date
-from penstock.domain.durations import format_duration
 from penstock.domain.states import RunState
 from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent, Transient
+from penstock.redaction import Redactor
 from penstock.runs.waits import Wait
 from penstock.store.logs import LogEvent
 from penstock_executor.holding.leases import Lease
+from penstock_executor.performing.frame import Frame, open_frame
 from penstock_executor.performing.journal import Journal, Position
-from penstock_executor.performing.step_retries import ACTION as RETRY
-from penstock_executor.performing.step_retries import LONGEST_PAUSE_SECONDS, count_failures, pause_path
-from penstock_executor.planning.plans import Plans, WorkflowPlan
+from penstock_executor.performing.step_retries import MAX_PAUSE_SECONDS, StepRetries
+from penstock_executor.performing.timing import Timing, TookTooLong
+from penstock_executor.planning.plans import Plans
 from penstock_executor.room import Room
-from penstock_executor.rules import Failure, describe_failure, retry_delay
+from penstock_executor.rules import Failure, describe_failure
 from penstock_executor.runs import Ending, StepRecord, Values
 from penstock_executor.steps.outcomes import Coded, Done, Nested, Outcome, Suspend, Write
-from penstock_executor.steps.specs import Becomes, Call, Scope, StepPlan
+from penstock_executor.steps.specs import Becomes, Call, StepPlan
 
-T = TypeVar("T")
-
-MOST_NESTED: Final = 16
+MAX_NESTED: Final = 16
 """How deep `trigger` may nest."""
 _FIRST_PAUSE_SECONDS: Final = 0.1
-_LONGEST_PAUSE_SECONDS: Final = 2.0
-
-
-class TookTooLong(Transient):
-    """The run has used up its time: no retry within the attempt, and no `on_error`, goes past that."""
+_MAX_PAUSE_SECONDS: Final = 2.0
 
 
 class Suspended(BaseException):
@@ -52,50 +46,42 @@ class Suspended(BaseException):
         self.wait = wait
 
 
-@dataclass(slots=True)
-class Frame:
-    """A workflow under way: the run's own, or one that a step triggers. `may_defer`: no step around it waits for its
-    errors.
+class Code(Protocol):
+    """Calls the functions of an app that has Python."""
+
+    async def perform_workflow(self, frame: Frame) -> None:
+        """Perform a workflow that is a function; what it returns is added to the answer."""
+
+    async def call(self, called: Coded, step: StepPlan, path: str, frame: Frame) -> JsonValue:
+        """Call the function of a `run` step; what it returned."""
+
+
+class Attempt:
+    """One attempt of one run. `finished` has, by path, the results of finished steps, of this attempt and earlier ones.
+
+    `code` is there for apps that have Python.
     """
 
-    plan: WorkflowPlan
-    scope: Scope
-    results: Values
-    state: Values
-    prefix: str = ""
-    nesting: int = 0
-    may_defer: bool = True
-    answer: Values | None = None
-
-
-class Performance:
-    """One attempt of one run."""
-
     def __init__(self, room: Room, lease: Lease, plans: Plans) -> None:
+        self.room = room
+        self.lease = lease
         self.run = lease.run
+        self.plans = plans
         self.plan = plans.workflow(lease.run.workflow)
         self.journal = Journal(room, lease)
-        self._room = room
-        self._lease = lease
-        self._plans = plans
-        self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
-        self._deadline = self._began + self.plan.definition.timeout_seconds
-        self._finished: Values = lease.run.finished or {}
-
-    def now(self) -> datetime:
-        """The database's time."""
-        return self.run.claimed_at + timedelta(seconds=self._loop.time() - self._began)
+        self.timing = Timing(lease, self.plan.definition.timeout_seconds)
+        self.finished: Values = lease.run.finished or {}
+        self.code: Code | None = None
 
     async def perform(self) -> Ending:
         """Perform what is not finished yet; the ending, and what waits in the journal, have still to be committed.
 
-        Raises whatever ends the attempt otherwise.
+        Raises everything that ends the attempt otherwise.
         """
-        frame = self._open(self.plan, self.run.parameters)
+        frame = self._open(self.plan.definition.name, self.run.parameters)
         if self.plan.secrets and self.plan.when is not None:
             self._require(self.plan.when.secrets)
-        if self.plan.when is not None and not self._finished and not self.plan.when.holds(frame.scope):
+        if self.plan.when is not None and not self.finished and not self.plan.when.holds(frame.scope):
             return Ending(RunState.SKIPPED)
         try:
             await self._perform_steps(frame)
@@ -105,22 +91,12 @@ class Performance:
         self.journal.position = None
         return Ending(RunState.SUCCEEDED, frame.answer)
 
-    def describe(self, error: Exception, step: str | None = None, place: str | None = None) -> Failure:
-        """An error as what is stored and shown: without secrets, whoever put them into it."""
-        failure = describe_failure(error, step, place)
-        return replace(failure, message=self._room.secrets.redactor(self.run.environment).text(failure.message))
-
-    async def _perform_steps(self, frame: Frame) -> None:
-        for step in frame.plan.steps:
-            if not await self._perform_step(step, frame):
-                return
-
-    async def _perform_step(self, step: StepPlan, frame: Frame) -> bool:
-        """Whether the workflow goes on after this step."""
+    async def perform_step(self, step: StepPlan, frame: Frame) -> bool:
+        """Perform a step, or restore its result; whether the workflow continues after it."""
         definition = step.definition
         path = frame.prefix + definition.id
-        if self._finished and path in self._finished:
-            return _settle(step, frame, self._finished[path])
+        if self.finished and path in self.finished:
+            return frame.settle(step, self.finished[path])
         may_defer = frame.may_defer and step.is_deferrable
         if self.journal.must_commit and (step.spec.commits_first or not may_defer):
             await self.journal.commit()
@@ -137,53 +113,57 @@ class Performance:
                 raise
             return self._pass_over(error, record, step, frame)
 
+    def describe(self, error: Exception, step: str | None = None, place: str | None = None) -> Failure:
+        """An error as it is stored and shown: without secrets, wherever it has them from."""
+        failure = describe_failure(error, step, place)
+        return replace(failure, message=self.redactor().text(failure.message))
+
+    def redactor(self, names: frozenset[str] | None = None) -> Redactor:
+        """Takes secrets out of texts and values: those of these names, or all of the environment."""
+        secrets, environment = self.room.secrets, self.run.environment
+        return secrets.redactor(environment) if names is None else secrets.redactor(environment, names)
+
+    async def _perform_steps(self, frame: Frame) -> None:
+        if frame.plan.definition.python is not None:
+            await self._require_code().perform_workflow(frame)
+            return
+        for step in frame.plan.steps:
+            if not await self.perform_step(step, frame):
+                return
+
     def _begin_step(self, step: StepPlan, frame: Frame) -> datetime:
-        now = self._loop.time()
-        if now >= self._lease.expires_at:  # this process stood still, perhaps: others may perform the run by now
-            raise LeaseLost("the lease ran out before the step")
-        if now > self._deadline:
-            raise self._took_too_long()
-        started_at = self.run.claimed_at + timedelta(seconds=now - self._began)
+        started_at = self.timing.begin_step()
         if step.uses_now:
             frame.scope["now"] = format_date(started_at)
         return started_at
 
     async def _act_with_retries(self, step: StepPlan, record: StepRecord, frame: Frame, *, may_defer: bool) -> bool:
-        definition = step.definition
-        policy = definition.retry or step.spec.retries
-        failures = 0
-        if policy is not None and self._finished:
-            failures = count_failures(self._finished, record.step, self.run.failures, policy.attempts - 1)
         if frame.plan.secrets:
             self._require(step.secrets[1])
+        policy = step.definition.retry or step.spec.retries
+        if policy is None:
+            return await self._apply(await self._act(step, record, frame), record, step, frame, may_defer=may_defer)
+        retries = StepRetries(policy, self.run, record.step, self.finished)
         while True:
             try:
-                outcome = await self._act(step, record, frame)
-                return await self._apply(outcome, record, step, frame, may_defer=may_defer)
+                return await self._apply(await self._act(step, record, frame), record, step, frame, may_defer=may_defer)
+            except TookTooLong:
+                raise
             except Transient as error:
-                failures += 1
-                if policy is None or failures >= policy.attempts or isinstance(error, TookTooLong):
+                delay = retries.next_delay(error)
+                if delay is None:
                     raise
-                delay = retry_delay(policy, failures - 1, error, random())
-                if delay > LONGEST_PAUSE_SECONDS:
-                    raise self._put_off(error, record, step, failures, delay) from None
-                await self._within(None, asyncio.sleep(delay))
-
-    def _put_off(self, error: Transient, record: StepRecord, step: StepPlan, failures: int, delay: float) -> Suspended:
-        """The run waits until the step is to be tried again."""
-        until = self.now() + timedelta(seconds=delay)
-        failure = self.describe(error, record.step, step.definition.place)
-        path = pause_path(record.step, self.run.failures, failures)
-        self.journal.record(StepRecord(path, RETRY, "waiting", record.started_at, error=failure.to_json()))
-        message = f"{failure.message} (tried again at {format_date(until)})"
-        line = self.run.line(
-            "warning", LogEvent.WORKFLOW_ERROR, message, self.now(), step=record.step, details=failure.to_json()
-        )
-        self._room.logbook.write(line)
-        return Suspended(Wait(path, until))
+                if delay > MAX_PAUSE_SECONDS:
+                    failure = self.describe(error, record.step, step.definition.place)
+                    wait, paused, line = retries.put_off(failure, record.started_at, self.timing.now(), delay)
+                    self.journal.record(paused)
+                    self.room.logbook.write(line)
+                    raise Suspended(wait) from None
+                await self.timing.within(None, asyncio.sleep(delay))
 
     async def _act(self, step: StepPlan, record: StepRecord, frame: Frame) -> Outcome:
-        for activity in step.spec.consumes.begun:
+        spec = step.spec
+        for activity in spec.consumes.begun:
             self.journal.used[activity] += 1
         arguments = step.arguments.evaluate(frame.scope)
         call = Call(
@@ -194,15 +174,14 @@ class Performance:
             arguments if isinstance(arguments, dict) else {},
             frame.scope,
             record.started_at,
-            self._plans.app,
-            self._room.tools,
-            self._deadline,
+            self.plans.app,
+            self.room.tools,
+            self.timing.deadline,
         )
-        immediate, awaited = step.spec.immediate, step.spec.awaited
-        if immediate is not None:
-            return immediate(call)
-        assert awaited is not None
-        return await self._wait_for(call, awaited)
+        if spec.immediate is not None:
+            return spec.immediate(call)
+        assert spec.awaited is not None
+        return await self._wait_for(call, spec.awaited)
 
     async def _wait_for(self, call: Call, awaited: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
         """An action that waits for something: within the step's time and the run's, and through an absence of the
@@ -213,51 +192,40 @@ class Performance:
             try:
                 if call.plan.spec.minds_its_time:
                     return await awaited(call)
-                return await self._within(call.plan.definition.timeout_seconds, awaited(call))
+                return await self.timing.within(call.plan.definition.timeout_seconds, awaited(call))
             except DatabaseUnavailable as error:
-                if self._loop.time() + pause >= self._lease.expires_at:
+                if asyncio.get_running_loop().time() + pause >= self.lease.expires_at:
                     raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-
-    async def _within(self, seconds: float | None, work: Awaitable[T]) -> T:
-        """Wait for `work` as long as the step (`seconds`) and the run may take."""
-        until = self._deadline if seconds is None else min(self._deadline, self._loop.time() + seconds)
-        try:
-            async with asyncio.timeout_at(until):
-                return await work
-        except TimeoutError:
-            if self._loop.time() >= self._deadline:
-                raise self._took_too_long() from None
-            raise Transient(f"the step took longer than its timeout of {_show(seconds or 0)}", kind="timeout") from None
+                pause = min(pause * 2, _MAX_PAUSE_SECONDS)
 
     async def _apply(
         self, outcome: Outcome, record: StepRecord, step: StepPlan, frame: Frame, *, may_defer: bool
     ) -> bool:
-        """Have the step written, and let later steps see its result; whether the workflow goes on."""
-        if isinstance(outcome, Write):
-            await self._write(outcome, record, may_defer=may_defer)
-        elif isinstance(outcome, Suspend):
-            record.outcome = "waiting"
-            self.journal.record(record)
-            raise Suspended(Wait(record.step, outcome.until, outcome.signal, outcome.match))
-        else:
-            if isinstance(outcome, Nested):
-                outcome = Done(await self._perform_nested(outcome, record.step, frame, may_defer=may_defer))
-            assert not isinstance(outcome, Coded), "what an app with Python does is performed by CodedPerformance"
-            record.result = self._redact(outcome.result, frame) if frame.plan.secrets else outcome.result
-            self.journal.record(record, must_commit=outcome.must_commit)
+        """Have the step written, and let later steps see its result; whether the workflow continues."""
+        match outcome:
+            case Done():
+                self._keep(outcome, record, frame)
+            case Write():
+                await self._write(outcome, record, may_defer=may_defer)
+            case Suspend(until, signal, match):
+                record.outcome = "waiting"
+                self.journal.record(record)
+                raise Suspended(Wait(record.step, until, signal, match))
+            case Nested():
+                self._keep(Done(await self._perform_nested(outcome, record.step, frame, may_defer)), record, frame)
+            case Coded():
+                result = await self._require_code().call(outcome, step, record.step, frame)
+                self._keep(Done(result, must_commit=True), record, frame)
         if step.spec.consumes.done is not None:
             step.spec.consumes.done(self.journal.used, outcome, record.result)
         self._remember(record, frame)
-        if step.spec.becomes is Becomes.LINE:
-            self._room.logbook.write(
-                self.run.line("info", LogEvent.OUTPUT, str(record.result), self.now(), step=record.step)
-            )
-        goes_on = _settle(step, frame, record.result)
-        if step.spec.becomes is Becomes.ANSWER and frame.plan.answers_early and not frame.nesting:
-            await self._answer_early(frame)
-        return goes_on
+        return await self._show_result(step, record, frame)
+
+    def _keep(self, done: Done, record: StepRecord, frame: Frame) -> None:
+        """Record a result without the secrets that its workflow reads: a server may send back what it was sent."""
+        record.result = self.redactor(frame.plan.secrets).value(done.result) if frame.plan.secrets else done.result
+        self.journal.record(record, must_commit=done.must_commit)
 
     async def _write(self, write: Write, record: StepRecord, *, may_defer: bool) -> None:
         record.result = write.result
@@ -269,45 +237,56 @@ class Performance:
             if not write.is_known:
                 record.result = result
 
-    async def _perform_nested(self, nested: Nested, path: str, frame: Frame, *, may_defer: bool) -> JsonValue:
+    async def _show_result(self, step: StepPlan, record: StepRecord, frame: Frame) -> bool:
+        """Let later steps see the result, and others for whom it is; whether the workflow continues."""
+        becomes = step.spec.becomes
+        if becomes is Becomes.LINE:
+            message, now = str(record.result), self.timing.now()
+            self.room.logbook.write(self.run.line("info", LogEvent.OUTPUT, message, now, step=record.step))
+        goes_on = frame.settle(step, record.result)
+        if becomes is Becomes.ANSWER and frame.plan.answers_early and not frame.nesting:
+            await self._answer_early(frame)
+        return goes_on
+
+    async def _perform_nested(self, nested: Nested, path: str, frame: Frame, may_defer: bool) -> JsonValue:
         """Perform a triggered workflow; its answer, or null."""
-        if frame.nesting >= MOST_NESTED:
+        if frame.nesting >= MAX_NESTED:
             raise Permanent(
-                f"`trigger` is nested more than {MOST_NESTED} deep, at {nested.workflow}; schedule it instead",
+                f"`trigger` is nested more than {MAX_NESTED} deep, at {nested.workflow}; schedule it instead",
                 kind="nesting",
             )
-        inner = self._open(self._plans.workflow(nested.workflow), nested.parameters)
+        inner = self._open(nested.workflow, nested.parameters)
         inner.prefix, inner.nesting, inner.may_defer = f"{path}/", frame.nesting + 1, may_defer
         if inner.plan.secrets and inner.plan.when is not None:
             self._require(inner.plan.when.secrets)
         if inner.plan.when is not None and not inner.plan.when.holds(inner.scope) and not self._is_under_way(path):
-            line = self.run.line(
-                "info", LogEvent.CONDITION_NOT_PASSED, f"{nested.workflow} was not performed", self.now(), step=path
+            message = f"{nested.workflow} was not performed"
+            self.room.logbook.write(
+                self.run.line("info", LogEvent.CONDITION_NOT_PASSED, message, self.timing.now(), step=path)
             )
-            self._room.logbook.write(line)
             return None
         await self._perform_steps(inner)
         return inner.answer
 
     def _is_under_way(self, path: str) -> bool:
-        """Whether an earlier attempt has begun what this step triggers: then its conditions have been met, whatever
-        they say by now.
+        """Whether an earlier attempt has begun what this step triggers: then its conditions were met, and are not asked
+        again.
         """
-        return any(finished.startswith(f"{path}/") for finished in self._finished)
+        return any(finished.startswith(f"{path}/") for finished in self.finished)
 
     async def _answer_early(self, frame: Frame) -> None:
-        """Tell the caller now; what led to the answer is durable before."""
+        """Answer the caller now; what led to the answer is durable before."""
         await self.journal.commit(answer=frame.answer)
-        if self._lease.reply_to is not None:
+        if self.lease.reply_to is not None:
             answer = RunAnswer.model_construct(run_id=self.run.id, state=RunState.RUNNING, result=frame.answer)
-            self._room.publisher.answer(self._lease.reply_to, answer)
-            self._lease.reply_to = None
+            self.room.publisher.answer(self.lease.reply_to, answer)
+            self.lease.reply_to = None
 
     def _skip(self, record: StepRecord, step: StepPlan, frame: Frame) -> bool:
         record.outcome = "skipped"
         self.journal.record(record)
         self._remember(record, frame)
-        return _settle(step, frame, None)
+        return frame.settle(step, None)
 
     def _pass_over(self, error: Permanent | Transient, record: StepRecord, step: StepPlan, frame: Frame) -> bool:
         """The step failed and may: later steps see the error as its result."""
@@ -322,59 +301,19 @@ class Performance:
     def _remember(self, record: StepRecord, frame: Frame) -> None:
         """So that a `trigger` that is retried does not perform again what is finished inside it."""
         if frame.nesting:
-            self._finished[record.step] = record.result
+            self.finished[record.step] = record.result
 
-    def _open(self, plan: WorkflowPlan, parameters: Values) -> Frame:
-        """A frame with what expressions see: only what this workflow reads is put there."""
-        context = self.run.context or {}
-        results: Values = {}
-        state: Values = {}
-        scope: Scope = {"params": parameters, "steps": results, "state": state}
-        for root in plan.roots - scope.keys():
-            match root:
-                case "run":
-                    scope[root] = self.run.to_scope()
-                case "secrets":
-                    scope[root] = self._room.secrets.values(self.run.environment)
-                case "now":
-                    scope[root] = format_date(self.now())
-                case _:
-                    scope[root] = context.get(root)
-        return Frame(plan, scope, results, state)
+    def _open(self, workflow: str, parameters: Values) -> Frame:
+        plan = self.plans.workflow(workflow)
+        return open_frame(plan, self.run, parameters, secrets=self.room.secrets, now=self.timing.now())
 
     def _require(self, secrets: frozenset[str]) -> None:
-        """Raises Permanent when one of these is not set. Asked beforehand, because null would pass for a value: null ==
-        null.
+        """Raises Permanent when one of these is not set. Checked beforehand, because null would pass for a value: null
+        == null.
         """
         if secrets:
-            self._room.secrets.require(self.run.environment, secrets)
+            self.room.secrets.require(self.run.environment, secrets)
 
-    def _redact(self, result: JsonValue, frame: Frame) -> JsonValue:
-        """A step's result without the secrets that its workflow reads: a server may send back what it was sent."""
-        return self._room.secrets.redactor(self.run.environment, frame.plan.secrets).value(result)
-
-    def _took_too_long(self) -> TookTooLong:
-        limit = _show(self.plan.definition.timeout_seconds)
-        return TookTooLong(
-            f"the run took longer than its timeout of {limit}; give the workflow a longer `timeout`", kind="timeout"
-        )
-
-
-def _settle(step: StepPlan, frame: Frame, result: JsonValue) -> bool:
-    """Let later steps see a result, of now or of an earlier attempt; whether the workflow goes on."""
-    match step.spec.becomes:
-        case Becomes.RESULT:
-            frame.results[step.definition.id] = result
-        case Becomes.ANSWER if isinstance(result, dict):
-            frame.answer = {**(frame.answer or {}), **result}
-        case Becomes.STATE if isinstance(result, dict):
-            frame.state.update(result)
-        case Becomes.END:
-            return result is None  # null is that of a stop that was skipped
-        case _:
-            pass
-    return True
-
-
-def _show(seconds: float) -> str:
-    return format_duration(timedelta(seconds=seconds))
+    def _require_code(self) -> Code:
+        assert self.code is not None, "only an app with Python has functions to call"
+        return self.code

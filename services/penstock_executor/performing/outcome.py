@@ -1,4 +1,6 @@
-"""How an attempt ends: what becomes of the run is decided, written, and told to whoever waits for it or listens."""
+"""How an attempt ends: what becomes of the run is decided, written, and announced to everyone who waits for it or
+listens.
+"""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -9,32 +11,33 @@ from typing import Final, assert_never
 from penstock.contracts.messages import RunAnswer, WakeScheduler
 from penstock.definitions.values import format_date
 from penstock.domain.states import RunState
-from penstock.errors import BrokerUnavailable, LeaseLost, Permanent
+from penstock.errors import BrokerUnavailable, LeaseLost
 from penstock.logs import get_logger
 from penstock.metrics import RUN_SECONDS, RUNS_FINISHED
 from penstock.runs.waits import Wait
 from penstock.store.logs import LogEvent, LogLine
 from penstock_executor.holding.leases import Lease
-from penstock_executor.performing.attempt import Performance
+from penstock_executor.performing.attempt import Attempt
 from penstock_executor.performing.journal import Journal
 from penstock_executor.room import Room
-from penstock_executor.rules import DeadLetter, Discard, Release, Retry, decide, describe_failure
+from penstock_executor.rules import DeadLetter, Discard, Failure, Release, Retry, decide, describe_failure
 from penstock_executor.runs import ClaimedRun, Ending, StepRecord
 
 log = get_logger(__name__)
 _SOON: Final = timedelta(seconds=3)
+_WRITES: Final = 3
 _FINISHED: Final = {state: RUNS_FINISHED.labels(state.value) for state in RunState}
 
 
-def conclude(performance: Performance, error: Exception) -> Ending | None:
+def conclude(attempt: Attempt, error: Exception) -> Ending | None:
     """What becomes of a run whose attempt ended with `error`; None when it is no longer ours. The failed step joins the
     journal.
     """
-    run, position = performance.run, performance.journal.position
-    failure = performance.describe(error, *(position[:2] if position else ()))
-    match decide(performance.plan.definition.retries, run.failures, error, performance.now(), random()):
+    run, position = attempt.run, attempt.journal.position
+    failure = attempt.describe(error, *(position[:2] if position else ()))
+    match decide(attempt.plan.definition.retries, run.failures, error, attempt.timing.now(), random()):
         case Discard(reason):
-            log.warning("run.lease_lost", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason=reason)
+            note_lost(run, reason)
             return None
         case Release(reason):
             log.warning("run.released", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason=reason)
@@ -42,7 +45,7 @@ def conclude(performance: Performance, error: Exception) -> Ending | None:
         case Retry(at):
             ending = Ending(RunState.SCHEDULED, error=failure.to_json(), due_at=at, is_failure=True)
         case DeadLetter():
-            ending = Ending(RunState.FAILED, error=failure.to_json(), is_failure=True)
+            ending = _fail(failure)
         case never:
             assert_never(never)
     if failure.kind == "internal":
@@ -50,24 +53,23 @@ def conclude(performance: Performance, error: Exception) -> Ending | None:
         trace = None if run.failures else error
         log.error("run.internal_error", run_id=str(run.id), workflow=run.workflow, step=failure.step, exc_info=trace)
     if position is not None:
-        record = StepRecord(position.path, position.action, "failed", performance.now(), error=failure.to_json())
-        performance.journal.record(record)
+        record = StepRecord(position.path, position.action, "failed", attempt.timing.now(), error=failure.to_json())
+        attempt.journal.record(record)
     return ending
 
 
-async def write(performance: Performance, lease: Lease, ending: Ending) -> Ending | None:
+async def write(attempt: Attempt, ending: Ending) -> Ending | None:
     """Commit the ending with all that waits; the ending that was written, or None when the run is no longer ours.
 
     When the database refuses the data, the run ends with that error instead. A run whose signal was there before it
-    waited for it is
-    `queued` already.
+    waited for it is `queued` already.
     """
-    lease.is_ending = True
-    for _ in range(3):
+    attempt.lease.is_ending = True
+    for _ in range(_WRITES):
         try:
-            is_woken = await performance.journal.commit(ending)
+            is_woken = await attempt.journal.commit(ending)
         except Exception as error:
-            concluded = conclude(performance, error)
+            concluded = conclude(attempt, error)
             if concluded is None:
                 return None
             ending = concluded
@@ -76,9 +78,9 @@ async def write(performance: Performance, lease: Lease, ending: Ending) -> Endin
     raise AssertionError("an ending without data was refused")
 
 
-async def write_unloaded(room: Room, lease: Lease, error: Permanent) -> Ending | None:
-    """Fail a run that could not even be begun; None when it is no longer ours."""
-    ending = Ending(RunState.FAILED, error=describe_failure(error).to_json(), is_failure=True)
+async def write_plainly(room: Room, lease: Lease, error: Exception) -> Ending | None:
+    """Fail a run for good, writing nothing but the error; None when it is no longer ours."""
+    ending = _fail(describe_failure(error))
     lease.is_ending = True
     try:
         await Journal(room, lease).commit(ending)
@@ -87,8 +89,15 @@ async def write_unloaded(room: Room, lease: Lease, error: Permanent) -> Ending |
     return ending
 
 
-def tell(room: Room, lease: Lease, ending: Ending, seconds: float) -> None:
-    """After the commit: count, publish the event, answer whoever waits, and write to the log. All of it best effort."""
+def note_lost(run: ClaimedRun, reason: str) -> None:
+    """The run belongs to another attempt by now, or to none: nothing of it is written here."""
+    log.warning("run.lease_lost", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason=reason)
+
+
+def announce(room: Room, lease: Lease, ending: Ending, seconds: float) -> None:
+    """After the commit: count, publish the event, answer everyone who waits, and write to the log. All of it best
+    effort.
+    """
     run = lease.run
     _FINISHED[ending.state].inc()
     RUN_SECONDS.observe(seconds)
@@ -103,20 +112,19 @@ def tell(room: Room, lease: Lease, ending: Ending, seconds: float) -> None:
     elif ending.state is RunState.SCHEDULED:
         room.nudge(run.environment, WakeScheduler.model_construct(due_at=ending.due_at))
     elif ending.wait is not None:
-        _tell_waiting(room, run, ending, seconds)
-    room.logbook.write(_line(lease, ending, seconds))
+        _announce_wait(room, run, ending, seconds)
+    room.logbook.write(_line(run, ending, seconds))
     # A line costs more than a step, and every run has its line in the app's log: here, only what an operator may have
     # to act on.
     write = log.debug if ending.state is RunState.SUCCEEDED else log.info
     write(
         "run.finished", run_id=run.id, chain_id=run.chain_id, workflow=run.workflow, environment=run.environment,
-        depth=run.depth,
-        attempt=run.attempt, state=ending.state, seconds=seconds, reason=_reason(ending),
+        depth=run.depth, attempt=run.attempt, state=ending.state, seconds=seconds, reason=_reason(ending),
     )  # fmt: skip
 
 
-def _tell_waiting(room: Room, run: ClaimedRun, ending: Ending, seconds: float) -> None:
-    """A scheduler rests for a second at most, so it has to be told of a short wait only."""
+def _announce_wait(room: Room, run: ClaimedRun, ending: Ending, seconds: float) -> None:
+    """A scheduler sleeps for a second at most, so it has to be woken for short waits only."""
     until = None if ending.wait is None else ending.wait.until
     if ending.state is RunState.QUEUED:
         _ = room.spawn(_dispatch(room, run))
@@ -129,14 +137,18 @@ async def _dispatch(room: Room, run: ClaimedRun) -> None:
         await room.publisher.dispatch([run.summarize(RunState.QUEUED)])
 
 
+def _fail(failure: Failure) -> Ending:
+    return Ending(RunState.FAILED, error=failure.to_json(), is_failure=True)
+
+
 def _reason(ending: Ending) -> str | None:
     if isinstance(ending.error, dict):
         return str(ending.error.get("message"))
     return "the workflow's condition was not met" if ending.state is RunState.SKIPPED else None
 
 
-def _line(lease: Lease, ending: Ending, seconds: float) -> LogLine:
-    run, at = lease.run, lease.run.claimed_at + timedelta(seconds=seconds)
+def _line(run: ClaimedRun, ending: Ending, seconds: float) -> LogLine:
+    at = run.claimed_at + timedelta(seconds=seconds)
     if ending.wait is not None:
         return run.line("info", LogEvent.WAITING, _describe_wait(ending.wait), at, step=ending.wait.step)
     match ending.state:
@@ -145,9 +157,9 @@ def _line(lease: Lease, ending: Ending, seconds: float) -> LogLine:
         case RunState.SKIPPED:
             return run.line("info", LogEvent.CONDITION_NOT_PASSED, "", at)
         case RunState.QUEUED:
-            return run.line("warning", LogEvent.WORKFLOW_ERROR, "interrupted and given back to be performed again", at)
+            return run.error_line("interrupted and given back to be performed again", at, level="warning")
         case _:
-            return _error_line(lease, ending, at)
+            return _error_line(run, ending, at)
 
 
 def _describe_wait(wait: Wait) -> str:
@@ -156,10 +168,10 @@ def _describe_wait(wait: Wait) -> str:
     return ", ".join(part for part in (signal, until) if part)
 
 
-def _error_line(lease: Lease, ending: Ending, at: datetime) -> LogLine:
+def _error_line(run: ClaimedRun, ending: Ending, at: datetime) -> LogLine:
     error = ending.error if isinstance(ending.error, dict) else {}
     step, message = error.get("step"), str(error.get("message"))
     if ending.due_at is not None:
         message = f"{message} (tried again at {format_date(ending.due_at)})"
     level = "error" if ending.due_at is None else "warning"
-    return lease.run.line(level, LogEvent.WORKFLOW_ERROR, message, at, step=str(step) if step else None, details=error)
+    return run.error_line(message, at, level=level, step=str(step) if step else None, details=error)

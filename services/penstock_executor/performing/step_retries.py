@@ -1,17 +1,56 @@
-"""Tries of a step that lie far apart: between two of them the run waits, and holds no slot.
+"""Tries of a step. When they lie far apart, the run waits between two of them, and holds no slot.
 
 The wait is a record of its own beside the step's, under a path that counts the step's failed tries within this try of
 the run: once the wait is over the record is finished, and by it the next attempt knows how often the step has failed.
 So a step's tries are counted over attempts, crashes and deploys, and are no failures of the run.
 """
 
-from collections.abc import Container
+from collections.abc import Collection, Container
+from datetime import datetime, timedelta
+from random import random
 from typing import Final
 
-LONGEST_PAUSE_SECONDS: Final = 5.0
+from penstock.definitions.models import RetryPolicy
+from penstock.definitions.values import format_date
+from penstock.errors import Transient
+from penstock.runs.waits import Wait
+from penstock.store.logs import LogLine
+from penstock_executor.rules import Failure, retry_delay
+from penstock_executor.runs import ClaimedRun, StepRecord
+
+MAX_PAUSE_SECONDS: Final = 5.0
 """A pause up to this long keeps the slot: giving it up and being claimed again costs a few statements."""
-ACTION: Final = "retry"
-"""What such a record says instead of a kind of step."""
+_ACTION: Final = "retry"
+"""What the record of a wait has instead of a kind of step."""
+
+
+class StepRetries:
+    """The tries of one step of one run. `failures` are those that have failed, in this attempt and earlier ones."""
+
+    __slots__ = ("_path", "_policy", "_run", "failures")
+
+    def __init__(self, policy: RetryPolicy, run: ClaimedRun, path: str, finished: Collection[str]) -> None:
+        self._policy = policy
+        self._run = run
+        self._path = path
+        self.failures = count_failures(finished, path, run.failures, policy.attempts - 1) if finished else 0
+
+    def next_delay(self, error: Transient) -> float | None:
+        """Seconds until the next try, after one that failed; None when there is none."""
+        self.failures += 1
+        if self.failures >= self._policy.attempts:
+            return None
+        return retry_delay(self._policy, self.failures - 1, error, random())
+
+    def put_off(
+        self, failure: Failure, started_at: datetime, now: datetime, delay: float
+    ) -> tuple[Wait, StepRecord, LogLine]:
+        """Have the run wait until the step is to be tried again: the wait, its record, and a line of the log."""
+        path = pause_path(self._path, self._run.failures, self.failures)
+        until, error = now + timedelta(seconds=delay), failure.to_json()
+        message = f"{failure.message} (tried again at {format_date(until)})"
+        line = self._run.error_line(message, now, level="warning", step=self._path, details=error)
+        return Wait(path, until), StepRecord(path, _ACTION, "waiting", started_at, error=error), line
 
 
 def pause_path(path: str, run_failures: int, failures: int) -> str:

@@ -12,7 +12,7 @@ from penstock.sdk.data_steps import DataSteps
 from penstock.sdk.engine import Engine, RunInfo, StepOptions
 from penstock.sdk.outside_steps import OutsideSteps
 from penstock.sdk.run_steps import RunSteps
-from penstock.sdk.steps import find_spot
+from penstock.sdk.steps import find_line
 from penstock.sdk.values import Thing
 
 P = ParamSpec("P")
@@ -107,7 +107,7 @@ class Context(DataSteps, RunSteps, OutsideSteps):
         A sync function is called in a thread. It is performed at least once: an executor may die after it and before it
         is remembered.
         """
-        return self._engine.remember(step_id, find_spot(1), function, (args, kwargs), StepOptions())
+        return self._engine.remember(step_id, find_line(1), function, (args, kwargs), StepOptions())
 
     def do(self, step: Coroutine[object, object, T]) -> T:
         """In a sync function, perform a step and wait for it: `thing = ctx.do(ctx.create("thing", {…}))`."""

@@ -16,7 +16,7 @@ from penstock.sdk.triggers import Duration
 T = TypeVar("T")
 
 
-class Spot(NamedTuple):
+class SourceLine(NamedTuple):
     """A line of an author's file."""
 
     file: str
@@ -34,12 +34,12 @@ class StepOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class StepCall:
     """A step that code asks for. `items` gives the parameters of each item of a list: of (item, index)."""
 
     action: StepAction
     target: JsonValue
-    spot: Spot
+    line: SourceLine
     arguments: dict[str, JsonValue] = field(default_factory=dict)
     items: Callable[[JsonValue, int], Mapping[str, JsonValue]] | None = None
     options: StepOptions = field(default_factory=StepOptions)
@@ -65,13 +65,13 @@ class Engine(Protocol):
     calls counts.
     """
 
-    def perform(self, asked: Asked, convert: Callable[[JsonValue], T]) -> Coroutine[object, object, T]:
+    def perform(self, call: StepCall, convert: Callable[[JsonValue], T]) -> Coroutine[object, object, T]:
         """Perform a step, or recall it; its result as `convert` makes it."""
 
     def remember(
         self,
         step_id: str,
-        spot: Spot,
+        line: SourceLine,
         function: Function,
         arguments: tuple[tuple[object, ...], Mapping[str, object]],
         options: StepOptions,

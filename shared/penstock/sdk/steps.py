@@ -7,7 +7,7 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from penstock.definitions.models import StepAction
-from penstock.sdk.engine import Asked, Engine, Spot, StepOptions
+from penstock.sdk.engine import Engine, SourceLine, StepCall, StepOptions
 
 T = TypeVar("T")
 Items = Callable[[JsonValue, int], Mapping[str, JsonValue]]
@@ -32,13 +32,13 @@ class Steps:
     ) -> Coroutine[object, object, T]:
         """To be called by a method that an author's code calls. Arguments that are None are left out."""
         given: dict[str, JsonValue] = {name: value for name, value in arguments.items() if value is not None}
-        return self._engine.perform(Asked(action, target, find_spot(2), given, items, options), convert)
+        return self._engine.perform(StepCall(action, target, find_line(2), given, items, options), convert)
 
 
-def find_spot(depth: int) -> Spot:
+def find_line(depth: int) -> SourceLine:
     """The line that is being executed so many calls up; 0 is the caller's own."""
     frame = sys._getframe(depth + 1)
-    return Spot(frame.f_code.co_filename, frame.f_lineno)
+    return SourceLine(frame.f_code.co_filename, frame.f_lineno)
 
 
 def to_number(result: JsonValue) -> int:

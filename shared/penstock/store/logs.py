@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from penstock import clock
 from penstock.db import Connection
 
 
@@ -43,6 +44,39 @@ class LogLine(NamedTuple):
     step: str | None = None
     depth: int | None = None
     details: JsonValue = None
+
+
+class Subject(NamedTuple):
+    """What a line is about: an environment, and as much of the rest as there is."""
+
+    environment: str
+    workflow: str | None = None
+    run_id: UUID | None = None
+    chain_id: UUID | None = None
+    step: str | None = None
+    depth: int | None = None
+
+
+def error_line(
+    of: Subject, message: str, details: JsonValue, *, at: datetime | None = None, level: str = "error"
+) -> LogLine:
+    """A *Workflow error*: something of a workflow did not work, at `at` (None: now). A `warning` is tried again.
+
+    `details` has a `kind`, by which people and tests tell errors apart.
+    """
+    return LogLine(
+        at=at or clock.now(),
+        environment=of.environment,
+        level=level,
+        event=LogEvent.WORKFLOW_ERROR,
+        message=message,
+        run_id=of.run_id,
+        chain_id=of.chain_id,
+        workflow=of.workflow,
+        step=of.step,
+        depth=of.depth,
+        details=details,
+    )
 
 
 async def write_logs(conn: Connection, lines: Sequence[LogLine]) -> None:

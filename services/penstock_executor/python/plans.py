@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 
 from pydantic import JsonValue
 
-from penstock.definitions.models import RetryPolicy, Step
+from penstock.definitions.connectors import connector_arguments
+from penstock.definitions.models import App, RetryPolicy, Step, StepAction
 from penstock.errors import Permanent
+from penstock.expressions import compile_template
 from penstock.expressions.templates import Template
-from penstock.sdk.engine import Asked, StepOptions
+from penstock.sdk.engine import StepCall, StepOptions
 from penstock.sdk.triggers import to_seconds
 from penstock_executor.actions import SPECS
 from penstock_executor.steps.specs import StepPlan
@@ -17,33 +19,42 @@ from penstock_executor.steps.specs import StepPlan
 Items = Callable[[JsonValue, int], Mapping[str, JsonValue]]
 
 
-def plan_asked(asked: Asked, id: str, place: str, connector: Template | None) -> StepPlan:
-    """The plan; `connector` is what a `call` is made with.
+def plan_step(app: App, call: StepCall, id: str, place: str) -> StepPlan:
+    """The plan. Raises Permanent for a connector that does not exist.
 
-    Its effect is committed before the code goes on: where an error is raised is where it can be caught.
+    Its effect is committed before the code continues: where an error is raised is where it can be caught.
     """
+    connector = _find_connector(app, call) if call.action is StepAction.CALL else None
     definition = Step.model_construct(
         id=id,
-        action=asked.action,
-        target=asked.target,
-        arguments=asked.arguments,
-        timeout_seconds=read_timeout(asked.options),
-        retry=read_retries(asked.options),
+        action=call.action,
+        target=call.target,
+        arguments=call.arguments,
+        timeout_seconds=read_timeout(call.options),
+        retry=read_retries(call.options),
         place=place,
     )
     return StepPlan(
-        spec=SPECS[asked.action],
+        spec=SPECS[call.action],
         definition=definition,
         when=None,
-        target=Template(asked.target, None, ()),
-        arguments=Template(asked.arguments, None, ())
+        target=Template(call.target, None, ()),
+        arguments=Template(call.arguments, None, ())
         if connector is None
-        else _with_connector(asked.arguments, connector),
-        items=None if asked.items is None else _each(asked.items),
+        else _with_connector(call.arguments, connector),
+        items=None if call.items is None else _each(call.items),
         uses_now=False,
         is_deferrable=False,
         secrets=(frozenset(), frozenset() if connector is None else connector.secrets),
     )
+
+
+def _find_connector(app: App, call: StepCall) -> Template:
+    """What a `call` is made with."""
+    known = app.connectors.get(str(call.target))
+    if known is None:
+        raise Permanent(f"there is no connector {call.target!r} in app.yaml", kind="arguments")
+    return compile_template(connector_arguments(known), known.place)
 
 
 def read_timeout(options: StepOptions) -> float | None:

@@ -1,0 +1,68 @@
+"""A workflow under way, as its steps see it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from penstock.definitions.values import format_date
+from penstock.store.secrets import Secrets
+from penstock_executor.planning.plans import WorkflowPlan
+from penstock_executor.runs import ClaimedRun, Values
+from penstock_executor.steps.specs import Becomes, Scope, StepPlan
+
+
+@dataclass(slots=True)
+class Frame:
+    """A workflow under way: the run's own, or one that a step triggers.
+
+    `prefix` stands before the paths of its steps. `may_defer`: no step around it waits for its errors.
+    """
+
+    plan: WorkflowPlan
+    scope: Scope
+    results: Values
+    state: Values
+    prefix: str = ""
+    nesting: int = 0
+    may_defer: bool = True
+    answer: Values | None = None
+
+    def settle(self, step: StepPlan, result: JsonValue) -> bool:
+        """Let later steps see a result, of now or of an earlier attempt; whether the workflow continues."""
+        match step.spec.becomes:
+            case Becomes.RESULT:
+                self.results[step.definition.id] = result
+            case Becomes.ANSWER:
+                self.add_answer(result)
+            case Becomes.STATE if isinstance(result, dict):
+                self.state.update(result)
+            case Becomes.END:
+                return result is None  # null is that of a stop that was skipped
+            case _:
+                pass
+        return True
+
+    def add_answer(self, members: JsonValue) -> None:
+        """Add these members to the workflow's answer, which begins as null."""
+        if isinstance(members, dict):
+            self.answer = {**(self.answer or {}), **members}
+
+
+def open_frame(plan: WorkflowPlan, run: ClaimedRun, parameters: Values, *, secrets: Secrets, now: datetime) -> Frame:
+    """A frame with what expressions see: only what this workflow reads is put there."""
+    context = run.context or {}
+    results: Values = {}
+    state: Values = {}
+    scope: Scope = {"params": parameters, "steps": results, "state": state}
+    for root in plan.roots - scope.keys():
+        match root:
+            case "run":
+                scope[root] = run.to_scope()
+            case "secrets":
+                scope[root] = secrets.values(run.environment)
+            case "now":
+                scope[root] = format_date(now)
+            case _:
+                scope[root] = context.get(root)
+    return Frame(plan, scope, results, state)
