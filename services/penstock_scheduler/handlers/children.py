@@ -4,7 +4,6 @@ siblings out.
 
 from typing import Final
 
-from penstock import clock
 from penstock.broker.dead_letters import park
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ChildRun, ScheduleChildren
@@ -15,7 +14,7 @@ from penstock.domain.states import Trigger
 from penstock.errors import DecodeError
 from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED
-from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock.store.logs import Subject, error_line, write_logs
 from penstock_scheduler import rules
 from penstock_scheduler.room import Room
 from penstock_scheduler.runs import WantedRun
@@ -71,11 +70,10 @@ async def _park(room: Room, message: Message, environment: str, child: ChildRun,
         await write_logs(
             conn,
             [
-                LogLine(
-                    at=clock.now(), environment=environment, level="error", event=LogEvent.WORKFLOW_ERROR,
-                    message=reason,
-                    run_id=child.parent_run_id, workflow=child.workflow, step=child.key,
-                    details={"kind": rejected.code},
+                error_line(
+                    Subject(environment, child.workflow, child.parent_run_id, step=child.key),
+                    reason,
+                    {"kind": rejected.code},
                 )
             ],
         )  # fmt: skip

@@ -14,7 +14,6 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from penstock import clock
 from penstock.db import Connection, isolate
 from penstock.definitions.models import App, ChangeTrigger, DataType, FieldType, ScalarType, Workflow
 from penstock.domain.ids import child_run_id, recurrence_id, tick_run_id
@@ -25,7 +24,7 @@ from penstock.errors import PenstockError, Permanent, StaleDefinitions
 from penstock.expressions import Expression, compile_expression
 from penstock.logs import get_logger
 from penstock.store.deployments import CompiledDeployment
-from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock.store.logs import LogLine, Subject, error_line, write_logs
 from penstock.things.changes import Change, drop_changes, list_changes, list_waiting_types, take_changes
 from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 from penstock_scheduler.room import Room
@@ -228,20 +227,11 @@ def _compile(when: str, place: str) -> Expression:
 
 
 def _line(environment: str, workflow: str, message: str, kind: str) -> LogLine:
-    details: JsonValue = {"kind": kind}
-    return LogLine(
-        at=clock.now(), environment=environment, level="error", event=LogEvent.WORKFLOW_ERROR,
-        message=f"Workflow error: {message}",
-        workflow=workflow, details=details,
-    )  # fmt: skip
+    return error_line(Subject(environment, workflow), f"Workflow error: {message}", {"kind": kind})
 
 
 async def _drop(conn: Connection, *, environment: str, type_name: str, id: int, message: str) -> None:
     if not await drop_changes(conn, environment=environment, type_name=type_name, only=[id]):
         return  # another scheduler was here first
-    line = LogLine(
-        at=clock.now(), environment=environment, level="error", event=LogEvent.WORKFLOW_ERROR,
-        message=f"Workflow error: {message}",
-        details={"kind": "unreadable_change"},
-    )  # fmt: skip
+    line = error_line(Subject(environment), f"Workflow error: {message}", {"kind": "unreadable_change"})
     await write_logs(conn, [line])

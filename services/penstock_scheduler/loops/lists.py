@@ -21,7 +21,7 @@ from penstock.domain.runs import Admission, Rejected
 from penstock.domain.states import Trigger
 from penstock.errors import PenstockError, StaleDefinitions
 from penstock.store.deployments import CompiledDeployment
-from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock.store.logs import Subject, error_line, write_logs
 from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 from penstock_scheduler.repository import lists as repository
 from penstock_scheduler.room import Room
@@ -167,17 +167,8 @@ async def _fail(conn: Connection, *, chunk: Chunk, offset: int, rejected: Reject
     )
     if not await repository.fail_list(conn, list_id=chunk.of.id, error={"kind": rejected.code, "message": message}):
         return
-    line = LogLine(
-        at=clock.now(),
-        environment=chunk.of.environment,
-        level="error",
-        event=LogEvent.WORKFLOW_ERROR,
-        message=message,
-        run_id=chunk.of.parent_run_id,
-        workflow=chunk.of.workflow,
-        details={"kind": rejected.code, "list_id": str(chunk.of.id)},
-    )
-    await write_logs(conn, [line])
+    of = Subject(chunk.of.environment, chunk.of.workflow, chunk.of.parent_run_id)
+    await write_logs(conn, [error_line(of, message, {"kind": rejected.code, "list_id": str(chunk.of.id)})])
 
 
 async def _close_lists(room: Room) -> int:

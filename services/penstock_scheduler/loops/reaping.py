@@ -9,13 +9,12 @@ database, too.
 
 from typing import Final
 
-from penstock import clock
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 from penstock.logs import get_logger
 from penstock.metrics import REAPED
-from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock.store.logs import LogLine, Subject, error_line, write_logs
 from penstock_scheduler.repository import runs as repository
 from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Counts
@@ -63,15 +62,6 @@ async def _take_back(conn: Connection) -> list[RunSummary]:
 
 
 def _line(run: RunSummary) -> LogLine:
-    return LogLine(
-        at=clock.now(),
-        environment=run.environment,
-        level="error",
-        event=LogEvent.WORKFLOW_ERROR,
-        message=f"Workflow error: {run.workflow} failed: {_CRASHED}",
-        run_id=run.id,
-        chain_id=run.chain_id,
-        workflow=run.workflow,
-        depth=run.depth,
-        details={"kind": "crashed", "attempt": run.attempt},
-    )
+    of = Subject(run.environment, run.workflow, run.id, run.chain_id, depth=run.depth)
+    message = f"Workflow error: {run.workflow} failed: {_CRASHED}"
+    return error_line(of, message, {"kind": "crashed", "attempt": run.attempt})

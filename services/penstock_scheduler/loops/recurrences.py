@@ -29,7 +29,7 @@ from penstock.logs import get_logger
 from penstock.metrics import RECURRENCE_TICKS
 from penstock.runs.recurrences.rows import get_time
 from penstock.store.deployments import CompiledDeployment
-from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock.store.logs import LogEvent, LogLine, Subject, error_line, write_logs
 from penstock_scheduler import rules
 from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 from penstock_scheduler.repository import recurrences as repository
@@ -218,7 +218,8 @@ def _lines(one: _Decided, results: Sequence[tuple[WantedRun, Admission]]) -> lis
         message = (
             f"Workflow error: {_ticks(decision.ticks)} of {of.workflow} could not be started: {rejected[-1].message}"
         )
-        lines.append(_line(of, message, rejected[-1].code, level="error", event=LogEvent.WORKFLOW_ERROR))
+        details: JsonValue = {"kind": rejected[-1].code, "recurrence_id": str(of.id)}
+        lines.append(error_line(Subject(of.environment, of.workflow), message, details))
     return lines
 
 
@@ -227,15 +228,13 @@ def _ticks(ticks: Sequence[datetime]) -> str:
     return f"the tick of {first}" if len(ticks) == 1 else f"{len(ticks)} ticks from {first} to {ticks[-1].isoformat()}"
 
 
-def _line(
-    of: Recurrence, message: str, kind: str, *, level: str = "warning", event: LogEvent = LogEvent.TICKS_PASSED_OVER
-) -> LogLine:
+def _line(of: Recurrence, message: str, kind: str) -> LogLine:
     details: JsonValue = {"kind": kind, "recurrence_id": str(of.id)}
     return LogLine(
         at=clock.now(),
         environment=of.environment,
-        level=level,
-        event=event,
+        level="warning",
+        event=LogEvent.TICKS_PASSED_OVER,
         message=message,
         workflow=of.workflow,
         details=details,

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from penstock import clock, exact_json
+from penstock import exact_json
 from penstock.db import Connection, Record
 from penstock.domain.states import Termination
-from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock.store.logs import Subject, error_line, write_logs
 
 TERMINATED = "terminated"
 MOST_ANCESTORS: Final = 100
@@ -28,11 +28,10 @@ async def record_terminations(conn: Connection, terminated: Mapping[UUID, Termin
     await write_logs(
         conn,
         [
-            LogLine(
-                at=clock.now(), environment=row["environment"], level="error", event=LogEvent.WORKFLOW_ERROR,
-                message=message,
-                run_id=row["id"], chain_id=row["chain_id"], workflow=row["workflow"], depth=row["depth"],
-                details={"kind": terminated[row["id"]].value, "path": row["path"]},
+            error_line(
+                Subject(row["environment"], row["workflow"], row["id"], row["chain_id"], depth=row["depth"]),
+                message,
+                {"kind": terminated[row["id"]].value, "path": row["path"]},
             )
             for row, message in zip(rows, messages, strict=True)
         ],
