@@ -54,7 +54,9 @@ def test_a_recurrence_is_no_edge_because_its_ticks_are_roots_and_the_same_one_is
 
 def test_a_change_leads_to_what_waits_for_it() -> None:
     def react(*triggers: ChangeTrigger, step: StepAction = StepAction.CREATE, upsert: bool = False) -> App:
-        arguments: dict[str, JsonValue] = {"upsert": ["number"]} if upsert else {}
+        arguments: dict[str, JsonValue] = {"set": {"paid": "${params.paid}"}}
+        if upsert:
+            arguments["upsert"] = ["number"]
         if step in {StepAction.UPDATE, StepAction.DELETE}:
             arguments["type"] = "order"
         steps = (Step(id="s", action=step, target="order", arguments=arguments, place="w.yaml:2"),)

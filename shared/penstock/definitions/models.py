@@ -179,7 +179,8 @@ class StepAction(StrEnum):
 class Step(Model):
     """One step. `target` is what stands behind the action's key, `arguments` its other keys; both may embed `${…}`.
 
-    `place` is `file:line`, for messages. `id` is the author's, or `step<position>`, unique in its workflow.
+    `place` is `file:line`, for messages. `id` is the author's, or `step<position>`, unique in its workflow. `recursion`
+    is the author's reason why a recursion through this step ends; the static check leaves it alone then.
     """
 
     id: str
@@ -190,6 +191,7 @@ class Step(Model):
     timeout_seconds: float | None = None
     retry: RetryPolicy | None = None
     on_error: Literal["fail", "continue"] = "fail"
+    recursion: str | None = None
     place: str = ""
 
 

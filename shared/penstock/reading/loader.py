@@ -15,7 +15,8 @@ from penstock.reading.app_file import AppHead, read_app_file
 from penstock.reading.documents import Node, read_documents
 from penstock.reading.index import Index
 from penstock.reading.lints.exposure import find_exposures
-from penstock.reading.lints.recursion import find_recursions
+from penstock.reading.lints.python_calls import read_code_steps
+from penstock.reading.lints.recursion import CodeSteps, find_open_ends, find_recursions
 from penstock.reading.places import Problem, Report, Severity
 from penstock.reading.python_files import read_python
 from penstock.reading.type_files import read_types
@@ -123,7 +124,8 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
         python=tuple(head.python),
     )
     if not report.is_partial:
-        report.problems.extend((*_recursion_problems(app), *_exposure_problems(app)))
+        code_steps = {} if python.code is None else read_code_steps(python.code)
+        report.problems.extend((*_recursion_problems(app, code_steps), *_exposure_problems(app)))
     problems = tuple(
         sorted(report.problems, key=lambda problem: (problem.file, problem.line or 0, problem.column or 0))
     )
@@ -153,22 +155,26 @@ def _documents_in(folder: str, documents: dict[str, list[Node]]) -> Iterable[Nod
             yield from nodes
 
 
-def _recursion_problems(app: App) -> Iterator[Problem]:
-    for recursion in find_recursions(app):
+def _recursion_problems(app: App, code_steps: CodeSteps) -> Iterator[Problem]:
+    for recursion in find_recursions(app, code_steps):
         file, line = _split_place(recursion.place)
         if recursion.calls:
             hint = (
-                "if that URL is this installation's, the chain goes on over it; add `when:` on the way, or "
+                "if that URL is this installation's, the chain continues over it; add `when:` on the way, or "
                 "`recursive: true` if it is meant"
             )
             yield Problem(file, line, 1, f"recursion over HTTP: {recursion}", Severity.WARNING, hint)
         elif recursion.is_guarded:
-            yield Problem(file, line, 1, f"recursion, under a condition: {recursion}", Severity.WARNING)
+            hint = "if that is meant, say so at the step: `recursion: why it ends` (in Python `# recursion: why`)"
+            yield Problem(file, line, 1, f"recursion, under a condition: {recursion}", Severity.WARNING, hint)
         else:
             hint = "add `when:` to a step on the way, or `recursive: true` to a workflow if it is meant"
-            yield Problem(
-                file, line, 1, f"endless recursion: {recursion}; nothing on this way has a condition", hint=hint
-            )
+            message = f"endless recursion: {recursion}; nothing on this way has a condition"
+            yield Problem(file, line, 1, message, hint=hint)
+    for place in find_open_ends(app, code_steps):
+        file, line = _split_place(place)
+        hint = "name the workflow by a literal text, or say why it ends: `# recursion: …` on the line"
+        yield Problem(file, line, 1, "this may schedule any workflow: its name is computed", Severity.WARNING, hint)
 
 
 def _exposure_problems(app: App) -> Iterator[Problem]:

@@ -18,7 +18,7 @@ from penstock.reading.tables import Table
 MAX_STEPS: Final = 1_000
 _STEP_ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ACTIONS: Final = frozenset(action.value for action in StepAction)
-_SHARED_KEYS: Final = frozenset({"id", "when", "timeout", "retry", "on_error"})
+_SHARED_KEYS: Final = frozenset({"id", "when", "timeout", "retry", "on_error", "recursion"})
 
 
 def read_steps(
@@ -78,6 +78,7 @@ def _read_step(reader: StepReader, id: str) -> Step | None:
         timeout_seconds=table.seconds("timeout", is_zero_allowed=False),
         retry=read_retries(table, "retry"),
         on_error=_read_on_error(table),
+        recursion=_read_reason(table),
         place=str(table.place),
     )
     table.close()
@@ -97,6 +98,14 @@ def _check_id(table: Table, id: str, report: Report) -> None:
 
 def _read_on_error(table: Table) -> Literal["fail", "continue"]:
     return "continue" if table.one_of("on_error", ["fail", "continue"]) == "continue" else "fail"
+
+
+def _read_reason(table: Table) -> str | None:
+    """Why a recursion through the step ends, in the author's words."""
+    reason = table.text("recursion")
+    if reason is not None and not reason.strip():
+        table.report.error(table.key_place("recursion"), "'recursion' is empty", "say why the recursion ends")
+    return reason
 
 
 def _read_action(table: Table, report: Report) -> StepAction | None:

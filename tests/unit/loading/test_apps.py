@@ -17,7 +17,10 @@ from tests.unit.loading.reading import MEANT, SHOP, problems
 def load_shop() -> App:
     result = load_app(SHOP)
     assert [str(problem) for problem in result.problems] == [
-        "workflows/orders.yaml:51: recursion, under a condition: create_thing → create_thing"
+        (
+            "workflows/orders.yaml:51: recursion, under a condition: create_thing → create_thing; if that is meant, "
+            "say so at the step: `recursion: why it ends` (in Python `# recursion: why`)"
+        )
     ]
     assert result.app is not None
     return result.app

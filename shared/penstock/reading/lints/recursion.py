@@ -1,9 +1,11 @@
 """Finds the cycles in who schedules whom, before anything runs.
 
 Workflows are nodes; a step that schedules, schedules over a list, or triggers a workflow is an edge, and so is one that
-changes things of a type to each workflow with a change trigger for that. An edge with a `when` (of the step, or of the
-trigger), or a workflow with one, is a guard: a cycle without any is certain to run until the depth limit cuts it.
-`recursive: true` takes a workflow, and so all cycles through it, out of the check.
+changes things of a type to each workflow with a change trigger whose condition that change can meet (`meeting`). Steps
+in Python count as well, as far as their source names what they start (`python_calls`). An edge with a `when` (of the
+step, or of the trigger), or a workflow with one, is a guard: a cycle without any is certain to run until the depth
+limit cuts it. `recursive: true` takes a workflow, and so all cycles through it, out of the check; a step's `recursion:
+reason` takes that step out.
 
 A step that calls one of the app's own API workflows or webhooks is an edge too, if what it calls is this installation;
 nobody can tell from here, so cycles over such edges are told apart from the others. (At run time the call carries its
@@ -14,15 +16,17 @@ chain, and the depth limit holds.)
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from penstock.definitions.models import App, Operation, Step, StepAction, Workflow
+from penstock.reading.lints.meeting import can_meet
 from penstock.reading.lints.own_urls import find_own_calls
+from penstock.reading.lints.python_calls import ANY_WORKFLOW
 
 _SCHEDULING: Final = frozenset({StepAction.SCHEDULE, StepAction.SCHEDULE_LIST, StepAction.TRIGGER})
-_MOST_LISTED: Final = 100
+_MAX_LISTED: Final = 100
 _CHANGING: Final = {
     StepAction.CREATE: (Operation.CREATE,),
     StepAction.CREATE_MANY: (Operation.CREATE,),
@@ -61,16 +65,24 @@ class _Edge(NamedTuple):
 
 
 _Graph = dict[str, dict[str, _Edge]]
+CodeSteps = Mapping[str, Sequence[Step]]
+"""The steps that an app's Python asks for, by the function's name; see `python_calls.read_code_steps`."""
 
 
-def find_recursions(app: App) -> list[Recursion]:
+def find_open_ends(app: App, code_steps: CodeSteps) -> list[str]:
+    """The places (`file:line`) of steps in Python that may schedule any workflow, so that no cycle is seen there."""
+    steps = (step for workflow in app.workflows.values() for step in _code_steps_of(workflow, code_steps))
+    return sorted({step.place for step in steps if step.action in _SCHEDULING and step.target is ANY_WORKFLOW})
+
+
+def find_recursions(app: App, code_steps: CodeSteps | None = None) -> list[Recursion]:
     """For every edge that lies on a cycle, the shortest cycle through it, each once; unguarded ones first, at most a
     hundred.
 
     A cycle is found unguarded whenever there is one through the edge, even if a shorter one has a guard. Those over
     calls come last.
     """
-    graph = _graph_of(app)
+    graph = _graph_of(app, code_steps or {})
     bare = {
         source: {target: edge for target, edge in edges.items() if not edge.is_guarded}
         for source, edges in graph.items()
@@ -79,7 +91,7 @@ def find_recursions(app: App) -> list[Recursion]:
     guarded = {path: place for path, place in _cycles(graph).items() if path not in unguarded}
     found = [Recursion(path, is_guarded=False, place=place) for path, place in unguarded.items()]
     found += [Recursion(path, is_guarded=True, place=place) for path, place in guarded.items()]
-    return [*found, *_find_over_calls(app, graph)][:_MOST_LISTED]
+    return [*found, *_find_over_calls(app, graph)][:_MAX_LISTED]
 
 
 def _find_over_calls(app: App, graph: _Graph) -> list[Recursion]:
@@ -103,11 +115,11 @@ def _find_over_calls(app: App, graph: _Graph) -> list[Recursion]:
     return found
 
 
-def _graph_of(app: App) -> _Graph:
+def _graph_of(app: App, code_steps: CodeSteps) -> _Graph:
     graph: _Graph = {name: {} for name, workflow in app.workflows.items() if not workflow.is_recursive}
     for name in graph:
         workflow = app.workflows[name]
-        for step in workflow.steps:
+        for step in _steps_of(workflow, code_steps):
             for target, is_guarded in _targets_of(step, app):
                 if target not in graph:
                     continue
@@ -118,6 +130,22 @@ def _graph_of(app: App) -> _Graph:
     return graph
 
 
+def _steps_of(workflow: Workflow, code_steps: CodeSteps) -> Iterator[Step]:
+    """The steps of a workflow, and those of its Python, but for those that give a reason."""
+    yield from (step for step in workflow.steps if step.recursion is None)
+    yield from _code_steps_of(workflow, code_steps)
+
+
+def _code_steps_of(workflow: Workflow, code_steps: CodeSteps) -> Iterator[Step]:
+    """What the workflow's own Python asks for, and the actions in Python that its steps run."""
+    yield from (step for step in code_steps.get(workflow.python or "", ()) if step.recursion is None)
+    for step in workflow.steps:
+        if step.action is StepAction.RUN and isinstance(step.target, str) and step.recursion is None:
+            for inner in code_steps.get(step.target, ()):
+                if inner.recursion is None:
+                    yield inner if step.when is None else inner.model_copy(update={"when": step.when})
+
+
 def _targets_of(step: Step, app: App) -> Iterator[tuple[str, bool]]:
     """The workflows that a step starts, and whether a condition of theirs stands before it."""
     if step.action in _SCHEDULING and isinstance(step.target, str):
@@ -126,13 +154,15 @@ def _targets_of(step: Step, app: App) -> Iterator[tuple[str, bool]]:
         type_name = step.arguments.get("type") if step.action in {StepAction.UPDATE, StepAction.DELETE} else step.target
         done = {*_CHANGING[step.action], *((Operation.UPDATE,) if step.arguments.get("upsert") else ())}
         for workflow in app.workflows.values():
-            yield from ((workflow.name, is_guarded) for is_guarded in _reactions(workflow, type_name, done))
+            yield from ((workflow.name, is_guarded) for is_guarded in _reactions(workflow, step, type_name, done))
 
 
-def _reactions(workflow: Workflow, type_name: object, done: set[Operation]) -> Iterator[bool]:
+def _reactions(workflow: Workflow, step: Step, type_name: object, done: set[Operation]) -> Iterator[bool]:
     """For each change trigger that such a step fires, whether it has a condition."""
     for trigger in workflow.changes:
-        if trigger.type == type_name and done & set(trigger.operations):
+        if trigger.type == type_name and any(
+            can_meet(step, operation, trigger.when) for operation in done & set(trigger.operations)
+        ):
             yield trigger.when is not None
 
 
@@ -151,7 +181,7 @@ def _cycles(graph: _Graph) -> dict[tuple[str, ...], str]:
             first = min(range(len(ring)), key=lambda index: order[ring[index]])
             ring = ring[first:] + ring[:first]
             cycles.setdefault((*ring, ring[0]), graph[ring[0]][ring[1 % len(ring)]].place)
-            if len(cycles) >= _MOST_LISTED:
+            if len(cycles) >= _MAX_LISTED:
                 return cycles
     return cycles
 

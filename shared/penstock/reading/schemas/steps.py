@@ -31,6 +31,11 @@ _SHARED: Final[dict[str, Schema]] = {
     "timeout": {**DURATION, "description": "How long the step may take."},
     "retry": {**RETRIES, "description": "How often it is tried again within the attempt."},
     "on_error": {**choice(["fail", "continue"]), "description": "continue: the result is {error: {kind, message}}."},
+    "recursion": {
+        "type": "string",
+        "minLength": 1,
+        "description": "Why a recursion through this step ends, in your words; silences the check for it.",
+    },
 }
 
 
