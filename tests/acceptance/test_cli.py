@@ -227,7 +227,7 @@ async def test_a_run_that_was_cut_shows_the_limit_that_cut_it(installation: Inst
     shown = await penstock("runs", "show", str(request.run_id), environment=environment)
     assert "4 (limit 3)" in shown.out
     assert (await penstock("runs", "show", str(request.run_id), "--json", environment=environment)).json[
-        "depth_limit"
+        "depth_budget"
     ] == 3
 
 

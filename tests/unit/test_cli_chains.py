@@ -1,26 +1,33 @@
 """How a chain is drawn in a terminal."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 from rich.text import Text
 
 from penstock.cli.chains import draw_tree
-from penstock.cli.repository import ChainRunView, ChainView
 from penstock.domain.states import RunState
+from penstock.runs.views.models import ChainRun
 
 
 def _run(
     number: int, parent: int | None, workflow: str, state: RunState = RunState.SUCCEEDED, depth: int = 1
-) -> ChainRunView:
-    return ChainRunView(
-        UUID(int=number), None if parent is None else UUID(int=parent), None, workflow, state, depth, None
+) -> ChainRun:
+    return ChainRun(
+        id=UUID(int=number),
+        parent_run_id=None if parent is None else UUID(int=parent),
+        list_id=None,
+        workflow=workflow,
+        state=state,
+        depth=depth,
+        created_at=datetime(2030, 1, 1, tzinfo=UTC),
+        finished_at=None,
     )
 
 
-def _draw(*runs: ChainRunView) -> list[str]:
+def _draw(*runs: ChainRun) -> list[str]:
     """The lines without their ids and colours."""
-    chain = ChainView(UUID(int=1), "live", None, None, 0, (), runs)
-    return [Text.from_markup(line).plain[38:] for line in draw_tree(chain)]
+    return [Text.from_markup(line).plain[38:] for line in draw_tree(runs)]
 
 
 def test_each_run_stands_under_its_parent() -> None:
@@ -37,10 +44,8 @@ def test_many_leaves_that_are_alike_are_one_line() -> None:
 
 
 def test_alike_runs_are_counted_where_their_id_would_stand() -> None:
-    chain = ChainView(
-        UUID(int=1), "live", None, None, 0, (), tuple(_run(number, None, "item") for number in range(1, 1202))
-    )
-    assert Text.from_markup(draw_tree(chain)[0]).plain == f"{'1,201 alike':36}  item  succeeded"
+    runs = [_run(number, None, "item") for number in range(1, 1202)]
+    assert Text.from_markup(draw_tree(runs)[0]).plain == f"{'1,201 alike':36}  item  succeeded"
 
 
 def test_runs_whose_parent_is_not_listed_are_drawn_as_roots() -> None:

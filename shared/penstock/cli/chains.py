@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 from uuid import UUID
@@ -12,13 +14,16 @@ from rich.table import Table
 from penstock.cli.access import open_installation
 from penstock.cli.database import Data
 from penstock.cli.output import AsJson, console, fail, make_table, print_json, show_state, show_text, show_time
-from penstock.cli.repository import ChainRunView, ChainView, find_chain
+from penstock.domain.workload import shown_units
+from penstock.runs.views.chains import count_chain, find_chain, list_chain_runs
+from penstock.runs.views.models import ChainCount, ChainHead, ChainRun
 
 _EXAMPLES: Final = (
     "Examples:\n\n  penstock chain show 0190a5f2-7c00-8a11-9b22-0123456789ab\n\nThe id may be that of "
     "any run of the chain."
 )
-_MOST_ALIKE: Final = 3
+_MAX_RUNS: Final = 1000
+_MAX_ALIKE: Final = 3
 """Children of one run beyond this many are counted instead of shown, when they are of one workflow and state and have
 none themselves.
 """
@@ -26,7 +31,26 @@ none themselves.
 ChainArgument = Annotated[
     UUID, typer.Argument(metavar="ID", help="Id of the chain, or of any of its runs.", show_default=False)
 ]
-_Children = dict[UUID | None, list[ChainRunView]]
+_Children = dict[UUID | None, list[ChainRun]]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainView:
+    """A chain: how many runs it has by depth and state, and those nearest to its root, at most _MAX_RUNS."""
+
+    head: ChainHead
+    counts: Sequence[ChainCount]
+    runs: Sequence[ChainRun]
+
+    @property
+    def total(self) -> int:
+        """How many runs the chain has."""
+        return sum(count.runs for count in self.counts)
+
+    @property
+    def workload(self) -> float:
+        """The workload units of all its runs."""
+        return shown_units(sum(count.workload for count in self.counts))
 
 
 def add_commands(program: typer.Typer) -> None:
@@ -45,13 +69,11 @@ def show(chain_id: ChainArgument, data: Data = None, as_json: AsJson = False) ->
         print_json(_as_json(chain))
         return
     size = f"{_runs(chain.total)}  {chain.workload:,.6g} units"
-    stopped = f"  [red]stopped {show_time(chain.stopped_at)}[/]" if chain.stopped_at else ""
-    warned = f"  [yellow]near its depth limit since {show_time(chain.warned_at)}[/]" if chain.warned_at else ""
-    console.print(
-        f"[bold]chain[/] {chain.id}  {chain.environment}  {size}{stopped}{warned}",
-        soft_wrap=True,
-    )
-    for line in draw_tree(chain):
+    head = chain.head
+    stopped = f"  [red]stopped {show_time(head.stopped_at)}[/]" if head.stopped_at else ""
+    warned = f"  [yellow]near its depth limit since {show_time(head.warned_at)}[/]" if head.warned_at else ""
+    console.print(f"[bold]chain[/] {head.id}  {head.environment}  {size}{stopped}{warned}", soft_wrap=True)
+    for line in draw_tree(chain.runs):
         console.print(line, soft_wrap=True)
     if len(chain.runs) < chain.total:
         console.print(f"[bright_black]… the {len(chain.runs)} runs nearest to the root; the rest is only counted[/]")
@@ -61,20 +83,30 @@ def show(chain_id: ChainArgument, data: Data = None, as_json: AsJson = False) ->
 
 async def _read(chain_id: UUID, data: Path | None) -> ChainView | None:
     async with open_installation(data) as database, database.connection() as conn:
-        return await find_chain(conn, run_id=chain_id)
+        head = await find_chain(conn, run_id=chain_id)
+        if head is None:
+            return None
+        counts = await count_chain(conn, chain_id=head.id)
+        nearest = await list_chain_runs(conn, chain_id=head.id, after=None, limit=_MAX_RUNS)
+        return ChainView(head, counts, nearest.results)
 
 
 def _as_json(chain: ChainView) -> dict[str, object]:
-    counts = [{"depth": depth, "state": state, "runs": runs} for depth, state, runs in chain.counts]
-    fields = ("id", "environment", "warned_at", "stopped_at", "workload", "runs", "total")
-    return {name: getattr(chain, name) for name in fields} | {"counts": counts}
+    counts = [count.model_dump(exclude={"workload"}) for count in chain.counts]
+    return {
+        **chain.head.model_dump(),
+        "workload": chain.workload,
+        "runs": chain.runs,
+        "total": chain.total,
+        "counts": counts,
+    }
 
 
-def draw_tree(chain: ChainView) -> list[str]:
-    """The chain's runs under their parents, a line of markup each; many alike are one line."""
-    known = {run.id for run in chain.runs}
+def draw_tree(runs: Sequence[ChainRun]) -> list[str]:
+    """A chain's runs under their parents, a line of markup each; many alike are one line."""
+    known = {run.id for run in runs}
     children: _Children = defaultdict(list)
-    for run in chain.runs:
+    for run in runs:
         children[run.parent_run_id if run.parent_run_id in known else None].append(run)
     lines = []
     # Not by recursion: a chain may be deeper than Python's stack. Each entry: guides of its children, guides of itself,
@@ -92,15 +124,15 @@ def draw_tree(chain: ChainView) -> list[str]:
     return lines
 
 
-def _group(runs: list[ChainRunView], children: _Children) -> list[tuple[ChainRunView, int]]:
+def _group(runs: list[ChainRun], children: _Children) -> list[tuple[ChainRun, int]]:
     """The runs with 1 each; leaves that are alike, when there are more than a few, as the first of them with their
     number.
     """
-    alike: dict[tuple[str, str], list[ChainRunView]] = defaultdict(list)
+    alike: dict[tuple[str, str], list[ChainRun]] = defaultdict(list)
     for run in runs:
         if not children.get(run.id):
             alike[run.workflow, run.state].append(run)
-    many = {key: found for key, found in alike.items() if len(found) > _MOST_ALIKE}
+    many = {key: found for key, found in alike.items() if len(found) > _MAX_ALIKE}
     hidden = {run.id for found in many.values() for run in found[1:]}
     return [
         (
@@ -112,7 +144,7 @@ def _group(runs: list[ChainRunView], children: _Children) -> list[tuple[ChainRun
     ]
 
 
-def _line(run: ChainRunView, alike: int, guides: str) -> str:
+def _line(run: ChainRun, alike: int, guides: str) -> str:
     reason = run.error.get("kind") if isinstance(run.error, dict) else None
     why = f" [bright_black]({show_text(str(reason))})[/]" if reason else ""
     identity = str(run.id) if alike == 1 else f"{f'{alike:,} alike':36}"
@@ -120,11 +152,11 @@ def _line(run: ChainRunView, alike: int, guides: str) -> str:
 
 
 def _count_table(chain: ChainView) -> Table:
-    states = list(dict.fromkeys(state for _, state, _ in chain.counts))
+    states = list(dict.fromkeys(count.state for count in chain.counts))
     table = make_table("depth", *states, numbers=("depth", *states))
-    for depth in dict.fromkeys(depth for depth, _, _ in chain.counts):
-        counts = {state: runs for at, state, runs in chain.counts if at == depth}
-        table.add_row(str(depth), *(str(counts.get(state, "")) for state in states))
+    for depth in dict.fromkeys(count.depth for count in chain.counts):
+        runs = {count.state: count.runs for count in chain.counts if count.depth == depth}
+        table.add_row(str(depth), *(str(runs.get(state, "")) for state in states))
     return table
 
 

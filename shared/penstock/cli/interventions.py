@@ -13,13 +13,14 @@ from penstock.broker.rabbitmq import connect
 from penstock.cli.access import find_installation, open_installation
 from penstock.cli.database import Data
 from penstock.cli.output import AsJson, complain, console, fail, print_json, show_state
-from penstock.cli.repository import RunView, find_run
 from penstock.contracts.topology import topology
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable, ConfigurationError
 from penstock.runs.cancellations import NotRetried, cancel_runs, retry_run
+from penstock.runs.views.models import RunFacts
+from penstock.runs.views.runs import find_run
 
 _CANCEL_EXAMPLES: Final = (
     "Examples:\n\n  penstock runs cancel 0190a5f2-7c00-8a11-9b22-0123456789ab\n\n  penstock runs cancel ID ID --json"
@@ -53,7 +54,7 @@ def cancel(run_ids: RunIds, data: Data = None, as_json: AsJson = False) -> None:
         fail(f"no run {', '.join(str(run_id) for run_id in unknown)}")
 
 
-async def _cancel(run_ids: list[UUID], data: Path | None) -> tuple[dict[UUID, RunView], set[UUID]]:
+async def _cancel(run_ids: list[UUID], data: Path | None) -> tuple[dict[UUID, RunFacts], set[UUID]]:
     """The runs that there are, as they are now, and which of them were cancelled just now."""
     async with open_installation(data) as database:
         async with database.connection() as conn:

@@ -11,7 +11,7 @@ from typing import Annotated, Final, NoReturn
 
 import orjson
 import typer
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.measure import Measurement
@@ -59,7 +59,11 @@ console = VisibleConsole()
 
 def print_json(value: object) -> None:
     """`value` as indented JSON on standard output; ids and times as texts."""
-    typer.echo(make_json_visible(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()))
+    typer.echo(make_json_visible(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=_to_json).decode()))
+
+
+def _to_json(value: object) -> object:
+    return value.model_dump() if isinstance(value, BaseModel) else str(value)
 
 
 def print_json_list(

@@ -20,8 +20,10 @@ from penstock.cli.output import (
     show_text,
     show_time,
 )
-from penstock.cli.repository import RunFilter, RunView, find_run, list_runs
 from penstock.domain.states import RunState
+from penstock.runs.views.models import Run
+from penstock.runs.views.pages import Page
+from penstock.runs.views.runs import RunFilter, RunPlace, find_run, list_runs
 
 _EXAMPLES: Final = """Examples:
 
@@ -56,11 +58,11 @@ def show_list(
     as_json: AsJson = False,
 ) -> None:
     """List runs, the newest first."""
-    wanted = RunFilter(tuple(states or ()), workflow, environment, after)
-    found = asyncio.run(_read(wanted, limit, data))
-    runs = found[:limit]
+    wanted = RunFilter(environment, workflow, states or None)
+    page = asyncio.run(_read(wanted, after, limit, data))
+    runs = page.results
     if as_json:
-        print_json_list(runs, after=str(runs[-1].id) if len(found) > limit else None)
+        print_json_list(runs, after=str(page.after[1]) if page.after else None)
         return
     if not runs:
         console.print("no such runs")
@@ -72,11 +74,16 @@ def show_list(
     print_table(table)
 
 
-async def _read(wanted: RunFilter, limit: int, data: Path | None) -> list[RunView]:
-    """One more than `limit`, when there are more."""
+async def _read(wanted: RunFilter, after: UUID | None, limit: int, data: Path | None) -> Page[Run, RunPlace]:
     async with open_installation(data) as database, database.connection() as conn:
-        if wanted.after is not None and await find_run(conn, run_id=wanted.after) is None:
-            fail(f"no run {wanted.after}; --after takes the id of the last run of a page")
-        runs = await list_runs(conn, wanted, limit=limit + 1)
-        redactors = {name: await find_redactor(database, data, name) for name in {run.environment for run in runs}}
-    return [run.without_secrets(redactors[run.environment]) for run in runs]
+        place = None
+        if after is not None:
+            last = await find_run(conn, run_id=after)
+            if last is None:
+                fail(f"no run {after}; --after takes the id of the last run of a page")
+            place = last.created_at, last.id
+        page = await list_runs(conn, wanted, after=place, limit=limit)
+        redactors = {
+            name: await find_redactor(database, data, name) for name in {run.environment for run in page.results}
+        }
+    return Page([run.plain.without_secrets(redactors[run.environment]) for run in page.results], page.after)

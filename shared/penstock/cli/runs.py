@@ -29,10 +29,11 @@ from penstock.cli.output import (
     show_time,
     show_value,
 )
-from penstock.cli.repository import LogView, RunView, StepView, find_run, list_log_lines, list_steps
 from penstock.cli.starting import Started, start_run, wait_for_end
 from penstock.cli.values import split_pairs
 from penstock.domain.states import RunState
+from penstock.runs.views.models import LogEntry, RunDetails, RunFacts, Step
+from penstock.runs.views.runs import find_run_details
 
 _RUN_EXAMPLES: Final = """Examples:
 
@@ -95,7 +96,7 @@ def run(
 
 async def _run(
     workflow: str, environment: Environment, given: dict[str, str], data: Path | None, *, is_awaited: bool
-) -> tuple[Started, RunView | None]:
+) -> tuple[Started, RunFacts | None]:
     installation = find_installation(data)
     async with open_installation(data) as database:
         started = await start_run(
@@ -107,7 +108,7 @@ async def _run(
         return started, ended.without_secrets(await find_redactor(database, data, environment))
 
 
-def _report_end(run: RunView, *, as_json: bool) -> None:
+def _report_end(run: RunFacts, *, as_json: bool) -> None:
     if as_json:
         print_json(run)
     elif run.state is RunState.SUCCEEDED:
@@ -118,7 +119,7 @@ def _report_end(run: RunView, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _reason(run: RunView) -> str:
+def _reason(run: RunFacts) -> str:
     if isinstance(run.error, dict) and "message" in run.error:
         return str(run.error["message"])
     return (
@@ -130,34 +131,31 @@ def _reason(run: RunView) -> str:
 
 def show(run_id: RunArgument, data: Data = None, as_json: AsJson = False) -> None:
     """Show a run: its state, its steps, its log."""
-    found = asyncio.run(_read(run_id, data))
-    if found is None:
+    run = asyncio.run(_read(run_id, data))
+    if run is None:
         fail(f"no run {run_id}")
-    run, steps, lines = found
     if as_json:
-        print_json(
-            {**{name: getattr(run, name) for name in RunView.__dataclass_fields__}, "steps": steps, "logs": lines}
-        )
+        print_json(run)
         return
-    console.print(Group(_facts(run), *_step_table(steps), *_log_table(lines)))
+    console.print(Group(_facts(run), *_step_table(run.steps), *_log_table(run.logs)))
 
 
-async def _read(run_id: UUID, data: Path | None) -> tuple[RunView, list[StepView], list[LogView]] | None:
+async def _read(run_id: UUID, data: Path | None) -> RunDetails | None:
     async with open_installation(data) as database, database.connection() as conn:
-        run = await find_run(conn, run_id=run_id)
+        run = await find_run_details(conn, run_id=run_id)
         if run is None:
             return None
         redactor = await find_redactor(database, data, run.environment)
-        steps = [step.without_secrets(redactor) for step in await list_steps(conn, run_id=run_id)]
-        return run.without_secrets(redactor), steps, await list_log_lines(conn, run_id=run_id)
+        steps = [step.without_secrets(redactor) for step in run.steps]
+        return run.without_secrets(redactor).model_copy(update={"steps": steps})
 
 
-def _facts(run: RunView) -> Group:
+def _facts(run: RunFacts) -> Group:
     facts = make_facts()
     facts.add_row("state", show_state(run.state))
     facts.add_row("environment", run.environment)
     facts.add_row("started by", "a run of its chain" if run.trigger == "run" else run.trigger)
-    facts.add_row("depth", f"{run.depth} (limit {run.depth_limit})")
+    facts.add_row("depth", f"{run.depth} (limit {run.depth_budget})")
     facts.add_row("chain", str(run.chain_id))
     facts.add_row("parent", str(run.parent_run_id or "-"))
     facts.add_row("attempt", f"{run.attempt}" + (f", with deployment {run.version}" if run.version else ""))
@@ -176,7 +174,7 @@ def _facts(run: RunView) -> Group:
     return Group(f"[bold]{show_text(run.workflow)}[/]  {run.id}", facts)
 
 
-def _step_table(steps: list[StepView]) -> list[Text | Table]:
+def _step_table(steps: list[Step]) -> list[Text | Table]:
     if not steps:
         return []
     table = make_table("step", "action", "outcome", "attempt", "took", "result", numbers=("attempt", "took"))
@@ -189,7 +187,7 @@ def _step_table(steps: list[StepView]) -> list[Text | Table]:
     return [make_text(""), table]
 
 
-def _log_table(lines: list[LogView]) -> list[Text | Table]:
+def _log_table(lines: list[LogEntry]) -> list[Text | Table]:
     if not lines:
         return []
     table = make_table("time", "log")

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from penstock.broker.publisher import Publisher
 from penstock.broker.rabbitmq import connect
-from penstock.cli.repository import RunView, find_run
 from penstock.cli.values import read_values
 from penstock.contracts.topology import topology
 from penstock.db import Connection, Database
@@ -20,6 +19,8 @@ from penstock.domain.states import RunState, Trigger
 from penstock.errors import BrokerUnavailable, ConfigurationError, Permanent, StaleDefinitions
 from penstock.runs.admission import admit
 from penstock.runs.requests import prepare_run
+from penstock.runs.views.models import RunFacts
+from penstock.runs.views.runs import find_run
 from penstock.store.deployments import CompiledDeployment, DeploymentCache
 
 T = TypeVar("T")
@@ -128,7 +129,7 @@ async def _dispatch(amqp_url: str, run: RunSummary) -> bool:
     return True
 
 
-async def wait_for_end(database: Database, run_id: UUID, tell: Callable[[str], None]) -> RunView:
+async def wait_for_end(database: Database, run_id: UUID, tell: Callable[[str], None]) -> RunFacts:
     """The run, once it has ended. Calls `tell` once with a hint when it has not even started after some seconds."""
     loop = asyncio.get_running_loop()
     hint_at, pause = loop.time() + _HINT_SECONDS, 0.02

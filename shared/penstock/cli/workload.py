@@ -16,11 +16,11 @@ from penstock import clock
 from penstock.cli.access import Environment, open_installation
 from penstock.cli.database import Data
 from penstock.cli.output import AsJson, console, fail, make_facts, make_table, print_json, print_json_list, show_text
-from penstock.cli.repository import find_chain
 from penstock.cli.values import read_moment, split_pairs
 from penstock.db import Connection
 from penstock.domain.durations import parse_duration
 from penstock.domain.workload import MAX_WEIGHT, PUBLISHED_WEIGHTS, Activity, shown_units
+from penstock.runs.views.chains import find_chain
 from penstock.store.workload_sums import (
     MonthlyWorkload,
     WorkloadFilter,
