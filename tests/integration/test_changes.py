@@ -179,6 +179,56 @@ async def test_a_change_from_outside_is_a_root(house: House, database_url: str) 
     assert (run["depth"], run["parent_run_id"], run["chain_id"]) == (0, None, run["id"])
 
 
+@pytest.mark.parametrize(("by", "expected"), [("anyone", [0, 1]), ("outside", [0]), ("runs", [1])])
+async def test_a_trigger_waits_for_changes_by_those_it_names(
+    house: House, database_url: str, by: str, expected: list[int]
+) -> None:
+    seen = f"workflow: seen\non: {{change: {{type: thing, by: {by}}}}}\nsteps: [{{log: x}}]"
+    await house.deploy(f"{seen}\n---\nworkflow: change\nsteps: [{{create: thing, set: {{name: a}}}}]")
+    outside = await open_database(database_url, name="psql", most=1)
+    async with outside.connection() as conn:
+        await conn.execute(
+            f"""
+            INSERT INTO {ENVIRONMENT}.thing ("_id", created_date, modified_date, name)
+            VALUES ('1700000000000x1', clock_timestamp(), clock_timestamp(), 'a')
+            """
+        )
+    await outside.close()
+    async with house.executor():
+        await house.perform("change")
+    await start(house)
+
+    assert [run["depth"] for run in await started(house)] == expected
+    assert await waiting(house) == []
+
+
+async def test_a_row_that_one_step_changes_several_times_is_one_firing(house: House) -> None:
+    lines = r"code,name\na,first\nb,other\na,second\n"
+    await house.deploy(f"""{SEEN}
+---
+workflow: change
+steps: [{{import: thing, from: "{lines}", format: csv, upsert: code}}]
+""")
+    async with house.executor():
+        await house.perform("change")
+    assert len(await waiting(house)) == 3
+    await start(house)
+
+    changes = [run["context"]["change"] for run in await started(house)]
+    assert sorted((change["operation"], change["after"]["name"]) for change in changes) == [
+        ("create", "other"), ("create", "second"),
+    ]  # fmt: skip
+
+
+async def test_a_row_that_two_steps_of_a_run_change_is_one_firing_each(house: House) -> None:
+    steps = "{id: t, create: thing, set: {name: a}}, {update: '${steps.t}', set: {name: b}}"
+    await house.deploy(f"{SEEN}\n---\nworkflow: change\nsteps: [{steps}]")
+    async with house.executor():
+        await house.perform("change")
+
+    assert await start(house) == {"changes": 2, "runs": 2}
+
+
 async def test_what_a_user_changes_starts_runs_of_that_user(house: House) -> None:
     await house.deploy(f"{SEEN}\n---\nworkflow: change\nsteps: [{{create: thing, set: {{name: a}}}}]")
     user: dict[str, JsonValue] = {"_id": "1700000000000x2", "email": "ada@example.com"}

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import JsonValue
 
-from penstock.definitions.models import App, ChangeTrigger, Operation, Step, StepAction, Workflow
+from penstock.definitions.models import App, ChangedBy, ChangeTrigger, Operation, Step, StepAction, Workflow
 from penstock.reading.lints.recursion import Recursion, find_recursions
 from penstock.reading.loader import load_files
 
@@ -74,6 +74,8 @@ def test_a_change_leads_to_what_waits_for_it() -> None:
         == [("a → a", False)]
     )
     assert drawn(react(created.model_copy(update={"when": "after.paid"}))) == [("a → a", True)]
+    assert drawn(react(created.model_copy(update={"by": ChangedBy.RUNS}))) == [("a → a", False)]
+    assert drawn(react(created.model_copy(update={"by": ChangedBy.OUTSIDE}))) == []
 
 
 def test_a_condition_on_a_step_or_a_workflow_guards_a_cycle() -> None:

@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from penstock.db import Connection, isolate
-from penstock.definitions.models import App, ChangeTrigger, DataType, FieldType, ScalarType, Workflow
+from penstock.definitions.models import App, ChangedBy, ChangeTrigger, DataType, FieldType, ScalarType, Workflow
 from penstock.domain.ids import child_run_id, recurrence_id, tick_run_id
 from penstock.domain.runs import Admission, Rejected
 from penstock.domain.states import Trigger
@@ -175,7 +175,7 @@ def _want(
 ) -> list[WantedRun]:
     wanted = []
     for workflow, position, trigger in triggers:
-        if change.operation not in trigger.operations:
+        if change.operation not in trigger.operations or not _counts(trigger, change):
             continue
         turn.asked[workflow.name] = turn.asked.get(workflow.name, 0) + 1
         try:
@@ -191,7 +191,9 @@ def _want(
 
 
 def _run(change: Change, workflow: Workflow, position: int) -> WantedRun:
-    key = f"change/{change.id}/{workflow.name}/{position}"
+    # What a step did to a thing fires once, even when its changes are committed and taken in several batches.
+    what = str(change.id) if change.step is None else f"{change.step}/{change.thing_id}"
+    key = f"change/{what}/{workflow.name}/{position}"
     if change.run_id is None:
         run_id = tick_run_id(recurrence_id(change.environment, workflow.name, key), change.changed_at)
     else:
@@ -205,6 +207,17 @@ def _run(change: Change, workflow: Workflow, position: int) -> WantedRun:
         parent_run_id=change.run_id,
         context=change.run_context(),
     )
+
+
+def _counts(trigger: ChangeTrigger, change: Change) -> bool:
+    """Whether the trigger waits for changes by the one who made this one."""
+    match trigger.by:
+        case ChangedBy.ANYONE:
+            return True
+        case ChangedBy.OUTSIDE:
+            return change.run_id is None
+        case ChangedBy.RUNS:
+            return change.run_id is not None
 
 
 def _holds(trigger: ChangeTrigger, change: Change, data_type: DataType) -> bool:

@@ -128,6 +128,14 @@ class Operation(StrEnum):
     DELETE = "delete"
 
 
+class ChangedBy(StrEnum):
+    """Whose changes a change trigger waits for: anyone's, those from outside only, or those of runs only."""
+
+    ANYONE = "anyone"
+    OUTSIDE = "outside"
+    RUNS = "runs"
+
+
 class ChangeTrigger(Model):
     """`on: change:`: a run for each change of a thing of `type` by one of `operations` for which `when` holds, if there
     is one.
@@ -135,6 +143,7 @@ class ChangeTrigger(Model):
 
     type: str
     operations: tuple[Operation, ...] = tuple(Operation)
+    by: ChangedBy = ChangedBy.ANYONE
     when: str | None = None
     place: str = ""
 

@@ -10,6 +10,7 @@ from penstock.definitions.models import (
     DEFAULT_TIMEOUT_SECONDS,
     ApiTrigger,
     Auth,
+    ChangedBy,
     ChangeTrigger,
     FieldType,
     Operation,
@@ -264,6 +265,7 @@ def _read_change(table: Table, index: Index) -> ChangeTrigger | None:
         return None
     name, node, when = table.text("type"), table.node("type"), table.node("when")
     operations = _read_operations(table)
+    by = ChangedBy(table.one_of("by", [one.value for one in ChangedBy]) or ChangedBy.ANYONE)
     kind = index.types.get(name or "")
     if name is not None and node is not None and kind is None and not table.report.is_partial:
         table.report.unknown(node.place, "data type", name, index.types)
@@ -278,13 +280,10 @@ def _read_change(table: Table, index: Index) -> ChangeTrigger | None:
         else check_expression(when, "when", Scope(frozenset({"before", "after"}), members), table.report)
     )
     table.close()
-    return (
-        None
-        if name is None
-        else ChangeTrigger(
-            type=name, operations=operations, when=condition, place=str(table.place if when is None else when.place)
-        )
-    )
+    if name is None:
+        return None
+    place = str(table.place if when is None else when.place)
+    return ChangeTrigger(type=name, operations=operations, by=by, when=condition, place=place)
 
 
 def _read_operations(table: Table) -> tuple[Operation, ...]:

@@ -7,6 +7,7 @@ from typing import Literal
 from penstock.definitions.models import (
     ApiTrigger,
     Auth,
+    ChangedBy,
     ChangeTrigger,
     Operation,
     RecurrenceTrigger,
@@ -70,12 +71,16 @@ def change(
     operations: Sequence[Literal["create", "update", "delete"]] = ("create", "update", "delete"),
     *,
     when: str | None = None,
+    by: Literal["anyone", "outside", "runs"] = "anyone",
 ) -> ChangeTrigger:
-    """A run for each thing of `type` that is created, updated or deleted; `ctx.change` tells how.
+    """A run for each thing of `type` that is created, updated or deleted; `ctx.change` says how.
 
-    `when` is an expression of `before` and `after`, as in YAML. Raises ValueError for an operation that there is not.
+    `when` is an expression of `before` and `after`, as in YAML; `by` says whose changes count. Raises ValueError for an
+    unknown operation, and for an unknown `by`.
     """
-    return ChangeTrigger(type=type, operations=tuple(Operation(operation) for operation in operations), when=when)
+    return ChangeTrigger(
+        type=type, operations=tuple(Operation(operation) for operation in operations), by=ChangedBy(by), when=when
+    )
 
 
 def retries(

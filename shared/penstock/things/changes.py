@@ -10,7 +10,7 @@ no workflow waits for cost nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -36,7 +36,7 @@ class Change:
     """A change of a thing. `before` is None when it was created, `after` when it was deleted; `run_id` None: it came
     from outside.
 
-    `user` is that of the run.
+    `user` is that of the run. `step` is named where a step may change one thing more than once.
     """
 
     id: int
@@ -48,6 +48,17 @@ class Change:
     before: dict[str, JsonValue] | None
     after: dict[str, JsonValue] | None
     user: JsonValue = None
+    step: str | None = None
+
+    @property
+    def thing_id(self) -> str:
+        """The `_id` of what was changed."""
+        return str((self.after or self.before or {})["_id"])
+
+    def followed_by(self, later: "Change") -> "Change":
+        """Both changes of one thing as one: as it was before the first, as it is after the second."""
+        operation = Operation.CREATE if self.before is None else later.operation
+        return replace(later, id=self.id, operation=operation, before=self.before)
 
     def run_context(self) -> dict[str, JsonValue]:
         """What the expressions of its runs see: `change`, and the user who made it, as in Bubble."""
@@ -60,9 +71,13 @@ class Change:
         return {"change": change} if self.user is None else {"change": change, "user": self.user}
 
 
-async def tell_changing_run(conn: Connection, *, run_id: UUID | None) -> None:
-    """Say which run (None: none) makes the changes of this transaction."""
-    await conn.execute("SELECT set_config('penstock.run_id', $1, true)", _OUTSIDE if run_id is None else str(run_id))
+async def tell_changing_run(conn: Connection, *, run_id: UUID | None, step: str = "") -> None:
+    """Say which run (None: none) makes the changes of this transaction; `step`, if it may change a row twice."""
+    await conn.execute(
+        "SELECT set_config('penstock.run_id', $1, true), set_config('penstock.step', $2, true)",
+        _OUTSIDE if run_id is None else str(run_id),
+        step,
+    )
 
 
 def is_unattributed(error: BaseException) -> bool:
@@ -114,7 +129,7 @@ async def take_changes(
     """Take changes of a type (or `only` those of them), the oldest first, out of the table: in the transaction that
     admits their runs.
 
-    Skips those that another scheduler holds.
+    What one step did to one thing is one change. Skips those that another scheduler holds.
     """
     shown, table = json_of(data_type), qualified_table(environment, data_type.name)
     rows = await conn.fetch(
@@ -128,7 +143,7 @@ async def take_changes(
         ), taken AS (
             DELETE FROM penstock.changes c USING held WHERE c.id = held.id RETURNING c.*
         )
-        SELECT c.id, c.operation, c.run_id, c.changed_at, (SELECT r.context -> 'user' FROM penstock.runs r
+        SELECT c.id, c.operation, c.run_id, c.step, c.changed_at, (SELECT r.context -> 'user' FROM penstock.runs r
                WHERE r.id = c.run_id) AS user,
                (SELECT {shown} FROM jsonb_populate_record(NULL::{table}, c.before) t
                    WHERE c.before IS NOT NULL) AS before,
@@ -141,7 +156,7 @@ async def take_changes(
         most,
         only,
     )
-    return [
+    changes = [
         Change(
             id=row["id"],
             environment=environment,
@@ -152,9 +167,21 @@ async def take_changes(
             before=None if row["before"] is None else read_thing(data_type, row["before"]),
             after=None if row["after"] is None else read_thing(data_type, row["after"]),
             user=row["user"],
+            step=row["step"],
         )
         for row in rows
     ]
+    return merge_changes(changes)
+
+
+def merge_changes(changes: Sequence[Change]) -> list[Change]:
+    """The changes in order, with those that one step made to one thing as one."""
+    merged: dict[object, Change] = {}
+    for change in changes:
+        key: object = change.id if change.step is None else (change.run_id, change.step, change.thing_id)
+        known = merged.get(key)
+        merged[key] = change if known is None else known.followed_by(change)
+    return list(merged.values())
 
 
 async def drop_changes(conn: Connection, *, environment: str, type_name: str, only: Sequence[int] | None = None) -> int:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from penstock.definitions.models import App, Operation, Step, StepAction, Workflow
+from penstock.definitions.models import App, ChangedBy, Operation, Step, StepAction, Workflow
 from penstock.reading.lints.meeting import can_meet
 from penstock.reading.lints.own_urls import find_own_calls
 from penstock.reading.lints.python_calls import ANY_WORKFLOW
@@ -160,8 +160,10 @@ def _targets_of(step: Step, app: App) -> Iterator[tuple[str, bool]]:
 def _reactions(workflow: Workflow, step: Step, type_name: object, done: set[Operation]) -> Iterator[bool]:
     """For each change trigger that such a step fires, whether it has a condition."""
     for trigger in workflow.changes:
-        if trigger.type == type_name and any(
-            can_meet(step, operation, trigger.when) for operation in done & set(trigger.operations)
+        if (
+            trigger.type == type_name
+            and trigger.by is not ChangedBy.OUTSIDE
+            and any(can_meet(step, operation, trigger.when) for operation in done & set(trigger.operations))
         ):
             yield trigger.when is not None
 

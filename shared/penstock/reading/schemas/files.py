@@ -5,7 +5,16 @@ reader knows.
 from typing import Final, get_args
 
 from penstock.definitions.fields import MAX_IDENTIFIER_BYTES
-from penstock.definitions.models import ENVIRONMENTS, Auth, EmailTransport, Operation, Respond, ScalarType, Source
+from penstock.definitions.models import (
+    ENVIRONMENTS,
+    Auth,
+    ChangedBy,
+    EmailTransport,
+    Operation,
+    Respond,
+    ScalarType,
+    Source,
+)
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.ticks import Overlap
 from penstock.reading.schemas.forms import (
@@ -208,6 +217,10 @@ def _build_triggers() -> Schema:
             "description": "All, if none is named.",
         },
         "when": {**TEXT, "description": "An expression of `before` and `after`."},
+        "by": {
+            **choice([by.value for by in ChangedBy]),
+            "description": "Whose changes: anyone's (the default), only those from outside, or only those of runs.",
+        },
     }
     triggers = {
         "api": either(table(api), {"type": "null"}),

@@ -179,7 +179,7 @@ class _Importer:
         request, before = self._request, self._progress
         if self._guard is not None:
             await self._guard(conn)
-        await tell_changing_run(conn, run_id=request.run_id)
+        await tell_changing_run(conn, run_id=request.run_id, step=str(request.id))
         written = await write_rows(
             conn,
             environment=request.environment,
