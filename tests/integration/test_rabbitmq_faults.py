@@ -16,26 +16,11 @@ import pytest
 from penstock.broker.port import Delivery
 from penstock.broker.rabbitmq import RabbitBroker, connect
 from penstock.contracts.envelope import Message
-from penstock.contracts.topology import Binding, Exchange, Queue, Topology
 from penstock.errors import BrokerUnavailable, ConfigurationError
 from tests.eventually import eventually
+from tests.integration.broking import Names, joined, queues_have_settled
 from tests.private_servers import PrivateRabbitMQ
 from tests.servers import Servers, running_rabbitmq
-
-SETTLED_QUEUE_SECONDS: Final = 2.0
-"""A quorum queue younger than this loses even confirmed messages when its node is killed."""
-
-
-class Names:
-    """A topology of one test's own: one work queue with dead letters."""
-
-    def __init__(self) -> None:
-        self.work, self.dead = f"work-{uuid4().hex}", f"dead-{uuid4().hex}"
-        self.topology = Topology(
-            exchanges=(Exchange(self.work, "topic"), Exchange(self.dead, "fanout")),
-            queues=(Queue(self.work, self.dead), Queue(self.dead, None)),
-            bindings=(Binding(self.work, self.work, "#"), Binding(self.dead, self.dead, "")),
-        )
 
 
 class Inbox:
@@ -87,28 +72,12 @@ def names() -> Names:
     return Names()
 
 
-@asynccontextmanager
-async def joined(url: str, names: Names) -> AsyncIterator[RabbitBroker]:
-    broker = await connect(url, topology=names.topology, name="faults")
-    try:
-        yield broker
-    finally:
-        async with asyncio.timeout(20):
-            await broker.close()
-
-
 async def is_published(broker: RabbitBroker, names: Names, body: bytes) -> bool:
     try:
         await broker.publish(names.work, "x", Message(body))
     except BrokerUnavailable:
         return False
     return True
-
-
-async def queues_have_settled() -> None:
-    loop = asyncio.get_running_loop()
-    since = loop.time()
-    await eventually(lambda: loop.time() - since > SETTLED_QUEUE_SECONDS)
 
 
 async def test_restart_is_survived_with_everything_in_the_queues(node: PrivateRabbitMQ, names: Names) -> None:

@@ -22,6 +22,8 @@ from penstock_scheduler.runs import WantedRun
 log = get_logger(__name__)
 
 _UNSTORABLE: Final = "unstorable"
+_MAX_MESSAGE_ID: Final = 255
+"""AMQP's longest short string, in bytes; a step's path is ASCII, and can be longer."""
 
 
 async def schedule_children(room: Room, message: Message) -> None:
@@ -60,7 +62,7 @@ async def _park(room: Room, message: Message, environment: str, child: ChildRun,
     alone = Message(
         body=ScheduleChildren.model_construct(environment=environment, runs=[child]).encode(),
         type=ScheduleChildren.TYPE,
-        message_id=f"{child.parent_run_id}/{child.key}",
+        message_id=f"{child.parent_run_id}/{child.key}"[:_MAX_MESSAGE_ID],
         headers=message.headers,
     )
     routing_key = schedule_routing_key(environment, child.workflow)

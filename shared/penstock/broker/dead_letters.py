@@ -1,15 +1,20 @@
 """What a message becomes when it is parked for a person."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Final
 
 from penstock.contracts.envelope import REASON, Message
 
 ORIGINAL_EXCHANGE: Final = "original-exchange"
 ORIGINAL_ROUTING_KEY: Final = "original-routing-key"
-_LONGEST_REASON: Final = 1000
-_LONGEST_VALUE: Final = 1000
-_MOST_HEADERS: Final = 50
+_MAX_REASON: Final = 1000
+_MAX_VALUE: Final = 1000
+_MAX_HEADERS: Final = 50
+_MAX_NUMBER: Final = 2**63
+"""Larger ones fit into no integer of AMQP, and some into no float of the driver."""
+_MAX_HEADER_BYTES: Final = 16_384
+"""Of all that is kept: with the sender's other properties it has to fit into one frame."""
 
 
 def park(message: Message, *, reason: str, exchange: str, routing_key: str) -> Message:
@@ -19,15 +24,25 @@ def park(message: Message, *, reason: str, exchange: str, routing_key: str) -> M
     Of the sender's headers only plain, short ones stay: a message must not be kept from the dead letters by what is in
     its headers.
     """
-    headers = dict(list(_plain(message.headers))[:_MOST_HEADERS])
-    headers |= {REASON: reason[:_LONGEST_REASON], ORIGINAL_EXCHANGE: exchange, ORIGINAL_ROUTING_KEY: routing_key}
+    headers = dict(islice(_plain(message.headers), _MAX_HEADERS))
+    headers |= {REASON: make_encodable(reason)[:_MAX_REASON]}
+    headers |= {ORIGINAL_EXCHANGE: exchange, ORIGINAL_ROUTING_KEY: routing_key}
     return message._replace(headers=headers, is_persistent=True)
 
 
+def make_encodable(text: str) -> str:
+    """`text` with a question mark for each half of a surrogate pair, which UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _plain(headers: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Those that are kept: plain values, and no more of them than there is room for."""
+    room = _MAX_HEADER_BYTES
     for name, value in headers.items():
         if isinstance(value, bytes | bytearray):
             value = value.decode("utf-8", "replace")
-        is_short = isinstance(value, str) and len(value) <= _LONGEST_VALUE
-        if is_short or value is None or (isinstance(value, int | float) and abs(value) < 2**63):
-            yield name, value
+        is_short = isinstance(value, str) and len(value) <= _MAX_VALUE
+        if is_short or value is None or (isinstance(value, int | float) and abs(value) < _MAX_NUMBER):
+            room -= len(name.encode()) + len(str(value).encode())
+            if room >= 0:
+                yield name, value

@@ -7,7 +7,7 @@ from aiormq.abc import ArgumentsType
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from penstock.broker.driver import Channel, Connection, is_open, open_channel
-from penstock.contracts.topology import Binding, Exchange, Queue, Topology
+from penstock.contracts.topology import LOSS_LIMIT, Binding, Exchange, Queue, Topology
 from penstock.logs import get_logger
 
 log = get_logger(__name__)
@@ -67,7 +67,8 @@ def queue_arguments(queue: Queue) -> ArgumentsType:
     """A quorum queue. The dead letters themselves have no limit: there is nowhere they could go."""
     arguments: ArgumentsType = {"x-queue-type": "quorum"}
     if queue.dead_letter_exchange is not None:
-        arguments |= {"x-delivery-limit": queue.delivery_limit, "x-dead-letter-exchange": queue.dead_letter_exchange}
+        # Rejections are counted in a header of ours: what the broker counts here are lost connections too.
+        arguments |= {"x-delivery-limit": LOSS_LIMIT, "x-dead-letter-exchange": queue.dead_letter_exchange}
     return arguments
 
 

@@ -6,6 +6,7 @@ in this package, once.
 """
 
 import asyncio
+import struct
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
@@ -15,23 +16,29 @@ import aiormq.channel
 from aiormq.abc import AbstractConnection
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
 from aiormq.exceptions import AMQPError
+from pamqp.exceptions import PAMQPException
+from pamqp.frame import FrameTypes
 from yarl import URL
 
+from penstock.broker.shield import as_stream_reader
 from penstock.errors import ConfigurationError
 
 T = TypeVar("T")
 Connection = AbstractConnection
 Channel = aiormq.channel.Channel
 
-DRIVER_ERRORS: Final = (AMQPError, OSError, RuntimeError, TimeoutError, asyncio.InvalidStateError)
-"""What the driver raises when a channel or connection is gone or refuses. RuntimeError is its "already closed"."""
+ENCODING_ERRORS: Final = (TypeError, ValueError, OverflowError, struct.error)
+"""What the driver raises for a message that AMQP cannot hold."""
 HEARTBEAT_SECONDS: Final = 10
 CONNECT_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 2.0
 
 
 class _Transport(TransportFactory):
-    """Remembers the socket, so that a connection whose other end hangs can be cut off instead of waited for."""
+    """Remembers the socket, so that a connection whose other end hangs can be cut off instead of waited for.
+
+    Shields the driver from what it cannot decode.
+    """
 
     def __init__(self, scheme: str) -> None:
         self._inner: TransportFactory = TLSTransportFactory() if scheme == "amqps" else TCPTransportFactory()
@@ -39,7 +46,7 @@ class _Transport(TransportFactory):
 
     async def create(self, url: URL, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, self._writer = await self._inner.create(url, **options)
-        return reader, self._writer
+        return as_stream_reader(reader), self._writer
 
     def abort(self) -> None:
         if self._writer is not None:
@@ -66,7 +73,7 @@ class Wire:
         """
         try:
             await within(CLOSE_SECONDS, self._connection.close())
-        except DRIVER_ERRORS:
+        except Exception:  # whatever it is, the other end does not answer as it should
             self.abort()
 
     def abort(self) -> None:
@@ -88,7 +95,7 @@ def parse_url(url: str, *, name: str) -> URL:
 
 
 async def open_wire(url: URL) -> Wire:
-    """Connect. Raises one of DRIVER_ERRORS."""
+    """Connect. Raises what `is_away` knows."""
     transport = _Transport(url.scheme)
     connection = aio_pika.Connection(url)
     connection.kwargs["transport_factory"] = transport
@@ -144,6 +151,34 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
         return task.result()
     finally:
         task.cancel()
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether what the driver raised means that the broker, the connection or the channel is gone, or refuses.
+
+    That is everything but its complaints about a message that AMQP cannot hold: beside its own class it raises errors
+    of sockets and streams, RuntimeError for what is closed already, CancelledError for what is lost, a bare Exception
+    when a connection closes without a reason, LookupError and AttributeError when it falls between two frames, and
+    ValueError, with the frame, for a frame out of order.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        return not is_our_cancellation()
+    if not isinstance(error, Exception):
+        return False
+    if isinstance(error, AMQPError | PAMQPException) or not isinstance(error, ENCODING_ERRORS):
+        return True
+    return any(isinstance(argument, FrameTypes) for argument in error.args)
+
+
+class AbsenceIgnored:
+    """`with AbsenceIgnored():` around what is pointless, or no longer needed, once the broker is away."""
+
+    def __enter__(self) -> None:
+        """Nothing is to be done."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """Swallow what `is_away` knows."""
+        return error is not None and is_away(error)
 
 
 def is_our_cancellation() -> bool:

@@ -7,7 +7,6 @@ fails all that is in flight on it, and events must not fail commands.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 from aiormq.abc import ChannelFrame
@@ -15,11 +14,12 @@ from aiormq.exceptions import DeliveryError, PublishError
 
 from penstock.broker.driver import (
     CLOSE_SECONDS,
-    DRIVER_ERRORS,
+    ENCODING_ERRORS,
+    AbsenceIgnored,
     Channel,
     Connection,
+    is_away,
     is_open,
-    is_our_cancellation,
     open_channel,
     within,
 )
@@ -86,14 +86,11 @@ class PublishChannels:
             ) from None
         except DeliveryError:
             raise BrokerUnavailable(f"RabbitMQ refused {target}; is a queue full?") from None
-        except DRIVER_ERRORS as error:
-            raise BrokerUnavailable(
-                f"the connection to RabbitMQ was lost before it confirmed {target}: {error}"
-            ) from error
-        except asyncio.CancelledError:
-            if is_our_cancellation():
+        except (Exception, asyncio.CancelledError) as error:
+            if not is_away(error):
                 raise
-            raise BrokerUnavailable(f"the connection to RabbitMQ was lost before it confirmed {target}") from None
+            lost = f"the connection to RabbitMQ was lost before it confirmed {target}"
+            raise BrokerUnavailable(f"{lost}: {error}" if str(error) else lost) from error
 
     async def _publish_alone(self, exchange: str, routing_key: str, message: Message, *, must_route: bool) -> None:
         """Publish, but never two messages with one id at a time: the driver tells returned messages apart by their
@@ -141,7 +138,7 @@ class PublishChannels:
                 self._has_waiting.clear()
             if channel is not None and is_open(channel):
                 # A deadline, because a full socket of a hanging broker would hold this task for ever.
-                with suppress(*DRIVER_ERRORS):
+                with AbsenceIgnored():
                     await within(_WRITE_LIMIT_SECONDS, _write(channel, batch))
             self._report_dropped()
 
@@ -152,7 +149,7 @@ class PublishChannels:
 
     async def close(self) -> None:
         """Let what waits leave, if that takes no more than a moment."""
-        with suppress(*DRIVER_ERRORS):
+        with AbsenceIgnored():
             await within(CLOSE_SECONDS, self._flush())
         if self._pump is not None:
             self._pump.cancel()
@@ -172,7 +169,7 @@ async def _write(channel: Channel, batch: list[_Outgoing]) -> None:
     for exchange, routing_key, message in batch:
         try:
             payload += encode_publish(exchange, routing_key, message, channel)
-        except (TypeError, ValueError) as error:
+        except ENCODING_ERRORS as error:
             log.warning("broker.event_not_encoded", exchange=exchange, routing_key=routing_key, error=str(error))
     await channel.write_queue.put(ChannelFrame(bytes(payload), should_close=False, drain_future=drained))
     await drained

@@ -8,11 +8,21 @@ callbacks of `on_reconnect` send what the database says is still to be sent.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
 from penstock.broker.declaring import TopologyKeeper
-from penstock.broker.driver import DRIVER_ERRORS, Channel, Connection, is_open, open_channel, parse_url, within
+from penstock.broker.driver import (
+    AbsenceIgnored,
+    Channel,
+    Connection,
+    is_away,
+    is_open,
+    open_channel,
+    parse_url,
+    within,
+)
 from penstock.broker.link import Link
 from penstock.broker.port import Consumer, Handler
 from penstock.broker.publishing import PublishChannels
@@ -107,10 +117,13 @@ class RabbitBroker:
 
     async def consume(self, queue: str, handler: Handler, *, prefetch: int) -> Consumer:
         """See the port."""
-        dead_letters = next(
-            (known.dead_letter_exchange for known in self._topology.queues if known.name == queue), None
-        )
-        return await self._subscribe(Source(queue, prefetch=prefetch, dead_letter_exchange=dead_letters), handler)
+        known = next((known for known in self._topology.queues if known.name == queue), None)
+        source = Source(queue, prefetch=prefetch)
+        if known is not None:
+            source = replace(
+                source, dead_letter_exchange=known.dead_letter_exchange, delivery_limit=known.delivery_limit
+            )
+        return await self._subscribe(source, handler)
 
     async def open_reply_queue(self, handler: Handler) -> str:
         """See the port."""
@@ -147,7 +160,7 @@ class RabbitBroker:
         connection = self._consume_link.connection
         if connection is None:
             return None
-        with suppress(*DRIVER_ERRORS):
+        with AbsenceIgnored():
             return await within(_COUNT_SECONDS, self._count(connection, queue))
         return None
 
@@ -188,7 +201,9 @@ class RabbitBroker:
                     self._subscriptions.remove(subscription)
                     await subscription.close()
                 await subscription.tend(connection)
-            except DRIVER_ERRORS as error:
+            except Exception as error:
+                if not is_away(error):
+                    raise
                 # The others go on; this one is tried again at the next turn. Until then its queue grows, which
                 # operators see.
                 log.warning("broker.consume_failed", queue=subscription.queue, error=f"{type(error).__name__}: {error}")

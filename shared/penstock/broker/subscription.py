@@ -8,7 +8,6 @@ broker delivers again.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, cast
 from uuid import uuid4
@@ -18,7 +17,8 @@ from aiormq.abc import DeliveredMessage
 from penstock.broker.dead_letters import park
 from penstock.broker.driver import (
     CLOSE_SECONDS,
-    DRIVER_ERRORS,
+    ENCODING_ERRORS,
+    AbsenceIgnored,
     Channel,
     Connection,
     counts_nacks,
@@ -27,14 +27,18 @@ from penstock.broker.driver import (
     within,
 )
 from penstock.broker.port import Handler
-from penstock.broker.wire import decode, unwrap_requeued, wrap_requeued
+from penstock.broker.wire import Arrival, decode, wrap_requeued
 from penstock.contracts.envelope import Message
+from penstock.contracts.topology import DELIVERY_LIMIT, LOSS_LIMIT
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
+from penstock.metrics import DEAD_LETTERED
 
 log = get_logger(__name__)
 
 _SETTLE_SECONDS: Final = 5.0
+_REFRESH_AT: Final = 10
+"""Lost deliveries after which a message begins again: half of the limit with which earlier releases declared queues."""
 
 Publish = Callable[[str, str, Message], Awaitable[None]]
 Declare = Callable[[Channel], Awaitable[None]]
@@ -49,6 +53,7 @@ class Source:
     queue: str
     prefetch: int = 0
     dead_letter_exchange: str | None = None
+    delivery_limit: int = DELIVERY_LIMIT
     declare: Declare | None = None
 
 
@@ -56,13 +61,26 @@ class Source:
 class RabbitDelivery:
     """A delivery of RabbitMQ; see the port for what its methods promise."""
 
-    message: Message
-    routing_key: str
-    exchange: str
+    arrival: Arrival
     _tag: int
     _channel: Channel
     _subscription: "Subscription"
     _is_settled: bool = field(default=False)
+
+    @property
+    def message(self) -> Message:
+        """See the port."""
+        return self.arrival.message
+
+    @property
+    def exchange(self) -> str:
+        """See the port."""
+        return self.arrival.exchange
+
+    @property
+    def routing_key(self) -> str:
+        """See the port."""
+        return self.arrival.routing_key
 
     async def ack(self) -> None:
         """See the port."""
@@ -71,6 +89,11 @@ class RabbitDelivery:
 
     async def reject(self) -> None:
         """See the port."""
+        if not self._is_settled:
+            await self._subscription.reject(self)
+
+    async def return_rejected(self) -> None:
+        """Have the broker deliver it again, and count that toward its own limit."""
         if self._begin_to_settle():
             await _settle(self._channel.basic_reject(self._tag, requeue=True, wait=False))
 
@@ -94,9 +117,9 @@ class RabbitDelivery:
             return
         try:
             await self._subscription.park(self, reason)
-        except BrokerUnavailable as error:
+        except (BrokerUnavailable, *ENCODING_ERRORS) as error:
             log.warning("broker.dead_letter_failed", queue=self._subscription.queue, reason=reason, error=str(error))
-            await self.reject()
+            await self.return_rejected()
         else:
             await self.ack()
 
@@ -134,7 +157,7 @@ class Subscription:
         self._is_stopped = False
 
     async def tend(self, connection: Connection) -> None:
-        """Subscribe, unless the broker has our consumer already. Raises one of DRIVER_ERRORS."""
+        """Subscribe, unless the broker has our consumer already. Raises what `is_away` knows."""
         if self._is_stopped or (self._channel is not None and await self._is_consuming(self._channel)):
             return
         if self._tag:
@@ -173,12 +196,8 @@ class Subscription:
         return False
 
     async def _receive(self, delivered: DeliveredMessage) -> None:
-        exchange, routing_key = delivered.exchange or "", delivered.routing_key or ""
-        message, exchange, routing_key = unwrap_requeued(decode(delivered), exchange=exchange, routing_key=routing_key)
         delivery = RabbitDelivery(
-            message=message,
-            routing_key=routing_key,
-            exchange=exchange,
+            arrival=decode(delivered),
             _tag=delivered.delivery_tag or 0,
             _channel=cast("Channel", delivered.channel),
             _subscription=self,
@@ -195,7 +214,8 @@ class Subscription:
             await delivery.give_back()
             return
         try:
-            await self._handler(delivery)
+            if await self._is_fit(delivery):
+                await self._handler(delivery)
         except asyncio.CancelledError:
             await delivery.give_back()
             raise
@@ -205,6 +225,33 @@ class Subscription:
             )
             await delivery.reject()
 
+    async def _is_fit(self, delivery: RabbitDelivery) -> bool:
+        """Whether it is for the handler. One that cannot be decoded is dead-lettered; one that was lost often begins
+        again at the end of the queue, before the broker dead-letters it for what others did.
+        """
+        arrival = delivery.arrival
+        if arrival.problem is not None:
+            await self._dead_letter(delivery, arrival.problem)
+            return False
+        if self._source.dead_letter_exchange is None or arrival.fresh_losses < _REFRESH_AT:
+            return True
+        if arrival.losses > LOSS_LIMIT:
+            await self._dead_letter(delivery, f"delivered {arrival.losses} times and lost each time, with its consumer")
+            return False
+        try:
+            await self._publish_again(delivery, rejections=arrival.rejections, losses=arrival.losses)
+        except (BrokerUnavailable, *ENCODING_ERRORS):
+            return True
+        await delivery.ack()
+        return False
+
+    async def _dead_letter(self, delivery: RabbitDelivery, reason: str) -> None:
+        DEAD_LETTERED.labels(self.queue).inc()
+        log.warning(
+            "message.dead_lettered", queue=self.queue, message_id=delivery.message.message_id, reason=reason[:1000]
+        )
+        await delivery.dead_letter(reason)
+
     async def park(self, delivery: RabbitDelivery, reason: str) -> None:
         """Publish a copy to the dead letters. Raises BrokerUnavailable, also when the queue has none."""
         exchange = self._source.dead_letter_exchange
@@ -213,6 +260,23 @@ class Subscription:
         copy = park(delivery.message, reason=reason, exchange=delivery.exchange, routing_key=delivery.routing_key)
         await self._publish(exchange, delivery.routing_key, copy)
 
+    async def reject(self, delivery: RabbitDelivery) -> None:
+        """Deliver it again, and count that; beyond the limit, dead-letter it. The count is our own, in a header: the
+        broker's includes what was lost with connections, and its dead letters do not say why.
+        """
+        rejections = delivery.arrival.rejections + 1
+        if self._source.dead_letter_exchange is None:
+            await delivery.return_rejected()
+        elif rejections > self._source.delivery_limit:
+            await self._dead_letter(delivery, f"delivered {rejections} times and rejected each time")
+        else:
+            try:
+                await self._publish_again(delivery, rejections=rejections, losses=delivery.arrival.losses)
+            except (BrokerUnavailable, *ENCODING_ERRORS):
+                await delivery.return_rejected()
+            else:
+                await delivery.ack()
+
     async def requeue(self, delivery: RabbitDelivery) -> None:
         """Give it back uncounted. Where a nack would count, a copy goes to the end of the queue instead: a database
         that is away for a minute must not send to the dead letters what waits for it.
@@ -220,13 +284,17 @@ class Subscription:
         if not counts_nacks(delivery.connection):
             await delivery.give_back()
             return
-        copy = wrap_requeued(delivery.message, exchange=delivery.exchange, routing_key=delivery.routing_key)
         try:
-            await self._publish("", self.queue, copy)
-        except (BrokerUnavailable, TypeError, ValueError):
+            await self._publish_again(delivery, rejections=delivery.arrival.rejections, losses=0)
+        except (BrokerUnavailable, *ENCODING_ERRORS):
             await delivery.give_back()
         else:
             await delivery.ack()
+
+    async def _publish_again(self, delivery: RabbitDelivery, *, rejections: int, losses: int) -> None:
+        """Publish a copy to the end of the queue, which the broker has never counted."""
+        copy = wrap_requeued(delivery.arrival, rejections=rejections, losses=losses)
+        await self._publish("", self.queue, copy)
 
     def forget(self, delivery: RabbitDelivery) -> None:
         """`delivery` is being settled."""
@@ -237,7 +305,7 @@ class Subscription:
         self._is_stopped = True
         channel = self._channel
         if channel is not None and is_open(channel) and self._tag in channel.consumers:
-            with suppress(*DRIVER_ERRORS):
+            with AbsenceIgnored():
                 await within(CLOSE_SECONDS, channel.basic_cancel(self._tag))
 
     @property
@@ -255,9 +323,9 @@ class Subscription:
         await self.stop()
         for task in self._handling:
             task.cancel()
-        with suppress(*DRIVER_ERRORS):
+        with AbsenceIgnored():
             await within(CLOSE_SECONDS, self.drain())
-        with suppress(*DRIVER_ERRORS):
+        with AbsenceIgnored():
             await within(CLOSE_SECONDS, self._hand_back())
 
     async def _hand_back(self) -> None:
@@ -270,6 +338,6 @@ class Subscription:
 
 async def _settle(work: Coroutine[object, object, None]) -> None:
     """Do it, or nothing when the channel is gone: the broker has taken the delivery back then."""
-    with suppress(*DRIVER_ERRORS):
+    with AbsenceIgnored():
         async with asyncio.timeout(_SETTLE_SECONDS):
             await work

@@ -1,5 +1,6 @@
 """Messages as AMQP frames, and back. Only here is known which part of the envelope lies in which slot."""
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple, cast
 
 from aiormq import spec
@@ -9,11 +10,20 @@ from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 
 from penstock.broker.driver import Channel
+from penstock.broker.properties import read_properties
+from penstock.broker.shield import unwrap
 from penstock.contracts.envelope import Message
 
 Properties = spec.Basic.Properties
 _REQUEUED_EXCHANGE: Final = "requeued-exchange"
 _REQUEUED_ROUTING_KEY: Final = "requeued-routing-key"
+_REJECTIONS: Final = "requeued-rejections"
+_LOSSES: Final = "requeued-losses"
+_DELIVERY_COUNT: Final = "x-delivery-count"
+"""RabbitMQ's own, on what it delivers again from a quorum queue."""
+_BOOKKEEPING: Final = frozenset({_REQUEUED_EXCHANGE, _REQUEUED_ROUTING_KEY, _REJECTIONS, _LOSSES, _DELIVERY_COUNT})
+MAX_PROPERTIES_BYTES: Final = 131_072 - 64
+"""What fits into a frame of RabbitMQ's default size: a larger header frame ends the connection."""
 _PERSISTENT: Final = 2
 _TRANSIENT: Final = 1
 _FRAME_OVERHEAD_BYTES: Final = 8
@@ -25,7 +35,9 @@ _moulds: Final[dict[tuple[object, ...], "_Mould"]] = {}
 
 
 def encode_properties(message: Message) -> Properties:
-    """The properties of `message`. A header that cannot be told in AMQP raises TypeError when they are sent."""
+    """The properties of `message`. A header that AMQP cannot hold raises one of ENCODING_ERRORS when they
+    are sent.
+    """
     return Properties(
         content_type=message.content_type or None,
         headers=cast("ArgumentsType", dict(message.headers)) if message.headers else None,
@@ -38,8 +50,8 @@ def encode_properties(message: Message) -> Properties:
 
 
 def encode_publish(exchange: str, routing_key: str, message: Message, channel: Channel) -> bytes:
-    """The frames that publish `message` on `channel`. Raises TypeError or ValueError when a header cannot be told in
-    AMQP.
+    """The frames that publish `message` on `channel`. Raises one of ENCODING_ERRORS for a header that AMQP
+    cannot hold.
     """
     number, most = channel.number, channel.connection.connection_tune.frame_max - _FRAME_OVERHEAD_BYTES
     if (
@@ -136,32 +148,84 @@ def marshal_publish(exchange: str, routing_key: str, message: Message, number: i
     return b"".join(frames)
 
 
-def decode(delivered: DeliveredMessage) -> Message:
-    """What was delivered. Senders in other languages may have left out any property."""
-    properties = delivered.header.properties
-    return Message(
+class Arrival(NamedTuple):
+    """A delivery as its handler is to see it, how it was first published, and what has happened to it since."""
+
+    message: Message
+    exchange: str
+    routing_key: str
+    rejections: int = 0
+    losses: int = 0
+    """Deliveries that ended without a word of ours, because the connection or the process was lost."""
+    fresh_losses: int = 0
+    """Those of them that the broker counts toward its own delivery limit."""
+    problem: str | None = None
+    """What of its properties could not be decoded. Then it is not for a handler."""
+
+
+def decode(delivered: DeliveredMessage) -> Arrival:
+    """What was delivered. Senders in other languages may have left out any property. Never raises."""
+    shielded = unwrap(delivered.header.properties.headers)
+    assert shielded is not None, "deliveries come through ShieldedReader"
+    values, headers, problem = read_properties(shielded.raw)
+    message = Message(
         body=delivered.body,
-        type=properties.message_type or "",
-        message_id=properties.message_id or "",
-        correlation_id=properties.correlation_id,
-        reply_to=properties.reply_to,
-        headers=properties.headers or {},
-        content_type=properties.content_type or "",
-        is_persistent=properties.delivery_mode == _PERSISTENT,
+        type=_text(values, "type") or "",
+        message_id=_text(values, "message_id") or "",
+        correlation_id=_text(values, "correlation_id"),
+        reply_to=_text(values, "reply_to"),
+        headers=headers,
+        content_type=_text(values, "content_type") or "",
+        is_persistent=values.get("delivery_mode") == _PERSISTENT,
     )
+    problem = "; ".join(known for known in (shielded.problem, problem) if known) or None
+    return _restore(message, delivered.exchange or "", delivered.routing_key or "")._replace(problem=problem)
 
 
-def wrap_requeued(message: Message, *, exchange: str, routing_key: str) -> Message:
-    """`message` to be published to its queue again, with headers that remember how it was published at first."""
-    return message._replace(
-        headers={**message.headers, _REQUEUED_EXCHANGE: exchange, _REQUEUED_ROUTING_KEY: routing_key}
-    )
+def _text(values: Mapping[str, object], name: str) -> str | None:
+    value = values.get(name)
+    return value if isinstance(value, str) else None
 
 
-def unwrap_requeued(message: Message, *, exchange: str, routing_key: str) -> tuple[Message, str, str]:
-    """The message, exchange and routing key as they were at first, of a delivery that may have been requeued by us."""
+def _restore(message: Message, exchange: str, routing_key: str) -> Arrival:
+    """The message without the broker's count and without what `wrap_requeued` added."""
+    fresh = _count(message.headers, _DELIVERY_COUNT)
+    added = [name for name in _BOOKKEEPING if name in message.headers]
+    if not added:
+        return Arrival(message, exchange, routing_key)
+    headers = {name: value for name, value in message.headers.items() if name not in _BOOKKEEPING}
+    plain = message._replace(headers=headers)
     if exchange or _REQUEUED_ROUTING_KEY not in message.headers:
-        return message, exchange, routing_key
-    headers = dict(message.headers)
-    exchange, routing_key = str(headers.pop(_REQUEUED_EXCHANGE, "")), str(headers.pop(_REQUEUED_ROUTING_KEY))
-    return message._replace(headers=headers), exchange, routing_key
+        return Arrival(plain, exchange, routing_key, losses=fresh, fresh_losses=fresh)
+    return Arrival(
+        plain,
+        exchange=str(message.headers.get(_REQUEUED_EXCHANGE, "")),
+        routing_key=str(message.headers[_REQUEUED_ROUTING_KEY]),
+        rejections=_count(message.headers, _REJECTIONS),
+        losses=_count(message.headers, _LOSSES) + fresh,
+        fresh_losses=fresh,
+    )
+
+
+def _count(headers: Mapping[str, object], name: str) -> int:
+    value = headers.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def wrap_requeued(arrival: Arrival, *, rejections: int, losses: int) -> Message:
+    """The message to be published to its queue again, with headers that remember how it was first published, and the
+    counts. Raises one of ENCODING_ERRORS, also when they no longer fit into one frame.
+    """
+    message = arrival.message._replace(
+        headers={
+            **arrival.message.headers,
+            _REQUEUED_EXCHANGE: arrival.exchange,
+            _REQUEUED_ROUTING_KEY: arrival.routing_key,
+            _REJECTIONS: rejections,
+            _LOSSES: losses,
+        }
+    )
+    size = len(encode_properties(message).marshal())
+    if size > MAX_PROPERTIES_BYTES:
+        raise ValueError(f"its headers have {size} bytes, of which at most {MAX_PROPERTIES_BYTES} fit into a frame")
+    return message

@@ -17,7 +17,13 @@ DEAD_LETTER_QUEUE: Final = "penstock.dead-letters"
 DEFAULT_LANE: Final = "default"
 APP_MESSAGE_TYPE: Final = "app.message.v1"
 DELIVERY_LIMIT: Final = 20
-"""How often the broker redelivers before it dead-letters. Only a backstop: attempts are counted in PostgreSQL."""
+"""How often a message that was rejected is delivered again before it is dead-lettered. Only a backstop: attempts are
+counted in PostgreSQL.
+"""
+LOSS_LIMIT: Final = 200
+"""How often a message may be lost with its consumer, or its connection, before it is dead-lettered. High, because most
+that is lost so was only prefetched; not endless, because a message could be what kills the consumer.
+"""
 
 
 @dataclass(frozen=True, slots=True)
