@@ -1,4 +1,4 @@
-"""What the driver raises is told apart in one place: the broker is away, or the message cannot be sent at all."""
+"""What the driver raises is of two kinds: the broker is away, or the message cannot be sent at all."""
 
 import asyncio
 import ssl

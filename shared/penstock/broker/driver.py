@@ -138,7 +138,7 @@ async def is_blocked(connection: Connection) -> bool:
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, or TimeoutError after `seconds`, even if the driver does not react to being cancelled.
 
-    The driver cancels whoever waits on a lost connection; here that is a ConnectionError.
+    The driver cancels those who wait on a lost connection; here that is a ConnectionError.
     """
     task = asyncio.ensure_future(work)
     task.add_done_callback(_retrieve)

@@ -21,9 +21,9 @@ from penstock.logs import get_logger
 
 log = get_logger(__name__)
 
-MOST_DEAD_LETTERS: Final = 10_000
+MAX_DEAD_LETTERS: Final = 10_000
 """A queue without dead letters of its own keeps this many messages, the newest."""
-_MOST_CACHED_ROUTES: Final = 10_000
+_MAX_CACHED_ROUTES: Final = 10_000
 _CLOSE_SECONDS: Final = 2.0
 
 
@@ -38,12 +38,12 @@ class _Entry:
 class _Queue:
     """Messages in order, shared out in turn among the consumers that have room."""
 
-    def __init__(self, definition: Queue, bury: Callable[["_Entry", Queue], None]) -> None:
+    def __init__(self, definition: Queue, dead_letter: Callable[["_Entry", Queue], None]) -> None:
         self.definition = definition
         self._returned: deque[_Entry] = deque()
-        self._fresh: deque[_Entry] = deque(maxlen=None if definition.dead_letter_exchange else MOST_DEAD_LETTERS)
+        self._fresh: deque[_Entry] = deque(maxlen=None if definition.dead_letter_exchange else MAX_DEAD_LETTERS)
         self.consumers: deque[_Subscription] = deque()
-        self._bury = bury
+        self._dead_letter = dead_letter
 
     @property
     def count_ready(self) -> int:
@@ -57,7 +57,7 @@ class _Queue:
         """Before all that was never delivered. A failure beyond the limit goes to the dead letters instead."""
         entry.failures += is_failure
         if entry.failures > self.definition.delivery_limit and self.definition.dead_letter_exchange:
-            self._bury(entry, self.definition)
+            self._dead_letter(entry, self.definition)
         else:
             self._returned.append(entry)
         self.dispatch()
@@ -217,7 +217,7 @@ class _Node:
 
     def __init__(self, topology: Topology) -> None:
         self.kinds = {exchange.name: exchange.kind for exchange in topology.exchanges}
-        self.queues = {queue.name: _Queue(queue, self._bury) for queue in topology.queues}
+        self.queues = {queue.name: _Queue(queue, self._dead_letter) for queue in topology.queues}
         self.bindings = [(binding.exchange, binding.routing_key, binding.queue) for binding in topology.bindings]
         self._routes: dict[tuple[str, str], tuple[_Queue, ...]] = {}
         self.published = 0
@@ -226,7 +226,7 @@ class _Node:
         """The queues that take a message published so."""
         found = self._routes.get((exchange, routing_key))
         if found is None:
-            if len(self._routes) >= _MOST_CACHED_ROUTES:
+            if len(self._routes) >= _MAX_CACHED_ROUTES:
                 self._routes.clear()
             found = self._routes[exchange, routing_key] = self._find_route(exchange, routing_key)
         return found
@@ -246,7 +246,7 @@ class _Node:
 
     def add_queue(self, name: str, binding: tuple[str, str] | None) -> _Queue:
         """A temporary queue."""
-        queue = self.queues[name] = _Queue(Queue(name, dead_letter_exchange=None), self._bury)
+        queue = self.queues[name] = _Queue(Queue(name, dead_letter_exchange=None), self._dead_letter)
         if binding is not None:
             self.bindings.append((*binding, name))
         self._routes.clear()
@@ -258,7 +258,7 @@ class _Node:
         self.bindings = [binding for binding in self.bindings if binding[2] != name]
         self._routes.clear()
 
-    def _bury(self, entry: _Entry, definition: Queue) -> None:
+    def _dead_letter(self, entry: _Entry, definition: Queue) -> None:
         reason = f"delivered {entry.failures} times and rejected each time"
         copy = park(entry.message, reason=reason, exchange=entry.exchange, routing_key=entry.routing_key)
         for queue in self.route(definition.dead_letter_exchange or "", entry.routing_key):

@@ -21,7 +21,7 @@ log = get_logger(__name__)
 TEND_EVERY_SECONDS: Final = 3.0
 TEND_LIMIT_SECONDS: Final = 10.0
 _FIRST_BACKOFF_SECONDS: Final = 0.1
-_LONGEST_BACKOFF_SECONDS: Final = 3.0
+_MAX_BACKOFF_SECONDS: Final = 3.0
 
 Tend = Callable[[Connection], Coroutine[object, object, None]]
 
@@ -123,5 +123,5 @@ class Link:
 
 def backoff_seconds(failures: int, jitter: float) -> float:
     """How long to wait before dialling again after `failures` attempts in a row; `jitter` is in [0, 1)."""
-    longest = min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(failures, 10), _LONGEST_BACKOFF_SECONDS)
+    longest = min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(failures, 10), _MAX_BACKOFF_SECONDS)
     return longest * (0.5 + jitter / 2)

@@ -106,12 +106,12 @@ class Broker(Protocol):
         """
 
     async def count_ready(self, queue: str) -> int | None:
-        """How many messages wait in `queue`; None when that cannot be told now."""
+        """How many messages wait in `queue`; None when that cannot be determined now."""
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Call `callback` each time messages may have been lost and can be sent again: when the connection is back
         (also when the broker was away at the start), and when this client found a queue deleted. The topology has been
-        declared anew by then.
+        declared again by then.
         """
 
     async def close(self) -> None:

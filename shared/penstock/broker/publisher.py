@@ -162,7 +162,7 @@ class Publisher:
     async def publish(
         self, environment: str, key: str, body: bytes, *, message_id: str, headers: Mapping[str, object]
     ) -> None:
-        """A message of an app's own, to whoever listens on the events exchange; nobody has to. Raises
+        """A message of an app's own, to those who listen on the events exchange; nobody has to. Raises
         BrokerUnavailable.
         """
         message = Message(body, type=topology.APP_MESSAGE_TYPE, message_id=message_id, headers=headers)

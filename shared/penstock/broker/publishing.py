@@ -32,7 +32,7 @@ log = get_logger(__name__)
 
 WINDOW: Final = 200
 """Most confirmed publishes in flight; RabbitMQ writes many to disk at once, so one after the other would be slow."""
-MOST_WAITING: Final = 10_000
+MAX_WAITING: Final = 10_000
 """Most unconfirmed messages that wait for the socket; what comes on top is dropped."""
 _WRITE_AT_ONCE: Final = 64
 _WRITE_LIMIT_SECONDS: Final = 5.0
@@ -120,7 +120,7 @@ class PublishChannels:
 
     def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
         """Have the message written with the next ones; dropped when too many wait."""
-        if not is_open(self._unconfirmed) or len(self._waiting) >= MOST_WAITING:
+        if not is_open(self._unconfirmed) or len(self._waiting) >= MAX_WAITING:
             self._dropped += 1
             return
         self._waiting.append((exchange, routing_key, message))

@@ -43,8 +43,8 @@ async def connect(url: str, *, topology: Topology, name: str) -> "RabbitBroker":
     """A broker at `url`, such as `amqp://user:password@host:5672/vhost`; `name` is what operators see beside its
     connections.
 
-    Waits a moment for RabbitMQ, but returns without it too: the broker goes on trying. Raises ConfigurationError for a
-    wrong `url`.
+    Waits a moment for RabbitMQ, but returns without it too: the broker continues to try. Raises ConfigurationError for
+    a wrong `url`.
     """
     broker = RabbitBroker(url, topology=topology, name=name)
     await broker.start()

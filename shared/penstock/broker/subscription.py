@@ -103,7 +103,7 @@ class RabbitDelivery:
             await self._subscription.requeue(self)
 
     async def give_back(self) -> None:
-        """Have it delivered again soon, to whoever consumes. Up to RabbitMQ 4.2 this counts toward the delivery
+        """Have it delivered again soon, to any consumer. Up to RabbitMQ 4.2 this counts toward the delivery
         limit.
         """
         if self._begin_to_settle():

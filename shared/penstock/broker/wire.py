@@ -30,7 +30,7 @@ _FRAME_OVERHEAD_BYTES: Final = 8
 _FRAME_END: Final = b"\xce"
 _SIZE_AT: Final = 11
 """Where a header frame tells the size of the body: after 7 bytes of the frame itself, class and weight."""
-_MOST_MOULDS: Final = 1000
+_MAX_MOULDS: Final = 1000
 _moulds: Final[dict[tuple[object, ...], "_Mould"]] = {}
 
 
@@ -114,7 +114,7 @@ def _find_mould(exchange: str, routing_key: str, message: Message, number: int) 
     )
     mould = _moulds.get(key)
     if mould is None:
-        if len(_moulds) >= _MOST_MOULDS:
+        if len(_moulds) >= _MAX_MOULDS:
             _moulds.clear()
         mould = _moulds[key] = _make_mould(exchange, routing_key, message, number)
     return mould

@@ -111,6 +111,21 @@ async def test_dead_lettered_message_carries_reason_and_origin_and_is_never_deli
     assert inbox.bodies == [b"{", b"next"]
 
 
+async def test_message_is_dead_lettered_once_whatever_its_reason_and_headers_hold(broker: Broker) -> None:
+    async def park(delivery: Delivery) -> None:
+        await delivery.dead_letter("half \ud800 a pair, \x00 and \N{GRINNING FACE}" * 100)
+
+    inbox, dead = Inbox(park), Inbox(ack)
+    await broker.consume("dead", dead, prefetch=10)
+    await broker.consume("work", inbox, prefetch=1)
+    headers = {f"{number}": "\N{GRINNING FACE}" * 600 for number in range(50)}
+    await broker.publish("work", "live.notify", Message(b"{", headers=headers))
+    await publish(broker, b"next")
+    await dead.receive(2)
+    assert inbox.bodies == dead.bodies == [b"{", b"next"]
+    assert str(dead.deliveries[0].message.headers["reason"]).startswith("half ? a pair")
+
+
 async def test_dead_letters_themselves_are_only_rejected(broker: Broker) -> None:
     async def park_once(delivery: Delivery) -> None:
         await (delivery.dead_letter("why") if len(inbox.deliveries) == 1 else delivery.ack())
