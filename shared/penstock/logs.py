@@ -73,7 +73,8 @@ def configure_logs(log_format: Literal["auto", "json", "console"], log_level: st
     handler.setFormatter(_RedactingFormatter("%(name)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    for chatty in ("aio_pika", "aiormq"):  # every loss of a connection is told by penstock.broker, once
+    # penstock.broker reports each loss of a connection, once; what strangers send is answered, not logged.
+    for chatty in ("aio_pika", "aiormq", "python_multipart"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
 
 

@@ -95,6 +95,14 @@ async def test_a_header_that_is_too_long_is_431() -> None:
     assert (status, document["title"]) == (431, "Request Header Fields Too Large")
 
 
+async def test_headers_that_are_too_large_together_are_431() -> None:
+    async with listening() as (_, port):
+        fields = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 7000) for number in range(10))
+        assert parse(await converse(port, GET + fields + b"\r\n"))[0] == 431
+        few = fields[:50_000].rpartition(b"X-")[0]
+        assert (await converse(port, GET + few + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
 async def test_malformed_requests_are_one_line_of_log_and_not_one_each() -> None:
     with capture_logs() as lines:
         async with listening() as (_, port):

@@ -28,11 +28,11 @@ from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.accepting.acceptance import Entry
 from penstock_ingress.handlers.lineage import find_origin
 from penstock_ingress.room import Room
-from penstock_ingress.rules.bodies import Undecodable
 from penstock_ingress.rules.deliveries import SourcePlan, decode_payload
 from penstock_ingress.rules.headers import read_trace_context, storable_headers
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem, unavailable
 from penstock_ingress.rules.signatures import SignedRequest, Verdict
+from penstock_ingress.rules.undecodable import Undecodable
 
 log = get_logger(__name__)
 

@@ -12,8 +12,9 @@ from penstock.runs.views.runs import find_run
 from penstock_ingress.accepting.signals import Signal
 from penstock_ingress.repository.views import CancelledRun, SignalOutcome
 from penstock_ingress.room import Room
-from penstock_ingress.rules.bodies import Undecodable, parse_json, without_nul
+from penstock_ingress.rules.bodies import parse_json, without_nul
 from penstock_ingress.rules.replies import Refusal, problem
+from penstock_ingress.rules.undecodable import Undecodable
 
 LONGEST_SIGNAL_NAME: Final = 200
 MAX_SIGNAL_BYTES: Final = 1024 * 1024

@@ -5,6 +5,7 @@ from uuid import UUID
 from penstock.definitions.models import Auth
 from penstock.domain.states import RunState, Trigger
 from penstock.store.deployments import CompiledDeployment
+from penstock_ingress.handlers.workflows import ADMIN
 from penstock_ingress.repository.answers import CalledRun, find_called_run
 from penstock_ingress.room import Room
 from penstock_ingress.rules import bubble
@@ -12,11 +13,12 @@ from penstock_ingress.rules.answers import describe_error
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem
 
 
-async def show_called_run(room: Room, environment: str, run_id: str, token: str | None) -> Reply:
+async def show_called_run(room: Room, environment: str, run_id: str, token: str | None, address: str | None) -> Reply:
     """`{"run_id", "workflow", "state", …}`; of a run that has ended, also what its caller would have been told. Raises
     Refusal.
 
-    Whoever knows the id may ask, with the rights its workflow demands of its callers.
+    An admin may ask for every run, anybody else only for those that an anonymous caller has started from the same
+    address; others are answered like those that do not exist.
     """
     is_admin = room.admins.identify(token)
     run = await _find_run(room, environment, run_id)
@@ -28,20 +30,25 @@ async def show_called_run(room: Room, environment: str, run_id: str, token: str 
             raise Refusal(bubble.unauthorized(f"Permission denied: the workflow {run.workflow} needs an API token"))
 
     await room.definitions.decide(environment, check)
+    if not is_admin and (run.caller == ADMIN or run.address is None or run.address != address):
+        raise _absent(environment, run_id)
     return json_reply(200, _describe(run), {"Penstock-Run-Id": str(run.id)})
 
 
 async def _find_run(room: Room, environment: str, run_id: str) -> CalledRun:
-    absent = Refusal(problem(404, f"no run {run_id[:50]!r} was started by a call to {environment}"))
     try:
         wanted = UUID(run_id)
     except ValueError:
-        raise absent from None
+        raise _absent(environment, run_id) from None
     async with room.database.connection() as conn:
         run = await find_called_run(conn, run_id=wanted)
     if run is None or run.environment != environment or run.trigger != Trigger.API:
-        raise absent
+        raise _absent(environment, run_id)
     return run
+
+
+def _absent(environment: str, run_id: str) -> Refusal:
+    return Refusal(problem(404, f"no run {run_id[:50]!r} was started by a call of yours to {environment}"))
 
 
 def _describe(run: CalledRun) -> dict[str, object]:

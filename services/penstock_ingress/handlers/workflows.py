@@ -40,6 +40,8 @@ from penstock_ingress.rules.headers import (
 from penstock_ingress.rules.parameters import read_parameters
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem
 
+ADMIN: Final = "admin"
+ANONYMOUS: Final = "anonymous"
 RUNS_PATH: Final = "/api/1.1/runs/"
 
 
@@ -164,11 +166,13 @@ async def _start(
 
 
 def _bind_key(call: ApiCall, body: bytes) -> IdempotencyKey | None:
-    """The caller's idempotency key: its own for each workflow and kind of caller, and bound to this very request."""
+    """The caller's idempotency key, bound to this very request. Each workflow has its own keys, and so has each caller;
+    of anonymous ones, each address.
+    """
     key = read_idempotency_key(call.headers.getall("Idempotency-Key", ()))
     if key is None:
         return None
-    principal = "anonymous" if call.token is None else "admin"
+    principal = f"{ANONYMOUS} {call.ip}" if call.token is None else ADMIN
     query, content_type = urlencode(call.query, doseq=True), call.headers.get("Content-Type", "")
     target = f"{call.method}\n/api/1.1/wf/{call.workflow}\n{query}\n{content_type}\n"
     fingerprint = hashlib.sha256(target.encode("utf-8", "surrogateescape") + body).digest()
@@ -185,7 +189,8 @@ def _context(call: ApiCall) -> dict[str, JsonValue]:
         "ip": call.ip,
     }
     trace = read_trace_context(call.headers)
-    return {"request": request} if trace is None else {"request": request, "trace": trace}
+    context: dict[str, JsonValue] = {"request": request, "caller": ANONYMOUS if call.token is None else ADMIN}
+    return context if trace is None else {**context, "trace": trace}
 
 
 def _patience(room: Room, trigger: ApiTrigger, preference: Preference) -> float:

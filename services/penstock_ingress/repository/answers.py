@@ -14,7 +14,7 @@ from penstock.domain.states import RunState
 
 @dataclass(frozen=True, slots=True)
 class CalledRun:
-    """A run as its caller may see it."""
+    """A run as its caller may see it. `caller` says whether that was an admin, `address` where the call came from."""
 
     id: UUID
     environment: str
@@ -25,6 +25,8 @@ class CalledRun:
     error: JsonValue
     created_at: datetime
     finished_at: datetime | None
+    caller: str | None
+    address: str | None
 
 
 async def list_answers(conn: Connection, *, run_ids: Sequence[UUID], early_ids: Sequence[UUID]) -> list[RunAnswer]:
@@ -48,7 +50,8 @@ async def find_called_run(conn: Connection, *, run_id: UUID) -> CalledRun | None
     """A run by its id."""
     row = await conn.fetchrow(
         """
-        SELECT id, environment, workflow, trigger, state, result, error, created_at, finished_at
+        SELECT id, environment, workflow, trigger, state, result, error, created_at, finished_at,
+               context ->> 'caller' AS caller, context -> 'request' ->> 'ip' AS address
         FROM penstock.runs
         WHERE id = $1
         """,
@@ -66,4 +69,6 @@ async def find_called_run(conn: Connection, *, run_id: UUID) -> CalledRun | None
         error=row["error"],
         created_at=row["created_at"],
         finished_at=row["finished_at"],
+        caller=row["caller"],
+        address=row["address"],
     )

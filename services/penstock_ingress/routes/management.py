@@ -3,6 +3,7 @@ token.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 from urllib.parse import quote
@@ -100,7 +101,9 @@ class ManagementApi:
             return to_response(self._failures.reply_to(error, "management"))
 
     def _check_token(self, request: web.Request) -> None:
-        token = read_token(request.headers.get("Authorization"), None)
+        token: str | None = None
+        with suppress(ValueError):
+            token = read_token(request.headers.get("Authorization"), None)
         if token is None or not self._room.admins.is_admin(token):
             detail = "an admin token is needed: send it as Authorization: Bearer …; PENSTOCK_ADMIN_TOKEN sets it"
             raise Refusal(problem(401, detail, {"WWW-Authenticate": "Bearer"}))

@@ -12,9 +12,10 @@ from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
 from penstock_ingress.routes.transport import receiving
 from penstock_ingress.rules import bubble
-from penstock_ingress.rules.bodies import Undecodable, parse_form
+from penstock_ingress.rules.forms import parse_form
 from penstock_ingress.rules.headers import read_token
 from penstock_ingress.rules.replies import Refusal, Reply
+from penstock_ingress.rules.undecodable import Undecodable
 
 BODY_SECONDS: Final = 30.0
 
@@ -43,7 +44,7 @@ async def answer_workflow(room: Room, request: web.BaseRequest, place: Place) ->
 async def answer_run(room: Room, request: web.BaseRequest, place: Place) -> Reply:
     """Show a run to its caller."""
     _, token = read_query(request)
-    return await show_called_run(room, place.environment, place.arguments[0], token)
+    return await show_called_run(room, place.environment, place.arguments[0], token, request.remote)
 
 
 def read_query(request: web.BaseRequest) -> tuple[dict[str, JsonValue], str | None]:
@@ -57,4 +58,7 @@ def read_query(request: web.BaseRequest) -> tuple[dict[str, JsonValue], str | No
         raise Refusal(bubble.wrapped(400, "INVALID_DATA", f"The query cannot be read: {error}")) from None
     given = query.pop("api_token", None)
     api_token = given if isinstance(given, str) or given is None else "several"
-    return query, read_token(request.headers.get("Authorization"), api_token)
+    try:
+        return query, read_token(request.headers.get("Authorization"), api_token)
+    except ValueError as error:
+        raise Refusal(bubble.unauthorized(f"Invalid or expired token: {error}")) from None

@@ -1,23 +1,23 @@
-"""Bodies as data: JSON, forms and multipart forms, bounded in depth and in number of fields."""
+"""Bodies as data: which kind a body is, and JSON, bounded in depth. Numbers keep all their digits."""
 
-import email
-import email.policy
-from collections.abc import Callable, Iterable, Mapping
-from email.message import EmailMessage
-from typing import Final, Literal
-from urllib.parse import parse_qsl
+import json
+from collections.abc import Callable, Iterable
+from typing import Final, Literal, NoReturn, cast
 
-import orjson
 from pydantic import JsonValue
 
+from penstock import exact_json
+from penstock.storable import storable_value
+from penstock_ingress.rules.charsets import UTF_8, decode_text, find_charset
+from penstock_ingress.rules.forms import parse_body_form
+from penstock_ingress.rules.multipart import parse_multipart
+from penstock_ingress.rules.undecodable import Undecodable
+
 MAX_DEPTH: Final = 64
-MAX_FIELDS: Final = 1000
 Kind = Literal["json", "form", "multipart"]
+_JSON_TYPES: Final = frozenset({"", "application/json", "application/octet-stream", "text/plain", "text/json"})
 _NUL: Final = b"\\u0000"
-
-
-class Undecodable(ValueError):
-    """The body is not what its content type says, or is nested too deeply; the text is for the sender."""
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class ReceivedBody:
@@ -39,77 +39,72 @@ class ReceivedBody:
 
 
 def kind_of(content_type: str) -> Kind | None:
-    """How to read a body of this content type; none at all counts as JSON. None for what is not supported."""
+    """How to read a body of this content type; none at all and plain text count as JSON. None for what is not
+    supported.
+    """
     media_type = content_type.partition(";")[0].strip().lower()
-    if media_type in {"", "application/json", "application/octet-stream"} or media_type.endswith("+json"):
+    if media_type in _JSON_TYPES or media_type.endswith("+json"):
         return "json"
     if media_type == "application/x-www-form-urlencoded":
         return "form"
     return "multipart" if media_type == "multipart/form-data" else None
 
 
-def parse_json(body: bytes) -> JsonValue:
+def decode_body(body: bytes, content_type: str) -> JsonValue:
+    """What a body says; one without content is `{}`, whatever its type. Raises Undecodable."""
+    match kind_of(content_type) if body.strip() else "nothing":
+        case "nothing":
+            return {}
+        case "json":
+            return parse_json(body, find_charset(content_type))
+        case "form":
+            return {**parse_body_form(body, content_type)}
+        case "multipart":
+            return {**parse_multipart(body, content_type)}
+        case _:
+            raise Undecodable("the body is neither JSON nor a form")
+
+
+def parse_json(body: bytes, charset: str = UTF_8) -> JsonValue:
     """The JSON in `body`. Raises Undecodable."""
+    if charset != UTF_8:
+        body = decode_text(body, charset).encode("utf-8", "replace")
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
-        value: JsonValue = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Undecodable(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+        value = exact_json.loads(body)
+    except exact_json.JSONDecodeError as error:
+        value = _read_half_surrogates(body, error)
     # Counting brackets is some hundred times cheaper than walking the tree, and enough for nearly every body.
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
-        raise Undecodable(f"the body is nested more than {MAX_DEPTH} levels deep")
+        raise _too_deep()
     return value
+
+
+def _read_half_surrogates(body: bytes, error: exact_json.JSONDecodeError) -> JsonValue:
+    """JSON with half of a surrogate pair in a text, which senders make that cut texts: U+FFFD stands for it."""
+    undecodable = Undecodable(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}")
+    if "surrogate" not in error.msg:
+        raise undecodable from None
+    try:
+        value: JsonValue = json.loads(body, parse_constant=_refuse_constant)
+        return exact_json.loads(exact_json.dumps(storable_value(value)))
+    except RecursionError:
+        raise _too_deep() from None
+    except (ValueError, TypeError):
+        raise undecodable from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _too_deep() -> Undecodable:
+    return Undecodable(f"the body is nested more than {MAX_DEPTH} levels deep")
 
 
 def without_nul(value: JsonValue, body: bytes) -> JsonValue:
     """`value`, which was read from `body`, with U+FFFD for every NUL: PostgreSQL cannot hold one in JSON."""
-    return _replace_nul(value) if _NUL in body or b"\x00" in body or b"%00" in body else value
-
-
-def parse_form(text: str) -> dict[str, JsonValue]:
-    """The fields of a form or query; one that occurs several times is a list. Raises Undecodable."""
-    try:
-        return gather(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS))
-    except ValueError as error:
-        raise Undecodable(f"the form cannot be read: {error}") from None
-
-
-def parse_body_form(body: bytes) -> dict[str, JsonValue]:
-    """The fields of a body of type application/x-www-form-urlencoded. Raises Undecodable."""
-    try:
-        return parse_form(body.decode())
-    except UnicodeDecodeError:
-        raise Undecodable("the form is not UTF-8") from None
-
-
-def parse_multipart(body: bytes, content_type: str) -> dict[str, JsonValue]:
-    """The text fields of a body of type multipart/form-data. Raises Undecodable, also when a field holds a file."""
-    head = b"Content-Type: " + content_type.encode("ascii", "replace") + b"\r\n\r\n"
-    try:
-        message = email.message_from_bytes(head + body, policy=email.policy.HTTP)
-        if not message.is_multipart():
-            raise Undecodable("the multipart body has no parts; does its boundary match the header?")
-        return gather(_fields(message))
-    except (RecursionError, LookupError, ValueError) as error:
-        raise error if isinstance(error, Undecodable) else Undecodable("the multipart body cannot be read") from None
-
-
-def gather(pairs: Iterable[tuple[str, str]]) -> dict[str, JsonValue]:
-    """Values by name; those of a name that occurs several times as a list."""
-    fields: dict[str, list[JsonValue]] = {}
-    for name, value in pairs:
-        fields.setdefault(name, []).append(value)
-    return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
-
-
-def _fields(message: EmailMessage) -> Iterable[tuple[str, str]]:
-    for count, part in enumerate(message.iter_parts()):
-        name = part.get_param("name", header="content-disposition")
-        content = part.get_payload(decode=True)
-        if count >= MAX_FIELDS or not isinstance(name, str) or not isinstance(content, bytes):
-            raise Undecodable("the multipart body has a part that is no field of a form, or too many parts")
-        if part.get_filename() is not None:
-            raise Undecodable(f"the field {name!r} holds a file; send the URL of the file instead")
-        yield name, content.decode()
+    return cast(JsonValue, storable_value(value)) if _NUL in body or b"\x00" in body or b"%00" in body else value
 
 
 def _is_deeper(value: JsonValue, levels: int) -> bool:
@@ -117,13 +112,3 @@ def _is_deeper(value: JsonValue, levels: int) -> bool:
         return False
     children: Iterable[JsonValue] = value if isinstance(value, list) else value.values()
     return levels == 0 or any(_is_deeper(child, levels - 1) for child in children)
-
-
-def _replace_nul(value: JsonValue) -> JsonValue:
-    if isinstance(value, str):
-        return value.replace("\x00", "\ufffd")
-    if isinstance(value, list):
-        return [_replace_nul(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key.replace("\x00", "\ufffd"): _replace_nul(item) for key, item in value.items()}
-    return value

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from penstock.definitions.models import App, Pick, Source, Workflow
 from penstock.expressions import compile_template
-from penstock_ingress.rules.bodies import Undecodable, kind_of, parse_body_form, parse_json, without_nul
+from penstock_ingress.rules.bodies import decode_body, without_nul
 from penstock_ingress.rules.headers import storable_text
 from penstock_ingress.rules.signatures import build_check
 
@@ -73,14 +73,8 @@ class SourcePlan:
 
 
 def decode_payload(body: bytes, content_type: str) -> JsonValue:
-    """The payload of a delivery: JSON, or the fields of a form. Raises Undecodable."""
-    match kind_of(content_type):
-        case "json":
-            return without_nul(parse_json(body), body)
-        case "form":
-            return without_nul(parse_body_form(body), body)
-        case _:
-            raise Undecodable("the body is neither JSON nor a form")
+    """The payload of a delivery: JSON, the fields of a form, or `{}` for an empty body. Raises Undecodable."""
+    return without_nul(decode_body(body, content_type), body)
 
 
 def resolve_secret(text: str, secrets: Mapping[str, JsonValue], place: str = "") -> str | None:

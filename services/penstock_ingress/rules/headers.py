@@ -5,6 +5,7 @@ belongs to.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from multidict import MultiMapping
@@ -17,6 +18,13 @@ MAX_KEY_LENGTH: Final = 255
 _QUOTED: Final = re.compile(r'"((?:[^"\\\x00-\x1f\x7f-\uffff]|\\["\\])*)"')
 _BARE: Final = re.compile(r"[\x21\x23-\x7e]+")
 _HIDDEN: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
+_CREDENTIAL: Final = re.compile(
+    r"(?:^|[-_])(?:(?:api|access|account|admin|app|auth|client|function|functions|host|license|master|private|secret|server"
+    r"|service|shared|signing|subscription|web)[-_]?key|(?:api|access|auth|csrf|id|refresh|session|xsrf)?[-_]?tokens?|jwt"
+    r"|secrets?|passw(?:or)?d|passphrase|pwd|credentials?|authorization|authentication|cookies?|session(?:[-_]?id)?|sid)"
+    r"(?:$|[-_])|(?:^|[-_])auth$"
+)
+_REDACTED: Final = "[redacted]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +36,16 @@ class Preference:
 
 
 def read_token(authorization: str | None, api_token: str | None) -> str | None:
-    """The caller's token from `Authorization: Bearer`, else from `api_token=`; None for an anonymous caller.
+    """The caller's token from `Authorization: Bearer TOKEN`, else from `api_token=`; None for an anonymous caller.
 
-    Another scheme is a token that nobody has.
+    Raises ValueError for another scheme, and for a token without one.
     """
     if authorization is None:
         return api_token
     scheme, _, token = authorization.strip().partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else authorization
+    if scheme.lower() != "bearer" or not token.strip():
+        raise ValueError("the header Authorization has to read `Bearer` and a token, separated by a space")
+    return token.strip()
 
 
 def read_idempotency_key(values: Sequence[str]) -> str | None:
@@ -95,10 +105,19 @@ def storable_value(value: JsonValue) -> JsonValue:
 
 
 def storable_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers as runs see them: names in lower case, one value each, without those that carry credentials."""
+    """Headers as runs see them: names in lower case, one value each, none of a header that carries credentials."""
     kept: dict[str, str] = {}
     for name, value in headers.items():
         name = name.lower()
-        if name not in _HIDDEN:
+        if name in _HIDDEN:
+            continue
+        if _carries_credentials(name):
+            kept[name] = _REDACTED
+        else:
             kept[name] = storable_text(f"{kept[name]}, {value}" if name in kept else value)
     return kept
+
+
+@lru_cache(maxsize=1000)
+def _carries_credentials(name: str) -> bool:
+    return _CREDENTIAL.search(name) is not None

@@ -9,8 +9,9 @@ from pydantic import JsonValue
 from penstock.definitions.models import App, Parameter, Workflow
 from penstock.definitions.parameters import ParameterProblem, ValueSource, bind_parameters
 from penstock_ingress.rules import bubble
-from penstock_ingress.rules.bodies import Kind, Undecodable, kind_of, parse_body_form, parse_json, parse_multipart
+from penstock_ingress.rules.bodies import decode_body, kind_of
 from penstock_ingress.rules.replies import Refusal, problem
+from penstock_ingress.rules.undecodable import Undecodable
 
 UNSUPPORTED = (
     "send parameters as application/json, application/x-www-form-urlencoded, multipart/form-data, or in the query"
@@ -27,8 +28,9 @@ def read_parameters(
             problem(415, f"the content type {content_type.partition(';')[0]} is not supported; {UNSUPPORTED}")
         )
     try:
-        given = _decode(body, content_type, kind)
+        given = _decode(body, content_type)
         is_text = kind != "json" or not given
+        _refuse_nested(workflow, {**query, **given} if is_text else query)
         from_query = [
             parameter for parameter in workflow.parameters if parameter.name in query and parameter.name not in given
         ]
@@ -43,17 +45,19 @@ def read_parameters(
         raise Refusal(bubble.wrapped(400, error.code, error.message)) from None
 
 
-def _decode(body: bytes, content_type: str, kind: Kind | None) -> dict[str, JsonValue]:
-    if not body:
-        return {}
-    if kind == "form":
-        return parse_body_form(body)
-    if kind == "multipart":
-        return parse_multipart(body, content_type)
-    value = parse_json(body)
+def _decode(body: bytes, content_type: str) -> dict[str, JsonValue]:
+    value = decode_body(body, content_type)
     if not isinstance(value, dict):
         raise Undecodable("the body has to be a JSON object whose members are the parameters")
     return value
+
+
+def _refuse_nested(workflow: Workflow, fields: Mapping[str, JsonValue]) -> None:
+    """Raises Undecodable for `tags[a]` and `tags[0][b]`, which would leave the parameter `tags` without a value."""
+    declared = {parameter.name for parameter in workflow.parameters}
+    for name in fields:
+        if "[" in name and name.partition("[")[0] in declared:
+            raise Undecodable(f"the field {name[:100]} is not understood; send a list as tags[]=, an object as JSON")
 
 
 def _bind_both(

@@ -21,6 +21,8 @@ log = get_logger(__name__)
 
 HEAD_SECONDS: Final = 10.0
 """From the first byte of a head to its last."""
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Of all headers together, because runs and deliveries keep them."""
 UNTAKEN_SECONDS: Final = 30.0
 """After which an answer is dropped of which the peer has taken nothing."""
 _SECONDS_BETWEEN_REPORTS: Final = 5.0
@@ -50,7 +52,16 @@ class MalformedRequests:
 class Connection(web.RequestHandler):
     """aiohttp's connection with deadlines, and with our answers to what it cannot parse."""
 
-    __slots__ = ("_body", "_head_since", "_malformed", "_untaken", "_untaken_since", "readers")
+    __slots__ = (
+        "_body",
+        "_head_since",
+        "_malformed",
+        "_pending_bytes",
+        "_untaken",
+        "_untaken_since",
+        "head_bytes",
+        "readers",
+    )
 
     def __init__(self, server: web.Server, readers: Readers, malformed: MalformedRequests, **settings: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **settings)
@@ -60,6 +71,9 @@ class Connection(web.RequestHandler):
         self._head_since: float | None = None
         self._untaken = 0
         self._untaken_since = 0.0
+        self.head_bytes = 0
+        """What came until the last head was complete, at least."""
+        self._pending_bytes = 0
 
     @property
     def is_idle(self) -> bool:
@@ -77,9 +91,12 @@ class Connection(web.RequestHandler):
             return
         if self._request_count != requests:
             self._head_since = None
+            self.head_bytes, self._pending_bytes = self._pending_bytes + len(data), 0
             self._body = self._messages[-1][1] if self._messages else EMPTY_PAYLOAD
-        elif self._head_since is None and not is_body:
-            self._head_since = self._loop.time()
+        elif not is_body:
+            self._pending_bytes += len(data)
+            if self._head_since is None:
+                self._head_since = self._loop.time()
 
     def check(self, now: float) -> None:
         """Close the connection when its head takes too long, or its peer takes nothing of an answer."""
@@ -129,6 +146,15 @@ class Connection(web.RequestHandler):
         if self.transport is not None and self.is_idle:
             cast(asyncio.WriteTransport, self.transport).write(raw_problem(status, detail))
         self.force_close()
+
+
+def is_head_too_large(request: web.BaseRequest) -> bool:
+    """Whether the headers of `request` are larger together than `MAX_HEAD_BYTES`."""
+    connection = request.protocol
+    # They are added up only when so much has come at all.
+    if not isinstance(connection, Connection) or connection.head_bytes <= MAX_HEAD_BYTES:
+        return False
+    return sum(len(name) + len(value) for name, value in request.raw_headers) > MAX_HEAD_BYTES
 
 
 def readers_of(request: web.BaseRequest) -> Readers:

@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 
 from penstock.errors import ConfigurationError
-from penstock.http_server.connections import Connection, MalformedRequests
+from penstock.http_server.connections import MAX_HEAD_BYTES, Connection, MalformedRequests, is_head_too_large
 from penstock.http_server.readers import Readers
 from penstock.http_server.responses import closing_problem
 
@@ -23,6 +23,7 @@ _LINGER_SECONDS: Final = 5.0
 _SWEEP_SECONDS: Final = 1.0
 _MAX_CONNECTIONS: Final = 20_000
 _CONTINUE: Final = "100-continue"
+_HEAD: Final = f"the headers of the request are larger than {MAX_HEAD_BYTES} bytes together; send less"
 _EXPECTATION: Final = "Expect: 100-continue is the only expectation that is met here; leave out the header"
 
 
@@ -30,7 +31,7 @@ class BoundedServer(web.Server):
     """aiohttp's server with our connections: their deadlines, and a bound on their number."""
 
     def __init__(self, handler: Handler, **settings: Any) -> None:
-        super().__init__(_refusing_expectations(handler), **settings)
+        super().__init__(_guarded(handler), **settings)
         self._readers = Readers()
         self._malformed = MalformedRequests()
         self.max_connections = _find_max_connections()
@@ -138,20 +139,22 @@ def _connection_settings(*, auto_decompress: bool) -> dict[str, Any]:
     }
 
 
-def _refusing_expectations(handle: Handler) -> Handler:
-    """`handle`, but 417 for what a sender expects that nobody here can meet."""
+def _guarded(handle: Handler) -> Handler:
+    """`handle`, but 417 for what a sender expects that nobody here can meet, and 431 for too large a head."""
 
     def answer(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         expected = request.headers.get(hdrs.EXPECT)
         if expected is not None and expected.strip().lower() != _CONTINUE:
-            return _refuse_expectation()
+            return _refuse(417, _EXPECTATION)
+        if is_head_too_large(request):
+            return _refuse(431, _HEAD)
         return handle(request)
 
     return answer
 
 
-async def _refuse_expectation() -> web.StreamResponse:
-    return closing_problem(417, _EXPECTATION)
+async def _refuse(status: int, detail: str) -> web.StreamResponse:
+    return closing_problem(status, detail)
 
 
 async def _remove_server_header(_: web.Request, response: web.StreamResponse) -> None:

@@ -5,8 +5,8 @@ from multidict import CIMultiDict
 from pydantic import JsonValue
 
 from penstock.definitions.models import App, Pick, Source, WebhookTrigger, Workflow
-from penstock_ingress.rules.bodies import Undecodable
 from penstock_ingress.rules.deliveries import SourcePlan, decode_payload, resolve_secret
+from penstock_ingress.rules.undecodable import Undecodable
 
 
 def build_plan(source: Source, *types: str, secrets: dict[str, str] | None = None) -> SourcePlan:

@@ -10,8 +10,9 @@ from pydantic import JsonValue
 
 from penstock.definitions.models import App, FieldType, Parameter, Workflow
 from penstock_ingress.accepting.access import AdminTokens
-from penstock_ingress.rules.bodies import Undecodable, parse_form, parse_json, parse_multipart, without_nul
+from penstock_ingress.rules.bodies import parse_json, without_nul
 from penstock_ingress.rules.environments import split_path
+from penstock_ingress.rules.forms import parse_form
 from penstock_ingress.rules.headers import (
     Preference,
     read_idempotency_key,
@@ -20,8 +21,10 @@ from penstock_ingress.rules.headers import (
     storable_headers,
     storable_text,
 )
+from penstock_ingress.rules.multipart import parse_multipart
 from penstock_ingress.rules.parameters import read_parameters
 from penstock_ingress.rules.replies import Refusal
+from penstock_ingress.rules.undecodable import Undecodable
 from tests.unit.ingress_rules.asking import refused
 
 
@@ -48,14 +51,18 @@ def test_the_prefix_says_which_environment(path: str, expected: tuple[str, str, 
         ("Bearer abc", None, "abc"),
         ("bearer  abc ", "other", "abc"),
         (None, "abc", "abc"),
-        ("Basic dXNlcg==", None, "Basic dXNlcg=="),
-        ("Bearer", None, ""),
     ],
 )
 def test_the_token_stands_in_the_header_or_else_in_the_query(
     header: str | None, api_token: str | None, expected: str | None
 ) -> None:
     assert read_token(header, api_token) == expected
+
+
+@pytest.mark.parametrize("header", ["Basic dXNlcg==", "Bearer", "Bearer ", "integration-admin-token-0123456789", ""])
+def test_a_header_without_bearer_and_a_token_is_refused_whatever_else_is_given(header: str) -> None:
+    with pytest.raises(ValueError, match="has to read `Bearer` and a token"):
+        read_token(header, "abc")
 
 
 def test_without_a_configured_token_nobody_is_an_admin() -> None:
