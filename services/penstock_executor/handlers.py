@@ -17,12 +17,12 @@ from penstock.contracts import envelope
 from penstock.contracts.messages import DueRun, ExecuteRuns, RunAnswer, RunEvent
 from penstock.contracts.topology import executor_queue
 from penstock.domain.depth import MAX_DEPTH, parse_depth
+from penstock.domain.runs import Terminated
 from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable, DatabaseUnavailable, DecodeError, LeaseLost, Permanent
 from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED, START_LATENESS_SECONDS
 from penstock_executor import repository
-from penstock_executor.holding.claims import Terminated
 from penstock_executor.holding.leases import Lease
 from penstock_executor.performing.attempt import Attempt
 from penstock_executor.performing.outcome import announce, conclude, note_lost, write, write_plainly

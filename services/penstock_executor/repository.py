@@ -14,7 +14,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from penstock import exact_json
-from penstock.db import Connection, Record
+from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import Termination
 from penstock.runs.summaries import SUMMARY, summary_from_row
@@ -43,7 +43,7 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
             started_at = coalesce(r.started_at, clock_timestamp()), version = coalesce(r.version, e.deployment_version)
         FROM unnest($1::uuid[]) AS q (id), penstock.environments e
         WHERE r.id = q.id AND r.state || '' = 'queued' AND e.name = r.environment
-          AND r.depth <= coalesce(r.depth_limit, e.depth_limit)
+          AND penstock.judge_depth(r.depth, r.depth_limit, r.budget, e.depth_limit, 0) IS NULL
           AND NOT EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL)
         RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.depth,
                   coalesce(r.depth_limit, e.depth_limit) AS depth_limit, r.priority, r.attempt, r.failures, r.version,
@@ -84,21 +84,26 @@ async def terminate_queued_runs(
     """
     rows = await conn.fetch(
         f"""
+        WITH judged AS MATERIALIZED (
+            SELECT r.id, coalesce(r.depth_limit, e.depth_limit) AS depth_limit,
+                   CASE WHEN (SELECT c.stopped_at FROM penstock.chains c WHERE c.id = r.chain_id) IS NOT NULL
+                        THEN 'chain_stopped'
+                        ELSE penstock.judge_depth(r.depth, r.depth_limit, r.budget, e.depth_limit, 0)
+                   END AS termination
+            FROM unnest($1::uuid[]) AS q (id)
+            JOIN penstock.runs r ON r.id = q.id
+            JOIN penstock.environments e ON e.name = r.environment
+            WHERE r.state || '' = 'queued'
+        )
         UPDATE penstock.runs r
         SET state = 'terminated', finished_at = clock_timestamp()
-        FROM unnest($1::uuid[]) AS q (id), penstock.environments e
-        WHERE r.id = q.id AND r.state || '' = 'queued' AND e.name = r.environment
-          AND (r.depth > coalesce(r.depth_limit, e.depth_limit)
-               OR EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL))
-        RETURNING {SUMMARY}, coalesce(r.depth_limit, e.depth_limit) AS depth_limit
+        FROM judged j
+        WHERE r.id = j.id AND r.state || '' = 'queued' AND j.termination IS NOT NULL
+        RETURNING {SUMMARY}, j.depth_limit, j.termination
         """,
         sorted(run_ids, key=_by_bytes),
     )
-    return [(summary_from_row(row), _termination_from_row(row), row["depth_limit"]) for row in rows]
-
-
-def _termination_from_row(row: Record) -> Termination:
-    return Termination.DEPTH_LIMIT if row["depth"] > row["depth_limit"] else Termination.CHAIN_STOPPED
+    return [(summary_from_row(row), Termination(row["termination"]), row["depth_limit"]) for row in rows]
 
 
 async def renew_leases(conn: Connection, *, held: Sequence[Held], lease: timedelta) -> set[UUID]:

@@ -3,7 +3,6 @@ try again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -16,7 +15,7 @@ from penstock.contracts.messages import ScheduleRun
 from penstock.definitions.models import ENVIRONMENTS, Workflow
 from penstock.domain.depth import MAX_DEPTH, parse_depth
 from penstock.domain.durations import parse_duration
-from penstock.domain.lineage import read_trace
+from penstock.domain.lineage import Lineage, read_trace
 from penstock.domain.runs import Rejected
 from penstock.domain.thresholds import WorkloadWarning
 from penstock.errors import DecodeError
@@ -30,15 +29,6 @@ _STATUSES: Final = {
     "invalid_parameter": (400, "Invalid parameter"),
     "idempotency_conflict": (422, "Idempotency key used for another request"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Lineage:
-    """What a message says of where its runs belong. Nothing: new roots, at depth 0."""
-
-    depth: int = 0
-    chain_id: UUID | None = None
-    parent_run_id: UUID | None = None
 
 
 def read_lineage(headers: Mapping[str, object]) -> Lineage:

@@ -1,6 +1,4 @@
-"""What the room's files hand to each other: a run that is wanted, a refusal, a list's chunk, what a turn of a loop
-did.
-"""
+"""What the room's files hand to each other: a refusal, a list's chunk, what a turn of a loop did."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,13 +7,9 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from penstock.domain.lineage import Lineage
 from penstock.domain.runs import Rejected
-from penstock.domain.states import Trigger
 from penstock.errors import DecodeError
-from penstock.runs.admission import RunRequest
-from penstock.runs.idempotency import IdempotencyKey
-from penstock.runs.requests import prepare_run
-from penstock.store.deployments import CompiledDeployment
 
 
 class Refused(DecodeError):
@@ -27,55 +21,13 @@ class Refused(DecodeError):
 
 
 @dataclass(frozen=True, slots=True)
-class WantedRun:
-    """A run as it is asked for, not yet checked against a deployment, so that it can be checked again when a newer one
-    is current.
-    """
-
-    run_id: UUID
-    environment: str
-    workflow: str
-    parameters: Mapping[str, JsonValue]
-    trigger: Trigger
-    parent_run_id: UUID | None = None
-    claimed_depth: int = 0
-    claimed_chain_id: UUID | None = None
-    scheduled_at: datetime | timedelta | None = None
-    priority: int | None = None
-    context: dict[str, JsonValue] | None = None
-    list_id: UUID | None = None
-    key: IdempotencyKey | None = None
-
-    def prepare(self, deployment: CompiledDeployment) -> RunRequest | Rejected:
-        """The request that `admit` takes."""
-        return prepare_run(
-            deployment,
-            run_id=self.run_id,
-            environment=self.environment,
-            workflow=self.workflow,
-            parameters=self.parameters,
-            trigger=self.trigger,
-            parent_run_id=self.parent_run_id,
-            claimed_depth=self.claimed_depth,
-            claimed_chain_id=self.claimed_chain_id,
-            scheduled_at=self.scheduled_at,
-            priority=self.priority,
-            context=self.context,
-            list_id=self.list_id,
-            key=self.key,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class StoredList:
     """What all runs of a list have in common."""
 
     id: UUID
     environment: str
     workflow: str
-    parent_run_id: UUID | None
-    claimed_depth: int
-    claimed_chain_id: UUID | None
+    lineage: Lineage
     priority: int | None
     start_at: datetime
     interval_seconds: float

@@ -11,9 +11,10 @@ import pytest
 
 from penstock.db import open_database
 from penstock.domain.ids import new_run_id
+from penstock.domain.lineage import Lineage
 from penstock.domain.states import Trigger
-from penstock.runs.admission import RunRequest, admit
-from penstock.runs.requests import prepare_run
+from penstock.runs.admission import admit
+from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.store.deployments import DeploymentCache
 from penstock.visible import make_visible
 from tests.acceptance.console import QUICKSTART, Outcome, clean_environment, penstock
@@ -215,13 +216,10 @@ async def test_a_run_that_was_cut_shows_the_limit_that_cut_it(installation: Inst
     async with installation.database.connection() as conn:
         await conn.execute("UPDATE penstock.environments SET depth_limit = 3")
     deployment = await DeploymentCache(installation.database).current("live")
-    request = prepare_run(
-        deployment, run_id=new_run_id(), environment="live", workflow="one_thing", parameters={"name": "a"},
-        trigger=Trigger.MESSAGE,
-        claimed_depth=4,
-    )  # fmt: skip
-    assert isinstance(request, RunRequest)
-    await installation.database.in_transaction(lambda conn: admit(conn, [request]))
+    request = RunRequest(new_run_id(), "live", "one_thing", {"name": "a"}, Trigger.MESSAGE, Lineage(depth=4))
+    run = check_run(request, deployment)
+    assert isinstance(run, CheckedRun)
+    await installation.database.in_transaction(lambda conn: admit(conn, [run]))
     async with installation.database.connection() as conn:
         await conn.execute("UPDATE penstock.environments SET depth_limit = 77")
     shown = await penstock("runs", "show", str(request.run_id), environment=environment)

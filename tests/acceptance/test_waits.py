@@ -17,14 +17,13 @@ from aiohttp import web
 
 from penstock import clock
 from penstock.deploying import deploy
-from penstock.domain.ids import new_run_id
-from penstock.domain.states import Trigger
 from penstock.reading.loader import load_app
-from penstock.runs.admission import RunRequest, admit
+from penstock.runs.admission import admit
 from penstock.testing.time import advance
 from tests.acceptance.console import clean_environment, penstock
 from tests.acceptance.installation import APP, Installation, Service
 from tests.eventually import eventually
+from tests.factories import build_run
 from tests.integration.executing import serve_outside
 
 Services = tuple[Service, Service, Service]
@@ -140,11 +139,11 @@ def _has(calls: Sequence[object], count: int) -> bool:
 async def _start_idlers(installation: Installation, count: int) -> None:
     for first in range(0, count, 1000):
         due = clock.now() + timedelta(milliseconds=100)
-        requests = [
-            RunRequest(new_run_id(), "live", "idler", 1, Trigger.MANUAL, {}, scheduled_at=due)
+        runs = [
+            build_run(environment="live", workflow="idler", version=1, scheduled_at=due)
             for _ in range(first, min(first + 1000, count))
         ]
-        await installation.database.in_transaction(partial(admit, requests=requests))
+        await installation.database.in_transaction(partial(admit, runs=runs))
 
 
 @pytest.mark.timeout(240)

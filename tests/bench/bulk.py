@@ -12,7 +12,8 @@ from penstock.contracts.topology import topology
 from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admitted
 from penstock.domain.states import Trigger
-from penstock.runs.admission import RunRequest, admit
+from penstock.runs.admission import admit
+from penstock.runs.requests import CheckedRun, RunRequest
 from penstock.things.files import store_file
 from tests.acceptance.installation import Installation, Service
 from tests.bench.machine import memory_of_tree
@@ -73,15 +74,8 @@ async def perform(installation: Installation, workflow: str, parameters: dict[st
     run_id = new_run_id()
     version = await installation.fetchval("SELECT deployment_version FROM penstock.environments WHERE name = 'live'")
     assert isinstance(version, int)
-    request = RunRequest(
-        run_id=run_id,
-        environment="live",
-        workflow=workflow,
-        version=version,
-        trigger=Trigger.API,
-        parameters=parameters,
-    )
-    (outcome,) = await installation.database.in_transaction(lambda conn: admit(conn, [request]))
+    request = RunRequest(run_id, "live", workflow, parameters, Trigger.API)
+    (outcome,) = await installation.database.in_transaction(lambda conn: admit(conn, [CheckedRun(request, version)]))
     assert isinstance(outcome, Admitted)
     broker = await connect(installation.amqp_url, topology=topology(), name="bench")
     try:

@@ -19,7 +19,8 @@ from penstock.db import Database, open_database
 from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admitted
 from penstock.domain.states import RunState, Trigger
-from penstock.runs.admission import RunRequest, admit
+from penstock.runs.admission import admit
+from penstock.runs.requests import CheckedRun, RunRequest
 from tests.acceptance.installation import Installation, Service, free_port
 from tests.bench import http_load
 from tests.bench.app import write_app
@@ -229,8 +230,8 @@ async def _queue_runs(database: Database, amqp_url: str, runs: int) -> None:
     try:
         publisher = Publisher(broker)
         for first in range(0, runs, 500):
-            requests = [_request(number) for number in range(first, min(first + 500, runs))]
-            outcomes = await database.in_transaction(partial(admit, requests=requests))
+            batch = [_request(number) for number in range(first, min(first + 500, runs))]
+            outcomes = await database.in_transaction(partial(admit, runs=batch))
             await publisher.dispatch(
                 o.run for o in outcomes if isinstance(o, Admitted) and o.run.state is RunState.QUEUED
             )
@@ -238,16 +239,16 @@ async def _queue_runs(database: Database, amqp_url: str, runs: int) -> None:
         await broker.close()
 
 
-def _request(number: int, scheduled_at: datetime | None = None) -> RunRequest:
-    return RunRequest(
+def _request(number: int, scheduled_at: datetime | None = None) -> CheckedRun:
+    request = RunRequest(
         run_id=new_run_id(),
         environment="live",
         workflow="insert",
-        version=1,
-        trigger=Trigger.API,
         parameters={"job": number, "payload": "x" * 256},
+        trigger=Trigger.API,
         scheduled_at=scheduled_at,
     )
+    return CheckedRun(request, version=1)
 
 
 async def _start_run(installation: Installation, ingress: Service, workflow: str, parameters: object) -> None:

@@ -14,11 +14,12 @@ from penstock.broker.publisher import Publisher
 from penstock.db import Database, Record, open_database
 from penstock.deploying import deploy
 from penstock.domain.ids import new_run_id
+from penstock.domain.lineage import Lineage
 from penstock.domain.runs import Admitted, RunSummary
 from penstock.domain.states import Trigger
 from penstock.reading.loader import load_files
-from penstock.runs.admission import RunRequest, admit
-from penstock.runs.requests import prepare_run
+from penstock.runs.admission import admit
+from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.runs.summaries import summary_from_row
 from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
@@ -62,16 +63,12 @@ class House:
     ) -> list[RunSummary]:  # fmt: skip
         """Admit root runs that are due now, and dispatch none."""
         deployment = await self.deployments.current(ENVIRONMENT)
-        requests = [
-            prepare_run(
-                deployment, run_id=new_run_id(), environment=ENVIRONMENT, workflow=workflow,
-                parameters=parameters or {},
-                trigger=Trigger.API, claimed_depth=depth, context=context,
-            )
-            for _ in range(count)
-        ]  # fmt: skip
-        accepted = [request for request in requests if isinstance(request, RunRequest)]
-        assert len(accepted) == count, requests[0]
+        request = RunRequest(
+            new_run_id(), ENVIRONMENT, workflow, parameters or {}, Trigger.API, Lineage(depth), context=context
+        )
+        checked = [check_run(request._replace(run_id=new_run_id()), deployment) for _ in range(count)]
+        accepted = [run for run in checked if isinstance(run, CheckedRun)]
+        assert len(accepted) == count, checked[0]
         outcomes = await self.database.in_transaction(lambda conn: admit(conn, accepted))
         return [outcome.run for outcome in outcomes if isinstance(outcome, Admitted)]
 

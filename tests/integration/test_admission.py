@@ -20,25 +20,26 @@ from penstock.domain.ids import child_run_id, new_run_id
 from penstock.domain.runs import Admission, Admitted, Duplicate, Rejected, Terminated
 from penstock.domain.states import Termination, Trigger
 from penstock.errors import StaleDefinitions
-from penstock.runs.admission import RunRequest, admit, admit_deliveries
+from penstock.runs.admission import admit, admit_deliveries
 from penstock.runs.deliveries import NewDelivery
 from penstock.runs.idempotency import IdempotencyKey
+from penstock.runs.requests import CheckedRun
 from penstock.runs.terminations import MOST_ANCESTORS
 from tests.eventually import eventually
+from tests.factories import build_run, change_run
 
 ENVIRONMENT = "development"
-ROOT = RunRequest(UUID(int=0), ENVIRONMENT, "loop", 0, Trigger.MESSAGE, {"n": 1})
 
 
-def _root() -> RunRequest:
-    return ROOT._replace(run_id=new_run_id())
+def _root(**over: object) -> CheckedRun:
+    return build_run(**over)
 
 
-def _child(parent: UUID, key: str = "next") -> RunRequest:
-    return ROOT._replace(run_id=child_run_id(parent, key), trigger=Trigger.RUN, parent_run_id=parent)
+def _child(parent: UUID, step: str = "next", **over: object) -> CheckedRun:
+    return build_run(run_id=child_run_id(parent, step), trigger=Trigger.RUN, parent_run_id=parent, **over)
 
 
-async def _admit(database: Database, *requests: RunRequest) -> list[Admission]:
+async def _admit(database: Database, *requests: CheckedRun) -> list[Admission]:
     async def work(conn: Connection) -> list[Admission]:
         return await admit(conn, requests)
 
@@ -141,9 +142,7 @@ async def test_key_makes_one_run_of_two_hundred_concurrent_requests(database: Da
     key = IdempotencyKey("test", "order-42", b"same")
     outcomes = [
         outcome
-        for batch in await asyncio.gather(
-            *(_admit(database, *(_root()._replace(key=key) for _ in range(4))) for _ in range(50))
-        )
+        for batch in await asyncio.gather(*(_admit(database, *(_root(key=key) for _ in range(4))) for _ in range(50)))
         for outcome in batch
     ]
     (made,) = [outcome.run.id for outcome in outcomes if isinstance(outcome, Admitted)]
@@ -152,8 +151,8 @@ async def test_key_makes_one_run_of_two_hundred_concurrent_requests(database: Da
 
 
 async def test_key_with_another_request_is_a_conflict_and_leaves_no_trace(database: Database) -> None:
-    await _admit(database, _root()._replace(key=IdempotencyKey("test", "k", b"one")))
-    (outcome,) = await _admit(database, _root()._replace(key=IdempotencyKey("test", "k", b"two")))
+    await _admit(database, _root(key=IdempotencyKey("test", "k", b"one")))
+    (outcome,) = await _admit(database, _root(key=IdempotencyKey("test", "k", b"two")))
     assert isinstance(outcome, Rejected)
     assert outcome.code == "idempotency_conflict"
     assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 1
@@ -161,24 +160,24 @@ async def test_key_with_another_request_is_a_conflict_and_leaves_no_trace(databa
 
 async def test_key_of_a_rejected_request_may_be_used_again(database: Database) -> None:
     key = IdempotencyKey("test", "k", b"one")
-    unknown = _child(new_run_id())._replace(key=key)
+    unknown = _child(new_run_id(), key=key)
     (outcome,) = await _admit(database, unknown)
     assert isinstance(outcome, Rejected)
     assert outcome.code == "unknown_parent"
-    assert isinstance((await _admit(database, _root()._replace(key=key)))[0], Admitted)
+    assert isinstance((await _admit(database, _root(key=key)))[0], Admitted)
 
 
 async def test_expired_key_may_be_used_again(database: Database) -> None:
     key = IdempotencyKey("test", "k", b"one")
-    await _admit(database, _root()._replace(key=key))
+    await _admit(database, _root(key=key))
     await _fetchval(database, "UPDATE penstock.idempotency_keys SET created_at = created_at - interval '25 hours'")
-    assert isinstance((await _admit(database, _root()._replace(key=key)))[0], Admitted)
+    assert isinstance((await _admit(database, _root(key=key)))[0], Admitted)
 
 
 async def test_parent_of_another_environment_is_refused(database: Database) -> None:
     root = _root()
     await _admit(database, root)
-    (outcome,) = await _admit(database, _child(root.run_id)._replace(environment="live"))
+    (outcome,) = await _admit(database, _child(root.run_id, environment="live"))
     assert isinstance(outcome, Rejected)
     assert "belongs to development" in outcome.message
 
@@ -188,8 +187,8 @@ async def test_children_inherit_the_trace_of_their_parent_beside_their_own_conte
         "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         "baggage": "tenant=a",
     }
-    root = _root()._replace(context={"trace": {**trace}, "request": {"method": "POST"}})
-    plain, own = _child(root.run_id, "plain"), _child(root.run_id, "own")._replace(context={"user": None})
+    root = _root(context={"trace": {**trace}, "request": {"method": "POST"}})
+    plain, own = _child(root.run_id, "plain"), _child(root.run_id, "own", context={"user": None})
     await _admit(database, root)
     await _admit(database, plain, own)
     contexts = "SELECT context FROM penstock.runs WHERE id = $1"
@@ -199,14 +198,14 @@ async def test_children_inherit_the_trace_of_their_parent_beside_their_own_conte
 
 async def test_request_checked_against_another_deployment_changes_nothing(database: Database) -> None:
     with pytest.raises(StaleDefinitions):
-        await _admit(database, _root(), _root()._replace(version=7))
+        await _admit(database, _root(), _root(version=7))
     assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 0
 
 
-def _delivery(run: RunRequest, key: str, version: int = 0) -> tuple[RunRequest, NewDelivery]:
+def _delivery(run: CheckedRun, key: str, version: int = 0) -> tuple[CheckedRun, NewDelivery]:
     delivery_id = new_run_id()
     delivery = NewDelivery(delivery_id, ENVIRONMENT, "shop", key, None, version, (run.run_id,), {}, b"{}")
-    return run._replace(delivery_id=delivery_id, version=version), delivery
+    return change_run(run, delivery_id=delivery_id, version=version), delivery
 
 
 async def test_without_a_transaction_a_stale_delivery_keeps_the_whole_batch_from_being_stored(
@@ -215,17 +214,17 @@ async def test_without_a_transaction_a_stale_delivery_keeps_the_whole_batch_from
     (fresh, first), (stale, second) = _delivery(_root(), "a"), _delivery(_root(), "b", version=7)
     for requests, deliveries in (([fresh, stale], [first, second]), ([fresh], [first, second])):
         with pytest.raises(StaleDefinitions):
-            await database.at_once(partial(admit_deliveries, requests=requests, deliveries=deliveries))
+            await database.at_once(partial(admit_deliveries, runs=requests, deliveries=deliveries))
     assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 0
     assert await _fetchval(database, "SELECT count(*) FROM penstock.deliveries") == 0
 
 
 async def test_runs_of_a_delivery_that_is_known_are_not_admitted_and_those_beside_it_are(database: Database) -> None:
     known, delivery = _delivery(_root(), "a")
-    await database.at_once(partial(admit_deliveries, requests=[known], deliveries=[delivery]))
+    await database.at_once(partial(admit_deliveries, runs=[known], deliveries=[delivery]))
     (copy, again), (other, new), lone = _delivery(_root(), "a"), _delivery(_root(), "b"), _root()
     admissions, delivered = await database.at_once(
-        partial(admit_deliveries, requests=[copy, other, lone], deliveries=[again, new])
+        partial(admit_deliveries, runs=[copy, other, lone], deliveries=[again, new])
     )
     assert delivered == {new.id}
     assert {position: type(outcome) for position, outcome in admissions.items()} == {1: Admitted, 2: Admitted}
@@ -256,11 +255,11 @@ async def test_sql_states_the_same_depth_rule_as_the_domain(
     )
     requests = []
     for parent_depth, claimed_depth, workflow_limit in cases:
-        parent = None if parent_depth is None else _root()._replace(claimed_depth=parent_depth)
+        parent = None if parent_depth is None else _root(depth=parent_depth)
         if parent is not None:
             await _admit(database, parent)
         request = _root() if parent is None else _child(parent.run_id)
-        requests.append(request._replace(claimed_depth=claimed_depth, depth_limit=workflow_limit))
+        requests.append(change_run(request, depth=claimed_depth, depth_limit=workflow_limit))
     outcomes = await _admit(database, *requests)
     for (parent_depth, claimed_depth, workflow_limit), outcome in zip(cases, outcomes, strict=True):
         assert isinstance(outcome, Admitted | Terminated)

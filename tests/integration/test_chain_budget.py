@@ -8,34 +8,27 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, cast
 from uuid import UUID
 
 from penstock.db import Connection, Database
 from penstock.domain.ids import child_run_id, new_run_id
 from penstock.domain.runs import Admission, Admitted, Duplicate, Terminated
 from penstock.domain.states import RunState, Termination, Trigger
-from penstock.runs.admission import RunRequest, admit
+from penstock.runs.admission import admit
 from penstock.runs.idempotency import IdempotencyKey
+from penstock.runs.requests import CheckedRun
 from tests.eventually import eventually
+from tests.factories import build_run
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-def build_request(**over: object) -> RunRequest:
+def build_request(**over: object) -> CheckedRun:
     """A root run of an environment that nothing is deployed to, which is version 0."""
-    request = RunRequest(
-        run_id=new_run_id(),
-        environment="live",
-        workflow="greet",
-        version=0,
-        trigger=Trigger.MESSAGE,
-        parameters={"name": "Ada"},
-    )
-    return request._replace(**cast("dict[str, Any]", over))
+    return build_run(**{"environment": "live", "workflow": "greet", "parameters": {"name": "Ada"}} | over)
 
 
-def build_child(parent: UUID, step: str = "step", **over: object) -> RunRequest:
+def build_child(parent: UUID, step: str = "step", **over: object) -> CheckedRun:
     return build_request(run_id=child_run_id(parent, step), parent_run_id=parent, trigger=Trigger.RUN, **over)
 
 
@@ -43,7 +36,7 @@ def build_key(key: str = "order-42", fingerprint: bytes = b"one") -> Idempotency
     return IdempotencyKey("message", key, fingerprint)
 
 
-async def admit_all(database: Database, *requests: RunRequest) -> list[Admission]:
+async def admit_all(database: Database, *requests: CheckedRun) -> list[Admission]:
     return await database.in_transaction(lambda conn: admit(conn, requests))
 
 
@@ -82,9 +75,9 @@ def kinds(outcomes: Sequence[Admission]) -> list[str]:
 async def test_limit_of_a_workflow_overrides_that_of_its_environment_both_ways(database: Database) -> None:
     outcomes = await admit_all(
         database,
-        build_request(claimed_depth=500, depth_limit=500),
-        build_request(claimed_depth=501, depth_limit=500),
-        build_request(claimed_depth=3, depth_limit=2),
+        build_request(depth=500, depth_limit=500),
+        build_request(depth=501, depth_limit=500),
+        build_request(depth=3, depth_limit=2),
     )
     assert kinds(outcomes) == ["Admitted", "Terminated", "Terminated"]
 
@@ -122,7 +115,7 @@ async def test_many_terminations_at_once_ask_for_one_notification_an_environment
     database: Database, conn: Connection
 ) -> None:
     async def terminate(environment: str) -> None:
-        await admit_all(database, *(build_request(environment=environment, claimed_depth=11) for _ in range(20)))
+        await admit_all(database, *(build_request(environment=environment, depth=11) for _ in range(20)))
 
     await asyncio.gather(*(terminate(environment) for environment in ("live", "development") * 5))
     assert await count_runs(conn, RunState.TERMINATED) == 200
@@ -192,7 +185,7 @@ async def test_duplicates_and_runs_beyond_the_depth_limit_take_nothing_of_the_ch
     root = await admit_root(database)
     known = [build_child(root.run.id, f"known/{index}") for index in range(5)]
     await asyncio.gather(*(admit_all(database, *known) for _ in range(8)))
-    deep = [build_child(root.run.id, f"deep/{index}", claimed_depth=11) for index in range(6)]
+    deep = [build_child(root.run.id, f"deep/{index}", depth=11) for index in range(6)]
     fresh = [build_child(root.run.id, f"fresh/{index}") for index in range(9)]
     outcomes = await admit_all(database, *deep[:3], *known[:2], *fresh[:2], *deep[3:], *fresh[2:])
     reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, Terminated)]
@@ -215,7 +208,7 @@ async def test_chain_that_was_limited_goes_on_when_the_limit_is_raised(database:
 async def test_joining_an_unknown_chain_counts_only_what_is_there(database: Database, conn: Connection) -> None:
     await set_limits(conn, chain_runs=3)
     chain_id = new_run_id()
-    outcomes = await admit_all(database, *(build_request(claimed_chain_id=chain_id, claimed_depth=1) for _ in range(5)))
+    outcomes = await admit_all(database, *(build_request(chain_id=chain_id, depth=1) for _ in range(5)))
     assert sorted(kinds(outcomes)) == ["Admitted"] * 3 + ["Terminated"] * 2
 
 
@@ -243,7 +236,7 @@ async def test_stop_waits_for_admissions_under_way(database: Database, conn: Con
 
 
 async def test_chain_is_warned_of_once_at_80_percent_of_its_limit(database: Database, conn: Connection) -> None:
-    root = await admit_root(database, claimed_depth=6)
+    root = await admit_root(database, depth=6)
     warned = []
     parent = root.run.id
     for _ in range(4):
@@ -257,14 +250,14 @@ async def test_chain_is_warned_of_once_at_80_percent_of_its_limit(database: Data
 
 
 async def test_many_at_once_near_the_limit_warn_once(database: Database, conn: Connection) -> None:
-    root = await admit_root(database, claimed_depth=7)
+    root = await admit_root(database, depth=7)
     outcomes = await asyncio.gather(*(admit_all(database, build_child(root.run.id, f"{index}")) for index in range(20)))
     assert [outcome.has_warned_chain for (outcome,) in outcomes if isinstance(outcome, Admitted)].count(True) == 1
     assert await conn.fetchval("SELECT count(*) FROM penstock.logs WHERE level = 'warning'") == 1
 
 
 async def test_terminated_run_is_an_error_and_no_warning(database: Database, conn: Connection) -> None:
-    await admit_all(database, build_request(claimed_depth=11))
+    await admit_all(database, build_request(depth=11))
     assert await conn.fetchval("SELECT array_agg(level) FROM penstock.logs") == ["error"]
 
 

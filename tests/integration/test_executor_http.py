@@ -263,7 +263,7 @@ async def test_a_call_says_its_trace_chain_and_depth(house: House, server: Serve
         run = await house.perform("twice", {"url": server.url})
     first, second = (headers for _, _, headers, _ in server.requests)
     seal = await Installation(house.database).find_seal()
-    assert seal.read(first["baggage"], clock.now()) == Lineage(run["chain_id"], run["id"], 0)
+    assert seal.read(first["baggage"], clock.now()) == Lineage(1, run["chain_id"], run["id"])
     assert second["baggage"].endswith(",mine=1")
     traces = [headers["traceparent"].split("-") for headers in (first, second)]
     assert {trace[1] for trace in traces} == {run["chain_id"].hex}
@@ -285,5 +285,5 @@ async def test_what_others_said_of_the_request_goes_on_with_the_calls_of_its_run
         assert headers["traceparent"].startswith("00-4bf92f3577b34da6a3ce929d0e0e4736-")
         assert (headers["traceparent"][-3:], headers["tracestate"]) == ("-00", "v=1")
         assert headers["baggage"].partition(",")[2] == "tenant=a;x=1,user=b"
-        assert seal.read(headers["baggage"], clock.now()) == Lineage(runs[0].chain_id, runs[0].id, 3)
+        assert seal.read(headers["baggage"], clock.now()) == Lineage(4, runs[0].chain_id, runs[0].id)
     assert len(server.requests) == 2

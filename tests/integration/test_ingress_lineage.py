@@ -10,7 +10,7 @@ import pytest
 from penstock import clock
 from penstock.db import Record
 from penstock.domain.ids import new_run_id
-from penstock.domain.lineage import LONGEST_HOP, Lineage, LineageSeal
+from penstock.domain.lineage import LONGEST_HOP, LineageSeal
 from penstock.store.installation import Installation
 from tests.integration.ingress import ADMIN, SECRETS, Ingress, running_ingress, sign_stripe, write_app
 
@@ -51,8 +51,8 @@ async def row(ingress: Ingress, run_id: object) -> Record:
 
 def from_run(seal: LineageSeal, run: Record, *, depth: int | None = None) -> dict[str, str]:
     """The headers of a call that a run makes."""
-    lineage = Lineage(run["chain_id"], run["id"], run["depth"] if depth is None else depth)
-    return {"baggage": f"tenant=a,{seal.sign(lineage, clock.now())}"}
+    entry = seal.sign(run["chain_id"], run["id"], run["depth"] if depth is None else depth, clock.now())
+    return {"baggage": f"tenant=a,{entry}"}
 
 
 async def test_a_call_of_a_run_continues_its_chain_one_deeper(ingress: Ingress, seal: LineageSeal) -> None:
@@ -118,9 +118,9 @@ async def test_a_call_with_the_same_idempotency_key_keeps_its_depth(ingress: Ing
 async def test_a_caller_that_is_no_longer_stored_is_believed_by_its_signature(
     ingress: Ingress, seal: LineageSeal
 ) -> None:
-    gone = Lineage(new_run_id(), new_run_id(), 6)
-    run = await greet(ingress, {"baggage": seal.sign(gone, clock.now())})
-    assert (run["depth"], run["chain_id"], run["parent_run_id"]) == (7, gone.chain_id, None)
+    chain_id = new_run_id()
+    run = await greet(ingress, {"baggage": seal.sign(chain_id, new_run_id(), 6, clock.now())})
+    assert (run["depth"], run["chain_id"], run["parent_run_id"]) == (7, chain_id, None)
 
 
 async def test_a_call_into_the_other_environment_stays_in_the_chain(ingress: Ingress, seal: LineageSeal) -> None:
@@ -133,13 +133,13 @@ async def test_a_call_into_the_other_environment_stays_in_the_chain(ingress: Ing
 
 async def test_what_others_say_starts_a_root(ingress: Ingress, seal: LineageSeal) -> None:
     caller = await greet(ingress)
-    lineage = Lineage(caller["chain_id"], caller["id"], 3)
+    lineage = (caller["chain_id"], caller["id"], 3)
     late = clock.now() - LONGEST_HOP - timedelta(minutes=1)
-    forged = seal.sign(lineage, clock.now()).replace(".3.", ".0.")
+    forged = seal.sign(*lineage, clock.now()).replace(".3.", ".0.")
     for baggage in (
-        LineageSeal(b"x" * 32).sign(lineage, clock.now()),
+        LineageSeal(b"x" * 32).sign(*lineage, clock.now()),
         forged,
-        seal.sign(lineage, late),
+        seal.sign(*lineage, late),
         "tenant=a",
         ",=;,",
     ):

@@ -13,10 +13,11 @@ from pydantic import JsonValue
 
 from penstock.domain.ids import child_run_id
 from penstock.domain.states import Trigger
-from penstock.runs.admission import RunRequest, admit
+from penstock.runs.admission import admit
 from penstock.store.logs import LogEvent, LogLine, write_logs
 from penstock_ingress.room import Room
 from penstock_ingress.routes.management import ManagementApi
+from tests.factories import build_run
 from tests.integration.ingress import Answer, Ingress, running_ingress, write_app
 
 ADA: dict[str, JsonValue] = {"workflow": "greet", "parameters": {"name": "Ada"}}
@@ -177,13 +178,12 @@ async def test_runs_are_filtered(ingress: Ingress) -> None:
 async def test_a_chain_is_shown_as_a_tree_with_counts(ingress: Ingress) -> None:
     root = UUID(str((await ingress.manage("POST", "/v1/live/runs", json=ADA)).json["id"]))
     children = [
-        RunRequest(
+        build_run(
             run_id=child_run_id(root, str(number)),
             environment="live",
             workflow="hidden",
             version=1,
             trigger=Trigger.RUN,
-            parameters={},
             parent_run_id=root,
         )
         for number in range(4)

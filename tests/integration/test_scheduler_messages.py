@@ -160,7 +160,7 @@ async def test_two_hundred_copies_at_once_make_one_run(station: Station) -> None
         ({"headers": {"depth": -1}}, "header depth"),
         ({"headers": {"depth": 1.0}}, "header depth"),
         ({"headers": {"parent-run-id": "nonsense"}}, "header parent-run-id"),
-        ({"headers": {"parent-run-id": "00000000-0000-8000-8000-000000000000"}}, "no run of this installation"),
+        ({"headers": {"parent-run-id": "00000000-0000-8000-8000-000000000000"}}, "not a run of this installation"),
         ({"headers": {"chain-id": 5}}, "header chain-id"),
         ({"headers": {"idempotency-key": 5}}, "header idempotency-key"),
         ({"message_type": "order.created"}, "order.created"),

@@ -20,39 +20,40 @@ from penstock.domain.lineage import (
 
 NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
 HERE, THERE = LineageSeal(b"h" * 32), LineageSeal(b"t" * 32)
-LINEAGE = Lineage(UUID(int=1 << 100), UUID(int=2 << 100), 7)
+CALLER = (UUID(int=1 << 100), UUID(int=2 << 100), 7)
+LINEAGE = Lineage(8, *CALLER[:2])
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
 
 
 def test_an_entry_comes_back_as_it_was_sent() -> None:
-    assert HERE.read(HERE.sign(LINEAGE, NOW), NOW) == LINEAGE
+    assert HERE.read(HERE.sign(*CALLER, NOW), NOW) == LINEAGE
 
 
 def test_properties_and_spaces_that_a_service_adds_do_not_matter() -> None:
-    name, value = HERE.sign(LINEAGE, NOW).split("=", 1)
+    name, value = HERE.sign(*CALLER, NOW).split("=", 1)
     assert HERE.read(f"tenant=a;x=1 ,\t{name} = {value} ;kept=yes , b=2", NOW) == LINEAGE
 
 
 def test_each_installation_knows_its_own_entry_among_those_of_others() -> None:
-    theirs = Lineage(UUID(int=9), UUID(int=8), 3)
-    both = f"{THERE.sign(theirs, NOW)},{HERE.sign(LINEAGE, NOW)}"
+    theirs = Lineage(4, UUID(int=9), UUID(int=8))
+    both = f"{THERE.sign(UUID(int=9), UUID(int=8), 3, NOW)},{HERE.sign(*CALLER, NOW)}"
     assert (HERE.read(both, NOW), THERE.read(both, NOW)) == (LINEAGE, theirs)
 
 
 def test_of_several_entries_the_deepest_counts() -> None:
-    deeper = Lineage(LINEAGE.chain_id, UUID(int=5), 9)
-    assert HERE.read(f"{HERE.sign(deeper, NOW)},{HERE.sign(LINEAGE, NOW)}", NOW) == deeper
+    deeper = HERE.sign(CALLER[0], UUID(int=5), 9, NOW)
+    assert HERE.read(f"{deeper},{HERE.sign(*CALLER, NOW)}", NOW) == Lineage(10, CALLER[0], UUID(int=5))
 
 
 def _forgeries() -> list[str]:
-    entry = HERE.sign(LINEAGE, NOW)
+    entry = HERE.sign(*CALLER, NOW)
     name, value = entry.split("=", 1)
     version, chain, run, depth, at, signature = value.split(".")
     return [
         "",
         "tenant=a",
-        THERE.sign(LINEAGE, NOW),
-        f"{name}={THERE.sign(LINEAGE, NOW).partition('=')[2]}",
+        THERE.sign(*CALLER, NOW),
+        f"{name}={THERE.sign(*CALLER, NOW).partition('=')[2]}",
         f"{name}={version}.{chain}.{run}.0.{at}.{signature}",
         f"{name}={version}.{run}.{chain}.{depth}.{at}.{signature}",
         f"{name}={version}.{chain}.{run}.{depth}.{int(at) + 1}.{signature}",
@@ -71,23 +72,23 @@ def test_what_was_not_signed_with_our_key_is_not_believed(baggage: str) -> None:
 
 
 def test_an_entry_that_was_away_for_too_long_is_foreign() -> None:
-    entry = HERE.sign(LINEAGE, NOW)
+    entry = HERE.sign(*CALLER, NOW)
     assert HERE.read(entry, NOW + LONGEST_HOP - timedelta(seconds=1)) == LINEAGE
     assert HERE.read(entry, NOW + LONGEST_HOP + timedelta(seconds=1)) is None
 
 
 def test_a_depth_that_nobody_can_have_is_not_believed() -> None:
-    assert HERE.read(HERE.sign(Lineage(UUID(int=1), UUID(int=2), 1_000_001), NOW), NOW) is None
+    assert HERE.read(HERE.sign(UUID(int=1), UUID(int=2), 1_000_001, NOW), NOW) is None
 
 
 def test_baggage_of_others_is_handed_on_untouched() -> None:
-    others = ["tenant=a;x=1", "user = b ; y", THERE.sign(LINEAGE, NOW)]
-    assert HERE.strip(",".join([*others, HERE.sign(LINEAGE, NOW)])) == ",".join(others)
+    others = ["tenant=a;x=1", "user = b ; y", THERE.sign(*CALLER, NOW)]
+    assert HERE.strip(",".join([*others, HERE.sign(*CALLER, NOW)])) == ",".join(others)
     assert join_baggage("penstock-x=1", others) == ",".join(["penstock-x=1", *others])
 
 
 def test_our_entry_is_there_once_whatever_stood_under_its_name() -> None:
-    mine = HERE.sign(LINEAGE, NOW)
+    mine = HERE.sign(*CALLER, NOW)
     assert join_baggage(mine, ["a=1", f"{HERE.name}=forged", "b=2"]) == f"{mine},a=1,b=2"
 
 
@@ -144,8 +145,8 @@ def test_whatever_a_header_holds_it_is_read_as_nothing(baggage: str) -> None:
 def test_whatever_others_write_beside_it_the_entry_is_found(
     key: bytes, chain: UUID, run: UUID, depth: int, others: str
 ) -> None:
-    seal, lineage = LineageSeal(key), Lineage(chain, run, depth)
-    entry = seal.sign(lineage, NOW)
+    seal, lineage = LineageSeal(key), Lineage(depth + 1, chain, run)
+    entry = seal.sign(chain, run, depth, NOW)
     assert seal.read(f"{others},{entry},{others}", NOW) == lineage
     joined = join_baggage(entry, seal.strip(others).split(","))
     assert seal.read(joined, NOW) == lineage

@@ -11,10 +11,10 @@ from pydantic import JsonValue
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ListOfRuns, ScheduleRun
 from penstock.definitions.models import FieldType, Parameter, Workflow
+from penstock.domain.lineage import Lineage
 from penstock.domain.runs import Rejected
 from penstock.errors import DecodeError
 from penstock_scheduler import rules
-from penstock_scheduler.rules import Lineage
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 RUN_ID = UUID("01890000-0000-8000-8000-000000000001")

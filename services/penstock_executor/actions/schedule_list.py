@@ -13,6 +13,7 @@ from penstock.contracts.messages import ExpandList
 from penstock.db import Connection
 from penstock.definitions.models import App, StepAction, Workflow
 from penstock.domain.ids import child_run_id
+from penstock.domain.lineage import Lineage
 from penstock.domain.workload import Counts
 from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
@@ -66,7 +67,7 @@ async def schedule_list(call: Call) -> Outcome:
         start_at=due_at(call) or call.now,
         interval_seconds=0.0 if interval is None else duration(call, "interval", interval).total_seconds(),
         is_sequential=call.arguments.get("sequential") is True,
-        parent_run_id=call.run.id,
+        lineage=Lineage(parent_run_id=call.run.id),
     )
     nudge = ExpandList.model_construct(list_id=list_id)
     return Write(StoreList(request, parameters), str(list_id), is_known=True, nudge=nudge, used=used)

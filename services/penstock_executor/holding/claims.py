@@ -7,8 +7,7 @@ from uuid import UUID
 
 from penstock.broker.publisher import Publisher
 from penstock.db import Coalescer, Connection, Database
-from penstock.domain.runs import RunSummary
-from penstock.domain.states import Termination
+from penstock.domain.runs import Terminated
 from penstock.logs import get_logger
 from penstock.metrics import TERMINATIONS
 from penstock.runs.terminations import record_terminations
@@ -18,16 +17,6 @@ from penstock_executor.runs import ClaimedRun
 log = get_logger(__name__)
 _LANES = 2
 _MOST_REQUESTS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Terminated:
-    """A run that a protection stopped at its claim."""
-
-    run: RunSummary
-    reason: Termination
-    depth_limit: int
-    path: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from yarl import URL
 
 from penstock import clock, exact_json
 from penstock.definitions.connectors import CONNECTION_HEADERS
-from penstock.domain.lineage import Lineage, LineageSeal, continue_trace, join_baggage, split_baggage
+from penstock.domain.lineage import LineageSeal, continue_trace, join_baggage, split_baggage
 from penstock.expressions.language import describe_type
 from penstock.expressions.templates import write_value
 from penstock_executor.runs import ClaimedRun, Values
@@ -67,7 +67,7 @@ def lineage_headers(run: ClaimedRun, seal: LineageSeal, baggage: str = "") -> di
     `baggage` is the author's own; that of the chain cannot be taken away by it, because it is what cuts loops.
     """
     kept = trace_of(run)
-    entry = seal.sign(Lineage(run.chain_id, run.id, run.depth), clock.now())
+    entry = seal.sign(run.chain_id, run.id, run.depth, clock.now())
     headers = {
         "traceparent": continue_trace(kept.get("traceparent"), run.chain_id),
         "baggage": join_baggage(entry, split_baggage(f"{baggage},{kept.get('baggage', '')}")),

@@ -20,8 +20,9 @@ from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable, DatabaseUnavailable
 from penstock.logs import get_logger
 from penstock.metrics import DISPATCHED
-from penstock.runs.admission import RunRequest, admit_deliveries
+from penstock.runs.admission import admit_deliveries
 from penstock.runs.deliveries import DeliveryKey, NewDelivery, StoredDelivery, count_duplicates
+from penstock.runs.requests import CheckedRun
 
 log = get_logger(__name__)
 
@@ -41,7 +42,7 @@ class Entry(NamedTuple):
     runs' answers.
     """
 
-    requests: tuple[RunRequest, ...]
+    runs: tuple[CheckedRun, ...]
     delivery: NewDelivery | None = None
     reply_to: str | None = None
 
@@ -128,7 +129,7 @@ def stands_alone(entries: Sequence[Entry]) -> bool:
     """Whether one statement stores all of them, so that beginning and committing a transaction would be most of the
     way.
     """
-    return all(request.stands_alone for entry in entries for request in entry.requests)
+    return all(run.stands_alone for entry in entries for run in entry.runs)
 
 
 async def store_entries(conn: Connection, entries: Sequence[Entry]) -> list[Accepted]:
@@ -137,10 +138,10 @@ async def store_entries(conn: Connection, entries: Sequence[Entry]) -> list[Acce
     firsts: dict[DeliveryKey, NewDelivery] = {}
     for delivery in deliveries:
         firsts.setdefault(delivery.key, delivery)
-    requests = [request for entry in entries for request in entry.requests]
+    runs = [run for entry in entries for run in entry.runs]
     # In the order of their keys, so that two batches with the same keys wait for each other in one order.
     admissions, delivered = await admit_deliveries(
-        conn, requests, sorted(firsts.values(), key=lambda delivery: delivery.key)
+        conn, runs, sorted(firsts.values(), key=lambda delivery: delivery.key)
     )
     copies = [delivery for delivery in deliveries if delivery.id not in delivered]
     known = await count_duplicates(conn, copies=Counter(copy.key for copy in copies)) if copies else {}
@@ -150,6 +151,6 @@ async def store_entries(conn: Connection, entries: Sequence[Entry]) -> list[Acce
         if entry.delivery is not None and entry.delivery.id not in delivered:
             accepted.append(Accepted((), known[entry.delivery.key]))
         else:
-            accepted.append(Accepted(tuple(admissions[position + index] for index in range(len(entry.requests)))))
-        position += len(entry.requests)
+            accepted.append(Accepted(tuple(admissions[position + index] for index in range(len(entry.runs)))))
+        position += len(entry.runs)
     return accepted

@@ -17,16 +17,16 @@ from penstock.definitions.models import Workflow
 from penstock.definitions.parameters import ValueSource, bind_parameters
 from penstock.definitions.values import format_date
 from penstock.domain.ids import RunId, child_run_id, new_run_id
-from penstock.domain.lineage import Origin
+from penstock.domain.lineage import Lineage
 from penstock.domain.states import Trigger
 from penstock.domain.workload import Activity
 from penstock.logs import get_logger
 from penstock.metrics import DELIVERIES
-from penstock.runs.admission import RunRequest
 from penstock.runs.deliveries import NewDelivery
+from penstock.runs.requests import CheckedRun, RunRequest, accept_run
 from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.accepting.acceptance import Entry
-from penstock_ingress.handlers.lineage import find_origin
+from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.room import Room
 from penstock_ingress.rules.deliveries import SourcePlan, decode_payload
 from penstock_ingress.rules.headers import read_trace_context, storable_headers
@@ -81,20 +81,20 @@ async def _find_plan(room: Room, environment: str, source: str, deployment: Comp
 async def _receive(room: Room, call: WebhookCall, delivery_id: RunId, deployment: CompiledDeployment) -> Reply:
     plan = await _find_plan(room, call.environment, call.source, deployment)
     _check_signature(plan, call)
-    origin = await find_origin(room, call.headers, call.environment)
-    entry = _prepare(plan, call, delivery_id, origin, deployment)
+    lineage = await find_lineage(room, call.headers, call.environment)
+    entry = _prepare(plan, call, delivery_id, lineage, deployment)
     accepted = await room.acceptance.accept(entry)
     _meter(room, call, entry)
     if accepted.duplicate_of is not None:
         _count(call.source, "duplicate")
         return _accepted(accepted.duplicate_of.id, accepted.duplicate_of.run_ids, is_duplicate=True)
-    _count(call.source, "accepted" if entry.requests else "unmatched")
-    return _accepted(delivery_id, [request.run_id for request in entry.requests], is_duplicate=False)
+    _count(call.source, "accepted" if entry.runs else "unmatched")
+    return _accepted(delivery_id, [run.request.run_id for run in entry.runs], is_duplicate=False)
 
 
 def _meter(room: Room, call: WebhookCall, entry: Entry) -> None:
     """A delivery is a request, to the workflow that wants it; when several do, or none, it belongs to none."""
-    workflow = entry.requests[0].workflow if len(entry.requests) == 1 else ""
+    workflow = entry.runs[0].request.workflow if len(entry.runs) == 1 else ""
     room.meter.count(call.environment, workflow, {Activity.API_REQUEST: 1, Activity.API_BYTE: len(call.request.body)})
 
 
@@ -114,7 +114,7 @@ def _check_signature(plan: SourcePlan, call: WebhookCall) -> None:
 
 
 def _prepare(
-    plan: SourcePlan, call: WebhookCall, delivery_id: RunId, origin: Origin, deployment: CompiledDeployment
+    plan: SourcePlan, call: WebhookCall, delivery_id: RunId, lineage: Lineage, deployment: CompiledDeployment
 ) -> Entry:
     body, headers = call.request.body, call.headers
     try:
@@ -137,9 +137,8 @@ def _prepare(
     }
     if (trace := read_trace_context(headers)) is not None:
         context["trace"] = trace
-    requests = tuple(
-        _request(workflow, call.environment, delivery_id, origin, deployment, context) for workflow in workflows
-    )
+    common = RunRequest(delivery_id, call.environment, "", {}, Trigger.WEBHOOK, lineage, context=context)
+    runs = tuple(_run(workflow, delivery_id, deployment, common) for workflow in workflows)
     delivery = NewDelivery(
         id=delivery_id,
         environment=call.environment,
@@ -147,40 +146,25 @@ def _prepare(
         dedup_key=plan.key_of(headers, payload, body),
         type=kind,
         version=deployment.version,
-        run_ids=tuple(request.run_id for request in requests),
+        run_ids=tuple(run.request.run_id for run in runs),
         headers=kept,
         body=body,
     )
-    return Entry(requests, delivery)
+    return Entry(runs, delivery)
 
 
-def _request(
-    workflow: Workflow,
-    environment: str,
-    delivery_id: RunId,
-    origin: Origin,
-    deployment: CompiledDeployment,
-    context: dict[str, JsonValue],
-) -> RunRequest:
-    """A root run, or the next one of the chain that sent the delivery.
+def _run(workflow: Workflow, delivery_id: RunId, deployment: CompiledDeployment, common: RunRequest) -> CheckedRun:
+    """A root run, or the next one of the chain that sent the delivery; `common` is what the runs of it have in common.
 
     Workflows with a webhook trigger require no parameters; what was sent is in `webhook.payload`.
     """
-    return RunRequest(
+    request = common._replace(
         run_id=child_run_id(delivery_id, workflow.name),
-        environment=environment,
         workflow=workflow.name,
-        version=deployment.version,
-        trigger=Trigger.WEBHOOK,
         parameters=bind_parameters(workflow, {}, source=ValueSource.JSON, unknown="ignore", types=deployment.app.types),
-        parent_run_id=origin.parent_run_id,
-        claimed_depth=origin.depth,
-        claimed_chain_id=origin.chain_id,
-        depth_limit=workflow.depth_limit,
-        priority=workflow.priority,
-        context=context,
         delivery_id=delivery_id,
     )
+    return accept_run(request, workflow, deployment.version)
 
 
 def _accepted(delivery_id: UUID, run_ids: Sequence[UUID], *, is_duplicate: bool) -> Reply:

@@ -8,13 +8,14 @@ the path and the tree.
 from multidict import MultiMapping
 
 from penstock import clock
-from penstock.domain.lineage import OUTSIDE, Origin
+from penstock.domain.lineage import OUTSIDE, Lineage
 from penstock.runs.views.runs import has_run
 from penstock_ingress.room import Room
 
 
-async def find_origin(room: Room, headers: MultiMapping[str], environment: str) -> Origin:
-    """What our entry in `baggage` says, if there is one. Raises DatabaseUnavailable.
+async def find_lineage(room: Room, headers: MultiMapping[str], environment: str) -> Lineage:
+    """Where the runs belong that this request starts: what our entry in `baggage` says, if there is one. Raises
+    DatabaseUnavailable.
 
     The calling run may be gone by now (retention): then the signed entry is all there is, and it suffices.
     """
@@ -22,8 +23,8 @@ async def find_origin(room: Room, headers: MultiMapping[str], environment: str) 
         return OUTSIDE
     seal = await room.installation.find_seal()
     lineage = seal.read(",".join(headers.getall("baggage")), clock.now())
-    if lineage is None:
+    if lineage is None or lineage.parent_run_id is None:
         return OUTSIDE
     async with room.database.connection() as conn:
-        is_stored = await has_run(conn, run_id=lineage.run_id, environment=environment)
-    return Origin(lineage.depth + 1, lineage.chain_id, lineage.run_id if is_stored else None)
+        is_stored = await has_run(conn, run_id=lineage.parent_run_id, environment=environment)
+    return lineage if is_stored else lineage._replace(parent_run_id=None)

@@ -17,7 +17,7 @@ from penstock.domain.runs import Duplicate, Rejected
 from penstock.domain.states import Trigger
 from penstock.domain.workload import shown_units
 from penstock.runs.idempotency import IdempotencyKey
-from penstock.runs.requests import prepare_run
+from penstock.runs.requests import RunRequest, check_run
 from penstock.runs.views.chains import count_chain, find_chain, list_chain_runs
 from penstock.runs.views.logs import list_logs
 from penstock.runs.views.models import Run, RunDetails
@@ -25,7 +25,7 @@ from penstock.runs.views.runs import find_run, find_run_details, list_runs
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.workload_sums import change_limits
 from penstock_ingress.accepting.acceptance import Entry
-from penstock_ingress.handlers.lineage import find_origin
+from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.handlers.pages import (
     read_limit,
     read_log_filter,
@@ -81,26 +81,24 @@ async def _admit(
     run_id: RunId,
     deployment: CompiledDeployment,
 ) -> tuple[UUID, bool]:
-    origin, trace = await find_origin(room, headers, environment), read_trace_context(headers)
+    trace = read_trace_context(headers)
     scheduled_at = wanted.at if wanted.after is None else parse_duration(wanted.after)
-    request = prepare_run(
-        deployment,
+    request = RunRequest(
         run_id=run_id,
         environment=environment,
         workflow=wanted.workflow,
         parameters=wanted.parameters,
         trigger=Trigger.MANUAL if scheduled_at is None else Trigger.SCHEDULE,
-        parent_run_id=origin.parent_run_id,
-        claimed_depth=origin.depth,
-        claimed_chain_id=origin.chain_id,
+        lineage=await find_lineage(room, headers, environment),
         scheduled_at=scheduled_at,
         priority=wanted.priority,
         context=None if trace is None else {"trace": trace},
         key=_key(wanted),
     )
-    if isinstance(request, Rejected):
-        raise refuse(request)
-    admission = (await room.acceptance.accept(Entry((request,)))).admissions[0]
+    run = check_run(request, deployment)
+    if isinstance(run, Rejected):
+        raise refuse(run)
+    admission = (await room.acceptance.accept(Entry((run,)))).admissions[0]
     match admission:
         case Duplicate(of=of):
             return of, False

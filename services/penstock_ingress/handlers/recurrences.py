@@ -22,11 +22,11 @@ from penstock.runs.recurrences.control import (
     start_by_hand,
 )
 from penstock.runs.recurrences.rows import RecurrenceRequest, get_time, set_recurrence, stop_recurrence
-from penstock.runs.requests import prepare_run
+from penstock.runs.requests import RunRequest, check_run
 from penstock.runs.views.models import Run
 from penstock.runs.views.runs import find_run
 from penstock.store.deployments import CompiledDeployment
-from penstock_ingress.handlers.lineage import find_origin
+from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.handlers.management import refuse
 from penstock_ingress.handlers.pages import read_limit, read_recurrence_token, read_text, write_token
 from penstock_ingress.repository.views import Backfilled, Recurrence, RecurrencePage, RecurrenceRun
@@ -58,25 +58,24 @@ async def create_recurrence(room: Room, environment: str, wanted: NewRecurrence)
 
 
 async def _set(room: Room, environment: str, wanted: NewRecurrence, deployment: CompiledDeployment) -> Recurrence:
-    checked = prepare_run(
-        deployment,
-        run_id=new_run_id(),
-        environment=environment,
-        workflow=wanted.workflow,
-        parameters=wanted.parameters,
-        trigger=Trigger.RECURRENCE,
-    )
+    request = RunRequest(new_run_id(), environment, wanted.workflow, wanted.parameters, Trigger.RECURRENCE)
+    checked = check_run(request, deployment)
     if isinstance(checked, Rejected):
         raise refuse(checked)
 
     async def store(conn: Connection) -> UUID:
         start = wanted.start if wanted.start is not None or wanted.every is None else await get_time(conn)
         rule = Rule(wanted.cron, wanted.every, start, wanted.timezone)
-        request = RecurrenceRequest(
-            environment, wanted.workflow, wanted.thing, rule, checked.parameters, begins_later=wanted.start is None
+        recurrence = RecurrenceRequest(
+            environment,
+            wanted.workflow,
+            wanted.thing,
+            rule,
+            {**checked.request.parameters},
+            begins_later=wanted.start is None,
         )
-        await set_recurrence(conn, request=request)
-        return request.id
+        await set_recurrence(conn, request=recurrence)
+        return recurrence.id
 
     return await show_recurrence(room, environment, await room.database.in_transaction(store))
 
@@ -111,10 +110,10 @@ async def resume(room: Room, environment: str, id: UUID) -> Recurrence:
 
 async def trigger(room: Room, environment: str, id: UUID, headers: MultiMapping[str]) -> Run:
     """Start a run now, as a tick would; the times of the recurrence stay as they are. Raises Refusal."""
-    recurrence, origin = await _get(room, environment, id), await find_origin(room, headers, environment)
+    recurrence, lineage = await _get(room, environment, id), await find_lineage(room, headers, environment)
 
     async def start(deployment: CompiledDeployment) -> Admission:
-        work = partial(start_by_hand, deployment=deployment, recurrence=recurrence, origin=origin)
+        work = partial(start_by_hand, deployment=deployment, recurrence=recurrence, lineage=lineage)
         outcome = await room.database.in_transaction(work)
         if isinstance(outcome, Rejected):
             raise refuse(outcome)
@@ -129,7 +128,7 @@ async def trigger(room: Room, environment: str, id: UUID, headers: MultiMapping[
 
 async def backfill(room: Room, environment: str, id: UUID, wanted: Backfill, headers: MultiMapping[str]) -> Backfilled:
     """Start the runs of past ticks that had none. Raises Refusal."""
-    recurrence, origin = await _get(room, environment, id), await find_origin(room, headers, environment)
+    recurrence, lineage = await _get(room, environment, id), await find_lineage(room, headers, environment)
     async with room.database.connection() as conn:
         until = min(wanted.until, await get_time(conn))
     try:
@@ -138,7 +137,7 @@ async def backfill(room: Room, environment: str, id: UUID, wanted: Backfill, hea
         raise Refusal(problem(422, str(error))) from None
 
     async def start(deployment: CompiledDeployment) -> list[Admission]:
-        work = partial(make_up_ticks, deployment=deployment, recurrence=recurrence, ticks=ticks, origin=origin)
+        work = partial(make_up_ticks, deployment=deployment, recurrence=recurrence, ticks=ticks, lineage=lineage)
         outcomes = await room.database.in_transaction(work)
         if isinstance(outcomes, Rejected):
             raise refuse(outcomes)

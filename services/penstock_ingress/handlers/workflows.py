@@ -19,11 +19,11 @@ from penstock.definitions.models import ApiTrigger, Auth, Respond, Workflow
 from penstock.domain.ids import RunId, new_run_id
 from penstock.domain.runs import Admitted, Duplicate, Rejected, Terminated
 from penstock.domain.states import Trigger
-from penstock.runs.admission import RunRequest
 from penstock.runs.idempotency import IdempotencyKey
+from penstock.runs.requests import RunRequest, accept_run
 from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.accepting.acceptance import Entry
-from penstock_ingress.handlers.lineage import find_origin
+from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.room import Room
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.answers import reply_for
@@ -136,24 +136,19 @@ async def _start(
     """Admit the run, checked against `deployment`."""
     workflow, trigger = _find_exposed(deployment, call, is_admin=room.admins.identify(call.token))
     content_type = call.headers.get("Content-Type", "")
-    origin = await find_origin(room, call.headers, call.environment)
     request = RunRequest(
         run_id=run_id,
         environment=call.environment,
         workflow=workflow.name,
-        version=deployment.version,
-        trigger=Trigger.API,
         parameters=read_parameters(workflow, deployment.app, call.query, body.data, content_type),
-        parent_run_id=origin.parent_run_id,
-        claimed_depth=origin.depth,
-        claimed_chain_id=origin.chain_id,
-        depth_limit=workflow.depth_limit,
-        priority=workflow.priority,
+        trigger=Trigger.API,
+        lineage=await find_lineage(room, call.headers, call.environment),
         context=_context(call),
         key=key,
     )
+    run = accept_run(request, workflow, deployment.version)
     is_awaited = _patience(room, trigger, preference) > 0
-    accepted = await room.acceptance.accept(Entry((request,), reply_to=room.reply_to if is_awaited else None))
+    accepted = await room.acceptance.accept(Entry((run,), reply_to=room.reply_to if is_awaited else None))
     match accepted.admissions[0]:
         case Admitted():
             return Started(run_id, trigger)

@@ -1,4 +1,4 @@
-"""Wanted runs become rows: many messages' runs in one transaction, each checked against the deployment that is current.
+"""Requests become rows: many messages' runs in one transaction, each checked against the deployment that is current.
 
 A run that cannot be stored fails alone. What a cached deployment refuses is asked again of the newest one before it is
 refused for good.
@@ -15,11 +15,11 @@ from penstock.definitions.models import ENVIRONMENTS
 from penstock.domain.runs import Admission, Admitted, Rejected
 from penstock.domain.states import RunState
 from penstock.errors import DatabaseUnavailable, DecodeError, PenstockError, StaleDefinitions
-from penstock.runs.admission import RunRequest, admit
+from penstock.runs.admission import admit
+from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.store.deployments import CompiledDeployment, DeploymentCache
 from penstock_scheduler.admitting.dispatches import Dispatches
 from penstock_scheduler.admitting.nudges import Nudges
-from penstock_scheduler.runs import WantedRun
 
 T = TypeVar("T")
 
@@ -47,9 +47,9 @@ class Admissions:
         self._publisher = publisher
         self._dispatches = dispatches
         self._nudges = nudges
-        self._coalescer: Coalescer[WantedRun, Admission] = Coalescer(self._flush, lanes=_LANES, most=BATCH)
+        self._coalescer: Coalescer[RunRequest, Admission] = Coalescer(self._flush, lanes=_LANES, most=BATCH)
 
-    async def admit(self, wanted: Sequence[WantedRun]) -> list[Admission]:
+    async def admit(self, wanted: Sequence[RunRequest]) -> list[Admission]:
         """Admit runs, together with what others ask for at this time; returns after the commit, dispatching under way.
 
         Raises DatabaseUnavailable, or DecodeError for a run that PostgreSQL cannot store.
@@ -60,7 +60,7 @@ class Admissions:
                 raise outcome
         return [outcome for outcome in outcomes if not isinstance(outcome, DecodeError)]
 
-    async def try_to_admit(self, wanted: Sequence[WantedRun]) -> list[Admission | DecodeError]:
+    async def try_to_admit(self, wanted: Sequence[RunRequest]) -> list[Admission | DecodeError]:
         """As `admit`, but with a DecodeError in place of each run that PostgreSQL cannot store."""
         outcomes = await asyncio.gather(*(self._coalescer.submit(run) for run in wanted), return_exceptions=True)
         return [_refuse_unstorable(outcome) for outcome in outcomes]
@@ -93,12 +93,12 @@ class Admissions:
         self._nudges.expect(run.scheduled_at for run in runs if run.state is RunState.SCHEDULED)
         await self._dispatches.begin([run for run in runs if run.state is RunState.QUEUED])
 
-    async def _flush(self, wanted: list[WantedRun]) -> Sequence[Admission]:
+    async def _flush(self, wanted: list[RunRequest]) -> Sequence[Admission]:
         outcomes = await self._admit(wanted)
         await self.tell(outcomes)
         return outcomes
 
-    async def _admit(self, wanted: Sequence[WantedRun]) -> list[Admission]:
+    async def _admit(self, wanted: Sequence[RunRequest]) -> list[Admission]:
         async def admit_once(deployments: dict[str, CompiledDeployment], is_newest: bool) -> list[Admission]:
             prepared = await prepare_all(wanted, deployments)
             if not is_newest and any(isinstance(request, Rejected) for request in prepared):
@@ -117,19 +117,19 @@ def _refuse_unstorable(outcome: Admission | BaseException) -> Admission | Decode
 
 
 async def prepare_all(
-    wanted: Sequence[WantedRun], deployments: dict[str, CompiledDeployment]
-) -> list[RunRequest | Rejected]:
+    wanted: Sequence[RunRequest], deployments: dict[str, CompiledDeployment]
+) -> list[CheckedRun | Rejected]:
     """Check each run against its environment's deployment, giving way to other tasks now and then."""
-    prepared: list[RunRequest | Rejected] = []
+    prepared: list[CheckedRun | Rejected] = []
     for number, run in enumerate(wanted, 1):
-        prepared.append(run.prepare(deployments[run.environment]))
+        prepared.append(check_run(run, deployments[run.environment]))
         if number % YIELD_EVERY == 0:
             await asyncio.sleep(0)
     return prepared
 
 
-async def admit_prepared(conn: Connection, prepared: Sequence[RunRequest | Rejected]) -> list[Admission]:
+async def admit_prepared(conn: Connection, prepared: Sequence[CheckedRun | Rejected]) -> list[Admission]:
     """Admit those that were not refused; what became of each, in order. Raises StaleDefinitions."""
-    requests = [request for request in prepared if isinstance(request, RunRequest)]
-    admitted = iter(await admit(conn, requests) if requests else [])
-    return [request if isinstance(request, Rejected) else next(admitted) for request in prepared]
+    runs = [run for run in prepared if isinstance(run, CheckedRun)]
+    admitted = iter(await admit(conn, runs) if runs else [])
+    return [run if isinstance(run, Rejected) else next(admitted) for run in prepared]

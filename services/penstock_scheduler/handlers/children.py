@@ -9,15 +9,16 @@ from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ChildRun, ScheduleChildren
 from penstock.contracts.topology import DEAD_LETTER_EXCHANGE, SCHEDULE_EXCHANGE, SCHEDULER_QUEUE, schedule_routing_key
 from penstock.domain.ids import child_run_id
+from penstock.domain.lineage import Lineage
 from penstock.domain.runs import Rejected
 from penstock.domain.states import Trigger
 from penstock.errors import DecodeError
 from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED
+from penstock.runs.requests import RunRequest
 from penstock.store.logs import Subject, error_line, write_logs
 from penstock_scheduler import rules
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import WantedRun
 
 log = get_logger(__name__)
 
@@ -40,15 +41,14 @@ async def schedule_children(room: Room, message: Message) -> None:
             await _park(room, message, batch.environment, child, outcome)
 
 
-def _want(child: ChildRun, environment: str, depth: int) -> WantedRun:
-    return WantedRun(
+def _want(child: ChildRun, environment: str, depth: int) -> RunRequest:
+    return RunRequest(
         run_id=child.run_id or child_run_id(child.parent_run_id, child.key),
         environment=environment,
         workflow=child.workflow,
         parameters=child.parameters,
         trigger=Trigger.RUN,
-        parent_run_id=child.parent_run_id,
-        claimed_depth=depth,
+        lineage=Lineage(depth, None, child.parent_run_id),
         scheduled_at=child.scheduled_at,
         priority=child.priority,
     )

@@ -13,19 +13,20 @@ from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ScheduleRun
 from penstock.db import Connection
 from penstock.domain.ids import child_run_id, new_run_id
+from penstock.domain.lineage import Lineage
 from penstock.domain.runs import Admitted, Duplicate, Rejected, Terminated
 from penstock.domain.states import Trigger
 from penstock.domain.workload import Activity
 from penstock.errors import DecodeError, PenstockError
 from penstock.runs.idempotency import IdempotencyKey, bind_keys
 from penstock.runs.lists import ListRequest, insert_list
-from penstock.runs.requests import describe_unknown_workflow
+from penstock.runs.requests import RunRequest, check_run, describe_unknown_workflow
 from penstock_scheduler import rules
 from penstock_scheduler.admitting.admissions import YIELD_EVERY
 from penstock_scheduler.repository.lists import find_list_state
 from penstock_scheduler.repository.runs import find_fingerprint, find_run_environment, find_run_state
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Refused, WantedRun
+from penstock_scheduler.runs import Refused
 
 Reply = dict[str, JsonValue]
 KEY_SCOPE: Final = "message"
@@ -49,15 +50,13 @@ async def _schedule(room: Room, message: Message) -> Reply:
     lineage, key = rules.read_lineage(message.headers), read_key(message)
     if asked.list_ is not None:
         return await _accept_list(room, asked, lineage, key)
-    run = WantedRun(
+    run = RunRequest(
         run_id=derive_id(lineage.parent_run_id, key),
         environment=asked.environment,
         workflow=asked.workflow,
         parameters=asked.parameters,
         trigger=Trigger.RUN if lineage.parent_run_id else Trigger.MESSAGE,
-        parent_run_id=lineage.parent_run_id,
-        claimed_depth=lineage.depth,
-        claimed_chain_id=lineage.chain_id,
+        lineage=lineage,
         scheduled_at=rules.due_at(asked),
         priority=asked.priority,
         context=rules.read_context(message.headers),
@@ -105,7 +104,7 @@ async def _check_fingerprint(conn: Connection, environment: str, key: Idempotenc
         raise Refused(Rejected("idempotency_conflict", message))
 
 
-async def _accept_list(room: Room, asked: ScheduleRun, lineage: rules.Lineage, key: IdempotencyKey | None) -> Reply:
+async def _accept_list(room: Room, asked: ScheduleRun, lineage: Lineage, key: IdempotencyKey | None) -> Reply:
     start_at = rules.due_at(asked) or timedelta()
     request = ListRequest(
         id=derive_id(lineage.parent_run_id, key),
@@ -115,9 +114,7 @@ async def _accept_list(room: Room, asked: ScheduleRun, lineage: rules.Lineage, k
         interval_seconds=rules.interval_seconds(
             asked, clock.now() + start_at if isinstance(start_at, timedelta) else start_at
         ),
-        parent_run_id=lineage.parent_run_id,
-        claimed_depth=lineage.depth,
-        claimed_chain_id=lineage.chain_id,
+        lineage=lineage,
         priority=asked.priority,
     )
     parameters = await _check_items(room, asked)
@@ -136,8 +133,8 @@ async def _accept_list(room: Room, asked: ScheduleRun, lineage: rules.Lineage, k
 async def _store_list(
     conn: Connection, request: ListRequest, parameters: list[dict[str, JsonValue]], key: IdempotencyKey | None
 ) -> Reply:
-    if request.parent_run_id is not None:
-        await _check_parent(conn, request.parent_run_id, request.environment)
+    if request.lineage.parent_run_id is not None:
+        await _check_parent(conn, request.lineage.parent_run_id, request.environment)
     bound = (await bind_keys(conn, [(0, request.environment, key, request.id)])).get(0)
     if isinstance(bound, Rejected):
         raise Refused(bound)
@@ -151,7 +148,7 @@ async def _store_list(
 async def _check_parent(conn: Connection, parent_run_id: UUID, environment: str) -> None:
     found = await find_run_environment(conn, run_id=parent_run_id)
     if found is None:
-        raise Refused(Rejected("unknown_parent", f"parent-run-id {parent_run_id} is no run of this installation"))
+        raise Refused(Rejected("unknown_parent", f"parent-run-id {parent_run_id} is not a run of this installation"))
     if found != environment:
         raise Refused(
             Rejected("unknown_parent", f"parent-run-id {parent_run_id} belongs to {found}, not {environment}")
@@ -183,8 +180,8 @@ async def _bind_items(room: Room, asked: ScheduleRun, *, is_newest: bool) -> lis
             parameters = rules.item_parameters(asked.parameters, item, open_name)
         except ValueError as error:
             raise DecodeError(f"list.items.{index}: {error}") from None
-        run = WantedRun(_NO_RUN, asked.environment, asked.workflow, parameters, Trigger.MESSAGE)
-        if isinstance(refused := run.prepare(deployment), Rejected):
+        run = RunRequest(_NO_RUN, asked.environment, asked.workflow, parameters, Trigger.MESSAGE)
+        if isinstance(refused := check_run(run, deployment), Rejected):
             raise Refused(Rejected(refused.code, f"list.items.{index}: {refused.message}", refused.parameter))
         checked.append(parameters)
         if index % YIELD_EVERY == YIELD_EVERY - 1:

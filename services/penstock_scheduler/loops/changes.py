@@ -17,18 +17,20 @@ from pydantic import JsonValue
 from penstock.db import Connection, isolate
 from penstock.definitions.models import App, ChangedBy, ChangeTrigger, DataType, FieldType, ScalarType, Workflow
 from penstock.domain.ids import child_run_id, recurrence_id, tick_run_id
+from penstock.domain.lineage import Lineage
 from penstock.domain.runs import Admission, Rejected
 from penstock.domain.states import Trigger
 from penstock.domain.workload import Activity
 from penstock.errors import PenstockError, Permanent, StaleDefinitions
 from penstock.expressions import Expression, compile_expression
 from penstock.logs import get_logger
+from penstock.runs.requests import RunRequest
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import LogLine, Subject, error_line, write_logs
 from penstock.things.changes import Change, drop_changes, list_changes, list_waiting_types, take_changes
 from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Counts, WantedRun
+from penstock_scheduler.runs import Counts
 
 log = get_logger(__name__)
 
@@ -172,7 +174,7 @@ def list_triggers(app: App, type_name: str) -> list[tuple[Workflow, int, ChangeT
 
 def _want(
     change: Change, data_type: DataType, triggers: list[tuple[Workflow, int, ChangeTrigger]], turn: Turn
-) -> list[WantedRun]:
+) -> list[RunRequest]:
     wanted = []
     for workflow, position, trigger in triggers:
         if change.operation not in trigger.operations or not _counts(trigger, change):
@@ -190,7 +192,7 @@ def _want(
     return wanted
 
 
-def _run(change: Change, workflow: Workflow, position: int) -> WantedRun:
+def _run(change: Change, workflow: Workflow, position: int) -> RunRequest:
     # What a step did to a thing fires once, even when its changes are committed and taken in several batches.
     what = str(change.id) if change.step is None else f"{change.step}/{change.thing_id}"
     key = f"change/{what}/{workflow.name}/{position}"
@@ -198,13 +200,13 @@ def _run(change: Change, workflow: Workflow, position: int) -> WantedRun:
         run_id = tick_run_id(recurrence_id(change.environment, workflow.name, key), change.changed_at)
     else:
         run_id = child_run_id(change.run_id, key)
-    return WantedRun(
+    return RunRequest(
         run_id=run_id,
         environment=change.environment,
         workflow=workflow.name,
         parameters={},
         trigger=Trigger.CHANGE,
-        parent_run_id=change.run_id,
+        lineage=Lineage(parent_run_id=change.run_id),
         context=change.run_context(),
     )
 

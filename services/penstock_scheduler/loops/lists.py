@@ -20,12 +20,13 @@ from penstock.domain.ids import child_run_id
 from penstock.domain.runs import Admission, Rejected
 from penstock.domain.states import Trigger
 from penstock.errors import PenstockError, StaleDefinitions
+from penstock.runs.requests import RunRequest
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import Subject, error_line, write_logs
 from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 from penstock_scheduler.repository import lists as repository
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Chunk, Counts, WantedRun
+from penstock_scheduler.runs import Chunk, Counts
 
 Claim = Callable[[Connection], Awaitable[Chunk | None]]
 Deployments = dict[str, CompiledDeployment]
@@ -141,17 +142,15 @@ def _find_rejected(outcomes: Sequence[object]) -> tuple[int, Rejected] | None:
     return next(((offset, outcome) for offset, outcome in enumerate(outcomes) if isinstance(outcome, Rejected)), None)
 
 
-def _want(chunk: Chunk, offset: int, parameters: dict[str, JsonValue]) -> WantedRun:
+def _want(chunk: Chunk, offset: int, parameters: dict[str, JsonValue]) -> RunRequest:
     index = chunk.first_index + offset
-    return WantedRun(
+    return RunRequest(
         run_id=child_run_id(chunk.of.id, str(index)),
         environment=chunk.of.environment,
         workflow=chunk.of.workflow,
         parameters=parameters,
-        trigger=Trigger.MESSAGE if chunk.of.parent_run_id is None else Trigger.RUN,
-        parent_run_id=chunk.of.parent_run_id,
-        claimed_depth=chunk.of.claimed_depth,
-        claimed_chain_id=chunk.of.claimed_chain_id,
+        trigger=Trigger.MESSAGE if chunk.of.lineage.parent_run_id is None else Trigger.RUN,
+        lineage=chunk.of.lineage,
         scheduled_at=chunk.of.due_at(index),
         priority=chunk.of.priority,
         list_id=chunk.of.id,
@@ -167,7 +166,7 @@ async def _fail(conn: Connection, *, chunk: Chunk, offset: int, rejected: Reject
     )
     if not await repository.fail_list(conn, list_id=chunk.of.id, error={"kind": rejected.code, "message": message}):
         return
-    of = Subject(chunk.of.environment, chunk.of.workflow, chunk.of.parent_run_id)
+    of = Subject(chunk.of.environment, chunk.of.workflow, chunk.of.lineage.parent_run_id)
     await write_logs(conn, [error_line(of, message, {"kind": rejected.code, "list_id": str(chunk.of.id)})])
 
 

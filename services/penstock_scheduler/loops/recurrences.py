@@ -28,6 +28,7 @@ from penstock.errors import PenstockError, StaleDefinitions
 from penstock.logs import get_logger
 from penstock.metrics import RECURRENCE_TICKS
 from penstock.runs.recurrences.rows import get_time
+from penstock.runs.requests import RunRequest
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import LogEvent, LogLine, Subject, error_line, write_logs
 from penstock_scheduler import rules
@@ -35,7 +36,7 @@ from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 from penstock_scheduler.repository import recurrences as repository
 from penstock_scheduler.repository.recurrences import Progress
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Counts, WantedRun
+from penstock_scheduler.runs import Counts
 
 log = get_logger(__name__)
 
@@ -69,11 +70,11 @@ class _Decided:
     recurrence: Recurrence
     decision: TickDecision
 
-    def want(self) -> list[WantedRun]:
+    def want(self) -> list[RunRequest]:
         """The runs of its ticks: roots, due at the tick's time when that is now, else at once."""
         of = self.recurrence
         return [
-            WantedRun(
+            RunRequest(
                 run_id=tick_run_id(of.id, tick_at),
                 environment=of.environment,
                 workflow=of.workflow,
@@ -171,7 +172,7 @@ async def _tick_claimed(
     if not is_newest and any(isinstance(request, Rejected) for request in prepared):
         raise StaleDefinitions("what is refused may have been deployed since")
     outcomes = await admit_prepared(conn, prepared)
-    results: dict[int, list[tuple[WantedRun, Admission]]] = {
+    results: dict[int, list[tuple[RunRequest, Admission]]] = {
         number: [(run, outcome) for (_, run), outcome in found]
         for number, found in groupby(zip(wanted, outcomes, strict=True), key=lambda pair: pair[0][0])
     }
@@ -183,7 +184,7 @@ async def _tick_claimed(
     return Turn(outcomes, progress)
 
 
-def _progress(one: _Decided, results: Sequence[tuple[WantedRun, Admission]]) -> Progress:
+def _progress(one: _Decided, results: Sequence[tuple[RunRequest, Admission]]) -> Progress:
     decision = one.decision
     refused = sum(isinstance(outcome, Rejected) for _, outcome in results)
     has_run = bool(results) and not isinstance(results[-1][1], Rejected)
@@ -201,7 +202,7 @@ def _progress(one: _Decided, results: Sequence[tuple[WantedRun, Admission]]) -> 
     )
 
 
-def _lines(one: _Decided, results: Sequence[tuple[WantedRun, Admission]]) -> list[LogLine]:
+def _lines(one: _Decided, results: Sequence[tuple[RunRequest, Admission]]) -> list[LogLine]:
     """What an author has to know of ticks that made no run."""
     of, decision = one.recurrence, one.decision
     lines = []

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from penstock.db import Connection, Record
+from penstock.domain.lineage import Lineage
 from penstock.domain.states import FINAL_STATES
 from penstock_scheduler.runs import Chunk, Position, StoredList
 
@@ -28,9 +29,7 @@ def _from_row(row: Record) -> StoredList:
         id=row["id"],
         environment=row["environment"],
         workflow=row["workflow"],
-        parent_run_id=row["parent_run_id"],
-        claimed_depth=row["claimed_depth"],
-        claimed_chain_id=row["claimed_chain_id"],
+        lineage=Lineage(row["claimed_depth"], row["claimed_chain_id"], row["parent_run_id"]),
         priority=row["priority"],
         start_at=row["start_at"],
         interval_seconds=row["interval_seconds"],

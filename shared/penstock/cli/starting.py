@@ -18,7 +18,7 @@ from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Term
 from penstock.domain.states import RunState, Trigger
 from penstock.errors import BrokerUnavailable, ConfigurationError, Permanent, StaleDefinitions
 from penstock.runs.admission import admit
-from penstock.runs.requests import prepare_run
+from penstock.runs.requests import RunRequest, check_run
 from penstock.runs.views.models import RunFacts
 from penstock.runs.views.runs import find_run
 from penstock.store.deployments import CompiledDeployment, DeploymentCache
@@ -74,16 +74,13 @@ async def _admit(
 
     async def admit_one(conn: Connection, *, deployment: CompiledDeployment) -> Admission:
         definition = deployment.app.workflows.get(workflow)
-        request = prepare_run(
-            deployment,
-            run_id=run_id,
-            environment=environment,
-            workflow=workflow,
-            parameters={} if definition is None else read_values(definition, given),
-            trigger=Trigger.MANUAL,
+        parameters = {} if definition is None else read_values(definition, given)
+        request = RunRequest(
+            run_id, environment, workflow, parameters, Trigger.MANUAL,
             scheduled_at=SCHEDULER_DELAY if is_delayed else None,
-        )
-        return request if isinstance(request, Rejected) else (await admit(conn, [request]))[0]
+        )  # fmt: skip
+        run = check_run(request, deployment)
+        return run if isinstance(run, Rejected) else (await admit(conn, [run]))[0]
 
     return await with_current_deployment(database, environment, admit_one)
 

@@ -20,7 +20,6 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final, NamedTuple
@@ -42,18 +41,10 @@ _SAMPLED: Final = "01"
 """Unless a caller says otherwise a trace is one that others may record: a chain should be found in their tools."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lineage:
-    """The run that made a call: its chain, itself, and its depth in that chain."""
+class Lineage(NamedTuple):
+    """Where a new run belongs: its depth, its chain, and the run that asks for it. By default: a root of its own.
 
-    chain_id: UUID
-    run_id: UUID
-    depth: int
-
-
-class Origin(NamedTuple):
-    """Where a request comes from: depth and chain of the runs that it starts, and their parent if it is stored.
-    Nothing: outside.
+    This is what a request says of itself; at admission a stored parent overrules it.
     """
 
     depth: int = 0
@@ -61,7 +52,8 @@ class Origin(NamedTuple):
     parent_run_id: UUID | None = None
 
 
-OUTSIDE: Final = Origin()
+OUTSIDE: Final = Lineage()
+"""What a request from outside says: nothing."""
 
 
 class LineageSeal:
@@ -73,16 +65,16 @@ class LineageSeal:
         self._key: Final = key
         self.name: Final = f"penstock-{hmac.digest(key, b'penstock baggage name', hashlib.sha256).hex()[:12]}"
 
-    def sign(self, lineage: Lineage, now: datetime) -> str:
-        """The entry for a call that leaves `now`, as `name=value`."""
-        content = f"1.{lineage.chain_id.hex}.{lineage.run_id.hex}.{lineage.depth}.{int(now.timestamp())}"
+    def sign(self, chain_id: UUID, run_id: UUID, depth: int, now: datetime) -> str:
+        """The entry for a call that this run makes `now`, as `name=value`."""
+        content = f"1.{chain_id.hex}.{run_id.hex}.{depth}.{int(now.timestamp())}"
         return f"{self.name}={content}.{self._signature(content)}"
 
     def read(self, baggage: str, now: datetime) -> Lineage | None:
-        """Where a request with this header comes from; None if it has no entry of ours, or only one that is forged or
-        too old.
+        """Where the runs belong that a request with this header starts: one deeper than the run that made the call.
 
-        Of several, as a service may make of the requests it joins, the deepest counts.
+        None if the header has no entry of ours, or only one that is forged or too old. Of several, as a service may
+        make of the requests it joins, the deepest counts.
         """
         if self.name not in baggage:
             return None
@@ -105,7 +97,7 @@ class LineageSeal:
             return None
         is_late = now - datetime.fromtimestamp(int(match[4]), UTC) > LONGEST_HOP
         depth = int(match[3])
-        return None if is_late or depth > MAX_DEPTH else Lineage(UUID(match[1]), UUID(match[2]), depth)
+        return None if is_late or depth > MAX_DEPTH else Lineage(depth + 1, UUID(match[1]), UUID(match[2]))
 
     def _signature(self, content: str) -> str:
         digest = hmac.digest(self._key, f"penstock baggage {content}".encode(), hashlib.sha256)

@@ -64,5 +64,6 @@ class Termination(StrEnum):
     """Why a protection stopped a run."""
 
     DEPTH_LIMIT = "depth_limit"
+    NO_PROGRESS = "no_progress"
     CHAIN_LIMIT = "chain_limit"
     CHAIN_STOPPED = "chain_stopped"

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from penstock import exact_json
 from penstock.db import Connection
+from penstock.domain.lineage import OUTSIDE, Lineage
 
 CHUNK_SIZE: Final = 1000
 """Runs admitted per transaction while a list is expanded."""
@@ -17,7 +18,7 @@ CHUNK_SIZE: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """A list that is asked for. Its runs get the depth of the parent + 1 (or `claimed_depth`), all of them the same.
+    """A list that is asked for. Its runs get the depth of the parent + 1 (or what it claims), all of them the same.
 
     Item i is due at `start_at` + i × `interval_seconds`; a sequential list starts each when the one before has ended.
     `start_at` may be so long from now, by the database's clock.
@@ -29,9 +30,7 @@ class ListRequest:
     start_at: datetime | timedelta
     interval_seconds: float = 0.0
     is_sequential: bool = False
-    parent_run_id: UUID | None = None
-    claimed_depth: int = 0
-    claimed_chain_id: UUID | None = None
+    lineage: Lineage = OUTSIDE
     priority: int | None = None
 
 
@@ -52,9 +51,9 @@ async def insert_list(conn: Connection, *, request: ListRequest, parameters: Seq
         request.id,
         request.environment,
         request.workflow,
-        request.parent_run_id,
-        request.claimed_depth,
-        request.claimed_chain_id,
+        request.lineage.parent_run_id,
+        request.lineage.depth,
+        request.lineage.chain_id,
         request.priority,
         len(parameters),
         request.is_sequential,

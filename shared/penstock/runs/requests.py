@@ -1,69 +1,89 @@
-"""From what somebody asks for to a RunRequest that `admit` takes: the definition is found, the parameters are checked
-against it.
+"""A run that is asked for (RunRequest), and the same after it was checked against the current deployment (CheckedRun),
+which is what `admit` takes.
 """
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import JsonValue
 
+from penstock.definitions.models import DEFAULT_PRIORITY, Workflow
 from penstock.definitions.parameters import ParameterProblem, ValueSource, bind_parameters
+from penstock.domain.lineage import OUTSIDE, Lineage
 from penstock.domain.runs import Rejected
 from penstock.domain.states import Trigger
-from penstock.runs.admission import RunRequest
 from penstock.runs.idempotency import IdempotencyKey
 from penstock.store.deployments import CompiledDeployment
 
 
-def prepare_run(
-    deployment: CompiledDeployment,
-    *,
-    run_id: UUID,
-    environment: str,
-    workflow: str,
-    parameters: Mapping[str, JsonValue],
-    trigger: Trigger,
-    parent_run_id: UUID | None = None,
-    claimed_depth: int = 0,
-    claimed_chain_id: UUID | None = None,
-    scheduled_at: datetime | timedelta | None = None,
-    priority: int | None = None,
-    context: dict[str, JsonValue] | None = None,
-    list_id: UUID | None = None,
-    key: IdempotencyKey | None = None,
-) -> RunRequest | Rejected:
-    """Check a request against the current deployment. Parameters that the workflow does not declare are an error
-    here.
+class RunRequest(NamedTuple):
+    """A run that is asked for. It can be checked again when a newer deployment is current.
+
+    `run_id` is new for a root and derived for a child. `scheduled_at` None means now, a timedelta so long from now,
+    both by the database's clock. `priority` None leaves it to the workflow. `context` is what expressions see beside
+    the parameters. A run of a delivery is admitted only if the delivery is new.
     """
-    definition = deployment.app.workflows.get(workflow)
+
+    run_id: UUID
+    environment: str
+    workflow: str
+    parameters: Mapping[str, JsonValue]
+    trigger: Trigger
+    lineage: Lineage = OUTSIDE
+    scheduled_at: datetime | timedelta | None = None
+    priority: int | None = None
+    context: dict[str, JsonValue] | None = None
+    list_id: UUID | None = None
+    key: IdempotencyKey | None = None
+    delivery_id: UUID | None = None
+
+
+class CheckedRun(NamedTuple):
+    """A request that was checked against deployment `version` of its environment: its parameters are bound.
+
+    `depth_limit` and `priority` are the workflow's own; a priority that was asked for comes first.
+    """
+
+    request: RunRequest
+    version: int
+    depth_limit: int | None = None
+    priority: int = DEFAULT_PRIORITY
+
+    @property
+    def run_id(self) -> UUID:
+        """The id that the run has or will have."""
+        return self.request.run_id
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether one statement admits it: a root without a key, a chain or a depth that it claims."""
+        return self.request.key is None and self.request.lineage == OUTSIDE
+
+
+def check_run(request: RunRequest, deployment: CompiledDeployment) -> CheckedRun | Rejected:
+    """Check a request against the current deployment. A parameter that the workflow does not declare is an error."""
+    definition = deployment.app.workflows.get(request.workflow)
     if definition is None:
-        return Rejected("unknown_workflow", describe_unknown_workflow(workflow, environment, deployment))
+        return Rejected(
+            "unknown_workflow", describe_unknown_workflow(request.workflow, request.environment, deployment)
+        )
     try:
         bound = bind_parameters(
-            definition, parameters, source=ValueSource.JSON, unknown="reject", types=deployment.app.types
+            definition, request.parameters, source=ValueSource.JSON, unknown="reject", types=deployment.app.types
         )
     except ParameterProblem as problem:
         code = "missing_parameter" if problem.code == "MISSING_DATA" else "invalid_parameter"
         return Rejected(code, str(problem), problem.parameter)
-    return RunRequest(
-        run_id=run_id,
-        environment=environment,
-        workflow=workflow,
-        version=deployment.version,
-        trigger=trigger,
-        parameters=bound,
-        parent_run_id=parent_run_id,
-        claimed_depth=claimed_depth,
-        claimed_chain_id=claimed_chain_id,
-        depth_limit=definition.depth_limit,
-        scheduled_at=scheduled_at,
-        priority=definition.priority if priority is None else priority,
-        context=context,
-        list_id=list_id,
-        key=key,
-    )
+    return accept_run(request._replace(parameters=bound), definition, deployment.version)
+
+
+def accept_run(request: RunRequest, definition: Workflow, version: int) -> CheckedRun:
+    """The run of a request whose parameters are bound already."""
+    priority = definition.priority if request.priority is None else request.priority
+    return CheckedRun(request, version, definition.depth_limit, priority)
 
 
 def describe_unknown_workflow(workflow: str, environment: str, deployment: CompiledDeployment) -> str:

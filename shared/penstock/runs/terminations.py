@@ -46,6 +46,8 @@ def _explain(row: Record, reason: Termination) -> str:
     match reason:
         case Termination.DEPTH_LIMIT:
             return f"{head}, beyond the depth limit of {row['effective_limit']} in {row['environment']}. Path: {path}"
+        case Termination.NO_PROGRESS:
+            return f"{head}: its recursion made no progress. Path: {path}"
         case Termination.CHAIN_LIMIT:
             return (
                 f"{head}: its chain has reached the limit of {row['chain_runs_limit']} runs in "
@@ -127,7 +129,7 @@ def _limit(row: Record, reason: Termination) -> dict[str, int]:
             return {"limit": row["effective_limit"]}
         case Termination.CHAIN_LIMIT:
             return {"limit": row["chain_runs_limit"]}
-        case Termination.CHAIN_STOPPED:
+        case Termination.NO_PROGRESS | Termination.CHAIN_STOPPED:
             return {}
 
 

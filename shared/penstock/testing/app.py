@@ -21,8 +21,8 @@ from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Term
 from penstock.domain.states import RunState, Trigger
 from penstock.embedded.deploying import deploy_directory
 from penstock.errors import ConfigurationError, Permanent
-from penstock.runs.admission import RunRequest, admit
-from penstock.runs.requests import prepare_run
+from penstock.runs.admission import admit
+from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.store.deployments import DeploymentCache
 from penstock.testing import repository, time
 from penstock.testing.house import House
@@ -102,14 +102,13 @@ class AppUnderTest:
         deployment = await self._deployments.refresh(self.environment)
         async with self._house.database.connection() as conn:
             due_at = None if after is None else await repository.get_time(conn) + after
-        request = prepare_run(
-            deployment, run_id=new_run_id(), environment=self.environment, workflow=workflow,
-            parameters=parameters or {},
-            trigger=Trigger.MANUAL, scheduled_at=due_at,
-        )  # fmt: skip
-        if isinstance(request, Rejected):
-            raise Permanent(request.message)
-        summary = _run_of(await self._house.database.in_transaction(partial(_admit, request=request)))
+        request = RunRequest(
+            new_run_id(), self.environment, workflow, parameters or {}, Trigger.MANUAL, scheduled_at=due_at
+        )
+        run = check_run(request, deployment)
+        if isinstance(run, Rejected):
+            raise Permanent(run.message)
+        summary = _run_of(await self._house.database.in_transaction(partial(_admit, run=run)))
         if summary.state is RunState.QUEUED:
             await Publisher(self._house.broker).dispatch([summary])
         return summary.id
@@ -337,8 +336,8 @@ async def _create(conn: Connection, *, environment: str, data_type: DataType, th
     return (await create_things(conn, environment=environment, data_type=data_type, things=[thing]))[0]
 
 
-async def _admit(conn: Connection, *, request: RunRequest) -> Admission:
-    return (await admit(conn, [request]))[0]
+async def _admit(conn: Connection, *, run: CheckedRun) -> Admission:
+    return (await admit(conn, [run]))[0]
 
 
 def _run_of(admission: Admission) -> RunSummary:

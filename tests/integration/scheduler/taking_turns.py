@@ -7,28 +7,27 @@ from uuid import UUID
 from penstock import clock
 from penstock.db import Connection
 from penstock.domain.ids import new_run_id
-from penstock.domain.states import Trigger
-from penstock.runs.admission import RunRequest, admit
+from penstock.runs.admission import admit
 from penstock.runs.lists import ListRequest, insert_list
+from penstock.runs.requests import CheckedRun
+from tests.factories import build_run
 from tests.integration.scheduling import ENVIRONMENT, Station
 
 
-def root(scheduled_at: datetime | None = None, *, priority: int = 5) -> RunRequest:
-    return RunRequest(
-        new_run_id(),
-        ENVIRONMENT,
-        "notify",
-        1,
-        Trigger.MESSAGE,
-        {"name": "a"},
+def root(scheduled_at: datetime | None = None, *, priority: int = 5) -> CheckedRun:
+    return build_run(
+        environment=ENVIRONMENT,
+        workflow="notify",
+        version=1,
+        parameters={"name": "a"},
         scheduled_at=scheduled_at,
         priority=priority,
     )
 
 
-async def admit_all(station: Station, requests: Sequence[RunRequest]) -> list[UUID]:
-    await station.database.in_transaction(lambda conn: admit(conn, requests))
-    return [request.run_id for request in requests]
+async def admit_all(station: Station, runs: Sequence[CheckedRun]) -> list[UUID]:
+    await station.database.in_transaction(lambda conn: admit(conn, runs))
+    return [run.run_id for run in runs]
 
 
 async def let_it_run(station: Station, run_id: UUID, *, crashes: int = 0, lease: timedelta) -> None:

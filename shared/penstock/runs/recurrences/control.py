@@ -10,14 +10,14 @@ from uuid import UUID
 
 from penstock.db import Connection, Record
 from penstock.domain.ids import new_run_id, tick_run_id
-from penstock.domain.lineage import OUTSIDE, Origin
+from penstock.domain.lineage import OUTSIDE, Lineage
 from penstock.domain.recurrences import Recurrence
 from penstock.domain.runs import Admission, Rejected
 from penstock.domain.states import Trigger
 from penstock.domain.ticks import next_tick, ticks_after
-from penstock.runs.admission import RunRequest, admit
+from penstock.runs.admission import admit
 from penstock.runs.recurrences.rows import COLUMNS, get_time, recurrence_from_row
-from penstock.runs.requests import prepare_run
+from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.store.deployments import CompiledDeployment
 
 MOST_BACKFILLED: Final = 1000
@@ -113,14 +113,15 @@ async def start_by_hand(
     deployment: CompiledDeployment,
     recurrence: Recurrence,
     delay: timedelta | None = None,
-    origin: Origin = OUTSIDE,
+    lineage: Lineage = OUTSIDE,
 ) -> Admission:
     """Admit a run as a tick would that is due now (or after `delay`). It counts as no tick, and when a run of ours has
     asked for it, it continues that run's chain. Raises StaleDefinitions.
     """
     now = await get_time(conn)
-    request = _prepare(deployment, recurrence, new_run_id(), now, delay, origin)
-    return request if isinstance(request, Rejected) else (await admit(conn, [request]))[0]
+    request = _request(recurrence, new_run_id(), now)._replace(lineage=lineage, scheduled_at=delay)
+    run = check_run(request, deployment)
+    return run if isinstance(run, Rejected) else (await admit(conn, [run]))[0]
 
 
 async def make_up_ticks(
@@ -130,40 +131,29 @@ async def make_up_ticks(
     recurrence: Recurrence,
     ticks: Sequence[datetime],
     delay: timedelta | None = None,
-    origin: Origin = OUTSIDE,
+    lineage: Lineage = OUTSIDE,
 ) -> list[Admission] | Rejected:
     """Admit the runs of past ticks, due now (or after `delay`), whatever `overlap` says; a tick that had its run makes
     no second one.
 
     Raises StaleDefinitions.
     """
-    requests: list[RunRequest] = []
+    runs: list[CheckedRun] = []
     for tick_at in ticks:
-        request = _prepare(deployment, recurrence, tick_run_id(recurrence.id, tick_at), tick_at, delay, origin)
-        if isinstance(request, Rejected):
-            return request
-        requests.append(request)
-    return await admit(conn, requests) if requests else []
+        request = _request(recurrence, tick_run_id(recurrence.id, tick_at), tick_at)
+        run = check_run(request._replace(lineage=lineage, scheduled_at=delay), deployment)
+        if isinstance(run, Rejected):
+            return run
+        runs.append(run)
+    return await admit(conn, runs) if runs else []
 
 
-def _prepare(
-    deployment: CompiledDeployment,
-    recurrence: Recurrence,
-    run_id: UUID,
-    tick_at: datetime,
-    delay: timedelta | None,
-    origin: Origin,
-) -> RunRequest | Rejected:
-    return prepare_run(
-        deployment,
+def _request(recurrence: Recurrence, run_id: UUID, tick_at: datetime) -> RunRequest:
+    return RunRequest(
         run_id=run_id,
         environment=recurrence.environment,
         workflow=recurrence.workflow,
         parameters=recurrence.parameters,
         trigger=Trigger.RECURRENCE,
-        parent_run_id=origin.parent_run_id,
-        claimed_depth=origin.depth,
-        claimed_chain_id=origin.chain_id,
-        scheduled_at=delay,
         context=recurrence.run_context(tick_at),
     )
