@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from pydantic import JsonValue
 
-from penstock import clock
+from penstock import clock, exact_json
 from penstock.redaction import Redactor
 from penstock.runs.views.chains import count_chain, find_chain, list_chain_runs
 from penstock.runs.views.logs import LogFilter, list_logs, list_run_logs
@@ -205,3 +205,14 @@ async def test_what_callers_sent_is_printed_without_secrets(house: House) -> Non
     shown = details.without_secrets(redactor)
     assert (shown.parameters, shown.result) == ({"n": "[secret WORD]"}, {"n": "[secret WORD]"})
     assert details.steps[0].without_secrets(redactor).result != details.steps[0].result
+
+
+async def test_numbers_are_shown_with_all_their_digits(house: House) -> None:
+    long = exact_json.loads(b"[1.23456789012345678901, 123456789012345678901234567890]")
+    async with house.executor():
+        run = await house.perform("simple", {"n": long})
+    async with house.database.connection() as conn:
+        details = await find_run_details(conn, run_id=run["id"])
+    assert details is not None
+    for document in (details.encoded(), details.plain.encoded(), details.steps[0].encoded()):
+        assert b"[1.23456789012345678901,123456789012345678901234567890]" in document

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Group
 from rich.text import Text
 
+from penstock import exact_json
 from penstock.cli import output
 from penstock.visible import make_json_visible, make_visible
 
@@ -86,3 +87,11 @@ def test_a_list_has_the_shape_of_the_management_api(capfd: pytest.CaptureFixture
     first, second = capfd.readouterr().out.split("\n{")
     assert orjson.loads(first) == {"environment": "live", "results": [1], "after": None}
     assert orjson.loads("{" + second) == {"results": [], "after": "x"}
+
+
+def test_numbers_keep_their_digits(capfd: pytest.CaptureFixture[str]) -> None:
+    value = exact_json.loads(b"[1.23456789012345678901, 123456789012345678901234567890]")
+    output.print_json({"value": value})
+    printed = capfd.readouterr().out
+    assert exact_json.dumps(exact_json.loads(printed)) == b'{"value":' + exact_json.dumps(value) + b"}"
+    assert output.show_value(value) == r"\[1.23456789012345678901,123456789012345678901234567890]".removeprefix("\\")

@@ -10,6 +10,7 @@ import orjson
 from multidict import MultiMapping
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.db import Connection
 from penstock.domain.durations import parse_duration
 from penstock.domain.ids import RunId, new_run_id
@@ -111,7 +112,8 @@ async def _admit(
 def _key(wanted: NewRun) -> IdempotencyKey | None:
     if wanted.idempotency_key is None:
         return None
-    content = orjson.dumps(wanted.model_dump(mode="json", exclude={"idempotency_key"}), option=orjson.OPT_SORT_KEYS)
+    given = wanted.model_dump(mode="json", exclude={"idempotency_key"})
+    content = exact_json.dumps(given, option=orjson.OPT_SORT_KEYS)
     return IdempotencyKey("management", wanted.idempotency_key, hashlib.sha256(content).digest())
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from penstock.contracts.messages import describe
 from penstock.definitions.models import ENVIRONMENTS
+from penstock.runs.views.models import Shown
 from penstock_ingress.handlers import recurrences
 from penstock_ingress.handlers.files import MAX_FILE_BYTES, find_file, keep_file
 from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run, send_signal
@@ -40,7 +41,7 @@ _BODY_SECONDS: Final = 30.0
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 Model = TypeVar("Model", bound=BaseModel)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_RecurrenceVerb = Callable[[Room, str, UUID], Awaitable[BaseModel]]
+_RecurrenceVerb = Callable[[Room, str, UUID], Awaitable[Shown]]
 _RECURRENCE_VERBS: Final[tuple[tuple[str, str, _RecurrenceVerb], ...]] = (
     ("", "GET", recurrences.show_recurrence),
     ("", "DELETE", recurrences.remove_recurrence),
@@ -206,10 +207,10 @@ class ManagementApi:
         return self._show(request, await show_workflows(self._room, _environment(request)))
 
     def _show(
-        self, request: web.Request, shown: BaseModel, status: int = 200, headers: dict[str, str] | None = None
+        self, request: web.Request, shown: Shown, status: int = 200, headers: dict[str, str] | None = None
     ) -> web.Response:
         """Without secrets, also where a caller has put one into a parameter."""
-        document = self._room.secrets.redactor(_environment(request)).encoded(shown.model_dump_json().encode())
+        document = self._room.secrets.redactor(_environment(request)).encoded(shown.encoded())
         return to_response(Reply(status, document, JSON, headers or {}))
 
     async def _describe(self, _: web.Request) -> web.Response:

@@ -19,6 +19,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from penstock import exact_json
 from penstock.domain.states import RunState
 from penstock.visible import make_json_visible, make_visible
 
@@ -59,7 +60,7 @@ console = VisibleConsole()
 
 def print_json(value: object) -> None:
     """`value` as indented JSON on standard output; ids and times as texts."""
-    typer.echo(make_json_visible(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=_to_json).decode()))
+    typer.echo(make_json_visible(exact_json.dumps(value, option=orjson.OPT_INDENT_2, default=_to_json).decode()))
 
 
 def _to_json(value: object) -> object:
@@ -127,7 +128,7 @@ def make_text(text: str, style: str = "") -> Text:
 
 def show_value(value: JsonValue, length: int = _MAX_VALUE) -> str:
     """A JSON value on one line, as markup; cut when it is long (`--json` shows all of it)."""
-    text = orjson.dumps(value).decode()
+    text = exact_json.dumps(value).decode()
     return show_text(text if len(text) <= length else f"{text[:length]}…")
 
 

@@ -1,17 +1,21 @@
 """What is shown of runs, steps, chains and the log. The management API's description is generated from these models."""
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SkipValidation
 
+from penstock import exact_json
 from penstock.domain.states import RunState
 from penstock.redaction import Redactor
 
 WaitReason = Literal[
     "due", "time", "signal", "runs", "concurrency", "rate", "sequence", "debounce", "retry", "paused", "executor"
 ]
+Stored = Annotated[JsonValue, SkipValidation]
+"""A value as it is stored. To validate it would take digits from its numbers."""
 _WRITTEN_BY_OTHERS = ("parameters", "result", "error")
 
 
@@ -19,6 +23,10 @@ class Shown(BaseModel):
     """What is sent by us."""
 
     model_config = ConfigDict(frozen=True)
+
+    def encoded(self) -> bytes:
+        """As JSON, all digits of its numbers included; times in UTC end in Z."""
+        return exact_json.dumps(self.model_dump(), option=orjson.OPT_UTC_Z, default=str)  # the driver has its own UUID
 
 
 class WithPayloads(Shown):
@@ -57,9 +65,9 @@ class Run(WithPayloads):
     chain_id: UUID
     parent_run_id: UUID | None
     attempt: int = Field(description="How often it was begun")
-    parameters: dict[str, JsonValue]
-    result: JsonValue = None
-    error: JsonValue = None
+    parameters: Annotated[dict[str, JsonValue], SkipValidation]
+    result: Stored = None
+    error: Stored = None
     workload: float = Field(
         description="Workload units of its attempts that have ended; those whose executor died count for nothing"
     )
@@ -79,8 +87,8 @@ class Step(WithPayloads):
     attempt: int
     started_at: datetime
     finished_at: datetime
-    result: JsonValue = None
-    error: JsonValue = None
+    result: Stored = None
+    error: Stored = None
 
 
 class LogEntry(Shown):
@@ -97,7 +105,7 @@ class LogEntry(Shown):
     workflow: str | None
     step: str | None
     depth: int | None
-    details: JsonValue = None
+    details: Stored = None
 
 
 class Attempts(Shown):
@@ -114,7 +122,7 @@ class Waiting(Shown):
     step: str = Field(description="Path of the step")
     until: datetime | None
     signal: str | None
-    match: JsonValue = Field(default=None, description="Members that the signal's payload has to have")
+    match: Stored = Field(default=None, description="Members that the signal's payload has to have")
 
 
 class RunFacts(Run):
@@ -149,7 +157,7 @@ class ChainRun(Shown):
     depth: int
     created_at: datetime
     finished_at: datetime | None
-    error: JsonValue = None
+    error: Stored = None
 
 
 class ChainHead(Shown):
