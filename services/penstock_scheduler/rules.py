@@ -187,7 +187,7 @@ def mail_text(
     limit: int | None,
     environment: str,
 ) -> str:
-    """What an admin is told of a run that was terminated: what, where, how it came about, and what to do."""
+    """What the mail about a run that was terminated says: what, where, how it came about, and what to do."""
     lines = [
         message,
         "",
@@ -198,11 +198,17 @@ def mail_text(
         "Path:         " + " → ".join(path),
         "",
         "What to do:",
-        f"  See the chain:    penstock chain show {chain_id} --environment {environment}",
-        "  If it loops by mistake, give the step that schedules the next workflow a condition (`when`), deploy, and",
-        f"  stop what is left: penstock chain stop {chain_id} --environment {environment}",
-        "  If it is meant to go on, raise the limit (`depth_limit` of the workflow or the environment), deploy, and",
-        f"  go on where it was cut: penstock chain resume {chain_id} --environment {environment}",
+        f"  See the run and its parameters: penstock runs show {run_id}",
+        f"  See the whole chain:            penstock chain show {chain_id}",
+        "",
+        "If it loops by mistake, give the step that schedules the next workflow a condition (`when`), deploy, and",
+        "cancel what is left of it:",
+        f"  penstock runs list --environment {environment} --state scheduled",
+        "  penstock runs cancel ID",
+        "",
+        "If it is meant to continue, raise the limit (`depth_limit` of the workflow or the environment), deploy, and",
+        "start again what was cut, with the parameters of the run:",
+        f"  penstock run {path[-1] if path else 'WORKFLOW'} --environment {environment} -p KEY=VALUE",
         "",
         "More runs may have been terminated since: this is sent at most once a day per environment.",
     ]
@@ -226,21 +232,21 @@ def describe_warning(environment: str, warning: WorkloadWarning) -> str:
 
 
 def workload_mail_text(*, message: str, environment: str) -> str:
-    """What an admin is told of a threshold that was reached, and what to do."""
+    """What the mail about a threshold that was reached says, and what to do."""
     lines = [
         message + ".",
         "",
-        "Nothing was stopped: this only tells you.",
+        "Nothing was stopped; this is only a notice.",
         "",
         "What to do:",
         f"  See what consumes it:    penstock workload --environment {environment} --by workflow",
         f"                           penstock workload --environment {environment} --by activity",
         f"  See when:                penstock workload --environment {environment} --by hour --since 7d",
-        "  A chain that runs away:  penstock chain stop ID",
-        (
-            f"  If it is meant to be so, move the threshold: penstock workload thresholds --environment {environment} "
-            "--allowance UNITS"
-        ),
+        f"  See what is under way:   penstock runs list --environment {environment} --state scheduled --state running",
+        "  End what runs away:      penstock runs cancel ID",
+        "",
+        "If it is meant to be so, move the threshold:",
+        f"  penstock workload thresholds --environment {environment} --allowance UNITS",
         "",
         "This is sent once a month for each share of the allowance, and once a day for spikes.",
     ]

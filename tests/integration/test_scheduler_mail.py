@@ -47,7 +47,7 @@ async def test_two_schedulers_send_one_mail_that_says_all(station: Station) -> N
         "Depth:        11 (limit 10)",
         "Path:         notify",
         "What to do:",
-        "penstock chain stop",
+        "penstock chain show",
     ):
         assert part in text
     assert await station.fetchval("SELECT sent_at IS NOT NULL FROM penstock.notifications") is True

@@ -141,7 +141,7 @@ def test_mail_names_the_run_its_depth_the_limit_the_path_and_what_to_do() -> Non
         "r-1",
         "11 (limit 10)",
         "start → loop → loop",
-        "penstock chain stop c-1",
-        "resume c-1",
+        "penstock chain show c-1",
+        "penstock run loop --environment live",
     ):
         assert part in text

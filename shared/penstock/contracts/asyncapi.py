@@ -32,6 +32,7 @@ from penstock.contracts.messages import (
 )
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.routing_keys import OWN_EVENTS
+from penstock.domain.states import RunState
 
 Document = dict[str, JsonValue]
 
@@ -148,7 +149,7 @@ def _channels() -> Document:
             topology.EVENTS_EXCHANGE,
             "{environment}.run.{event}",
             _ENVIRONMENT
-            | {"event": {"enum": ["scheduled", "started", "succeeded", "failed", "skipped", "terminated"]}},
+            | {"event": {"enum": ["scheduled", "started", *(state.value for state in RunState if state.is_final)]}},
             (RunEvent,),
         ),
         "chainEvents": _channel(

@@ -1,0 +1,161 @@
+"""The documents, done: their commands and requests on a real `penstock up`, their Python as a reader would run it."""
+
+import asyncio
+import re
+import shlex
+import sys
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+
+from penstock.broker.port import Delivery
+from penstock.broker.rabbitmq import connect
+from penstock.contracts.messages import ScheduleRun
+from penstock.contracts.topology import SCHEDULER_QUEUE, topology
+from tests.acceptance.console import QUICKSTART, Outcome, clean_environment, penstock
+from tests.acceptance.embedded import Up, short_directory, up
+from tests.docs import ROOT, Block, read_blocks, shell_lines, split_command
+from tests.eventually import eventually
+
+README = ROOT / "README.md"
+OPERATIONS = ROOT / "docs" / "operations.md"
+SERVES = {"up", "ingress", "scheduler", "executor"}
+REFUSED = {
+    ("runs", "retry"): "only a failed run can be retried",
+    ("data", "import"): "so nothing of this file is left to be imported",
+}
+"""What ends with 1 where all is well, and what it says."""
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Up]:
+    """A `penstock up` on the quickstart."""
+    async with short_directory() as directory, up(directory) as process:
+        await process.start()
+        yield process
+
+
+def lines_of(*paths: Path) -> list[str]:
+    """The lines of shell in these documents, in order."""
+    blocks = [block for path in paths for block in read_blocks(path) if not block.language]
+    return [line for block in blocks for _, line in shell_lines(block)]
+
+
+@pytest.mark.timeout(300)
+async def test_the_commands_of_the_documents_do_what_they_say(running: Up, tmp_path: Path) -> None:
+    started = await running.command("run", "start", "-p", "batch=docs", "--json")
+    file = str(tmp_path / "orders.csv")
+    values = {
+        "ID": str(started.json["id"]), "DIR": str(QUICKSTART), "NAME": "start", "key=value": "batch=docs",
+        "orders.csv": file,
+    }  # fmt: skip
+    environment = clean_environment(PENSTOCK_DATA=str(running.data))
+    done: list[str] = []
+    for line in lines_of(README, OPERATIONS):
+        for words in split_command(line) if line.startswith("penstock ") else []:
+            if words[0] not in SERVES:
+                given = [values.get(word, word) for word in words if word != "…"]
+                stdin = "a value" if words[:2] == ["secret", "set"] else None
+                outcome = await penstock(*given, environment=environment, stdin=stdin)
+                _assert_done(line, words, outcome)
+                done.append(line)
+    assert len(done) >= 25
+
+
+def _assert_done(line: str, words: list[str], outcome: Outcome) -> None:
+    assert "Traceback" not in outcome.err, line
+    refusal = REFUSED.get((words[0], words[1] if len(words) > 1 else ""))
+    assert outcome.code == 0 or (outcome.code == 1 and refusal and refusal in outcome.err), f"{line}\n{outcome}"
+
+
+async def test_the_requests_of_the_documents_are_answered(running: Up) -> None:
+    documents = (README, ROOT / "examples" / "quickstart" / "README.md")
+    requests = [line for line in lines_of(*documents) if line.startswith("curl ")]
+    assert len(requests) == 3
+    async with aiohttp.ClientSession() as http:
+        for line in requests:
+            await eventually(partial(_is_answered, http, running, line))
+
+
+async def _is_answered(http: aiohttp.ClientSession, running: Up, line: str) -> bool:
+    """Send what curl would send."""
+    text = line.replace("$(cat .penstock/admin-token)", running.token).replace("$TOKEN", running.token)
+    words = iter(shlex.split(text)[1:])
+    method, path, headers, body, query = "", "", dict[str, str](), None, dict[str, str]()
+    for word in words:
+        if word == "-X":
+            method = next(words)
+        elif word == "-G":
+            method = "GET"
+        elif word == "-H":
+            name, _, value = next(words).partition(": ")
+            headers[name] = value
+        elif word == "-d":
+            body = next(words)
+        elif word == "--data-urlencode":
+            name, _, value = next(words).partition("=")
+            query[name] = value
+        else:
+            path = re.sub(r"^(http://)?localhost:8080", "", word)
+    url = f"{running.url}{path}"
+    async with http.request(method or "POST", url, headers=headers, data=body, params=query) as response:
+        assert response.status == 200, await response.text()
+        return True
+
+
+def python_of(name: str, sign: str) -> Block:
+    """The block of Python in docs/NAME that holds `sign`."""
+    (block,) = [
+        block for block in read_blocks(ROOT / "docs" / name) if block.language == "python" and sign in block.text
+    ]
+    return block
+
+
+async def _run(*arguments: str, directory: Path) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments,
+        cwd=directory, env=clean_environment(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    async with asyncio.timeout(120):
+        out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()
+    return out.decode()
+
+
+async def test_the_test_in_the_documents_passes(tmp_path: Path) -> None:
+    path = tmp_path / "test_shop.py"
+    path.write_text(python_of("python.md", "open_app").text)
+    options = ("-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--rootdir", str(tmp_path))
+    out = await _run("-m", "pytest", "-q", *options, str(path), directory=ROOT)
+    assert "1 passed" in out
+
+
+async def test_the_workflow_in_the_documents_is_typed(tmp_path: Path) -> None:
+    path = tmp_path / "workflows.py"
+    path.write_text(python_of("python.md", "@app.workflow").text)
+    await _run("-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(path), directory=tmp_path)
+
+
+async def test_the_publisher_in_the_documents_asks_for_a_run(amqp_url: str, tmp_path: Path) -> None:
+    text = python_of("messages.md", "aio_pika").text
+    assert "amqp://guest:guest@localhost:5672/" in text
+    path = tmp_path / "publisher.py"
+    path.write_text(text.replace("amqp://guest:guest@localhost:5672/", amqp_url))
+    broker = await connect(amqp_url, topology=topology(), name="test")
+    taken = asyncio.Queue[Delivery]()
+    try:
+        await broker.consume(SCHEDULER_QUEUE, taken.put, prefetch=1)
+        await _run(str(path), directory=tmp_path)
+        async with asyncio.timeout(30):
+            delivery = await taken.get()
+        await delivery.ack()
+    finally:
+        await broker.close()
+    asked = ScheduleRun.model_validate(orjson.loads(delivery.message.body))
+    (shown,) = [block for block in read_blocks(ROOT / "docs" / "messages.md") if block.language == "json"]
+    wanted = ScheduleRun.model_validate(orjson.loads(shown.text))
+    assert asked == wanted.model_copy(update={"after": None})

@@ -1,0 +1,193 @@
+"""The documents: what they show can be copied, and what they point at is there."""
+
+import json
+import re
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from penstock.contracts.asyncapi import build_document, render_document
+from penstock.domain.states import RunState
+from penstock.reading.loader import load_app
+from penstock.reading.places import Severity
+from penstock_scheduler.rules import mail_text, workload_mail_text
+from tests.docs import (
+    DOCUMENTS,
+    ROOT,
+    SHELL,
+    Block,
+    Command,
+    anchors,
+    check_command,
+    commands_of_code,
+    commands_of_documents,
+    links,
+    read_blocks,
+    read_prose,
+    shell_lines,
+    split_command,
+)
+
+PROGRAMS = {"penstock", "make", "git", "cd", "curl", "alias", "export", "stripe", "pytest", "pip"}
+BLOCKS = [block for path in DOCUMENTS for block in read_blocks(path)]
+PAGES = sorted({block.place.path for block in BLOCKS if block.language == "yaml"})
+APP_KEYS = {"connectors", "sources", "email", "python", "environments"}
+
+
+def blocks_in(*languages: str) -> list[Block]:
+    return [block for block in BLOCKS if block.language in languages]
+
+
+@pytest.mark.parametrize("command", commands_of_documents(), ids=lambda command: f"{command.place} {command.text}")
+def test_a_command_that_a_document_shows_is_one(command: Command) -> None:
+    for words in split_command(command.text):
+        assert check_command(words, is_whole=command.is_whole) is None, command.text
+
+
+@pytest.mark.parametrize("command", commands_of_code(), ids=lambda command: f"{command.place} {command.text}")
+def test_a_command_that_a_message_names_is_one(command: Command) -> None:
+    for words in split_command(command.text):
+        assert check_command(words, is_whole=command.is_whole) is None, command.text
+
+
+MAILS = {
+    "terminated": mail_text(
+        message="it was cut", run_id="ID", chain_id="ID", path=["start", "loop"], depth=11, limit=10,
+        environment="live",
+    ),
+    "workload": workload_mail_text(message="it was much", environment="live"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mail", MAILS.values(), ids=MAILS)
+def test_a_mail_names_commands_that_there_are_with_their_options(mail: str) -> None:
+    commands = re.findall(r"(?:^ +|: +)(penstock .*)$", mail, re.MULTILINE)
+    assert len(commands) >= 4
+    for command in commands:
+        for words in split_command(command):
+            assert check_command(words, is_whole=True) is None, command
+
+
+def test_a_command_that_is_none_is_found() -> None:
+    assert check_command(["chain", "show", "ID"], is_whole=True) is None
+    for words in (["bogus"], ["chain", "show", "ID", "--environment", "live"], ["chain", "show"], ["run", "-p"]):
+        assert check_command(words, is_whole=True), words
+    for words in (["bogus"], ["chain", "shout"], ["runs", "list", "--bogus"], ["doctor", "now"]):
+        assert check_command(words, is_whole=False), words
+
+
+@pytest.mark.parametrize("block", blocks_in(*SHELL), ids=lambda block: str(block.place))
+def test_a_shell_block_holds_commands_that_there_are(block: Block) -> None:
+    if "┌" in block.text:
+        return  # a drawing
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for place, line in shell_lines(block):
+        words = line.split()
+        assert words[0] in PROGRAMS, f"{place}: {line}"
+        if words[0] == "make" and len(words) > 1:
+            assert words[1] in targets, f"{place}: {line}"
+        for body in re.findall(r"(?:-d|--data|constraints=) ?'?([\[{].*[\]}])'", line):
+            json.loads(body)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_app_that_a_page_shows_is_sound(page: Path, tmp_path: Path) -> None:
+    blocks = [block for block in read_blocks(page) if block.file is not None]
+    app = _write_app(tmp_path, blocks)
+    assert _errors(app) == []
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in blocks_in("yaml") if block.file is None], ids=lambda block: str(block.place)
+)
+def test_a_part_of_an_app_fits_into_the_app_of_its_page(block: Block, tmp_path: Path) -> None:
+    page = [other for other in read_blocks(block.place.path) if other.file is not None]
+    app = _write_app(tmp_path, page)
+    content = YAML(typ="safe", pure=True).load(block.text)
+    if isinstance(content, dict) and set(content) <= APP_KEYS:
+        with (app / "app.yaml").open("a") as file:
+            file.write(block.text)
+    elif isinstance(content, dict):
+        (app / "workflows" / f"{content['workflow']}.yaml").write_text(block.text)
+    else:
+        names = sorted(set(re.findall(r"params\.(\w+)", block.text)))
+        parameters = "".join(f"  {name}: any\n" for name in names)
+        head = f"workflow: part\nparameters:\n{parameters}" if names else "workflow: part\n"
+        (app / "workflows" / "part.yaml").write_text(f"{head}steps:\n{block.text}")
+    assert _errors(app) == []
+
+
+def _write_app(directory: Path, blocks: list[Block]) -> Path:
+    app = directory / "app"
+    (app / "workflows").mkdir(parents=True)
+    for block in blocks:
+        assert block.file is not None
+        path = app / block.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text)
+    if not (app / "app.yaml").exists():
+        (app / "app.yaml").write_text("app: shop\n")
+    return app
+
+
+def _errors(app: Path) -> list[str]:
+    return [str(problem) for problem in load_app(app).problems if problem.severity is Severity.ERROR]
+
+
+@pytest.mark.parametrize("block", blocks_in("json"), ids=lambda block: str(block.place))
+def test_a_json_block_is_json(block: Block) -> None:
+    json.loads(block.text)
+
+
+@pytest.mark.parametrize("block", blocks_in("python"), ids=lambda block: str(block.place))
+def test_a_python_block_compiles(block: Block) -> None:
+    compile(block.text, str(block.place), "exec")
+
+
+def test_blocks_have_a_language_that_is_looked_at() -> None:
+    assert {block.language for block in BLOCKS} <= {*SHELL, "yaml", "json", "python", "javascript"}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    lost = []
+    for place, target in links(path):
+        name, _, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", name):
+            continue
+        leads_to = (path.parent / name).resolve() if name else path
+        if not leads_to.exists() or (anchor and anchor not in anchors(leads_to)):
+            lost.append(f"{place}: {target}")
+    assert lost == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tables_are_whole(path: Path) -> None:
+    """A row that a blank line parts from its table is not in it, and one with a cell too many loses it."""
+    for is_table, rows in groupby(read_prose(path), key=lambda row: row[1].startswith("|")):
+        if not is_table:
+            continue
+        table = [(place, re.sub(r"`[^`]*`", lambda span: span[0].replace("\\|", ""), line)) for place, line in rows]
+        assert len(table) > 2, f"{table[0][0]}: a table has a head and a row"
+        assert re.fullmatch(r"\|(:?-+:?\|)+", table[1][1].replace(" ", "")), f"{table[1][0]}: no line below the head"
+        columns = table[1][1].count("|")
+        for place, line in table:
+            assert len(re.findall(r"(?<!\\)\|", line)) == columns, f"{place}: {line}"
+
+
+def test_the_table_of_events_names_all_of_them() -> None:
+    page = (ROOT / "docs" / "messages.md").read_text()
+    expanded = re.sub(
+        r"<environment>\.(\w+)\.\{([\w,]+)\}",
+        lambda found: " ".join(f"<environment>.{found[1]}.{state}" for state in found[2].split(",")),
+        page,
+    )
+    keys = set(re.findall(r"\b(?:run|chain|list|workload)\.[a-z]+ed\b", render_document()))
+    keys |= {f"run.{state}" for state in RunState if state.is_final} | {"run.scheduled", "run.started"}
+    assert {key for key in keys if f"<environment>.{key}" not in expanded} == set()
+    channels = build_document()["channels"]
+    assert isinstance(channels, dict)
+    described = json.dumps(channels["runEvents"])
+    assert {key for key in keys if key.startswith("run.") and f'"{key.partition(".")[2]}"' not in described} == set()
