@@ -179,8 +179,10 @@ def check_command(words: list[str], *, is_whole: bool) -> str | None:
     """What is wrong with a command of ours, against the real commands; None for nothing. One that is not whole has
     only to exist, and to have the options that are named.
     """
-    given = [_sample(word) for word in words if word != "…"]
-    return _parse(given) if is_whole else _look_up(given)
+    if is_whole:
+        return _parse([_sample(word) for word in words if word != "…"])
+    named = words[: words.index("…")] if "…" in words else words
+    return _look_up([_sample(word) for word in named])
 
 
 @cache

@@ -3,10 +3,13 @@ connects.
 """
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,13 +25,77 @@ def check_keyring(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+_HOST: Final = re.compile(r"[^\s\x00-\x20\x7f\"<>\\^`{|}/?#@\[\]:]+")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
+
+
+def check_server_url(url: str, *, schemes: Collection[str], example: str, needs_host: bool = True) -> SplitResult:
+    """The parts of the URL of a server. Raises ValueError, in words that do not repeat the URL: it holds a password.
+
+    Several hosts may be separated by commas, as PostgreSQL's drivers understand.
+    """
+    if _UNPRINTABLE.search(url):
+        raise ValueError(f"it holds a space or a control character, perhaps at its end; write it as {example}")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError(f"it cannot be read as a URL; write it as {example}") from None
+    if parts.scheme not in schemes:
+        raise ValueError(f"it has to begin with {' or '.join(f'{scheme}://' for scheme in schemes)}: {example}")
+    places = parts.netloc.rpartition("@")[2]
+    if not places and not needs_host:
+        return parts
+    for place in places.split(","):
+        if (problem := _find_place_problem(place)) is not None:
+            raise ValueError(f"{problem}; write it as {example}, with / ? # @ : and % in user or password as %2F %3F …")
+    return parts
+
+
+def _find_place_problem(place: str) -> str | None:
+    """What is wrong with `host:port`."""
+    in_brackets = re.fullmatch(r"\[([^\]]*)\](?::(.*))?", place)
+    if in_brackets is not None:
+        port = in_brackets[2]
+        try:
+            ip_address(in_brackets[1].partition("%")[0])
+        except ValueError:
+            return "what stands in [ ] is not an IPv6 address"
+    else:
+        host, colon, port_text = place.partition(":")
+        port = port_text if colon else None
+        if not host:
+            return "it names no host"
+        if not _HOST.fullmatch(host):
+            return "its host holds characters that no host has"
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        return "its port is not a number from 1 to 65535"
+    return None
+
+
+def check_database_url(url: str) -> str:
+    """For validating PENSTOCK_DATABASE_URL. Raises ValueError."""
+    schemes = ("postgresql", "postgres")
+    check_server_url(url, schemes=schemes, example="postgresql://user:password@host:5432/name", needs_host=False)
+    return url
+
+
+def check_amqp_url(url: str) -> str:
+    """For validating PENSTOCK_AMQP_URL. Raises ValueError."""
+    check_server_url(url, schemes=("amqp", "amqps"), example="amqp://user:password@host:5672/vhost")
+    return url
+
+
+DatabaseUrl = Annotated[str, AfterValidator(check_database_url)]
+AmqpUrl = Annotated[str, AfterValidator(check_amqp_url)]
+
+
 class CommonSettings(BaseSettings):
     """`PENSTOCK_*` environment variables that mean the same everywhere. `deploy/env.example` lists all of them."""
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
 
-    database_url: str = Field(description="PostgreSQL, as postgresql://user:password@host:5432/name")
-    amqp_url: str = Field(description="RabbitMQ, as amqp://user:password@host:5672/vhost")
+    database_url: DatabaseUrl = Field(description="PostgreSQL, as postgresql://user:password@host:5432/name")
+    amqp_url: AmqpUrl = Field(description="RabbitMQ, as amqp://user:password@host:5672/vhost")
     admin_host: str = Field(default="127.0.0.1", description="Address of the admin port")
     admin_port: int = Field(
         default=8081, ge=0, le=65535, description="Port of /healthz, /readyz, /metrics and the management API"

@@ -126,6 +126,22 @@ def test_paths_that_might_lead_elsewhere(path: str) -> None:
     assert find_path_problem(path) is not None
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["orders?all=1", "orders/${run.id}?expand=1", "orders#${run.id}", "${run.id}/../x", "//${run.id}/x"],
+)
+def test_a_literal_part_of_a_path_that_leads_elsewhere_is_found_by_check(path: str) -> None:
+    (problem,) = problems(step=f"call: openai\n  path: {path!r}")
+    assert "cannot be the path of a call" in problem
+
+
+@pytest.mark.parametrize(
+    "path", ["orders/${run.id}", "${run.depth > 1 ? '?' : '#'}", "${run.id}${run.depth}", "a..${run.id}"]
+)
+def test_expressions_in_a_path_are_judged_when_they_are_known(path: str) -> None:
+    assert problems(step=f"call: openai\n  path: {path!r}") == []
+
+
 @pytest.mark.parametrize("url", ["https://x:99999999", "https://[::1", "https://a b", "https://a\\b", "//x", "x", ""])
 def test_what_cannot_be_a_base_url(url: str) -> None:
     assert find_base_url_problem(url) is not None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from penstock.settings import check_keyring
+from penstock.settings import AmqpUrl, DatabaseUrl, check_keyring
 
 
 class ServerSettings(BaseSettings):
@@ -15,10 +15,10 @@ class ServerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
 
-    database_url: str | None = Field(
+    database_url: DatabaseUrl | None = Field(
         default=None, description="PostgreSQL, as postgresql://user:password@host:5432/name"
     )
-    amqp_url: str | None = Field(default=None, description="RabbitMQ, as amqp://user:password@host:5672/vhost")
+    amqp_url: AmqpUrl | None = Field(default=None, description="RabbitMQ, as amqp://user:password@host:5672/vhost")
     admin_token: SecretStr | None = Field(
         default=None, min_length=16, description="A token that is an admin everywhere"
     )

@@ -32,7 +32,7 @@ from penstock.runtime import Stop
 from penstock.settings import KEY_VARIABLE, read_settings
 from penstock.store.secrets import Secrets
 
-_IN_PROCESS: Final = "in-process:"
+_IN_PROCESS: Final = "amqp://in-process"
 """Stands for an AMQP URL in the settings of services that are given a broker."""
 
 

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from pydantic import Field, SecretStr, field_validator
 
 from penstock.domain.addresses import Address, parse_address
-from penstock.settings import CommonSettings
+from penstock.settings import CommonSettings, check_server_url
 
 _PORTS: Final = {"smtp": 25, "smtps": 465}
 _STARTTLS_PORT: Final = 587
+_EXAMPLE: Final = "smtp://user:password@host:port?starttls=1"
+_YES: Final = frozenset({"1", "true", "yes"})
+_NO: Final = frozenset({"0", "false", "no"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,15 @@ class MailServer:
 
 def parse_smtp_url(url: str) -> MailServer:
     """`smtp://user:password@host:port?starttls=1` or `smtps://…`. Raises ValueError for anything else."""
-    parts = urlsplit(url)
-    if parts.scheme not in _PORTS or not parts.hostname:
-        raise ValueError("write it as smtp://user:password@host:port?starttls=1, or smtps://… for TLS from the start")
-    is_starttls = parse_qs(parts.query).get("starttls", ["0"])[-1].lower() in {"1", "true", "yes"}
+    parts = check_server_url(url, schemes=tuple(_PORTS), example=_EXAMPLE)
+    if "," in parts.netloc.rpartition("@")[2]:
+        raise ValueError(f"it names more than one mail server; write it as {_EXAMPLE}")
+    if parts.path not in {"", "/"} or parts.fragment:
+        raise ValueError(f"nothing but ?starttls=1 may stand behind host and port; write it as {_EXAMPLE}")
+    assert parts.hostname, "a host has been found"
+    is_starttls = _reads_starttls(parts.query)
+    if is_starttls and parts.scheme == "smtps":
+        raise ValueError("smtps:// is TLS from the start, so that STARTTLS cannot follow; leave out one of them")
     default_port = _STARTTLS_PORT if is_starttls else _PORTS[parts.scheme]
     return MailServer(
         host=parts.hostname,
@@ -42,6 +50,15 @@ def parse_smtp_url(url: str) -> MailServer:
         is_tls=parts.scheme == "smtps",
         is_starttls=is_starttls,
     )
+
+
+def _reads_starttls(query: str) -> bool:
+    """Whether the query asks for STARTTLS. A misspelt one must not send passwords in the clear."""
+    asked = parse_qs(query, keep_blank_values=True)
+    value = asked.pop("starttls", ["no"])[-1].lower()
+    if asked or value not in _YES | _NO:
+        raise ValueError(f"behind the ? only starttls=1 or starttls=0 may stand; write it as {_EXAMPLE}")
+    return value in _YES
 
 
 class MailSettings(CommonSettings):

@@ -1,6 +1,7 @@
 """How each kind of argument is read and checked. All have one form: (reader, key, node) → the JSON to keep."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -10,6 +11,8 @@ from penstock.definitions.connectors import find_path_problem
 from penstock.definitions.models import FieldType, Parameter
 from penstock.definitions.values import coerce_value
 from penstock.domain.durations import parse_duration
+from penstock.expressions.templates import split_text
+from penstock.expressions.tokens import ExpressionError
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe, to_json
 from penstock.reading.reader import StepReader
 from penstock.reading.scopes import Scope, check_expression, check_templates, children, is_template
@@ -108,8 +111,12 @@ def method(reader: StepReader, key: str, node: Node) -> JsonValue:
 def path(reader: StepReader, key: str, node: Node) -> JsonValue:
     """A path below a connector's base URL, which may embed expressions."""
     written = text(reader, key, node)
-    if isinstance(written, str) and not is_template(node) and (problem := find_path_problem(written)) is not None:
-        reader.report.error(node.place, f"{written[:60]!r} cannot be the path of a call: {problem}")
+    # Of one that embeds expressions, what stands around them is judged.
+    if isinstance(written, str):
+        with suppress(ExpressionError):  # reported with all other expressions
+            literal = "".join(part if isinstance(part, str) else "x" for part in split_text(written))
+            if (problem := find_path_problem(literal)) is not None:
+                reader.report.error(node.place, f"{written[:60]!r} cannot be the path of a call: {problem}")
     return written
 
 

@@ -114,7 +114,7 @@ class House:
     @property
     def _given(self) -> dict[str, object]:
         return {
-            "database_url": self.database_url, "amqp_url": "in-process:", "host": _HOST, "port": self.port,
+            "database_url": self.database_url, "amqp_url": "amqp://in-process", "host": _HOST, "port": self.port,
             "admin_host": _HOST, "admin_port": self.admin_port, "admin_token": self.token, "app": self.directory,
             **self.settings,
         }  # fmt: skip
