@@ -78,7 +78,7 @@ async def _check_headers(room: Room, delivery: Delivery, runs: Sequence[DueRun])
     depth, environment = parse_depth(headers.get(envelope.DEPTH)), headers.get(envelope.ENVIRONMENT)
     if depth is None:
         raise DecodeError(
-            f"header depth is missing or no whole number from 0 to {MAX_DEPTH}; every execute message carries it"
+            f"header depth is missing, or is not a whole number from 0 to {MAX_DEPTH}; every execute message carries it"
         )
     try:
         limit = await room.limits.find_exceeded(str(environment), depth, (run.workflow for run in runs))

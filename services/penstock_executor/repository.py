@@ -22,7 +22,7 @@ from penstock.things.statements import insert_statement
 from penstock_executor.effects import Effect, Insertion
 from penstock_executor.runs import ClaimedRun, Commit, Ending, FinishedStep, StepRecord
 
-_LONGEST_LOCK_TIMEOUT: Final = 2**31 - 1
+_MAX_LOCK_TIMEOUT: Final = 2**31 - 1
 Held = tuple[UUID, int]
 """A run and the attempt in which it is held."""
 Shape = tuple[str, str, tuple[str, ...]]
@@ -166,7 +166,7 @@ async def wait_for_locks(conn: Connection, *, seconds: float, run_id: UUID) -> N
     """
     await conn.execute(
         "SELECT set_config('lock_timeout', $1, true), set_config('penstock.run_id', $2, true)",
-        f"{max(1, min(round(seconds * 1000), _LONGEST_LOCK_TIMEOUT))}ms",
+        f"{max(1, min(round(seconds * 1000), _MAX_LOCK_TIMEOUT))}ms",
         str(run_id),
     )
 
@@ -314,7 +314,7 @@ def _finish_statement(commit: Commit) -> str:
 
 
 async def store_answers(conn: Connection, *, answers: Sequence[tuple[UUID, JsonValue]]) -> None:
-    """Keep what callers are told before their run has ended. The rows must be held by this transaction."""
+    """Keep what callers were answered before their run has ended. The rows must be held by this transaction."""
     await conn.execute(
         """
         UPDATE penstock.runs r SET result = q.result::jsonb

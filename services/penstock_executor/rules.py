@@ -18,7 +18,7 @@ from penstock.errors import (
 )
 from penstock.expressions import ExpressionError
 
-_LONGEST_MESSAGE: Final = 4000
+_MAX_MESSAGE: Final = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,4 +125,4 @@ def describe_failure(error: Exception, step: str | None = None, place: str | Non
 def _cut(message: str) -> str:
     """The message, short enough to show, and without what PostgreSQL cannot store."""
     storable = message.encode(errors="replace").decode().replace("\x00", "�")
-    return storable if len(storable) <= _LONGEST_MESSAGE else f"{storable[:_LONGEST_MESSAGE]}…"
+    return storable if len(storable) <= _MAX_MESSAGE else f"{storable[:_MAX_MESSAGE]}…"

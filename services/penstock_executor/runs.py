@@ -147,7 +147,7 @@ class Commit:
     """What one run writes in one transaction, guarded by its attempt. `records[-1]` is that of `effect`'s step, if
     there is an effect.
 
-    `answer` is a result that a caller is told before the run has ended. `is_repeat` says that an earlier try of the
+    `answer` is a result that a caller gets before the run has ended. `is_repeat` says that an earlier try of the
     same commit may have succeeded, unknown to us. `workload` are the units of an attempt that ends.
     """
 

@@ -142,7 +142,7 @@ async def test_a_base_url_that_is_none_is_not_repeated(
     run = await ask(house, "x")
     assert (run["state"], run["error"]["kind"]) == ("failed", "arguments")
     assert run["error"]["message"].endswith(
-        "the base_url of connector 'model' is no URL to call: it has to start with https:// or http:// and name a host"
+        "the base_url of connector 'model' cannot be called: it has to start with https:// or http:// and name a host"
     )
 
 

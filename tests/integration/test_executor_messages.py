@@ -55,9 +55,9 @@ def execute(run: RunSummary, **headers: object) -> Message:
     ("headers", "reason"),
     [
         ({"environment": ENVIRONMENT}, "header depth is missing"),
-        ({"environment": ENVIRONMENT, "depth": "1"}, "header depth is missing or no whole number"),
-        ({"environment": ENVIRONMENT, "depth": -1}, "header depth is missing or no whole number"),
-        ({"environment": ENVIRONMENT, "depth": True}, "header depth is missing or no whole number"),
+        ({"environment": ENVIRONMENT, "depth": "1"}, "header depth is missing, or is not a whole number"),
+        ({"environment": ENVIRONMENT, "depth": -1}, "header depth is missing, or is not a whole number"),
+        ({"environment": ENVIRONMENT, "depth": True}, "header depth is missing, or is not a whole number"),
         ({"environment": ENVIRONMENT, "depth": 11}, "depth 11 is beyond the limit of 10"),
         ({"environment": "nowhere", "depth": 1}, "there is no such environment"),
         ({"depth": 1}, "there is no such environment"),

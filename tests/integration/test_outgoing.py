@@ -308,7 +308,11 @@ async def test_headers_that_are_too_large_are_told(headers: bytes) -> None:
 async def test_a_compression_that_cannot_be_read_is_told(encoding: str, body: bytes) -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     async with raw_server(saying(head, body)) as url:
-        assert await refused(url) == (Permanent, "response", f"GET {url} answered in a compression that cannot be read")
+        assert await refused(url) == (
+            Permanent,
+            "response",
+            f"GET {url} answered with a compression that cannot be read",
+        )
 
 
 @pytest.mark.parametrize(
@@ -332,7 +336,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_told(tmp_path: Path) -> 
         assert await refused(url) == (
             Permanent,
             "certificate",
-            f"GET {url}: the host's certificate is not one that is trusted for it",
+            f"GET {url}: the host's certificate is not trusted for this host",
         )
 
 

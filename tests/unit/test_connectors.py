@@ -44,14 +44,14 @@ def test_connectors_are_read() -> None:
         ("{}", "the connector 'c' needs 'base_url'; such as base_url: https://api.example.com/v1"),
         (
             "{base_url: ftp://x}",
-            "'base_url' is no URL to call: it has to start with https:// or http:// and name a host",
+            "'base_url' cannot be called: it has to start with https:// or http:// and name a host",
         ),
         (
             "{base_url: https://}",
-            "'base_url' is no URL to call: it has to start with https:// or http:// and name a host",
+            "'base_url' cannot be called: it has to start with https:// or http:// and name a host",
         ),
-        ("{base_url: 'https://x?a=1'}", "'base_url' is no URL to call: it may have no query and no fragment"),
-        ("{base_url: 'https://u:p@x'}", "'base_url' is no URL to call: it holds a user or password"),
+        ("{base_url: 'https://x?a=1'}", "'base_url' cannot be called: it may have no query and no fragment"),
+        ("{base_url: 'https://u:p@x'}", "'base_url' cannot be called: it holds a user or password"),
         ("{base_url: '${params.url}'}", "unknown name 'params'"),
         ("{base_url: https://x, timeout: 0s}", "'timeout': expected a duration above 0"),
         ("{base_url: https://x, tiemout: 5s}", "unknown key 'tiemout'; did you mean 'timeout'?"),

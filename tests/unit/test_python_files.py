@@ -141,14 +141,14 @@ def test_a_model_holds_all_parameters(tmp_path: Path) -> None:
             "@app.workflow(on=[api(auth='everyone')])\ndef f(ctx): ...\n",
             "shop.py:3: ValueError: 'everyone' is not a valid Auth",
         ),
-        ("@app.workflow(retries=0)\ndef f(ctx): ...\n", "shop.py:3: ValueError: retries go from 1 to 1000"),
+        ("@app.workflow(retries=0)\ndef f(ctx): ...\n", "shop.py:3: ValueError: retries are from 1 to 1000"),
         (
             "@app.workflow()\ndef f(): ...\n",
             "shop.py:3: f: its first parameter has to take the context, as in (ctx: Context)",
         ),
         (
             "@app.workflow()\ndef f(ctx, *rest): ...\n",
-            "shop.py:3: f: its parameter '*rest' has no name that a caller could give",
+            "shop.py:3: f: its parameter '*rest' has no name by which a caller could pass it",
         ),
         ("@app.action\ndef f(ctx, x: object()): ...\n", "shop.py:3: f: its parameter 'x' is of type"),
         (
@@ -163,7 +163,7 @@ def test_a_model_holds_all_parameters(tmp_path: Path) -> None:
             "@app.workflow()\ndef f(ctx, x: int = 'one'): ...\n",
             "shop.py:3: f: the default of its parameter 'x' does not fit its type",
         ),
-        ("app.workflow()(lambda ctx: None)\n", "shop.py:3: TypeError: a workflow is a function of a module"),
+        ("app.workflow()(lambda ctx: None)\n", "shop.py:3: TypeError: a workflow has to be a function of a module"),
         ("@app.workflow(name='no name')\ndef f(ctx): ...\n", "shop.py:3: 'no name' is not a name"),
         (
             "@app.workflow(on=[webhook('paypal')])\ndef f(ctx): ...\n",
@@ -210,7 +210,7 @@ def test_problems_have_the_authors_file_and_line(tmp_path: Path, code: str, prob
         ("shop/actions.py", "app.yaml:3: 'shop/actions.py' is not the name of a module; did you mean 'shop.actions'?"),
         (
             "penstock.cli",
-            "app.yaml:3: 'penstock' is the name of a module that Python or Penstock has already; rename yours",
+            "app.yaml:3: 'penstock' is the name of a module of Python or Penstock; rename yours",
         ),
     ],
 )
@@ -306,7 +306,5 @@ def test_what_others_have_imported_from_the_directory_stays(tmp_path: Path, monk
 def test_a_module_cannot_take_the_name_of_one_of_pythons(tmp_path: Path) -> None:
     (tmp_path / "email").mkdir()
     write(tmp_path, "", head=HEAD.replace("[shop]", "[email.flows]"))
-    assert problems_of(tmp_path) == [
-        "app.yaml:3: 'email' is the name of a module that Python or Penstock has already; rename yours"
-    ]
+    assert problems_of(tmp_path) == ["app.yaml:3: 'email' is the name of a module of Python or Penstock; rename yours"]
     assert "site-packages" not in str(sys.modules["email"].__file__)

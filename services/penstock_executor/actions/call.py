@@ -41,7 +41,7 @@ def _join(call: Call, connector: Values) -> URL:
     """
     base, path = str(connector.get("base_url") or ""), text(call, "path") or ""
     if (problem := find_base_url_problem(base)) is not None:
-        raise wrong(call, f"the base_url of connector {call.target!r} is no URL to call: {problem}")
+        raise wrong(call, f"the base_url of connector {call.target!r} cannot be called: {problem}")
     if (problem := find_path_problem(path)) is not None:
         raise wrong(call, f"{path[:60]!r} cannot be the path of a call: {problem}")
     stem, rest = base.rstrip("/"), path.lstrip("/")
@@ -49,7 +49,7 @@ def _join(call: Call, connector: Values) -> URL:
     url = URL(f"{stem}/{rest}" if rest else base)
     is_below = url.raw_path == root.raw_path or url.raw_path.startswith(f"{root.raw_path.rstrip('/')}/")
     if url.origin() != root.origin() or not is_below:
-        raise wrong(call, f"{path[:60]!r} leads out of the connector's base_url")
+        raise wrong(call, f"{path[:60]!r} leads outside of the connector's base_url")
     return url
 
 

@@ -41,7 +41,7 @@ def delete(call: Call) -> Outcome:
     """No result."""
     name = text(call, "type")
     if name is None:
-        raise wrong(call, "the data type of the thing cannot be told; add type: to the step")
+        raise wrong(call, "the data type of the thing is not known here; add `type:` to the step")
     return Write(DeleteThing(data_type(call, name), target_thing(call)), is_known=True)
 
 

@@ -1,5 +1,5 @@
-"""`email: <to>`: a mail, at least once. Its Message-ID is the same in every attempt, so that whoever gets it twice can
-tell.
+"""`email: <to>`: a mail, at least once. Its Message-ID is the same in every attempt, so that a copy can
+be recognised.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ DEFAULT_TIMEOUT_SECONDS: Final = 90.0
 _SHARE_TO_WAIT: Final = 1 / 3
 _SHARE_TO_SEND: Final = 0.6
 """Of the step's time. What is left over keeps the step from being cut off before it knows who has got the mail."""
-_MOST_TEXT: Final = 2 * 1024 * 1024
+_MAX_TEXT: Final = 2 * 1024 * 1024
 
 
 async def email(call: Call) -> Outcome:
@@ -55,9 +55,7 @@ async def _place(places: asyncio.Semaphore, seconds: float) -> AsyncIterator[Non
         async with asyncio.timeout(seconds):
             await places.acquire()
     except TimeoutError:
-        raise Transient(
-            f"other mails were being sent for {seconds:.3g} s, and this one had to wait", kind="timeout"
-        ) from None
+        raise Transient(f"this mail waited {seconds:.3g} s for others that were being sent", kind="timeout") from None
     try:
         yield
     finally:
@@ -72,10 +70,10 @@ async def _build_mail(call: Call, settings: EmailSettings) -> Mail:
         raise wrong(call, "a mail needs a `subject`")
     if plain is None and html is None:
         raise wrong(call, "a mail needs a `text` or `html`")
-    if len(plain or "") + len(html or "") > _MOST_TEXT:
+    if len(plain or "") + len(html or "") > _MAX_TEXT:
         raise wrong(
             call,
-            f"`text` and `html` have more than {_MOST_TEXT // 1024 // 1024} million characters; attach a file instead",
+            f"`text` and `html` have more than {_MAX_TEXT // 1024 // 1024} million characters; attach a file instead",
         )
     return Mail(
         sender=sender,

@@ -13,7 +13,7 @@ from penstock_executor.steps.specs import Call, StepSpec
 
 
 async def export(call: Call) -> Outcome:
-    """The file value. A step that is tried again makes another file; the one that nobody was told of expires."""
+    """The file value. A step that is tried again makes another file; the first one expires."""
     kind, format = data_type(call, target_text(call)), file_format(call)
     where, environment = constraints(call, call.arguments), call.run.environment
     async with call.tools.bulk:

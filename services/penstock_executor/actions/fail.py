@@ -11,7 +11,7 @@ from penstock_executor.steps.specs import Becomes, Call, StepSpec
 
 def fail(call: Call) -> Outcome:
     """Raises Permanent, of kind `failed`."""
-    raise Permanent(write_value(call.target) or "the workflow failed without saying why", kind="failed")
+    raise Permanent(write_value(call.target) or "the workflow failed without a message", kind="failed")
 
 
 SPEC: Final = StepSpec(

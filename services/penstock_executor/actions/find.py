@@ -14,7 +14,7 @@ from penstock_executor.steps.outcomes import Done, Outcome
 from penstock_executor.steps.specs import Call, StepSpec
 
 DEFAULT_PAGE: Final = 100
-_MOST_LISTED: Final = 1_000_000
+_MAX_LISTED: Final = 1_000_000
 
 
 async def find(call: Call) -> Outcome:
@@ -59,8 +59,8 @@ async def list_things(call: Call, search: Values) -> list[JsonValue]:
         after = page.after
         if after is None:
             return found
-        if len(found) > _MOST_LISTED:
-            raise wrong(call, f"more than {_MOST_LISTED} things were found; narrow the search")
+        if len(found) > _MAX_LISTED:
+            raise wrong(call, f"more than {_MAX_LISTED} things were found; narrow the search")
 
 
 def _count(counts: Counts, _: Outcome, page: JsonValue) -> None:

@@ -45,7 +45,7 @@ def target_url(call: Call) -> URL:
     try:
         return URL(target_text(call))
     except ValueError as error:
-        raise wrong(call, f"this is no URL: {error}") from None
+        raise wrong(call, f"this is not a URL: {error}") from None
 
 
 SPEC: Final = StepSpec(

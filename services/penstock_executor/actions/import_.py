@@ -20,7 +20,7 @@ from penstock_executor.steps.consumption import add_written, consumption
 from penstock_executor.steps.outcomes import Done, Outcome
 from penstock_executor.steps.specs import Call, StepSpec
 
-_MOST_BAD_LINES: Final = 100
+_MAX_BAD_LINES: Final = 100
 """Of the result; `failed` counts all."""
 
 
@@ -37,7 +37,7 @@ async def import_(call: Call) -> Outcome:
         source=source,
         upsert=names(call, "upsert"),
         run_id=call.run.id,
-        keeps=_MOST_BAD_LINES,
+        keeps=_MAX_BAD_LINES,
         is_raw=flag(call, "raw"),
     )
     result = await import_things(

@@ -1,4 +1,4 @@
-"""`publish: ROUTING_KEY`: a message to whoever listens on the events exchange, confirmed by the broker before the step
+"""`publish: ROUTING_KEY`: a message to all listeners on the events exchange, confirmed by the broker before the step
 is done.
 """
 
@@ -19,7 +19,7 @@ from penstock_executor.steps.specs import Call, StepSpec
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 _FIRST_PAUSE_SECONDS: Final = 0.1
-_LONGEST_PAUSE_SECONDS: Final = 2.0
+_MAX_PAUSE_SECONDS: Final = 2.0
 
 
 async def publish(call: Call) -> Outcome:
@@ -48,7 +48,7 @@ async def publish(call: Call) -> Outcome:
             if loop.time() + pause > until:
                 raise Interrupted(f"the broker did not take a message for {patience:g} s: {error}") from error
             await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 2, _MAX_PAUSE_SECONDS)
 
 
 def _headers(call: Call) -> dict[str, object]:

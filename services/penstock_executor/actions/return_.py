@@ -9,7 +9,7 @@ from penstock_executor.steps.specs import Becomes, Call, StepSpec
 
 
 def return_(call: Call) -> Outcome:
-    """The evaluated mapping; the run goes on after it."""
+    """The evaluated mapping; the run continues after it."""
     target = {} if call.target is None else call.target
     if not isinstance(target, dict):
         raise wrong(call, "an answer has to be a mapping, such as {id: …}")

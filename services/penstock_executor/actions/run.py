@@ -9,7 +9,7 @@ from penstock_executor.steps.specs import Call, StepSpec
 
 
 async def run(call: Call) -> Outcome:
-    """The function and its arguments; calling it is left to whoever has the code."""
+    """The function and its arguments; calling it is left to `python`."""
     return Coded(target_text(call), mapping(call, "with"))
 
 

@@ -78,7 +78,7 @@ def _read_secrets(call: Call) -> list[bytes]:
     given = call.arguments.get("secret")
     secrets = [_read_secret(call, secret) for secret in (given if isinstance(given, list) else [given])]
     if not secrets:
-        raise wrong(call, "`secret` is an empty list, and an unsigned webhook is worth nothing to its receiver")
+        raise wrong(call, "`secret` is an empty list; a receiver needs a signature to know who sent a webhook")
     return secrets
 
 

@@ -1,6 +1,4 @@
-"""`stop: reason`: ends the workflow it stands in, as having succeeded. In a triggered workflow, the one that triggered
-it goes on.
-"""
+"""`stop: reason`: ends the workflow it stands in, as succeeded. The one that triggered that workflow continues."""
 
 from typing import Final
 

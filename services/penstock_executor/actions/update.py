@@ -63,7 +63,7 @@ def update(call: Call) -> Outcome:
     """
     name = text(call, "type")
     if name is None:
-        raise wrong(call, "the data type of the thing cannot be told; add type: to the step")
+        raise wrong(call, "the data type of the thing is not known here; add `type:` to the step")
     kind = data_type(call, name)
     change = ThingChange(target_thing(call), mapping(call, "set"), mapping(call, "add"), mapping(call, "remove"))
     check_values(kind, change.values)

@@ -1,1 +1,1 @@
-"""What leaves the house: which addresses calls may reach, and the calls themselves."""
+"""What leaves the house: which addresses calls may reach, HTTP, what requests say and answers mean, mail services."""

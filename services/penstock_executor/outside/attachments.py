@@ -14,7 +14,7 @@ from penstock_executor.runs import Values
 from penstock_executor.steps.arguments import wrong
 from penstock_executor.steps.specs import Call
 
-MOST_BYTES: Final = 18 * 1024 * 1024
+MAX_BYTES: Final = 18 * 1024 * 1024
 """Of all attachments of a mail together, before they are encoded: 25 MiB as they travel, which is about what mailboxes
 take.
 """
@@ -43,10 +43,10 @@ async def _read_file(call: Call, item: Values) -> Attachment:
     try:
         id = UUID(str(item["file"]))
     except ValueError:
-        raise wrong(call, f"the attachment {name!r} is no file of this app") from None
+        raise wrong(call, f"the attachment {name!r} is not a file of this app") from None
     file = await open_file(call.tools.database, environment=call.run.environment, id=id)
     if file is None:
-        raise wrong(call, f"the file {name!r} is not there: files are kept for a week")
+        raise wrong(call, f"there is no file {name!r}: files are kept for seven days")
     _check_size(call, file.size, name)
     return Attachment(name, file.content_type, b"".join([chunk async for chunk in file]))
 
@@ -84,8 +84,8 @@ def _kind(given: JsonValue, default: str) -> str:
 
 
 def _check_size(call: Call, size: int, name: str) -> None:
-    if size > MOST_BYTES:
-        limit = MOST_BYTES // 1024 // 1024
+    if size > MAX_BYTES:
+        limit = MAX_BYTES // 1024 // 1024
         raise wrong(
             call,
             f"with {name!r} the attachments have more than {limit} MiB; put the file where a link in the mail leads to",

@@ -1,7 +1,7 @@
 """Mail services with an HTTP API: SendGrid (https://www.twilio.com/docs/sendgrid/api-reference/mail-send) and Postmark
 (https://postmarkapp.com/developer/api/email-api).
 
-Neither promises to recognise a repeated request; both are told the step's idempotency key and a Message-ID that stays
+Neither promises to recognise a repeated request; both are given the step's idempotency key and a Message-ID that stays
 the same.
 """
 
@@ -27,7 +27,7 @@ from penstock_executor.steps.specs import Call
 
 SENDGRID_URL: Final = "https://api.sendgrid.com"
 POSTMARK_URL: Final = "https://api.postmarkapp.com"
-_LONGEST_EXCERPT: Final = 300
+_MAX_EXCERPT: Final = 300
 
 
 async def send_by_sendgrid(call: Call, settings: EmailSettings, mail: Mail, seconds: float) -> str:
@@ -103,7 +103,7 @@ def _person(address: Address) -> JsonValue:
 
 
 def _to_postmark(call: Call, mail: Mail) -> Values:
-    # Postmark replaces the Message-ID unless it is told to keep it.
+    # Postmark replaces the Message-ID unless it is asked to keep it.
     headers = (("Message-ID", mail.message_id), ("X-PM-KeepID", "true"), *mail.headers)
     fields: Values = {
         "From": str(mail.sender),
@@ -153,7 +153,7 @@ def _read(response: Response) -> Values:
 
 
 def _refusal(service: str, response: Response, said: str) -> Permanent | Transient:
-    words = said or response.body[:_LONGEST_EXCERPT].decode(errors="replace")
+    words = said or response.body[:_MAX_EXCERPT].decode(errors="replace")
     message = f"{service} answered with status {response.status}: {words}"
     if response.status in {408, 429} or response.status >= 500:
         return Transient(message, kind="email", retry_after_seconds=retry_after(response))

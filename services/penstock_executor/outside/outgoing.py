@@ -176,10 +176,13 @@ def _guard(allowed: tuple[Network, ...]) -> Callable[[_AddrInfo], socket.socket]
 
 def _check_url(url: URL) -> None:
     if url.scheme not in {"http", "https"} or not url.host:
-        raise Permanent(f"{show_url(url)} is no URL to call; it has to start with https:// or http://", kind="request")
+        raise Permanent(
+            f"{show_url(url)} is not a URL that can be called; it has to start with https:// or http://", kind="request"
+        )
     if url.user is not None or url.password is not None:
         raise Permanent(
-            f"{show_url(url)} holds a user or password; put them into the header Authorization instead", kind="request"
+            f"{show_url(url)} contains a user or a password; put them into the header Authorization instead",
+            kind="request",
         )
 
 
@@ -193,7 +196,7 @@ def _explain(error: Exception, shown: str) -> Permanent | Transient:
             hint = "PENSTOCK_OUTGOING_ALLOW, or a connector's allow_private, lists private networks that may be called"
             return Permanent(f"{shown} was {_BLOCKED}: the host is not public; {hint}", kind="blocked")
         case _ if any(isinstance(cause, ssl.CertificateError) for cause in causes):
-            return Permanent(f"{shown}: the host's certificate is not one that is trusted for it", kind="certificate")
+            return Permanent(f"{shown}: the host's certificate is not trusted for this host", kind="certificate")
         case ClientConnectorDNSError():
             return Transient(f"{shown}: the name of the host cannot be resolved", kind="connection")
         case ConnectionTimeoutError():
@@ -201,13 +204,13 @@ def _explain(error: Exception, shown: str) -> Permanent | Transient:
         case ClientConnectorError():
             return Transient(f"{shown}: no connection to the host", kind="connection")
         case InvalidURL():
-            return Permanent(f"{shown} is no URL that can be called", kind="request")
+            return Permanent(f"{shown} is not a URL that can be called", kind="request")
         case _ if any(isinstance(cause, LineTooLong) for cause in causes) or "Too many headers" in str(error):
             return Permanent(f"{shown} answered with headers that are too large", kind="too_large")
         case _ if (
             any(isinstance(cause, ContentEncodingError) for cause in causes) or "content-encoding" in str(error).lower()
         ):
-            return Permanent(f"{shown} answered in a compression that cannot be read", kind="response")
+            return Permanent(f"{shown} answered with a compression that cannot be read", kind="response")
         case ClientError() | OSError():
             return Transient(f"{shown}: the connection failed ({type(error).__name__})", kind="connection")
         case _:
@@ -242,7 +245,7 @@ def _redirect(request: Request, status: int, location: str) -> Request:
     try:
         url = request.url.join(URL(location))
     except ValueError:
-        raise Permanent(f"{show_url(request.url)} redirects to something that is no URL", kind="request") from None
+        raise Permanent(f"{show_url(request.url)} redirects to something that is not a URL", kind="request") from None
     headers, allowed = request.headers, request.allowed
     if not url.host or url.origin() != request.url.origin():
         headers = CIMultiDict((name, value) for name, value in headers.items() if name.lower() in _KEPT_ACROSS_ORIGINS)

@@ -16,7 +16,7 @@ from penstock_executor.steps.arguments import data_type, wrong
 from penstock_executor.steps.specs import Call
 
 FIELDS: Final = ("to", "cc", "bcc", "reply_to")
-MOST_RECIPIENTS: Final = 50
+MAX_RECIPIENTS: Final = 50
 """Of one mail, copies included: what the services take, and more than anybody should see of the others."""
 _USER_ID: Final = re.compile(r"\d{1,20}x\d{1,40}", re.ASCII)
 
@@ -39,13 +39,11 @@ async def read_recipients(call: Call) -> Recipients:
     found = {field: tuple(_read(call, field, value, users)) for field, value in given.items()}
     recipients = Recipients(found["to"], found["cc"], found["bcc"], found["reply_to"])
     if not recipients.to:
-        raise wrong(call, "there is nobody to write to: `email` is empty")
+        raise wrong(call, "there are no recipients: `email` is empty")
     count = len(recipients.to) + len(recipients.cc) + len(recipients.bcc)
-    if count > MOST_RECIPIENTS:
-        hint = (
-            "write to each by `schedule_list`, so that they do not see each other and one that fails stops nobody else"
-        )
-        raise wrong(call, f"a mail goes to at most {MOST_RECIPIENTS} addresses, and this one to {count}; {hint}")
+    if count > MAX_RECIPIENTS:
+        hint = "write to each by `schedule_list`, so that nobody sees the others, and one that fails stops no other"
+        raise wrong(call, f"a mail goes to at most {MAX_RECIPIENTS} addresses, and this one to {count}; {hint}")
     return recipients
 
 
@@ -94,8 +92,8 @@ async def _find_users(call: Call, values: list[JsonValue]) -> dict[str, JsonValu
     ids = sorted(set(_list_ids(values)))
     if not ids:
         return {}
-    if len(ids) > MOST_RECIPIENTS:
-        raise wrong(call, f"a mail goes to at most {MOST_RECIPIENTS} addresses, and this one to {len(ids)} users")
+    if len(ids) > MAX_RECIPIENTS:
+        raise wrong(call, f"a mail goes to at most {MAX_RECIPIENTS} addresses, and this one to {len(ids)} users")
     where: list[JsonValue] = [{"key": "_id", "constraint_type": "in", "value": list[JsonValue](ids)}]
     async with call.tools.database.connection() as conn:
         page = await find_things(

@@ -11,7 +11,7 @@ from penstock.errors import Permanent, Transient
 from penstock_executor.steps.exchange import Request, Response
 
 _TRANSIENT: Final = frozenset({408, 425, 429})
-_LONGEST_EXCERPT: Final = 200
+_MAX_EXCERPT: Final = 200
 
 
 def to_result(response: Response) -> dict[str, JsonValue]:
@@ -33,7 +33,7 @@ def refusal(request: Request, response: Response) -> Permanent | Transient:
 def describe_refusal(request: Request, response: Response) -> str:
     """One sentence with the beginning of what the server said."""
     body = read_body(response)
-    excerpt = (body if isinstance(body, str) else exact_json.dumps(body).decode())[:_LONGEST_EXCERPT]
+    excerpt = (body if isinstance(body, str) else exact_json.dumps(body).decode())[:_MAX_EXCERPT]
     return f"{request.method} {request.url.host} answered with status {response.status}: {excerpt}"
 
 

@@ -37,7 +37,7 @@ class Timing:
         return self._claimed_at + timedelta(seconds=self._loop.time() - self._began)
 
     def begin_step(self) -> datetime:
-        """The time at which a step begins. Raises LeaseLost, and TookTooLong when there is no time left."""
+        """The time at which a step begins. Raises LeaseLost, and TookTooLong when the time is used up."""
         now = self._loop.time()
         if now >= self._lease.expires_at:  # this process stood still, perhaps: others may perform the run by now
             raise LeaseLost("the lease ran out before the step")

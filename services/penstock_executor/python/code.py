@@ -38,7 +38,7 @@ from penstock_executor.steps.specs import StepPlan
 log = get_logger(__name__)
 
 _LAST_SECONDS: Final = 1.0
-"""How long cancelled code may take to clean up before the run goes on without it."""
+"""How long cancelled code may take to clean up before the run continues without it."""
 _CALLS, _MILLISECONDS = POSITIONS[Activity.PYTHON_CALL], POSITIONS[Activity.PYTHON_MILLISECOND]
 
 

@@ -204,7 +204,7 @@ class CodeEngine:
         if isinstance(error, PydanticSerializationError | ValidationError):
             name = getattr(function, "__qualname__", str(function))
             return Permanent(
-                f"what {name} returned does not fit what it is said to return, as JSON: {error}", kind="result"
+                f"what {name} returned does not fit its declared return type, as JSON: {error}", kind="result"
             )
         place = find_place(self._caller.directory, error.__traceback__)
         raised = Transient(f"{type(error).__name__}: {error}", kind="exception")
@@ -255,7 +255,7 @@ class CodeEngine:
         elif not self._is_closed:
             hint = "give the step `timeout=`, or put the timeout into the function"
             self._cancelled = Permanent(
-                f"the code has cancelled the step {step.path} in the middle; {hint}", kind="cancelled"
+                f"the code cancelled the step {step.path} while it was performed; {hint}", kind="cancelled"
             )
             self._cancelled.place = step.place
 

@@ -38,7 +38,7 @@ class Steps(Protocol):
         """Perform a step that is not finished: whether the workflow continues, and the result."""
 
     async def begin(self) -> datetime:
-        """The time at which a function may be called. Raises LeaseLost, and TookTooLong when there is no time left."""
+        """The time at which a function may be called. Raises LeaseLost, and TookTooLong when the time is used up."""
 
     async def record(self, record: StepRecord) -> JsonValue:
         """Remember what a function returned; the result without secrets."""

@@ -1,4 +1,4 @@
-"""What an action hands back. Actions decide; whoever calls them commits, records and continues."""
+"""What an action hands back. Actions decide; their callers commit, record and continue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -11,10 +11,10 @@ from penstock.db import Coalescer
 from penstock.errors import BrokerUnavailable, Interrupted
 
 _LANES: Final = 4
-_MOST_CHILDREN: Final = 100
+_MAX_CHILDREN: Final = 100
 _FIRST_PAUSE_SECONDS: Final = 0.1
-_LONGEST_PAUSE_SECONDS: Final = 2.0
-_MOST_BYTES: Final = 512 * 1024
+_MAX_PAUSE_SECONDS: Final = 2.0
+_MAX_BYTES: Final = 512 * 1024
 """Of parameters in one message, but for a single child that is larger."""
 
 
@@ -42,7 +42,7 @@ class Children:
                         f"the broker did not take a schedule message for {patience_seconds:g} s: {error}"
                     ) from error
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                pause = min(pause * 2, _MAX_PAUSE_SECONDS)
 
     def _coalescer(self, environment: str, depth: int) -> Coalescer[ChildRun, None]:
         key = (environment, depth)
@@ -54,7 +54,7 @@ class Children:
                     await self._publisher.schedule(environment, depth, part)
                 return [None] * len(children)
 
-            coalescer = self._coalescers[key] = Coalescer(flush, lanes=_LANES, most=_MOST_CHILDREN)
+            coalescer = self._coalescers[key] = Coalescer(flush, lanes=_LANES, most=_MAX_CHILDREN)
         return coalescer
 
 
@@ -64,7 +64,7 @@ def _split(children: list[ChildRun]) -> Iterator[list[ChildRun]]:
     size = 0
     for child in children:
         added = len(exact_json.dumps(child.parameters))
-        if part and size + added > _MOST_BYTES:
+        if part and size + added > _MAX_BYTES:
             yield part
             part, size = [], 0
         part.append(child)

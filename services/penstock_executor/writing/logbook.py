@@ -8,8 +8,8 @@ from penstock.logs import get_logger
 from penstock.store.logs import LogLine, write_logs
 
 log = get_logger(__name__)
-_MOST_LINES: Final = 1000
-_MOST_WAITING: Final = 50_000
+_MAX_LINES: Final = 1000
+_MAX_WAITING: Final = 50_000
 _TRIES: Final = 3
 _PAUSE_SECONDS: Final = 1.0
 
@@ -29,7 +29,7 @@ class Logbook:
 
     def write(self, line: LogLine) -> None:
         """Have the line written soon."""
-        if len(self._waiting) >= _MOST_WAITING:
+        if len(self._waiting) >= _MAX_WAITING:
             self._dropped += 1
             return
         self._waiting.append(line)
@@ -44,7 +44,7 @@ class Logbook:
     async def _write_waiting(self) -> None:
         try:
             while self._waiting:
-                lines, self._waiting = self._waiting[:_MOST_LINES], self._waiting[_MOST_LINES:]
+                lines, self._waiting = self._waiting[:_MAX_LINES], self._waiting[_MAX_LINES:]
                 await self._write(lines)
                 if self._dropped:
                     log.warning("logs.not_written", lines=self._dropped, error="too many lines waited for the database")

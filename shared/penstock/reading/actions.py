@@ -108,7 +108,7 @@ def _thing_target(reader: StepReader, key: str) -> JsonValue:
         reader.result_type = name if key == "update" else None
     elif "type" not in reader.table:
         reader.report.error(
-            reader.table.key_place(key), "the data type of this thing cannot be told", "add type: to the step"
+            reader.table.key_place(key), "the data type of this thing is not known here", "add type: to the step"
         )
     return to_json(node)
 

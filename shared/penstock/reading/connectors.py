@@ -55,7 +55,7 @@ def _read_base_url(table: Table) -> str | None:
     check_templates(node, _SECRETS, table.report)
     problem = None if is_template(node) else find_base_url_problem(url)
     if problem is not None:
-        table.report.error(node.place, f"'base_url' is no URL to call: {problem}", "such as https://api.example.com/v1")
+        table.report.error(node.place, f"'base_url' cannot be called: {problem}", "such as https://api.example.com/v1")
     return url
 
 

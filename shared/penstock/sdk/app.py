@@ -58,7 +58,7 @@ class App:
         policy = RetryPolicy(attempts=retries) if isinstance(retries, int) else retries
         seconds = to_seconds(timeout)
         if not seconds or not 1 <= policy.attempts <= 1000 or not 0 <= priority <= 9:
-            raise ValueError("retries go from 1 to 1000, priority from 0 to 9, and a timeout is more than nothing")
+            raise ValueError("retries are from 1 to 1000, priority is from 0 to 9, and a timeout is longer than 0")
 
         def register(function: F) -> F:
             _check_function(function, "workflow")
@@ -82,5 +82,5 @@ class App:
 def _check_function(function: object, what: str) -> None:
     if not inspect.isfunction(function) or "<" in function.__qualname__:  # <locals>, <lambda>
         raise TypeError(
-            f"a {what} is a function of a module, so that an executor finds it by its name, and this is {function!r}"
+            f"a {what} has to be a function of a module, which executors find by name, and this is {function!r}"
         )

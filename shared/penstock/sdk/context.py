@@ -41,11 +41,11 @@ class RunLog:
         self._engine = engine
 
     def debug(self, message: str) -> None:
-        """A line for whoever looks for a fault."""
+        """A line for those who look for a fault."""
         self._engine.write_line("debug", message)
 
     def info(self, message: str) -> None:
-        """A line about what goes on."""
+        """A line about what is done."""
         self._engine.write_line("info", message)
 
     def warning(self, message: str) -> None:
@@ -61,9 +61,9 @@ class Context(DataSteps, RunSteps, OutsideSteps):
     """A run, as its code sees it.
 
     Steps are named by their action and order: `create`, `create_2`, … or by `step_id=`. When the run is tried again,
-    the code begins anew, and finished steps return what they returned; so what decides which step comes next has to be
+    the code begins again, and finished steps return what they returned; so what decides which step comes next has to be
     the same each time: keep time, chance and answers of others in steps (`ctx.step`). A step that fails raises
-    Permanent or Transient; if the code catches that and goes on, the failure is remembered too. Steps that are awaited
+    Permanent or Transient; if the code catches that and continues, the failure is kept, too. Steps that are awaited
     together (`asyncio.gather`) are performed one after the other, in the order of the calls; functions of `ctx.step`
     are performed at the same time.
     """

@@ -1,4 +1,4 @@
-"""What a context asks of whoever performs the code, and what it is told about the run. An executor fills `Engine`
+"""What a context asks of the one who performs the code, and what it knows of the run. An executor fills `Engine`
 in.
 """
 

@@ -1,8 +1,7 @@
-"""Imports an author's modules from an app directory, and keeps what was imported last, for whoever performs it in this
-process.
+"""Imports an author's modules from an app directory, and keeps what was imported last, for the runs of this process.
 
-Modules are imported anew each time the app is loaded, so that a changed file counts; what was imported before goes on
-being used by the runs that use it. Nothing is written beside the sources: Python takes a compiled file for current if
+Modules are imported again each time the app is loaded, so that a changed file counts; runs that use what was imported
+before continue to do so. Nothing is written beside the sources: Python takes a compiled file for current if
 the source has the same second and size.
 """
 
@@ -21,7 +20,7 @@ from penstock.sdk.app import App
 
 _IMPORTING: Final = threading.RLock()
 _IMPORTED: Final[set[str]] = set()
-"""The modules in app directories that were imported with the last apps: these are imported anew, and none that was
+"""The modules in app directories that were imported with the last apps: these are imported again, and none that was
 there before.
 """
 _OURS: Final = "penstock"
@@ -95,9 +94,7 @@ def show_place(directory: Path, file: str, line: int) -> str:
 def _import(directory: Path, name: str) -> ModuleType | ImportProblem:
     top = name.partition(".")[0]
     if top == _OURS or (top in sys.stdlib_module_names and _stands_in(directory, top)):
-        return ImportProblem(
-            None, None, f"{top!r} is the name of a module that Python or Penstock has already; rename yours"
-        )
+        return ImportProblem(None, None, f"{top!r} is the name of a module of Python or Penstock; rename yours")
     try:
         return importlib.import_module(name)
     except SyntaxError as error:
@@ -140,7 +137,7 @@ def _importing_from(directory: Path) -> Iterator[None]:
 
 
 def _forget(directory: Path, tops: Collection[str]) -> None:
-    """Let what was imported with an app be imported anew, and what has the names of this one's modules and comes from
+    """Let what was imported with an app be imported again, and what has the names of this one's modules and comes from
     elsewhere.
     """
     shadowed = {

@@ -111,12 +111,12 @@ class RunSteps(Steps):
     def stop_recurring(
         self, workflow: str, *, for_: str | Thing | None = None, **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, None]:
-        """End what `recur` began for that workflow and thing; runs that it has started go on."""
+        """End what `recur` began for that workflow and thing; runs that it has started continue."""
         return self._ask(StepAction.STOP_RECURRING, workflow, {"for": _id(for_)}, to_nothing, options)
 
     def wait(self, duration: Duration, **options: Unpack[StepOptions]) -> Coroutine[object, object, None]:
-        """Go on after that time. The run gives up its place meanwhile: this code ends here, and begins anew with its
-        steps recalled.
+        """Continue after that time. The run gives up its place meanwhile: this code ends here, and begins again with
+        its steps recalled.
         """
         return self._ask(StepAction.WAIT, to_seconds(duration), {}, to_nothing, options)
 

@@ -104,7 +104,7 @@ def read_signature(function: Function) -> Signature:
     for parameter in given:
         if parameter.kind not in {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}:
             raise SignatureProblem(
-                f"its parameter {str(parameter)!r} has no name that a caller could give; name each parameter"
+                f"its parameter {str(parameter)!r} has no name by which a caller could pass it; name each parameter"
             )
     if len(given) == 1 and _is_model(hints.get(given[0].name)):
         return _read_model(given[0].name, hints[given[0].name])
@@ -158,7 +158,7 @@ def _read_argument(name: str, annotation: object, default: object) -> _Argument:
         shown = getattr(annotation, "__name__", str(annotation))
         hint = "use str, int, float, Decimal, bool, datetime, list, dict, or a pydantic model"
         raise SignatureProblem(
-            f"its parameter {name!r} is of type {shown}, which does not come out of JSON; {hint}"
+            f"its parameter {name!r} is of type {shown}, which JSON has no form for; {hint}"
         ) from None
     kind, is_nullable = _read_type(annotation)
     if is_nullable and default is inspect.Parameter.empty:

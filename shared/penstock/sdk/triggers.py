@@ -92,7 +92,7 @@ def retries(
     Raises ValueError for a duration that cannot be read, and for figures out of range.
     """
     if not 1 <= attempts <= 1000 or not 1 <= factor <= 100 or not 0 <= jitter <= 1:
-        raise ValueError("attempts go from 1 to 1000, factor from 1 to 100, jitter from 0 to 1")
+        raise ValueError("attempts are from 1 to 1000, factor is from 1 to 100, jitter from 0 to 1")
     return RetryPolicy(
         attempts=attempts,
         backoff_seconds=to_seconds(backoff),
@@ -108,5 +108,5 @@ def to_seconds(duration: Duration) -> float:
         duration = parse_duration(duration)
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
     if not 0 <= seconds < 3_155_760_000:
-        raise ValueError(f"{seconds:g} seconds is no duration; use 0 or more, and at most a century")
+        raise ValueError(f"{seconds:g} seconds is not a duration; use 0 or more, and at most a century")
     return seconds

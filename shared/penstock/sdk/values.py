@@ -101,5 +101,5 @@ def to_object(value: Mapping[str, object] | None, what: str) -> dict[str, JsonVa
 
 def _key(key: object, what: str) -> str:
     if not isinstance(key, str):
-        raise Permanent(f"{what}: names in JSON are texts, and this is {key!r}", kind="arguments")
+        raise Permanent(f"{what}: names in JSON are text, and this is {key!r}", kind="arguments")
     return key

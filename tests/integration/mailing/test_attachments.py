@@ -69,9 +69,9 @@ async def test_what_cannot_be_attached_is_told(house: House) -> None:
         ("a.csv", "an attachment has to be a file, and this is text"),
         (
             [{"file": "8d2b2cf4-3f0a-4a4e-8d2c-000000000000", "name": "o.csv"}],
-            "the file 'o.csv' is not there: files are kept for a week",
+            "there is no file 'o.csv': files are kept for seven days",
         ),
-        ([{"file": "x", "name": "o.csv"}], "the attachment 'o.csv' is no file of this app"),
+        ([{"file": "x", "name": "o.csv"}], "the attachment 'o.csv' is not a file of this app"),
         ([{"text": "x"}], "an attachment needs a `name`, such as orders.csv"),
         ([{"name": "a"}], "the attachment 'a' needs either `text` or `base64`"),
         ([{"name": "a", "text": 5}], "the content of the attachment 'a' has to be text, and it is number"),

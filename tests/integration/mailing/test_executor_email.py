@@ -76,8 +76,8 @@ async def test_what_cannot_be_sent_fails_at_once(house: House) -> None:
         ({"to": "ada"}, "email at workflows/all.yaml:6: `to`: 'ada' is not a mail address, such as ada@example.com"),
         ({"to": "a@b.c", "cc": ["b@b.c", "x y@z"]}, "`cc`: 'x y@z' is not a mail address"),
         ({"to": "a@b.c\r\nBcc: eve@example.com"}, "`to`: 'a@b.c\\r\\nBcc: eve@example.com' is not a mail address"),
-        ({"to": None}, "there is nobody to write to: `email` is empty"),
-        ({"to": []}, "there is nobody to write to: `email` is empty"),
+        ({"to": None}, "there are no recipients: `email` is empty"),
+        ({"to": []}, "there are no recipients: `email` is empty"),
         ({"to": 5}, "`to` has to be a mail address, a user, or a list of them, and it is number"),
         ({"to": {"name": "Ada"}}, "`to`: the address has no `email`"),
         ({"to": "1700000000000x123456789012345678"}, "`to`: there is no user 1700000000000x123456789012345678"),
@@ -240,7 +240,7 @@ async def test_a_mail_that_waits_for_others_is_told_so(house: House) -> None:
         run = await house.perform("mail", {"to": "a@b.c", "subject": "Hello"})
         await executor.kill()
     assert run["error"]["kind"] == "timeout"
-    assert run["error"]["message"].startswith("other mails were being sent for 0.66")
+    assert run["error"]["message"].startswith("this mail waited 0.66")
 
 
 async def test_nobody_listening_is_told(house: House) -> None:

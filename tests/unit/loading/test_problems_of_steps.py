@@ -61,7 +61,7 @@ from tests.unit.loading.reading import step_problems
         ("{create: ordr}", "1: unknown data type 'ordr'; did you mean 'order'?"),
         ("{create: '${params.n}'}", "1: the name of a data type cannot be computed; such as order"),
         ("{delete: , type: order}", "1: 'delete' needs a thing or its id; such as \"${steps.thing}\""),
-        ("{update: 1x1, set: {total: 1}}", "1: the data type of this thing cannot be told; add type: to the step"),
+        ("{update: 1x1, set: {total: 1}}", "1: the data type of this thing is not known here; add type: to the step"),
         ("{http: }", "1: 'http' needs a URL; such as https://example.com"),
         (
             "{recur: other, every: daily, with: {n: 1}, cron: 0 3 * * *}",
@@ -95,7 +95,7 @@ from tests.unit.loading.reading import step_problems
         ),
         (
             "{update: '${params.n}', set: {total: 1}}",
-            "1: the data type of this thing cannot be told; add type: to the step",
+            "1: the data type of this thing is not known here; add type: to the step",
         ),
         ("{update: '${params.n}', type: ordr, set: {total: 1}}", "1: unknown data type 'ordr'; did you mean 'order'?"),
         ("{update: '${steps.thing}'}", "1: 'update' needs set or add or remove"),
