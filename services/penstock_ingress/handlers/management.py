@@ -10,9 +10,8 @@ import orjson
 from multidict import MultiMapping
 from pydantic import JsonValue
 
-from penstock import exact_json
+from penstock import clock, exact_json
 from penstock.db import Connection
-from penstock.domain.durations import parse_duration
 from penstock.domain.ids import RunId, new_run_id
 from penstock.domain.runs import Duplicate, Rejected
 from penstock.domain.states import Trigger
@@ -83,7 +82,7 @@ async def _admit(
     deployment: CompiledDeployment,
 ) -> tuple[UUID, bool]:
     trace = read_trace_context(headers)
-    scheduled_at = wanted.at if wanted.after is None else parse_duration(wanted.after)
+    scheduled_at = wanted.due(clock.now())
     request = RunRequest(
         run_id=run_id,
         environment=environment,

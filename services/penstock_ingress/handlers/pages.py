@@ -3,21 +3,25 @@
 import base64
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeGuard
 from uuid import UUID
 
 import orjson
 
+from penstock.domain.moments import to_utc
 from penstock.domain.states import RunState
 from penstock.runs.views.chains import TreePlace
 from penstock.runs.views.logs import LogFilter, LogPlace
 from penstock.runs.views.runs import RunFilter, RunPlace
+from penstock.storable import is_storable
 from penstock.store.workload_sums import WAYS, WorkloadFilter
 from penstock_ingress.rules.replies import Refusal, problem
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 500
 DEFAULT_PERIOD: Final = timedelta(days=30)
+_MAX_PLACE: Final = 2**63 - 1
+_MAX_DEPTH: Final = 2**31 - 1
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -80,7 +84,7 @@ def read_limit(query: Mapping[str, str]) -> int:
 def read_text(query: Mapping[str, str], name: str) -> str | None:
     """A text that PostgreSQL can hold, or None; an empty one counts as none. Raises Refusal."""
     text = query.get(name)
-    if text and ("\x00" in text or any("\ud800" <= character <= "\udfff" for character in text)):
+    if text and not is_storable(text):
         raise _wrong(name, "text without NUL")
     return text or None
 
@@ -97,7 +101,7 @@ def read_run_token(query: Mapping[str, str]) -> RunPlace | None:
     if place is None:
         return None
     try:
-        return datetime.fromisoformat(str(place[0])), UUID(str(place[1]))
+        return to_utc(datetime.fromisoformat(str(place[0]))), UUID(str(place[1]))
     except ValueError:
         raise _not_ours() from None
 
@@ -110,7 +114,7 @@ def read_log_token(query: Mapping[str, str]) -> LogPlace | None:
     if not isinstance(place[1], int) or not isinstance(place[0], str):
         raise _not_ours()
     try:
-        return datetime.fromisoformat(place[0]), place[1]
+        return to_utc(datetime.fromisoformat(place[0])), place[1]
     except ValueError:
         raise _not_ours() from None
 
@@ -120,7 +124,7 @@ def read_tree_token(query: Mapping[str, str]) -> TreePlace | None:
     place = _read_token(query)
     if place is None:
         return None
-    if not isinstance(place[0], int):
+    if not isinstance(place[0], int) or place[0] > _MAX_DEPTH:
         raise _not_ours()
     try:
         return place[0], UUID(str(place[1]))
@@ -140,7 +144,7 @@ def read_recurrence_token(query: Mapping[str, str]) -> tuple[str, UUID] | None:
 
 
 def write_position(position: int) -> str:
-    """The token of the page that begins with the result at `position`, for what is summed anew for each page."""
+    """The token of the page that begins with the result at `position`, for what is summed again for each page."""
     return write_token(position, 0)
 
 
@@ -162,9 +166,13 @@ def _read_token(query: Mapping[str, str]) -> tuple[str | int, str | int] | None:
         first, second = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     except (ValueError, TypeError):
         raise _not_ours() from None
-    if not isinstance(first, str | int) or not isinstance(second, str | int):
+    if not _is_place(first) or not _is_place(second):
         raise _not_ours()
     return first, second
+
+
+def _is_place(part: object) -> TypeGuard[str | int]:
+    return (isinstance(part, str) and is_storable(part)) or (isinstance(part, int) and 0 <= part <= _MAX_PLACE)
 
 
 def _read_id(query: Mapping[str, str], name: str) -> UUID | None:
@@ -188,7 +196,10 @@ def _read_moment(query: Mapping[str, str], name: str) -> datetime | None:
         raise _wrong(name, "a time such as 2030-01-31T09:00:00Z") from None
     if moment.tzinfo is None:
         raise _wrong(name, "a time with a zone, such as 2030-01-31T09:00:00Z")
-    return moment
+    try:
+        return to_utc(moment)
+    except ValueError as error:
+        raise Refusal(problem(422, f"{name}: {error}")) from None
 
 
 def _wrong(name: str, expected: str) -> Refusal:

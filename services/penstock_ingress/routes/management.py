@@ -2,7 +2,7 @@
 token.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
@@ -10,8 +10,9 @@ from urllib.parse import quote
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
+from penstock import exact_json
 from penstock.contracts.messages import describe
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.runs.views.models import Shown
@@ -30,14 +31,17 @@ from penstock_ingress.handlers.management import (
 )
 from penstock_ingress.handlers.workload import show_weights, show_workload, update_weights
 from penstock_ingress.room import Room
-from penstock_ingress.routes.openapi import describe_management
+from penstock_ingress.routes.openapi import describe_management, find_operation
 from penstock_ingress.routes.transport import FailureReplies, read_body, read_pieces, to_response
+from penstock_ingress.rules.bodies import parse_json
 from penstock_ingress.rules.headers import read_idempotency_key, read_token
 from penstock_ingress.rules.management import Backfill, NewRecurrence, NewRun, SettingsChange, WeightsChange
 from penstock_ingress.rules.replies import JSON, Refusal, Reply, json_reply, problem
+from penstock_ingress.rules.undecodable import Undecodable
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _BODY_SECONDS: Final = 30.0
+_MAX_UNWANTED_BYTES: Final = 64 * 1024
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 Model = TypeVar("Model", bound=BaseModel)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -94,6 +98,7 @@ class ManagementApi:
             return await handler(request)
         try:
             self._check_token(request)
+            await _check_known(request)
             return await handler(request)
         except web.HTTPException as error:
             allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
@@ -217,6 +222,34 @@ class ManagementApi:
         return to_response(json_reply(200, describe_management()))
 
 
+async def _check_known(request: web.Request) -> None:
+    """Raises Refusal (422) for query parameters, and keys of a body, that the operation does not know."""
+    resource = request.match_info.route.resource
+    operation = None if resource is None else find_operation(request.method, resource.canonical)
+    known = () if operation is None else operation.query
+    unknown = sorted({name for name in request.query if name not in known})
+    if unknown and resource is not None:
+        raise _unknown("query parameter", unknown, known)
+    if operation is not None and operation.body is None and not operation.is_upload and request.can_read_body:
+        body = await read_body(request, most=_MAX_UNWANTED_BYTES, seconds=_BODY_SECONDS)
+        given = _decode(body) if body.strip() else {}
+        if given != {}:
+            raise _unknown("key", sorted(given) if isinstance(given, dict) else ["(the body)"], ())
+
+
+def _unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> Refusal:
+    listed = ", ".join(repr(name[:50]) for name in names[:10])
+    hint = f"known are {', '.join(known)}" if known else f"there is no {kind} here, leave it out"
+    return Refusal(problem(422, f"unknown {kind} {listed}; {hint}"))
+
+
+def _decode(body: bytes) -> JsonValue:
+    try:
+        return parse_json(body)
+    except Undecodable as error:
+        raise Refusal(problem(400, str(error))) from None
+
+
 def _environment(request: web.Request) -> str:
     environment = request.match_info["environment"]
     if environment not in ENVIRONMENTS:
@@ -237,7 +270,16 @@ def _id(request: web.Request) -> UUID:
 async def _read(request: web.Request, model: type[Model]) -> Model:
     body = await read_body(request, most=MAX_BODY_BYTES, seconds=_BODY_SECONDS)
     try:
-        return model.model_validate_json(body)
+        return _with_exact_numbers(model.model_validate_json(body), body)
     except ValidationError as error:
         is_json = all(found["type"] != "json_invalid" for found in error.errors())
         raise Refusal(problem(422 if is_json else 400, describe(error))) from None
+
+
+def _with_exact_numbers(read: Model, body: bytes) -> Model:
+    """`read` with the parameters as `body` has them: pydantic reads floats."""
+    if "parameters" not in type(read).model_fields or not exact_json.has_long_number(body):
+        return read
+    fields = exact_json.loads(body)
+    parameters = fields.get("parameters") if isinstance(fields, dict) else None
+    return read.model_copy(update={"parameters": parameters}) if isinstance(parameters, dict) else read

@@ -39,6 +39,7 @@ from penstock_ingress.rules.management import (
     WeightsChange,
 )
 
+PREFIX: Final = "/v1/{environment}/"
 _REF: Final = "#/components/schemas/{model}"
 Document = dict[str, JsonValue]
 
@@ -107,8 +108,8 @@ OPERATIONS: Final = (
         problems=(400, 404, 422, 503),
     ),
     Operation("recurrences/{id}", "get", "A recurrence, with its next tick and its last run", Recurrence),
-    Operation("recurrences/{id}", "delete", "Let a workflow recur no more", Recurrence, problems=(404, 409)),
-    Operation("recurrences/{id}/pause", "post", "Let it tick no more until it is resumed", Recurrence),
+    Operation("recurrences/{id}", "delete", "End a recurrence", Recurrence, problems=(404, 409)),
+    Operation("recurrences/{id}/pause", "post", "Stop its ticks until it is resumed", Recurrence),
     Operation("recurrences/{id}/resume", "post", "Let it tick again, from now on", Recurrence),
     Operation("recurrences/{id}/trigger", "post", "Start a run now, as a tick would", Run, problems=(404, 422, 503)),
     Operation(
@@ -145,11 +146,21 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
 
 
 @cache
+def _operations() -> Mapping[tuple[str, str], Operation]:
+    return {(operation.method, f"{PREFIX}{operation.path}"): operation for operation in OPERATIONS}
+
+
+def find_operation(method: str, path: str) -> Operation | None:
+    """The operation of a route by its method and its path as it was declared; None for what is not described."""
+    return _operations().get(("get" if method == "HEAD" else method.lower(), path))
+
+
+@cache
 def describe_management() -> Document:
     """The whole document; not to be changed."""
     paths: dict[str, JsonValue] = {}
     for operation in OPERATIONS:
-        path = paths.setdefault(f"/v1/{{environment}}/{operation.path}", {})
+        path = paths.setdefault(f"{PREFIX}{operation.path}", {})
         assert isinstance(path, dict)
         path[operation.method] = _describe(operation)
     return {
@@ -170,7 +181,7 @@ def _describe(operation: Operation) -> Document:
     responses: Document = {str(operation.status): ok}
     if operation.answer is Run and operation.status == 201:
         responses["200"] = {**ok, "description": "The run that this idempotency key has made before"}
-    for status in (401, *operation.problems):
+    for status in sorted({401, 422, *operation.problems}):
         responses[str(status)] = {"description": "Not done", "content": _content("application/problem+json", Problem)}
     described: Document = {
         "summary": operation.summary,

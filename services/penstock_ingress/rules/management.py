@@ -1,6 +1,6 @@
 """What is sent to the management API, and its problems. `/openapi.json` is generated from these models."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Self
 
 from pydantic import (
@@ -19,18 +19,14 @@ from pydantic.json_schema import SkipJsonSchema
 from penstock.domain.addresses import parse_address
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.durations import parse_duration
+from penstock.domain.moments import to_utc
 from penstock.domain.ticks import UTC_ZONE, Every, check_cron, check_timezone
 from penstock.domain.workload import MAX_WEIGHT, Activity
+from penstock.storable import UNSTORABLE_REASON, is_storable
 
 MAX_CHAIN_RUNS = 10**12
 MAX_UNITS = 1e15
 _MOST_ADDRESSES = 50
-
-
-def _has_zone(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        raise ValueError("a time needs a zone, such as 2030-01-31T09:00:00Z")
-    return value
 
 
 def _is_duration(value: str) -> str:
@@ -54,7 +50,14 @@ def _is_address(value: str) -> str:
     return value
 
 
-Moment = Annotated[datetime, AfterValidator(_has_zone)]
+def _is_storable(value: str) -> str:
+    if not is_storable(value):
+        raise ValueError(UNSTORABLE_REASON)
+    return value
+
+
+Storable = Annotated[str, AfterValidator(_is_storable)]
+Moment = Annotated[datetime, AfterValidator(to_utc)]
 Address = Annotated[str, StringConstraints(max_length=254), AfterValidator(_is_address)]
 
 
@@ -67,7 +70,7 @@ class Given(BaseModel):
 class NewRun(Given):
     """A run that is asked for."""
 
-    workflow: str = Field(min_length=1, description="Name of the workflow, case-sensitive")
+    workflow: Storable = Field(min_length=1, description="Name of the workflow, case-sensitive")
     parameters: dict[str, JsonValue] = Field(default_factory=dict, description="By name; unknown ones are an error")
     at: Moment | None = Field(default=None, description="When it is due, ISO 8601 with zone; none: now")
     after: Annotated[str, AfterValidator(_is_duration)] | None = Field(
@@ -76,9 +79,15 @@ class NewRun(Given):
     priority: int | None = Field(
         default=None, ge=0, le=9, description="0 (first) to 9 (last); none: the workflow's own"
     )
-    idempotency_key: str | None = Field(
+    idempotency_key: Storable | None = Field(
         default=None, min_length=1, max_length=255, description="For 24 hours the same key makes no second run"
     )
+
+    def due(self, now: datetime) -> datetime | timedelta | None:
+        """When it is due, or how much later than now; None for now, which a time of the past means too."""
+        if self.after is not None:
+            return parse_duration(self.after)
+        return self.at if self.at is not None and self.at > now else None
 
 
 class Payload(RootModel[JsonValue]):
@@ -88,9 +97,9 @@ class Payload(RootModel[JsonValue]):
 class NewRecurrence(Given):
     """A recurrence that is asked for, as the step `recur` does; one for the same workflow and thing is replaced."""
 
-    workflow: str = Field(min_length=1, description="Name of the workflow, case-sensitive")
+    workflow: Storable = Field(min_length=1, description="Name of the workflow, case-sensitive")
     parameters: dict[str, JsonValue] = Field(default_factory=dict, description="By name; unknown ones are an error")
-    thing: str | None = Field(
+    thing: Storable | None = Field(
         default=None, min_length=1, max_length=200, description="Id of what it is for; none: for the workflow alone"
     )
     cron: Annotated[str, AfterValidator(_is_cron)] | None = Field(
@@ -131,7 +140,7 @@ class SettingsChange(Given):
         default=None, description="Most runs of one chain"
     )
     notification_addresses: Annotated[list[Address], Field(max_length=_MOST_ADDRESSES)] | SkipJsonSchema[None] = Field(
-        default=None, description="Who is told when a run is terminated, at most once a day"
+        default=None, description="Who is notified when a run is terminated, at most once a day"
     )
     workload_allowance: _Units | SkipJsonSchema[None] = Field(
         default=None, description="Workload units per calendar month; 0: none"
@@ -147,7 +156,7 @@ class SettingsChange(Given):
     @classmethod
     def _is_given(cls, value: object) -> object:
         if value is None:
-            raise ValueError("null is no value; leave out what is to stay as it is")
+            raise ValueError("null is not a value; leave out what is to stay as it is")
         return value
 
 
