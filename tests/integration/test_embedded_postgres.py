@@ -16,6 +16,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from penstock.embedded.disk import sync_file_system
 from penstock.embedded.postgres import PostgresServer, embedded_postgres
 from penstock.embedded.postmaster import find_postmaster
 from penstock.errors import ConfigurationError
@@ -25,6 +26,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 # Prints the URL once the server is up, then waits to be killed.
 HOLDER = """
 import asyncio, pathlib, sys
+from penstock.embedded.disk import sync_file_system
 from penstock.embedded.postgres import embedded_postgres
 async def main():
     async with embedded_postgres(pathlib.Path(sys.argv[1])) as url:
@@ -84,6 +86,18 @@ async def test_data_is_still_there_after_a_stop_and_a_second_start(data_dir: Pat
     assert find_postmaster(data_dir / "postgres") is None
     async with embedded_postgres(data_dir) as url:
         assert await execute(url, "SELECT answer FROM kept") == 42
+
+
+async def test_after_a_crash_the_disk_is_waited_for_once_and_not_for_each_file(data_dir: Path) -> None:
+    async with embedded_postgres(data_dir) as url:
+        way = await execute(url, "SHOW recovery_init_sync_method")
+    assert way == ("syncfs" if sys.platform == "linux" else "fsync")
+
+
+def test_what_was_written_is_brought_to_the_disk(tmp_path: Path) -> None:
+    sync_file_system(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        sync_file_system(tmp_path / "nowhere")
 
 
 async def test_settings_of_another_server_in_the_environment_are_not_taken(
