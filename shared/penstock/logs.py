@@ -36,6 +36,7 @@ come from context. No payloads; secrets are taken out of every line. The events:
 | `notification.sent` `notification.failed` | scheduler | mail to the admins |
 """
 
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -44,7 +45,8 @@ from typing import Final, Literal
 import orjson
 import structlog
 
-from penstock.redaction import LOG
+from penstock.redaction import LOG, describe
+from penstock.visible import make_json_visible, make_visible
 
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -59,10 +61,7 @@ def configure_logs(log_format: Literal["auto", "json", "console"], log_level: st
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _redact,
-            # Tracebacks as they are, without the values of local variables.
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-            if is_console
-            else structlog.processors.JSONRenderer(serializer=_to_json),
+            *(_for_people() if is_console else (structlog.processors.JSONRenderer(serializer=_to_json),)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[log_level]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
@@ -86,11 +85,23 @@ def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
 
 class _RedactingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return LOG.text(super().format(record))
+        return make_visible(LOG.text(super().format(record)))
 
 
 def _redact(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
     return {name: LOG.field(value) for name, value in fields.items()}
+
+
+def _for_people() -> tuple[structlog.typing.Processor, ...]:
+    """What a terminal would act on is made visible. Tracebacks are as they are, without the values of variables."""
+    return _show, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+
+def _show(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    # What is not a text is written by `repr`, which escapes.
+    return {
+        make_visible(name): make_visible(value) if isinstance(value, str) else value for name, value in fields.items()
+    }
 
 
 def show_warnings_only() -> Callable[[], None]:
@@ -99,9 +110,13 @@ def show_warnings_only() -> Callable[[], None]:
     """
     if structlog.is_configured():
         return lambda: None
-    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, _redact, renderer],
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            _redact,
+            *_for_people(),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )
     return structlog.reset_defaults
@@ -113,4 +128,7 @@ def bind_fields(**fields: object) -> None:
 
 
 def _to_json(fields: object, **_: object) -> str:
-    return orjson.dumps(fields, default=str).decode()
+    try:
+        return make_json_visible(orjson.dumps(fields, default=describe).decode())
+    except TypeError:  # half a surrogate pair, a number beyond 64 bits, a key that is not text
+        return json.dumps(fields, default=describe, skipkeys=True)

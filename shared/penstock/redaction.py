@@ -81,6 +81,14 @@ class Redactor:
         return value
 
 
+def describe(value: object) -> str:
+    """`str(value)`; what an author's class says instead of raising."""
+    try:
+        return str(value)
+    except Exception as error:
+        return f"<{type(value).__name__}, whose text raises {type(error).__name__}>"
+
+
 class LogRedactor:
     """Redacts the log of this process: all secrets that it has ever known, also those that have been replaced since."""
 
@@ -107,7 +115,7 @@ class LogRedactor:
             return {key: self.field(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.field(item) for item in value]
-        return self._redactor.text(str(value)) if isinstance(value, BaseException) else value
+        return self._redactor.text(describe(value)) if isinstance(value, BaseException) else value
 
 
 LOG: Final = LogRedactor()
