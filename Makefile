@@ -13,9 +13,10 @@ run: setup ## everything in one process, with the quickstart app and its demo: h
 test: setup ## the full suite, on a real PostgreSQL and a real RabbitMQ that it provides itself
 	@.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-lint: setup ## style, types, and who may import whom
+lint: setup ## style, sizes, types, and who may import whom
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+	@.venv/bin/python .ci/walls.py --only functions,sql
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
 

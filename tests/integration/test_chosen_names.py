@@ -21,6 +21,94 @@ SQL_NAMES = (
 REFUSED = "xmin xmax cmin cmax ctid tableoid".split()
 
 
+LIFE = """
+workflow: life
+parameters: {<field>: text}
+steps:
+  - id: <field>
+    create: <type>
+    set: {<field>: "${params.<field>}", rest: [a], unique_one: u}
+  - id: upserted
+    create: <type>
+    set: {<field>: "upserted", unique_one: u}
+    upsert: [unique_one]
+  - id: many
+    create_many: <type>
+    from: [many1, many2]
+    set: {<field>: "${item}"}
+  - id: updated
+    update: "${steps.<field>}"
+    type: <type>
+    set: {<field>: updated}
+    add: {rest: [b, c]}
+    remove: {rest: [a]}
+  - id: updated_many
+    update_many: <type>
+    where: {<field>: many1}
+    set: {<field>: many3}
+  - id: found
+    find: <type>
+    where:
+      - {key: <field>, constraint_type: in, value: [many2, many3, updated]}
+      - {key: <field>, constraint_type: is_not_empty}
+      - {key: <field>, constraint_type: not equal, value: none}
+      - {key: <field>, constraint_type: text contains, value: many2}
+    sort: <field>
+    limit: 1
+  - id: paged
+    find: <type>
+    sort: <field>
+    descending: true
+    limit: 1
+  - id: behind
+    find: <type>
+    sort: <field>
+    descending: true
+    limit: 1
+    after: "${steps.paged.after}"
+  - id: counted
+    count: <type>
+    where: {<field>: many3}
+  - id: grouped
+    aggregate: <type>
+    min: [<field>]
+    by: [rest]
+  - id: exported
+    export: <type>
+    format: jsonl
+  - id: imported
+    import: <type>
+    from: '{"<field>": "imported", "unique_one": "v"}'
+    format: jsonl
+  - id: imported_again
+    import: <type>
+    from: '{"<field>": "imported again", "unique_one": "v"}'
+    format: jsonl
+    upsert: [unique_one]
+  - id: deleted_many
+    delete_many: <type>
+    where: {<field>: many2}
+  - delete: "${steps.updated}"
+    type: <type>
+  - return:
+      <field>: "${steps.<field>.<field>}"
+      upserted: "${steps.upserted.<field>}"
+      updated: "${steps.updated.<field>}"
+      rest: "${steps.updated.rest}"
+      found: "${map(steps.found.results, #.<field>)}"
+      behind: "${steps.behind.results[0].<field>}"
+      counts: "${[steps.updated_many, steps.counted, steps.deleted_many]}"
+      imported: "${[steps.imported.created, steps.imported_again.updated]}"
+      condition: "${params.<field> != '' and steps.<field>.<field> == params.<field> ? 'met' : 'not met'}"
+---
+workflow: seen
+on: {change: {type: <type>, when: "after == null or after.<field> != 'nothing'"}}
+steps:
+  - return: {<field>: "${change.after.<field>}"}
+"""
+"""A workflow that has every kind of statement write and read a field."""
+
+
 def app_of(files: dict[str, str]) -> App:
     result = load_files({name: content.encode() for name, content in files.items()})
     assert result.app is not None, "\n".join(str(problem) for problem in result.problems)
@@ -40,92 +128,8 @@ async def deploy_app(house: House, types: str, workflows: str) -> App:
 
 
 def life_of(type_name: str, field: str) -> str:
-    """A workflow that has every kind of statement write and read a field."""
-    return f"""
-workflow: life
-parameters: {{{field}: text}}
-steps:
-  - id: {field}
-    create: {type_name}
-    set: {{{field}: "${{params.{field}}}", rest: [a], unique_one: u}}
-  - id: upserted
-    create: {type_name}
-    set: {{{field}: "upserted", unique_one: u}}
-    upsert: [unique_one]
-  - id: many
-    create_many: {type_name}
-    from: [many1, many2]
-    set: {{{field}: "${{item}}"}}
-  - id: updated
-    update: "${{steps.{field}}}"
-    type: {type_name}
-    set: {{{field}: updated}}
-    add: {{rest: [b, c]}}
-    remove: {{rest: [a]}}
-  - id: updated_many
-    update_many: {type_name}
-    where: {{{field}: many1}}
-    set: {{{field}: many3}}
-  - id: found
-    find: {type_name}
-    where:
-      - {{key: {field}, constraint_type: in, value: [many2, many3, updated]}}
-      - {{key: {field}, constraint_type: is_not_empty}}
-      - {{key: {field}, constraint_type: not equal, value: none}}
-      - {{key: {field}, constraint_type: text contains, value: many2}}
-    sort: {field}
-    limit: 1
-  - id: paged
-    find: {type_name}
-    sort: {field}
-    descending: true
-    limit: 1
-  - id: behind
-    find: {type_name}
-    sort: {field}
-    descending: true
-    limit: 1
-    after: "${{steps.paged.after}}"
-  - id: counted
-    count: {type_name}
-    where: {{{field}: many3}}
-  - id: grouped
-    aggregate: {type_name}
-    min: [{field}]
-    by: [rest]
-  - id: exported
-    export: {type_name}
-    format: jsonl
-  - id: imported
-    import: {type_name}
-    from: '{{"{field}": "imported", "unique_one": "v"}}'
-    format: jsonl
-  - id: imported_again
-    import: {type_name}
-    from: '{{"{field}": "imported again", "unique_one": "v"}}'
-    format: jsonl
-    upsert: [unique_one]
-  - id: deleted_many
-    delete_many: {type_name}
-    where: {{{field}: many2}}
-  - delete: "${{steps.updated}}"
-    type: {type_name}
-  - return:
-      {field}: "${{steps.{field}.{field}}}"
-      upserted: "${{steps.upserted.{field}}}"
-      updated: "${{steps.updated.{field}}}"
-      rest: "${{steps.updated.rest}}"
-      found: "${{map(steps.found.results, #.{field})}}"
-      behind: "${{steps.behind.results[0].{field}}}"
-      counts: "${{[steps.updated_many, steps.counted, steps.deleted_many]}}"
-      imported: "${{[steps.imported.created, steps.imported_again.updated]}}"
-      condition: "${{params.{field} != '' and steps.{field}.{field} == params.{field} ? 'met' : 'not met'}}"
----
-workflow: seen
-on: {{change: {{type: {type_name}, when: "after == null or after.{field} != 'nothing'"}}}}
-steps:
-  - return: {{{field}: "${{change.after.{field}}}"}}
-"""
+    """That workflow for this type and field."""
+    return LIFE.replace("<type>", type_name).replace("<field>", field)
 
 
 async def live(house: House, type_name: str, field: str) -> None:

@@ -193,6 +193,9 @@ class Order:
     further: tuple[tuple[str, bool], ...] = ()
 
 
+_ONE_FIELD: Final = "pages by `after` are sorted by one field; leave out the further ones, or page by position"
+
+
 async def find_things(
     conn: Connection,
     *,
@@ -213,13 +216,12 @@ async def find_things(
     by = _sortable(data_type, order.sort) if order.sort else _CREATED
     if after is not None:
         if order.further:
-            raise ConstraintProblem(
-                "pages by `after` are sorted by one field; leave out the further ones, or page by position"
-            )
+            raise ConstraintProblem(_ONE_FIELD)
         condition.clauses.append(_behind(condition, by, order.descending, after))
     matching, arguments = condition.sql, list(condition.arguments)
     table = qualified_table(environment, data_type.name)
     ordering = _order_by(data_type, by, order)
+    most, first = condition.bind(max(limit, 0) + 1), condition.bind(min(max(skip, 0), _MAX_SKIP))
     # Sorted and cut first, made into JSON then: PostgreSQL would make JSON of every thing that it sorts or skips, which
     # took a second per hundred thousand.
     rows = await conn.fetch(
@@ -229,24 +231,19 @@ async def find_things(
             SELECT t.* FROM {table} t
             WHERE {matching}
             ORDER BY {ordering}
-            LIMIT {condition.bind(max(limit, 0) + 1)}::bigint OFFSET {
-            condition.bind(min(max(skip, 0), _MAX_SKIP))
-        }::bigint
+            LIMIT {most}::bigint OFFSET {first}::bigint
         ) t
         ORDER BY {ordering}
         """,
         *condition.arguments,
     )
-    shown = rows[: max(limit, 0)]
+    shown, token = rows[: max(limit, 0)], None
     remaining = 0 if with_remaining else None
     if with_remaining and len(rows) > len(shown):
         total = await conn.fetchval(f"SELECT count(*) FROM {table} t WHERE {matching}", *arguments)
         remaining = max(total - max(skip, 0) - len(shown), 0)
-    token = (
-        _token(shown[-1]["sort_key"], shown[-1]["thing"]["_id"])
-        if len(rows) > len(shown) and shown and not order.further
-        else None
-    )
+    if len(rows) > len(shown) and shown and not order.further:
+        token = _token(shown[-1]["sort_key"], shown[-1]["thing"]["_id"])
     return Page([read_thing(data_type, row["thing"]) for row in shown], token, remaining)
 
 

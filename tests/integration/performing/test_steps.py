@@ -32,8 +32,7 @@ steps:
     assert [line["event"] for line in await eventually(lambda: house.logs(run["id"]))] == ["event completed"]
 
 
-async def test_things_are_found_changed_and_deleted(house: House) -> None:
-    await house.deploy("""
+LIFE = """
 workflow: life
 steps:
   - id: one
@@ -72,7 +71,11 @@ steps:
       upserted: "${steps.upserted._id == steps.one._id}"
       found: "${map(steps.found.results, #.name)}"
       left: "${steps.left}"
-""")
+"""
+
+
+async def test_things_are_found_changed_and_deleted(house: House) -> None:
+    await house.deploy(LIFE)
     async with house.executor():
         run = await house.perform("life")
     assert run["error"] is None

@@ -185,6 +185,21 @@ async def set_recurrence(conn: Connection, *, request: RecurrenceRequest) -> Non
     """
     now = await get_time(conn)
     first, second = request.first_ticks(now)
+    row = await _store(conn, request, first, second, now)
+    if row["generation"] > row["depth_limit"]:
+        raise Permanent(
+            f"this recurrence of {request.workflow} would be number {row['generation']} of recurrences that each set "
+            f"up the next, beyond the depth limit of {row['depth_limit']} in {request.environment}; set it from a run "
+            "that no recurrence has started",
+            kind="depth_limit",
+        )
+
+
+async def _store(
+    conn: Connection, request: RecurrenceRequest, first: datetime | None, second: datetime | None, now: datetime
+) -> Record:
+    """Insert or replace the recurrence; its generation, and the depth limit of its environment."""
+    catch_up = _CRON_CATCH_UP if request.rule.every is None else _STEP_CATCH_UP
     row = await conn.fetchrow(
         """
         WITH root AS (
@@ -203,8 +218,7 @@ async def set_recurrence(conn: Connection, *, request: RecurrenceRequest) -> Non
         )
         INSERT INTO penstock.recurrences AS c (
             id, environment, workflow, origin, thing, cron, every, start_at, timezone, overlap, catch_up_seconds,
-                jitter_seconds,
-            parameters, context, generation, next_tick_at, due_at
+            jitter_seconds, parameters, context, generation, next_tick_at, due_at
         )
         SELECT $1, $2, $3, 'step', $4, $5, $6, $7, $8, 'allow', $9, 0, $10, $11, g.generation, g.tick_at, g.tick_at
         FROM given g
@@ -220,32 +234,12 @@ async def set_recurrence(conn: Connection, *, request: RecurrenceRequest) -> Non
         RETURNING c.generation, (SELECT e.depth_limit FROM penstock.environments e
             WHERE e.name = c.environment) AS depth_limit
         """,
-        request.id,
-        request.environment,
-        request.workflow,
-        request.thing,
-        request.rule.cron,
-        request.rule.every,
-        request.rule.start,
-        request.rule.timezone,
-        (_CRON_CATCH_UP if request.rule.every is None else _STEP_CATCH_UP).total_seconds(),
-        request.parameters,
-        request.context,
-        request.chain_id,
-        first,
-        second,
-        now,
-        AT_ONCE,
-    )
-    assert row is not None
-    if row["generation"] > row["depth_limit"]:
-        raise Permanent(
-            f"this recurrence of {request.workflow} would be number {row['generation']} of recurrences that each set "
-            "up the next, beyond "
-            f"the depth limit of {row['depth_limit']} in {request.environment}; set it from a run that no recurrence "
-            "has started",
-            kind="depth_limit",
-        )
+        request.id, request.environment, request.workflow, request.thing, request.rule.cron, request.rule.every,
+        request.rule.start, request.rule.timezone, catch_up.total_seconds(), request.parameters, request.context,
+        request.chain_id, first, second, now, AT_ONCE,
+    )  # fmt: skip
+    assert row is not None, "an insert that updates on conflict returns its row"
+    return row
 
 
 async def stop_recurrence(conn: Connection, *, environment: str, id: UUID) -> bool:
