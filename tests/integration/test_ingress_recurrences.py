@@ -120,7 +120,7 @@ async def test_one_that_was_set_is_replaced_and_deleted_and_that_of_a_trigger_is
         ("", {**REMIND, "every": None}, 422, "give either `cron` or `every`"),
         ("", {**REMIND, "every": "hourly"}, 422, "every"),
         ("", {**REMIND, "every": None, "cron": "61 * * * *"}, 422, "is no cron expression"),
-        ("", {**REMIND, "timezone": "Europe/Pari"}, 422, "is no time zone"),
+        ("", {**REMIND, "timezone": "Europe/Pari"}, 422, "is not a time zone"),
         ("", {**REMIND, "workflow": "remin"}, 404, "did you mean 'remind'"),
         ("", {**REMIND, "parameters": {}}, 422, "Missing parameter for workflow remind: parameter who"),
         (f"/{TIDY}/backfill", {"since": "2026-01-01T00:00:00Z"}, 422, "until"),

@@ -9,6 +9,7 @@ import pytest
 from pydantic import JsonValue
 
 from penstock.db import Record
+from penstock.runs.recurrences.control import pause_recurrence, resume_recurrence
 from penstock.runs.recurrences.rows import step_recurrence_id
 from penstock.runtime import Resources, Stop
 from penstock.testing.time import advance
@@ -49,6 +50,10 @@ steps:
 ---
 workflow: by_cron
 steps: [{recur: remind, cron: 0 9 * * 1-5, timezone: Europe/Paris, with: {who: Ada}}]
+---
+workflow: in_zone
+parameters: {zone: text}
+steps: [{recur: remind, every: daily, timezone: "${params.zone}", with: {who: Ada}}]
 ---
 workflow: itself
 steps: [{recur: itself, every: daily, start: "${now}"}]
@@ -137,6 +142,32 @@ async def test_it_ticks_from_its_start_until_it_is_stopped(house: House) -> None
     reminders = await house.fetch("SELECT * FROM penstock.runs WHERE workflow = 'remind' ORDER BY created_at")
     ticks = [row["context"]["recurrence"]["tick_at"] for row in reminders]
     assert (ticks, reminders[0]["parameters"]) == ([start.isoformat(), (start + DAY).isoformat()], {"who": "Ada"})
+
+
+async def test_pause_and_resume_leave_a_recurrence_pushed_by_a_later_recur(house: House) -> None:
+    start = (await now(house)).replace(microsecond=0) + timedelta(hours=2)
+    async with house.executor():
+        await house.perform("begin", {"thing": THING})
+        await house.perform("begin", {"thing": THING, "start": start.isoformat()})
+    (pushed,) = await recurrences(house)
+    assert pushed["next_tick_at"] == start + DAY
+    await house.database.in_transaction(lambda conn: pause_recurrence(conn, id=pushed["id"]))
+    await house.database.in_transaction(lambda conn: resume_recurrence(conn, id=pushed["id"]))
+    (resumed,) = await recurrences(house)
+    assert (resumed["next_tick_at"], resumed["due_at"]) == (start + DAY, start + DAY)
+    await house.database.in_transaction(lambda conn: pause_recurrence(conn, id=pushed["id"]))
+    await move(house, 2 * DAY)
+    await house.database.in_transaction(lambda conn: resume_recurrence(conn, id=pushed["id"]))
+    (late,) = await recurrences(house)
+    assert late["next_tick_at"] == start + 2 * DAY, "what passed meanwhile is not made up"
+
+
+@pytest.mark.parametrize("zone", ["", " ", "Europe/Pari"])
+async def test_a_zone_that_does_not_exist_fails_the_step(house: House, zone: str) -> None:
+    async with house.executor():
+        run = await house.perform("in_zone", {"zone": zone})
+    assert run["state"] == "failed"
+    assert "is not a time zone" in str(run["error"])
 
 
 async def test_a_start_that_is_now_ticks_at_once_and_is_pushed_when_one_is_set_already(house: House) -> None:

@@ -154,6 +154,22 @@ async def test_two_hundred_copies_at_once_make_one_run(station: Station) -> None
         ({"parameters": {"name": "\x00"}}, "cannot be stored"),
         ({"at": "2030-01-01T00:00:00"}, "zone"),
         ({"after": "soon"}, "not a duration"),
+        ({"after": "-5s"}, "not a duration"),
+        ({"after": f"{'9' * 400}d"}, "longer than 100 years"),
+        ({"after": 5}, "after"),
+        ({"at": "infinity"}, "at: "),
+        ({"at": "-infinity"}, "at: "),
+        ({"at": 1_700_000_000}, "at: "),
+        ({"at": "9999-12-31T23:59:59-12:00"}, "not between the years 1 and 9999 in UTC"),
+        ({"at": "0001-01-01T00:00:00+14:00"}, "not between the years 1 and 9999 in UTC"),
+        ({"at": "10000-01-01T00:00:00Z"}, "at: "),
+        ({"aftr": "10m"}, "aftr: this key is not known; did you mean 'after'?"),
+        ({"bogus": 1}, "bogus: this key is not known; the keys are workflow, environment"),
+        ({"list": {"items": [], "intervall": "1s"}}, "list.intervall: this key is not known; did you mean 'interval'?"),
+        ({"raw": b'{"workflow": "notify", "environment": "live", "parameters": ' + b"[" * 100_000}, "body"),
+        ({"raw": b'{"workflow": "notify", "environment": "live", "parameters": {"name": "caf\xe9"}}'}, "body"),
+        ({"headers": {"traceparent": b"\xff", "depth": b"\xff"}}, "header depth"),
+        ({"message_id": "nul\x00"}, "header idempotency-key"),
         ({"priority": 10}, "priority"),
         ({"headers": {"depth": "3"}}, "header depth: '3'"),
         ({"headers": {"depth": True}}, "header depth"),
@@ -182,6 +198,15 @@ async def test_malformed_message_is_dead_lettered_with_its_reason_and_answered(
     assert (reply.content_type, problem["detail"]) == ("application/problem+json", dead.headers["reason"])
     assert 400 <= problem["status"] < 500
     assert await station.runs() == []
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00-14:00", "1969-07-20T20:17:40Z"])
+async def test_a_time_in_the_past_means_now(station: Station, at: str) -> None:
+    async with station.scheduler():
+        assert (await station.ask(at=at))["state"] == "queued"
+        await station.executor.receive()
+    (run,) = await station.runs()
+    assert run["scheduled_at"].year <= 1969
 
 
 async def test_one_bad_message_among_many_leaves_the_others_alone(station: Station) -> None:

@@ -65,7 +65,8 @@ async def recur(call: Call) -> Outcome:
 def _rule(call: Call) -> Rule:
     """What `cron` or `every`, `start` and `timezone` say. A period without a start is counted from now."""
     cron, every, start = text(call, "cron"), text(call, "every"), call.arguments.get("start")
-    timezone = text(call, "timezone") or UTC_ZONE
+    given = text(call, "timezone")
+    timezone = UTC_ZONE if given is None else given
     begins_at = None if start is None else moment(call, "start", start)
     try:
         check_timezone(timezone)

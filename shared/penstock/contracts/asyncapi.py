@@ -40,8 +40,8 @@ VERSION: Final = "1.0.0"
 """Of the contract, not of the software: messages carry their own versions in their type."""
 _SCHEMA_REFERENCE: Final = "#/components/schemas/{model}"
 _DESCRIPTION: Final = """\
-What Penstock says and understands over AMQP 0-9-1. Bodies are JSON; commands are persistent;
-unknown fields are ignored.
+What Penstock says and understands over AMQP 0-9-1. Bodies are JSON; commands are persistent.
+Unknown fields are ignored, but for ScheduleRun, which is refused when it has any.
 
 *To schedule a run from any language*, publish `ScheduleRun` to the exchange `penstock.schedule`; `message_id` is the
 idempotency key.

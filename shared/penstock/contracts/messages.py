@@ -1,10 +1,11 @@
-"""One frozen model per message. Unknown fields are ignored on decode, so that a rolling deploy works; removing,
-renaming or retyping a field is a `.v2` beside the `.v1`. Field docs are the docs: `docs/asyncapi.yaml` is generated
-from them.
+"""One frozen model per message. Unknown fields of what our services send to each other are ignored on decode, so that a
+rolling deploy works; in what others send (`ScheduleRun`) they are mistakes, and refused. Removing, renaming or retyping
+a field is a `.v2` beside the `.v1`. Field docs are the docs: `docs/asyncapi.yaml` is generated from them.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
+from difflib import get_close_matches
 from typing import ClassVar, Self
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from penstock import exact_json
 from penstock.domain.durations import parse_duration
+from penstock.domain.moments import to_utc
 from penstock.domain.states import RunState
 from penstock.errors import DecodeError
 
@@ -19,7 +21,7 @@ Parameters = dict[str, JsonValue]
 
 
 class Contract(BaseModel):
-    """What all messages share: frozen, strict about types, indifferent to unknown fields, known by their `TYPE`."""
+    """What all messages share: frozen, strict about types, known by their `TYPE`; most ignore unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
     TYPE: ClassVar[str]
@@ -31,7 +33,7 @@ class Contract(BaseModel):
             message = cls.model_validate_json(body)
             return message._with_exact_numbers(body) if exact_json.has_long_number(body) else message
         except ValidationError as error:
-            raise DecodeError(describe(error), body) from None
+            raise DecodeError(describe(error, cls), body) from None
 
     def _with_exact_numbers(self, body: bytes) -> Self:
         """This message with what it passes through (`parameters`) as `body` has it: pydantic reads floats."""
@@ -44,18 +46,31 @@ class Contract(BaseModel):
         return self.model_dump_json(by_alias=True, exclude_none=True).encode()
 
 
-def describe(error: ValidationError) -> str:
-    """A pydantic error as one line a person can act on: `list.items: Input should be a valid list`."""
+def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """A pydantic error as one line a person can act on: `list.items: Input should be a valid list`. With the model that
+    was validated, an unknown key is shown the nearest that is known.
+    """
+    problems = error.errors(include_url=False, include_input=False)[:5]
     return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
-        for problem in error.errors(include_url=False)[:5]
+        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: "
+        + (_unknown(problem["loc"], model) if model and problem["type"] == "extra_forbidden" else problem["msg"])
+        for problem in problems
     )
+
+
+def _unknown(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    """What is wrong with an unknown key at `place`, with the known one that its author may have meant."""
+    owner = ListOfRuns if place[0] == "list" and len(place) > 1 else model
+    known = [field.alias or name for name, field in owner.model_fields.items()]
+    near = get_close_matches(str(place[-1]), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(known)}"
+    return f"this key is not known; {hint}"
 
 
 class ListOfRuns(BaseModel):
     """`list` of a schedule message: one run per item."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     items: list[JsonValue] = Field(
         description="One run each: an item that is an object is that run's parameters, beside the common ones"
     )
@@ -72,13 +87,14 @@ class ListOfRuns(BaseModel):
 class ScheduleRun(Contract):
     """Schedule one run, or a list of them. Published by internal services in any language to `penstock.schedule`."""
 
+    model_config = ConfigDict(extra="forbid")
     TYPE: ClassVar[str] = "run.schedule.v1"
     workflow: str = Field(min_length=1, description="Name of the workflow, case-sensitive")
     environment: str = Field(description="`development` or `live`")
     parameters: Parameters = Field(
         default_factory=dict, description="By name, checked against the workflow's definition"
     )
-    at: datetime | None = Field(default=None, description="When it is due, ISO 8601 with zone; none: now")
+    at: datetime | None = Field(default=None, description="When it is due, ISO 8601 with zone; none, or the past: now")
     after: str | None = Field(default=None, description="Instead of `at`: a duration from now, such as `10m`")
     list_: ListOfRuns | None = Field(default=None, alias="list", description="One run per item instead of a single run")
     priority: int | None = Field(
@@ -94,10 +110,8 @@ class ScheduleRun(Contract):
 
     @field_validator("at")
     @classmethod
-    def _has_zone(cls, value: datetime | None) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            raise ValueError("a time needs a zone, such as 2030-01-31T09:00:00Z")
-        return value
+    def _is_moment(cls, value: datetime | None) -> datetime | None:
+        return None if value is None else to_utc(value)
 
     @model_validator(mode="after")
     def _one_time(self) -> Self:

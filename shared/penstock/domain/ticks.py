@@ -84,7 +84,7 @@ def check_timezone(name: str) -> None:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no time zone") from None
+        raise ValueError(f"{name!r} is not a time zone; write one such as UTC or Europe/Paris") from None
 
 
 def list_timezones() -> frozenset[str]:

@@ -77,8 +77,8 @@ async def pause_recurrence(conn: Connection, *, id: UUID) -> None:
 
 
 async def resume_recurrence(conn: Connection, *, id: UUID) -> None:
-    """Let a paused recurrence tick again from now on; the ticks meanwhile are not made up. To be called in a
-    transaction.
+    """Let a paused recurrence tick again from now on; the ticks meanwhile are not made up. One whose next tick lies
+    ahead keeps it: the step `recur` may have put it off. To be called in a transaction.
     """
     row = await conn.fetchrow(
         f"SELECT {COLUMNS} FROM penstock.recurrences c WHERE c.id = $1 AND c.paused_at IS NOT NULL FOR UPDATE", id
@@ -86,7 +86,9 @@ async def resume_recurrence(conn: Connection, *, id: UUID) -> None:
     if row is None:
         return
     paused = replace(recurrence_from_row(row), paused_at=None)
-    tick_at = next_tick(paused.rule, await get_time(conn))
+    now, tick_at = await get_time(conn), paused.next_tick_at
+    if tick_at is None or tick_at <= now:
+        tick_at = next_tick(paused.rule, now)
     await conn.execute(
         "UPDATE penstock.recurrences SET paused_at = NULL, next_tick_at = $2, due_at = $3 WHERE id = $1",
         id,
