@@ -19,9 +19,17 @@ from penstock.contracts.topology import executor_queue
 from penstock.domain.depth import MAX_DEPTH, parse_depth
 from penstock.domain.runs import Terminated
 from penstock.domain.states import RunState
-from penstock.errors import BrokerUnavailable, DatabaseUnavailable, DecodeError, LeaseLost, Permanent
+from penstock.errors import (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    DecodeError,
+    LeaseLost,
+    Permanent,
+    Transient,
+)
 from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED, START_LATENESS_SECONDS
+from penstock.redaction import describe
 from penstock_executor import repository
 from penstock_executor.holding.leases import Lease
 from penstock_executor.performing.attempt import Attempt
@@ -143,7 +151,7 @@ async def perform_run(room: Room, lease: Lease) -> None:
     except LeaseLost as error:
         note_lost(lease.run, str(error))
         return
-    except Permanent as error:
+    except Exception as error:  # also from describing, logging or writing an error: the attempt leaves a trace anyway
         ending = await write_plainly(room, lease, error)
     if ending is not None:
         announce(room, lease, ending, asyncio.get_running_loop().time() - began)
@@ -152,8 +160,8 @@ async def perform_run(room: Room, lease: Lease) -> None:
 async def _load(room: Room, lease: Lease) -> Attempt:
     """The run with the definition it starts, or has started, with.
 
-    Raises Permanent when that version has no such workflow, LeaseLost when the database stays away for longer than the
-    lease holds.
+    Raises Permanent when that version has no such workflow, Transient when it cannot be read here (another executor may
+    be newer), LeaseLost when the database stays away for longer than the lease holds.
     """
     run = lease.run
     while True:
@@ -170,6 +178,12 @@ async def _load(room: Room, lease: Lease) -> Attempt:
             if asyncio.get_running_loop().time() + _DATABASE_PAUSE_SECONDS >= lease.expires_at:
                 raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
             await asyncio.sleep(_DATABASE_PAUSE_SECONDS)
+        except Exception as error:
+            raise Transient(
+                f"this executor cannot read deployment {run.version} of {run.environment}: "
+                f"{type(error).__name__}: {describe(error)}",
+                kind="internal",
+            ) from error
         else:
             if plans.app.python:
                 attempt.code = AppCode(attempt)

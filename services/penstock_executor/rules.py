@@ -17,6 +17,7 @@ from penstock.errors import (
     Transient,
 )
 from penstock.expressions import ExpressionError
+from penstock.redaction import describe
 
 _MAX_MESSAGE: Final = 4000
 
@@ -78,9 +79,9 @@ def decide(policy: RetryPolicy, failures: int, error: Exception, now: datetime, 
     An error that we did not raise on purpose may be a passing one, so it is tried again as a transient one is.
     """
     if isinstance(error, LeaseLost):
-        return Discard(str(error))
+        return Discard(describe(error))
     if isinstance(error, Interrupted | DatabaseUnavailable | BrokerUnavailable):
-        return Release(str(error))
+        return Release(describe(error))
     if isinstance(error, PenstockError) and not isinstance(error, Transient):
         return DeadLetter("trying again cannot help")
     if failures + 1 >= policy.attempts:
@@ -116,10 +117,10 @@ def spread(seconds: float, share: float, jitter: float) -> float:
 def describe_failure(error: Exception, step: str | None = None, place: str | None = None) -> Failure:
     """An error as what is stored and shown. Errors that are not ours are named by their type, as internal ones."""
     if isinstance(error, ExpressionError):
-        return Failure("expression", _cut(str(error)), step, error.place or place, error.source)
+        return Failure("expression", _cut(describe(error)), step, error.place or place, error.source)
     if isinstance(error, Permanent | Transient):
-        return Failure(error.kind, _cut(str(error)), step, error.place or place)
-    return Failure("internal", _cut(f"{type(error).__name__}: {error}"), step, place)
+        return Failure(error.kind, _cut(describe(error)), step, error.place or place)
+    return Failure("internal", _cut(f"{type(error).__name__}: {describe(error)}"), step, place)
 
 
 def _cut(message: str) -> str:

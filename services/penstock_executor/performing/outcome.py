@@ -9,6 +9,7 @@ from random import random
 from typing import Final, assert_never
 
 from penstock.contracts.messages import RunAnswer, WakeScheduler
+from penstock.definitions.models import RetryPolicy
 from penstock.definitions.values import format_date
 from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable, LeaseLost
@@ -26,6 +27,8 @@ from penstock_executor.runs import ClaimedRun, Ending, StepRecord
 log = get_logger(__name__)
 _SOON: Final = timedelta(seconds=3)
 _WRITES: Final = 3
+_PLAIN_RETRIES: Final = RetryPolicy(attempts=4, backoff_seconds=5, factor=3)
+"""Of runs whose definition cannot be read, so that nobody knows their own."""
 _FINISHED: Final = {state: RUNS_FINISHED.labels(state.value) for state in RunState}
 
 
@@ -48,13 +51,13 @@ def conclude(attempt: Attempt, error: Exception) -> Ending | None:
             ending = _fail(failure)
         case never:
             assert_never(never)
+    if position is not None:
+        record = StepRecord(position.path, position.action, "failed", attempt.timing.now(), error=failure.to_json())
+        attempt.journal.record(record)
     if failure.kind == "internal":
         # The traceback once: the run is tried again by its policy, perhaps many times.
         trace = None if run.failures else error
         log.error("run.internal_error", run_id=str(run.id), workflow=run.workflow, step=failure.step, exc_info=trace)
-    if position is not None:
-        record = StepRecord(position.path, position.action, "failed", attempt.timing.now(), error=failure.to_json())
-        attempt.journal.record(record)
     return ending
 
 
@@ -79,8 +82,15 @@ async def write(attempt: Attempt, ending: Ending) -> Ending | None:
 
 
 async def write_plainly(room: Room, lease: Lease, error: Exception) -> Ending | None:
-    """Fail a run for good, writing nothing but the error; None when it is no longer ours."""
-    ending = _fail(describe_failure(error))
+    """End an attempt that cannot end in the usual way, writing nothing but the error; None when the run is no longer
+    ours. It is tried again, a few times, when that may help.
+    """
+    run, failure = lease.run, describe_failure(error)
+    match decide(_PLAIN_RETRIES, run.failures, error, run.claimed_at, random()):
+        case Retry(at):
+            ending = Ending(RunState.SCHEDULED, error=failure.to_json(), due_at=at, is_failure=True)
+        case _:
+            ending = _fail(failure)
     lease.is_ending = True
     try:
         await Journal(room, lease).commit(ending)

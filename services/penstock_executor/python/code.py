@@ -19,6 +19,7 @@ from pydantic import BaseModel, JsonValue
 from penstock.domain.workload import POSITIONS, Activity
 from penstock.errors import Permanent, Transient
 from penstock.logs import bind_fields, get_logger
+from penstock.redaction import describe
 from penstock.sdk.code import Callee, find_callee
 from penstock.sdk.context import Context
 from penstock.sdk.modules import find_place, show_trace
@@ -153,15 +154,15 @@ class AppCode:
         if isinstance(error, Permanent | Transient):
             error.place = error.place or shown or None
             return error
-        run = self._attempt.run
+        run, told = self._attempt.run, f"{type(error).__name__}: {describe(error)}"
         log.warning(
             "run.exception",
             run_id=str(run.id),
             workflow=run.workflow,
-            error=f"{type(error).__name__}: {error}",
+            error=told,
             trace=show_trace(directory, error),
         )
-        raised = Transient(f"{type(error).__name__}: {error}" + (f" ({shown})" if shown else ""), kind="exception")
+        raised = Transient(told + (f" ({shown})" if shown else ""), kind="exception")
         raised.place = shown or None
         return raised
 

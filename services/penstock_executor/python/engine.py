@@ -19,6 +19,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from penstock.errors import LeaseLost, Permanent, Transient
+from penstock.redaction import describe
 from penstock.sdk.code import Callee
 from penstock.sdk.context import Context
 from penstock.sdk.engine import SourceLine, StepCall, StepOptions
@@ -207,7 +208,7 @@ class CodeEngine:
                 f"what {name} returned does not fit its declared return type, as JSON: {error}", kind="result"
             )
         place = find_place(self._caller.directory, error.__traceback__)
-        raised = Transient(f"{type(error).__name__}: {error}", kind="exception")
+        raised = Transient(f"{type(error).__name__}: {describe(error)}", kind="exception")
         raised.place = step.place if place is None else f"{place[0]}:{place[1]}"
         return raised
 

@@ -11,6 +11,7 @@ from penstock.definitions.models import App, RetryPolicy, Step, StepAction
 from penstock.errors import Permanent
 from penstock.expressions import compile_template
 from penstock.expressions.templates import Template
+from penstock.redaction import describe
 from penstock.sdk.engine import StepCall, StepOptions
 from penstock.sdk.triggers import to_seconds
 from penstock_executor.actions import SPECS
@@ -75,7 +76,7 @@ def _each(items: Items) -> Template:
         try:
             return dict(items(scope["item"], index if isinstance(index, int) else 0))
         except Exception as error:  # of the author's
-            raise Permanent(f"{type(error).__name__}: {error}", kind="exception") from error
+            raise Permanent(f"{type(error).__name__}: {describe(error)}", kind="exception") from error
 
     return Template(None, render, ())
 

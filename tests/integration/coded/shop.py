@@ -203,6 +203,27 @@ async def listy(ctx: Context) -> list:
     return [1]
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("this error has no words")
+
+
+class UnspeakablePermanent(Permanent):
+    def __str__(self) -> str:
+        raise RuntimeError("this error has no words")
+
+
+@app.workflow()
+async def unspeakable(ctx: Context, kind: str) -> None:
+    if kind == "step":
+        await ctx.step("said", lambda: _raise(Unspeakable()))
+    raise Unspeakable() if kind == "error" else UnspeakablePermanent("not shown", kind="mine")
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
 @app.workflow()
 async def exiting(ctx: Context) -> None:
     sys.exit(3)

@@ -56,6 +56,23 @@ async def test_mistakes_are_told_in_words_that_help(
     assert (error["kind"], message in error["message"]) == (kind, True), error
 
 
+@pytest.mark.parametrize(
+    ("of", "kind", "message"),
+    [
+        ("error", "exception", "Unspeakable: <Unspeakable, whose text raises RuntimeError>"),
+        ("step", "exception", "Unspeakable: <Unspeakable, whose text raises RuntimeError>"),
+        ("permanent", "mine", "<UnspeakablePermanent, whose text raises RuntimeError>"),
+    ],
+)
+async def test_an_error_whose_text_cannot_be_made_ends_the_attempt_as_any_other(
+    shared: AppUnderTest, of: str, kind: str, message: str
+) -> None:
+    run = await shared.run("unspeakable", {"kind": of})
+    error = error_of(run)
+    assert (error["kind"], error["message"].startswith(message)) == (kind, True), error
+    assert run.attempt == 1
+
+
 async def test_secrets_are_read_by_name_and_not_stored(shared: AppUnderTest) -> None:
     run = await shared.run("secretive")
     assert run.result == {"word": "[secret WORD]", "echo": True}
