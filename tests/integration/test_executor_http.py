@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import pytest
 from aiohttp import web
@@ -11,7 +12,8 @@ from penstock import clock
 from penstock.db import Record
 from penstock.domain.lineage import Lineage
 from penstock.store.installation import Installation
-from tests.integration.executing import House, serve_outside
+from penstock.things.files import open_file
+from tests.integration.executing import ENVIRONMENT, House, serve_outside
 
 CALL = """
 workflow: call
@@ -41,6 +43,8 @@ class Server:
                 return web.json_response({"a": [1, None]}, headers={"X-Seen": "yes"})
             case ["text"]:
                 return web.Response(body=b"caf\xe9\x00", content_type="text/plain", charset="latin-1")
+            case ["invoice.pdf"]:
+                return web.Response(body=b"%PDF\xff\x00" * 100_000, content_type="application/pdf")
             case ["nul"]:
                 return web.Response(body=b'{"a": "\\u0000"}', content_type="application/json")
             case ["status", status]:
@@ -101,6 +105,25 @@ async def test_json_is_parsed_and_the_call_carries_its_idempotency_key(house: Ho
 async def test_what_is_no_json_is_text_that_can_be_stored(house: House, server: Server) -> None:
     assert (await call(house, f"{server.url}/text"))["result"]["body"] == "café�"
     assert (await call(house, f"{server.url}/nul"))["result"]["body"] == '{"a": "\\u0000"}'
+
+
+async def test_a_binary_answer_is_kept_as_a_file(house: House, server: Server) -> None:
+    await house.deploy("""
+workflow: fetch
+parameters: {url: text}
+steps:
+  - id: call
+    http: "${params.url}"
+  - return: {body: "${steps.call.body}", file: "${steps.call.body_file}"}
+""")
+    async with house.executor(outgoing_allow="127.0.0.1"):
+        run = await house.perform("fetch", {"url": f"{server.url}/invoice.pdf?version=2"})
+    file = run["result"]["file"]
+    assert run["result"]["body"] is None
+    assert (file["name"], file["content_type"], file["size"]) == ("invoice.pdf", "application/pdf", 600_000)
+    stored = await open_file(house.database, environment=ENVIRONMENT, id=UUID(file["file"]))
+    assert stored is not None
+    assert b"".join([chunk async for chunk in stored]) == b"%PDF\xff\x00" * 100_000
 
 
 async def test_requests_carry_query_headers_and_bodies(house: House, server: Server) -> None:

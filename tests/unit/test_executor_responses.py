@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from penstock.errors import Permanent, Transient
-from penstock_executor.outside.responses import read_body, refusal, retry_after
+from penstock_executor.outside.responses import file_name, is_binary, read_body, refusal, retry_after, to_result
 from penstock_executor.steps.exchange import Request, Response
 
 REQUEST = Request("POST", URL("https://user@api.example.com/v1/orders?key=hidden"), CIMultiDict())
@@ -82,3 +82,42 @@ def test_retry_after_is_a_date_too() -> None:
 )
 def test_a_body_is_json_if_it_is_json_that_can_be_stored(body: bytes, kind: str, read: object) -> None:
     assert read_body(answer(body=body, content_type=kind)) == read
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "binary"),
+    [
+        (b"%PDF-1.7\x00\xe2", "application/pdf", True),
+        (b"\x89PNG\r\n\x1a\n", "image/png", True),
+        (b"\xff\xfe", "", True),
+        (b"a\x00b", "application/octet-stream", True),
+        (b"plain", "application/octet-stream", False),
+        (b"<a/>", "image/svg+xml", False),
+        (b"caf\xe9", "text/csv", False),
+        (b"{\xff}", "application/json; charset=nonsense", False),
+        (b"", "image/png", False),
+    ],
+)
+def test_a_body_is_binary_when_decoding_would_destroy_it(body: bytes, kind: str, binary: bool) -> None:
+    response = answer(body=body, content_type=kind)
+    assert is_binary(response) is binary
+    assert (to_result(response)["body"] is None) is binary
+
+
+def test_a_refusal_does_not_show_binary_content() -> None:
+    told = refusal(REQUEST, answer(400, b"\x00" * 5000, content_type="image/png"))
+    assert str(told).endswith("answered with status 400: 5000 bytes of image/png")
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ('attachment; filename="invoice 7.pdf"', "invoice 7.pdf"),
+        ("attachment; filename*=UTF-8''caf%C3%A9.pdf", "café.pdf"),
+        ("attachment", "orders"),
+        ("=; ;", "orders"),
+        ("", "orders"),
+    ],
+)
+def test_a_file_is_called_as_the_server_says_or_as_the_url_ends(disposition: str, name: str) -> None:
+    assert file_name(REQUEST, answer(content_disposition=disposition)) == name

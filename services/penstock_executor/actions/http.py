@@ -2,15 +2,17 @@
 
 from typing import Final
 
+from pydantic import JsonValue
 from yarl import URL
 
 from penstock.definitions.models import StepAction
 from penstock.domain.workload import Activity
+from penstock.things.files import begin_file
 from penstock_executor.outside.requests import build_request, call_out
-from penstock_executor.outside.responses import refusal, to_result
+from penstock_executor.outside.responses import content_type, file_name, is_binary, refusal, to_result
 from penstock_executor.steps.arguments import target_text, wrong
 from penstock_executor.steps.consumption import consumption, reported
-from penstock_executor.steps.exchange import Request
+from penstock_executor.steps.exchange import Request, Response
 from penstock_executor.steps.outcomes import Done, Outcome
 from penstock_executor.steps.specs import Call, StepSpec
 
@@ -20,7 +22,8 @@ REQUEST_ARGUMENTS: Final = ("method", "query", "headers", "json", "form", "body"
 
 
 async def http(call: Call) -> Outcome:
-    """`{status, headers, body}`; the body is parsed when it is JSON, else text.
+    """`{status, headers, body}`; the body is parsed when it is JSON, else text. One that is binary is null, and kept as
+    a file: `body_file`.
 
     Raises Transient for 408, 425, 429 and 5xx (waiting as long as `Retry-After` says), time-outs and failed
     connections, Permanent for any other status from 400 on. With `errors: continue`, every status is a result.
@@ -37,7 +40,23 @@ async def perform(call: Call, request: Request, timeout_seconds: float) -> Outco
     if response.status >= 400 and errors == "fail":
         raise refusal(request, response)
     used = {Activity.API_BYTE: len(request.body or b"") + len(response.body)}
-    return Done(to_result(response), must_commit=True, used=used)
+    result = to_result(response)
+    if is_binary(response):
+        result["body_file"] = await _keep_body(call, request, response)
+    return Done(result, must_commit=True, used=used)
+
+
+async def _keep_body(call: Call, request: Request, response: Response) -> JsonValue:
+    """A file with the body, as other steps take files."""
+    writer = await begin_file(
+        call.tools.database,
+        environment=call.run.environment,
+        name=file_name(request, response),
+        content_type=content_type(response) or "application/octet-stream",
+        run_id=call.run.id,
+    )
+    await writer.write(response.body)
+    return (await writer.finish()).to_json()
 
 
 def target_url(call: Call) -> URL:

@@ -1,6 +1,7 @@
 """What an answer of another server means for a step: a result, a reason to try again, or the end."""
 
 from datetime import UTC, datetime
+from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -11,13 +12,48 @@ from penstock.errors import Permanent, Transient
 from penstock_executor.steps.exchange import Request, Response
 
 _TRANSIENT: Final = frozenset({408, 425, 429})
+_TEXT: Final = frozenset(
+    {
+        "application/json",
+        "application/xml",
+        "application/javascript",
+        "application/ecmascript",
+        "application/x-ndjson",
+        "application/x-www-form-urlencoded",
+        "application/yaml",
+    }
+)
 _MAX_EXCERPT: Final = 200
 
 
 def to_result(response: Response) -> dict[str, JsonValue]:
-    """`{status, headers, body}`; the body is parsed when it is JSON, else text."""
+    """`{status, headers, body}`; the body is parsed when it is JSON, else text, and null when it is binary."""
     headers: dict[str, JsonValue] = dict(response.headers)
-    return {"status": response.status, "headers": headers, "body": read_body(response)}
+    body = None if is_binary(response) else read_body(response)
+    return {"status": response.status, "headers": headers, "body": body}
+
+
+def is_binary(response: Response) -> bool:
+    """Whether decoding would destroy the body: it is not of a type that is text, and not text by itself either."""
+    kind = content_type(response)
+    if kind.startswith("text/") or kind.endswith(("+json", "+xml")) or kind in _TEXT:
+        return False
+    try:
+        return "\x00" in response.body.decode(response.charset or "utf-8")
+    except (UnicodeDecodeError, LookupError):
+        return True
+
+
+def content_type(response: Response) -> str:
+    """The media type in small letters, without its parameters; empty when the server did not say."""
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def file_name(request: Request, response: Response) -> str:
+    """What a file with the body is called: as `Content-Disposition` says (RFC 6266), or as the end of the URL."""
+    described = Message()
+    described["Content-Disposition"] = response.headers.get("content-disposition", "")
+    return described.get_filename("") or request.url.name or "file"
 
 
 def refusal(request: Request, response: Response) -> Permanent | Transient:
@@ -33,6 +69,8 @@ def refusal(request: Request, response: Response) -> Permanent | Transient:
 def describe_refusal(request: Request, response: Response) -> str:
     """One sentence with the beginning of what the server said."""
     body = read_body(response)
+    if is_binary(response):
+        body = f"{len(response.body)} bytes of {content_type(response) or 'an unknown type'}"
     excerpt = (body if isinstance(body, str) else exact_json.dumps(body).decode())[:_MAX_EXCERPT]
     return f"{request.method} {request.url.host} answered with status {response.status}: {excerpt}"
 
@@ -52,7 +90,7 @@ def retry_after(response: Response) -> float | None:
 
 def read_body(response: Response) -> JsonValue:
     """The body as JSON if it is JSON that can be stored, else as text."""
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = content_type(response)
     # PostgreSQL cannot store NUL, also not when JSON escapes it.
     if (kind == "application/json" or kind.endswith("+json")) and b"\\u0000" not in response.body:
         try:

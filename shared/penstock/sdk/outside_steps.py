@@ -116,4 +116,6 @@ def _response(result: JsonValue) -> Response:
     answer = result if isinstance(result, dict) else {}
     status, headers = answer.get("status"), answer.get("headers")
     shown = {name: str(value) for name, value in headers.items()} if isinstance(headers, dict) else {}
-    return Response(status if isinstance(status, int) else 0, shown, answer.get("body"))
+    file = answer.get("body_file")
+    kept = file if isinstance(file, dict) else None
+    return Response(status if isinstance(status, int) else 0, shown, answer.get("body"), kept)

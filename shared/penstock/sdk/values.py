@@ -51,11 +51,16 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer from outside; the body is parsed when it is JSON, else text."""
+    """An answer from outside; the body is parsed when it is JSON, else text.
+
+    One that is binary is None, and kept as a file for a week: `body_file` is a file value, as `ctx.email` and
+    `ctx.import_` take it.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: JsonValue
+    body_file: Mapping[str, JsonValue] | None = None
 
 
 def to_json(value: object, what: str) -> JsonValue:
