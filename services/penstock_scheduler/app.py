@@ -18,10 +18,12 @@ from penstock_scheduler.handlers import receive
 from penstock_scheduler.loops import Loop, repeat
 from penstock_scheduler.loops.changes import start_changes
 from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
+from penstock_scheduler.loops.inbox import admit_inbox
 from penstock_scheduler.loops.lists import advance_sequential, expand_lists, finish_lists
 from penstock_scheduler.loops.notifying import notify
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.recurrences import tick_recurrences
+from penstock_scheduler.loops.run_events import start_run_events
 from penstock_scheduler.loops.upkeep import (
     delete_expired_keys,
     delete_old_files,
@@ -58,6 +60,8 @@ def list_loops(nudges: Nudges) -> tuple[Loop, ...]:
         Loop("dispatch_due", 1.0, dispatch_due, nudges.dispatch),
         Loop("wake_waiting", 1.0, wake_waiting, nudges.waits),
         Loop("start_changes", 0.25, start_changes),
+        Loop("start_run_events", 0.25, start_run_events),
+        Loop("admit_inbox", 0.05, admit_inbox),
         Loop("tick_recurrences", 1.0, tick_recurrences, nudges.tick),
         Loop("redispatch_lost", 2.0, redispatch_lost, nudges.redispatch),
         Loop("reap_leases", 1.0, reap_leases),

@@ -7,7 +7,7 @@ never imports a service. The names below are what workflows in Python are writte
 from penstock.errors import Permanent, Transient
 from penstock.sdk.app import App
 from penstock.sdk.context import Context
-from penstock.sdk.triggers import api, change, recurrence, retries, webhook
+from penstock.sdk.triggers import api, change, recurrence, retries, run_event, webhook
 from penstock.sdk.values import Page, Response, Thing
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "change",
     "recurrence",
     "retries",
+    "run_event",
     "webhook",
 ]

@@ -12,6 +12,7 @@ from penstock.db import Connection, quote_identifier
 from penstock.definitions.differences import Difference, find_differences
 from penstock.definitions.models import App, EnvironmentLimits
 from penstock.errors import ConfigurationError
+from penstock.runs.ends import watch_run_ends
 from penstock.runs.recurrences.rows import replace_triggers
 from penstock.store.deployments import load_current
 from penstock.things.changes import watch_types
@@ -96,6 +97,7 @@ async def deploy(
     await _apply_limits(conn, environment, app, current[1] if current else None)
     await replace_triggers(conn, environment=environment, app=app)
     await watch_types(conn, environment=environment, app=app)
+    await watch_run_ends(conn, environment=environment, app=app)
     return Deployment(version, True, planned)
 
 

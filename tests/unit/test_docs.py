@@ -147,7 +147,7 @@ def test_a_python_block_compiles(block: Block) -> None:
 
 
 def test_blocks_have_a_language_that_is_looked_at() -> None:
-    assert {block.language for block in BLOCKS} <= {*SHELL, "yaml", "json", "python", "javascript"}
+    assert {block.language for block in BLOCKS} <= {*SHELL, "yaml", "json", "python", "javascript", "sql"}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

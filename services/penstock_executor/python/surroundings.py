@@ -25,7 +25,7 @@ def describe_surroundings(run: ClaimedRun, secrets: UsedSecrets, seal: LineageSe
     user = context.get("user")
     others = {
         name: value
-        for name in ("webhook", "request", "change", "recurrence")
+        for name in ("webhook", "request", "change", "run_event", "recurrence")
         if isinstance(value := context.get(name), dict)
     }
     of_user = Thing(user, "user") if isinstance(user, dict) else None

@@ -28,7 +28,7 @@ from penstock.runs.requests import RunRequest
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import LogLine, Subject, error_line, write_logs
 from penstock.things.changes import Change, drop_changes, list_changes, list_waiting_types, take_changes
-from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
+from penstock_scheduler.admitting.taking import admit_taken, describe_refusals, refusal_line
 from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Counts
 
@@ -146,17 +146,8 @@ async def _start(
     changes = await take_changes(conn, environment=environment, data_type=app.types[type_name], most=BATCH, only=only)
     turn = Turn(taken=len(changes))
     wanted = [run for change in changes for run in _want(change, app.types[type_name], triggers, turn)]
-    prepared = await prepare_all(wanted, deployments)
-    if not is_newest and any(isinstance(request, Rejected) for request in prepared):
-        raise StaleDefinitions("what is refused may have been deployed since")
-    turn.outcomes = await admit_prepared(conn, prepared)
-    for run, outcome in zip(wanted, turn.outcomes, strict=True):
-        if isinstance(outcome, Rejected):
-            turn.lines.append(
-                _line(
-                    environment, run.workflow, f"{run.workflow} could not be started: {outcome.message}", outcome.code
-                )
-            )
+    turn.outcomes = await admit_taken(conn, wanted, deployments, is_newest=is_newest)
+    turn.lines += describe_refusals(wanted, turn.outcomes)
     if turn.lines:
         await write_logs(conn, turn.lines)
     return turn
@@ -184,9 +175,7 @@ def _want(
             if not _holds(trigger, change, data_type):
                 continue
         except Permanent as error:
-            turn.lines.append(
-                _line(change.environment, workflow.name, f"{workflow.name} was not started: {error}", error.kind)
-            )
+            turn.lines.append(refusal_line(change.environment, workflow.name, f"was not started: {error}", error.kind))
             continue
         wanted.append(_run(change, workflow, position))
     return wanted
@@ -239,10 +228,6 @@ def _holds(trigger: ChangeTrigger, change: Change, data_type: DataType) -> bool:
 @lru_cache(maxsize=1000)
 def _compile(when: str, place: str) -> Expression:
     return compile_expression(when, place)
-
-
-def _line(environment: str, workflow: str, message: str, kind: str) -> LogLine:
-    return error_line(Subject(environment, workflow), f"Workflow error: {message}", {"kind": kind})
 
 
 async def _drop(conn: Connection, *, environment: str, type_name: str, id: int, message: str) -> None:

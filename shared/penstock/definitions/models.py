@@ -148,6 +148,26 @@ class ChangeTrigger(Model):
     place: str = ""
 
 
+class RunEnd(StrEnum):
+    """The ends of runs that a workflow may wait for."""
+
+    FAILED = "failed"
+    TERMINATED = "terminated"
+    CANCELLED = "cancelled"
+
+
+class RunEndTrigger(Model):
+    """`on: run:`: a run for each run of one of `workflows` (`*`: any) that ends in one of `states`."""
+
+    states: tuple[RunEnd, ...] = (RunEnd.FAILED,)
+    workflows: tuple[str, ...] = ("*",)
+    place: str = ""
+
+    def covers(self, workflow: str) -> bool:
+        """Whether it waits for ends of this workflow's runs."""
+        return "*" in self.workflows or workflow in self.workflows
+
+
 class StepAction(StrEnum):
     """The kinds of step this version performs."""
 
@@ -216,6 +236,7 @@ class Workflow(Model):
     webhooks: tuple[WebhookTrigger, ...] = ()
     recurrences: tuple[RecurrenceTrigger, ...] = ()
     changes: tuple[ChangeTrigger, ...] = ()
+    run_ends: tuple[RunEndTrigger, ...] = ()
     when: str | None = None
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     retries: RetryPolicy = RetryPolicy()

@@ -48,7 +48,7 @@ FINAL_STATES = frozenset(
 
 
 class Trigger(StrEnum):
-    """What started a root run; a child says `run`."""
+    """What started a run: a root by one of the others, a child by `run`, or by `run_event` when another run ended."""
 
     API = "api"
     WEBHOOK = "webhook"
@@ -58,6 +58,7 @@ class Trigger(StrEnum):
     MESSAGE = "message"
     MANUAL = "manual"
     RUN = "run"
+    RUN_EVENT = "run_event"
 
 
 class Termination(StrEnum):

@@ -9,6 +9,7 @@ from penstock.definitions.models import (
     ChangeTrigger,
     Parameter,
     RecurrenceTrigger,
+    RunEndTrigger,
     WebhookTrigger,
     Workflow,
 )
@@ -76,6 +77,7 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
     webhooks = tuple(trigger for trigger in options.triggers if isinstance(trigger, WebhookTrigger))
     recurrences = tuple(trigger for trigger in options.triggers if isinstance(trigger, RecurrenceTrigger))
     changes = tuple(trigger for trigger in options.triggers if isinstance(trigger, ChangeTrigger))
+    run_ends = tuple(trigger for trigger in options.triggers if isinstance(trigger, RunEndTrigger))
     _check_sources(webhooks, index, place, report)
     _check_changes(changes, index, place, report)
     if webhooks:
@@ -86,6 +88,8 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
         _check_no_required("recurrence", callee.signature.parameters, "a tick gives none", place, report)
     if changes:
         _check_no_required("change", callee.signature.parameters, "what was changed is in ctx.change", place, report)
+    if run_ends:
+        _check_no_required("run", callee.signature.parameters, "what ended is in ctx.run_event", place, report)
     return Workflow(
         name=options.name,
         label=options.label,
@@ -94,6 +98,7 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
         webhooks=webhooks,
         recurrences=recurrences,
         changes=tuple(trigger.model_copy(update={"place": place}) for trigger in changes),
+        run_ends=tuple(trigger.model_copy(update={"place": place}) for trigger in run_ends),
         timeout_seconds=options.timeout_seconds,
         retries=options.retries,
         depth_limit=options.depth_limit,

@@ -20,6 +20,7 @@ RUN_MEMBERS: Final = frozenset(
 REQUEST_MEMBERS: Final = frozenset("method headers query ip".split())
 WEBHOOK_MEMBERS: Final = frozenset("source id type payload headers received_at".split())
 CHANGE_MEMBERS: Final = frozenset("operation type before after".split())
+RUN_EVENT_MEMBERS: Final = frozenset("id chain_id workflow state attempt depth parameters error".split())
 RECURRENCE_MEMBERS: Final = frozenset({"id", "tick_at"})
 ALWAYS: Final = frozenset({"params", "run", "user", "now", "secrets", "recurrence"})
 TAKE_SECRETS: Final = frozenset({"http", "call", "send", "email", "run"})
@@ -35,6 +36,7 @@ _OUT_OF_SCOPE: Final = {
     "index": "index is known only in `with` of schedule_list and `set` of create_many",
     "params": "there are no parameters here",
     "change": "change is known only in workflows with a change trigger",
+    "run_event": "run_event is known only in workflows with a run trigger",
     "before": "before and after are known only in `when` of a change trigger; elsewhere they are change.before and "
     "change.after",
     "after": "before and after are known only in `when` of a change trigger; elsewhere they are change.before and "

@@ -28,6 +28,7 @@ class Surroundings:
     webhook: Mapping[str, JsonValue] | None = None
     request: Mapping[str, JsonValue] | None = None
     change: Mapping[str, JsonValue] | None = None
+    run_event: Mapping[str, JsonValue] | None = None
     recurrence: Mapping[str, JsonValue] | None = None
     outgoing_headers: Callable[[], dict[str, str]] = dict
 
@@ -77,6 +78,7 @@ class Context(DataSteps, RunSteps, OutsideSteps):
         self.webhook = around.webhook
         self.request = around.request
         self.change = around.change
+        self.run_event = around.run_event
         self.recurrence = around.recurrence
         self.logger = RunLog(engine)
         self._outgoing_headers = around.outgoing_headers

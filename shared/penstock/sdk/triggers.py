@@ -13,6 +13,8 @@ from penstock.definitions.models import (
     RecurrenceTrigger,
     Respond,
     RetryPolicy,
+    RunEnd,
+    RunEndTrigger,
     WebhookTrigger,
 )
 from penstock.domain.durations import parse_duration
@@ -20,7 +22,7 @@ from penstock.domain.ticks import UTC_ZONE, Overlap, check_cron, check_timezone
 
 Duration = str | float | timedelta
 """`"5m"`, a number of seconds, or a timedelta."""
-Trigger = ApiTrigger | ChangeTrigger | RecurrenceTrigger | WebhookTrigger
+Trigger = ApiTrigger | ChangeTrigger | RecurrenceTrigger | WebhookTrigger | RunEndTrigger
 
 
 def api(
@@ -81,6 +83,17 @@ def change(
     return ChangeTrigger(
         type=type, operations=tuple(Operation(operation) for operation in operations), by=ChangedBy(by), when=when
     )
+
+
+def run_event(
+    states: Sequence[Literal["failed", "terminated", "cancelled"]] = ("failed",), workflows: Sequence[str] = ("*",)
+) -> RunEndTrigger:
+    """A run for each run of one of `workflows` (`*`: any) that ends in one of `states`; `ctx.run_event` says which.
+
+    It is one deeper than the run that ended. Ends of runs that were started in this way start nothing. Raises
+    ValueError for an unknown state.
+    """
+    return RunEndTrigger(states=tuple(RunEnd(state) for state in states), workflows=tuple(workflows))
 
 
 def retries(

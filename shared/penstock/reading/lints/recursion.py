@@ -127,7 +127,17 @@ def _graph_of(app: App, code_steps: CodeSteps) -> _Graph:
                 known = graph[name].get(target)
                 if known is None or (known.is_guarded and not edge.is_guarded):
                     graph[name][target] = edge
+    _add_run_ends(graph, app)
     return graph
+
+
+def _add_run_ends(graph: _Graph, app: App) -> None:
+    """A run that ends leads to what waits for its end, under the condition that it ends so."""
+    for name, edges in graph.items():
+        for workflow in app.workflows.values():
+            for trigger in workflow.run_ends:
+                if workflow.name in graph and workflow.name != name and trigger.covers(name):
+                    edges.setdefault(workflow.name, _Edge(is_guarded=True, place=trigger.place))
 
 
 def _steps_of(workflow: Workflow, code_steps: CodeSteps) -> Iterator[Step]:

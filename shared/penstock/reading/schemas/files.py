@@ -12,6 +12,7 @@ from penstock.definitions.models import (
     EmailTransport,
     Operation,
     Respond,
+    RunEnd,
     ScalarType,
     Source,
 )
@@ -222,10 +223,18 @@ def _build_triggers() -> Schema:
             "description": "Whose changes: anyone's (the default), only those from outside, or only those of runs.",
         },
     }
+    run_end: dict[str, Schema] = {
+        "states": {
+            **one_or_list(choice([state.value for state in RunEnd])),
+            "description": "How the runs ended; failed, if none is named.",
+        },
+        "workflows": {**one_or_list(TEXT), "description": "Whose runs; those of all workflows, if none is named."},
+    }
     triggers = {
         "api": either(table(api), {"type": "null"}),
         "webhook": one_or_list(webhook),
         "recurrence": one_or_list(table(recurrence, "cron")),
         "change": one_or_list(table(change, "type")),
+        "run": one_or_list(table(run_end)),
     }
     return {**table(triggers), "minProperties": 1}
