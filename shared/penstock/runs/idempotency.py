@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
-from penstock.db import Connection
+from penstock.db import Connection, Record
 from penstock.domain.runs import Admission, Duplicate, Rejected
+from penstock.errors import Permanent
 
 KEY_LIFETIME: Final = timedelta(hours=24)
 
@@ -58,6 +59,43 @@ async def bind_keys(
     return {
         position: _verdict(key, bound[place]) for position, place, key, run_id in keyed if bound[place][0] != run_id
     }
+
+
+async def bind_author_key(conn: Connection, *, environment: str, key: IdempotencyKey, first: UUID, other: UUID) -> UUID:
+    """The id of the run that an author's `key` stands for, of everyone who gives it: `first`, or `other` when that is a
+    run which the key no longer holds, because its time is over or the run was cancelled.
+
+    Raises Permanent when the key stands for another request.
+    """
+    bound: Record | None = await conn.fetchrow(
+        """
+        INSERT INTO penstock.idempotency_keys AS k (environment, scope, key, fingerprint, run_id)
+        SELECT $1, $2, $3, $4, CASE WHEN EXISTS (
+            SELECT FROM penstock.runs r
+            WHERE r.id = $5 AND (r.state = 'cancelled' OR r.created_at < clock_timestamp() - $7::interval)
+        ) THEN $6::uuid ELSE $5::uuid END
+        ON CONFLICT (environment, scope, key) DO UPDATE
+            SET fingerprint = EXCLUDED.fingerprint, run_id = $6, created_at = clock_timestamp()
+            WHERE k.created_at < clock_timestamp() - $7::interval
+               OR EXISTS (SELECT FROM penstock.runs r WHERE r.id = k.run_id AND r.state = 'cancelled')
+        RETURNING run_id, fingerprint
+        """,
+        environment,
+        key.scope,
+        key.key,
+        key.fingerprint,
+        first,
+        other,
+        KEY_LIFETIME,
+    )
+    place = (environment, key.scope, key.key)
+    run_id, fingerprint = tuple(bound) if bound is not None else (await _get_keys(conn, [place]))[place]
+    if fingerprint != key.fingerprint:
+        raise Permanent(
+            "the key was used in the last 24 hours with other parameters; use a new key for another run",
+            kind="idempotency_conflict",
+        )
+    return UUID(bytes=run_id.bytes)
 
 
 async def unbind_keys(conn: Connection, requests: Sequence[_Keyed]) -> None:
