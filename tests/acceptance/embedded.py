@@ -20,6 +20,7 @@ class Up:
     directory: Path
     arguments: Sequence[str] = ("--app", str(QUICKSTART))
     prefix: Sequence[str] = ()
+    program: Sequence[str] = PENSTOCK
     port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
     process: asyncio.subprocess.Process | None = None
@@ -68,7 +69,7 @@ class Up:
         with (self.directory / "out").open("wb") as out, (self.directory / "err").open("wb") as err:
             self.process = await asyncio.create_subprocess_exec(
                 *self.prefix,
-                *PENSTOCK,
+                *self.program,
                 *arguments,
                 *more,
                 env=clean_environment(PENSTOCK_LOG_FORMAT="json", PYTHONUNBUFFERED="1", **self.settings),

@@ -15,6 +15,7 @@ import pytest
 
 from tests.acceptance.console import QUICKSTART
 from tests.acceptance.embedded import Up, short_directory, up
+from tests.acceptance.readable_place import make_place
 from tests.eventually import eventually
 
 MEGABYTE = 1024 * 1024
@@ -294,14 +295,15 @@ async def test_it_idles_under_200_megabytes(running: Up) -> None:
 
 @pytest.mark.parametrize("user", ["as itself", "as nobody"])
 async def test_it_needs_no_rights(user: str) -> None:
-    async with short_directory() as directory:
-        prefix: tuple[str, ...] = ()
+    async with short_directory() as directory, short_directory() as readable, up(directory) as process:
         if user == "as nobody" and os.geteuid() == 0:
+            place = make_place(readable)
             os.chown(directory, 65534, 65534)
-            prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-        async with up(directory, prefix=prefix) as process:
-            await process.start("--no-reload")
-            status, answer = await _post(process, "/api/1.1/wf/start", {"batch": user})
-            assert status == 200, answer
-            await eventually(lambda: _has_count(process, user, 10))
-            assert await process.stop() == 0
+            process.prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+            process.program, process.settings = place.program, place.environment
+            process.arguments = ("--app", str(place.app))
+        await process.start("--no-reload")
+        status, answer = await _post(process, "/api/1.1/wf/start", {"batch": user})
+        assert status == 200, answer
+        await eventually(lambda: _has_count(process, user, 10))
+        assert await process.stop() == 0

@@ -31,6 +31,7 @@ from tests.integration.scheduling import build_settings
 Kind = Literal["cut", "expire", "stop"]
 Step = dict[str, JsonValue]
 EXAMPLES: Final = 20
+MAX_TRIES: Final = 20
 WATCH: Final = f"""
 CREATE SEQUENCE public.recorded;
 CREATE TABLE public.interruptions (number bigint PRIMARY KEY, kind text NOT NULL);
@@ -249,10 +250,15 @@ async def laboratory(house: House) -> AsyncIterator[Laboratory]:
 async def test_interruptions_are_real(laboratory: Laboratory, interruptions: dict[int, Kind]) -> None:
     operations = [Operation("create"), *[Operation("update", 1) for _ in range(14)]]
     await laboratory.deploy(operations)
-    run, changes, things = await laboratory.perform("interrupted", interruptions)
-    assert (run["state"], run["attempt"] > 1) == ("succeeded", True)
-    assert changes == {"INSERT /program/s0": 1, "UPDATE /program/s0": 14}
-    assert things == [("/program/s0", 14)]
+    is_interrupted, tries = False, 0
+    # A fast run may end before anybody finds that its lease ran out, or that it was to be stopped: then one more.
+    while not is_interrupted and tries < MAX_TRIES:
+        run, changes, things = await laboratory.perform("interrupted", interruptions)
+        assert run["state"] == "succeeded"
+        assert changes == {"INSERT /program/s0": 1, "UPDATE /program/s0": 14}
+        assert things == [("/program/s0", 14)]
+        is_interrupted, tries = run["attempt"] > 1, tries + 1
+    assert is_interrupted
 
 
 async def test_a_connection_cut_in_mid_commit_is_survived_within_the_attempt(laboratory: Laboratory) -> None:
