@@ -327,3 +327,58 @@ def test_a_member_may_be_named_like_a_word_of_the_language(name: str) -> None:
         (f"`x${{params.{name}}}y`", "xay"),
     ):
         assert compile_expression(source, names={"params"}).evaluate(scope) == expected
+
+
+_TEXTS: dict[str, JsonValue] = {
+    "params": {
+        "t": "naïve", "e": "", "a": "abc", "l": ["é", "bb", "€uro"], "n": 2, "o": {"k": "ñ"}, "k": "k",
+        "rows": [{"n": "äöü"}, {"n": "xyz"}], "none": None,
+    }
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("len('naïve')", 5),
+        ("len(params.t)", 5),
+        ("len(params.e)", 0),
+        ("len(params.l)", 3),
+        ("len(params.t + 'é')", 6),
+        ("len(upper(params.t)) + 1", 6),
+        ("map(params.l, len(#))", [1, 2, 4]),
+        ("sum(map(params.rows, len(#.n)))", 6),
+        ("len( params.t ) > 4 and len(params.l) == 3", True),
+        ("len(map(params.l, len(#)))", 3),
+        ("params.t[0:1]", "na"),
+        ("params.t[2:2]", "ï"),
+        ("params.t[1:params.n]", "aï"),
+        ("params.t[2:]", "ïve"),
+        ("params.t[:2]", "naï"),
+        ("params.l[0:1]", ["é", "bb"]),
+        ("params.l[params.n]", "€uro"),
+        ("params.t[2]", "ï"),
+        ("params.t[params.n + 1]", "v"),
+        ("params.t[9]", None),
+        ("params.l[2][0]", "€"),
+        ("params.o[params.k]", "ñ"),
+        ("params.o['k'][0:0]", "ñ"),
+        ("map(params.rows, #.n[0:1])", ["äö", "xy"]),
+        ("upper(params.t)[0:2]", "NAÏ"),
+        ("`${params.t[0:2]}!`", "naï!"),
+        ("params.n > 1 ? params.t[0:2] : params.a[1:2]", "naï"),
+        ("params.t[params.n > 1 ? 1 : 0 : 2]", "aï"),
+    ],
+)
+def test_lengths_slices_and_positions_count_characters(source: str, expected: JsonValue) -> None:
+    assert compile_expression(source).evaluate(_TEXTS) == expected
+
+
+def test_a_length_of_what_has_none_is_an_error_as_before() -> None:
+    with pytest.raises(ExpressionError, match="Cannot determine len of type number"):
+        compile_expression("len(params.n)").evaluate(_TEXTS)
+
+
+def test_lengths_inside_each_other_are_refused_before_they_grow() -> None:
+    with pytest.raises(ExpressionError, match="inside each other"):
+        compile_expression("len(string(" * 30 + "1" + "))" * 30)

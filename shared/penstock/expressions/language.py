@@ -18,6 +18,7 @@ import zen
 from pydantic import JsonValue
 
 from penstock.expressions.digits import compute
+from penstock.expressions.spelling import spell
 from penstock.expressions.tokens import MAX_EXACT, ExpressionError, Reading, Reference, Unreadable, read_names
 
 _PATH: Final = re.compile(r"\s*[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\s*", re.ASCII)
@@ -74,7 +75,7 @@ class Expression:
 
     __slots__ = ("_path", "_program", "_uses_dates", "_wanted", "place", "references", "roots", "secrets", "source")
 
-    def __init__(self, source: str, place: str, reading: Reading) -> None:
+    def __init__(self, source: str, place: str, reading: Reading, spelled: str) -> None:
         references = reading.references
         self.source = source
         self.place = place
@@ -85,7 +86,7 @@ class Expression:
         )
         self._uses_dates = reading.uses_dates
         self._wanted = _merge(references)
-        self._program = zen.compile_expression(reading.spelled)
+        self._program = zen.compile_expression(spelled)
         self._path = _bare_path(source, references)
 
     def __repr__(self) -> str:
@@ -150,13 +151,14 @@ def compile_expression(source: str, place: str = "", names: Collection[str] | No
     """
     try:
         reading = read_names(source, names)
+        spelled = spell(source, reading.tokens)
     except Unreadable as error:
         raise ExpressionError(place, source, error.reason, error.offset) from None
-    problem = zen.validate_expression(reading.spelled)
+    problem = zen.validate_expression(spelled)
     if problem is not None:
         reason, offset = _syntax_message(source, str(problem.get("source", "")))
         raise ExpressionError(place, source, reason, offset)
-    return Expression(source, place, reading)
+    return Expression(source, place, reading, spelled)
 
 
 def tidy(value: JsonValue) -> JsonValue:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from penstock.errors import Permanent
@@ -18,6 +17,8 @@ from penstock.errors import Permanent
 MAX_RANGE: Final = 10_000
 MAX_EXACT: Final = 2**53
 MAX_LENGTH: Final = 10_000
+MAX_NESTING: Final = 100
+"""Of brackets. What they make, and whoever walks it, nests as deep."""
 CLOSURES: Final = frozenset({"all", "some", "none", "filter", "map", "count", "one", "flatMap"})
 """The functions whose second argument is evaluated for each item of the first, as `#` or under an alias (`map(list as
 x, x.a)`).
@@ -50,7 +51,7 @@ _OF_ANYTHING: Final = frozenset(
 )
 FUNCTIONS: Final = CLOSURES | _OF_DATES | _OF_TEXTS | _OF_NUMBERS | _OF_ANYTHING
 _KEYWORDS: Final = frozenset({"and", "or", "not", "in", "true", "false", "null"})
-_CLOSERS: Final = {"(": ")", "[": "]", "{": "}", "${": "}"}
+CLOSERS: Final = {"(": ")", "[": "]", "{": "}", "${": "}"}
 _TOKEN: Final = re.compile(
     r"(?P<space>[ "
     r"\t\n\r]+)|(?P<name>[A-Za-z_$#][A-Za-z0-9_$#]*)|(?P<number>\d[\d_]*(?:\.(?!\.)[\d_]*)?(?:[eE][+-]?\d+)?)"
@@ -89,12 +90,20 @@ class Reference(NamedTuple):
     offset: int
 
 
+class Token(NamedTuple):
+    """A name, number, text or sign of an expression, and where it starts."""
+
+    kind: str
+    text: str
+    offset: int
+
+
 class Reading(NamedTuple):
-    """What the tokens of an expression say: the names it reads, whether it works with dates, and how zen reads it."""
+    """What the tokens of an expression say: the names it reads, and whether it works with dates."""
 
     references: tuple[Reference, ...]
     uses_dates: bool
-    spelled: str
+    tokens: tuple[Token, ...]
 
 
 class Unreadable(Exception):
@@ -104,14 +113,6 @@ class Unreadable(Exception):
         super().__init__(reason)
         self.reason = reason
         self.offset = offset
-
-
-class Token(NamedTuple):
-    """A name, number, text or sign of an expression, and where it starts."""
-
-    kind: str
-    text: str
-    offset: int
 
 
 _NOTHING: Final = Token("end", "", 0)
@@ -134,7 +135,7 @@ def tokenize(source: str) -> list[Token]:
         if token.kind == "space":
             continue
         tokens.append(token)
-        if token.text in _CLOSERS:
+        if token.text in CLOSERS:
             open_signs.append(token.text)
         elif token.text in ")]}" and open_signs and open_signs.pop() == "${":
             position = _skip_text(source, position, tokens, open_signs)
@@ -198,16 +199,20 @@ class _Reader:
         if self.frames:
             opener = self.frames[-1].opener
             raise Unreadable(f"{opener.text} is opened and not closed", opener.offset)
-        return Reading(tuple(self.references), self.uses_dates, "")
+        return Reading(tuple(self.references), self.uses_dates, tuple(self.tokens))
 
     def read_sign(self, index: int) -> None:
         sign = self.tokens[index].text
         offset = self.tokens[index].offset
         if sign in _REFUSED_SIGNS:
             raise Unreadable(_REFUSED_SIGNS[sign], offset)
-        if sign in _CLOSERS:
+        if sign in CLOSERS:
             before = self.token(index - 1)
             is_closure = sign == "(" and before.text in CLOSURES and self.token(index - 2).text != "."
+            if len(self.frames) == MAX_NESTING:
+                raise Unreadable(
+                    f"brackets nest more than {MAX_NESTING} deep; compute a part in an earlier step", offset
+                )
             self.frames.append(_Frame(self.tokens[index], is_closure, expects_key=sign == "{"))
         elif sign in ")]}":
             self.close(self.tokens[index])
@@ -224,7 +229,7 @@ class _Reader:
         if not self.frames:
             raise Unreadable(f"{token.text} closes nothing", token.offset)
         frame = self.frames.pop()
-        expected = _CLOSERS[frame.opener.text]
+        expected = CLOSERS[frame.opener.text]
         if token.text != expected and not (frame.has_range and token.text in ")]"):
             raise Unreadable(f"{token.text} stands where {expected} should close {frame.opener.text}", token.offset)
 
@@ -309,15 +314,7 @@ def read_names(source: str, names: Collection[str] | None) -> Reading:
     tokens = tokenize(source)
     if not tokens:
         raise Unreadable("the expression is empty", 0)
-    return _Reader(tokens, names).read()._replace(spelled=_spell(source, tokens))
-
-
-def _spell(source: str, tokens: list[Token]) -> str:
-    """`source` with members named true and false in a form that zen takes: `params["true"]`."""
-    for dot, name in reversed([*pairwise(tokens)]):
-        if dot.text == "." and name.text in {"true", "false"}:
-            source = f'{source[: dot.offset]}["{name.text}"]{source[name.offset + len(name.text) :]}'
-    return source
+    return _Reader(tokens, names).read()
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
