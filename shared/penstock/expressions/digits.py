@@ -36,7 +36,7 @@ def compute(program: Program, source: str, values: dict[str, JsonValue]) -> Json
     """
     try:
         answer: JsonValue = program.evaluate(values)
-    except RuntimeError:
+    except (RuntimeError, MemoryError):
         raise
     except Exception:  # zen cannot take a value: an integer beyond 64 bits, or half of a surrogate pair
         exact = _compute_with_marks(program, source, values)

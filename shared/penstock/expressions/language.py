@@ -12,17 +12,21 @@ come back with their keys in any order, and computing with integers above 2^53 l
 import json
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import zen
 from pydantic import JsonValue
 
-from penstock.expressions.digits import compute
-from penstock.expressions.spelling import spell
+from penstock.expressions.digits import Program, compute
+from penstock.expressions.shape import MAX_WEIGHT, Shape, read_shape
+from penstock.expressions.spelling import LENGTH, counts_characters, replace_lengths, spell
 from penstock.expressions.tokens import MAX_EXACT, ExpressionError, Reading, Reference, Unreadable, read_names
 
 _PATH: Final = re.compile(r"\s*[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\s*", re.ASCII)
 _NOT_A_PATH: Final = frozenset({"true", "false", "null", "not", "and", "or", "in"})
+ANSWERS: Final = "\x00answers"
+"""In a scope: what was computed apart, by the key of its TooMuchWork. No name has a NUL."""
 _INVALID_DATE: Final = "Invalid date"
 _SIGNS: Final = {
     "Add": "+",
@@ -73,7 +77,10 @@ class Expression:
     `secrets` are the names of the secrets it reads.
     """
 
-    __slots__ = ("_path", "_program", "_uses_dates", "_wanted", "place", "references", "roots", "secrets", "source")
+    __slots__ = (
+        "_measured", "_path", "_program", "_shape", "_uses_dates", "_wanted", "place", "references", "roots", "secrets",
+        "source", "spelled",
+    )  # fmt: skip
 
     def __init__(self, source: str, place: str, reading: Reading, spelled: str) -> None:
         references = reading.references
@@ -86,8 +93,28 @@ class Expression:
         )
         self._uses_dates = reading.uses_dates
         self._wanted = _merge(references)
+        self.spelled = spelled
+        shape = read_shape(reading.tokens, references, counts_characters=counts_characters(spelled, source))
+        self._shape = None if shape.is_light else shape
         self._program = zen.compile_expression(spelled)
+        self._measured = _measure_beforehand(source, reading)
         self._path = _bare_path(source, references)
+
+    def _compute(self, scope: Mapping[str, JsonValue]) -> JsonValue:
+        """What zen answers, or what was computed apart. Raises TooMuchWork when that is still to be done."""
+        measured = self._measured
+        values = None if measured is None else measured.take(scope)
+        if measured is not None and values is not None:
+            program, shape = measured.program, measured.shape
+        else:
+            program, shape, values = self._program, self._shape, _pick(scope, self._wanted)
+        if shape is None or shape.weigh(values) <= MAX_WEIGHT:
+            return compute(program, self.source, values)
+        work = TooMuchWork(self, _pick(scope, self._wanted))
+        answers = scope.get(ANSWERS)
+        if isinstance(answers, dict) and work.key in answers:
+            return answers[work.key]
+        raise work
 
     def __repr__(self) -> str:
         return f"Expression({self.source!r})"
@@ -97,50 +124,99 @@ class Expression:
         if self._path is not None:
             return tidy(_walk(scope, self._path))
         try:
-            value = compute(self._program, self.source, _pick(scope, self._wanted))
-        except (KeyboardInterrupt, SystemExit):
+            value = self._compute(scope)
+        except (KeyboardInterrupt, SystemExit, ExpressionError):
             raise
         except BaseException as error:  # a panic inside zen is not an Exception
-            raise self._explain(error, scope) from None
+            raise self.explain(error, scope) from None
         if self._uses_dates and _holds_invalid_date(value):
-            raise self._error("d(…) was given something that is not a date", scope)
+            raise self.error("d(…) was given something that is not a date", scope)
         return value
 
     def holds(self, scope: Mapping[str, JsonValue]) -> bool:
         """Whether a condition is met: true, or not met: false or null. Raises ExpressionError for any other value."""
-        value = self.evaluate(scope)
+        return self.judge(self.evaluate(scope), scope)
+
+    def judge(self, value: JsonValue, scope: Mapping[str, JsonValue]) -> bool:
+        """Whether `value`, what a condition came to, means that it is met. Raises ExpressionError."""
         if value is None or isinstance(value, bool):
             return value is True
-        raise self._error(f"a condition has to be true or false, and this is {describe_type(value)}", scope)
+        raise self.error(f"a condition has to be true or false, and this is {describe_type(value)}", scope)
 
-    def _explain(self, error: BaseException, scope: Mapping[str, JsonValue]) -> ExpressionError:
+    def explain(self, error: BaseException, scope: Mapping[str, JsonValue]) -> ExpressionError:
+        """What zen, or the driver of a worker, says about this expression as an error for the author."""
         if not isinstance(error, Exception):
-            return self._error(f"it cannot be computed ({error})", scope)
+            return self.error(f"it cannot be computed ({error})", scope)
         if not isinstance(error, RuntimeError):
-            return self._error(
+            return self.error(
                 "it reads a value that expressions cannot hold (numbers end at 7.9e28, texts are Unicode)", scope
             )
         reason = _zen_message(error)
         opcode, _, detail = reason.removeprefix("Opcode ").partition(": ")
         if opcode in {"CallFunction", "CallMethod"}:
-            return self._error(detail.replace("`", "'"), scope)
+            return self.error(detail.replace("`", "'"), scope)
         sign = _SIGNS.get(opcode, opcode)
         if detail == "Unsupported type":
-            return self._error(
+            return self.error(
                 f"{sign} does not take values of these types", scope, _HINTS.get(opcode, ""), is_typed=True
             )
         if "usize" in detail:
-            return self._error("an index is a whole number from 0 on", scope)
-        return self._error(f"{sign}: {detail[:1].lower()}{detail[1:]}", scope)
+            return self.error("an index is a whole number from 0 on", scope)
+        return self.error(f"{sign}: {detail[:1].lower()}{detail[1:]}", scope)
 
-    def _error(
+    def error(
         self, reason: str, scope: Mapping[str, JsonValue], hint: str = "", *, is_typed: bool = False
     ) -> ExpressionError:
+        """An error that names the expression, its place, and the types of the values it reads."""
         found = {".".join(reference.path): describe_type(_walk(scope, reference.path)) for reference in self.references}
         types = ", ".join(f"{path} is {name}" for path, name in found.items())
         if is_typed and "null" in found.values():
             hint = "write ?? to stand in for null, as in (a ?? 0)"
         return ExpressionError(self.place, self.source, "; ".join(part for part in (reason, types, hint) if part))
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """An expression in which each `len(…)` of a member is a number that Python puts in: it knows lengths uncounted."""
+
+    program: Program
+    wanted: _Wanted
+    paths: tuple[tuple[str, ...], ...]
+    shape: Shape | None
+
+    def take(self, scope: Mapping[str, JsonValue]) -> dict[str, JsonValue] | None:
+        """What the program reads; None when a length is of neither text nor list, and zen is to say so."""
+        values = _pick(scope, self.wanted)
+        for number, path in enumerate(self.paths):
+            value = _walk(scope, path)
+            if not isinstance(value, str | list):
+                return None
+            values[f"{LENGTH}{number}"] = len(value)
+        return values
+
+
+def _measure_beforehand(source: str, reading: Reading) -> _Measured | None:
+    replaced, lengths = replace_lengths(source, reading.tokens, reading.references)
+    if not lengths:
+        return None
+    left = tuple(reference for reference in reading.references if reference not in lengths)
+    again = read_names(replaced, None)
+    spelled = spell(replaced, again.tokens)
+    counts = counts_characters(spelled, replaced)
+    shape = read_shape(again.tokens, again.references, counts_characters=counts)
+    paths = tuple(reference.path for reference in lengths)
+    return _Measured(zen.compile_expression(spelled), _merge(left), paths, None if shape.is_light else shape)
+
+
+class TooMuchWork(ExpressionError):
+    """An expression is too heavy to be evaluated at once: see `bounded`. `values` are those it reads."""
+
+    def __init__(self, expression: Expression, values: dict[str, JsonValue]) -> None:
+        reason = "it is too much work to be done here; go through fewer items"
+        super().__init__(expression.place, expression.source, reason)
+        self.expression = expression
+        self.values = values
+        self.key = str(id(expression))
 
 
 def compile_expression(source: str, place: str = "", names: Collection[str] | None = None) -> Expression:
@@ -158,7 +234,10 @@ def compile_expression(source: str, place: str = "", names: Collection[str] | No
     if problem is not None:
         reason, offset = _syntax_message(source, str(problem.get("source", "")))
         raise ExpressionError(place, source, reason, offset)
-    return Expression(source, place, reading, spelled)
+    try:
+        return Expression(source, place, reading, spelled)
+    except Unreadable as error:
+        raise ExpressionError(place, source, error.reason, error.offset) from None
 
 
 def tidy(value: JsonValue) -> JsonValue:

@@ -25,10 +25,16 @@ _SHORT: Final = 60
 """Tokens. A short expression without lists costs little more than handing its values over."""
 _TEXT_UNIT: Final = 50
 """Characters that weigh as much as an item of a list."""
-_SHRINKING: Final = frozenset({"filter", "one", "some", "all", "none", "count"})
+_JOINING: Final = frozenset({"[", "{", "`", "+", "merge", "mergeDeep", "flatten"})
+_MAX_COPIES: Final = 16
 _PATTERNS: Final = frozenset({"matches", "extract"})
 _UNKNOWN_PATTERN: Final = 1_000
 _REPETITION: Final = re.compile(r"\{(\d{1,9})(?:,(\d{0,9}))?\}")
+_SAFE_FORMAT: Final = re.compile(
+    r"""'(?:[^%']|%[-_0]?[YCymdeHIklMSjUWGguVwf]|%[aAbBhpPDFTRrxXcsZz%nt+]|%:z|%\.?[369]?f)*'"""
+    r"""|"(?:[^%"]|%[-_0]?[YCymdeHIklMSjUWGguVwf]|%[aAbBhpPDFTRrxXcsZz%nt+]|%:z|%\.?[369]?f)*\""""
+)
+"""zen panics for others, which writes lines of its own into the log."""
 _AFTER_VALUE: Final = frozenset({")", "]", "}"})
 
 
@@ -38,21 +44,15 @@ class Growth(NamedTuple):
     items: int = 1
     lists: int = 0
     inner: int = 0
-    is_growing: bool = False
 
     def times(self, other: "Growth") -> "Growth":
         """Both, one inside the other."""
-        return Growth(
-            min(self.items * other.items, 10**12), self.lists + other.lists, self.inner + other.inner,
-            self.is_growing or other.is_growing,
-        )  # fmt: skip
+        items = min(self.items * other.items, 10**12)
+        return Growth(items, self.lists + other.lists, self.inner + other.inner)
 
     def beside(self, other: "Growth") -> "Growth":
         """Both, one after the other."""
-        return Growth(
-            max(self.items, other.items), max(self.lists, other.lists), max(self.inner, other.inner),
-            self.is_growing or other.is_growing,
-        )  # fmt: skip
+        return Growth(max(self.items, other.items), max(self.lists, other.lists), max(self.inner, other.inner))
 
 
 class Shape(NamedTuple):
@@ -81,14 +81,14 @@ class Shape(NamedTuple):
             return MAX_WEIGHT + 1
         growth = self.growth
         is_plain = not (self.pattern or self.compares_texts) and self.tokens <= _SHORT
-        if is_plain and growth.items == 1 and growth.lists <= 1 and not growth.inner:
+        if is_plain and growth.items <= _MAX_COPIES and growth.lists <= 1 and not growth.inner:
             longest = max(chain((0,), _list_lengths(values.values())))
-            return longest if longest <= _MAX_LINEAR else MAX_WEIGHT + 1
-        size = count_size(values.values(), MAX_WEIGHT)
+            return longest if longest * growth.items <= _MAX_LINEAR else MAX_WEIGHT + 1
+        size = max(1, count_size(values.values(), MAX_WEIGHT))
         inner = 1
         if growth.inner:
             inner = max(1, count_size((_walk(values, path) for path in self.inner), MAX_WEIGHT))
-        weight = growth.items * size**growth.lists * inner**growth.inner
+        weight: int = growth.items * size**growth.lists * inner**growth.inner
         if self.pattern:
             weight *= self.pattern
         if self.pattern or self.compares_texts:
@@ -98,8 +98,11 @@ class Shape(NamedTuple):
         return weight + (size * self.tokens if self.tokens > _SHORT else 0)
 
 
-def read_shape(tokens: Sequence[Token], references: Sequence[Reference]) -> Shape:
-    """The shape of an expression. Raises Unreadable for literal ranges inside each other with too many items."""
+def read_shape(tokens: Sequence[Token], references: Sequence[Reference], *, counts_characters: bool = False) -> Shape:
+    """The shape of an expression; `counts_characters` says that it takes texts apart.
+
+    Raises Unreadable for literal ranges inside each other with too many items.
+    """
     reader = _ShapeReader(tokens, references)
     growth = reader.measure(0, len(tokens), "")
     if growth.items > MAX_RANGES:
@@ -113,7 +116,7 @@ def read_shape(tokens: Sequence[Token], references: Sequence[Reference]) -> Shap
         growth,
         tuple(sorted(reader.inner)),
         len(tokens),
-        reader.weigh_patterns() if called & _PATTERNS else 0,
+        reader.weigh_patterns() if called & _PATTERNS else int(counts_characters),
         "fuzzyMatch" in called,
         reader.formats_freely(),
     )
@@ -190,7 +193,7 @@ class _ShapeReader:
                 index = close
             elif outer and self.tokens[index].offset in self.paths:
                 self.inner.add(self.paths[self.tokens[index].offset])
-                growth = growth.beside(Growth(inner=1, is_growing=True))
+                growth = growth.beside(Growth(inner=1))
             index += 1
         return growth
 
@@ -201,17 +204,17 @@ class _ShapeReader:
         if items is not None:
             listed, through = Growth(items=items), "range"
         elif self.text(index + 2) == "#" and outer == "path":
-            listed, through = Growth(), "part"  # the lists inside a list are together no larger than it
+            listed, through = first, "part"  # the lists inside a list are together no larger than it
         else:
-            listed, through = Growth(lists=1), "path" if first == Growth() else "list"
-        if first.is_growing:
-            listed = listed.times(first)
-        else:
-            listed = listed.beside(first)
-        body = self.measure(comma + 1, close, through)
-        growth = listed.times(body)
-        is_growing = self.text(index) not in _SHRINKING and (body.is_growing or body != Growth() or first.is_growing)
-        return growth._replace(is_growing=is_growing or items is not None)
+            listed, through = first.beside(Growth(lists=1)), "path" if first == Growth() else "list"
+        return listed.times(self.measure(comma + 1, close, through)).times(Growth(self.copies(comma + 1, close)))
+
+    def copies(self, low: int, high: int) -> int:
+        """How often what is made of an item may hold the item: closures inside each other multiply it."""
+        texts = [self.text(index) for index in range(low, high)]
+        aliases = {self.text(low - 2)} if self.text(low - 3) == "as" else set()
+        times = sum(text == "#" or text in aliases for text in texts)
+        return max(1, times) if _JOINING.intersection(texts) else 1
 
     def range_items(self, low: int, high: int) -> int | None:
         """How many items a first argument has that is nothing but a literal range or list."""
@@ -272,6 +275,6 @@ class _ShapeReader:
             self.text(index) == "."
             and self.text(index + 1) == "format"
             and self.text(index + 2) == "("
-            and not (self.text(index + 4) == ")" and self.tokens[index + 3].kind == "text")
+            and not (self.text(index + 4) == ")" and _SAFE_FORMAT.fullmatch(self.text(index + 3)))
             for index in range(len(self.tokens) - 3)
         )

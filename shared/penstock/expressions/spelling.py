@@ -7,15 +7,17 @@ its characters. There is no own function to be had, so each is spelled with func
 from collections.abc import Sequence
 from typing import Final
 
-from penstock.expressions.tokens import CLOSERS, Token, Unreadable
+from penstock.expressions.tokens import CLOSERS, Reference, Token, Unreadable
 
 MAX_SPELLED: Final = 60_000
 """Characters: lengths and slices inside each other double the text each time."""
 _MAX_INDEXES: Final = 6
+LENGTH: Final = "penstock_length_"
 _BEYOND: Final = 2**40
 """An index that no text has."""
 _OPENERS: Final = frozenset(CLOSERS)
 _AFTER_VALUE: Final = frozenset({")", "]", "}"})
+_MAKE_LISTS: Final = frozenset({"map", "filter", "flatMap", "flatten", "split", "extract", "keys", "values"})
 _NO_VALUES: Final = frozenset({"and", "or", "not", "in"})
 
 
@@ -24,6 +26,33 @@ def spell(source: str, tokens: Sequence[Token]) -> str:
     if not _needs_spelling(tokens):
         return source
     return _Speller(source, tokens).render(0, len(tokens), 0)
+
+
+def counts_characters(spelled: str, source: str) -> bool:
+    """Whether texts are taken apart, which costs with their length."""
+    return spelled != source and ("len(split(" in spelled or "extract(" in spelled)
+
+
+def replace_lengths(
+    source: str, tokens: Sequence[Token], references: Sequence[Reference]
+) -> tuple[str, tuple[Reference, ...]]:
+    """`source` with the name LENGTH + `0`, `1` … for each `len(…)` of nothing but a reference; and these references."""
+    paths = {reference.offset: reference for reference in references}
+    taken: list[Reference] = []
+    parts: list[str] = []
+    position = 0
+    for index, token in enumerate(tokens):
+        reference = paths.get(tokens[index + 2].offset) if index + 2 < len(tokens) else None
+        before = tokens[index - 1].text if index else ""
+        if token.text != "len" or reference is None or tokens[index + 1].text != "(" or before == ".":
+            continue
+        close = next(place for place in range(index, len(tokens)) if tokens[place].text == ")")
+        if ".".join(reference.path) != "".join(token.text for token in tokens[index + 2 : close]):
+            continue
+        parts += [source[position : token.offset], f"{LENGTH}{len(taken)}"]
+        position = tokens[close].offset + 1
+        taken.append(reference)
+    return "".join((*parts, source[position:])), tuple(taken)
 
 
 def _needs_spelling(tokens: Sequence[Token]) -> bool:
@@ -77,13 +106,14 @@ class _Speller:
 
     def value(self, index: int, high: int) -> tuple[str, int]:
         """A value with its members, calls and indexes, or a single sign; and the token that follows."""
-        token = self.tokens[index]
+        first, token = index, self.tokens[index]
         if token.kind == "name" and token.text not in _NO_VALUES:
             value, index = self.called(index, token.text)
         elif token.text in {"(", "["}:
             value, index = self.bracketed(index)
         else:
             return token.text, index + 1
+        is_list = self.is_list(first, index)
         while index < high:
             if self.text(index) == "." and self.tokens[index + 1].kind == "name":
                 name = self.text(index + 1)
@@ -92,10 +122,14 @@ class _Speller:
                 else:
                     call, index = self.called(index + 1, name)
                     value = f"{value}.{call}"
+            elif self.text(index) == "[" and is_list:
+                whole, index = self.bracketed(index)
+                value = value + whole
             elif self.text(index) == "[":
                 value, index = self.indexed(value, index)
             else:
                 break
+            is_list = False
         return value, index
 
     def called(self, index: int, name: str) -> tuple[str, int]:
@@ -103,7 +137,7 @@ class _Speller:
             return name, index + 1
         arguments, after = self.bracketed(index + 1)
         is_method = index > 0 and self.text(index - 1) == "."
-        if name != "len" or is_method:
+        if name != "len" or is_method or self.is_list(index + 2, after - 1):
             return name + arguments, after
         if self.find(",", index + 1) is not None:
             return name + arguments, after
@@ -113,6 +147,10 @@ class _Speller:
         if len(spelled) > MAX_SPELLED:
             raise Unreadable("too many lengths and slices stand inside each other; compute some in an earlier step", 0)
         return spelled
+
+    def is_list(self, low: int, high: int) -> bool:
+        """Whether these tokens are nothing but a call that makes a list, whatever it is given."""
+        return self.text(low) in _MAKE_LISTS and self.text(low + 1) == "(" and self.closing(low + 1) == high - 1
 
     def bracketed(self, opener: int) -> tuple[str, int]:
         close = self.closing(opener)
