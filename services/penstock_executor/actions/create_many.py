@@ -11,6 +11,7 @@ from penstock.definitions.models import DataType, StepAction
 from penstock.domain.ids import new_thing_ids
 from penstock.domain.workload import Counts
 from penstock.errors import Permanent
+from penstock.expressions.bounded import evaluate_item
 from penstock.expressions.language import describe_type
 from penstock.things.bulk import Row, insert_rows, prepare_row
 from penstock.things.records import NewThing
@@ -56,7 +57,7 @@ async def create_many(call: Call) -> Outcome:
     for index, item in enumerate(items):
         scope["item"], scope["index"] = item, index
         try:
-            values = set_.evaluate(scope)
+            values = await evaluate_item(set_, scope)
             rows.append(
                 prepare_row(kind, NewThing(ids[index], values if isinstance(values, dict) else {}, user, call.now))
             )

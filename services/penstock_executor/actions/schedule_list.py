@@ -16,6 +16,7 @@ from penstock.domain.ids import child_run_id
 from penstock.domain.lineage import Lineage
 from penstock.domain.workload import Counts
 from penstock.errors import Permanent
+from penstock.expressions.bounded import evaluate_item
 from penstock.expressions.language import describe_type
 from penstock.runs.lists import ListRequest, insert_list
 from penstock_executor.actions.find import list_things
@@ -89,7 +90,7 @@ async def _bind_items(call: Call, app: App, target: Workflow, items: list[JsonVa
     for index, item in enumerate(items):
         scope["item"], scope["index"] = item, index
         try:
-            given = call.plan.items.evaluate(scope)
+            given = await evaluate_item(call.plan.items, scope)
             bound.append(bind(app, target, given if isinstance(given, dict) else {}))
         except Permanent as error:
             raise Permanent(f"item {index} of the list: {error}", kind=error.kind) from error

@@ -15,6 +15,8 @@ from penstock.contracts.messages import RunAnswer
 from penstock.definitions.values import format_date
 from penstock.domain.states import RunState
 from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent, Transient
+from penstock.expressions.bounded import evaluate, holds
+from penstock.expressions.language import TooMuchWork
 from penstock.redaction import Redactor
 from penstock.runs.waits import Wait
 from penstock.store.logs import LogEvent
@@ -81,7 +83,7 @@ class Attempt:
         frame = self._open(self.plan.definition.name, self.run.parameters)
         if self.plan.secrets and self.plan.when is not None:
             self._require(self.plan.when.secrets)
-        if self.plan.when is not None and not self.finished and not self.plan.when.holds(frame.scope):
+        if self.plan.when is not None and not self.finished and not await holds(self.plan.when, frame.scope):
             return Ending(RunState.SKIPPED)
         try:
             await self._perform_steps(frame)
@@ -105,7 +107,7 @@ class Attempt:
         try:
             if frame.plan.secrets:
                 self._require(step.secrets[0])
-            if step.when is not None and not step.when.holds(frame.scope) and not self._is_under_way(path):
+            if step.when is not None and not await holds(step.when, frame.scope) and not self._is_under_way(path):
                 return self._skip(record, step, frame)
             return await self._act_with_retries(step, record, frame, may_defer=may_defer)
         except (Permanent, Transient) as error:
@@ -165,12 +167,15 @@ class Attempt:
         spec = step.spec
         for activity in spec.consumes.begun:
             self.journal.used[activity] += 1
-        arguments = step.arguments.evaluate(frame.scope)
+        try:
+            arguments, target = step.arguments.evaluate(frame.scope), step.target.evaluate(frame.scope)
+        except TooMuchWork:
+            arguments, target = await evaluate(step.arguments, frame.scope), await evaluate(step.target, frame.scope)
         call = Call(
             self.run,
             record.step,
             step,
-            step.target.evaluate(frame.scope),
+            target,
             arguments if isinstance(arguments, dict) else {},
             frame.scope,
             record.started_at,
@@ -259,7 +264,8 @@ class Attempt:
         inner.prefix, inner.nesting, inner.may_defer = f"{path}/", frame.nesting + 1, may_defer
         if inner.plan.secrets and inner.plan.when is not None:
             self._require(inner.plan.when.secrets)
-        if inner.plan.when is not None and not inner.plan.when.holds(inner.scope) and not self._is_under_way(path):
+        when = inner.plan.when
+        if when is not None and not await holds(when, inner.scope) and not self._is_under_way(path):
             message = f"{nested.workflow} was not performed"
             self.room.logbook.write(
                 self.run.line("info", LogEvent.CONDITION_NOT_PASSED, message, self.timing.now(), step=path)
