@@ -95,7 +95,8 @@ async def _check_headers(room: Room, delivery: Delivery, runs: Sequence[DueRun])
     if limit is not None:
         # Their rows would be dispatched again and again: those that are as deep as the message says end here.
         _answer_terminated(room, runs, await room.claims.refuse([run.run_id for run in runs]))
-        raise DecodeError(f"depth {depth} is beyond the limit of {limit} in {environment}")
+        if not await room.claims.can_be_this_deep([run.run_id for run in runs], depth):
+            raise DecodeError(f"depth {depth} is beyond the limit of {limit} in {environment}")
     return str(environment), depth
 
 

@@ -106,6 +106,22 @@ async def terminate_queued_runs(
     return [(summary_from_row(row), Termination(row["termination"]), row["depth_limit"]) for row in rows]
 
 
+async def has_queued_runs(conn: Connection, *, run_ids: Sequence[UUID], depth: int) -> bool:
+    """Whether any of these runs is queued at this depth."""
+    found: bool = await conn.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM unnest($1::uuid[]) AS q (id)
+            JOIN penstock.runs r ON r.id = q.id
+            WHERE r.state || '' = 'queued' AND r.depth = $2
+        )
+        """,
+        run_ids,
+        depth,
+    )
+    return found
+
+
 async def renew_leases(conn: Connection, *, held: Sequence[Held], lease: timedelta) -> set[UUID]:
     """Extend the leases of runs that are still held; returns those. Skips rows that a commit of ours has locked at this
     moment.

@@ -4,18 +4,14 @@ domain's.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
 from functools import partial
 from typing import cast
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from penstock.db import Connection, Database
-from penstock.domain.depth import depth_of, effective_limit, is_within_limit
 from penstock.domain.ids import child_run_id, new_run_id
 from penstock.domain.runs import Admission, Admitted, Duplicate, Rejected, Terminated
 from penstock.domain.states import Termination, Trigger
@@ -239,34 +235,6 @@ async def test_rivals_with_the_same_children_make_each_once(database: Database) 
     assert sum(isinstance(outcome, Admitted) for outcomes in rivals for outcome in outcomes) == 50
     assert await _fetchval(database, "SELECT count(*) FROM penstock.runs") == 51
     assert await _fetchval(database, "SELECT runs FROM penstock.chains WHERE id = $1", root.run_id) == 51
-
-
-DEPTHS = st.integers(min_value=0, max_value=30)
-CASES = st.lists(st.tuples(st.none() | DEPTHS, DEPTHS, st.none() | DEPTHS), min_size=1, max_size=20)
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cases=CASES, environment_limit=DEPTHS)
-async def test_sql_states_the_same_depth_rule_as_the_domain(
-    database: Database, cases: Sequence[tuple[int | None, int, int | None]], environment_limit: int
-) -> None:
-    await _fetchval(
-        database, "UPDATE penstock.environments SET depth_limit = $2 WHERE name = $1", ENVIRONMENT, environment_limit
-    )
-    requests = []
-    for parent_depth, claimed_depth, workflow_limit in cases:
-        parent = None if parent_depth is None else _root(depth=parent_depth)
-        if parent is not None:
-            await _admit(database, parent)
-        request = _root() if parent is None else _child(parent.run_id)
-        requests.append(change_run(request, depth=claimed_depth, depth_limit=workflow_limit))
-    outcomes = await _admit(database, *requests)
-    for (parent_depth, claimed_depth, workflow_limit), outcome in zip(cases, outcomes, strict=True):
-        assert isinstance(outcome, Admitted | Terminated)
-        expected = depth_of(parent_depth=parent_depth, claimed_depth=claimed_depth)
-        limit = effective_limit(environment_limit=environment_limit, workflow_limit=workflow_limit)
-        assert (outcome.run.depth, outcome.depth_limit) == (expected, limit)
-        assert isinstance(outcome, Admitted) is is_within_limit(expected, limit)
 
 
 async def test_a_batch_that_ends_very_deep_is_told_of_in_time_with_a_shortened_path(database: Database) -> None:

@@ -308,3 +308,12 @@ def test_a_module_cannot_take_the_name_of_one_of_pythons(tmp_path: Path) -> None
     write(tmp_path, "", head=HEAD.replace("[shop]", "[email.flows]"))
     assert problems_of(tmp_path) == ["app.yaml:3: 'email' is the name of a module of Python or Penstock; rename yours"]
     assert "site-packages" not in str(sys.modules["email"].__file__)
+
+
+def test_a_recursion_that_decreases_is_read_and_its_parameters_are_known(tmp_path: Path) -> None:
+    code = "@app.workflow(recursive={{'decreases': '{}'}})\nasync def walk(ctx: Context, left: int) -> None: ...\n"
+    walk = load(write(tmp_path, code.format("params.left"))).workflows["walk"]
+    assert (walk.is_recursive, walk.decreases) == (True, "params.left")
+    assert problems_of(write(tmp_path, code.format("params.right"))) == [
+        "shop.py:3: `decreases`, `params.right`: there is no parameter 'right'"
+    ]

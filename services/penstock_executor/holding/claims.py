@@ -49,6 +49,11 @@ class Claims:
         self._announce(terminated)
         return terminated
 
+    async def can_be_this_deep(self, run_ids: Sequence[UUID], depth: int) -> bool:
+        """Whether any of these runs is queued at this very depth, and may be; asked after `refuse`."""
+        async with self._database.connection() as conn:
+            return await repository.has_queued_runs(conn, run_ids=run_ids, depth=depth)
+
     async def _flush(self, requests: list[Sequence[UUID]]) -> Sequence[Claimed | BaseException]:
         wanted = dict.fromkeys(run_id for request in requests for run_id in request)
         async with self._database.connection() as conn:

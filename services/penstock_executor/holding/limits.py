@@ -2,13 +2,14 @@
 the claim.
 
 What it knows may be old. A message that seems too deep makes it look again, so that a limit that was raised holds at
-once; one that was lowered is seen by the claim, which asks the database each time.
+once; one that was lowered is seen by the claim, which asks the database each time. Rows overrule what it knows: a chain
+may have been granted more, and a deliberate recursion counts its depth from where it was entered.
 """
 
 from collections.abc import Iterable
 
 from penstock.db import Database
-from penstock.domain.depth import MAX_DEPTH, effective_limit, is_within_limit
+from penstock.domain.depth import MAX_DEPTH, is_within_limit
 from penstock_executor import repository
 from penstock_executor.planning.library import Library
 
@@ -36,10 +37,11 @@ class Limits:
 
     def _highest(self, environment: str, workflows: set[str]) -> int:
         known, limit = self._workflows[environment], self._environments[environment]
-        # A workflow that is no longer deployed may have had any limit: the run's row knows, and the claim asks it.
-        return max(
-            effective_limit(environment_limit=limit, workflow_limit=known.get(name, MAX_DEPTH)) for name in workflows
-        )
+        if any(own is not None for own in known.values()) or not workflows <= known.keys():
+            # Depth is counted from where a deliberate recursion was entered or left, and a workflow that is no longer
+            # deployed may have had any limit: the run's row knows, and the claim asks it.
+            return MAX_DEPTH
+        return limit
 
     async def _look(self, environment: str) -> None:
         async with self._database.connection() as conn:

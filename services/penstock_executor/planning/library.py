@@ -3,6 +3,7 @@
 from typing import Final
 
 from penstock.definitions.models import App
+from penstock.domain.depth import MAX_DEPTH
 from penstock.store.deployments import DeploymentCache
 from penstock_executor.planning.plans import Plans
 
@@ -28,11 +29,14 @@ class Library:
         return (await self._deployments.current(environment)).app
 
     async def find_depth_limits(self, environment: str) -> dict[str, int | None]:
-        """The depth limit of each workflow deployed now, None where its environment's holds. Raises
-        DatabaseUnavailable.
+        """The depth limit of each workflow deployed now, None where its environment's holds; a recursion that decreases
+        has none. Raises DatabaseUnavailable.
         """
         app = (await self._deployments.refresh(environment)).app
-        return {workflow.name: workflow.depth_limit for workflow in app.workflows.values()}
+        return {
+            workflow.name: MAX_DEPTH if workflow.decreases else workflow.depth_limit
+            for workflow in app.workflows.values()
+        }
 
     async def _load(self, environment: str, version: int) -> Plans:
         current = self._deployments.known(environment)

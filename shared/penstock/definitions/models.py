@@ -225,8 +225,8 @@ class Step(Model):
 
 
 class Workflow(Model):
-    """A workflow. `depth_limit` overrides the environment's. `python`, `module:function`, stands for the steps of one
-    in Python.
+    """A workflow. `depth_limit` overrides the environment's; `decreases` is an expression over `params` that proves the
+    progress of a recursion. `python`, `module:function`, stands for the steps of one in Python.
     """
 
     name: str
@@ -242,6 +242,7 @@ class Workflow(Model):
     retries: RetryPolicy = RetryPolicy()
     depth_limit: int | None = None
     is_recursive: bool = False
+    decreases: str | None = None
     priority: int = DEFAULT_PRIORITY
     ignore_privacy: bool = False
     steps: tuple[Step, ...] = ()

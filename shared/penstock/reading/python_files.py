@@ -71,6 +71,7 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
         )
     if options.depth_limit is not None and not 0 <= options.depth_limit <= MAX_DEPTH:
         _error(report, place, f"depth_limit goes from 0 to {MAX_DEPTH}")
+    _check_decreases(options.decreases, callee, place, report)
     apis = [trigger for trigger in options.triggers if isinstance(trigger, ApiTrigger)]
     if len(apis) > 1:
         _error(report, place, "a workflow has one api trigger; remove the others")
@@ -103,10 +104,25 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
         retries=options.retries,
         depth_limit=options.depth_limit,
         is_recursive=options.is_recursive,
+        decreases=options.decreases,
         priority=options.priority,
         python=callee.name,
         place=place,
     )
+
+
+def _check_decreases(decreases: str | None, callee: Callee, place: str, report: Report) -> None:
+    if decreases is None:
+        return
+    try:
+        expression = compile_expression(decreases, names={"params"})
+    except ExpressionError as error:
+        _error(report, place, f"`decreases`, `{decreases}`: {error.reason}")
+        return
+    known = {parameter.name for parameter in callee.signature.parameters}
+    unknown = {reference.path[1] for reference in expression.references if reference.path[1:]} - known
+    if unknown:
+        _error(report, place, f"`decreases`, `{decreases}`: there is no parameter {min(unknown)!r}")
 
 
 def _check_sources(webhooks: Sequence[WebhookTrigger], index: Index, place: str, report: Report) -> None:

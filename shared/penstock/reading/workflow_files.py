@@ -82,6 +82,7 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
         _check_no_required(outline, "run", "make them optional; what ended is in run_event", report)
     when = table.node("when")
     priority, timeout_seconds = table.integer("priority", 0, 9), table.seconds("timeout", is_zero_allowed=False)
+    is_recursive, decreases = _read_recursion(outline, report)
     workflow = Workflow(
         name=outline.name,
         label=table.text("label") or "",
@@ -95,7 +96,8 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
         timeout_seconds=DEFAULT_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds,
         retries=read_retries(table, "retries") or RetryPolicy(),
         depth_limit=table.integer("depth_limit", 0, MAX_DEPTH),
-        is_recursive=table.boolean("recursive"),
+        is_recursive=is_recursive,
+        decreases=decreases,
         priority=DEFAULT_PRIORITY if priority is None else priority,
         ignore_privacy=table.boolean("ignore_privacy"),
         steps=read_steps(table, scope, outline.parameters, index, report),
@@ -103,6 +105,21 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
     )
     table.close()
     return workflow
+
+
+def _read_recursion(outline: Outline, report: Report) -> tuple[bool, str | None]:
+    """`recursive: true`, or `recursive: {decreases: EXPRESSION}`, which says as well how the recursion ends."""
+    table = outline.table
+    if not isinstance(table.node("recursive"), Mapping):
+        return table.boolean("recursive"), None
+    given = table.table("recursive", "'recursive'")
+    if not given.require("decreases", "recursive: {decreases: params.remaining}"):
+        return True, None
+    scope = Scope(frozenset({"params"}), {"params": frozenset(parameter.name for parameter in outline.parameters)})
+    expression = given.node("decreases")
+    decreases = None if expression is None else check_expression(expression, "decreases", scope, report)
+    given.close()
+    return True, decreases
 
 
 def _scope_of(outline: Outline, triggers: Triggers) -> Scope:

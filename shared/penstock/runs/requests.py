@@ -5,18 +5,24 @@ which is what `admit` takes.
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from pydantic import JsonValue
 
+from penstock import exact_json
 from penstock.definitions.models import DEFAULT_PRIORITY, Workflow
 from penstock.definitions.parameters import ParameterProblem, ValueSource, bind_parameters
 from penstock.domain.lineage import OUTSIDE, Lineage
 from penstock.domain.runs import Rejected
 from penstock.domain.states import Trigger
+from penstock.expressions import Expression, ExpressionError, compile_expression
 from penstock.runs.idempotency import IdempotencyKey
 from penstock.store.deployments import CompiledDeployment
+
+MAX_SHOWN: Final = 200
+"""Characters of a value that is not a number, in the error that names it."""
 
 
 class RunRequest(NamedTuple):
@@ -44,13 +50,15 @@ class RunRequest(NamedTuple):
 class CheckedRun(NamedTuple):
     """A request that was checked against deployment `version` of its environment: its parameters are bound.
 
-    `depth_limit` and `priority` are the workflow's own; a priority that was asked for comes first.
+    `depth_limit` and `priority` are the workflow's own; a priority that was asked for comes first. `progress` has the
+    value of its `decreases`, if it has one: see `measure_progress`.
     """
 
     request: RunRequest
     version: int
     depth_limit: int | None = None
     priority: int = DEFAULT_PRIORITY
+    progress: list[JsonValue] | None = None
 
     @property
     def run_id(self) -> UUID:
@@ -83,7 +91,24 @@ def check_run(request: RunRequest, deployment: CompiledDeployment) -> CheckedRun
 def accept_run(request: RunRequest, definition: Workflow, version: int) -> CheckedRun:
     """The run of a request whose parameters are bound already."""
     priority = definition.priority if request.priority is None else request.priority
-    return CheckedRun(request, version, definition.depth_limit, priority)
+    progress = measure_progress(definition, request.parameters) if definition.decreases else None
+    return CheckedRun(request, version, definition.depth_limit, priority, progress)
+
+
+def measure_progress(definition: Workflow, parameters: Mapping[str, JsonValue]) -> list[JsonValue]:
+    """A list of one: the value of the workflow's `decreases`; a short text for one that is not a number or null."""
+    assert definition.decreases is not None
+    try:
+        value = _compile(definition.decreases, definition.place).evaluate({"params": dict(parameters)})
+    except ExpressionError as error:
+        return [f"an error: {error}"[:MAX_SHOWN]]
+    is_plain = value is None or isinstance(value, int | float)
+    return [value if is_plain else exact_json.dumps(value)[:MAX_SHOWN].decode(errors="replace")]
+
+
+@lru_cache(maxsize=1000)
+def _compile(decreases: str, place: str) -> Expression:
+    return compile_expression(decreases, place)
 
 
 def describe_unknown_workflow(workflow: str, environment: str, deployment: CompiledDeployment) -> str:

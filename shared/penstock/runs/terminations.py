@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from penstock import exact_json
 from penstock.db import Connection, Record
 from penstock.domain.states import Termination
@@ -45,9 +47,15 @@ def _explain(row: Record, reason: Termination) -> str:
     head = f"Workflow error: {row['workflow']} was terminated at depth {row['depth']}"
     match reason:
         case Termination.DEPTH_LIMIT:
-            return f"{head}, beyond the depth limit of {row['effective_limit']} in {row['environment']}. Path: {path}"
+            counted = f" counted from depth {row['base']}" if row["base"] else ""
+            limit = f"the depth limit of {row['effective_limit']}{counted} in {row['environment']}"
+            return f"{head}, beyond {limit}. Path: {path}"
         case Termination.NO_PROGRESS:
-            return f"{head}: its recursion made no progress. Path: {path}"
+            before, now = (exact_json.dumps(value).decode() for value in row["stuck"])
+            return (
+                f"{head}: its recursion made no progress, `decreases` was {before} and is {now}; it has to be a whole "
+                f"number, at least 0, and smaller than before. Path: {path}"
+            )
         case Termination.CHAIN_LIMIT:
             return (
                 f"{head}: its chain has reached the limit of {row['chain_runs_limit']} runs in "
@@ -84,7 +92,8 @@ async def _get_lineages(conn: Connection, run_ids: Sequence[UUID]) -> list[Recor
         SELECT r.id, r.chain_id, r.environment, r.workflow, r.depth,
                CASE WHEN path.is_cut THEN array_remove(ARRAY[root.workflow], NULL) || '…'::text ELSE '{}' END
                    || coalesce(path.names, '{}') || r.workflow AS path,
-               coalesce(r.depth_limit, e.depth_limit) AS effective_limit, e.chain_runs_limit
+               coalesce(r.depth_limit, e.depth_limit) AS effective_limit, e.chain_runs_limit,
+               coalesce((r.budget ->> 'base')::integer, 0) AS base, r.budget -> 'stuck' AS stuck
         FROM penstock.runs r
         JOIN penstock.environments e ON e.name = r.environment
         LEFT JOIN path ON path.id = r.parent_run_id
@@ -122,14 +131,16 @@ async def _set_errors(
     )
 
 
-def _limit(row: Record, reason: Termination) -> dict[str, int]:
+def _limit(row: Record, reason: Termination) -> dict[str, JsonValue]:
     """The limit that cut the run: it may be another one by the time that somebody looks."""
     match reason:
         case Termination.DEPTH_LIMIT:
             return {"limit": row["effective_limit"]}
         case Termination.CHAIN_LIMIT:
             return {"limit": row["chain_runs_limit"]}
-        case Termination.NO_PROGRESS | Termination.CHAIN_STOPPED:
+        case Termination.NO_PROGRESS:
+            return {"before": row["stuck"][0], "now": row["stuck"][1]}
+        case Termination.CHAIN_STOPPED:
             return {}
 
 

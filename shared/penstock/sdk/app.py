@@ -1,7 +1,7 @@
 """`App`: where an author's functions register as workflows and actions."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -23,6 +23,7 @@ class WorkflowOptions:
     timeout_seconds: float
     depth_limit: int | None
     is_recursive: bool
+    decreases: str | None
     priority: int
 
 
@@ -47,23 +48,26 @@ class App:
         retries: int | RetryPolicy = 1,
         timeout: Duration = DEFAULT_TIMEOUT_SECONDS,
         depth_limit: int | None = None,
-        recursive: bool = False,
+        recursive: bool | Mapping[str, str] = False,
         priority: int = DEFAULT_PRIORITY,
     ) -> Callable[[F], F]:
         """Make a workflow of a function `(ctx, …)`; its name is the function's unless `name` is given.
 
         `on` is what starts it from outside; `retries` how often it is tried in all, or what `penstock.retries` gives;
-        `timeout` ends each try. Raises ValueError for options out of range.
+        `timeout` ends each try. `recursive` says that recursion is meant; `{"decreases": "params.remaining"}` proves
+        that it ends. Raises ValueError for options out of range.
         """
         policy = RetryPolicy(attempts=retries) if isinstance(retries, int) else retries
         seconds = to_seconds(timeout)
         if not seconds or not 1 <= policy.attempts <= 1000 or not 0 <= priority <= 9:
             raise ValueError("retries are from 1 to 1000, priority is from 0 to 9, and a timeout is longer than 0")
+        decreases = None if isinstance(recursive, bool) else _read_decreases(recursive)
 
         def register(function: F) -> F:
             _check_function(function, "workflow")
             options = WorkflowOptions(
-                name or function.__name__, label, tuple(on), policy, seconds, depth_limit, recursive, priority
+                name or function.__name__, label, tuple(on), policy, seconds, depth_limit, bool(recursive), decreases,
+                priority,
             )  # fmt: skip
             self.workflows.append((function, options))
             return function
@@ -77,6 +81,12 @@ class App:
         _check_function(function, "action")
         self.actions.append(function)
         return function
+
+
+def _read_decreases(recursive: Mapping[str, str]) -> str:
+    if set(recursive) != {"decreases"}:
+        raise ValueError('recursive is True, False or {"decreases": "params.remaining"}')
+    return recursive["decreases"]
 
 
 def _check_function(function: object, what: str) -> None:

@@ -333,6 +333,12 @@ def test_problems_of_data_types(types: str, problem: str) -> None:
         ("workflow: w\ndepth_limit: many", "2: 'depth_limit': expected a whole number from 0 to 1000000, got 'many'"),
         ("workflow: w\npriority: 10", "2: 'priority': expected a whole number from 0 to 9, got '10'"),
         ("workflow: w\nrecursive: yes", "2: 'recursive': expected true or false, got 'yes'"),
+        (
+            "workflow: w\nrecursive: {}",
+            "2: 'recursive' needs 'decreases'; such as recursive: {decreases: params.remaining}",
+        ),
+        ("workflow: w\nrecursive: {decreases: params.n}", "2:24: `params.n`: unknown parameter 'n'"),
+        ("workflow: w\nrecursive: {decreases: 1, by: 2}", "2: unknown key 'by'; known are decreases"),
         ("workflow: w\nlabel: [a]", "2: 'label': expected text, got a list"),
         ("workflow: w\nsteps: {create: order}", "2: 'steps' is a list of steps, not a mapping"),
         ("workflow: w\nsteps: [create]", "2: a step is written as keys and values, not as text"),

@@ -127,8 +127,9 @@ def build_workflow_schema() -> Schema:
             "description": "Instead of the environment's, for recursion that is meant.",
         },
         "recursive": {
-            **BOOLEAN,
-            "description": "Recursion is meant: silences the check for cycles through this workflow.",
+            **either(BOOLEAN, table({"decreases": EXPRESSION}, "decreases")),
+            "description": "Recursion is meant: silences the check for cycles through this workflow. With `decreases`, "
+            "an expression over `params`, it needs no limit of depth while the value falls by whole numbers to 0.",
         },
         "priority": {**integer(0, 9), "description": "0 (first) to 9 (last)."},
         "ignore_privacy": BOOLEAN,

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from penstock import clock
 from penstock.db import Connection, Record
-from penstock.domain.depth import reaches_warning
+from penstock.domain.depth import base_of, reaches_warning
 from penstock.runs.requests import CheckedRun
 from penstock.store.logs import LogEvent, LogLine, write_logs
 
@@ -72,7 +72,7 @@ async def leave_chains(conn: Connection, chain_ids: Sequence[UUID]) -> None:
 async def warn_chains(conn: Connection, rows: Sequence[Record]) -> set[UUID]:
     """Note and log, once per chain, that it has come near the depth limit; returns the runs that brought it there."""
     admitted = [row for row in rows if row["is_inserted"] and not row["termination"]]
-    near = {row["chain_id"]: row for row in admitted if reaches_warning(row["depth"], row["effective_limit"])}
+    near = {row["chain_id"]: row for row in admitted if _is_near_depth(row)}
     if not near:
         return set()
     chain_ids = sorted(near)
@@ -90,6 +90,14 @@ async def warn_chains(conn: Connection, rows: Sequence[Record]) -> set[UUID]:
     if first:
         await write_logs(conn, [_warning(row) for row in first])
     return {row["id"] for row in first}
+
+
+def _is_near_depth(row: Record) -> bool:
+    """Whether a run has used most of its budget of depth; a recursion that decreases needs none."""
+    budget = row["budget"]
+    if budget is not None and "falls" in budget:
+        return False
+    return reaches_warning(row["depth"] - base_of(budget), row["effective_limit"])
 
 
 def _warning(row: Record) -> LogLine:

@@ -44,7 +44,11 @@ _PLACED: Final = """
         SELECT q.*, e.depth_limit AS environment_limit, e.chain_runs_limit,
                coalesce(p.chain_id, q.claimed_chain_id, q.id) AS chain_id,
                CASE WHEN p.id IS NULL THEN q.claimed_depth ELSE greatest(q.claimed_depth, p.depth + 1) END AS depth,
-               NULL::jsonb AS budget,
+               CASE WHEN q.depth_limit IS NOT NULL OR q.progress IS NOT NULL
+                         OR p.depth_limit IS NOT NULL OR p.budget IS NOT NULL
+                    THEN penstock.open_budget(
+                        q.workflow, q.depth_limit, q.progress, p.workflow, p.depth, p.depth_limit, p.budget)
+               END AS budget,
                coalesce(q.scheduled_at, clock_timestamp()) AS due_at,
                -- The trace, and the baggage of others, are handed down from run to run.
                CASE WHEN p.context ? 'trace'
@@ -61,12 +65,12 @@ _PLACED: Final = """
         FROM ROWS FROM (jsonb_to_recordset($1) AS (
             id uuid, environment text, workflow text, trigger text, parameters jsonb, parent_run_id uuid,
             claimed_depth int, claimed_chain_id uuid, depth_limit int, scheduled_at timestamptz, priority int,
-            context jsonb, list_id uuid, delivery_id uuid, is_counted boolean
+            context jsonb, list_id uuid, delivery_id uuid, is_counted boolean, progress jsonb
         )) WITH ORDINALITY AS q
         JOIN current c ON c.holds
         JOIN penstock.environments e ON e.name = q.environment
         LEFT JOIN LATERAL (
-            SELECT p.id, p.chain_id, p.depth, p.environment, p.context
+            SELECT p.id, p.chain_id, p.environment, p.context, p.workflow, p.depth, p.depth_limit, p.budget
             FROM penstock.runs p WHERE p.id = q.parent_run_id OFFSET 0
         ) p ON true
         WHERE q.delivery_id IS NULL OR q.delivery_id IN (SELECT d.id FROM delivered d)
@@ -125,7 +129,7 @@ _STATEMENT: Final = f"""
            CASE WHEN j.ordinality IS NOT DISTINCT FROM (SELECT min(ordinality) FROM judged)
                 THEN ARRAY(SELECT d.id FROM delivered d) END AS delivered,
            j.ordinality AS position, j.id, j.chain_id, j.environment, j.workflow, j.depth, j.due_at AS scheduled_at,
-           coalesce(j.depth_limit, j.environment_limit) AS effective_limit,
+           coalesce(j.depth_limit, j.environment_limit) AS effective_limit, j.budget,
            j.termination, j.problem, i.id IS NOT NULL AS is_inserted, i.state
     FROM current c
     LEFT JOIN (judged j LEFT JOIN inserted i ON i.id = j.id) ON true
@@ -174,6 +178,8 @@ def _run_document(run: CheckedRun, *, is_counted: bool) -> dict[str, object]:
         document["parent_run_id"] = str(parent_run_id)
     if run.depth_limit is not None:
         document["depth_limit"] = run.depth_limit
+    if run.progress is not None:
+        document["progress"] = run.progress
     if request.scheduled_at is not None:
         document["scheduled_at"] = request.scheduled_at
     if request.context is not None:
