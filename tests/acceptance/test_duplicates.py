@@ -65,7 +65,7 @@ async def test_forged_and_stale_webhooks_are_refused_and_leave_nothing(
     for body, headers in (
         signed(event, "whsec_wrong"),
         signed(event, timestamp=int(time.time()) - 301),
-        signed(event, timestamp=int(time.time()) + 400),
+        signed(event, timestamp=int(time.time()) + 3600),
     ):
         async with installation.http.post(f"{services[0].url}/webhooks/stripe", data=body, headers=headers) as response:
             assert response.status == 401

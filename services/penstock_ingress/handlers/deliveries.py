@@ -2,7 +2,6 @@
 answered.
 """
 
-import time
 from collections.abc import Sequence
 from functools import cache, partial
 from typing import Final, NamedTuple
@@ -102,7 +101,7 @@ def _check_signature(plan: SourcePlan, call: WebhookCall) -> None:
     """Raises Refusal unless one of the secrets has signed the request. A secret that is not set may be the one, so that
     is no 401.
     """
-    verdict = plan.check(call.request, time.time()) if plan.has_secret else Verdict.FORGED
+    verdict = plan.check(call.request, clock.now().timestamp()) if plan.has_secret else Verdict.FORGED
     if verdict is Verdict.GENUINE:
         return
     if verdict is Verdict.FORGED and plan.missing:
