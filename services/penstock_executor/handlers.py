@@ -31,7 +31,7 @@ from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED, START_LATENESS_SECONDS
 from penstock.redaction import describe
 from penstock_executor import repository
-from penstock_executor.holding.leases import Lease
+from penstock_executor.holding.leases import Lease, outlast
 from penstock_executor.performing.attempt import Attempt
 from penstock_executor.performing.outcome import announce, conclude, note_lost, write, write_plainly
 from penstock_executor.python.code import AppCode
@@ -46,8 +46,6 @@ MAX_UNWRITTEN: Final = 1000
 """Performed runs that wait to be written, about: beyond that they keep their slots, so that a slow commit slows the
 claims.
 """
-_DATABASE_PATIENCE_SECONDS: Final = 20.0
-_DATABASE_PAUSE_SECONDS: Final = 0.5
 _LAST_COMMITS_SECONDS: Final = 2.0
 
 
@@ -76,7 +74,7 @@ async def execute_runs(room: Room, delivery: Delivery) -> None:
         log.warning(
             "database.unavailable" if isinstance(error, DatabaseUnavailable) else "dispatch.failed", error=str(error)
         )
-        await _wait_for_database(room)
+        await room.database.wait_until_ready(lambda: room.slots.is_closed)
         await delivery.requeue()
 
 
@@ -165,30 +163,26 @@ async def _load(room: Room, lease: Lease) -> Attempt:
     be newer), LeaseLost when the database stays away for longer than the lease holds.
     """
     run = lease.run
-    while True:
-        try:
-            plans = await room.library.find_plans(run.environment, run.version)
-            attempt = Attempt(room, lease, plans)
-        except KeyError:
-            raise Permanent(
-                f"deployment {run.version} of {run.environment} has no workflow {run.workflow!r}: it was removed "
-                "before the run began",
-                kind="unknown_workflow",
-            ) from None
-        except DatabaseUnavailable as error:
-            if asyncio.get_running_loop().time() + _DATABASE_PAUSE_SECONDS >= lease.expires_at:
-                raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
-            await asyncio.sleep(_DATABASE_PAUSE_SECONDS)
-        except Exception as error:
-            raise Transient(
-                f"this executor cannot read deployment {run.version} of {run.environment}: "
-                f"{type(error).__name__}: {describe(error)}",
-                kind="internal",
-            ) from error
-        else:
-            if plans.app.python:
-                attempt.code = AppCode(attempt)
-            return attempt
+    try:
+        plans = await outlast(lease, lambda: room.library.find_plans(run.environment, run.version))
+        attempt = Attempt(room, lease, plans)
+    except LeaseLost:
+        raise
+    except KeyError:
+        raise Permanent(
+            f"deployment {run.version} of {run.environment} has no workflow {run.workflow!r}: it was removed "
+            "before the run began",
+            kind="unknown_workflow",
+        ) from None
+    except Exception as error:
+        raise Transient(
+            f"this executor cannot read deployment {run.version} of {run.environment}: "
+            f"{type(error).__name__}: {describe(error)}",
+            kind="internal",
+        ) from error
+    if plans.app.python:
+        attempt.code = AppCode(attempt)
+    return attempt
 
 
 async def _perform(attempt: Attempt) -> Ending | None:
@@ -212,14 +206,6 @@ def _announce_start(room: Room, run: ClaimedRun) -> None:
     room.publisher.run_event("started", run.summarize(RunState.RUNNING))
     if run.attempt == 1:
         START_LATENESS_SECONDS.observe(max(0.0, (run.claimed_at - run.scheduled_at).total_seconds()))
-
-
-async def _wait_for_database(room: Room) -> None:
-    """Hold a message back while the database is away, instead of sending it round and round."""
-    for _ in range(round(_DATABASE_PATIENCE_SECONDS / _DATABASE_PAUSE_SECONDS)):
-        await asyncio.sleep(_DATABASE_PAUSE_SECONDS)
-        if room.slots.is_closed or await room.database.is_ready():
-            return
 
 
 async def release_unfinished(room: Room) -> None:

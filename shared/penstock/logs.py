@@ -39,6 +39,7 @@ come from context. No payloads; secrets are taken out of every line. The events:
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -81,6 +82,28 @@ def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """A logger; `name` is the module's."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(module=name)
     return logger
+
+
+class Reports:
+    """Writes one event at most every `seconds`, however often it happens: an absence of the database is one line every
+    few seconds, not one line for each request.
+    """
+
+    def __init__(self, write: Callable[..., object], event: str, *, seconds: float = 5.0) -> None:
+        """`write` is the logger's method of the level, as `log.warning`."""
+        self._write = write
+        self._event = event
+        self._seconds = seconds
+        self._next_at = 0.0
+        self._count = 0
+
+    def add(self, count: int = 1, /, **fields: object) -> None:
+        """It happened `count` times. The line has these fields, and as `count` how often since the line before."""
+        self._count += count
+        now = time.monotonic()
+        if now >= self._next_at:
+            counted, self._count, self._next_at = self._count, 0, now + self._seconds
+            self._write(self._event, **fields, count=counted)
 
 
 class _RedactingFormatter(logging.Formatter):

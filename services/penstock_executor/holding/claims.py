@@ -9,14 +9,13 @@ from penstock.broker.publisher import Publisher
 from penstock.db import Coalescer, Connection, Database
 from penstock.domain.runs import Terminated
 from penstock.logs import get_logger
-from penstock.metrics import TERMINATIONS
 from penstock.runs.terminations import record_terminations
 from penstock_executor import repository
 from penstock_executor.runs import ClaimedRun
 
 log = get_logger(__name__)
 _LANES = 2
-_MOST_REQUESTS = 20
+_MAX_REQUESTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Claims:
         self._publisher = publisher
         self.owner = owner
         self._lease = lease
-        self._coalescer: Coalescer[Sequence[UUID], Claimed] = Coalescer(self._flush, lanes=_LANES, most=_MOST_REQUESTS)
+        self._coalescer: Coalescer[Sequence[UUID], Claimed] = Coalescer(self._flush, lanes=_LANES, most=_MAX_REQUESTS)
 
     async def claim(self, run_ids: Sequence[UUID]) -> Claimed:
         """Claim those that can be, in order of priority. Raises DatabaseUnavailable, when the outcome may be unknown: a
@@ -46,7 +45,8 @@ class Claims:
     async def refuse(self, run_ids: Sequence[UUID]) -> list[Terminated]:
         """Terminate those that are beyond the depth limit, and claim none."""
         terminated = await self._database.in_transaction(lambda conn: _terminate(conn, run_ids))
-        self._announce(terminated)
+        for end in terminated:
+            self._publisher.terminated(end.run, end.reason, end.path)
         return terminated
 
     async def can_be_this_deep(self, run_ids: Sequence[UUID], depth: int) -> bool:
@@ -74,16 +74,6 @@ class Claims:
         except Exception as error:
             log.warning("claim.termination_failed", error=f"{type(error).__name__}: {error}", runs=len(run_ids))
             return []
-
-    def _announce(self, terminated: Sequence[Terminated]) -> None:
-        for end in terminated:
-            TERMINATIONS.labels(end.run.environment, end.reason.value).inc()
-            self._publisher.run_event("terminated", end.run, reason=end.reason.value, path=end.path)
-            log.warning(
-                "run.terminated", run_id=str(end.run.id), chain_id=str(end.run.chain_id), depth=end.run.depth,
-                workflow=end.run.workflow,
-                reason=end.reason.value, path=" → ".join(end.path),
-            )  # fmt: skip
 
 
 def _share(request: Sequence[UUID], claimed: dict[UUID, ClaimedRun], terminated: Mapping[UUID, Terminated]) -> Claimed:

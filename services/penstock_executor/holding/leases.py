@@ -9,18 +9,23 @@ executor may perform them.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
+from typing import Final, TypeVar
 from uuid import UUID
 
 from penstock.db import Database
+from penstock.errors import DatabaseUnavailable, LeaseLost
 from penstock.logs import get_logger
 from penstock_executor import repository
 from penstock_executor.runs import ClaimedRun
 
 log = get_logger(__name__)
-_TRIES = 3
-_PAUSE_SECONDS = 0.05
+T = TypeVar("T")
+_TRIES: Final = 3
+_PAUSE_SECONDS: Final = 0.05
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_MAX_PAUSE_SECONDS: Final = 1.0
 
 
 class Lease:
@@ -44,6 +49,22 @@ class Lease:
             self.is_lost = True
             if self.task is not None:
                 self.task.cancel()
+
+
+async def outlast(lease: Lease, work: Callable[[], Awaitable[T]]) -> T:
+    """What `work` returns; while the database is away it is called again, for as long as the lease may hold.
+
+    Raises LeaseLost when the database stays away for longer: another executor may perform the run then.
+    """
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return await work()
+        except DatabaseUnavailable as error:
+            if asyncio.get_running_loop().time() + pause >= lease.expires_at:
+                raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _MAX_PAUSE_SECONDS)
 
 
 class Leases:

@@ -14,13 +14,13 @@ from pydantic import JsonValue
 from penstock.contracts.messages import RunAnswer
 from penstock.definitions.values import format_date
 from penstock.domain.states import RunState
-from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent, Transient
+from penstock.errors import Permanent, Transient
 from penstock.expressions.bounded import evaluate, holds
 from penstock.expressions.language import TooMuchWork
 from penstock.redaction import Redactor
 from penstock.runs.waits import Wait
 from penstock.store.logs import LogEvent
-from penstock_executor.holding.leases import Lease
+from penstock_executor.holding.leases import Lease, outlast
 from penstock_executor.performing.frame import Frame, open_frame
 from penstock_executor.performing.journal import Journal, Position
 from penstock_executor.performing.step_retries import MAX_PAUSE_SECONDS, StepRetries
@@ -34,8 +34,6 @@ from penstock_executor.steps.specs import Becomes, Call, StepPlan
 
 MAX_NESTED: Final = 16
 """How deep `trigger` may nest."""
-_FIRST_PAUSE_SECONDS: Final = 0.1
-_MAX_PAUSE_SECONDS: Final = 2.0
 
 
 class Suspended(BaseException):
@@ -192,17 +190,10 @@ class Attempt:
         """An action that waits for something: within the step's time and the run's, and through an absence of the
         database.
         """
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                if call.plan.spec.minds_its_time:
-                    return await awaited(call)
-                return await self.timing.within(call.plan.definition.timeout_seconds, awaited(call))
-            except DatabaseUnavailable as error:
-                if asyncio.get_running_loop().time() + pause >= self.lease.expires_at:
-                    raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _MAX_PAUSE_SECONDS)
+        if call.plan.spec.minds_its_time:
+            return await outlast(self.lease, lambda: awaited(call))
+        seconds = call.plan.definition.timeout_seconds
+        return await outlast(self.lease, lambda: self.timing.within(seconds, awaited(call)))
 
     async def _apply(
         self, outcome: Outcome, record: StepRecord, step: StepPlan, frame: Frame, *, may_defer: bool

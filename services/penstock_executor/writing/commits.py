@@ -18,7 +18,7 @@ from penstock.runs.waits import begin_waits, lock_signals
 from penstock.things.changes import is_unattributed, tell_changing_run
 from penstock_executor import repository
 from penstock_executor.effects import BulkEffect, Effect
-from penstock_executor.holding.leases import Lease
+from penstock_executor.holding.leases import Lease, outlast
 from penstock_executor.runs import Commit
 from penstock_executor.writing.bulk import commit_bulk
 from penstock_executor.writing.effects import Results, apply_effects
@@ -26,8 +26,6 @@ from penstock_executor.writing.effects import Results, apply_effects
 log = get_logger(__name__)
 _LANES = 2
 _MAX_COMMITS = 250
-_FIRST_PAUSE_SECONDS = 0.05
-_MAX_PAUSE_SECONDS = 1.0
 
 Written = JsonValue | BaseException
 Held = repository.Held
@@ -50,26 +48,24 @@ class Commits:
         belongs to another attempt by now, Permanent when the data is refused, Transient when a bulk effect takes too
         long (nothing of this commit was written then).
         """
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                match commit.effect:
-                    case BulkEffect() as effect:
-                        return await commit_bulk(self._database, self._bulk, commit, effect)
-                    case Effect(is_alone=True):
-                        return await self._commit_alone(commit)
-                    case _:
-                        return await self._coalescer.submit(commit)
-            except DatabaseUnavailable as error:
-                if asyncio.get_running_loop().time() + pause >= lease.expires_at:
-                    raise LeaseLost(f"the database was away for longer than the lease holds: {error}") from error
-                commit.is_repeat = True
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _MAX_PAUSE_SECONDS)
+        return await outlast(lease, lambda: self._try(commit))
 
     async def drain(self) -> None:
         """Wait until everything submitted so far has been written or refused."""
         await self._coalescer.drain()
+
+    async def _try(self, commit: Commit) -> JsonValue:
+        try:
+            match commit.effect:
+                case BulkEffect() as effect:
+                    return await commit_bulk(self._database, self._bulk, commit, effect)
+                case Effect(is_alone=True):
+                    return await self._commit_alone(commit)
+                case _:
+                    return await self._coalescer.submit(commit)
+        except DatabaseUnavailable:
+            commit.is_repeat = True
+            raise
 
     async def _commit_alone(self, commit: Commit) -> JsonValue:
         """What may be much takes its time, and nobody else's commit should wait for it."""

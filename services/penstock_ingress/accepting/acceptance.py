@@ -18,7 +18,7 @@ from penstock.db import Coalescer, Connection, Database
 from penstock.domain.runs import Admission, Admitted, RunSummary
 from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable, DatabaseUnavailable
-from penstock.logs import get_logger
+from penstock.logs import Reports, get_logger
 from penstock.metrics import DISPATCHED
 from penstock.runs.admission import admit_deliveries
 from penstock.runs.deliveries import DeliveryKey, NewDelivery, StoredDelivery, count_duplicates
@@ -34,7 +34,6 @@ _COMMIT_LANES: Final = 3
 _DISPATCH_LANES: Final = 1
 _MOST_PER_COMMIT: Final = 300
 _MOST_PER_DISPATCH: Final = 1000
-_SECONDS_BETWEEN_REPORTS: Final = 5.0
 
 
 class Entry(NamedTuple):
@@ -67,8 +66,7 @@ class Acceptance:
             lanes=_DISPATCH_LANES,
             most=_MOST_PER_DISPATCH,
         )
-        self._undispatched = 0
-        self._next_report_at = 0.0
+        self._undispatched = Reports(log.warning, "dispatch.failed")
 
     async def accept(self, entry: Entry) -> Accepted:
         """Returns when the entry is durable.
@@ -114,15 +112,8 @@ class Acceptance:
             await self._publisher.dispatch([run for run, _ in batch], replies)
             DISPATCHED.inc(len(batch))
         except BrokerUnavailable as error:
-            self._report(len(batch), error)
+            self._undispatched.add(len(batch), error=str(error))
         return [None] * len(batch)
-
-    def _report(self, count: int, error: BrokerUnavailable) -> None:
-        self._undispatched += count
-        now = asyncio.get_running_loop().time()
-        if now >= self._next_report_at:
-            log.warning("dispatch.failed", runs=self._undispatched, error=str(error))
-            self._undispatched, self._next_report_at = 0, now + _SECONDS_BETWEEN_REPORTS
 
 
 def stands_alone(entries: Sequence[Entry]) -> bool:

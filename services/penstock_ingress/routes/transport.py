@@ -9,14 +9,13 @@ from aiohttp import web
 
 from penstock.errors import DatabaseUnavailable
 from penstock.http_server import LARGE_BYTES, BareResponse, readers_of, send_continue
-from penstock.logs import get_logger
+from penstock.logs import Reports, get_logger
 from penstock_ingress.rules.bodies import ReceivedBody
 from penstock_ingress.rules.replies import Refusal, Reply, problem, unavailable
 
 log = get_logger(__name__)
 
 RETRY_AFTER_SECONDS: Final = 5
-_SECONDS_BETWEEN_REPORTS: Final = 5.0
 _TURN_SECONDS: Final = 5.0
 
 
@@ -114,26 +113,20 @@ class FailureReplies:
     """
 
     def __init__(self) -> None:
-        self._next_report_at = 0.0
+        self._away = Reports(log.error, "database.unavailable")
 
     def reply_to(self, error: Exception, route: str) -> Reply:
         """The reply: what a handler refused with, 503 for a database that is away, 500 for everything unexpected."""
         if isinstance(error, Refusal):
             return error.reply
         if isinstance(error, DatabaseUnavailable):
-            self._report(error)
+            self._away.add(error=str(error))
             return unavailable(
                 "the database cannot be reached at this moment; nothing is lost if you send this again",
                 RETRY_AFTER_SECONDS,
             )
         log.error("request.failed", route=route, error=f"{type(error).__name__}: {error}", exc_info=error)
         return problem(500, "something unexpected went wrong on the server; its log says what")
-
-    def _report(self, error: DatabaseUnavailable) -> None:
-        now = asyncio.get_running_loop().time()
-        if now >= self._next_report_at:
-            self._next_report_at = now + _SECONDS_BETWEEN_REPORTS
-            log.error("database.unavailable", error=str(error))
 
 
 def _refuse_compression(request: web.BaseRequest) -> None:

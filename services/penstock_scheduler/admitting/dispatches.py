@@ -12,11 +12,11 @@ from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
 from penstock.domain.runs import RunSummary
 from penstock.errors import BrokerUnavailable
-from penstock.logs import get_logger
+from penstock.logs import Reports, get_logger
 
 log = get_logger(__name__)
 
-_MOST_UNDER_WAY: Final = 20
+_MAX_UNDER_WAY: Final = 20
 
 
 class Dispatches:
@@ -25,15 +25,16 @@ class Dispatches:
     def __init__(self, broker: Broker, publisher: Publisher) -> None:
         self._broker = broker
         self._publisher = publisher
-        self._room = asyncio.Semaphore(_MOST_UNDER_WAY)
+        self._room = asyncio.Semaphore(_MAX_UNDER_WAY)
         self._under_way: set[asyncio.Task[None]] = set()
+        self._failed = Reports(log.warning, "dispatch.failed")
 
     async def begin(self, runs: Sequence[RunSummary]) -> None:
         """Start to hand committed, queued runs to the executors; waits only while too many dispatches are under way."""
         if not runs:
             return
         if not self._broker.is_connected:
-            log.warning("dispatch.failed", runs=len(runs), error="the broker is away")
+            self._failed.add(len(runs), error="the broker is away")
             return
         await self._room.acquire()
         task = asyncio.create_task(self._dispatch(runs))
@@ -49,7 +50,7 @@ class Dispatches:
         try:
             await self._publisher.dispatch(runs)
         except BrokerUnavailable as error:
-            log.warning("dispatch.failed", runs=len(runs), error=str(error))
+            self._failed.add(len(runs), error=str(error))
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)

@@ -5,7 +5,6 @@ already. One that is not understood goes to the dead letters with its reason; on
 held back and requeued.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -27,8 +26,6 @@ from penstock_scheduler.runs import Refused
 log = get_logger(__name__)
 
 PROBLEM_TYPE: Final = "application/problem+json"
-_PATIENCE_SECONDS: Final = 20.0
-_PAUSE_SECONDS: Final = 0.5
 
 
 async def receive(room: Room, delivery: Delivery) -> None:
@@ -47,7 +44,7 @@ async def receive(room: Room, delivery: Delivery) -> None:
         log.warning(
             "database.unavailable" if isinstance(error, DatabaseUnavailable) else "broker.unreachable", error=str(error)
         )
-        await _wait_for_database(room)
+        await room.database.wait_until_ready(room.stop.soft.is_set)
         await delivery.requeue()
     else:
         if reply is not None and message.reply_to:
@@ -81,14 +78,6 @@ async def _refuse(room: Room, delivery: Delivery, error: DecodeError) -> None:
             message.reply_to, message.correlation_id, exact_json.dumps(describe_problem(rejection)), PROBLEM_TYPE
         )
     await delivery.dead_letter(error.reason)
-
-
-async def _wait_for_database(room: Room) -> None:
-    """Hold a message back while the database is away, instead of sending it round and round."""
-    for _ in range(round(_PATIENCE_SECONDS / _PAUSE_SECONDS)):
-        await asyncio.sleep(_PAUSE_SECONDS)
-        if room.stop.soft.is_set() or await room.database.is_ready():
-            return
 
 
 Handle = Callable[[Room, Message], Awaitable[Reply | None]]

@@ -6,9 +6,9 @@ claiming is exclusive.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Final
 
 from penstock.contracts.topology import executor_queue
@@ -16,7 +16,7 @@ from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState, Termination
 from penstock.logs import get_logger
-from penstock.metrics import REDISPATCHED, TERMINATIONS
+from penstock.metrics import REDISPATCHED
 from penstock.runs.terminations import record_terminations
 from penstock_scheduler import rules
 from penstock_scheduler.repository import runs as repository
@@ -30,50 +30,62 @@ LOST_AFTER: Final = timedelta(seconds=5)
 """With an empty queue: long enough for a message on its way, or held by an executor until it has slots."""
 LOST_AFTER_RECONNECT: Final = timedelta(seconds=1)
 LOST_AFTER_WITH_BACKLOG: Final = timedelta(minutes=1)
-MOST_WAITING: Final = 1000
+MAX_WAITING: Final = 1000
 """With more messages than this in the queue nothing is repeated: while no executor runs, each repetition would only
 pile up.
 """
-_MOST_BATCHES: Final = 50
+_MAX_BATCHES: Final = 50
 
-Paths = dict[RunSummary, tuple[str, ...]]
+
+@dataclass(slots=True)
+class Due:
+    """Runs whose time has come: those that are queued now, and those of stopped chains, which have ended instead, each
+    with its path.
+    """
+
+    queued: list[RunSummary]
+    ended: dict[RunSummary, tuple[str, ...]]
 
 
 async def dispatch_due(room: Room) -> Counts:
     """Dispatch what is due; rests until the next run is. Ends a due run of a stopped chain instead."""
-    runs, ended = await room.database.in_transaction(partial(_take_due, most=BATCH))
-    tell_terminated(room, ended)
-    await room.dispatches.begin(runs)
-    is_full = len(runs) + len(ended) >= BATCH
+    return await hand_on(room, "dispatched", _take_due, repository.find_next_due)
+
+
+async def hand_on(
+    room: Room,
+    what: str,
+    take: Callable[[Connection], Awaitable[Due]],
+    find_next: Callable[[Connection], Awaitable[float | None]],
+) -> Counts:
+    """Take at most BATCH runs that are due and hand them to the executors; rests until the next is due, by `find_next`
+    in seconds. `what` names in the counts what was done to them.
+    """
+    due = await room.database.in_transaction(take)
+    for run, path in due.ended.items():
+        room.publisher.terminated(run, Termination.CHAIN_STOPPED, path)
+    await room.dispatches.begin(due.queued)
+    taken = len(due.queued) + len(due.ended)
     next_due = None
-    if not is_full:
+    if taken < BATCH:
         async with room.database.connection() as conn:
-            next_due = await repository.find_next_due(conn)
-    wait = rules.next_wait(did_work=bool(runs or ended), is_full=is_full, next_due_seconds=next_due)
-    return Counts({"dispatched": len(runs), "terminated": len(ended)}, wait)
+            next_due = await find_next(conn)
+    wait = rules.next_wait(did_work=taken > 0, is_full=taken >= BATCH, next_due_seconds=next_due)
+    return Counts({what: len(due.queued), "terminated": len(due.ended)}, wait)
 
 
-async def _take_due(conn: Connection, *, most: int) -> tuple[list[RunSummary], Paths]:
-    due = await repository.dispatch_due_runs(conn, most=most)
-    stopped = {run.id: run for run in due if run.state is RunState.TERMINATED}
-    paths = await record_terminations(conn, dict.fromkeys(stopped, Termination.CHAIN_STOPPED)) if stopped else {}
-    return [run for run in due if run.state is RunState.QUEUED], {
-        run: paths.get(run.id, ()) for run in stopped.values()
-    }
+async def end_stopped(conn: Connection, stopped: Sequence[RunSummary]) -> dict[RunSummary, tuple[str, ...]]:
+    """Explain that these runs ended because their chain was stopped; each with its path."""
+    if not stopped:
+        return {}
+    paths = await record_terminations(conn, {run.id: Termination.CHAIN_STOPPED for run in stopped})
+    return {run: paths.get(run.id, ()) for run in stopped}
 
 
-def tell_terminated(room: Room, ended: Paths) -> None:
-    """After the commit: count, publish and log that runs were terminated because their chain was stopped."""
-    for run, path in ended.items():
-        TERMINATIONS.labels(run.environment, Termination.CHAIN_STOPPED.value).inc()
-        room.publisher.run_event("terminated", run, reason=Termination.CHAIN_STOPPED.value, path=path)
-        log.info(
-            "run.terminated",
-            run_id=str(run.id),
-            workflow=run.workflow,
-            depth=run.depth,
-            reason=Termination.CHAIN_STOPPED.value,
-        )
+async def _take_due(conn: Connection) -> Due:
+    due = await repository.dispatch_due_runs(conn, most=BATCH)
+    stopped = [run for run in due if run.state is RunState.TERMINATED]
+    return Due([run for run in due if run.state is RunState.QUEUED], await end_stopped(conn, stopped))
 
 
 async def redispatch_lost(room: Room) -> Counts:
@@ -85,13 +97,13 @@ async def redispatch_lost(room: Room) -> Counts:
     """
     is_after_reconnect = room.nudges.take_reconnect()
     waiting = await room.broker.count_ready(executor_queue())
-    if waiting is None or waiting > MOST_WAITING:
+    if waiting is None or waiting > MAX_WAITING:
         return Counts({"redispatched": 0})
     lost_after = LOST_AFTER_WITH_BACKLOG
     if waiting == 0:
         lost_after = LOST_AFTER_RECONNECT if is_after_reconnect else LOST_AFTER
     total, began = 0, time.monotonic()
-    for _ in range(_MOST_BATCHES):
+    for _ in range(_MAX_BATCHES):
         # As of the turn's beginning: what this turn has dispatched is not lost a second later.
         runs = await _stamp_lost(room, lost_after + timedelta(seconds=time.monotonic() - began))
         if not runs:

@@ -25,7 +25,11 @@ from penstock.contracts.messages import (
     ScheduleChildren,
 )
 from penstock.domain.runs import Admission, Admitted, Duplicate, Rejected, RunSummary, Terminated
+from penstock.domain.states import Termination
+from penstock.logs import get_logger
 from penstock.metrics import ADMISSIONS, TERMINATIONS
+
+log = get_logger(__name__)
 
 EXECUTE_BATCH = 100
 """Runs per execute message, at most: enough to make the message's cost vanish, few enough to spread over executors."""
@@ -111,10 +115,26 @@ class Publisher:
                     if outcome.has_warned_chain:
                         self._chain_warned(run, outcome.depth_limit)
                 case Terminated(run=run, reason=reason):
-                    TERMINATIONS.labels(run.environment, reason.value).inc()
-                    self.run_event("terminated", run, reason=reason.value, path=outcome.path)
+                    self.terminated(run, reason, outcome.path)
                 case _:
                     pass
+
+    def terminated(self, run: RunSummary, reason: Termination, path: Sequence[str]) -> None:
+        """Count, publish and log that a protection has stopped a run; after the commit. `path` is that of its
+        workflows, from the root.
+        """
+        TERMINATIONS.labels(run.environment, reason.value).inc()
+        self.run_event("terminated", run, reason=reason.value, path=path)
+        write = log.info if reason is Termination.CHAIN_STOPPED else log.warning  # somebody asked for a stop
+        write(
+            "run.terminated",
+            run_id=str(run.id),
+            chain_id=str(run.chain_id),
+            workflow=run.workflow,
+            depth=run.depth,
+            reason=reason.value,
+            path=" → ".join(path),
+        )
 
     def _chain_warned(self, run: RunSummary, depth_limit: int) -> None:
         event = ChainEvent.model_construct(

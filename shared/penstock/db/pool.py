@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 COMMAND_TIMEOUT_SECONDS: Final = 15.0
 ACQUIRE_TIMEOUT_SECONDS: Final = 5.0
+_PATIENCE_SECONDS: Final = 20.0
+_PAUSE_SECONDS: Final = 0.5
 _MAX_TRIES: Final = 5
 _MAX_QUERIES: Final = 5_000
 """After so many a connection is replaced, and with it its plans: one made while a table was small would scan it when it
@@ -140,6 +142,16 @@ class Database:
                 return not await connection.fetchval("SELECT pg_is_in_recovery()")
         except (DatabaseUnavailable, TimeoutError):
             return False
+
+    async def wait_until_ready(self, is_leaving: Callable[[], bool]) -> None:
+        """Wait until the server is back, for 20 s at most, and no longer than until `is_leaving`.
+
+        For a message that could not be handled: it is held back, instead of being sent round and round.
+        """
+        for _ in range(round(_PATIENCE_SECONDS / _PAUSE_SECONDS)):
+            await asyncio.sleep(_PAUSE_SECONDS)
+            if is_leaving() or await self.is_ready():
+                return
 
     async def close(self) -> None:
         """Close all connections; those that do not end in time are cut."""

@@ -15,7 +15,7 @@ from penstock.contracts.messages import RunEvent
 from penstock.contracts.topology import DEFAULT_LANE, EXECUTE_EXCHANGE, topology
 from penstock.db import Database
 from penstock.errors import BrokerUnavailable
-from penstock_scheduler.loops.dispatching import MOST_WAITING, dispatch_due, redispatch_lost
+from penstock_scheduler.loops.dispatching import MAX_WAITING, dispatch_due, redispatch_lost
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.upkeep import DAYS_AHEAD, delete_expired_keys, make_partitions, measure_backlog
 from penstock_scheduler.repository import runs as run_repository
@@ -117,7 +117,7 @@ async def test_with_a_backlog_only_what_was_dispatched_long_ago_is_repeated(quie
 async def test_nothing_is_repeated_while_the_queue_only_grows(quiet: Station) -> None:
     room = quiet.furnish()
     await admit_all(quiet, [root()])
-    for _ in range(MOST_WAITING + 1):
+    for _ in range(MAX_WAITING + 1):
         await quiet.broker.publish(EXECUTE_EXCHANGE, DEFAULT_LANE, Message(b"anything that waits"))
     await quiet.fetch("UPDATE penstock.runs SET dispatched_at = dispatched_at - interval '1 hour'")
     assert (await redispatch_lost(room)).done["redispatched"] == 0
