@@ -6,8 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent
+from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent, StaleDefinitions
 from penstock.logs import Reports
+from penstock.store.deployments import decide_by_current
 from penstock_executor.holding.leases import Lease, outlast
 from penstock_executor.runs import ClaimedRun
 
@@ -78,3 +79,30 @@ async def test_what_the_database_refuses_is_not_repeated() -> None:
     with pytest.raises(Permanent):
         await outlast(hold(seconds=60), refuse)
     assert calls == 1
+
+
+async def test_what_is_decided_by_old_definitions_is_decided_again_by_the_newest() -> None:
+    looks: list[bool] = []
+
+    async def look(is_newest: bool) -> int:
+        looks.append(is_newest)
+        return len(looks)
+
+    async def decide(version: int) -> str:
+        if version < 3:
+            raise StaleDefinitions("a newer one is current")
+        return f"by version {version}"
+
+    assert await decide_by_current(look, decide) == "by version 3"
+    assert looks == [False, True, True]
+
+
+async def test_an_app_that_is_deployed_again_and_again_is_not_waited_for_for_ever() -> None:
+    async def look(_: bool) -> int:
+        return 1
+
+    async def decide(_: int) -> None:
+        raise StaleDefinitions("a newer one is current")
+
+    with pytest.raises(StaleDefinitions, match="deployed again and again, and nothing was decided; try once more"):
+        await decide_by_current(look, decide)

@@ -3,16 +3,15 @@ current.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from penstock.db import Coalescer, Database
 from penstock.errors import StaleDefinitions
-from penstock.store.deployments import CompiledDeployment, DeploymentCache, get_current_versions
+from penstock.store.deployments import CompiledDeployment, DeploymentCache, decide_by_current, get_current_versions
 from penstock.store.secrets import Secrets
 from penstock_ingress.rules.deliveries import SourcePlan
 from penstock_ingress.rules.replies import Refusal, unavailable
 
-_MOST_TRIES: Final = 5
 T = TypeVar("T")
 
 
@@ -33,18 +32,22 @@ class Definitions:
 
         A Refusal of `decide` stands only if the deployment it judged by is still current.
         """
-        deployment = await self._cache.current(environment)
-        for _ in range(_MOST_TRIES):
+
+        async def look(is_newest: bool) -> CompiledDeployment:
+            return await (self._refreshes.submit if is_newest else self._cache.current)(environment)
+
+        async def decide_or_doubt(deployment: CompiledDeployment) -> T:
             try:
                 return await decide(deployment)
-            except StaleDefinitions:
-                deployment = await self._refreshes.submit(environment)
             except Refusal:
-                current = await self._refreshes.submit(environment)
-                if current.version == deployment.version:
+                if (await self.newest(environment)).version == deployment.version:
                     raise
-                deployment = current
-        raise Refusal(unavailable(f"{environment} is being deployed again and again; try once more", 1))
+                raise StaleDefinitions("what is refused may have been deployed since") from None
+
+        try:
+            return await decide_by_current(look, decide_or_doubt)
+        except StaleDefinitions as error:
+            raise Refusal(unavailable(str(error), 1)) from None
 
     async def newest(self, environment: str) -> CompiledDeployment:
         """The deployment that is current at this moment."""

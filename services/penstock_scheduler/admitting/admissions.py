@@ -17,7 +17,7 @@ from penstock.domain.states import RunState
 from penstock.errors import DatabaseUnavailable, DecodeError, PenstockError, StaleDefinitions
 from penstock.runs.admission import admit
 from penstock.runs.requests import CheckedRun, RunRequest, check_run
-from penstock.store.deployments import CompiledDeployment, DeploymentCache
+from penstock.store.deployments import CompiledDeployment, DeploymentCache, decide_by_current
 from penstock_scheduler.admitting.dispatches import Dispatches
 from penstock_scheduler.admitting.nudges import Nudges
 
@@ -26,7 +26,6 @@ T = TypeVar("T")
 BATCH: Final = 1000
 """Most runs admitted in one transaction."""
 _LANES: Final = 2
-_MOST_REFRESHES: Final = 5
 YIELD_EVERY: Final = 200
 """Runs checked before other tasks get their turn: checking a thousand takes tens of milliseconds."""
 
@@ -78,13 +77,14 @@ class Admissions:
 
         Called again with the newest ones whenever it raises StaleDefinitions.
         """
-        for turn in range(_MOST_REFRESHES):
-            deployments = {name: await self.current(name, is_newest=turn > 0) for name in ENVIRONMENTS}
-            try:
-                return await work(deployments, turn > 0)
-            except StaleDefinitions:
-                continue
-        raise DatabaseUnavailable("the app is deployed again and again; nothing was decided")
+
+        async def look(is_newest: bool) -> tuple[dict[str, CompiledDeployment], bool]:
+            return {name: await self.current(name, is_newest=is_newest) for name in ENVIRONMENTS}, is_newest
+
+        try:
+            return await decide_by_current(look, lambda found: work(*found))
+        except StaleDefinitions as error:
+            raise DatabaseUnavailable(str(error)) from None
 
     async def tell(self, outcomes: Sequence[Admission]) -> None:
         """After the commit: publish the events, dispatch what is due, and see to it that the rest is not forgotten."""

@@ -16,17 +16,16 @@ from penstock.db import Connection, Database
 from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Terminated
 from penstock.domain.states import RunState, Trigger
-from penstock.errors import BrokerUnavailable, ConfigurationError, Permanent, StaleDefinitions
+from penstock.errors import BrokerUnavailable, ConfigurationError, Permanent
 from penstock.runs.admission import admit
 from penstock.runs.requests import RunRequest, check_run
 from penstock.runs.views.models import RunFacts
 from penstock.runs.views.runs import find_run
-from penstock.store.deployments import CompiledDeployment, DeploymentCache
+from penstock.store.deployments import CompiledDeployment, DeploymentCache, decide_by_current
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-_ATTEMPTS: Final = 5
 _HINT_SECONDS: Final = 5.0
 SCHEDULER_DELAY: Final = timedelta(milliseconds=200)
 """Without a broker to hand it to, a run is stored as due a moment later: due runs are what schedulers look for."""
@@ -92,17 +91,18 @@ async def with_current_deployment(database: Database, environment: str, work: De
     Raises ConfigurationError when nothing is deployed.
     """
     deployments = DeploymentCache(database)
-    for _ in range(_ATTEMPTS):
+
+    async def look(_: bool) -> CompiledDeployment:
         deployment = await deployments.refresh(environment)
         if deployment.version == 0:
             raise ConfigurationError(
                 f"nothing is deployed to {environment}; use `penstock deploy DIR --environment {environment}`"
             )
-        try:
-            return await database.in_transaction(partial(work, deployment=deployment))
-        except StaleDefinitions:
-            continue
-    raise Permanent(f"{environment} is being deployed to again and again; try once more")
+        return deployment
+
+    return await decide_by_current(
+        look, lambda deployment: database.in_transaction(partial(work, deployment=deployment))
+    )
 
 
 def _run_of(admission: Admission) -> RunSummary:

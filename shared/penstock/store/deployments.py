@@ -6,15 +6,19 @@ environment's row, and `admit` compares it in the same statement that creates ru
 """
 
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from penstock.db import Connection, Database
 from penstock.definitions.compiled import CompiledApp
 from penstock.definitions.models import App
-from penstock.errors import ConfigurationError
+from penstock.errors import ConfigurationError, StaleDefinitions
 
-_MOST_CACHED: Final = 20
+Definitions = TypeVar("Definitions")
+Decided = TypeVar("Decided")
+_MAX_CACHED: Final = 20
+_MAX_TURNS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,23 @@ async def load_version(conn: Connection, *, environment: str, version: int) -> A
     if content is None:
         raise ConfigurationError(f"{environment} has no deployment {version}")
     return App.model_validate(content)
+
+
+async def decide_by_current(
+    look: Callable[[bool], Awaitable[Definitions]], decide: Callable[[Definitions], Awaitable[Decided]]
+) -> Decided:
+    """What `decide` returns for what `look(False)` returns; whenever it raises StaleDefinitions, it decides again by
+    what `look(True)` returns, the newest there is.
+
+    Raises StaleDefinitions, for the person who waits, when it is deployed again each time.
+    """
+    for turn in range(_MAX_TURNS):
+        definitions = await look(turn > 0)
+        try:
+            return await decide(definitions)
+        except StaleDefinitions:
+            continue
+    raise StaleDefinitions("the app is being deployed again and again, and nothing was decided; try once more")
 
 
 class DeploymentCache:
@@ -100,6 +121,6 @@ class DeploymentCache:
         kept = self._versions.get((environment, version))
         if kept is None:
             kept = self._versions[environment, version] = CompiledDeployment(version, app, CompiledApp(app))
-            while len(self._versions) > _MOST_CACHED:
+            while len(self._versions) > _MAX_CACHED:
                 self._versions.popitem(last=False)
         return kept
