@@ -7,7 +7,6 @@ rows are the truth.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Final
 
 from pydantic import JsonValue
@@ -30,7 +29,6 @@ from penstock.errors import (
 from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED, START_LATENESS_SECONDS
 from penstock.redaction import describe
-from penstock_executor import repository
 from penstock_executor.holding.leases import Lease, outlast
 from penstock_executor.performing.attempt import Attempt
 from penstock_executor.performing.outcome import announce, conclude, note_lost, write, write_plainly
@@ -46,7 +44,19 @@ MAX_UNWRITTEN: Final = 1000
 """Performed runs that wait to be written, about: beyond that they keep their slots, so that a slow commit slows the
 claims.
 """
-_LAST_COMMITS_SECONDS: Final = 2.0
+MAX_MESSAGES: Final = 20
+"""Messages held while they wait for slots; each names up to a hundred runs, and an executor should not hoard what
+others could do.
+"""
+
+
+async def receive(room: Room, delivery: Delivery) -> None:
+    """Handle one message and settle it."""
+    handle = HANDLERS.get(delivery.message.type or ExecuteRuns.TYPE)
+    if handle is None:
+        await delivery.dead_letter(f"executors do not know messages of type {delivery.message.type!r}")
+    else:
+        await handle(room, delivery)
 
 
 async def execute_runs(room: Room, delivery: Delivery) -> None:
@@ -74,7 +84,7 @@ async def execute_runs(room: Room, delivery: Delivery) -> None:
         log.warning(
             "database.unavailable" if isinstance(error, DatabaseUnavailable) else "dispatch.failed", error=str(error)
         )
-        await room.database.wait_until_ready(lambda: room.slots.is_closed)
+        await room.database.wait_until_ready(room.stop.soft.is_set)
         await delivery.requeue()
 
 
@@ -206,27 +216,6 @@ def _announce_start(room: Room, run: ClaimedRun) -> None:
     room.publisher.run_event("started", run.summarize(RunState.RUNNING))
     if run.attempt == 1:
         START_LATENESS_SECONDS.observe(max(0.0, (run.claimed_at - run.scheduled_at).total_seconds()))
-
-
-async def release_unfinished(room: Room) -> None:
-    """Give back at once what this executor will not finish: cancelled here, queued again, and dispatched if the broker
-    is there.
-    """
-    reply_to = {lease.run.id: lease.reply_to for lease in room.leases.list_all() if lease.reply_to is not None}
-    tasks = list(room.tasks)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    with suppress(TimeoutError):  # what was on its way to be written is not done again by others
-        async with asyncio.timeout(_LAST_COMMITS_SECONDS):
-            await room.commits.drain()
-    async with room.database.connection() as conn:
-        # By owner, not by what is known here: a claim whose answer was lost is given back too.
-        released = await repository.release_runs(conn, owner=room.claims.owner)
-    for run in released:
-        log.info("run.released", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason="draining")
-    with suppress(BrokerUnavailable):
-        await room.publisher.dispatch(released, reply_to)
 
 
 async def note_cancelled(room: Room, delivery: Delivery) -> None:

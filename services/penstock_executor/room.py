@@ -1,26 +1,48 @@
-"""What the handlers work with: built once, in `app.py`, and shared by all runs of this executor."""
+"""What the executor's handlers and loops work with: opened once, and shared by all its runs."""
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import suppress
+import os
+import socket
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from secrets import token_hex
+from typing import Final
 
 from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import Contract
 from penstock.db import Database
 from penstock.errors import BrokerUnavailable
+from penstock.logs import get_logger
+from penstock.mail.smtp import MailClient
+from penstock.metrics import RUNS_RUNNING
+from penstock.runtime import Resources, Stop
+from penstock.store.deployments import DeploymentCache
+from penstock.store.installation import Installation
+from penstock.store.logs import LogLine
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
+from penstock_executor import repository
 from penstock_executor.holding.claims import Claims
 from penstock_executor.holding.leases import Lease, Leases
 from penstock_executor.holding.limits import Limits
 from penstock_executor.holding.slots import Slots
 from penstock_executor.holding.threads import Threads
+from penstock_executor.outside.outgoing import Outgoing
 from penstock_executor.planning.library import Library
-from penstock_executor.steps.tools import Tools
+from penstock_executor.settings import ExecutorSettings
+from penstock_executor.steps.tools import Mailing, Tools
+from penstock_executor.writing.bulk import hold_run
+from penstock_executor.writing.children import Children
 from penstock_executor.writing.commits import Commits
 from penstock_executor.writing.logbook import Logbook
+
+log = get_logger(__name__)
+_LAST_COMMITS_SECONDS: Final = 2.0
+_CONNECTIONS_PER_BULK: Final = 5
+"""Of how many connections one may be kept by a bulk step (an export takes a second one, now and then)."""
 
 
 @dataclass(slots=True)
@@ -41,6 +63,7 @@ class Room:
     secrets: Secrets
     threads: Threads
     app_directory: Path | None
+    stop: Stop
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
@@ -56,10 +79,38 @@ class Room:
             lease.holds_slot = False
             self.slots.give_back(1)
 
-    async def wait_until_idle(self) -> None:
-        """Wait until all runs have ended and nothing is left to be told."""
+    async def finish(self) -> None:
+        """Wait until all runs have ended and everyone who has to know has been notified."""
         while self.tasks:
             await asyncio.wait(self.tasks)
+
+    async def release(self) -> None:
+        """Give back at once what this executor will not finish, and write the last lines of the log."""
+        self.slots.close()
+        try:
+            await self._release_runs()
+        except Exception as error:
+            log.warning("run.release_failed", error=f"{type(error).__name__}: {error}")
+        await self.logbook.drain()
+        await self.meter.close()
+
+    async def _release_runs(self) -> None:
+        """Runs are cancelled here, queued again, and dispatched if the broker is there."""
+        reply_to = {lease.run.id: lease.reply_to for lease in self.leases.list_all() if lease.reply_to is not None}
+        tasks = list(self.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(TimeoutError):  # what was on its way to be written is not done again by others
+            async with asyncio.timeout(_LAST_COMMITS_SECONDS):
+                await self.commits.drain()
+        async with self.database.connection() as conn:
+            # By owner, not by what is known here: a claim whose answer was lost is given back too.
+            released = await repository.release_runs(conn, owner=self.claims.owner)
+        for run in released:
+            log.info("run.released", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason="draining")
+        with suppress(BrokerUnavailable):
+            await self.publisher.dispatch(released, reply_to)
 
     def nudge(self, environment: str, nudge: Contract) -> None:
         """Tell a scheduler, without waiting for it; it would find the row by itself, later."""
@@ -68,3 +119,60 @@ class Room:
     async def _nudge(self, environment: str, nudge: Contract) -> None:
         with suppress(BrokerUnavailable):
             await self.publisher.nudge(environment, nudge)
+
+
+@asynccontextmanager
+async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop) -> AsyncIterator[Room]:
+    """An executor's room that works with `resources`, for as long as the block lasts."""
+    database, publisher = resources.database, Publisher(resources.broker)
+    library, children = Library(DeploymentCache(database)), Children(publisher)
+    bulk = asyncio.Semaphore(max(1, database.most_connections // _CONNECTIONS_PER_BULK))
+    logbook = Logbook(database)
+    mailing = Mailing(None if settings.mail_server is None else MailClient(settings.mail_server), settings.mail_sender)
+    async with AsyncExitStack() as stack:
+        outgoing = Outgoing(settings.outgoing_allow)
+        stack.push_async_callback(outgoing.close)
+        secrets = Secrets(database, settings.keyring)
+        await secrets.open()
+        room = Room(
+            database=database,
+            publisher=publisher,
+            tools=Tools(
+                database=database,
+                bulk=bulk,
+                hold=hold_run,
+                send=outgoing.send,
+                installation=Installation(database),
+                publisher=publisher,
+                find_app=library.find_app,
+                schedule=children.schedule,
+                mail=mailing,
+                secrets=secrets,
+                write_log=partial(_write_log, logbook, secrets),
+            ),
+            library=library,
+            limits=Limits(database, library),
+            slots=Slots(settings.executor_concurrency),
+            claims=Claims(database, publisher, owner=name_owner(), lease=settings.lease),
+            leases=Leases(database, settings.lease),
+            commits=Commits(database, bulk),
+            logbook=logbook,
+            meter=Meter(database),
+            secrets=secrets,
+            threads=Threads(settings.executor_threads),
+            app_directory=None if settings.app is None else settings.app.resolve(),
+            stop=stop,
+        )
+        RUNS_RUNNING.set_function(lambda: room.slots.taken)
+        yield room
+
+
+def _write_log(logbook: Logbook, secrets: Secrets, line: LogLine) -> None:
+    """What actions log of their own accord: the words of other servers, mostly."""
+    redactor = secrets.redactor(line.environment)
+    logbook.write(line._replace(message=redactor.text(line.message), details=redactor.value(line.details)))
+
+
+def name_owner() -> str:
+    """Who claims, for whoever looks at the row: host, process, and a few random digits because both come again."""
+    return f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"

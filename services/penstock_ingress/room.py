@@ -1,10 +1,13 @@
-"""What all handlers of this room work with; made in `app.py`."""
+"""What the ingress's handlers and loops work with: opened once, and shared by them all."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
 from penstock.db import Database
+from penstock.runtime import Resources, Stop
 from penstock.store.installation import Installation
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
@@ -33,3 +36,43 @@ class Room:
     reply_to: str
     meter: Meter
     installation: Installation
+    stop: Stop
+
+    async def leave(self) -> None:
+        """Give those who wait for a run a moment, then tell them where to ask."""
+        await self.answers.wait_until_none(self.settings.shutdown_grace_seconds / 3)
+        self.answers.release()
+
+    async def finish(self) -> None:
+        """Wait until all that was accepted is committed, and dispatched or given up."""
+        await self.acceptance.drain()
+
+    async def release(self) -> None:
+        """Write what was metered, and what is still being accepted."""
+        await self.meter.close()
+        await self.acceptance.drain()
+
+
+@asynccontextmanager
+async def open_room(settings: IngressSettings, resources: Resources, stop: Stop) -> AsyncIterator[Room]:
+    """An ingress's room that works with `resources`, for as long as the block lasts."""
+    publisher = Publisher(resources.broker)
+    answers = Answers(resources.database)
+    secrets = Secrets(resources.database, settings.keyring)
+    await secrets.open()
+    yield Room(
+        settings=settings,
+        database=resources.database,
+        broker=resources.broker,
+        publisher=publisher,
+        definitions=Definitions(resources.database, secrets),
+        secrets=secrets,
+        acceptance=Acceptance(resources.database, resources.broker, publisher),
+        answers=answers,
+        signals=Signals(resources.database),
+        admins=AdminTokens(settings.admin_token),
+        reply_to=await resources.broker.open_reply_queue(answers.receive),
+        meter=Meter(resources.database),
+        installation=Installation(resources.database),
+        stop=stop,
+    )

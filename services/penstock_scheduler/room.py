@@ -1,6 +1,8 @@
-"""What the scheduler's handlers and loops work with, and how they nudge each other."""
+"""What the scheduler's handlers and loops work with: opened once, and shared by them all."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,9 +39,26 @@ class Room:
     big_messages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BIG_MESSAGES))
     """Big messages that are handled at a time: one may carry a hundred thousand items."""
 
+    async def finish(self) -> None:
+        """Wait until all runs that were asked for are admitted, and the due ones dispatched or given up."""
+        await self.admissions.drain()
+        await self.dispatches.drain()
+
+    async def release(self) -> None:
+        """Write what was metered."""
+        await self.meter.close()
+
+
+@asynccontextmanager
+async def open_room(settings: SchedulerSettings, resources: Resources, stop: Stop) -> AsyncIterator[Room]:
+    """A scheduler's room that works with `resources`, for as long as the block lasts."""
+    room = furnish(settings, resources, stop)
+    room.broker.on_reconnect(room.nudges.note_reconnect)
+    yield room
+
 
 def furnish(settings: SchedulerSettings, resources: Resources, stop: Stop) -> Room:
-    """A room that works with `resources`."""
+    """A room that nothing has to close. Tests take the turns of its loops by themselves."""
     publisher, nudges = Publisher(resources.broker), Nudges()
     dispatches = Dispatches(resources.broker, publisher)
     return Room(

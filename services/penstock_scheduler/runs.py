@@ -1,7 +1,6 @@
 """What the room's files hand to each other: a refusal, a list's chunk, what a turn of a loop did."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -75,11 +74,3 @@ class Notification:
     workflow: str | None
     depth: int | None
     depth_limit: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What one turn of a loop did, by name. `wait_seconds` until the next turn; None: the loop's period."""
-
-    done: Mapping[str, int] = field(default_factory=dict)
-    wait_seconds: float | None = None

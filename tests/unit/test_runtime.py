@@ -8,7 +8,7 @@ from aiohttp import web
 
 from penstock.errors import ConfigurationError
 from penstock.http_server import serving
-from penstock.runtime import Stop, add_probes, pause, run_every, supervise
+from penstock.runtime import Counts, Loop, Stop, add_probes, pause, repeat, supervise
 
 
 async def test_soft_stop_lets_a_service_finish() -> None:
@@ -66,22 +66,23 @@ async def test_loop_outlives_a_failing_turn_and_ends_with_the_soft_stop() -> Non
     stop = Stop()
     turns: list[int] = []
 
-    async def work() -> None:
+    async def work(_: None) -> Counts:
         turns.append(len(turns))
         if len(turns) == 1:
             raise ConnectionError("away")
         stop.request()
+        return Counts()
 
-    await asyncio.wait_for(run_every(0.001, work, stop), 5)
+    await asyncio.wait_for(repeat(Loop("work", 0.001, work, is_upkeep=True), None, stop), 5)
     assert turns == [0, 1]
 
 
 async def test_a_loop_ends_at_whatever_moment_it_is_cancelled() -> None:
-    async def work() -> None:
-        pass
+    async def work(_: None) -> Counts:
+        return Counts(wait_seconds=0.0001)
 
     for turns in range(40):
-        task = asyncio.create_task(run_every(0, work, Stop()))
+        task = asyncio.create_task(repeat(Loop("work", 0, work), None, Stop()))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()

@@ -6,12 +6,13 @@ and turns every failure into an answer.
 """
 
 import time
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
-from penstock.http_server import readers_of
+from penstock.http_server import readers_of, serving_handler
 from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from penstock_ingress.room import Room
 from penstock_ingress.routes.data import answer_list, answer_thing
@@ -40,6 +41,18 @@ _PREFLIGHT: Final = {
     "baggage",
     "Access-Control-Max-Age": "86400",
 }
+
+
+def serving_public(room: Room) -> AbstractAsyncContextManager[int]:
+    """The public port, open for as long as the block lasts."""
+    return serving_handler(
+        PublicPort(room).handle,
+        room.settings.host,
+        room.settings.port,
+        most_bytes=room.settings.max_body_bytes,
+        limit_seconds=room.settings.shutdown_grace_seconds / 2,
+        leave=room.leave,
+    )
 
 
 class PublicPort:

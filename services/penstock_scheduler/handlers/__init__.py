@@ -25,6 +25,8 @@ from penstock_scheduler.runs import Refused
 
 log = get_logger(__name__)
 
+MAX_MESSAGES: Final = 500
+"""Messages handled at a time."""
 PROBLEM_TYPE: Final = "application/problem+json"
 
 

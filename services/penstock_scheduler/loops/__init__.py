@@ -1,56 +1,49 @@
-"""What the scheduler does by itself, again and again. Each loop is a `run_once(room) -> Counts`; `repeat` is the timer
-of them all.
-"""
+"""What a scheduler does by itself, again and again. Each loop is a `run_once(room) -> Counts`."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final
-
-from penstock.errors import DatabaseUnavailable
-from penstock.logs import get_logger
-from penstock.runtime import Stop, pause
+from penstock.runtime import Loop
+from penstock.store.workload import FLUSH_SECONDS
+from penstock_scheduler.loops.changes import start_changes
+from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
+from penstock_scheduler.loops.inbox import admit_inbox
+from penstock_scheduler.loops.lists import advance_sequential, expand_lists, finish_lists
+from penstock_scheduler.loops.notifying import notify
+from penstock_scheduler.loops.reaping import reap_leases
+from penstock_scheduler.loops.recurrences import tick_recurrences
+from penstock_scheduler.loops.run_events import start_run_events
+from penstock_scheduler.loops.upkeep import (
+    delete_expired_keys,
+    delete_old_files,
+    delete_signals,
+    make_partitions,
+    measure_backlog,
+)
+from penstock_scheduler.loops.waking import wake_waiting
+from penstock_scheduler.loops.workload import delete_old_workload, flush_workload, watch_workload
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Counts
-
-log = get_logger(__name__)
-
-_LEAST_AFTER_FAILURE_SECONDS: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """A loop and how long it rests between two turns, in seconds, unless a turn says otherwise or `wake` is set."""
-
-    name: str
-    period_seconds: float
-    run_once: Callable[[Room], Awaitable[Counts]]
-    wake: asyncio.Event | None = None
-
-
-async def repeat(loop: Loop, room: Room, stop: Stop) -> None:
-    """Take turns until a soft stop. A turn that fails is logged and taken again, a second later at the soonest."""
-    while not stop.soft.is_set():
-        rest = loop.period_seconds
-        if loop.wake is not None:
-            loop.wake.clear()  # before the turn: what is nudged during it is for the next one
-        try:
-            counts = await loop.run_once(room)
-        except Exception as error:  # a loop outlives every failure of one turn
-            is_expected = isinstance(error, DatabaseUnavailable)
-            log.warning(
-                "loop.failed",
-                loop=loop.name,
-                error=f"{type(error).__name__}: {error}",
-                exc_info=None if is_expected else error,
-            )
-            await pause(max(rest, _LEAST_AFTER_FAILURE_SECONDS), stop)
-            continue
-        done = {name: count for name, count in counts.done.items() if count}
-        if done:
-            log.debug("loop.worked", loop=loop.name, **done)
-        rest = rest if counts.wait_seconds is None else counts.wait_seconds
-        if rest <= 0:
-            await asyncio.sleep(0)
-        elif loop.wake is None or not loop.wake.is_set():
-            await pause(rest, stop, loop.wake)
+def list_loops(room: Room) -> tuple[Loop[Room], ...]:
+    """All loops of a scheduler, and how often each takes a turn, in seconds."""
+    nudges = room.nudges
+    return (
+        Loop("dispatch_due", 1.0, dispatch_due, nudges.dispatch),
+        Loop("wake_waiting", 1.0, wake_waiting, nudges.waits),
+        Loop("start_changes", 0.25, start_changes),
+        Loop("start_run_events", 0.25, start_run_events),
+        Loop("admit_inbox", 0.05, admit_inbox),
+        Loop("tick_recurrences", 1.0, tick_recurrences, nudges.tick),
+        Loop("redispatch_lost", 2.0, redispatch_lost, nudges.redispatch),
+        Loop("reap_leases", 1.0, reap_leases),
+        Loop("expand_lists", 1.0, expand_lists, nudges.expand),
+        Loop("advance_sequential", 0.5, advance_sequential),
+        Loop("finish_lists", 2.0, finish_lists),
+        Loop("notify", 2.0, notify),
+        Loop("flush_workload", FLUSH_SECONDS, flush_workload),
+        Loop("watch_workload", 60.0, watch_workload),
+        Loop("measure_backlog", 5.0, measure_backlog),
+        Loop("make_partitions", 3600.0, make_partitions),
+        Loop("delete_expired_keys", 600.0, delete_expired_keys),
+        Loop("delete_old_files", 600.0, delete_old_files),
+        Loop("delete_signals", 600.0, delete_signals),
+        Loop("delete_old_workload", 3600.0, delete_old_workload),
+    )

@@ -27,12 +27,12 @@ from penstock.expressions import Expression, compile_expression
 from penstock.expressions.bounded import holds
 from penstock.logs import get_logger
 from penstock.runs.requests import RunRequest
+from penstock.runtime import Counts
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import LogLine, Subject, error_line, write_logs
 from penstock.things.changes import Change, drop_changes, list_changes, list_waiting_types, take_changes
 from penstock_scheduler.admitting.taking import admit_taken, describe_refusals, refusal_line
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Counts
 
 log = get_logger(__name__)
 

@@ -18,10 +18,10 @@ from penstock.domain.states import RunState, Termination
 from penstock.logs import get_logger
 from penstock.metrics import REDISPATCHED
 from penstock.runs.terminations import record_terminations
+from penstock.runtime import Counts
 from penstock_scheduler import rules
 from penstock_scheduler.repository import runs as repository
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Counts
 
 log = get_logger(__name__)
 

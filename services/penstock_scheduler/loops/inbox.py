@@ -20,12 +20,12 @@ from penstock.errors import PenstockError
 from penstock.logs import get_logger
 from penstock.runs.idempotency import IdempotencyKey
 from penstock.runs.requests import RunRequest
+from penstock.runtime import Counts
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import write_logs
 from penstock_scheduler.admitting.taking import admit_taken, describe_refusals, refusal_line
 from penstock_scheduler.repository.inbox import InboxRequest, list_inbox, take_inbox
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Counts
 
 log = get_logger(__name__)
 

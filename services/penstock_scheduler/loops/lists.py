@@ -21,12 +21,13 @@ from penstock.domain.runs import Admission, Rejected
 from penstock.domain.states import Trigger
 from penstock.errors import PenstockError, StaleDefinitions
 from penstock.runs.requests import RunRequest
+from penstock.runtime import Counts
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import Subject, error_line, write_logs
 from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 from penstock_scheduler.repository import lists as repository
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Chunk, Counts
+from penstock_scheduler.runs import Chunk
 
 Claim = Callable[[Connection], Awaitable[Chunk | None]]
 Deployments = dict[str, CompiledDeployment]

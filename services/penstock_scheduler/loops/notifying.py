@@ -18,11 +18,12 @@ from penstock.domain.addresses import Address, parse_address
 from penstock.logs import get_logger
 from penstock.mail.message import Mail
 from penstock.mail.smtp import NotTaken, Taken
+from penstock.runtime import Counts
 from penstock.store.logs import LogEvent, LogLine, write_logs
 from penstock_scheduler import rules
 from penstock_scheduler.repository import notifications as repository
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Counts, Notification
+from penstock_scheduler.runs import Notification
 
 log = get_logger(__name__)
 

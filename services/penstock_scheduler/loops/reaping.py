@@ -14,10 +14,10 @@ from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 from penstock.logs import get_logger
 from penstock.metrics import REAPED
+from penstock.runtime import Counts
 from penstock.store.logs import LogLine, Subject, error_line, write_logs
 from penstock_scheduler.repository import runs as repository
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Counts
 
 log = get_logger(__name__)
 

@@ -29,6 +29,7 @@ from penstock.logs import get_logger
 from penstock.metrics import RECURRENCE_TICKS
 from penstock.runs.recurrences.rows import get_time
 from penstock.runs.requests import RunRequest
+from penstock.runtime import Counts
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import LogEvent, LogLine, Subject, error_line, write_logs
 from penstock_scheduler import rules
@@ -36,7 +37,6 @@ from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 from penstock_scheduler.repository import recurrences as repository
 from penstock_scheduler.repository.recurrences import Progress
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Counts
 
 log = get_logger(__name__)
 

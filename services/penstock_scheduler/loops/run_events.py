@@ -17,12 +17,12 @@ from penstock.domain.runs import Admission, Rejected
 from penstock.domain.states import Trigger
 from penstock.errors import StaleDefinitions
 from penstock.runs.requests import RunRequest
+from penstock.runtime import Counts
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import write_logs
 from penstock_scheduler.admitting.taking import admit_taken, describe_refusals
 from penstock_scheduler.repository.run_ends import RunEnd, list_environments_with_ends, take_run_ends
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Counts
 
 BATCH: Final = 200
 

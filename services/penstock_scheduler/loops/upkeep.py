@@ -8,12 +8,12 @@ from penstock import clock
 from penstock.metrics import OLDEST_READY_SECONDS, RUNS_READY, RUNS_SCHEDULED, RUNS_WAITING
 from penstock.runs.idempotency import KEY_LIFETIME
 from penstock.runs.waits import delete_expired_signals
+from penstock.runtime import Counts
 from penstock.things.files import delete_expired_files
 from penstock.things.imports.batches import delete_old_imports
 from penstock_scheduler.repository import runs as run_repository
 from penstock_scheduler.repository import upkeep as repository
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Counts
 
 DAYS_AHEAD: Final = 7
 _KEY_BATCH: Final = 5000

@@ -4,10 +4,10 @@ of a wait.
 
 from penstock.db import Connection
 from penstock.runs.waits import forget_waits, wake_runs
+from penstock.runtime import Counts
 from penstock_scheduler.loops.dispatching import BATCH, Due, end_stopped, hand_on
 from penstock_scheduler.repository import waits as repository
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Counts
 
 
 async def wake_waiting(room: Room) -> Counts:

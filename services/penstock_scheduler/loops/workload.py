@@ -16,11 +16,11 @@ from penstock.db import Connection
 from penstock.domain.thresholds import WorkloadWarning, find_warnings
 from penstock.domain.workload import shown_units
 from penstock.logs import get_logger
+from penstock.runtime import Counts
 from penstock.store.logs import LogEvent, LogLine, write_logs
 from penstock_scheduler import rules
 from penstock_scheduler.repository import workload as repository
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Counts
 
 log = get_logger(__name__)
 

@@ -1,13 +1,11 @@
 """`penstock ingress`, `penstock scheduler`, `penstock executor`: one service, as Kubernetes runs it."""
 
-from functools import partial
 from typing import Annotated, Final
 
 import typer
 
 from penstock.embedded.services import find_service
-from penstock.logs import configure_logs
-from penstock.runtime import run_process
+from penstock.runtime import start_service
 from penstock.settings import read_settings
 
 _PANEL: Final = "Serve"
@@ -52,5 +50,4 @@ def executor(
 def _run(name: str, **given: object) -> None:
     service = find_service(name)
     settings = read_settings(service.settings).model_copy(update=given)
-    configure_logs(settings.log_format, settings.log_level)
-    run_process(name, partial(service.serve, settings), grace_seconds=settings.shutdown_grace_seconds)
+    start_service(name, service.serve, settings)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Final, Protocol, get_type_hints
+from typing import Final, get_type_hints
 
 from penstock.errors import ConfigurationError
-from penstock.runtime import Resources, Stop
+from penstock.runtime import Serve
 from penstock.settings import CommonSettings
 
 GROUP: Final = "penstock.services"
@@ -13,18 +13,12 @@ SERVICES: Final = ("scheduler", "executor", "ingress")
 """In the order in which they start: what accepts work comes last."""
 
 
-class Serve(Protocol):
-    """Runs a service until a soft stop, with resources of its own unless some are given."""
-
-    async def __call__(self, settings: CommonSettings, stop: Stop, resources: Resources | None = None) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Service:
     """A service that is installed here: its `serve` function, and the settings that it takes."""
 
     name: str
-    serve: Serve
+    serve: Serve[CommonSettings]
     settings: type[CommonSettings]
 
 

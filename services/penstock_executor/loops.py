@@ -1,0 +1,45 @@
+"""What an executor does by itself, again and again, for as long as it holds any run."""
+
+from typing import Final
+
+from penstock.runtime import Counts, Loop
+from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
+from penstock.store.workload import FLUSH_SECONDS
+from penstock_executor.room import Room
+
+_EXPIRY_SECONDS: Final = 0.5
+"""Shorter than what a scheduler takes to hand a run whose lease has expired to another executor."""
+
+
+def list_loops(room: Room) -> tuple[Loop[Room], ...]:
+    """All loops of an executor, and how often each takes a turn, in seconds."""
+    return (
+        Loop("renew_leases", room.leases.period_seconds, renew_leases, is_upkeep=True),
+        Loop("stop_expired", _EXPIRY_SECONDS, stop_expired, is_upkeep=True),
+        Loop("refresh_secrets", SECRETS_SECONDS, refresh_secrets, is_upkeep=True),
+        Loop("flush_workload", FLUSH_SECONDS, flush_workload, is_upkeep=True),
+    )
+
+
+async def renew_leases(room: Room) -> Counts:
+    """Extend all leases."""
+    await room.leases.renew()
+    return Counts()
+
+
+async def stop_expired(room: Room) -> Counts:
+    """Stop the runs whose lease has expired."""
+    await room.leases.stop_expired()
+    return Counts()
+
+
+async def refresh_secrets(room: Room) -> Counts:
+    """Notice secrets that were changed."""
+    await room.secrets.refresh()
+    return Counts()
+
+
+async def flush_workload(room: Room) -> Counts:
+    """Write what this executor has metered."""
+    await room.meter.flush()
+    return Counts()

@@ -1,0 +1,26 @@
+"""What an ingress does by itself, again and again."""
+
+from penstock.runtime import Counts, Loop
+from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
+from penstock.store.workload import FLUSH_SECONDS
+from penstock_ingress.room import Room
+
+
+def list_loops(_: Room) -> tuple[Loop[Room], ...]:
+    """All loops of an ingress, and how often each takes a turn, in seconds."""
+    return (
+        Loop("refresh_secrets", SECRETS_SECONDS, refresh_secrets, is_upkeep=True),
+        Loop("flush_workload", FLUSH_SECONDS, flush_workload, is_upkeep=True),
+    )
+
+
+async def refresh_secrets(room: Room) -> Counts:
+    """Notice secrets that were changed."""
+    await room.secrets.refresh()
+    return Counts()
+
+
+async def flush_workload(room: Room) -> Counts:
+    """Write what this ingress has metered."""
+    await room.meter.flush()
+    return Counts()

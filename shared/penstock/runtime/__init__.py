@@ -1,0 +1,26 @@
+"""The one skeleton of the three services: a process's life, its probes, its loops, and the order in which a service
+begins and ends.
+"""
+
+from penstock.runtime.life import Stop, pause, run_process, supervise
+from penstock.runtime.loops import Counts, Loop, repeat
+from penstock.runtime.probes import add_probes
+from penstock.runtime.service import Consumer, Edges, Resources, Serve, Subscription, run_service, start_service
+
+__all__ = [
+    "Consumer",
+    "Counts",
+    "Edges",
+    "Loop",
+    "Resources",
+    "Serve",
+    "Stop",
+    "Subscription",
+    "add_probes",
+    "pause",
+    "repeat",
+    "run_process",
+    "run_service",
+    "start_service",
+    "supervise",
+]

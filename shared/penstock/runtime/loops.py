@@ -1,0 +1,68 @@
+"""What a room does by itself, again and again. Each loop is a `run_once(room) -> Counts`; `repeat` is the timer of them
+all.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from penstock.errors import DatabaseUnavailable
+from penstock.logs import get_logger
+from penstock.runtime.life import Stop, pause
+
+log = get_logger(__name__)
+Room = TypeVar("Room")
+_MIN_SECONDS_AFTER_FAILURE: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What one turn of a loop did, by name. `wait_seconds` until the next turn; None: the loop's period."""
+
+    done: Mapping[str, int] = field(default_factory=dict)
+    wait_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loop(Generic[Room]):
+    """A loop and how long it rests between two turns, in seconds, unless a turn says otherwise or `wake` is set.
+
+    It ends with the soft stop; one that `is_upkeep` lasts until all that is in flight is finished.
+    """
+
+    name: str
+    period_seconds: float
+    run_once: Callable[[Room], Awaitable[Counts]]
+    wake: asyncio.Event | None = None
+    is_upkeep: bool = False
+
+
+async def repeat(loop: Loop[Room], room: Room, stop: Stop) -> None:
+    """Take turns until a soft stop. A turn that fails is logged and taken again: upkeep after its period, all else a
+    second later at the soonest.
+    """
+    while not stop.soft.is_set():
+        rest = loop.period_seconds
+        if loop.wake is not None:
+            loop.wake.clear()  # before the turn: what is nudged during it is for the next one
+        try:
+            counts = await loop.run_once(room)
+        except Exception as error:  # a loop outlives every failure of one turn
+            is_expected = isinstance(error, DatabaseUnavailable)
+            log.warning(
+                "loop.failed",
+                loop=loop.name,
+                error=f"{type(error).__name__}: {error}",
+                exc_info=None if is_expected else error,
+            )
+            await pause(rest if loop.is_upkeep else max(rest, _MIN_SECONDS_AFTER_FAILURE), stop)
+            continue
+        done = {name: count for name, count in counts.done.items() if count}
+        if done:
+            log.debug("loop.worked", loop=loop.name, **done)
+        rest = rest if counts.wait_seconds is None else counts.wait_seconds
+        if rest <= 0:
+            await asyncio.sleep(0)
+        elif loop.wake is None or not loop.wake.is_set():
+            await pause(rest, stop, loop.wake)
