@@ -174,5 +174,5 @@ def _write_log(logbook: Logbook, secrets: Secrets, line: LogLine) -> None:
 
 
 def name_owner() -> str:
-    """Who claims, for whoever looks at the row: host, process, and a few random digits because both come again."""
+    """Who claims, for everyone who reads the row: host, process, and random digits, since both are used again."""
     return f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"

@@ -6,13 +6,14 @@ come from context. No payloads; secrets are taken out of every line. The events:
 | event | room | says |
 |---|---|---|
 | `service.started` `service.ready` `service.draining` `service.stopped` | all | the life of a process |
+| `service.release_failed` | all | what a service held at its end is taken back later, by others |
 | `broker.connected` `broker.lost` `broker.unreachable` `broker.blocked` | all | the connections to RabbitMQ |
 | `broker.consumer_restored` `broker.consume_failed` | all | consumers of queues |
 | `broker.topology_restored` `broker.declare_refused` | all | exchanges and queues |
 | `broker.handler_failed` `broker.callback_failed` `broker.dead_letter_failed` | all | a message goes back, and why |
 | `broker.events_dropped` `broker.event_not_encoded` | all | events that were not published |
 | `database.unavailable` | all | PostgreSQL is out of reach; work is held back |
-| `dispatch.failed` | ingress, scheduler | runs were stored but not handed to the broker; a scheduler will find them |
+| `dispatch.failed` | ingress, scheduler | `count` runs could not be handed to the broker; a scheduler will find them |
 | `request.failed` | ingress | a request ended in an unexpected error |
 | `http.malformed` | all | requests that were not HTTP; at most one line every 5 s, with their number |
 | `delivery.secret_missing` | ingress | a webhook cannot be checked, because a secret of its source is not set |
@@ -29,7 +30,7 @@ come from context. No payloads; secrets are taken out of every line. The events:
 | `workload.warned` | scheduler | the month's allowance, or an hour far above the usual, was reached |
 | `workload.not_written` | all | what was metered in the last seconds of a process is lost |
 | `run.terminated` | scheduler, ingress, executor | a protection stopped a run |
-| `loop.worked` `loop.failed` | scheduler | what a loop did, when it did anything |
+| `loop.worked` `loop.failed` | all | what a loop did, when it did anything |
 | `change.batch_failed` | scheduler | a change could not be read; it starts nothing, the others do |
 | `recurrence.batch_failed` `recurrence.put_off` | scheduler | a tick could not be decided, the others were |
 | `run.reaped` `run.redispatched` | scheduler | runs taken back from dead executors, and runs whose dispatch was lost |

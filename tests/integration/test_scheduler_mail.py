@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from penstock_scheduler.loops.notifying import MOST_ATTEMPTS, notify
+from penstock_scheduler.loops.notifying import MAX_ATTEMPTS, notify
 from tests.eventually import eventually
 from tests.integration.scheduling import ENVIRONMENT, Station
 from tests.mail_server import MailServer, serve_mail
@@ -121,7 +121,7 @@ async def test_an_address_that_is_none_does_not_keep_the_others_from_being_told(
 
 async def test_mail_is_given_up_after_many_attempts(station: Station) -> None:
     await _take_without_mail(station)
-    await station.fetch("UPDATE penstock.notifications SET attempts = $1", MOST_ATTEMPTS - 1)
+    await station.fetch("UPDATE penstock.notifications SET attempts = $1", MAX_ATTEMPTS - 1)
     mind = MailServer(answers=["451 later"])
     async with serve_mail(mind) as url:
         await notify(station.furnish(smtp_url=url))

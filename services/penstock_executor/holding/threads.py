@@ -1,6 +1,6 @@
 """Threads for an app's sync functions: few, and none that the process waits for.
 
-A thread cannot be stopped. One whose run has ended without it, by its timeout or because it was lost, is told so when
+A thread cannot be stopped. One whose run has ended without it, by its timeout or because it was lost, learns so when
 it next asks for a step; until its function returns it keeps its place here.
 """
 

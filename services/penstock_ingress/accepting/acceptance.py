@@ -32,8 +32,8 @@ before its own, and senders of webhooks give up after some ten seconds.
 """
 _COMMIT_LANES: Final = 3
 _DISPATCH_LANES: Final = 1
-_MOST_PER_COMMIT: Final = 300
-_MOST_PER_DISPATCH: Final = 1000
+_MAX_PER_COMMIT: Final = 300
+_MAX_PER_DISPATCH: Final = 1000
 
 
 class Entry(NamedTuple):
@@ -60,11 +60,11 @@ class Acceptance:
         self._database = database
         self._broker = broker
         self._publisher = publisher
-        self._entries: Coalescer[Entry, Accepted] = Coalescer(self._store, lanes=_COMMIT_LANES, most=_MOST_PER_COMMIT)
+        self._entries: Coalescer[Entry, Accepted] = Coalescer(self._store, lanes=_COMMIT_LANES, most=_MAX_PER_COMMIT)
         self._dispatches: Coalescer[tuple[RunSummary, str | None], None] = Coalescer(
             self._dispatch,
             lanes=_DISPATCH_LANES,
-            most=_MOST_PER_DISPATCH,
+            most=_MAX_PER_DISPATCH,
         )
         self._undispatched = Reports(log.warning, "dispatch.failed")
 

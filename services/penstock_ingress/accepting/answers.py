@@ -33,15 +33,15 @@ class Waiter:
         self.answer: asyncio.Future[RunAnswer] = asyncio.get_running_loop().create_future()
 
     def follow(self, run_id: UUID) -> None:
-        """Wait for another run instead: the one that this request is a copy of. It may have ended, so it is looked up
-        at once.
+        """Wait for another run instead: the one that this request is a copy of. It may have ended, so the answer is
+        looked for at once.
         """
         self._answers.forget(self)
         self.run_id = run_id
         self._answers.add(self, is_urgent=True)
 
     async def wait(self, seconds: float, *, is_early: bool) -> RunAnswer | None:
-        """The answer, or None after `seconds`. With `is_early` what the run returns is enough, even if it goes on."""
+        """The answer, or None after `seconds`. With `is_early` what the run returns is enough, even if it continues."""
         self.is_early = is_early
         self._answers.waiting += 1
         self._answers.nobody_waits.clear()
@@ -97,7 +97,7 @@ class Answers:
                 await self.nobody_waits.wait()
 
     def release(self) -> None:
-        """Let everybody go who still waits; they are told to ask later."""
+        """Let everybody go who still waits; their callers are answered that they should ask later."""
         for waiters in self._waiters.values():
             for waiter in waiters:
                 waiter.answer.cancel()

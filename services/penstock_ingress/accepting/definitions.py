@@ -58,7 +58,7 @@ class Definitions:
         return (environment, name) in self._plans
 
     def plan_source(self, environment: str, deployment: CompiledDeployment, name: str) -> SourcePlan | None:
-        """The plan of a source; None when there is no such source. Made anew when the app or a secret has changed."""
+        """The plan of a source; None when there is no such source. Made again when the app or a secret changes."""
         known, versions = self._plans.get((environment, name)), (deployment.version, self._secrets.version)
         if known is not None and known[0] == versions:
             return known[1]

@@ -89,8 +89,8 @@ async def _take_due(conn: Connection) -> Due:
 
 
 async def redispatch_lost(room: Room) -> Counts:
-    """Dispatch queued runs again whose message must have been lost: none waits in the queue. Nothing while that cannot
-    be told.
+    """Dispatch queued runs again whose message must have been lost: none waits in the queue. Does nothing while that is
+    not known.
 
     With a backlog only runs that were dispatched very long ago, their message may be just another one's turn away; with
     a long one none.

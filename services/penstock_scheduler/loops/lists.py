@@ -32,7 +32,7 @@ from penstock_scheduler.runs import Chunk
 Claim = Callable[[Connection], Awaitable[Chunk | None]]
 Deployments = dict[str, CompiledDeployment]
 FAST_SECONDS: Final = 0.05
-"""How often it is looked whether a sequential list may go on, while there is one."""
+"""How often to check whether a sequential list may continue, while there is one."""
 
 
 async def expand_lists(room: Room) -> Counts:
@@ -130,7 +130,7 @@ async def _expand(
     prepared = await prepare_all(wanted, deployments)
     if (refused := _find_rejected(prepared)) is not None:
         if not is_newest:
-            raise StaleDefinitions(f"{chunk.of.workflow} may have been deployed anew")
+            raise StaleDefinitions(f"{chunk.of.workflow} may have been deployed again")
         await _fail(conn, chunk=chunk, offset=refused[0], rejected=refused[1])
         return []
     outcomes = await admit_prepared(conn, prepared)

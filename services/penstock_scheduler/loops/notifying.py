@@ -1,4 +1,4 @@
-"""The admins are told by mail of a run that was terminated, at most once a day and environment, and of workload
+"""The admins are notified by mail of a run that was terminated, at most once a day and environment, and of workload
 (`workload` says when).
 
 A scheduler takes the notification, in a transaction of its own, before it sends: from then on nobody sends it again,
@@ -27,7 +27,7 @@ from penstock_scheduler.runs import Notification
 
 log = get_logger(__name__)
 
-MOST_ATTEMPTS: Final = 12
+MAX_ATTEMPTS: Final = 12
 _TIMEOUT_SECONDS: Final = 60.0
 _SUBJECTS: Final = {
     "allowance_75": "has used 75 % of the month's workload",
@@ -56,14 +56,14 @@ async def _tell(room: Room, notification: Notification) -> bool:
         missing = (
             "PENSTOCK_SMTP_URL is not set" if room.mail is None else "the environment has no notification addresses"
         )
-        log.warning("notification.failed", reason=f"{missing}; nobody was told by mail", **about)
+        log.warning("notification.failed", reason=f"{missing}; nobody was notified", **about)
         return False
     outcome = await room.mail.send(compose(notification, room.mail_sender, addresses), _TIMEOUT_SECONDS)
     if isinstance(outcome, Taken):
         await _note_sent(room, notification, outcome)
         return True
     async with room.database.connection() as conn:
-        is_retried = outcome.is_certain and notification.attempts < MOST_ATTEMPTS
+        is_retried = outcome.is_certain and notification.attempts < MAX_ATTEMPTS
         wait = rules.mail_backoff(notification.attempts)
         if is_retried:
             await repository.give_back(conn, notification=notification, after=wait)

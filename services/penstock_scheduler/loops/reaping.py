@@ -21,10 +21,10 @@ from penstock_scheduler.room import Room
 
 log = get_logger(__name__)
 
-MOST_CRASHES: Final = 3
+MAX_CRASHES: Final = 3
 BATCH: Final = 500
 _CRASHED: Final = (
-    f"its executor died {MOST_CRASHES} times in a row before another step of this run was done; look for what exhausts "
+    f"its executor died {MAX_CRASHES} times in a row before another step of this run was done; look for what exhausts "
     "memory or blocks "
     "in its steps, then retry it from the failed step"
 )
@@ -54,7 +54,7 @@ async def reap_leases(room: Room) -> Counts:
 
 
 async def _take_back(conn: Connection) -> list[RunSummary]:
-    reaped = await repository.reap_leases(conn, most_crashes=MOST_CRASHES, message=_CRASHED, most=BATCH)
+    reaped = await repository.reap_leases(conn, most_crashes=MAX_CRASHES, message=_CRASHED, most=BATCH)
     failed = [run for run in reaped if run.state is RunState.FAILED]
     if failed:
         await write_logs(conn, [_line(run) for run in failed])

@@ -1,4 +1,4 @@
-"""The admins are told when workload reaches a threshold: each once in its period, however many schedulers look.
+"""The admins are notified when workload reaches a threshold: each once in its period, however many schedulers look.
 
 The row that notes the warning decides: who inserts it logs it and publishes the event, and mail is sent from it as of a
 terminated run.
@@ -25,7 +25,7 @@ from penstock_scheduler.room import Room
 log = get_logger(__name__)
 
 LIFETIME: Final = timedelta(days=400)
-_MOST_DELETED: Final = 10_000
+_MAX_DELETED: Final = 10_000
 
 
 async def flush_workload(room: Room) -> Counts:
@@ -37,7 +37,7 @@ async def flush_workload(room: Room) -> Counts:
 async def delete_old_workload(room: Room) -> Counts:
     """Forget the sums of hours that nobody looks at any more."""
     async with room.database.connection() as conn:
-        return Counts({"sums": await repository.delete_old_workload(conn, older_than=LIFETIME, most=_MOST_DELETED)})
+        return Counts({"sums": await repository.delete_old_workload(conn, older_than=LIFETIME, most=_MAX_DELETED)})
 
 
 async def watch_workload(room: Room) -> Counts:

@@ -22,7 +22,7 @@ Life = Callable[["Stop"], Coroutine[object, object, None]]
 
 
 class Stop:
-    """How a process is told to end. `soft` is set by the first signal and never cleared."""
+    """How a process is asked to end. `soft` is set by the first signal and never cleared."""
 
     def __init__(self) -> None:
         self.soft = asyncio.Event()
@@ -36,7 +36,7 @@ class Stop:
 
 
 def run_process(name: str, serve: Life, *, grace_seconds: float) -> None:
-    """Run `serve` on uvloop until it returns or the process is told to stop; the whole of a service's main function."""
+    """Run `serve` on uvloop until it returns or the process is asked to stop; a main function is no more than this."""
     # Requests and runs make many objects that die young and are in no cycle. Looking for cycles every 700 of them, and
     # through all that was imported each time, costs a sixth of an executor's time.
     gc.freeze()
