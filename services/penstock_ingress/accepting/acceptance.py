@@ -7,7 +7,6 @@ the runs, the others read what it stored.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -21,7 +20,7 @@ from penstock.errors import BrokerUnavailable, DatabaseUnavailable
 from penstock.logs import Reports, get_logger
 from penstock.metrics import DISPATCHED
 from penstock.runs.admission import admit_deliveries
-from penstock.runs.deliveries import DeliveryKey, NewDelivery, StoredDelivery, count_duplicates
+from penstock.runs.deliveries import DeliveryKey, NewDelivery, StoredDelivery, count_duplicates, free_keys
 from penstock.runs.requests import CheckedRun
 
 log = get_logger(__name__)
@@ -135,13 +134,30 @@ async def store_entries(conn: Connection, entries: Sequence[Entry]) -> list[Acce
         conn, runs, sorted(firsts.values(), key=lambda delivery: delivery.key)
     )
     copies = [delivery for delivery in deliveries if delivery.id not in delivered]
-    known = await count_duplicates(conn, copies=Counter(copy.key for copy in copies)) if copies else {}
+    known = await count_duplicates(conn, copies=copies) if copies else {}
+    freed = await _store_freed(conn, entries, [copy for copy in copies if copy.id not in known])
     accepted: list[Accepted] = []
     position = 0
     for entry in entries:
         if entry.delivery is not None and entry.delivery.id not in delivered:
-            accepted.append(Accepted((), known[entry.delivery.key]))
+            stored = known.get(entry.delivery.id)
+            accepted.append(freed[entry.delivery.id] if stored is None else Accepted((), stored))
         else:
             accepted.append(Accepted(tuple(admissions[position + index] for index in range(len(entry.runs)))))
         position += len(entry.runs)
     return accepted
+
+
+async def _store_freed(
+    conn: Connection, entries: Sequence[Entry], unknown: Sequence[NewDelivery]
+) -> dict[UUID, Accepted]:
+    """What becomes of deliveries whose keys are taken by some whose time is over: they are new. By their ids."""
+    if not unknown:
+        return {}
+    await free_keys(conn, copies=unknown)
+    ids = {delivery.id for delivery in unknown}
+    again = [entry for entry in entries if entry.delivery is not None and entry.delivery.id in ids]
+    stored = await store_entries(conn, again)
+    return {
+        entry.delivery.id: result for entry, result in zip(again, stored, strict=True) if entry.delivery is not None
+    }

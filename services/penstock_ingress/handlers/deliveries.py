@@ -138,16 +138,19 @@ def _prepare(
         context["trace"] = trace
     common = RunRequest(delivery_id, call.environment, "", {}, Trigger.WEBHOOK, lineage, context=context)
     runs = tuple(_run(workflow, delivery_id, deployment, common) for workflow in workflows)
+    keys = plan.keys_of(call.request, payload, time.time())
     delivery = NewDelivery(
         id=delivery_id,
         environment=call.environment,
         source=call.source,
-        dedup_key=plan.key_of(headers, payload, body),
+        dedup_key=keys.dedup_key,
         type=kind,
         version=deployment.version,
         run_ids=tuple(run.request.run_id for run in runs),
         headers=kept,
         body=body,
+        signature_key=keys.signature_key,
+        unique_seconds=keys.seconds,
     )
     return Entry(runs, delivery)
 

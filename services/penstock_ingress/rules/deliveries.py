@@ -1,32 +1,43 @@
-"""What a webhook request is: its type, the key that its copies share, its payload, and the workflows that want it.
+"""What a webhook request is: its type, the keys that its copies share, its payload, and the workflows that want it.
 
 The type is `type` in the body (Stripe), the header `X-GitHub-Event` (GitHub), or what the source's `type` picks; a
 delivery without one is wanted by `*` alone. The key is `id` in the body, `X-GitHub-Delivery`, or what `deduplicate`
-picks; where that is missing, a hash of the body. A NUL in a payload, which PostgreSQL cannot hold, becomes U+FFFD for
-the runs; the stored body keeps it.
+picks, for 30 days; where that is missing, a hash of the body, for the tolerance of the signed time, or 24 hours. Of a
+source whose id stands in a header that is not signed, copies are also known by what is signed. A NUL in a payload,
+which PostgreSQL cannot hold, becomes U+FFFD for the runs; the stored body keeps it.
 """
 
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from multidict import MultiMapping
 from pydantic import JsonValue
 
 from penstock.definitions.models import App, Pick, Source, Workflow
+from penstock.definitions.sources import ID_LIFETIME, find_id, is_id_signed
 from penstock.expressions import compile_template
 from penstock_ingress.rules.bodies import decode_body, without_nul
 from penstock_ingress.rules.headers import storable_text
-from penstock_ingress.rules.signatures import build_check
+from penstock_ingress.rules.signatures import STRIPE_TOLERANCE_SECONDS, SignedRequest, build_check, find_signed
 
 MAX_KEY_LENGTH: Final = 255
 MAX_TYPE_LENGTH: Final = 255
+BODY_SECONDS: Final = 24 * 3600.0
+"""How long the same body is a copy, where nothing that is signed says when it was sent."""
 _MOST_TYPES: Final = 1000
 _NAMED_SECRET: Final = re.compile(r"\bsecrets\.([A-Za-z_][A-Za-z0-9_]*)")
 _LONE: Final = re.compile(r"\$\{[^{}]*\}")
 _TYPE: Final = {"stripe": Pick(payload="type"), "github": Pick(header="X-GitHub-Event")}
-_KEY: Final = {"stripe": Pick(payload="id"), "github": Pick(header="X-GitHub-Delivery")}
+
+
+class Keys(NamedTuple):
+    """What copies of a delivery have in common, and for how long. `signature_key` is there if the id is not signed."""
+
+    dedup_key: str
+    signature_key: str | None = None
+    seconds: float = ID_LIFETIME.total_seconds()
 
 
 class SourcePlan:
@@ -42,7 +53,9 @@ class SourcePlan:
         self.has_secret = len(self.missing) < len(resolved)
         self.check = build_check(source, [secret for secret in resolved if secret is not None])
         self._type = source.type or _TYPE.get(source.scheme)
-        self._key = source.deduplicate or _KEY.get(source.scheme)
+        self._key = find_id(source)
+        self._is_id_signed = is_id_signed(source)
+        self._tolerance_seconds = source.timestamp.tolerance_seconds if source.timestamp else STRIPE_TOLERANCE_SECONDS
         self._wanted = [
             (_pattern(types), workflow)
             for workflow in app.workflows.values()
@@ -55,12 +68,20 @@ class SourcePlan:
         kind = _pick(self._type, headers, payload)
         return None if kind is None else kind[:MAX_TYPE_LENGTH]
 
-    def key_of(self, headers: MultiMapping[str], payload: JsonValue, body: bytes) -> str:
-        """What copies of one delivery have in common."""
-        key = _pick(self._key, headers, payload)
-        if not key:
-            return f"sha256:{hashlib.sha256(body).hexdigest()}"
-        return key if len(key) <= MAX_KEY_LENGTH else f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+    def keys_of(self, request: SignedRequest, payload: JsonValue, now: float) -> Keys:
+        """What copies of a delivery have in common. `now` is in seconds since 1970; the request is genuine."""
+        id = _pick(self._key, request.headers, payload)
+        if id and self._is_id_signed:
+            return Keys(_key(id))
+        signed = find_signed(self.source, request)
+        signature_key = None if self._is_id_signed else hashlib.sha256(signed.content).hexdigest()
+        if id:
+            return Keys(_key(id), signature_key)
+        body = f"sha256:{hashlib.sha256(request.body).hexdigest()}"
+        if signed.moment is None:
+            return Keys(body, signature_key, BODY_SECONDS)
+        # As long as the request itself could be sent again: a clock that is fast makes that longer.
+        return Keys(body, signature_key, max(signed.moment - now, 0) + self._tolerance_seconds)
 
     def workflows_for(self, kind: str | None) -> tuple[Workflow, ...]:
         """The workflows that a delivery of this type starts."""
@@ -87,6 +108,10 @@ def resolve_secret(text: str, secrets: Mapping[str, JsonValue], place: str = "")
         return None
     value = compile_template(text, place).evaluate({"secrets": dict(secrets)})
     return value if isinstance(value, str) and value else None
+
+
+def _key(id: str) -> str:
+    return id if len(id) <= MAX_KEY_LENGTH else f"sha256:{hashlib.sha256(id.encode()).hexdigest()}"
 
 
 def _types(workflow: Workflow, source: str) -> Sequence[str]:

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from multidict import MultiMapping
 
 from penstock.definitions.models import Source
+from penstock.definitions.sources import is_time_signed
 
 STRIPE_TOLERANCE_SECONDS: Final = 300.0
 _PLACEHOLDER: Final = re.compile(r"\{(body|timestamp|id|url|method|path)\}")
@@ -49,6 +50,25 @@ Check = Callable[[SignedRequest, float], Verdict]
 """Takes the request and the current time in seconds since 1970."""
 
 
+class Signed(NamedTuple):
+    """What the signature of a request covers, and when that was signed, in seconds since 1970, if it says so."""
+
+    content: bytes
+    moment: float | None
+
+
+def find_signed(source: Source, request: SignedRequest) -> Signed:
+    """What is signed of a request that is genuine."""
+    if source.scheme == "stripe":
+        time = _stripe_times(request)[0]
+        return Signed(_stripe_content(time, request), _read_time(time))
+    if source.scheme == "github":
+        return Signed(request.body, None)
+    header = source.timestamp.header if source.timestamp is not None and is_time_signed(source) else None
+    content = _template_content(_split_template(source.signed), source, request)
+    return Signed(content, None if header is None else _read_time(request.headers.get(header, "").strip()))
+
+
 def build_check(source: Source, secrets: Sequence[str]) -> Check:
     """The check of a source whose secrets are `secrets`; to be built once."""
     keys = [secret.encode() for secret in secrets]
@@ -71,19 +91,29 @@ def _stripe(source: Source, keys: Sequence[bytes]) -> Check:
     tolerance = source.timestamp.tolerance_seconds if source.timestamp else STRIPE_TOLERANCE_SECONDS
 
     def check(request: SignedRequest, now: float) -> Verdict:
-        header = ",".join(request.headers.getall("Stripe-Signature", ()))
-        pairs = [part.strip().partition("=") for part in header.split(",")]
-        times = [value for name, _, value in pairs if name == "t"]
-        candidates = [value for name, _, value in pairs if name == "v1"]
+        times, candidates = _stripe_times(request), _stripe_values(request, "v1")
         if not times or not candidates:
             return Verdict.UNSIGNED
         # With several times only the first is looked at, and that is the one which is signed.
         if not _is_recent(times[0], now, tolerance):
             return Verdict.STALE
-        signed = times[0].encode("utf-8", "surrogateescape") + b"." + request.body
-        return _compare(keys, "sha256", signed, candidates, _DECODERS["hex"])
+        return _compare(keys, "sha256", _stripe_content(times[0], request), candidates, _DECODERS["hex"])
 
     return check
+
+
+def _stripe_times(request: SignedRequest) -> list[str]:
+    return _stripe_values(request, "t")
+
+
+def _stripe_values(request: SignedRequest, wanted: str) -> list[str]:
+    header = ",".join(request.headers.getall("Stripe-Signature", ()))
+    pairs = (part.strip().partition("=") for part in header.split(","))
+    return [value for name, _, value in pairs if name == wanted]
+
+
+def _stripe_content(time: str, request: SignedRequest) -> bytes:
+    return time.encode("utf-8", "surrogateescape") + b"." + request.body
 
 
 def _hmac(source: Source, keys: Sequence[bytes]) -> Check:
@@ -98,10 +128,13 @@ def _hmac(source: Source, keys: Sequence[bytes]) -> Check:
             request.headers.get(timestamp.header, ""), now, timestamp.tolerance_seconds
         ):
             return Verdict.STALE
-        signed = b"".join(part if isinstance(part, bytes) else _part(part, source, request) for part in parts)
-        return _compare(keys, source.algorithm, signed, candidates, decode)
+        return _compare(keys, source.algorithm, _template_content(parts, source, request), candidates, decode)
 
     return check
+
+
+def _template_content(parts: Sequence[bytes | str], source: Source, request: SignedRequest) -> bytes:
+    return b"".join(part if isinstance(part, bytes) else _part(part, source, request) for part in parts)
 
 
 def _candidates(values: Iterable[str], prefix: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from penstock.reading.index import Index
 from penstock.reading.lints.exposure import find_exposures
 from penstock.reading.lints.python_calls import read_code_steps
 from penstock.reading.lints.recursion import CodeSteps, find_open_ends, find_recursions
+from penstock.reading.lints.unsigned import find_unsigned
 from penstock.reading.places import Problem, Report, Severity
 from penstock.reading.python_files import read_python
 from penstock.reading.type_files import read_types
@@ -125,7 +126,9 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
     )
     if not report.is_partial:
         code_steps = {} if python.code is None else read_code_steps(python.code)
-        report.problems.extend((*_recursion_problems(app, code_steps), *_exposure_problems(app)))
+        report.problems.extend(
+            (*_recursion_problems(app, code_steps), *_exposure_problems(app), *_unsigned_problems(app))
+        )
     problems = tuple(
         sorted(report.problems, key=lambda problem: (problem.file, problem.line or 0, problem.column or 0))
     )
@@ -190,6 +193,13 @@ def _exposure_problems(app: App) -> Iterator[Problem]:
             "true in the workflow"
         )
         yield Problem(file, line, 1, message, Severity.WARNING, hint)
+
+
+def _unsigned_problems(app: App) -> Iterator[Problem]:
+    for found in find_unsigned(app):
+        file, line = _split_place(found.place)
+        message = f"the signature of the source {found.source!r} does not cover {found.what} which anybody may change"
+        yield Problem(file, line, 1, message, Severity.WARNING, found.hint)
 
 
 def _split_place(place: str) -> tuple[str, int | None]:

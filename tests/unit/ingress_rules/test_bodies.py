@@ -14,6 +14,7 @@ from penstock_ingress.rules.forms import parse_body_form, parse_form
 from penstock_ingress.rules.headers import storable_headers
 from penstock_ingress.rules.multipart import MAX_HEADER_BYTES, parse_multipart
 from penstock_ingress.rules.parameters import read_parameters
+from penstock_ingress.rules.signatures import SignedRequest
 from penstock_ingress.rules.undecodable import Undecodable
 from tests.unit.ingress_rules.asking import refused
 
@@ -137,7 +138,8 @@ def test_numbers_keep_their_digits(number: str) -> None:
     assert dumps(parse_json(b'{"n": %s}' % number.encode())) == b'{"n":%s}' % number.encode()
     source = Source(name="s", scheme="hmac", header="X", secrets=("x",), deduplicate=Pick(payload="data.id"))
     payload = decode_payload(b'{"data": {"id": %s}}' % number.encode(), "application/json")
-    assert SourcePlan(source, App(name="a"), {}).key_of(CIMultiDict(), payload, b"") == number
+    request = SignedRequest("POST", "/", CIMultiDict(), b"")
+    assert SourcePlan(source, App(name="a"), {}).keys_of(request, payload, 0).dedup_key == number
 
 
 def test_half_of_a_surrogate_pair_becomes_a_replacement_character() -> None:

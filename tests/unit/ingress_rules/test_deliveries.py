@@ -4,8 +4,9 @@ import pytest
 from multidict import CIMultiDict
 from pydantic import JsonValue
 
-from penstock.definitions.models import App, Pick, Source, WebhookTrigger, Workflow
-from penstock_ingress.rules.deliveries import SourcePlan, decode_payload, resolve_secret
+from penstock.definitions.models import App, Pick, Source, SourceTimestamp, WebhookTrigger, Workflow
+from penstock_ingress.rules.deliveries import Keys, SourcePlan, decode_payload, resolve_secret
+from penstock_ingress.rules.signatures import SignedRequest
 from penstock_ingress.rules.undecodable import Undecodable
 
 
@@ -35,25 +36,68 @@ def test_types_match_with_stars(types: tuple[str, ...], kind: str | None, is_wan
     assert bool(build_plan(STRIPE, *types).workflows_for(kind)) is is_wanted
 
 
+def keys(plan: SourcePlan, payload: JsonValue, headers: CIMultiDict[str] = NO_HEADERS, body: bytes = b"x") -> Keys:
+    return plan.keys_of(SignedRequest("POST", "/", headers, body), payload, 1000.0)
+
+
 def test_type_and_key_of_a_delivery_depend_on_the_scheme() -> None:
     payload: JsonValue = {"id": "evt_1", "type": "a.b", "data": {"id": 7, "kind": {"name": "k"}}}
     stripe = build_plan(STRIPE)
-    assert (stripe.type_of(NO_HEADERS, payload), stripe.key_of(NO_HEADERS, payload, b"")) == ("a.b", "evt_1")
+    assert (stripe.type_of(NO_HEADERS, payload), keys(stripe, payload)) == ("a.b", Keys("evt_1"))
     github = build_plan(Source(name="g", scheme="github", secrets=("x",)))
     headers = CIMultiDict({"x-github-event": "push", "X-GitHub-Delivery": "72d3162e"})
-    assert (github.type_of(headers, payload), github.key_of(headers, payload, b"")) == ("push", "72d3162e")
+    assert (github.type_of(headers, payload), keys(github, payload, headers).dedup_key) == ("push", "72d3162e")
     picks = {"type": Pick(payload="data.kind.name"), "deduplicate": Pick(payload="data.id")}
     partner = build_plan(Source(name="p", scheme="hmac", secrets=("x",), header="X", **picks))
-    assert (partner.type_of(headers, payload), partner.key_of(headers, payload, b"")) == ("k", "7")
+    assert (partner.type_of(headers, payload), keys(partner, payload, headers)) == ("k", Keys("7"))
 
 
-def test_a_delivery_without_a_key_of_its_own_is_known_by_its_body() -> None:
-    plan = build_plan(STRIPE)
+def test_a_delivery_without_an_id_is_known_by_its_body_for_as_long_as_its_time_holds() -> None:
+    plan, signed = build_plan(STRIPE), CIMultiDict({"Stripe-Signature": "t=1000,v1=00"})
     payloads: list[JsonValue] = [[], {}, {"id": None}, {"id": ""}, {"id": {"a": 1}}, "x"]
     for payload in payloads:
-        assert plan.key_of(NO_HEADERS, payload, b"x").startswith("sha256:")
-    assert plan.key_of(NO_HEADERS, {}, b"x") != plan.key_of(NO_HEADERS, {}, b"y")
-    assert len(plan.key_of(NO_HEADERS, {"id": "x" * 5000}, b"")) < 100
+        found = keys(plan, payload, signed)
+        assert (found.dedup_key[:7], found.signature_key, found.seconds) == ("sha256:", None, 300.0)
+    assert keys(plan, {}, signed) != keys(plan, {}, signed, b"y")
+    assert keys(plan, {}, CIMultiDict({"Stripe-Signature": "t=1200,v1=00"})).seconds == 500.0
+    assert len(keys(plan, {"id": "x" * 5000}).dedup_key) < 100
+
+
+TIMED = SourceTimestamp(header="X-Time", tolerance_seconds=60.0)
+
+
+@pytest.mark.parametrize(
+    ("signed", "timestamp", "seconds"),
+    [
+        ("{body}", None, 24 * 3600.0),
+        ("{timestamp}.{body}", TIMED, 60.0),
+        ("{body}", TIMED, 24 * 3600.0),  # anybody may change a time that is not signed
+    ],
+)
+def test_how_long_the_same_body_is_a_copy(signed: str, timestamp: SourceTimestamp | None, seconds: float) -> None:
+    source = Source(name="p", scheme="hmac", secrets=("x",), header="X", signed=signed, timestamp=timestamp)
+    assert keys(build_plan(source), {}, CIMultiDict({"X-Time": "1000"})).seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("signed", "pick", "is_signed"),
+    [
+        ("{body}", Pick(header="X-Id"), False),
+        ("{id}.{body}", Pick(header="X-Id"), True),
+        ("{body}", Pick(payload="id"), True),
+        ("{body}", None, True),
+    ],
+)
+def test_where_the_id_is_not_signed_copies_are_known_by_what_is(
+    signed: str, pick: Pick | None, is_signed: bool
+) -> None:
+    plan = build_plan(Source(name="p", scheme="hmac", secrets=("x",), header="X", signed=signed, deduplicate=pick))
+    first, other, without = (
+        keys(plan, {"id": "1"}, headers)
+        for headers in (CIMultiDict({"X-Id": "1"}), CIMultiDict({"X-Id": "2"}), NO_HEADERS)
+    )
+    assert (first.signature_key is None) is is_signed
+    assert first.signature_key == other.signature_key == without.signature_key
 
 
 def test_payloads_are_json_or_forms() -> None:

@@ -24,17 +24,23 @@ _CURRENT: Final = """
 
 _DELIVERED: Final = """
     delivered AS (
-        INSERT INTO penstock.deliveries (id, environment, source, dedup_key, type, state, run_ids, headers, body)
+        INSERT INTO penstock.deliveries (
+            id, environment, source, dedup_key, type, state, run_ids, headers, body, signature_key, unique_until
+        )
         SELECT q.id, q.environment, q.source, q.dedup_key, q.type,
-               CASE q.run_ids WHEN '{}' THEN 'unmatched' ELSE 'accepted' END, q.run_ids, q.headers, q.body
+               CASE q.run_ids WHEN '{}' THEN 'unmatched' ELSE 'accepted' END, q.run_ids, q.headers, q.body,
+               q.signature_key, clock_timestamp() + make_interval(secs => q.unique_seconds)
         FROM ROWS FROM (
             jsonb_to_recordset($2) AS (
-                id uuid, environment text, source text, dedup_key text, type text, run_ids uuid[], headers jsonb
+                id uuid, environment text, source text, dedup_key text, type text, run_ids uuid[], headers jsonb,
+                signature_key text, unique_seconds double precision
             ),
             unnest($3::bytea[])
-        ) AS q (id, environment, source, dedup_key, type, run_ids, headers, body)
+        ) AS q (
+            id, environment, source, dedup_key, type, run_ids, headers, signature_key, unique_seconds, body
+        )
         JOIN current c ON c.holds
-        ON CONFLICT (environment, source, dedup_key) DO NOTHING
+        ON CONFLICT DO NOTHING
         RETURNING id
     )
     """
@@ -200,4 +206,6 @@ def _delivery_document(delivery: NewDelivery) -> dict[str, object]:
         "type": delivery.type,
         "run_ids": [str(run_id) for run_id in delivery.run_ids],
         "headers": delivery.headers,
+        "signature_key": delivery.signature_key,
+        "unique_seconds": delivery.unique_seconds,
     }

@@ -1,0 +1,32 @@
+"""Finds sources of webhooks that rely on something the signature does not cover, so that anybody may change it."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from penstock.definitions.models import App
+from penstock.definitions.sources import find_id, is_id_signed, is_time_signed
+
+
+class Unsigned(NamedTuple):
+    """A source at `place` (`file:line`), what it relies on, and what its author can do."""
+
+    source: str
+    what: str
+    hint: str
+    place: str
+
+
+def find_unsigned(app: App) -> Iterator[Unsigned]:
+    """All such sources: those whose id is not signed, and those whose time is not."""
+    for source in app.sources.values():
+        pick = find_id(source)
+        if pick is not None and not is_id_signed(source):
+            better = "sign {id}, or " if source.scheme == "hmac" else ""
+            hint = (
+                "copies are known by what is signed too, so a replay is not new; if the sender can, "
+                f"{better}take an id from the payload: `deduplicate: {{payload: …}}`"
+            )
+            yield Unsigned(source.name, f"its id, the header {pick.header},", hint, source.place)
+        if source.timestamp is not None and not is_time_signed(source):
+            hint = "an old request can be sent again with a new time; sign {timestamp}"
+            yield Unsigned(source.name, f"its time, the header {source.timestamp.header},", hint, source.place)
