@@ -20,6 +20,9 @@ from penstock.storable import REPLACEMENT, storable_value
 JSONDecodeError = orjson.JSONDecodeError
 MAX_DIGITS: Final = 308
 """Of a whole number that stays an integer: about as far as a float reaches."""
+_MAX_LENGTH: Final = 1000
+"""Of a number that is kept to the last digit."""
+_MIN_FRACTION: Final = 1e-300
 _IS_DIGIT: Final = bytes(48 if chr(code) in "0123456789." else 32 for code in range(256))
 _LONG_RUN: Final = b"0" * 16
 _SAMPLED_RUN: Final = b"0" * 4
@@ -126,6 +129,9 @@ def _read_integer(text: str) -> int | float:
 
 def _read_fraction(text: str) -> float:
     value = float(text)
+    # PostgreSQL holds 16,383 digits behind the point, and no JSON number means anything with a tenth of them.
+    if len(text) > _MAX_LENGTH or abs(value) < _MIN_FRACTION:
+        return value
     is_same = repr(value) == text or Decimal(text) == Decimal(repr(value))
     return value if is_same else ExactNumber(text)
 

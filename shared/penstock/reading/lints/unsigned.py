@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from penstock.definitions.models import App
-from penstock.definitions.sources import find_id, is_id_signed, is_time_signed
+from penstock.definitions.sources import is_id_signed, is_time_signed
 
 
 class Unsigned(NamedTuple):
@@ -19,7 +19,8 @@ class Unsigned(NamedTuple):
 def find_unsigned(app: App) -> Iterator[Unsigned]:
     """All such sources: those whose id is not signed, and those whose time is not."""
     for source in app.sources.values():
-        pick = find_id(source)
+        # Of an id that the scheme has by itself nobody is warned: there is nothing that an author could do.
+        pick = source.deduplicate
         if pick is not None and not is_id_signed(source):
             better = "sign {id}, or " if source.scheme == "hmac" else ""
             hint = (
