@@ -138,7 +138,7 @@ def _prepare(
         context["trace"] = trace
     common = RunRequest(delivery_id, call.environment, "", {}, Trigger.WEBHOOK, lineage, context=context)
     runs = tuple(_run(workflow, delivery_id, deployment, common) for workflow in workflows)
-    keys = plan.keys_of(call.request, payload, time.time())
+    keys = plan.keys_of(call.request, payload, clock.now().timestamp())
     delivery = NewDelivery(
         id=delivery_id,
         environment=call.environment,

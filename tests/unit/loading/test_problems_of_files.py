@@ -77,8 +77,8 @@ from tests.unit.loading.reading import ROOTS, problems
         ),
         (
             (
-                "app: a\nsources: {s: {scheme: hmac, secrets: ['${secrets.A}'], header: X, signed: '{timestamp}{body}', "
-                "timestamp: {header: T, "
+                "app: a\nsources: {s: {scheme: hmac, secrets: ['${secrets.A}'], header: X, "
+                "signed: '{timestamp}{body}', timestamp: {header: T, "
                 "tolerance: 5}}}"
             ),
             (
