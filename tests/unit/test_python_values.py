@@ -39,6 +39,10 @@ THING = Thing({"_id": "1x1", "name": "a"}, "thing")
         (Line(at=datetime(2030, 1, 1, tzinfo=UTC), price=Decimal(2)), {"at": "2030-01-01T00:00:00.000Z", "price": 2}),
         (Page([THING], None, 0), {"results": [{"_id": "1x1", "name": "a"}], "after": None, "remaining": 0}),
         (Response(200, {"x": "y"}, [1]), {"status": 200, "headers": {"x": "y"}, "body": [1]}),
+        (
+            Response(200, {}, None, {"file": "1"}),
+            {"status": 200, "headers": {}, "body": None, "body_file": {"file": "1"}},
+        ),
     ],
 )  # fmt: skip
 def test_what_python_code_has_is_written_as_json(value: object, expected: object) -> None:

@@ -73,12 +73,7 @@ def to_json(value: object, what: str) -> JsonValue:
         case Enum():
             return to_json(value.value, what)
         case datetime():
-            if value.tzinfo is None:
-                raise Permanent(
-                    f"{what}: {value.isoformat()} has no time zone; use datetime.now(UTC) and the like",
-                    kind="arguments",
-                )
-            return format_date(value)
+            return _show_time(value, what)
         case timedelta():
             return value.total_seconds()
         case Decimal():
@@ -90,7 +85,7 @@ def to_json(value: object, what: str) -> JsonValue:
         case Page():
             return to_json(value._asdict(), what)
         case Response():
-            return {"status": value.status, "headers": dict(value.headers), "body": value.body}
+            return _show_response(value)
         case Mapping():
             return {_key(key, what): to_json(item, what) for key, item in value.items()}
         case Sequence() | AbstractSet() if not isinstance(value, bytes | bytearray | memoryview):
@@ -102,6 +97,21 @@ def to_json(value: object, what: str) -> JsonValue:
 def to_object(value: Mapping[str, object] | None, what: str) -> dict[str, JsonValue]:
     """A mapping as a JSON object; None as an empty one."""
     return {_key(key, what): to_json(item, what) for key, item in (value or {}).items()}
+
+
+def _show_response(response: Response) -> dict[str, JsonValue]:
+    shown: dict[str, JsonValue] = {
+        "status": response.status, "headers": dict(response.headers), "body": response.body,
+    }  # fmt: skip
+    return shown if response.body_file is None else {**shown, "body_file": dict(response.body_file)}
+
+
+def _show_time(moment: datetime, what: str) -> str:
+    if moment.tzinfo is None:
+        raise Permanent(
+            f"{what}: {moment.isoformat()} has no time zone; use datetime.now(UTC) and the like", kind="arguments"
+        )
+    return format_date(moment)
 
 
 def _key(key: object, what: str) -> str:
