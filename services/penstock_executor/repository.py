@@ -286,14 +286,14 @@ def _whole_document(commit: Commit) -> dict[str, object]:
         "error": ending.error,
         "due_at": ending.due_at, "failures": 1 if ending.is_failure else 0, "workload": commit.workload,
         "thing": None if insertion is None else insertion.thing.record,
-        "steps": [
-            {
-                "step": record.step, "action": record.action, "outcome": record.outcome,
-                "started_at": record.started_at,
-                "result": record.result, "error": record.error,
-            }
-            for record in commit.records
-        ],
+        "steps": [_document(record) for record in commit.records],
+    }  # fmt: skip
+
+
+def _document(record: StepRecord) -> dict[str, object]:
+    return {
+        "step": record.step, "action": record.action, "outcome": record.outcome, "started_at": record.started_at,
+        "result": record.result, "error": record.error,
     }  # fmt: skip
 
 
@@ -357,20 +357,8 @@ async def record_steps(conn: Connection, *, records: Sequence[tuple[UUID, int, S
         )
         {_UNLESS_FINISHED}
         """,
-        [
-            {
-                "id": str(run_id), "attempt": attempt,
-                "steps": [
-                    {
-                        "step": record.step, "action": record.action, "outcome": record.outcome,
-                        "started_at": record.started_at,
-                        "result": record.result, "error": record.error,
-                    }
-                ],
-            }
-            for run_id, attempt, record in records
-        ],
-    )  # fmt: skip
+        [{"id": str(run_id), "attempt": attempt, "steps": [_document(record)]} for run_id, attempt, record in records],
+    )
 
 
 async def find_committed(conn: Connection, *, commits: Sequence[Commit]) -> dict[Held, JsonValue]:
