@@ -48,6 +48,13 @@ class MailServer:
     user: tuple[str, str] | None = None
     tls: ssl.SSLContext | None = None
     is_tls: bool = False
+    connections: list[SMTP] = field(default_factory=list)
+
+    def hang_up(self) -> None:
+        """Close all connections, as servers do with those that are idle."""
+        for connection in self.connections:
+            if connection.transport is not None:
+                connection.transport.close()
 
     @property
     def recipients(self) -> list[str]:
@@ -110,12 +117,14 @@ async def serve_mail(mind: MailServer) -> AsyncIterator[str]:
     )
 
     def converse() -> SMTP:
-        return SMTP(
+        connection = SMTP(
             handler, hostname="localhost", loop=loop, data_size_limit=mind.largest, enable_SMTPUTF8=mind.knows_smtputf8,
             authenticator=mind.check, auth_required=mind.user is not None,
             auth_require_tls=mind.tls is not None and not mind.is_tls,
             tls_context=None if mind.is_tls else mind.tls, require_starttls=mind.tls is not None and not mind.is_tls,
         )  # fmt: skip
+        mind.connections.append(connection)
+        return connection
 
     server = await loop.create_server(converse, "127.0.0.1", 0, ssl=mind.tls if mind.is_tls else None)
     try:

@@ -33,7 +33,7 @@ from penstock_executor.holding.threads import Threads
 from penstock_executor.outside.outgoing import Outgoing
 from penstock_executor.planning.library import Library
 from penstock_executor.settings import ExecutorSettings
-from penstock_executor.steps.tools import Mailing, Tools
+from penstock_executor.steps.tools import MAX_IDLE_CONNECTIONS, Mailing, Tools
 from penstock_executor.writing.bulk import hold_run
 from penstock_executor.writing.children import Children
 from penstock_executor.writing.commits import Commits
@@ -128,10 +128,13 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
     library, children = Library(DeploymentCache(database)), Children(publisher)
     bulk = asyncio.Semaphore(max(1, database.most_connections // _CONNECTIONS_PER_BULK))
     logbook = Logbook(database)
-    mailing = Mailing(None if settings.mail_server is None else MailClient(settings.mail_server), settings.mail_sender)
+    server = settings.mail_server
+    mail = None if server is None else MailClient(server, most_idle=MAX_IDLE_CONNECTIONS)
     async with AsyncExitStack() as stack:
         outgoing = Outgoing(settings.outgoing_allow)
         stack.push_async_callback(outgoing.close)
+        if mail is not None:
+            stack.push_async_callback(mail.close)
         secrets = Secrets(database, settings.keyring)
         await secrets.open()
         room = Room(
@@ -146,7 +149,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
                 publisher=publisher,
                 find_app=library.find_app,
                 schedule=children.schedule,
-                mail=mailing,
+                mail=Mailing(mail, settings.mail_sender),
                 secrets=secrets,
                 write_log=partial(_write_log, logbook, secrets),
             ),

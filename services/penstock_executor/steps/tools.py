@@ -20,6 +20,8 @@ from penstock_executor.steps.exchange import Request, Response
 MAX_MAILS: Final = 20
 MAX_MAILS_WITH_FILES: Final = 4
 """These take memory: up to a hundred megabytes each."""
+MAX_IDLE_CONNECTIONS: Final = 4
+"""To the mail server, kept for the next mails."""
 
 
 @dataclass(frozen=True, slots=True)

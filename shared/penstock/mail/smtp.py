@@ -8,7 +8,6 @@ wrong afterwards is reported, not raised.
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -16,12 +15,10 @@ import aiosmtplib
 
 from penstock import clock
 from penstock.domain.addresses import Address
+from penstock.mail.connections import Connections, Line
 from penstock.mail.message import Mail, write_mail
 from penstock.mail.settings import MailServer
 
-_CONNECT_SECONDS: Final = 20.0
-_COMMAND_SECONDS: Final = 30.0
-_FAREWELL_SECONDS: Final = 2.0
 _NO_SMTPUTF8: Final = "takes no addresses with other letters than A to Z (SMTPUTF8)"
 
 
@@ -61,10 +58,15 @@ class _Progress:
 
 
 class MailClient:
-    """Hands mail in to one server, each over a connection of its own."""
+    """Hands mail in to one server, over connections that are kept for the next mails: at most `most_idle` of them."""
 
-    def __init__(self, server: MailServer) -> None:
+    def __init__(self, server: MailServer, *, most_idle: int = 0) -> None:
         self._server = server
+        self._connections = Connections(server, most_idle=most_idle)
+
+    async def close(self) -> None:
+        """Close the connections that are kept."""
+        self._connections.close()
 
     async def send(self, mail: Mail, timeout_seconds: float) -> Taken | NotTaken:
         """Hand `mail` in, within so much time."""
@@ -81,17 +83,14 @@ class MailClient:
         return f"the mail server {self._server.host}:{self._server.port}"
 
     async def _hand_in(self, mail: Mail, progress: _Progress) -> Taken | NotTaken:
-        client = aiosmtplib.SMTP(
-            hostname=self._server.host,
-            port=self._server.port,
-            username=self._server.username,
-            password=self._server.password,
-            use_tls=self._server.is_tls,
-            start_tls=self._server.is_starttls,
-            timeout=_COMMAND_SECONDS,
-        )
+        line: Line | None = None
         try:
-            return await self._converse(client, mail, progress)
+            line = await self._connections.take()
+            outcome = await self._converse(line.client, mail, progress)
+            if isinstance(outcome, Taken):
+                given_back, line = line, None
+                await self._connections.give_back(given_back)
+            return outcome
         except aiosmtplib.SMTPResponseException as error:
             reason = f"{self._name} answered {_words(error)}"
             return progress.end(NotTaken(reason, "email", is_temporary=_is_temporary(error)))
@@ -102,11 +101,10 @@ class MailClient:
             reason = f"{self._name}: {_describe(error)}"
             return progress.end(NotTaken(reason, kind, is_temporary=True, is_certain=progress.is_certain))
         finally:
-            client.close()
+            if line is not None:
+                line.client.close()
 
     async def _converse(self, client: aiosmtplib.SMTP, mail: Mail, progress: _Progress) -> Taken | NotTaken:
-        await client.connect(timeout=_CONNECT_SECONDS)
-        await client.ehlo()
         if mail.is_international and not client.supports_extension("smtputf8"):
             mail = self._refuse_international(mail, progress)
             if not mail.recipients or mail.is_international:
@@ -123,12 +121,10 @@ class MailClient:
         while progress.pending:
             if failure := await self._send_to_pending(client, mail, content, progress):
                 return progress.end(failure)
-        with suppress(aiosmtplib.SMTPException, OSError):
-            await client.quit(timeout=_FAREWELL_SECONDS)
         return Taken(progress.refused)
 
     def _refuse_international(self, mail: Mail, progress: _Progress) -> Mail:
-        """The mail for those whom a server without SMTPUTF8 can be told of."""
+        """The mail without those whose addresses need SMTPUTF8."""
         left_out = [address for address in progress.pending if not address.is_ascii]
         progress.pending = tuple(address for address in progress.pending if address.is_ascii)
         progress.refused.update({address.email: f"{self._name} {_NO_SMTPUTF8}" for address in left_out})

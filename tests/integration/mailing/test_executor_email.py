@@ -307,3 +307,35 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(house: House
         run = await house.perform("mail", {"to": "a@b.c", "subject": "Hello"})
     assert "certificate verify failed" in run["error"]["message"]
     assert mind.tries == 0
+
+
+async def test_mails_one_after_another_share_a_connection(house: House) -> None:
+    await house.deploy(MAIL, head=SENDER)
+    mind = MailServer()
+    async with serve_mail(mind) as url, house.executor(smtp_url=url):
+        for number in range(3):
+            run = await house.perform("mail", {"to": f"a{number}@b.c", "subject": "Hello"})
+            assert run["state"] == "succeeded", run["error"]
+    assert mind.recipients == ["a0@b.c", "a1@b.c", "a2@b.c"]
+    assert len(mind.connections) == 1
+
+
+async def test_a_connection_that_the_server_has_closed_meanwhile_costs_nothing(house: House) -> None:
+    await house.deploy(MAIL, head=SENDER)
+    mind = MailServer()
+    async with serve_mail(mind) as url, house.executor(smtp_url=url):
+        await house.perform("mail", {"to": "a@b.c", "subject": "Hello"})
+        mind.hang_up()
+        run = await house.perform("mail", {"to": "d@e.f", "subject": "Hello"})
+    assert (run["state"], mind.recipients) == ("succeeded", ["a@b.c", "d@e.f"])
+    assert len(mind.connections) == 2
+
+
+async def test_a_mail_that_was_refused_leaves_nothing_on_the_connection(house: House) -> None:
+    await house.deploy(MAIL, head=SENDER)
+    mind = MailServer(refusals={"no@b.c": ["550 no such person"]})
+    async with serve_mail(mind) as url, house.executor(smtp_url=url):
+        await house.perform("mail", {"to": "a@b.c", "subject": "Hello"})
+        assert (await house.perform("mail", {"to": "no@b.c", "subject": "Hello"}))["state"] == "failed"
+        await house.perform("mail", {"to": "d@e.f", "subject": "Hello"})
+    assert mind.recipients == ["a@b.c", "d@e.f"]
