@@ -11,14 +11,11 @@ from typing import Final, NamedTuple
 from pydantic import JsonValue
 
 from penstock.definitions.fields import AGGREGATES
-from penstock.definitions.models import StepAction
-from penstock.domain.routing_keys import find_routing_key_problem
+from penstock.definitions.models import Operation, StepAction
 from penstock.reading import arguments as take
 from penstock.reading import field_arguments as fields
-from penstock.reading import mail, times
-from penstock.reading.documents import Scalar, to_json
+from penstock.reading import mail, targets, times
 from penstock.reading.reader import StepReader
-from penstock.reading.scopes import check_templates, is_template, whole_expression
 
 __all__ = ["ACTIONS", "StepReader", "read_arguments", "read_target"]
 
@@ -31,199 +28,23 @@ class Action(NamedTuple):
     exclusive: tuple[tuple[str, ...], ...] = ()
     required: tuple[tuple[str, ...], ...] = ()
     """Of each group, at least one has to be given."""
-
-
-def _type_target(reader: StepReader, key: str) -> JsonValue:
-    """The literal name of a data type."""
-    node = reader.table.node(key)
-    name = reader.literal(key, "a data type", "such as order")
-    if name is None or node is None:
-        return None
-    reader.data_type = reader.index.types.get(name)
-    if reader.data_type is None and not reader.report.is_partial:
-        reader.report.unknown(node.place, "data type", name, reader.index.types)
-    if key in {"create", "get"}:
-        reader.result_type = name
-    return name
-
-
-def _workflow_target(reader: StepReader, key: str) -> JsonValue:
-    """The literal name of a workflow to be started: with all parameters that it requires."""
-    name = _workflow_name(reader, key)
-    if isinstance(name, str) and reader.parameters is not None:
-        take.check_required(reader, f"the workflow {name!r}", reader.parameters)
-    return name
-
-
-def _workflow_name(reader: StepReader, key: str) -> JsonValue:
-    """The literal name of a workflow."""
-    node = reader.table.node(key)
-    name = reader.literal(key, "a workflow", "such as create_thing")
-    if name is None or node is None:
-        return None
-    reader.parameters = reader.index.workflows.get(name)
-    if reader.parameters is None and not reader.report.is_partial:
-        reader.report.unknown(node.place, "workflow", name, reader.index.workflows)
-    return name
-
-
-def _function_target(reader: StepReader, key: str) -> JsonValue:
-    """The literal name of an action in Python, `module.function`."""
-    node = reader.table.node(key)
-    name = reader.literal(key, "a Python action", "such as shop.actions.charge")
-    if name is None or node is None:
-        return None
-    reader.parameters = reader.index.actions.get(name)
-    if reader.parameters is not None:
-        take.check_required(reader, f"the action {name!r}", reader.parameters)
-    elif not reader.report.is_partial:
-        hint = (
-            ""
-            if reader.index.actions
-            else "name its module in app.yaml under python:, and decorate the function with @app.action"
-        )
-        reader.report.unknown(node.place, "Python action", name, reader.index.actions, hint)
-    return name
-
-
-def _thing_target(reader: StepReader, key: str) -> JsonValue:
-    """A thing or its id; its data type is told by `type`, by the step or parameter it comes from, or it is a
-    problem.
+    takes_secrets: bool = False
+    """Its arguments may hold secrets. What the others are given is stored or shown: in records, things, messages, the
+    log.
     """
-    node = reader.table.node(key)
-    if node is None:
-        reader.report.error(reader.table.key_place(key), f"{key!r} needs a thing or its id", 'such as "${steps.thing}"')
-        return None
-    if not is_template(node):
-        try:
-            take.coerce_thing(node)
-        except ValueError:
-            text = node.text if isinstance(node, Scalar) else "steps.thing"
-            reader.report.error(node.place, f"{key!r} needs a thing or its id", f'did you mean "${{{text}}}"?')
-            return None
-    check_templates(node, reader.scope, reader.report)
-    name = fields.type_name(reader) if "type" in reader.table else _type_of(reader, whole_expression(node))
-    if name is not None:
-        reader.data_type = reader.index.types.get(name)
-        reader.result_type = name if key == "update" else None
-    elif "type" not in reader.table:
-        reader.report.error(
-            reader.table.key_place(key), "the data type of this thing is not known here", "add type: to the step"
-        )
-    return to_json(node)
+    calls_out: bool = False
+    """It calls a URL."""
+    starts: bool = False
+    """It starts the workflow that is its target, one hop deeper or inside this run."""
+    reads: bool = False
+    """It reads things of the type that is its target, past privacy rules."""
+    changes: tuple[Operation, ...] = ()
+    """What it does to things of a type; with `upsert` it updates, too."""
 
 
-def _type_of(reader: StepReader, expression: str | None) -> str | None:
-    """The data type of `${user}`, `${params.owner}`, `${steps.thing}` or `${steps.thing._id}`."""
-    path = (expression or "").strip().removesuffix("._id").split(".")
-    match path:
-        case ["user"]:
-            return "user"
-        case ["steps", id]:
-            return reader.results.get(id)
-        case ["params", name]:
-            kind = reader.types_of_parameters.get(name)
-            return kind.name if kind is not None and kind.is_thing and not kind.is_list else None
-        case _:
-            return None
-
-
-def _answer_target(reader: StepReader, key: str) -> JsonValue:
-    """The mapping of an answer, which may be left out beside `text` or `redirect`."""
-    node = reader.table.node(key)
-    return None if node is None else take.mapping(reader, key, node)
-
-
-def _object_target(reader: StepReader, key: str) -> JsonValue:
-    node = reader.table.node(key)
-    if node is not None:
-        return take.mapping(reader, key, node)
-    reader.missing(key, "a mapping", "such as {total: 1}")
-    return None
-
-
-def _text_target(reader: StepReader, key: str) -> JsonValue:
-    node = reader.table.node(key)
-    if node is not None:
-        return take.text(reader, key, node)
-    reader.missing(key, "a text")
-    return None
-
-
-def _url_target(reader: StepReader, key: str) -> JsonValue:
-    node = reader.table.node(key)
-    if node is None:
-        reader.missing(key, "a URL", "such as https://example.com")
-        return None
-    url = take.text(reader, key, node)
-    if isinstance(url, str) and not url.lower().startswith(("http://", "https://", "${")):
-        reader.report.error(node.place, f"{url[:60]!r} is not a URL", "it starts with https:// or http://")
-    return url
-
-
-def _connector_target(reader: StepReader, key: str) -> JsonValue:
-    """The literal name of a connector."""
-    node = reader.table.node(key)
-    name = reader.literal(key, "a connector", "one of those under connectors: in app.yaml")
-    if name is not None and node is not None and name not in reader.index.connectors and not reader.report.is_partial:
-        hint = "" if reader.index.connectors else "declare it in app.yaml under connectors:"
-        reader.report.unknown(node.place, "connector", name, reader.index.connectors, hint)
-    return name
-
-
-def _wait_target(reader: StepReader, key: str) -> JsonValue:
-    """A duration (`wait`) or a time (`wait_until`). No `timeout`: a wait takes the time it says."""
-    node = reader.table.node(key)
-    if node is None:
-        reader.missing(
-            key,
-            "a duration" if key == "wait" else "a time",
-            "such as 3d" if key == "wait" else "such as 2026-01-31T09:00:00Z",
-        )
-        return None
-    if "timeout" in reader.table:
-        reader.report.error(
-            reader.table.key_place("timeout"),
-            f"{key!r} takes no 'timeout'",
-            "the run waits for as long as it says there",
-        )
-    return (take.duration if key == "wait" else take.time)(reader, key, node)
-
-
-def _signal_target(reader: StepReader, key: str) -> JsonValue:
-    """The name of a signal, which may embed expressions."""
-    node = reader.table.node(key)
-    name = None if node is None else take.text(reader, key, node)
-    if node is None or name == "":
-        reader.missing(key, "the name of a signal", "such as payment_confirmed")
-    return name
-
-
-def _runs_target(reader: StepReader, key: str) -> JsonValue:
-    """The id of a run, or a list of them."""
-    node = reader.table.node(key)
-    if node is not None:
-        return take.anything(reader, key, node)
-    reader.missing(key, "the id of a run, or a list of them", 'such as "${steps.reminder}"')
-    return None
-
-
-def _routing_key_target(reader: StepReader, key: str) -> JsonValue:
-    """The routing key of a message, which may be computed."""
-    node = reader.table.node(key)
-    if node is None:
-        reader.missing(key, "a routing key", "such as order.paid")
-        return None
-    written = take.text(reader, key, node)
-    if (
-        isinstance(written, str)
-        and not is_template(node)
-        and (problem := find_routing_key_problem(written)) is not None
-    ):
-        reader.report.error(node.place, f"{written[:60]!r} cannot be a routing key: {problem}")
-    return written
-
-
+_CREATES: Final = (Operation.CREATE,)
+_UPDATES: Final = (Operation.UPDATE,)
+_DELETES: Final = (Operation.DELETE,)
 _WHEN_TO_RUN: Final[dict[str, take.Take]] = {"with": take.parameters, "at": take.time, "after": take.duration}
 _HTTP: Final[dict[str, take.Take]] = {
     "method": take.method,
@@ -235,15 +56,25 @@ _HTTP: Final[dict[str, take.Take]] = {
     "errors": take.fail_or_continue,
 }
 ACTIONS: Final[dict[StepAction, Action]] = {
-    StepAction.CREATE: Action(_type_target, {"set": fields.values, "upsert": fields.unique_fields}),
+    StepAction.CREATE: Action(
+        targets.type_target, {"set": fields.values, "upsert": fields.unique_fields}, changes=_CREATES
+    ),
     StepAction.CREATE_MANY: Action(
-        _type_target, {"from": take.items, "set": fields.item_values}, (), (("from",), ("set",))
+        targets.type_target,
+        {"from": take.items, "set": fields.item_values},
+        (),
+        (("from",), ("set",)),
+        changes=_CREATES,
     ),
     StepAction.GET: Action(
-        _type_target, {"where": fields.where, "id": take.thing}, (("where", "id"),), (("where", "id"),)
+        targets.type_target,
+        {"where": fields.where, "id": take.thing},
+        (("where", "id"),),
+        (("where", "id"),),
+        reads=True,
     ),
     StepAction.FIND: Action(
-        _type_target,
+        targets.type_target,
         {
             "where": fields.where,
             "sort": fields.field_name,
@@ -251,36 +82,47 @@ ACTIONS: Final[dict[StepAction, Action]] = {
             "limit": take.page_size,
             "after": take.text,
         },
+        reads=True,
     ),
     StepAction.UPDATE: Action(
-        _thing_target,
+        targets.thing_target,
         {"type": fields.data_type, "set": fields.values, "add": fields.list_values, "remove": fields.list_values},
         (),
         (("set", "add", "remove"),),
+        changes=_UPDATES,
     ),
-    StepAction.DELETE: Action(_thing_target, {"type": fields.data_type}),
+    StepAction.DELETE: Action(targets.thing_target, {"type": fields.data_type}, changes=_DELETES),
     StepAction.UPDATE_MANY: Action(
-        _type_target, {"where": fields.where, "set": fields.values}, (), (("where",), ("set",))
+        targets.type_target,
+        {"where": fields.where, "set": fields.values},
+        (),
+        (("where",), ("set",)),
+        changes=_UPDATES,
     ),
-    StepAction.DELETE_MANY: Action(_type_target, {"where": fields.where}, (), (("where",),)),
-    StepAction.COUNT: Action(_type_target, {"where": fields.where}),
+    StepAction.DELETE_MANY: Action(targets.type_target, {"where": fields.where}, (), (("where",),), changes=_DELETES),
+    StepAction.COUNT: Action(targets.type_target, {"where": fields.where}),
     StepAction.AGGREGATE: Action(
-        _type_target, {"where": fields.where, "by": fields.aggregated, **dict.fromkeys(AGGREGATES, fields.aggregated)}
+        targets.type_target,
+        {"where": fields.where, "by": fields.aggregated, **dict.fromkeys(AGGREGATES, fields.aggregated)},
     ),
     StepAction.EXPORT: Action(
-        _type_target, {"where": fields.where, "format": take.file_format, "name": take.text, "raw": take.boolean}
+        targets.type_target, {"where": fields.where, "format": take.file_format, "name": take.text, "raw": take.boolean}
     ),
     StepAction.IMPORT: Action(
-        _type_target,
+        targets.type_target,
         {"from": take.anything, "format": take.file_format, "upsert": fields.import_key, "raw": take.boolean},
         (),
         (("from",),),
+        changes=_CREATES,
     ),
     StepAction.SCHEDULE: Action(
-        _workflow_target, {**_WHEN_TO_RUN, "priority": take.priority, "key": take.key}, (("at", "after"),)
+        targets.workflow_target,
+        {**_WHEN_TO_RUN, "priority": take.priority, "key": take.key},
+        (("at", "after"),),
+        starts=True,
     ),
     StepAction.SCHEDULE_LIST: Action(
-        _workflow_target,
+        targets.workflow_target,
         {
             "over": fields.over,
             **_WHEN_TO_RUN,
@@ -290,9 +132,10 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         },
         (("at", "after"),),
         (("over",),),
+        starts=True,
     ),
     StepAction.RECUR: Action(
-        _workflow_target,
+        targets.workflow_target,
         {
             "with": take.parameters,
             "cron": times.cron,
@@ -304,26 +147,39 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         (("cron", "every"),),
         (("cron", "every"),),
     ),
-    StepAction.STOP_RECURRING: Action(_workflow_name, {"for": take.thing}),
-    StepAction.TRIGGER: Action(_workflow_target, {"with": take.parameters}),
-    StepAction.RUN: Action(_function_target, {"with": take.parameters}),
+    StepAction.STOP_RECURRING: Action(targets.workflow_name, {"for": take.thing}),
+    StepAction.TRIGGER: Action(targets.workflow_target, {"with": take.parameters}, starts=True),
+    StepAction.RUN: Action(targets.function_target, {"with": take.parameters}, takes_secrets=True),
     StepAction.RETURN: Action(
-        _answer_target, {"text": take.text, "content_type": take.text, "redirect": take.text}, (("text", "redirect"),)
+        targets.answer_target,
+        {"text": take.text, "content_type": take.text, "redirect": take.text},
+        (("text", "redirect"),),
     ),
-    StepAction.STATE: Action(_object_target, {}),
-    StepAction.LOG: Action(_text_target, {}),
-    StepAction.FAIL: Action(_text_target, {}),
-    StepAction.STOP: Action(_text_target, {}),
-    StepAction.HTTP: Action(_url_target, _HTTP, (("json", "form", "body"),)),
+    StepAction.STATE: Action(targets.object_target, {}),
+    StepAction.LOG: Action(targets.text_target, {}),
+    StepAction.FAIL: Action(targets.text_target, {}),
+    StepAction.STOP: Action(targets.text_target, {}),
+    StepAction.HTTP: Action(targets.url_target, _HTTP, (("json", "form", "body"),), calls_out=True, takes_secrets=True),
     StepAction.SEND: Action(
-        _url_target, {"payload": take.anything, "secret": take.signing_secret}, (), (("payload",), ("secret",))
+        targets.url_target,
+        {"payload": take.anything, "secret": take.signing_secret},
+        (),
+        (("payload",), ("secret",)),
+        calls_out=True,
+        takes_secrets=True,
     ),
-    StepAction.PUBLISH: Action(_routing_key_target, {"body": take.anything}, (), (("body",),)),
-    StepAction.CALL: Action(_connector_target, {"path": take.path, **_HTTP}, (("json", "form", "body"),)),
-    StepAction.WAIT: Action(_wait_target, {}),
-    StepAction.WAIT_UNTIL: Action(_wait_target, {}),
-    StepAction.WAIT_FOR: Action(_signal_target, {"match": take.mapping}),
-    StepAction.CANCEL: Action(_runs_target, {}),
+    StepAction.PUBLISH: Action(targets.routing_key_target, {"body": take.anything}, (), (("body",),)),
+    StepAction.CALL: Action(
+        targets.connector_target,
+        {"path": take.path, **_HTTP},
+        (("json", "form", "body"),),
+        calls_out=True,
+        takes_secrets=True,
+    ),
+    StepAction.WAIT: Action(targets.wait_target, {}),
+    StepAction.WAIT_UNTIL: Action(targets.wait_target, {}),
+    StepAction.WAIT_FOR: Action(targets.signal_target, {"match": take.mapping}),
+    StepAction.CANCEL: Action(targets.runs_target, {}),
     StepAction.EMAIL: Action(
         mail.recipients_target,
         {
@@ -338,6 +194,7 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         },
         (),
         (("subject",), ("text", "html")),
+        takes_secrets=True,
     ),
 }
 

@@ -23,10 +23,6 @@ CHANGE_MEMBERS: Final = frozenset("operation type before after".split())
 RUN_EVENT_MEMBERS: Final = frozenset("id chain_id workflow state attempt depth parameters error".split())
 RECURRENCE_MEMBERS: Final = frozenset({"id", "tick_at"})
 ALWAYS: Final = frozenset({"params", "run", "user", "now", "secrets", "recurrence"})
-TAKE_SECRETS: Final = frozenset({"http", "call", "send", "email", "run"})
-"""Actions whose arguments may hold secrets. What the others are given is stored or shown: in records, things, messages,
-the log.
-"""
 _OUT_OF_SCOPE: Final = {
     "request": "request is known only in workflows with an api trigger",
     "webhook": "webhook is known only in workflows with a webhook trigger",

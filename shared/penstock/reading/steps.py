@@ -12,7 +12,7 @@ from penstock.reading.available import UNAVAILABLE, refuse_unavailable
 from penstock.reading.documents import Mapping, Node, Scalar
 from penstock.reading.index import Index, read_retries
 from penstock.reading.places import Report
-from penstock.reading.scopes import TAKE_SECRETS, Scope, check_expression
+from penstock.reading.scopes import Scope, check_expression
 from penstock.reading.tables import Table
 
 MAX_STEPS: Final = 1_000
@@ -66,7 +66,7 @@ def _read_step(reader: StepReader, id: str) -> Step | None:
     if not (action is StepAction.GET and table.text("id") != id):
         _check_id(table, id, report)
     when, scope = table.node("when"), reader.scope
-    if action.value not in TAKE_SECRETS:
+    if not ACTIONS[action].takes_secrets:
         reader.scope = replace(scope, is_kept=True)
     target = read_target(reader, action)
     step = Step(

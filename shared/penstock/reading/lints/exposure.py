@@ -6,11 +6,10 @@ that says
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from penstock.definitions.models import App, Auth, Step, StepAction
-
-_READING: Final = frozenset({StepAction.FIND, StepAction.GET})
+from penstock.definitions.models import App, Auth, Step
+from penstock.reading.actions import ACTIONS
 
 
 class Exposure(NamedTuple):
@@ -34,4 +33,4 @@ def find_exposures(app: App) -> Iterator[Exposure]:
 
 
 def _type_read(step: Step) -> str | None:
-    return step.target if step.action in _READING and isinstance(step.target, str) else None
+    return step.target if ACTIONS[step.action].reads and isinstance(step.target, str) else None

@@ -8,8 +8,8 @@ import re
 from typing import Final
 
 from penstock.definitions.models import App, Step, StepAction
+from penstock.reading.actions import ACTIONS
 
-_CALLING: Final = frozenset({StepAction.HTTP, StepAction.SEND, StepAction.CALL})
 _COMPUTED: Final = re.compile(r"\$\{[^}]*\}")
 _OWN: Final = re.compile(
     r"(?:/+version-[A-Za-z0-9_-]+)?/+(?:api/+1\.1/+wf/+(?P<workflow>[\w-]+)|webhooks/+(?P<source>[\w-]+))/?(?:[?#].*)?"
@@ -36,7 +36,7 @@ def find_own_calls(app: App, step: Step) -> dict[str, str]:
 
 
 def _path_of(app: App, step: Step) -> str | None:
-    if step.action not in _CALLING or not isinstance(step.target, str):
+    if not ACTIONS[step.action].calls_out or not isinstance(step.target, str):
         return None
     url = step.target
     if step.action is StepAction.CALL:

@@ -21,22 +21,12 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from penstock.definitions.models import App, ChangedBy, Operation, Step, StepAction, Workflow
+from penstock.reading.actions import ACTIONS
 from penstock.reading.lints.meeting import can_meet
 from penstock.reading.lints.own_urls import find_own_calls
 from penstock.reading.lints.python_calls import ANY_WORKFLOW
 
-_SCHEDULING: Final = frozenset({StepAction.SCHEDULE, StepAction.SCHEDULE_LIST, StepAction.TRIGGER})
 _MAX_LISTED: Final = 100
-_CHANGING: Final = {
-    StepAction.CREATE: (Operation.CREATE,),
-    StepAction.CREATE_MANY: (Operation.CREATE,),
-    StepAction.UPDATE: (Operation.UPDATE,),
-    StepAction.UPDATE_MANY: (Operation.UPDATE,),
-    StepAction.DELETE: (Operation.DELETE,),
-    StepAction.DELETE_MANY: (Operation.DELETE,),
-    StepAction.IMPORT: (Operation.CREATE,),
-}
-"""Beside these, `upsert` updates."""
 
 
 class Recursion(NamedTuple):
@@ -72,7 +62,7 @@ CodeSteps = Mapping[str, Sequence[Step]]
 def find_open_ends(app: App, code_steps: CodeSteps) -> list[str]:
     """The places (`file:line`) of steps in Python that may schedule any workflow, so that no cycle is seen there."""
     steps = (step for workflow in app.workflows.values() for step in _code_steps_of(workflow, code_steps))
-    return sorted({step.place for step in steps if step.action in _SCHEDULING and step.target is ANY_WORKFLOW})
+    return sorted({step.place for step in steps if ACTIONS[step.action].starts and step.target is ANY_WORKFLOW})
 
 
 def find_recursions(app: App, code_steps: CodeSteps | None = None) -> list[Recursion]:
@@ -158,11 +148,12 @@ def _code_steps_of(workflow: Workflow, code_steps: CodeSteps) -> Iterator[Step]:
 
 def _targets_of(step: Step, app: App) -> Iterator[tuple[str, bool]]:
     """The workflows that a step starts, and whether a condition of theirs stands before it."""
-    if step.action in _SCHEDULING and isinstance(step.target, str):
+    spec = ACTIONS[step.action]
+    if spec.starts and isinstance(step.target, str):
         yield step.target, False
-    elif step.action in _CHANGING:
+    elif spec.changes:
         type_name = step.arguments.get("type") if step.action in {StepAction.UPDATE, StepAction.DELETE} else step.target
-        done = {*_CHANGING[step.action], *((Operation.UPDATE,) if step.arguments.get("upsert") else ())}
+        done = {*spec.changes, *((Operation.UPDATE,) if step.arguments.get("upsert") else ())}
         for workflow in app.workflows.values():
             yield from ((workflow.name, is_guarded) for is_guarded in _reactions(workflow, step, type_name, done))
 
