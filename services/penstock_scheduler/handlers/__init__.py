@@ -17,6 +17,7 @@ from penstock.domain.runs import Rejected
 from penstock.errors import BrokerUnavailable, DatabaseUnavailable, DecodeError
 from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED
+from penstock_scheduler.admitting.unnamed import forget, is_unnamed
 from penstock_scheduler.handlers.children import schedule_children
 from penstock_scheduler.handlers.messages import Reply, schedule_run
 from penstock_scheduler.room import Room
@@ -51,7 +52,10 @@ async def receive(room: Room, delivery: Delivery) -> None:
     else:
         if reply is not None and message.reply_to:
             room.publisher.reply(message.reply_to, message.correlation_id, exact_json.dumps(reply))
-        await delivery.ack()
+        if not is_unnamed(message):
+            await delivery.ack()
+        elif await delivery.ack_and_confirm():
+            await forget(room.database, message)
 
 
 async def expand_list(room: Room, message: Message) -> None:

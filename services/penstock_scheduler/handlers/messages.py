@@ -23,6 +23,7 @@ from penstock.runs.lists import ListRequest, insert_list
 from penstock.runs.requests import RunRequest, check_run, describe_unknown_workflow
 from penstock_scheduler import rules
 from penstock_scheduler.admitting.admissions import YIELD_EVERY
+from penstock_scheduler.admitting.unnamed import is_unnamed, recognise, unnamed_key
 from penstock_scheduler.repository.lists import find_list_state
 from penstock_scheduler.repository.runs import find_fingerprint, find_run_environment, find_run_state
 from penstock_scheduler.room import Room
@@ -48,6 +49,8 @@ async def _schedule(room: Room, message: Message) -> Reply:
     asked = ScheduleRun.decode(message.body)
     rules.check_environment(asked.environment)
     lineage, key = rules.read_lineage(message.headers), read_key(message)
+    if key is not None and is_unnamed(message):
+        await recognise(room.database, asked.environment, message, key)
     if asked.list_ is not None:
         return await _accept_list(room, asked, lineage, key)
     run = RunRequest(
@@ -75,6 +78,8 @@ async def _schedule(room: Room, message: Message) -> Reply:
 
 def read_key(message: Message) -> IdempotencyKey | None:
     """The message's key, and the hash by which another request with that key is recognised. Raises DecodeError."""
+    if is_unnamed(message):
+        return unnamed_key(message)
     key = rules.read_key(message)
     return None if key is None else IdempotencyKey(KEY_SCOPE, key, hashlib.sha256(message.body).digest())
 

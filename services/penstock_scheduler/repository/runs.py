@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from penstock.db import Connection
+from penstock.definitions.models import ENVIRONMENTS
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 from penstock.runs.summaries import SUMMARY, summary_from_row
@@ -179,6 +180,43 @@ async def find_fingerprint(conn: Connection, *, environment: str, scope: str, ke
         key,
     )
     return fingerprint
+
+
+async def list_key_ages(conn: Connection, *, environment: str, scope: str) -> dict[str, timedelta]:
+    """The keys of a scope, each with the time since it was bound."""
+    rows = await conn.fetch(
+        """
+        SELECT key, clock_timestamp() - created_at AS age FROM penstock.idempotency_keys
+        WHERE environment = $1 AND scope = $2
+        """,
+        environment,
+        scope,
+    )
+    return {row["key"]: row["age"] for row in rows}
+
+
+async def rename_key(conn: Connection, *, environment: str, scope: str, old: str, new: str) -> None:
+    """Have what is bound to `old` be bound to `new`, as of now."""
+    await conn.execute(
+        """
+        UPDATE penstock.idempotency_keys SET key = $4, created_at = clock_timestamp()
+        WHERE environment = $1 AND scope = $2 AND key = $3
+        """,
+        environment,
+        scope,
+        old,
+        new,
+    )
+
+
+async def forget_key(conn: Connection, *, scope: str, key: str) -> None:
+    """Unbind a key, whatever its environment is."""
+    await conn.execute(
+        "DELETE FROM penstock.idempotency_keys WHERE environment = ANY($1::text[]) AND scope = $2 AND key = $3",
+        list(ENVIRONMENTS),
+        scope,
+        key,
+    )
 
 
 async def find_run_environment(conn: Connection, *, run_id: UUID) -> str | None:

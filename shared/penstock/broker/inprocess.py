@@ -14,7 +14,7 @@ from uuid import uuid4
 from penstock.broker.dead_letters import park
 from penstock.broker.port import Consumer, Handler
 from penstock.broker.routing import matches
-from penstock.contracts.envelope import Message
+from penstock.contracts.envelope import UNNAMED, Message
 from penstock.contracts.topology import Queue, Topology
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
@@ -50,6 +50,8 @@ class _Queue:
         return len(self._returned) + len(self._fresh)
 
     def put(self, entry: _Entry) -> None:
+        if not entry.message.message_id and self.definition.dead_letter_exchange:
+            entry.message = entry.message._replace(message_id=f"{UNNAMED}{uuid4().hex}")
         self._fresh.append(entry)
         self.dispatch()
 
@@ -107,6 +109,11 @@ class InProcessDelivery:
         """See the port."""
         if self._begin_to_settle():
             self._subscription.queue.dispatch()
+
+    async def ack_and_confirm(self) -> bool:
+        """See the port."""
+        await self.ack()
+        return True
 
     async def reject(self) -> None:
         """See the port."""

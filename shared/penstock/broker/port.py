@@ -20,7 +20,9 @@ class Delivery(Protocol):
 
     @property
     def message(self) -> Message:
-        """What was sent."""
+        """What was sent. One that came without an id has one that begins with `UNNAMED` or `UNNAMED_AGAIN`, and keeps
+        it when it is rejected or requeued.
+        """
 
     @property
     def exchange(self) -> str:
@@ -32,6 +34,9 @@ class Delivery(Protocol):
 
     async def ack(self) -> None:
         """Done with: its effect has been committed, or it turned out to need none."""
+
+    async def ack_and_confirm(self) -> bool:
+        """Ack, and wait until the broker has taken note; False when the connection was lost before."""
 
     async def reject(self) -> None:
         """Failed: deliver it again; this counts toward the delivery limit, beyond which it is dead-lettered."""

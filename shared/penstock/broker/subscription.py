@@ -28,7 +28,7 @@ from penstock.broker.driver import (
 )
 from penstock.broker.port import Handler
 from penstock.broker.wire import Arrival, decode, wrap_requeued
-from penstock.contracts.envelope import Message
+from penstock.contracts.envelope import UNNAMED, UNNAMED_AGAIN, Message
 from penstock.contracts.topology import DELIVERY_LIMIT, LOSS_LIMIT
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
@@ -86,6 +86,14 @@ class RabbitDelivery:
         """See the port."""
         if self._begin_to_settle():
             await _settle(self._channel.basic_ack(self._tag, wait=False))
+
+    async def ack_and_confirm(self) -> bool:
+        """See the port. What a channel is asked is answered in order, so an answer shows that the ack has arrived."""
+        with AbsenceIgnored():
+            await self.ack()
+            await within(_SETTLE_SECONDS, self._channel.queue_declare(self._subscription.queue, passive=True))
+            return True
+        return False
 
     async def reject(self) -> None:
         """See the port."""
@@ -197,7 +205,7 @@ class Subscription:
 
     async def _receive(self, delivered: DeliveredMessage) -> None:
         delivery = RabbitDelivery(
-            arrival=decode(delivered),
+            arrival=self._name(decode(delivered), is_again=bool(delivered.redelivered)),
             _tag=delivered.delivery_tag or 0,
             _channel=cast("Channel", delivered.channel),
             _subscription=self,
@@ -208,6 +216,12 @@ class Subscription:
         task = asyncio.get_running_loop().create_task(self._handle(delivery))
         self._handling.add(task)
         task.add_done_callback(self._handling.discard)
+
+    def _name(self, arrival: Arrival, *, is_again: bool) -> Arrival:
+        if arrival.message.message_id or self._source.dead_letter_exchange is None:
+            return arrival
+        name = f"{UNNAMED_AGAIN if is_again else UNNAMED}{uuid4().hex}"
+        return arrival._replace(message=arrival.message._replace(message_id=name))
 
     async def _handle(self, delivery: RabbitDelivery) -> None:
         if self._is_stopped:

@@ -26,6 +26,11 @@ ENVIRONMENT: Final = "environment"
 LANE: Final = "lane"
 IDEMPOTENCY_KEY: Final = "idempotency-key"
 TRACEPARENT: Final = "traceparent"
+UNNAMED: Final = "unnamed:"
+UNNAMED_AGAIN: Final = "unnamed-again:"
+"""How the id begins that a broker gives to a message without one, when it arrives for the first time, or again: then
+nobody knows what became of it before.
+"""
 REASON: Final = "reason"
 """Why a message is among the dead letters."""
 
