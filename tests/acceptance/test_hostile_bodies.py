@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.acceptance.hostile_bodies import Hostile, generate
 from tests.acceptance.installation import STRIPE_SECRET, Installation, Service
 
-COUNT = int(os.environ.get("PENSTOCK_TEST_HOSTILE_BODIES", "1000"))
+COUNT = int(os.environ.get("PENSTOCK_TEST_HOSTILE_BODIES", "600"))
 """All 10,000 take some minutes on two busy cores."""
 MAX_MEGABYTES = 300
 SENDERS = 16
