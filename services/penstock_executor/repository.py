@@ -43,7 +43,10 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
             started_at = coalesce(r.started_at, clock_timestamp()), version = coalesce(r.version, e.deployment_version)
         FROM unnest($1::uuid[]) AS q (id), penstock.environments e
         WHERE r.id = q.id AND r.state || '' = 'queued' AND e.name = r.environment
-          AND penstock.judge_depth(r.depth, r.depth_limit, r.budget, e.depth_limit, 0) IS NULL
+          AND (penstock.judge_depth(r.depth, r.depth_limit, r.budget, e.depth_limit, 0) IS NULL
+               OR e.depth_policy = 'observe'
+               OR penstock.judge_depth(
+                      r.depth, r.depth_limit, r.budget, e.depth_limit, penstock.extra_depth(r.chain_id)) IS NULL)
           AND NOT EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL)
         RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.depth,
                   coalesce(r.depth_limit, e.depth_limit) AS depth_limit, r.priority, r.attempt, r.failures, r.version,
@@ -88,7 +91,9 @@ async def terminate_queued_runs(
             SELECT r.id, coalesce(r.depth_limit, e.depth_limit) AS depth_limit,
                    CASE WHEN (SELECT c.stopped_at FROM penstock.chains c WHERE c.id = r.chain_id) IS NOT NULL
                         THEN 'chain_stopped'
-                        ELSE penstock.judge_depth(r.depth, r.depth_limit, r.budget, e.depth_limit, 0)
+                        WHEN e.depth_policy = 'terminate'
+                        THEN penstock.judge_depth(
+                            r.depth, r.depth_limit, r.budget, e.depth_limit, penstock.extra_depth(r.chain_id))
                    END AS termination
             FROM unnest($1::uuid[]) AS q (id)
             JOIN penstock.runs r ON r.id = q.id

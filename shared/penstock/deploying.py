@@ -10,7 +10,7 @@ import orjson
 
 from penstock.db import Connection, quote_identifier
 from penstock.definitions.differences import Difference, find_differences
-from penstock.definitions.models import App, EnvironmentLimits
+from penstock.definitions.models import App, default_limits
 from penstock.errors import ConfigurationError
 from penstock.runs.ends import watch_run_ends
 from penstock.runs.recurrences.rows import replace_triggers
@@ -109,10 +109,11 @@ async def _get_checksum(conn: Connection, environment: str, version: int) -> str
 
 
 async def _apply_limits(conn: Connection, environment: str, app: App, before: App | None) -> None:
-    asked = app.environments.get(environment, EnvironmentLimits())
-    asked_before = EnvironmentLimits() if before is None else before.environments.get(environment, EnvironmentLimits())
+    default = default_limits(environment)
+    asked = app.environments.get(environment, default)
+    asked_before = default if before is None else before.environments.get(environment, default)
     is_first_wish = before is None and environment in app.environments
-    for column in ("depth_limit", "chain_runs_limit"):
+    for column in ("depth_limit", "depth_policy", "chain_runs_limit", "chain_workload_limit"):
         wish = getattr(asked, column)
         if is_first_wish or wish != getattr(asked_before, column):
             statement = f"UPDATE penstock.environments SET {quote_identifier(column)} = $2 WHERE name = $1"

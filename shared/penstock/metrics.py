@@ -21,6 +21,12 @@ ADMISSIONS = Counter(
 TERMINATIONS = Counter(
     "penstock_terminated_runs_total", "Runs stopped by a protection", ("environment", "reason"), registry=REGISTRY
 )
+OBSERVED_CUTS = Counter(
+    "penstock_observed_runs_total",
+    "Runs that a protection would have stopped",
+    ("environment", "reason"),
+    registry=REGISTRY,
+)
 DISPATCHED = Counter("penstock_dispatched_runs_total", "Runs handed to the broker", registry=REGISTRY)
 RUNS_FINISHED = Counter("penstock_finished_runs_total", "Attempts that ended, by state", ("state",), registry=REGISTRY)
 RUN_SECONDS = Histogram("penstock_run_seconds", "Time from claim to outcome", buckets=_SECONDS, registry=REGISTRY)

@@ -117,7 +117,7 @@ async def test_a_refused_deployment_leaves_everything_as_it_was(database: Databa
 async def test_limits_of_an_app_hold_where_it_asks_for_them(database: Database, conn: Connection) -> None:
     await put(database, build_version(environments={LIVE: EnvironmentLimits(depth_limit=7, chain_runs_limit=99)}))
     assert await get_limits(conn) == (7, 99)
-    assert await get_limits(conn, "development") == (10, 1_000_000)
+    assert await get_limits(conn, "development") == (10, 10_000)
 
 
 async def test_a_limit_set_at_run_time_outlives_a_deployment_that_does_not_change_it(

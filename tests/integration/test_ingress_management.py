@@ -212,20 +212,21 @@ async def test_a_chain_is_shown_as_a_tree_with_counts(ingress: Ingress) -> None:
 async def test_settings_are_changed_at_run_time_one_by_one(ingress: Ingress) -> None:
     path = "/v1/live/settings"
     workload: dict[str, object] = {"workload_allowance": 0, "workload_spike_factor": 3, "workload_spike_minimum": 1000}
-    before = {"depth_limit": 10, "chain_runs_limit": 1000000, "notification_addresses": [], **workload}
+    before = {
+        "depth_limit": 10, "depth_policy": "terminate", "chain_runs_limit": 1000000, "chain_workload_limit": None,
+        "notification_addresses": [], **workload,
+    }  # fmt: skip
     assert (await ingress.manage("GET", path)).json == before
     changed = await ingress.manage("PUT", path, json={"depth_limit": 25, "notification_addresses": ["ops@example.com"]})
-    expected = {
-        "depth_limit": 25,
-        "chain_runs_limit": 1000000,
-        "notification_addresses": ["ops@example.com"],
-        **workload,
-    }
+    expected = before | {"depth_limit": 25, "notification_addresses": ["ops@example.com"]}
     assert (changed.status, changed.json) == (200, expected)
     assert (await ingress.manage("GET", path)).json == expected
     changed = await ingress.manage("PUT", path, json={"workload_allowance": 500000, "workload_spike_factor": 2.5})
     assert changed.json == {**expected, "workload_allowance": 500000, "workload_spike_factor": 2.5}
     assert (await ingress.manage("PUT", path, json={"workload_allowance": 0})).json["workload_allowance"] == 0
+    for change in ({"depth_policy": "observe"}, {"chain_workload_limit": 250.5}):
+        assert change.items() <= (await ingress.manage("PUT", path, json=change)).json.items()
+    assert (await ingress.manage("PUT", path, json={"chain_workload_limit": 0})).json["chain_workload_limit"] is None
     assert (await ingress.manage("GET", "/v1/development/settings")).json["depth_limit"] == 10
 
 
@@ -236,6 +237,7 @@ NO_SETTINGS: list[dict[str, object]] = [
     {"depth_limit": 1.5},
     {"depth_limit": "9"},
     {"chain_runs_limit": 0},
+    {"depth_policy": "ignore"},
     {"notification_addresses": ["nobody"]},
     {"workload_allowance": -1},
     {"workload_allowance": "1000"},

@@ -188,13 +188,7 @@ async def update_settings(room: Room, environment: str, change: SettingsChange) 
     """Change settings; they hold for what is admitted from now on."""
 
     async def update(conn: Connection) -> EnvironmentSettings:
-        await change_settings(
-            conn,
-            environment=environment,
-            depth_limit=change.depth_limit,
-            chain_runs_limit=change.chain_runs_limit,
-            notification_addresses=change.notification_addresses,
-        )
+        await change_settings(conn, environment=environment, values=change.model_dump())
         await change_limits(
             conn,
             environment=environment,

@@ -17,7 +17,9 @@ class EnvironmentSettings(Shown):
     """Settings of an environment."""
 
     depth_limit: int
+    depth_policy: Literal["terminate", "observe"]
     chain_runs_limit: int
+    chain_workload_limit: float | None = Field(description="Most workload units that one chain may consume; null: none")
     notification_addresses: list[str]
     workload_allowance: float = Field(
         description="Units per calendar month (UTC); the addresses are told at 75 and 100 %; 0: none"

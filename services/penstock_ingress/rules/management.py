@@ -1,7 +1,7 @@
 """What is sent to the management API, and its problems. `/openapi.json` is generated from these models."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -138,6 +138,12 @@ class SettingsChange(Given):
     )
     chain_runs_limit: Annotated[int, Field(ge=1, le=MAX_CHAIN_RUNS)] | SkipJsonSchema[None] = Field(
         default=None, description="Most runs of one chain"
+    )
+    depth_policy: Literal["terminate", "observe"] | SkipJsonSchema[None] = Field(
+        default=None, description="What is done about runs that are too deep; `observe` only records them"
+    )
+    chain_workload_limit: _Units | SkipJsonSchema[None] = Field(
+        default=None, description="Most workload units that one chain may consume; 0: none"
     )
     notification_addresses: Annotated[list[Address], Field(max_length=_MOST_ADDRESSES)] | SkipJsonSchema[None] = Field(
         default=None, description="Who is notified when a run is terminated, at most once a day"

@@ -18,6 +18,7 @@ from penstock.domain.addresses import Address, parse_address
 from penstock.logs import get_logger
 from penstock.mail.message import Mail
 from penstock.mail.smtp import NotTaken, Taken
+from penstock.runs.terminations import OBSERVED
 from penstock.runtime import Counts
 from penstock.store.logs import LogEvent, LogLine, write_logs
 from penstock_scheduler import rules
@@ -125,7 +126,8 @@ def _subject(notification: Notification) -> str:
     subject = _SUBJECTS.get(notification.kind)
     if subject is not None:
         return f"{notification.environment} {subject}"
-    return f"{_one_line(notification.workflow or 'a run')} was terminated in {notification.environment}"
+    what = "would have been terminated" if notification.kind == OBSERVED else "was terminated"
+    return f"{_one_line(notification.workflow or 'a run')} {what} in {notification.environment}"
 
 
 def _text(notification: Notification) -> str:

@@ -24,10 +24,10 @@ from penstock.contracts.messages import (
     RunEvent,
     ScheduleChildren,
 )
-from penstock.domain.runs import Admission, Admitted, Duplicate, Rejected, RunSummary, Terminated
+from penstock.domain.runs import Admission, Admitted, ChainWarning, Duplicate, Rejected, RunSummary, Terminated
 from penstock.domain.states import Termination
 from penstock.logs import get_logger
-from penstock.metrics import ADMISSIONS, TERMINATIONS
+from penstock.metrics import ADMISSIONS, OBSERVED_CUTS, TERMINATIONS
 
 log = get_logger(__name__)
 
@@ -112,8 +112,10 @@ class Publisher:
             match outcome:
                 case Admitted(run=run):
                     self.run_event("scheduled", run)
-                    if outcome.has_warned_chain:
-                        self._chain_warned(run, outcome.depth_limit)
+                    for warning in outcome.warnings:
+                        self._chain_warned(run, outcome.depth_limit, warning)
+                    if outcome.observed is not None:
+                        OBSERVED_CUTS.labels(run.environment, outcome.observed.value).inc()
                 case Terminated(run=run, reason=reason):
                     self.terminated(run, reason, outcome.path)
                 case _:
@@ -136,13 +138,16 @@ class Publisher:
             path=" → ".join(path),
         )
 
-    def _chain_warned(self, run: RunSummary, depth_limit: int) -> None:
+    def _chain_warned(self, run: RunSummary, depth_limit: int, warning: ChainWarning) -> None:
         event = ChainEvent.model_construct(
             chain_id=run.chain_id,
             environment=run.environment,
             depth=run.depth,
             depth_limit=depth_limit,
             workflow=run.workflow,
+            limit=warning.limit_kind,
+            reached=warning.reached,
+            of=warning.limit,
             at=clock.now(),
         )
         self.event(f"{run.environment}.chain.warned", event, depth=run.depth)

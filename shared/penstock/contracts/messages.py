@@ -213,7 +213,7 @@ class RunEvent(Contract):
 
 
 class ChainEvent(Contract):
-    """A chain has come near its depth limit: routing key `<environment>.chain.warned`."""
+    """A chain has come near a limit, was stopped, or was resumed: routing key `<environment>.chain.<what happened>`."""
 
     TYPE: ClassVar[str] = "chain.event.v1"
     chain_id: UUID
@@ -221,6 +221,12 @@ class ChainEvent(Contract):
     depth: int | None = None
     depth_limit: int | None = None
     workflow: str | None = None
+    limit: str | None = Field(default=None, description="Warned: `depth`, `runs` or `workload`, whichever is near")
+    reached: float | None = Field(default=None, description="Warned: how much of it is used")
+    of: float | None = Field(default=None, description="Warned: the limit")
+    reason: str | None = Field(default=None, description="Stopped: why, as far as whoever did it said")
+    by: str | None = Field(default=None, description="Stopped or resumed: by whom")
+    runs: int | None = Field(default=None, description="Stopped: runs that were cancelled; resumed: runs readmitted")
     at: datetime
 
 

@@ -15,6 +15,8 @@ ENVIRONMENTS: Final = ("development", "live")
 DEFAULT_TIMEOUT_SECONDS: Final = 300.0
 DEFAULT_PRIORITY: Final = 5
 DEFAULT_CHAIN_RUNS_LIMIT: Final = 1_000_000
+DEVELOPMENT_CHAIN_RUNS_LIMIT: Final = 10_000
+MAX_CHAIN_WORKLOAD: Final = 1e15
 DEFAULT_CATCH_UP_SECONDS: Final = 3600.0
 
 
@@ -353,7 +355,15 @@ class EnvironmentLimits(Model):
     """The limits an app asks for in one environment when it is first deployed there."""
 
     depth_limit: int = DEFAULT_DEPTH_LIMIT
+    depth_policy: Literal["terminate", "observe"] = "terminate"
     chain_runs_limit: int = DEFAULT_CHAIN_RUNS_LIMIT
+    chain_workload_limit: float | None = None
+
+
+def default_limits(environment: str) -> EnvironmentLimits:
+    """What holds where an app asks for nothing: smaller chains in development, where loops are written."""
+    is_small = environment == "development"
+    return EnvironmentLimits(chain_runs_limit=DEVELOPMENT_CHAIN_RUNS_LIMIT) if is_small else EnvironmentLimits()
 
 
 class App(Model):

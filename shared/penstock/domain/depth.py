@@ -72,7 +72,7 @@ def open_budget(
         values[workflow] = progress[0]
         if earlier is not _NEVER:
             budget["falls" if has_decreased(earlier, progress[0]) else "stuck"] = [earlier, progress[0]]
-    kept: dict[str, JsonValue] = {"opened": opened, "values": values, "observed": before.get("observed")}
+    kept: dict[str, JsonValue] = {"opened": opened, "values": values, "observed": "observed" in before}
     return budget | {name: value for name, value in kept.items() if value}
 
 

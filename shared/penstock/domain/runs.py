@@ -24,16 +24,36 @@ class RunSummary(NamedTuple):
     attempt: int = 0
 
 
+class ChainWarning(NamedTuple):
+    """A chain has come near a limit of its `limit_kind` (`depth`, `runs` or `workload`)."""
+
+    limit_kind: str
+    reached: float
+    limit: float
+
+    def describe(self) -> str:
+        """`the chain has reached depth 8 of at most 10`."""
+        unit = {"depth": "depth {:,.0f}", "runs": "{:,.0f} runs", "workload": "{:,.0f} workload units"}[self.limit_kind]
+        return f"the chain has reached {unit.format(self.reached)} of at most {self.limit:,.0f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """The run exists now. It is `queued` when due (the caller dispatches it), else `scheduled`.
 
-    `has_warned_chain` says that this run brought its chain near the limit, the first of the chain to do so.
+    `warnings` are the limits that this run brought its chain near to, the first of the chain to do so. `observed` is
+    why it would have been terminated, in an environment that only observes.
     """
 
     run: RunSummary
     depth_limit: int
-    has_warned_chain: bool = False
+    warnings: tuple[ChainWarning, ...] = ()
+    observed: Termination | None = None
+
+    @property
+    def has_warned_chain(self) -> bool:
+        """Whether its chain came near a limit with it."""
+        return bool(self.warnings)
 
 
 @dataclass(frozen=True, slots=True)

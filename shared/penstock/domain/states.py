@@ -67,4 +67,5 @@ class Termination(StrEnum):
     DEPTH_LIMIT = "depth_limit"
     NO_PROGRESS = "no_progress"
     CHAIN_LIMIT = "chain_limit"
+    WORKLOAD_LIMIT = "workload_limit"
     CHAIN_STOPPED = "chain_stopped"

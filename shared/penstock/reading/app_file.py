@@ -5,17 +5,19 @@ from typing import Final, Literal, NamedTuple
 
 from penstock.definitions.models import (
     ENVIRONMENTS,
+    MAX_CHAIN_WORKLOAD,
     Connector,
     EmailSettings,
     EnvironmentLimits,
     Pick,
     Source,
     SourceTimestamp,
+    default_limits,
 )
 from penstock.domain.addresses import parse_address
 from penstock.domain.depth import MAX_DEPTH
 from penstock.reading.connectors import read_connectors
-from penstock.reading.documents import Node
+from penstock.reading.documents import Node, Scalar
 from penstock.reading.index import NAME, read_name
 from penstock.reading.mail import read_email
 from penstock.reading.places import Place, Report, shorten
@@ -90,10 +92,14 @@ def _read_environments(table: Table) -> dict[str, EnvironmentLimits]:
     limits: dict[str, EnvironmentLimits] = {}
     for name in ENVIRONMENTS:
         given = environments.table(name, f"the environment {name!r}")
-        default = EnvironmentLimits()
+        default = default_limits(name)
         depth_limit = given.integer("depth_limit", 0, MAX_DEPTH)
         chain_runs_limit = given.integer("chain_runs_limit", 1, MAX_CHAIN_RUNS)
+        policy, workload = given.one_of("depth_policy", ("terminate", "observe")), given.node("chain_workload_limit")
+        is_limited = not isinstance(workload, Scalar) or workload.value is not None
         limits[name] = EnvironmentLimits(
+            depth_policy="observe" if policy == "observe" else "terminate",
+            chain_workload_limit=given.number("chain_workload_limit", 1, MAX_CHAIN_WORKLOAD) if is_limited else None,
             depth_limit=default.depth_limit if depth_limit is None else depth_limit,
             chain_runs_limit=default.chain_runs_limit if chain_runs_limit is None else chain_runs_limit,
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from penstock.definitions.models import App, EnvironmentLimits
+from penstock.definitions.models import ENVIRONMENTS, App, default_limits
 from penstock.reading.app_file import AppHead, read_app_file
 from penstock.reading.documents import Node, read_documents
 from penstock.reading.index import Index
@@ -144,7 +144,7 @@ def _read_head(documents: list[Node], report: Report) -> AppHead:
             report.problems.append(
                 Problem(APP_FILE, 1, 1, "the file is empty", hint="it names the app, as in `app: shop`")
             )
-        return AppHead("", (), {"development": EnvironmentLimits(), "live": EnvironmentLimits()}, {}, {}, None, {})
+        return AppHead("", (), {name: default_limits(name) for name in ENVIRONMENTS}, {}, {}, None, {})
     for document in documents[1:]:
         report.error(
             document.place, f"{APP_FILE} holds one document, and this is another", "put everything into the first"

@@ -13,7 +13,9 @@ from penstock.db import Connection, Record
 from penstock.domain.states import Termination
 from penstock.store.logs import Subject, error_line, write_logs
 
-TERMINATED = "terminated"
+TERMINATED: Final = "terminated"
+OBSERVED: Final = "observed"
+"""Kinds of notification."""
 MOST_ANCESTORS: Final = 100
 """Ancestors named in the path of a run, at most, besides the root."""
 
@@ -38,13 +40,30 @@ async def record_terminations(conn: Connection, terminated: Mapping[UUID, Termin
             for row, message in zip(rows, messages, strict=True)
         ],
     )  # fmt: skip
-    await _request_notifications(conn, rows, messages)
+    await _request_notifications(conn, TERMINATED, rows, messages)
     return {row["id"]: tuple(row["path"]) for row in rows}
 
 
-def _explain(row: Record, reason: Termination) -> str:
+async def record_observations(conn: Connection, observed: Mapping[UUID, Termination]) -> None:
+    """Log what would have been terminated in an environment that only observes, and ask for one notification a day."""
+    rows = await _get_lineages(conn, list(observed))
+    messages = [_explain(row, observed[row["id"]], "would have been terminated") for row in rows]
+    lines = [
+        error_line(
+            Subject(row["environment"], row["workflow"], row["id"], row["chain_id"], depth=row["depth"]),
+            message,
+            {"kind": "observed", "reason": observed[row["id"]].value, "path": row["path"]},
+            level="warning",
+        )
+        for row, message in zip(rows, messages, strict=True)
+    ]
+    await write_logs(conn, lines)
+    await _request_notifications(conn, OBSERVED, rows, messages)
+
+
+def _explain(row: Record, reason: Termination, what: str = "was terminated") -> str:
     path = " → ".join(row["path"])
-    head = f"Workflow error: {row['workflow']} was terminated at depth {row['depth']}"
+    head = f"Workflow error: {row['workflow']} {what} at depth {row['depth']}"
     match reason:
         case Termination.DEPTH_LIMIT:
             counted = f" counted from depth {row['base']}" if row["base"] else ""
@@ -59,6 +78,11 @@ def _explain(row: Record, reason: Termination) -> str:
         case Termination.CHAIN_LIMIT:
             return (
                 f"{head}: its chain has reached the limit of {row['chain_runs_limit']} runs in "
+                f"{row['environment']}. Path: {path}"
+            )
+        case Termination.WORKLOAD_LIMIT:
+            return (
+                f"{head}: its chain has consumed the limit of {row['chain_workload_limit']:,.0f} workload units in "
                 f"{row['environment']}. Path: {path}"
             )
         case Termination.CHAIN_STOPPED:
@@ -93,6 +117,7 @@ async def _get_lineages(conn: Connection, run_ids: Sequence[UUID]) -> list[Recor
                CASE WHEN path.is_cut THEN array_remove(ARRAY[root.workflow], NULL) || '…'::text ELSE '{}' END
                    || coalesce(path.names, '{}') || r.workflow AS path,
                coalesce(r.depth_limit, e.depth_limit) AS effective_limit, e.chain_runs_limit,
+               e.chain_workload_limit,
                coalesce((r.budget ->> 'base')::integer, 0) AS base, r.budget -> 'stuck' AS stuck
         FROM penstock.runs r
         JOIN penstock.environments e ON e.name = r.environment
@@ -140,11 +165,13 @@ def _limit(row: Record, reason: Termination) -> dict[str, JsonValue]:
             return {"limit": row["chain_runs_limit"]}
         case Termination.NO_PROGRESS:
             return {"before": row["stuck"][0], "now": row["stuck"][1]}
+        case Termination.WORKLOAD_LIMIT:
+            return {"limit": row["chain_workload_limit"]}
         case Termination.CHAIN_STOPPED:
             return {}
 
 
-async def _request_notifications(conn: Connection, rows: Sequence[Record], messages: Sequence[str]) -> None:
+async def _request_notifications(conn: Connection, kind: str, rows: Sequence[Record], messages: Sequence[str]) -> None:
     """Ask for a notification in each environment concerned; the first of the day stands, all others change nothing."""
     first = {row["environment"]: (row, message) for row, message in reversed(list(zip(rows, messages, strict=True)))}
     for environment, (row, message) in sorted(first.items()):
@@ -155,6 +182,6 @@ async def _request_notifications(conn: Connection, rows: Sequence[Record], messa
             ON CONFLICT DO NOTHING
             """,
             environment,
-            TERMINATED,
+            kind,
             {"message": message, "run_id": str(row["id"]), "chain_id": str(row["chain_id"]), "path": row["path"]},
         )

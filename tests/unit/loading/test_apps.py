@@ -30,7 +30,7 @@ def test_an_app_with_everything_is_read() -> None:
     app = load_shop()
 
     assert (app.name, app.admins) == ("shop", ("ops@example.com",))
-    assert app.environments["development"].chain_runs_limit == 1_000_000
+    assert app.environments["development"].chain_runs_limit == 10_000
     assert app.environments["live"].depth_limit == 20
     assert set(app.types) == {"order", "order_line", "user"}
     assert [field.name for field in app.types["user"].fields] == ["email", "name"]

@@ -53,7 +53,14 @@ _PARAMETER_TYPE: Final[Schema] = {
 
 def build_app_schema() -> Schema:
     """app.yaml."""
-    limits = table({"depth_limit": integer(0, MAX_DEPTH), "chain_runs_limit": integer(1, 10**12)})
+    limits = table(
+        {
+            "depth_limit": integer(0, MAX_DEPTH),
+            "depth_policy": choice(("terminate", "observe")),
+            "chain_runs_limit": integer(1, 10**12),
+            "chain_workload_limit": {"type": ["number", "null"], "minimum": 1},
+        }
+    )
     app: dict[str, Schema] = {
         "app": {"type": "string", "pattern": NAME, "maxLength": 63, "description": "The name of the app."},
         "admins": {

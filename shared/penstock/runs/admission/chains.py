@@ -1,18 +1,25 @@
 """What admission counts and notes on a chain's row. Whoever holds the row's lock decides about the chain."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 from uuid import UUID
 
 from penstock import clock
 from penstock.db import Connection, Record
 from penstock.domain.depth import base_of, reaches_warning
+from penstock.domain.runs import ChainWarning
 from penstock.runs.requests import CheckedRun
 from penstock.store.logs import LogEvent, LogLine, write_logs
+
+MEASURED_GROWTH: Final = 1.02
+"""A chain's workload is summed up again when it has grown by so much: all sums together read each run some fifty times,
+and a small chain is measured at every admission.
+"""
 
 
 async def enter_chains(conn: Connection, runs: Sequence[CheckedRun]) -> set[UUID]:
     """Count the new runs into their chains and lock the chains' rows, in one order, until the transaction ends; returns
-    the ids of those runs.
+    the ids of those runs. What the chains have consumed is measured first, where that is limited.
 
     A run that another transaction is about to commit may be counted too: only the insert, under the lock, knows which
     are new.
@@ -43,15 +50,35 @@ async def enter_chains(conn: Connection, runs: Sequence[CheckedRun]) -> set[UUID
             ON CONFLICT (id) DO UPDATE
                 SET runs = c.runs + EXCLUDED.runs
                            - (SELECT count(*) FROM penstock.runs root WHERE root.id = EXCLUDED.id)
+            RETURNING c.id,
+                (SELECT e.chain_workload_limit FROM penstock.environments e WHERE e.name = c.environment) IS NOT NULL
+                    AND c.runs > c.measured_runs * $5 AS is_due
         )
-        SELECT run_id FROM entering
+        SELECT e.run_id, e.chain_id, i.is_due FROM entering e JOIN entered i ON i.id = e.chain_id
         """,
         [request.run_id for request in requests],
         [request.environment for request in requests],
         [request.lineage.chain_id for request in requests],
         [request.lineage.parent_run_id for request in requests],
+        MEASURED_GROWTH,
     )
+    due = {row["chain_id"] for row in rows if row["is_due"]}
+    if due:
+        await _measure_chains(conn, sorted(due))
     return {row["run_id"] for row in rows}
+
+
+async def _measure_chains(conn: Connection, chain_ids: Sequence[UUID]) -> None:
+    """Sum up what the runs of these chains have consumed. The rows must be locked by this transaction."""
+    await conn.execute(
+        """
+        UPDATE penstock.chains c
+        SET measured_runs = c.runs,
+            workload = (SELECT coalesce(sum(r.workload), 0) FROM penstock.runs r WHERE r.chain_id = c.id)
+        WHERE c.id = ANY($1::uuid[])
+        """,
+        chain_ids,
+    )
 
 
 async def leave_chains(conn: Connection, chain_ids: Sequence[UUID]) -> None:
@@ -69,14 +96,46 @@ async def leave_chains(conn: Connection, chain_ids: Sequence[UUID]) -> None:
         )
 
 
-async def warn_chains(conn: Connection, rows: Sequence[Record]) -> set[UUID]:
-    """Note and log, once per chain, that it has come near the depth limit; returns the runs that brought it there."""
+async def warn_chains(conn: Connection, rows: Sequence[Record]) -> dict[UUID, list[ChainWarning]]:
+    """Note and log, once per chain and limit, that a chain has come near a limit; the warnings, by the run that brought
+    it there.
+    """
     admitted = [row for row in rows if row["is_inserted"] and not row["termination"]]
-    near = {row["chain_id"]: row for row in admitted if _is_near_depth(row)}
-    if not near:
-        return set()
+    warned: dict[UUID, list[ChainWarning]] = {}
+    lines: list[LogLine] = []
+    for kind, note in (("depth", _note_depth), ("runs", _note_runs), ("workload", _note_workload)):
+        near = {row["chain_id"]: (row, warning) for row in admitted if (warning := _find_warning(kind, row))}
+        for chain_id in await note(conn, {chain_id: row for chain_id, (row, _) in near.items()}) if near else ():
+            row, warning = near[chain_id]
+            warned.setdefault(row["id"], []).append(warning)
+            lines.append(_line(row, warning))
+    if lines:
+        await write_logs(conn, lines)
+    return warned
+
+
+def _find_warning(kind: str, row: Record) -> ChainWarning | None:
+    """The warning that this run gives cause for, if it does."""
+    match kind:
+        case "depth":
+            reached: float = row["depth"] - base_of(row["budget"])
+            limit: float = row["effective_limit"] + (row["extra_depth"] or 0)
+            is_free = "falls" in (row["budget"] or {})  # a recursion that decreases needs no budget
+            if is_free:
+                return None
+        case "runs" if row["chain_runs"] is not None and row["runs_warned_at"] is None:
+            reached, limit = row["chain_runs"], row["chain_runs_limit"]
+        case "workload" if row["chain_workload_limit"] is not None and row["workload_warned_at"] is None:
+            reached, limit = row["workload"], row["chain_workload_limit"]
+        case _:
+            return None
+    return ChainWarning(kind, reached, limit) if reaches_warning(reached, limit) else None
+
+
+async def _note_depth(conn: Connection, near: Mapping[UUID, Record]) -> list[UUID]:
+    """The chains that were not warned of their depth before."""
     chain_ids = sorted(near)
-    warned = await conn.fetch(
+    rows = await conn.fetch(
         """
         INSERT INTO penstock.chains AS c (id, environment, runs, warned_at)
         SELECT q.id, q.environment, 1, clock_timestamp() FROM unnest($1::uuid[], $2::text[]) AS q (id, environment)
@@ -86,30 +145,45 @@ async def warn_chains(conn: Connection, rows: Sequence[Record]) -> set[UUID]:
         chain_ids,
         [near[chain_id]["environment"] for chain_id in chain_ids],
     )
-    first = [near[chain["id"]] for chain in warned]
-    if first:
-        await write_logs(conn, [_warning(row) for row in first])
-    return {row["id"] for row in first}
+    return [row["id"] for row in rows]
 
 
-def _is_near_depth(row: Record) -> bool:
-    """Whether a run has used most of its budget of depth; a recursion that decreases needs none."""
-    budget = row["budget"]
-    if budget is not None and "falls" in budget:
-        return False
-    return reaches_warning(row["depth"] - base_of(budget), row["effective_limit"])
+async def _note_runs(conn: Connection, near: Mapping[UUID, Record]) -> list[UUID]:
+    """The chains that were not warned of their size before. Their rows are locked by this transaction."""
+    rows = await conn.fetch(
+        """
+        UPDATE penstock.chains SET runs_warned_at = clock_timestamp()
+        WHERE id = ANY($1::uuid[]) AND runs_warned_at IS NULL
+        RETURNING id
+        """,
+        sorted(near),
+    )
+    return [row["id"] for row in rows]
 
 
-def _warning(row: Record) -> LogLine:
+async def _note_workload(conn: Connection, near: Mapping[UUID, Record]) -> list[UUID]:
+    """The chains that were not warned of their workload before. Their rows are locked by this transaction."""
+    rows = await conn.fetch(
+        """
+        UPDATE penstock.chains SET workload_warned_at = clock_timestamp()
+        WHERE id = ANY($1::uuid[]) AND workload_warned_at IS NULL
+        RETURNING id
+        """,
+        sorted(near),
+    )
+    return [row["id"] for row in rows]
+
+
+def _line(row: Record, warning: ChainWarning) -> LogLine:
     return LogLine(
         at=clock.now(),
         environment=row["environment"],
         level="warning",
         event=LogEvent.CHAIN_WARNED,
-        message=f"the chain has reached depth {row['depth']} of at most {row['effective_limit']} with "
-        f"{row['workflow']}",
+        message=f"{warning.describe()} with {row['workflow']}",
         run_id=row["id"],
         chain_id=row["chain_id"],
         workflow=row["workflow"],
         depth=row["depth"],
+        details={"limit": warning.limit_kind, "reached": warning.reached, "of": warning.limit},
     )

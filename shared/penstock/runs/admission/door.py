@@ -2,13 +2,13 @@
 of.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from penstock.db import Connection, Record
-from penstock.domain.runs import Admission, Admitted, Duplicate, Rejected, RunSummary, Terminated
+from penstock.domain.runs import Admission, Admitted, ChainWarning, Duplicate, Rejected, RunSummary, Terminated
 from penstock.domain.states import RunState, Termination
 from penstock.errors import StaleDefinitions
 from penstock.runs.admission.chains import enter_chains, leave_chains, warn_chains
@@ -16,7 +16,7 @@ from penstock.runs.admission.rows import insert_runs
 from penstock.runs.deliveries import NewDelivery
 from penstock.runs.idempotency import bind_keys, unbind_keys
 from penstock.runs.requests import CheckedRun
-from penstock.runs.terminations import record_terminations
+from penstock.runs.terminations import record_observations, record_terminations
 
 UNKNOWN_PARENT: Final = "unknown_parent"
 
@@ -107,12 +107,22 @@ async def _admit_distinct(
         row["id"]: Termination(row["termination"]) for row in rows if row["is_inserted"] and row["termination"]
     }
     paths = await record_terminations(conn, terminated) if terminated else {}
+    observed = {row["id"]: Termination(row["observed"]) for row in rows if _is_observed(row)}
+    if observed:
+        await record_observations(conn, observed)
     warned = await warn_chains(conn, rows)
     admitted = {row["position"] - 1: _outcome(runs[row["position"] - 1], row, paths, warned) for row in rows}
     return admitted, set(found[0]["delivered"])
 
 
-def _outcome(of: CheckedRun, row: Record, paths: Mapping[UUID, tuple[str, ...]], warned: Collection[UUID]) -> Admission:
+def _is_observed(row: Record) -> bool:
+    """Whether a run is the first of its path that would have been terminated, where that is only observed."""
+    return bool(row["is_inserted"] and row["observed"] and not row["termination"])
+
+
+def _outcome(
+    of: CheckedRun, row: Record, paths: Mapping[UUID, tuple[str, ...]], warned: Mapping[UUID, list[ChainWarning]]
+) -> Admission:
     request = of.request
     if row["problem"]:
         return Rejected(UNKNOWN_PARENT, row["problem"])
@@ -132,4 +142,9 @@ def _outcome(of: CheckedRun, row: Record, paths: Mapping[UUID, tuple[str, ...]],
         return Terminated(
             run, Termination(row["termination"]), row["effective_limit"], paths.get(run.id, (run.workflow,))
         )
-    return Admitted(run, row["effective_limit"], has_warned_chain=run.id in warned)
+    return Admitted(
+        run,
+        row["effective_limit"],
+        warnings=tuple(warned.get(run.id, ())),
+        observed=Termination(row["observed"]) if row["observed"] else None,
+    )

@@ -47,7 +47,7 @@ _DELIVERED: Final = """
 
 _PLACED: Final = """
     placed AS MATERIALIZED (
-        SELECT q.*, e.depth_limit AS environment_limit, e.chain_runs_limit,
+        SELECT q.*, e.depth_limit AS environment_limit, e.depth_policy, e.chain_runs_limit, e.chain_workload_limit,
                coalesce(p.chain_id, q.claimed_chain_id, q.id) AS chain_id,
                CASE WHEN p.id IS NULL THEN q.claimed_depth ELSE greatest(q.claimed_depth, p.depth + 1) END AS depth,
                CASE WHEN q.depth_limit IS NOT NULL OR q.progress IS NOT NULL
@@ -84,26 +84,34 @@ _PLACED: Final = """
     """
 
 _JUDGED: Final = """
-    judged AS MATERIALIZED (
-        SELECT d.*,
+    weighed AS MATERIALIZED (
+        SELECT p.*, c.runs, c.stopped_at, c.workload, c.extra_runs, c.extra_workload, c.extra_depth,
+               c.runs_warned_at, c.workload_warned_at,
+               penstock.judge_depth(
+                   p.depth, p.depth_limit, p.budget, p.environment_limit, coalesce(c.extra_depth, 0)) AS verdict
+        FROM placed p
+        LEFT JOIN LATERAL (SELECT * FROM penstock.chains c WHERE c.id = p.chain_id AND p.chain_id <> p.id OFFSET 0) c
+             ON true
+    ), counted AS MATERIALIZED (
+        SELECT w.*, CASE WHEN w.depth_policy = 'terminate' THEN w.verdict END AS cut,
+               CASE WHEN w.depth_policy = 'observe' AND NOT coalesce(w.budget ? 'observed', false)
+                    THEN w.verdict END AS observed,
+               -- w.runs counts this batch already: with m counted, the n-th that may enter makes w.runs - m + n.
+               w.runs - count(*) FILTER (WHERE w.is_counted) OVER (PARTITION BY w.chain_id)
+               + row_number() OVER (
+                   PARTITION BY w.chain_id
+                   ORDER BY w.is_known OR w.problem IS NOT NULL OR w.depth_policy = 'terminate'
+                            AND w.verdict IS NOT NULL, w.ordinality
+               ) AS chain_runs
+        FROM weighed w
+    ), judged AS MATERIALIZED (
+        SELECT c.*,
                CASE WHEN c.stopped_at IS NOT NULL THEN 'chain_stopped'
-                    WHEN d.cut IS NOT NULL THEN d.cut
-                    -- c.runs counts this batch already: with m counted, the n-th that may enter finds
-                    -- c.runs - m + n - 1 before it.
-                    WHEN c.runs - count(*) FILTER (WHERE d.is_counted) OVER (PARTITION BY d.chain_id)
-                         + row_number() OVER (
-                             PARTITION BY d.chain_id
-                             ORDER BY d.is_known OR d.problem IS NOT NULL OR d.cut IS NOT NULL, d.ordinality
-                         ) > d.chain_runs_limit
-                    THEN 'chain_limit'
+                    WHEN c.cut IS NOT NULL THEN c.cut
+                    WHEN c.chain_runs > c.chain_runs_limit + c.extra_runs THEN 'chain_limit'
+                    WHEN c.workload >= c.chain_workload_limit + c.extra_workload THEN 'workload_limit'
                END AS termination
-        FROM (
-            SELECT p.*, penstock.judge_depth(p.depth, p.depth_limit, p.budget, p.environment_limit, 0) AS cut
-            FROM placed p
-        ) d
-        LEFT JOIN LATERAL (
-            SELECT c.runs, c.stopped_at FROM penstock.chains c WHERE c.id = d.chain_id AND d.chain_id <> d.id OFFSET 0
-        ) c ON true
+        FROM counted c
     )
     """
 
@@ -117,7 +125,10 @@ _INSERTED: Final = """
                CASE WHEN j.termination IS NOT NULL THEN 'terminated'
                     WHEN j.due_at <= clock_timestamp() THEN 'queued'
                     ELSE 'scheduled' END,
-               j.depth, j.depth_limit, j.budget, j.priority, j.due_at,
+               j.depth, j.depth_limit,
+               CASE WHEN j.observed IS NULL THEN j.budget
+                    ELSE coalesce(j.budget, '{"base": 0}') || jsonb_build_object('observed', j.observed) END,
+               j.priority, j.due_at,
                CASE WHEN j.termination IS NULL AND j.due_at <= clock_timestamp() THEN clock_timestamp() END,
                CASE WHEN j.termination IS NOT NULL THEN clock_timestamp() END,
                j.parameters, j.inherited
@@ -136,6 +147,9 @@ _STATEMENT: Final = f"""
                 THEN ARRAY(SELECT d.id FROM delivered d) END AS delivered,
            j.ordinality AS position, j.id, j.chain_id, j.environment, j.workflow, j.depth, j.due_at AS scheduled_at,
            coalesce(j.depth_limit, j.environment_limit) AS effective_limit, j.budget,
+           j.observed, j.extra_depth, j.chain_runs, j.chain_runs_limit + j.extra_runs AS chain_runs_limit,
+           j.workload, j.chain_workload_limit + j.extra_workload AS chain_workload_limit,
+           j.runs_warned_at, j.workload_warned_at,
            j.termination, j.problem, i.id IS NOT NULL AS is_inserted, i.state
     FROM current c
     LEFT JOIN (judged j LEFT JOIN inserted i ON i.id = j.id) ON true
