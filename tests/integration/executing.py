@@ -46,11 +46,11 @@ class House:
     publisher: Publisher
     deployments: DeploymentCache
 
-    async def deploy(self, workflows: str, *, depth_limit: int = 10, head: str = "") -> None:
-        """Make an app of these workflows, with the type `thing`, the current one; `head` is more of its app.yaml."""
+    async def deploy(self, workflows: str, *, depth_limit: int = 10, head: str = "", types: str = TYPES) -> None:
+        """Make an app of these workflows and types the current one; `head` is more of its app.yaml."""
         head = f"app: house\nenvironments:\n  {ENVIRONMENT}: {{depth_limit: {depth_limit}}}\n{head}"
         result = load_files(
-            {"app.yaml": head.encode(), "types/thing.yaml": TYPES.encode(), "workflows/all.yaml": workflows.encode()}
+            {"app.yaml": head.encode(), "types/thing.yaml": types.encode(), "workflows/all.yaml": workflows.encode()}
         )
         app = result.app
         assert app is not None, "\n".join(str(problem) for problem in result.problems)

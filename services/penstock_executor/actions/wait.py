@@ -1,11 +1,11 @@
 """`wait: 3d`: the run gives up its place until then, and costs nothing meanwhile."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from penstock.definitions.models import StepAction
 from penstock.domain.workload import Activity
-from penstock_executor.steps.arguments import duration, wrong
+from penstock_executor.steps.arguments import duration, later
 from penstock_executor.steps.consumption import consumption
 from penstock_executor.steps.outcomes import Done, Outcome, Suspend
 from penstock_executor.steps.specs import Call, StepSpec
@@ -14,14 +14,6 @@ from penstock_executor.steps.specs import Call, StepSpec
 def wait(call: Call) -> Outcome:
     """Nothing, once the duration is over."""
     return pause_until(call, later(call, duration(call, "wait", call.target)))
-
-
-def later(call: Call, delay: timedelta) -> datetime:
-    """The time after `delay`."""
-    try:
-        return call.now + delay
-    except OverflowError:
-        raise wrong(call, "that is after the year 9999") from None
 
 
 def pause_until(call: Call, until: datetime) -> Outcome:

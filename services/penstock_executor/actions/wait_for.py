@@ -5,8 +5,7 @@ from typing import Final
 
 from penstock.definitions.models import StepAction
 from penstock.domain.workload import Activity
-from penstock_executor.actions.wait import later
-from penstock_executor.steps.arguments import mapping, target_text, wrong
+from penstock_executor.steps.arguments import later, mapping, target_text, wrong
 from penstock_executor.steps.consumption import consumption
 from penstock_executor.steps.outcomes import Outcome, Suspend
 from penstock_executor.steps.specs import Call, StepSpec

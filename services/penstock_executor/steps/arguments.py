@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from penstock.definitions.models import App, DataType, Workflow
 from penstock.definitions.parameters import ValueSource, bind_parameters
 from penstock.domain.durations import parse_duration
+from penstock.domain.moments import to_utc
 from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
 from penstock.things.constraints import Where
@@ -139,14 +140,23 @@ def bind(app: App, target: Workflow, given: Values) -> Values:
 
 
 def due_at(call: Call) -> datetime | None:
-    """When `at` or `after` says; None for now."""
+    """When `at` or `after` says; None for now, which the past means too."""
     at, after = call.arguments.get("at"), call.arguments.get("after")
     if at is not None and after is not None:
         raise wrong(call, "give either `at` or `after`, not both")
     if after is not None:
         delay = duration(call, "after", after)
-        return call.now + delay if delay else None
-    return None if at is None else moment(call, "at", at)
+        return later(call, delay) if delay else None
+    due = None if at is None else moment(call, "at", at)
+    return None if due is None or due <= call.now else due
+
+
+def later(call: Call, delay: timedelta) -> datetime:
+    """The time after `delay`. Raises Permanent when that lies beyond the calendar."""
+    try:
+        return to_utc(call.now + delay)
+    except OverflowError:
+        raise wrong(call, "that is after the year 9999") from None
 
 
 def duration(call: Call, name: str, value: JsonValue) -> timedelta:
@@ -170,16 +180,25 @@ def priority(call: Call) -> int | None:
 
 
 def moment(call: Call, name: str, value: JsonValue) -> datetime:
-    """An ISO 8601 time, in UTC if it has no zone; or milliseconds since 1970."""
+    """An ISO 8601 time, in UTC if it has no zone; or milliseconds since 1970. Raises Permanent, also for a time that
+    cannot be told in UTC.
+    """
     try:
-        if isinstance(value, str):
-            parsed = datetime.fromisoformat(value)
-            return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value / 1000, UTC)
+        parsed = _parse_moment(value)
     except (ValueError, OverflowError, OSError):
-        pass
-    raise wrong(call, f"`{name}` has to be a time such as 2030-01-31T09:00:00Z")
+        raise wrong(call, f"`{name}` has to be a time such as 2030-01-31T09:00:00Z") from None
+    try:
+        return to_utc(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
+    except ValueError as error:
+        raise wrong(call, f"`{name}`: {error}") from None
+
+
+def _parse_moment(value: JsonValue) -> datetime:
+    if isinstance(value, str):
+        return datetime.fromisoformat(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("neither a text nor a number")
+    return datetime.fromtimestamp(value / 1000, UTC)
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

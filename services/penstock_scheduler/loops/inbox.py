@@ -106,7 +106,7 @@ def _want(asked: InboxRequest) -> RunRequest:
         parameters=asked.parameters,
         trigger=Trigger.MESSAGE,
         lineage=Lineage(depth=asked.depth),
-        scheduled_at=asked.at,
+        scheduled_at=None if asked.at is None or asked.at <= asked.asked_at else asked.at,
         key=key,
     )
 

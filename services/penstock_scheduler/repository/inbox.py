@@ -34,7 +34,9 @@ async def take_inbox(conn: Connection, *, most: int, only: Sequence[int] | None 
         ), taken AS (
             DELETE FROM penstock.inbox i USING held WHERE i.id = held.id RETURNING i.*
         )
-        SELECT t.id, t.environment, t.workflow, t.parameters, t.at, t.key, t.depth, t.asked_at
+        SELECT t.id, t.environment, t.workflow, t.parameters, t.key, t.depth, t.asked_at,
+               -- A time before the year 1, which is long over, cannot be read.
+               CASE WHEN t.at IS NOT NULL THEN greatest(t.at, '0001-01-02T00:00:00Z') END AS at
         FROM taken t ORDER BY t.id
         """,
         most,

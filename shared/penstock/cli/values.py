@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from penstock.definitions.models import FieldType, Workflow
 from penstock.definitions.values import ValueSource, coerce_value
 from penstock.domain.durations import parse_duration
+from penstock.domain.moments import to_utc
 
 
 def split_pairs(pairs: Iterable[str]) -> dict[str, str]:
@@ -68,4 +69,4 @@ def read_moment(text: str, now: datetime) -> datetime:
             raise ValueError(f"{text!r} is no time such as 2030-01-31T09:00:00Z, and no duration such as 7d") from None
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} lacks a zone; write it like 2030-01-31T09:00:00Z")
-    return moment
+    return to_utc(moment)

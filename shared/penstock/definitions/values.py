@@ -164,9 +164,12 @@ def _coerce_date(value: JsonValue) -> JsonValue:
         raise ValueError(f"expected a date, got {describe_type(value)}")
     try:
         moment = _parse_date(value.strip()) if isinstance(value, str) else datetime.fromtimestamp(value / 1000, UTC)
-        return format_date(moment)
     except (ValueError, OverflowError, OSError):
         raise ValueError("expected a date such as 2022-12-22T09:45:37.369Z, or milliseconds since 1970") from None
+    try:
+        return format_date(moment)
+    except OverflowError:
+        raise ValueError("the date is not between the years 1 and 9999 in UTC") from None
 
 
 def _parse_date(text: str) -> datetime:

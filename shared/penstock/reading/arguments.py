@@ -11,6 +11,7 @@ from penstock.definitions.connectors import find_path_problem
 from penstock.definitions.models import FieldType, Parameter
 from penstock.definitions.values import coerce_value
 from penstock.domain.durations import parse_duration
+from penstock.domain.moments import to_utc
 from penstock.expressions.templates import split_text
 from penstock.expressions.tokens import ExpressionError
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe, to_json
@@ -95,10 +96,8 @@ def time(reader: StepReader, key: str, node: Node) -> JsonValue:
     """A time in ISO 8601 with its zone, or a template that gives one."""
     if not is_template(node):
         try:
-            moment = datetime.fromisoformat(node.text if isinstance(node, Scalar) else "")
+            to_utc(datetime.fromisoformat(node.text if isinstance(node, Scalar) else ""))
         except ValueError:
-            moment = None
-        if moment is None or moment.tzinfo is None:
             reader.table.expected(node, key, "a time with its zone, such as 2026-01-31T09:00:00Z")
     return anything(reader, key, node)
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from pydantic import BaseModel, JsonValue
 
 from penstock.definitions.values import format_date
+from penstock.domain.moments import to_utc
 from penstock.errors import Permanent
 
 

@@ -138,10 +138,14 @@ def _add_columns(environment: str, data_type: DataType, columns: Mapping[str, st
 
 
 def _check(field: DataField) -> str:
-    """numeric knows NaN and infinities, JSON does not."""
+    """numeric knows NaN and infinities, timestamps know infinities, JSON does not."""
+    column = quote_identifier(field.column)
+    if field.type.name == ScalarType.DATE and field.type.is_list:
+        return f" CHECK (NOT {column} && '{{infinity,-infinity}}')"
+    if field.type.name == ScalarType.DATE:
+        return f" CHECK (isfinite({column}))"
     if field.type.name != ScalarType.NUMBER:
         return ""
-    column = quote_identifier(field.column)
     if field.type.is_list:
         return f" CHECK (NOT {column} && '{{NaN,Infinity,-Infinity}}')"
     return f" CHECK ({column} NOT IN ('NaN', 'Infinity', '-Infinity'))"
