@@ -18,6 +18,7 @@ from penstock.errors import (
 )
 from penstock.expressions import ExpressionError
 from penstock.redaction import describe
+from penstock.storable import storable_text
 
 _MAX_MESSAGE: Final = 4000
 
@@ -125,5 +126,4 @@ def describe_failure(error: Exception, step: str | None = None, place: str | Non
 
 def _cut(message: str) -> str:
     """The message, short enough to show, and without what PostgreSQL cannot store."""
-    storable = message.encode(errors="replace").decode().replace("\x00", "�")
-    return storable if len(storable) <= _MAX_MESSAGE else f"{storable[:_MAX_MESSAGE]}…"
+    return storable_text(message if len(message) <= _MAX_MESSAGE else f"{message[:_MAX_MESSAGE]}…")

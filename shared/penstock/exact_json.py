@@ -15,7 +15,7 @@ from typing import Final, Self
 import orjson
 from pydantic import JsonValue
 
-from penstock.storable import REPLACEMENT, storable_value
+from penstock.storable import encodable_text, storable_value
 
 JSONDecodeError = orjson.JSONDecodeError
 MAX_DIGITS: Final = 308
@@ -29,7 +29,6 @@ _SAMPLED_RUN: Final = b"0" * 4
 _SAMPLE: Final = 4
 _NUMBER_START: Final = re.compile(rb"(?:^|[:,\[\s])-?[\d.]{16}")
 _NUL: Final = b"\\u0000"
-_HALF_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_DEPTH: Final = 255
 """As deep as orjson writes."""
 _TOO_DEEP: Final = "a value nested this deeply cannot be written as JSON"
@@ -141,7 +140,7 @@ def _encodable(value: object, depth: int) -> object:
     if depth == 0:
         raise TypeError(_TOO_DEEP)
     if isinstance(value, str):
-        return value if value.isascii() else _HALF_SURROGATE.sub(REPLACEMENT, value)
+        return encodable_text(value)
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 63:
         if value.bit_length() > 1024:
             raise TypeError("a whole number beyond 1.8e308 cannot be written as JSON")

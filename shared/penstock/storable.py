@@ -10,6 +10,7 @@ from typing import Final
 REPLACEMENT: Final = "\ufffd"
 UNSTORABLE_REASON: Final = "the text holds a character that cannot be stored (NUL or half of a surrogate pair)"
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+_HALF_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def is_storable(text: str) -> bool:
@@ -20,6 +21,11 @@ def is_storable(text: str) -> bool:
 def storable_text(text: str) -> str:
     """`text` with U+FFFD for each character that cannot be stored; the same object when there is none."""
     return text if is_storable(text) else _UNSTORABLE.sub(REPLACEMENT, text)
+
+
+def encodable_text(text: str) -> str:
+    """`text` with U+FFFD for each half of a surrogate pair: what can be sent, though not all of it stored."""
+    return text if text.isascii() else _HALF_SURROGATE.sub(REPLACEMENT, text)
 
 
 def storable_value(value: object) -> object:

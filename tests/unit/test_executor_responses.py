@@ -121,3 +121,11 @@ def test_a_refusal_does_not_show_binary_content() -> None:
 )
 def test_a_file_is_called_as_the_server_says_or_as_the_url_ends(disposition: str, name: str) -> None:
     assert file_name(REQUEST, answer(content_disposition=disposition)) == name
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [("caf\udce9", "café"), ("caf\udcc3\udca9", "café"), ("café", "café"), ("plain", "plain"), ("a\x00b", "a�b")],
+)
+def test_a_header_is_read_as_what_its_bytes_are_and_can_be_stored(sent: str, read: str) -> None:
+    assert to_result(Response(200, {"x-word": sent}, b"", None))["headers"] == {"x-word": read}

@@ -154,7 +154,7 @@ URL = "expected the URL of a file, starting with https://, http:// or //"
         ("date", "tomorrow", DATE),
         ("date", 1e30, DATE),
         ("date", float("nan"), DATE),
-        ("date", "9999-12-31T23:59:59-10:00", DATE),
+        ("date", "9999-12-31T23:59:59-10:00", "the date is not between the years 1 and 9999 in UTC"),
         ("date", True, "expected a date, got boolean"),
         ("user", "abc", "expected the id of a thing, such as 1700000000000x123456789012345678"),
         ("user", 17, "expected the id of a thing, got number"),

@@ -14,7 +14,7 @@ from penstock.errors import Permanent
 from penstock.expressions.templates import write_value
 from penstock.runs.idempotency import IdempotencyKey, bind_author_key
 from penstock_executor.runs import Values
-from penstock_executor.steps.arguments import bind, due_at, mapping, priority, target_text, workflow
+from penstock_executor.steps.arguments import bind, due_at, mapping, priority, storable, target_text, workflow
 from penstock_executor.steps.consumption import consumption, one_scheduled
 from penstock_executor.steps.outcomes import Done, Outcome
 from penstock_executor.steps.specs import Call, StepSpec
@@ -57,7 +57,7 @@ async def _bind_key(call: Call, workflow: str, parameters: Values) -> UUID | Non
     if given is None:
         return None
     environment = call.run.environment
-    first = keyed_run_id(environment, workflow, write_value(given))
+    first = keyed_run_id(environment, workflow, storable(call, "key", write_value(given)))
     fingerprint = hashlib.sha256(exact_json.dumps(parameters, option=orjson.OPT_SORT_KEYS)).digest()
     key = IdempotencyKey(_KEY_SCOPE, str(first), fingerprint)
     other = new_run_id()

@@ -1,7 +1,6 @@
 """What goes with an `email` step's mail: files as other steps give them, or content that stands in the step itself."""
 
 import base64
-import binascii
 from typing import Final
 from uuid import UUID
 
@@ -9,6 +8,7 @@ from pydantic import JsonValue
 
 from penstock.expressions.language import describe_type
 from penstock.mail.message import Attachment
+from penstock.storable import storable_text
 from penstock.things.files import open_file
 from penstock_executor.runs import Values
 from penstock_executor.steps.arguments import wrong
@@ -39,7 +39,7 @@ async def read_attachments(call: Call) -> tuple[Attachment, ...]:
 
 
 async def _read_file(call: Call, item: Values) -> Attachment:
-    name = str(item.get("name") or item["file"])
+    name = storable_text(str(item.get("name") or item["file"]))
     try:
         id = UUID(str(item["file"]))
     except ValueError:
@@ -61,14 +61,15 @@ def _read_content(call: Call, item: Values) -> Attachment:
     if not isinstance(content, str):
         raise wrong(call, f"the content of the attachment {name!r} has to be text, and it is {describe_type(content)}")
     if "text" in item:
-        return Attachment(name, _kind(content_type, "text/plain; charset=utf-8"), content.encode())
+        written = storable_text(content).encode()
+        return Attachment(storable_text(name), _kind(content_type, "text/plain; charset=utf-8"), written)
     try:
         return Attachment(
-            name,
+            storable_text(name),
             _kind(content_type, "application/octet-stream"),
             base64.b64decode("".join(content.split()), validate=True),
         )
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or a character that is not ASCII
         raise wrong(call, f"`base64` of the attachment {name!r} is not base64") from None
 
 

@@ -13,6 +13,7 @@ from penstock.definitions.connectors import CONNECTION_HEADERS
 from penstock.domain.lineage import LineageSeal, continue_trace, join_baggage, split_baggage
 from penstock.expressions.language import describe_type
 from penstock.expressions.templates import write_value
+from penstock.storable import encodable_text
 from penstock_executor.runs import ClaimedRun, Values
 from penstock_executor.steps.arguments import mapping, text, wrong
 from penstock_executor.steps.exchange import Request, Response
@@ -112,4 +113,4 @@ def _build_body(call: Call, headers: CIMultiDict[str]) -> bytes | None:
     if not isinstance(body, str):
         raise wrong(call, f"`body` has to be text, and it is {describe_type(body)}; use `json` for other values")
     headers.setdefault("Content-Type", "text/plain; charset=utf-8")
-    return body.encode()
+    return encodable_text(body).encode()

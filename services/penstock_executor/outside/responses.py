@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from penstock import exact_json
 from penstock.errors import Permanent, Transient
+from penstock.storable import storable_text
 from penstock_executor.steps.exchange import Request, Response
 
 _TRANSIENT: Final = frozenset({408, 425, 429})
@@ -28,9 +29,20 @@ _MAX_EXCERPT: Final = 200
 
 def to_result(response: Response) -> dict[str, JsonValue]:
     """`{status, headers, body}`; the body is parsed when it is JSON, else text, and null when it is binary."""
-    headers: dict[str, JsonValue] = dict(response.headers)
+    headers: dict[str, JsonValue] = {name: _read_header(value) for name, value in response.headers.items()}
     body = None if is_binary(response) else read_body(response)
     return {"status": response.status, "headers": headers, "body": body}
+
+
+def _read_header(value: str) -> str:
+    """What a server sends as UTF-8, or else as Latin-1 (RFC 9110, 5.5); aiohttp leaves bytes of the latter escaped."""
+    if value.isascii():
+        return storable_text(value)
+    raw = value.encode(errors="surrogateescape")
+    try:
+        return storable_text(raw.decode())
+    except UnicodeDecodeError:
+        return storable_text(raw.decode("latin-1"))
 
 
 def is_binary(response: Response) -> bool:

@@ -11,6 +11,7 @@ from penstock.domain.durations import parse_duration
 from penstock.domain.moments import to_utc
 from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
+from penstock.storable import UNSTORABLE_REASON, is_storable
 from penstock.things.constraints import Where
 from penstock.things.tables import USER
 from penstock.things.tabular import FORMATS, Format
@@ -37,14 +38,21 @@ def text(call: Call, name: str) -> str | None:
     """The text behind key `name`; None when it is missing or null."""
     value = call.arguments.get(name)
     if value is None or isinstance(value, str):
-        return value
+        return None if value is None else storable(call, name, value)
     raise wrong(call, f"`{name}` has to be text, and it is {describe_type(value)}")
+
+
+def storable(call: Call, name: str, value: str) -> str:
+    """`value`, if PostgreSQL can hold it."""
+    if not is_storable(value):
+        raise wrong(call, f"`{name}`: {UNSTORABLE_REASON}")
+    return value
 
 
 def target_text(call: Call) -> str:
     """What stands behind the action's own key, which has to be text."""
     if isinstance(call.target, str) and call.target:
-        return call.target
+        return storable(call, call.plan.definition.action, call.target)
     raise wrong(call, f"{call.plan.spec.target} is expected, and this is {describe_type(call.target)}")
 
 
@@ -61,7 +69,7 @@ def thing_id(call: Call, value: JsonValue) -> str | None:
     if isinstance(value, dict):
         value = value.get("_id")
     if value is None or isinstance(value, str):
-        return value
+        return None if value is None else storable(call, "the id", value)
     raise wrong(call, f"a thing or its id is expected, and this is {describe_type(value)}")
 
 

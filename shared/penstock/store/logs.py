@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from penstock import clock
 from penstock.db import Connection
+from penstock.storable import storable_text
 
 
 class LogEvent(StrEnum):
@@ -90,7 +91,7 @@ async def write_logs(conn: Connection, lines: Sequence[LogLine]) -> None:
             (
                 line.at, line.environment, line.level, line.event.value, line.run_id, line.chain_id, line.workflow,
                 line.step,
-                line.depth, line.message.replace("\x00", "�"), line.details,
+                line.depth, storable_text(line.message), line.details,
             )
             for line in lines
         ],

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 from pydantic import JsonValue
 
 from penstock.db import Connection, Database
+from penstock.storable import storable_text
 
 CHUNK_BYTES: Final = 256 * 1024
 _MOST_NAME: Final = 200
@@ -68,8 +69,8 @@ class FileWriter:
     def __init__(self, database: Database, id: UUID, name: str, content_type: str) -> None:
         self._database = database
         self._id = id
-        self._name = name
-        self._content_type = content_type
+        self._name = storable_text(name)
+        self._content_type = storable_text(content_type)
         self._rest = bytearray()
         self._position = 0
         self._size = 0
