@@ -68,6 +68,11 @@ def coerce_value(type: FieldType, value: JsonValue, *, source: ValueSource = Val
 _OFFSET_LENGTH: Final = len("+00:00")
 
 
+def is_thing_id(text: str) -> bool:
+    """Whether `text` has the form of a thing's id."""
+    return _THING_ID.fullmatch(text) is not None
+
+
 def compile_text_reader(type: FieldType) -> Callable[[str], JsonValue]:
     """`coerce_value(type, text, source=ValueSource.TEXT)` as a function of the text: half the work, where a column is
     read row by row.

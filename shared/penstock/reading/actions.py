@@ -68,9 +68,9 @@ ACTIONS: Final[dict[StepAction, Action]] = {
     ),
     StepAction.GET: Action(
         targets.type_target,
-        {"where": fields.where, "id": take.thing},
-        (("where", "id"),),
-        (("where", "id"),),
+        {"where": fields.where, "id": take.thing, "thing": take.thing},
+        (("where", "id", "thing"),),
+        (("where", "id", "thing"),),
         reads=True,
     ),
     StepAction.FIND: Action(
@@ -224,6 +224,8 @@ def read_arguments(reader: StepReader, action: StepAction) -> dict[str, JsonValu
     for group in spec.required:
         if not any(key in given for key in group):
             reader.report.error(table.place, f"{action.value!r} needs {' or '.join(group)}")
+    if action is StepAction.GET and "thing" in given:  # the other spelling, beside which the step can have an id
+        given["id"] = given.pop("thing")
     if action in {StepAction.UPDATE, StepAction.DELETE} and reader.data_type is not None:
         given["type"] = reader.data_type.name
     return given

@@ -19,6 +19,7 @@ class StepReader:
     """A step being read: its mapping, what its expressions may use, and what its target has told so far.
 
     `results` are the data types of the earlier steps' results, by id (None: no thing); `result_type` is this one's.
+    `changed_type` is that of the thing whose change starts the run, where all triggers name the same.
     """
 
     table: Table
@@ -27,6 +28,7 @@ class StepReader:
     report: Report
     results: dict[str, str | None] = field(default_factory=dict)
     types_of_parameters: dict[str, FieldType] = field(default_factory=dict)
+    changed_type: str | None = None
     data_type: DataType | None = None
     parameters: tuple[Parameter, ...] | None = None
     result_type: str | None = None

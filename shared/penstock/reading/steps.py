@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Final, Literal
 
-from penstock.definitions.models import Parameter, Step, StepAction
+from penstock.definitions.models import ChangeTrigger, Parameter, Step, StepAction
 from penstock.reading.actions import ACTIONS, StepReader, read_arguments, read_target
 from penstock.reading.available import UNAVAILABLE, refuse_unavailable
 from penstock.reading.documents import Mapping, Node, Scalar
@@ -22,9 +22,14 @@ _SHARED_KEYS: Final = frozenset({"id", "when", "timeout", "retry", "on_error", "
 
 
 def read_steps(
-    table: Table, scope: Scope, parameters: tuple[Parameter, ...], index: Index, report: Report
-) -> tuple[Step, ...]:
-    """The steps of a workflow, in order. Each sees the results of those before it under their ids."""
+    table: Table, scope: Scope, parameters: tuple[Parameter, ...], index: Index, report: Report,
+    changes: tuple[ChangeTrigger, ...] = (),
+) -> tuple[Step, ...]:  # fmt: skip
+    """The steps of a workflow, in order. Each sees the results of those before it under their ids; `changes` are its
+    change triggers.
+    """
+    changed = {trigger.type for trigger in changes}
+    changed_type = changed.pop() if len(changed) == 1 else None
     nodes = table.nodes("steps", "steps")
     if len(nodes) > MAX_STEPS:
         report.error(table.key_place("steps"), f"a workflow may have {MAX_STEPS} steps, this one has {len(nodes)}")
@@ -39,7 +44,7 @@ def read_steps(
             report.error(step_table.key_place("id"), f"two steps have the id {id!r}", "ids are unique in a workflow")
         members = {**scope.members, "steps": frozenset(results)}
         inner = Scope(scope.names | {"steps", "state"}, members, frozenset(ids[position:]))
-        reader = StepReader(step_table, inner, index, report, results, types_of_parameters)
+        reader = StepReader(step_table, inner, index, report, results, types_of_parameters, changed_type)
         step = _read_step(reader, id)
         results[id] = reader.result_type
         if step is not None:

@@ -93,13 +93,15 @@ def thing_target(reader: StepReader, key: str) -> JsonValue:
 
 
 def _type_of(reader: StepReader, expression: str | None) -> str | None:
-    """The data type of `${user}`, `${params.owner}`, `${steps.thing}` or `${steps.thing._id}`."""
+    """The data type of `${user}`, `${params.owner}`, `${change.after}`, `${steps.thing}` or `${steps.thing._id}`."""
     path = (expression or "").strip().removesuffix("._id").split(".")
     match path:
         case ["user"]:
             return "user"
         case ["steps", id]:
             return reader.results.get(id)
+        case ["change", "before" | "after"]:
+            return reader.changed_type
         case ["params", name]:
             kind = reader.types_of_parameters.get(name)
             return kind.name if kind is not None and kind.is_thing and not kind.is_list else None

@@ -100,7 +100,7 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
         decreases=decreases,
         priority=DEFAULT_PRIORITY if priority is None else priority,
         ignore_privacy=table.boolean("ignore_privacy"),
-        steps=read_steps(table, scope, outline.parameters, index, report),
+        steps=read_steps(table, scope, outline.parameters, index, report, triggers.changes),
         place=str(table.place),
     )
     table.close()

@@ -6,6 +6,9 @@ from typing import Literal, Unpack
 from pydantic import JsonValue
 
 from penstock.definitions.models import StepAction
+from penstock.definitions.values import is_thing_id
+from penstock.errors import Permanent
+from penstock.sdk.arguments import checked
 from penstock.sdk.engine import StepOptions
 from penstock.sdk.steps import Steps, to_nothing, to_number
 from penstock.sdk.values import Page, Thing, to_json, to_object
@@ -19,6 +22,7 @@ class DataSteps(Steps):
     its step.
     """
 
+    @checked
     def create(
         self,
         type: str,
@@ -33,6 +37,7 @@ class DataSteps(Steps):
         arguments: dict[str, JsonValue] = {"set": to_object(values, f"create {type}"), "upsert": list(upsert) or None}
         return self._ask(StepAction.CREATE, type, arguments, lambda result: _thing(result, type), options)
 
+    @checked
     def create_many(
         self, type: str, items: Iterable[Mapping[str, object]], **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, list[str]]:
@@ -47,6 +52,7 @@ class DataSteps(Steps):
             lambda item, _: item if isinstance(item, dict) else {},
         )
 
+    @checked
     def get(
         self, type: str, id: str | Thing | None = None, *, where: Where | None = None, **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, Thing | None]:
@@ -56,6 +62,7 @@ class DataSteps(Steps):
             arguments = {"id": _id(id)}
         return self._ask(StepAction.GET, type, arguments, lambda result: _thing_or_none(result, type), options)
 
+    @checked
     def find(
         self,
         type: str,
@@ -74,12 +81,14 @@ class DataSteps(Steps):
         }  # fmt: skip
         return self._ask(StepAction.FIND, type, arguments, lambda result: _page(result, type), options)
 
+    @checked
     def count(
         self, type: str, where: Where | None = None, **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, int]:
         """How many things meet `where`."""
         return self._ask(StepAction.COUNT, type, {"where": to_json(where, f"count {type}")}, to_number, options)
 
+    @checked
     def aggregate(
         self,
         type: str,
@@ -98,6 +107,7 @@ class DataSteps(Steps):
         arguments["where"] = to_json(where, f"aggregate {type}")
         return self._ask(StepAction.AGGREGATE, type, arguments, _rows, options)
 
+    @checked
     def update(
         self,
         thing: str | Thing,
@@ -119,6 +129,7 @@ class DataSteps(Steps):
         }  # fmt: skip
         return self._ask(StepAction.UPDATE, _id(thing), arguments, lambda result: _thing(result, kind), options)
 
+    @checked
     def update_many(
         self, type: str, where: Where, values: Mapping[str, object], **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, int]:
@@ -129,18 +140,21 @@ class DataSteps(Steps):
         arguments: dict[str, JsonValue] = {"where": to_json(where, what), "set": to_object(values, what)}
         return self._ask(StepAction.UPDATE_MANY, type, arguments, to_number, options)
 
+    @checked
     def delete(
         self, thing: str | Thing, *, type: str | None = None, **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, None]:
         """Delete a thing; one that is gone already is no error. An id needs its `type`."""
         return self._ask(StepAction.DELETE, _id(thing), {"type": _type_of(thing, type)}, to_nothing, options)
 
+    @checked
     def delete_many(self, type: str, where: Where, **options: Unpack[StepOptions]) -> Coroutine[object, object, int]:
         """Delete all things that meet `where`, in one statement; how many there were. `{}` means all things."""
         return self._ask(
             StepAction.DELETE_MANY, type, {"where": to_json(where, f"delete_many {type}")}, to_number, options
         )
 
+    @checked
     def export(
         self,
         type: str,
@@ -162,6 +176,7 @@ class DataSteps(Steps):
         }
         return self._ask(StepAction.EXPORT, type, arguments, _object, options)
 
+    @checked
     def import_(
         self,
         type: str,
@@ -186,6 +201,10 @@ class DataSteps(Steps):
 
 
 def _id(thing: str | Thing | None) -> str | None:
+    if isinstance(thing, str) and not is_thing_id(thing):
+        raise Permanent(
+            f"{thing[:60]!r} is not the id of a thing, such as 1700000000000x123456789012345678", kind="arguments"
+        )
     return thing.id if isinstance(thing, Thing) else thing
 
 

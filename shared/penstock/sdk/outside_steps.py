@@ -6,6 +6,7 @@ from typing import Literal, Unpack
 from pydantic import JsonValue
 
 from penstock.definitions.models import StepAction
+from penstock.sdk.arguments import checked
 from penstock.sdk.engine import StepOptions
 from penstock.sdk.steps import Steps, to_nothing
 from penstock.sdk.values import Response, to_json, to_object
@@ -18,6 +19,7 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 class OutsideSteps(Steps):
     """`http`, `call`, `email`, … as they are in YAML."""
 
+    @checked
     def http(
         self,
         url: str,
@@ -39,6 +41,7 @@ class OutsideSteps(Steps):
         arguments = _request(method, query, headers, json, form, body, errors)
         return self._ask(StepAction.HTTP, url, arguments, _response, options)
 
+    @checked
     def call(
         self,
         connector: str,
@@ -57,6 +60,7 @@ class OutsideSteps(Steps):
         arguments = {**_request(method, query, headers, json, form, body, errors), "path": path or None}
         return self._ask(StepAction.CALL, connector, arguments, _response, options)
 
+    @checked
     def email(
         self,
         to: Recipients,
@@ -81,6 +85,7 @@ class OutsideSteps(Steps):
         }  # fmt: skip
         return self._ask(StepAction.EMAIL, to_json(to, "email"), to_object(given, "email"), str, options)
 
+    @checked
     def send(
         self, url: str, payload: object, *, secret: str | Sequence[str], **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, Response]:
@@ -90,6 +95,7 @@ class OutsideSteps(Steps):
         arguments: dict[str, JsonValue] = {"payload": to_json(payload, "send"), "secret": to_json(secret, "send")}
         return self._ask(StepAction.SEND, url, arguments, _response, options)
 
+    @checked
     def publish(
         self, routing_key: str, body: object, **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, None]:

@@ -7,6 +7,9 @@ from typing import Literal, NoReturn, Unpack
 from pydantic import JsonValue
 
 from penstock.definitions.models import StepAction
+from penstock.errors import Permanent
+from penstock.expressions.language import describe_type
+from penstock.sdk.arguments import checked
 from penstock.sdk.data_steps import Where
 from penstock.sdk.engine import StepOptions
 from penstock.sdk.steps import Items, Steps, to_nothing, to_number
@@ -19,6 +22,7 @@ class RunSteps(Steps):
     those in Python.
     """
 
+    @checked
     def schedule(
         self,
         workflow: str,
@@ -41,6 +45,7 @@ class RunSteps(Steps):
         }
         return self._ask(StepAction.SCHEDULE, workflow, arguments, str, options)
 
+    @checked
     def schedule_list(
         self,
         workflow: str,
@@ -65,6 +70,7 @@ class RunSteps(Steps):
         items = parameters or (lambda item, _: item if isinstance(item, dict) else {})
         return self._ask(StepAction.SCHEDULE_LIST, workflow, arguments, str, options, items)
 
+    @checked
     def schedule_for_each(
         self,
         workflow: str,
@@ -84,6 +90,7 @@ class RunSteps(Steps):
         arguments = {**_when(workflow, at, after), **_pace(interval, sequential), "over": over}
         return self._ask(StepAction.SCHEDULE_LIST, workflow, arguments, str, options, parameters)
 
+    @checked
     def recur(
         self,
         workflow: str,
@@ -108,22 +115,26 @@ class RunSteps(Steps):
         }  # fmt: skip
         return self._ask(StepAction.RECUR, workflow, arguments, str, options)
 
+    @checked
     def stop_recurring(
         self, workflow: str, *, for_: str | Thing | None = None, **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, None]:
         """End what `recur` began for that workflow and thing; runs that it has started continue."""
         return self._ask(StepAction.STOP_RECURRING, workflow, {"for": _id(for_)}, to_nothing, options)
 
+    @checked
     def wait(self, duration: Duration, **options: Unpack[StepOptions]) -> Coroutine[object, object, None]:
         """Continue after that time. The run gives up its place meanwhile: this code ends here, and begins again with
         its steps recalled.
         """
         return self._ask(StepAction.WAIT, to_seconds(duration), {}, to_nothing, options)
 
+    @checked
     def wait_until(self, moment: datetime, **options: Unpack[StepOptions]) -> Coroutine[object, object, None]:
         """The same until a time, which has to be the same in each attempt: keep one that is computed in a step."""
         return self._ask(StepAction.WAIT_UNTIL, to_json(moment, "wait_until"), {}, to_nothing, options)
 
+    @checked
     def wait_for(
         self, name: str, match: Mapping[str, object] | None = None, **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, JsonValue]:
@@ -133,10 +144,12 @@ class RunSteps(Steps):
         arguments: dict[str, JsonValue] = {"match": None if match is None else to_object(match, f"wait_for {name}")}
         return self._ask(StepAction.WAIT_FOR, name, arguments, lambda result: result, options)
 
+    @checked
     def cancel(self, run_ids: str | Sequence[str], **options: Unpack[StepOptions]) -> Coroutine[object, object, int]:
         """End runs that have not ended by themselves; how many there were."""
         return self._ask(StepAction.CANCEL, to_json(run_ids, "cancel"), {}, to_number, options)
 
+    @checked
     def trigger(
         self, workflow: str, parameters: Mapping[str, object] | None = None, **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, dict[str, JsonValue] | None]:
@@ -150,6 +163,7 @@ class RunSteps(Steps):
             options,
         )
 
+    @checked
     def return_(
         self,
         values: Mapping[str, object] | None = None,
@@ -167,23 +181,35 @@ class RunSteps(Steps):
         arguments: dict[str, JsonValue] = {"text": text, "content_type": content_type, "redirect": redirect}
         return self._ask(StepAction.RETURN, to_object(values, "return_"), arguments, to_nothing, options)
 
+    @checked
     def state(self, values: Mapping[str, object], **options: Unpack[StepOptions]) -> Coroutine[object, object, None]:
         """Note values in the record of the run, for people who look at it."""
         return self._ask(StepAction.STATE, to_object(values, "state"), {}, to_nothing, options)
 
+    @checked
     def log(self, text: object, **options: Unpack[StepOptions]) -> Coroutine[object, object, None]:
         """A line in the run's log, once however often the run is tried; `ctx.logger` writes one each time."""
         return self._ask(StepAction.LOG, to_json(text, "log"), {}, to_nothing, options)
 
     async def fail(self, message: str) -> NoReturn:
         """Fail the run for good, in these words. The same as `raise Permanent(message)`."""
+        _require_text("fail", message)
         await self._ask(StepAction.FAIL, message, {}, to_nothing, StepOptions())
         raise AssertionError("the step has failed")
 
     async def stop(self, reason: str) -> NoReturn:
         """End the workflow here, as having succeeded."""
+        _require_text("stop", reason)
         await self._ask(StepAction.STOP, reason, {}, to_nothing, StepOptions())
         raise AssertionError("the workflow has ended")
+
+
+def _require_text(method: str, value: object) -> None:
+    if not isinstance(value, str):
+        kind = describe_type(to_json(value, method))
+        raise Permanent(
+            f"ctx.{method}: a text is needed, and this is {kind}; write ctx.{method}(str(…))", kind="arguments"
+        )
 
 
 def _id(thing: str | Thing | None) -> str | None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from penstock.definitions.models import StepAction
+from penstock.sdk.arguments import CHECKS
 from penstock.sdk.engine import Engine, SourceLine, StepCall, StepOptions
 
 T = TypeVar("T")
@@ -38,6 +39,8 @@ class Steps:
 def find_line(depth: int) -> SourceLine:
     """The line that is being executed so many calls up; 0 is the caller's own."""
     frame = sys._getframe(depth + 1)
+    if frame.f_code in CHECKS and frame.f_back is not None:
+        frame = frame.f_back
     return SourceLine(frame.f_code.co_filename, frame.f_lineno)
 
 

@@ -112,7 +112,10 @@ def _show_time(moment: datetime, what: str) -> str:
         raise Permanent(
             f"{what}: {moment.isoformat()} has no time zone; use datetime.now(UTC) and the like", kind="arguments"
         )
-    return format_date(moment)
+    try:
+        return format_date(to_utc(moment))
+    except ValueError as error:
+        raise Permanent(f"{what}: {error}", kind="arguments") from None
 
 
 def _key(key: object, what: str) -> str:

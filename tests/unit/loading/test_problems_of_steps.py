@@ -102,7 +102,7 @@ from tests.unit.loading.reading import step_problems
         ("{update: '${steps.thing}', add: {total: 1}}", "1: 'total' is no list; write it under set:"),
         ("{update: '${params.owner}', set: {nme: a}}", "1: unknown field of 'user' 'nme'; known are email"),
         ("{delete: 17}", "1: 'delete' needs a thing or its id; did you mean \"${17}\"?"),
-        ("{get: order}", "1: 'get' needs where or id"),
+        ("{get: order}", "1: 'get' needs where or id or thing"),
         ("{create_many: order, set: {total: 1}}", "1: 'create_many' needs from"),
         ("{create_many: order, from: '${params.n}'}", "1: 'create_many' needs set"),
         (
