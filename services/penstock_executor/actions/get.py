@@ -37,7 +37,7 @@ def _count(counts: Counts, outcome: Outcome, thing: JsonValue) -> None:
 SPEC: Final = StepSpec(
     action=StepAction.GET,
     target="the name of a data type",
-    arguments=("where", "id"),
+    arguments=("where", "id", "thing"),
     awaited=get,
     consumes=consumption(done=_count),
 )
