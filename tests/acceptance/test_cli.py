@@ -211,6 +211,23 @@ async def test_run_waits_for_the_result_and_shows_what_was_done(
     assert await installation.count_things() == 8
 
 
+async def test_a_chain_is_stopped_and_resumed_at_a_terminal(installation: Installation) -> None:
+    environment = _environment_of(installation)
+    started = await penstock(
+        "run", "one_thing", "-p", "name=a", "--environment", "live", "--json", environment=environment
+    )
+    run_id = str(started.json["id"])
+    stopped = await penstock("chain", "stop", run_id, "--reason", "it loops", "--json", environment=environment)
+    assert stopped.json == {"id": run_id, "stopped": True, "cancelled": 1}
+    again = await penstock("chain", "stop", run_id, environment=environment)
+    assert "was stopped before; 0 runs were cancelled" in again.out
+    resumed = await penstock("chain", "resume", run_id, "--extra-depth", "5", "--json", environment=environment)
+    assert resumed.json == {
+        "resumed": 1, "still_terminated": 0, "grant": {"extra_depth": 5, "extra_runs": 0, "extra_workload": 0.0},
+    }  # fmt: skip
+    _assert_one_clear_line(await penstock("chain", "stop", str(new_run_id()), environment=environment), "no chain")
+
+
 async def test_a_run_that_was_cut_shows_the_limit_that_cut_it(installation: Installation) -> None:
     environment = _environment_of(installation)
     async with installation.database.connection() as conn:

@@ -157,3 +157,38 @@ async def test_runs_that_are_not_there_are_404(ingress: Ingress) -> None:
         for verb in ("cancel", "retry"):
             assert (await ingress.manage("POST", f"/v1/{path}/{verb}")).status == 404
     assert await ingress.fetchval("SELECT state FROM penstock.runs") == "queued"
+
+
+async def test_a_chain_is_stopped_and_resumed_and_says_so(ingress: Ingress) -> None:
+    run_id = await _make(ingress)
+    path = f"/v1/live/chains/{run_id}"
+    stopped = await ingress.manage("POST", f"{path}/stop", json={"reason": "it multiplies"})
+    assert (stopped.status, stopped.json) == (200, {"id": str(run_id), "stopped": True, "cancelled": 1})
+    assert (await ingress.manage("POST", f"{path}/stop")).json == {"id": str(run_id), "stopped": False, "cancelled": 0}
+    shown = (await ingress.manage("GET", path)).json["stopped"]
+    assert isinstance(shown, dict)
+    assert shown["reason"] == "it multiplies"
+    resumed = await ingress.manage("POST", f"{path}/resume", json={"extra_depth": 5})
+    grant = {"extra_depth": 5, "extra_runs": 0, "extra_workload": 0}
+    assert (resumed.status, resumed.json) == (200, {"resumed": 1, "still_terminated": 0, "grant": grant})
+    assert (await ingress.manage("POST", f"{path}/resume")).json["resumed"] == 0
+    assert (await ingress.manage("GET", path)).json["stopped"] is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "status"),
+    [
+        ("stop", {"why": "x"}, 422),
+        ("resume", {"extra_depth": -1}, 422),
+        ("resume", {"extra_depth": 1_000_001}, 422),
+        ("resume", {"extra_runs": None}, 422),
+        ("resume", {"depth": 1}, 422),
+    ],
+)
+async def test_wrong_requests_to_stop_or_resume_a_chain_change_nothing(
+    ingress: Ingress, verb: str, body: dict[str, JsonValue], status: int
+) -> None:
+    run_id = await _make(ingress)
+    assert (await ingress.manage("POST", f"/v1/live/chains/{run_id}/{verb}", json=body)).status == status
+    assert (await ingress.manage("POST", f"/v1/live/chains/{uuid4()}/{verb}")).status == 404
+    assert (await ingress.manage("GET", f"/v1/live/chains/{run_id}")).json["counts"] == {"queued": 1}

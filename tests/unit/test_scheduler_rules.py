@@ -142,6 +142,7 @@ def test_mail_names_the_run_its_depth_the_limit_the_path_and_what_to_do() -> Non
         "11 (limit 10)",
         "start → loop → loop",
         "penstock chain show c-1",
-        "penstock run loop --environment live",
+        "penstock chain stop c-1",
+        "penstock chain resume c-1 --extra-depth 100",
     ):
         assert part in text

@@ -30,6 +30,30 @@ class EnvironmentSettings(Shown):
     workload_spike_minimum: float = Field(description="Workload units below which no hour is a spike")
 
 
+class StoppedChain(Shown):
+    """What became of a request to stop a chain."""
+
+    id: UUID
+    stopped: bool = Field(description="False when it was stopped before")
+    cancelled: int = Field(description="Runs that had not ended and were cancelled")
+
+
+class ChainGrant(Shown):
+    """How much further than its limits a chain may go, in all."""
+
+    extra_depth: int
+    extra_runs: int
+    extra_workload: float
+
+
+class ResumedChain(Shown):
+    """What became of a request to resume a chain."""
+
+    resumed: int = Field(description="Runs that were readmitted where they were cut")
+    still_terminated: int = Field(description="Runs of the chain that stay terminated")
+    grant: ChainGrant
+
+
 class CancelledRun(Shown):
     """What became of a request to cancel a run."""
 

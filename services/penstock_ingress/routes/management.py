@@ -16,7 +16,7 @@ from penstock import exact_json
 from penstock.contracts.messages import describe
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.runs.views.models import Shown
-from penstock_ingress.handlers import recurrences
+from penstock_ingress.handlers import chains, recurrences
 from penstock_ingress.handlers.files import MAX_FILE_BYTES, find_file, keep_file
 from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run, send_signal
 from penstock_ingress.handlers.management import (
@@ -35,7 +35,15 @@ from penstock_ingress.routes.openapi import describe_management, find_operation
 from penstock_ingress.routes.transport import FailureReplies, read_body, read_pieces, to_response
 from penstock_ingress.rules.bodies import parse_json
 from penstock_ingress.rules.headers import read_idempotency_key, read_token
-from penstock_ingress.rules.management import Backfill, NewRecurrence, NewRun, SettingsChange, WeightsChange
+from penstock_ingress.rules.management import (
+    Backfill,
+    ChainResumeRequest,
+    ChainStopRequest,
+    NewRecurrence,
+    NewRun,
+    SettingsChange,
+    WeightsChange,
+)
 from penstock_ingress.rules.replies import JSON, Refusal, Reply, json_reply, problem
 from penstock_ingress.rules.undecodable import Undecodable
 
@@ -71,6 +79,8 @@ class ManagementApi:
         app.router.add_post("/v1/{environment}/runs/{id}/retry", self._retry_run)
         app.router.add_post("/v1/{environment}/signals/{name}", self._send_signal)
         app.router.add_get("/v1/{environment}/chains/{id}", self._get_chain)
+        app.router.add_post("/v1/{environment}/chains/{id}/stop", self._stop_chain)
+        app.router.add_post("/v1/{environment}/chains/{id}/resume", self._resume_chain)
         app.router.add_post("/v1/{environment}/files", self._store_file)
         app.router.add_get("/v1/{environment}/files/{id}", self._send_file)
         app.router.add_get("/v1/{environment}/settings", self._get_settings)
@@ -173,6 +183,14 @@ class ManagementApi:
             request, await update_settings(self._room, _environment(request), await _read(request, SettingsChange))
         )
 
+    async def _stop_chain(self, request: web.Request) -> web.Response:
+        wanted = await _read(request, ChainStopRequest, is_optional=True)
+        return self._show(request, await chains.stop(self._room, _environment(request), _id(request), wanted))
+
+    async def _resume_chain(self, request: web.Request) -> web.Response:
+        wanted = await _read(request, ChainResumeRequest, is_optional=True)
+        return self._show(request, await chains.resume(self._room, _environment(request), _id(request), wanted))
+
     async def _list_logs(self, request: web.Request) -> web.Response:
         return self._show(request, await show_logs(self._room, _environment(request), request.query))
 
@@ -267,8 +285,10 @@ def _id(request: web.Request) -> UUID:
         ) from None
 
 
-async def _read(request: web.Request, model: type[Model]) -> Model:
+async def _read(request: web.Request, model: type[Model], *, is_optional: bool = False) -> Model:
     body = await read_body(request, most=MAX_BODY_BYTES, seconds=_BODY_SECONDS)
+    if is_optional and not body.strip():
+        body = b"{}"
     try:
         return _with_exact_numbers(model.model_validate_json(body), body)
     except ValidationError as error:

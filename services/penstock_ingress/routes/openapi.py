@@ -23,14 +23,18 @@ from penstock_ingress.repository.views import (
     LogPage,
     Recurrence,
     RecurrencePage,
+    ResumedChain,
     RunPage,
     SignalOutcome,
+    StoppedChain,
     WeightList,
     WorkflowList,
     WorkloadPage,
 )
 from penstock_ingress.rules.management import (
     Backfill,
+    ChainResumeRequest,
+    ChainStopRequest,
     NewRecurrence,
     NewRun,
     Payload,
@@ -82,6 +86,14 @@ OPERATIONS: Final = (
     ),
     Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=_PAGE, problems=(400,
     404)),
+    Operation(
+        "chains/{id}/stop", "post", "Admit and start nothing more of a chain, and cancel its live runs", StoppedChain,
+        body=ChainStopRequest, problems=(400, 404, 422, 503),
+    ),
+    Operation(
+        "chains/{id}/resume", "post", "Lift a stop, and readmit once each the runs that were cut and fit now",
+        ResumedChain, body=ChainResumeRequest, problems=(400, 404, 422, 503),
+    ),
     Operation(
         "files", "post", "Store a file for a workflow to import", File, query=("name",), status=201, is_upload=True,
         problems=(400, 404, 408, 413, 415, 503),

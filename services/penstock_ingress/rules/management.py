@@ -67,6 +67,22 @@ class Given(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class ChainStopRequest(Given):
+    """Why a chain is to be stopped."""
+
+    reason: Annotated[str, Field(max_length=500)] = Field(default="", description="For the log and the event")
+
+
+class ChainResumeRequest(Given):
+    """How much further than its limits a chain may go, in all. Asking for the same again grants no more."""
+
+    extra_depth: int = Field(default=0, ge=0, le=MAX_DEPTH, description="Hops beyond each budget of depth")
+    extra_runs: int = Field(default=0, ge=0, le=MAX_CHAIN_RUNS, description="Runs beyond `chain_runs_limit`")
+    extra_workload: float = Field(
+        default=0, ge=0, le=MAX_UNITS, allow_inf_nan=False, description="Units beyond `chain_workload_limit`"
+    )
+
+
 class NewRun(Given):
     """A run that is asked for."""
 

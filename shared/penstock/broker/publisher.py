@@ -138,6 +138,18 @@ class Publisher:
             path=" → ".join(path),
         )
 
+    def chain_stopped(self, chain_id: UUID, environment: str, *, reason: str, by: str, runs: int) -> None:
+        """Publish that a chain was stopped, with `runs` cancelled. Best effort, after the commit."""
+        event = ChainEvent.model_construct(
+            chain_id=chain_id, environment=environment, reason=reason or None, by=by, runs=runs, at=clock.now()
+        )
+        self.event(f"{environment}.chain.stopped", event)
+
+    def chain_resumed(self, chain_id: UUID, environment: str, *, by: str, runs: int) -> None:
+        """Publish that a chain was resumed, with `runs` readmitted. Best effort, after the commit."""
+        event = ChainEvent.model_construct(chain_id=chain_id, environment=environment, by=by, runs=runs, at=clock.now())
+        self.event(f"{environment}.chain.resumed", event)
+
     def _chain_warned(self, run: RunSummary, depth_limit: int, warning: ChainWarning) -> None:
         event = ChainEvent.model_construct(
             chain_id=run.chain_id,

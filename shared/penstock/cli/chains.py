@@ -11,6 +11,7 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
+from penstock.cli import chain_control
 from penstock.cli.access import open_installation
 from penstock.cli.database import Data
 from penstock.cli.output import AsJson, console, fail, make_table, print_json, show_state, show_text, show_time
@@ -55,8 +56,11 @@ class ChainView:
 
 def add_commands(program: typer.Typer) -> None:
     """Add the group `chain`."""
-    group = typer.Typer(help="Look at chains: all runs that come from one root.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Look at chains (all runs that come from one root), stop and resume them.", no_args_is_help=True
+    )
     group.command("show", epilog=_EXAMPLES)(show)
+    chain_control.add_commands(group)
     program.add_typer(group, name="chain", rich_help_panel="Operate")
 
 

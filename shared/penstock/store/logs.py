@@ -23,6 +23,8 @@ class LogEvent(StrEnum):
     WORKFLOW_ERROR = "error occurred during workflow execution"
     OUTPUT = "plugin action console output"
     CHAIN_WARNED = "chain near its depth limit"
+    CHAIN_STOPPED = "chain stopped"
+    CHAIN_RESUMED = "chain resumed"
     WORKLOAD_WARNED = "workload threshold reached"
     WAITING = "event waiting"
     CANCELLED = "event cancelled"

@@ -64,11 +64,11 @@ async def enter_chains(conn: Connection, runs: Sequence[CheckedRun]) -> set[UUID
     )
     due = {row["chain_id"] for row in rows if row["is_due"]}
     if due:
-        await _measure_chains(conn, sorted(due))
+        await measure_chains(conn, sorted(due))
     return {row["run_id"] for row in rows}
 
 
-async def _measure_chains(conn: Connection, chain_ids: Sequence[UUID]) -> None:
+async def measure_chains(conn: Connection, chain_ids: Sequence[UUID]) -> None:
     """Sum up what the runs of these chains have consumed. The rows must be locked by this transaction."""
     await conn.execute(
         """
