@@ -31,9 +31,9 @@ _AWAY_CLASSES: Final = frozenset(
         "57",  # operator intervention: shutdown, crash, starting up, a cancelled statement
         "58",  # system error: input and output
         "F0",  # configuration file error
-        "XX",  # internal error, corruption
     }
 )
+"""Not XX (internal error): `invalid memory alloc request size` is one, and comes again with the same data for ever."""
 _AWAY_CODES: Final = frozenset(
     {
         "25006",  # read-only transaction: this server was a primary before a failover
