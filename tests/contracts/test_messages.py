@@ -3,11 +3,13 @@ why.
 """
 
 from pathlib import Path
+from uuid import UUID
 
 import orjson
 import pytest
 from pydantic import BaseModel, JsonValue
 
+from penstock import exact_json
 from penstock.contracts.messages import (
     COMMANDS,
     EVENTS,
@@ -19,6 +21,7 @@ from penstock.contracts.messages import (
     RunAnswer,
     ScheduleRun,
 )
+from penstock.domain.states import RunState
 from penstock.errors import DecodeError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -132,3 +135,13 @@ def test_an_unknown_state_is_refused() -> None:
 
 def _field_names(model: type[Contract] | type[BaseModel]) -> set[str]:
     return {info.alias or name for name, info in model.model_fields.items()}
+
+
+def test_an_answer_is_written_whatever_an_authors_code_has_returned() -> None:
+    number = exact_json.loads(b"0.12345678901234567890123")
+    answer = RunAnswer.model_construct(
+        run_id=UUID(int=1), state=RunState.SUCCEEDED, result={"half": "bad \ud800", "number": number}
+    )
+    read = RunAnswer.decode(answer.encode())
+    assert read.result == {"half": "bad \ufffd", "number": number}
+    assert b"0.12345678901234567890123" in read.encode()

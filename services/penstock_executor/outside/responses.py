@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from penstock import exact_json
 from penstock.errors import Permanent, Transient
-from penstock.storable import storable_text
+from penstock.storable import storable_text, storable_value
 from penstock_executor.steps.exchange import Request, Response
 
 _TRANSIENT: Final = frozenset({408, 425, 429})
@@ -103,14 +103,15 @@ def retry_after(response: Response) -> float | None:
 def read_body(response: Response) -> JsonValue:
     """The body as JSON if it is JSON that can be stored, else as text."""
     kind = content_type(response)
-    # PostgreSQL cannot store NUL, also not when JSON escapes it.
-    if (kind == "application/json" or kind.endswith("+json")) and b"\\u0000" not in response.body:
+    if kind == "application/json" or kind.endswith("+json"):
         try:
             parsed: JsonValue = exact_json.loads(response.body)
             exact_json.dumps(parsed)  # nested too deep to be stored?
-        except (ValueError, TypeError):
-            return _decode(response)
-        return parsed
+            # PostgreSQL cannot store NUL, also not when JSON escapes it.
+            if b"\\u0000" not in response.body or storable_value(parsed) == parsed:
+                return parsed
+        except (ValueError, TypeError, RecursionError):
+            pass
     return _decode(response)
 
 

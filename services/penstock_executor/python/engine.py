@@ -215,13 +215,15 @@ class CodeEngine:
     async def _call(
         self, function: Function, is_async: bool, positional: tuple[object, ...], named: Mapping[str, object]
     ) -> object:
-        """Call it, in a thread unless it is async. `sys.exit` in there ends no executor."""
+        """Call it, in a thread unless it is async. `sys.exit` in there ends no executor, nor does an interrupt."""
         call = partial(function, *positional, **named)
         try:
             result = call() if is_async else await self._caller.threads.call(call)
             return await result if isawaitable(result) else result
         except SystemExit as error:
             raise Transient(f"the code called sys.exit({error.code!r})", kind="exception") from error
+        except (KeyboardInterrupt, GeneratorExit) as error:
+            raise Transient(f"the code raised {type(error).__name__}", kind="exception") from error
 
     def _is_finished(self, step: NamedStep) -> bool:
         """Whether an earlier attempt has done it. Raises what it failed with if it did, and Permanent if the code took

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from penstock.definitions.models import App, DataType, Workflow
 from penstock.definitions.parameters import ValueSource, bind_parameters
 from penstock.domain.durations import parse_duration
-from penstock.domain.moments import to_utc
+from penstock.domain.moments import read_iso, to_utc
 from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
 from penstock.storable import UNSTORABLE_REASON, is_storable
@@ -203,7 +203,7 @@ def moment(call: Call, name: str, value: JsonValue) -> datetime:
 
 def _parse_moment(value: JsonValue) -> datetime:
     if isinstance(value, str):
-        return datetime.fromisoformat(value)
+        return read_iso(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("neither a text nor a number")
     return datetime.fromtimestamp(value / 1000, UTC)

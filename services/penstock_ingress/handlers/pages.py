@@ -8,7 +8,7 @@ from uuid import UUID
 
 import orjson
 
-from penstock.domain.moments import to_utc
+from penstock.domain.moments import read_iso, to_utc
 from penstock.domain.states import RunState
 from penstock.runs.views.chains import TreePlace
 from penstock.runs.views.logs import LogFilter, LogPlace
@@ -191,7 +191,7 @@ def _read_moment(query: Mapping[str, str], name: str) -> datetime | None:
         return None
     try:
         # A plus sign that was not escaped in the query arrives as a space.
-        moment = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+        moment = read_iso(text.replace(" ", "+") if "T" in text else text)
     except ValueError:
         raise _wrong(name, "a time such as 2030-01-31T09:00:00Z") from None
     if moment.tzinfo is None:

@@ -41,7 +41,9 @@ async def list_answers(conn: Connection, *, run_ids: Sequence[UUID], early_ids: 
         early_ids,
     )
     return [
-        RunAnswer(run_id=row["id"], state=RunState(row["state"]), result=row["result"], error=row["error"])
+        RunAnswer.model_construct(
+            run_id=row["id"], state=RunState(row["state"]), result=row["result"], error=row["error"]
+        )
         for row in rows
     ]
 

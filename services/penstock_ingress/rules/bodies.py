@@ -86,7 +86,7 @@ def _read_half_surrogates(body: bytes, error: exact_json.JSONDecodeError) -> Jso
     if "surrogate" not in error.msg:
         raise undecodable from None
     try:
-        value: JsonValue = json.loads(body, parse_constant=_refuse_constant)
+        value: JsonValue = json.loads(body.decode(), parse_constant=_refuse_constant)
         return exact_json.loads(exact_json.dumps(storable_value(value)))
     except RecursionError:
         raise _too_deep() from None

@@ -11,7 +11,6 @@ import hmac
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -19,6 +18,7 @@ from multidict import MultiMapping
 
 from penstock.definitions.models import Source
 from penstock.definitions.sources import is_time_signed
+from penstock.domain.moments import read_iso
 
 STRIPE_TOLERANCE_SECONDS: Final = 300.0
 _PLACEHOLDER: Final = re.compile(r"\{(body|timestamp|id|url|method|path)\}")
@@ -176,7 +176,7 @@ def _read_time(text: str) -> float | None:
     if _MILLISECONDS.fullmatch(text):
         return int(text) / 1000
     try:
-        moment = datetime.fromisoformat(text)
+        moment = read_iso(text)
         return moment.timestamp() if moment.tzinfo else None
     except (ValueError, OverflowError):
         return None

@@ -4,13 +4,14 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
 from penstock.cli.output import complain
 from penstock.errors import PenstockError
 from penstock.logs import configure_logs
+from penstock.storable import is_storable
 
 _MODULES: Final = {
     "up": "up",
@@ -68,10 +69,20 @@ def _root(
 
 
 def main() -> None:
-    """Run the command that the arguments name; ends the process with 0, 1 (it failed) or 2 (it was not understood)."""
+    """Run the command that the process was started with."""
     configure_logs("auto", "error")  # a command speaks for itself; the commands that serve set up their own
+    run_program(sys.argv[1:])
+
+
+def run_program(arguments: Sequence[str]) -> NoReturn:
+    """Run the command that the arguments name; leaves with 0, 1 (it failed) or 2 (it was not understood)."""
+    for argument in arguments:
+        if not is_storable(argument):
+            complain(f"the argument {argument[:60]!r} is not text in UTF-8, or holds a NUL")
+            sys.exit(2)
     try:
-        build_program(sys.argv[1:])()
+        build_program(arguments)(list(arguments))
     except PenstockError as error:
         complain(str(error))
         sys.exit(1)
+    sys.exit(0)

@@ -6,7 +6,7 @@ a field is a `.v2` beside the `.v1`. Field docs are the docs: `docs/asyncapi.yam
 from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
@@ -18,6 +18,8 @@ from penstock.domain.states import RunState
 from penstock.errors import DecodeError
 
 Parameters = dict[str, JsonValue]
+_PASSED_THROUGH: Final = frozenset({"parameters", "result"})
+"""Fields with values of authors and callers, of which every digit stays."""
 
 
 class Contract(BaseModel):
@@ -36,10 +38,11 @@ class Contract(BaseModel):
             raise DecodeError(describe(error, cls), body) from None
 
     def _with_exact_numbers(self, body: bytes) -> Self:
-        """This message with what it passes through (`parameters`) as `body` has it: pydantic reads floats."""
+        """This message with what it passes through as `body` has it: pydantic reads floats."""
         fields = exact_json.loads(body)
-        parameters = fields.get("parameters") if isinstance(fields, dict) else None
-        return self.model_copy(update={"parameters": parameters}) if isinstance(parameters, dict) else self
+        known = _PASSED_THROUGH.intersection(type(self).model_fields)
+        passed = {name: fields[name] for name in known if name in fields} if isinstance(fields, dict) else {}
+        return self.model_copy(update=passed) if passed else self
 
     def encode(self) -> bytes:
         """This message as JSON, without the fields that are not set."""
@@ -191,6 +194,13 @@ class RunAnswer(Contract):
     state: RunState
     result: JsonValue = None
     error: JsonValue = None
+
+    def encode(self) -> bytes:
+        """This message as JSON, whatever an author's code has returned or raised: every digit of its numbers, and
+        U+FFFD for half of a surrogate pair, at which pydantic raises.
+        """
+        fields = {"run_id": str(self.run_id), "state": self.state.value, "result": self.result, "error": self.error}
+        return exact_json.dumps({name: value for name, value in fields.items() if value is not None})
 
 
 class RunEvent(Contract):

@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from penstock import exact_json
 from penstock.definitions.models import FieldType, ScalarType
+from penstock.domain.moments import read_iso
 from penstock.expressions.language import describe_type, tidy
 from penstock.storable import UNSTORABLE_REASON, is_storable
 
@@ -179,7 +180,7 @@ def _coerce_date(value: JsonValue) -> JsonValue:
 
 def _parse_date(text: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
+        moment = read_iso(text)
     except ValueError:
         moment = _parse_written_date(_ZONE_NAME.sub("", text))
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -11,6 +11,13 @@ FIRST: Final = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 LAST: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 
 
+def read_iso(text: str) -> datetime:
+    """An ISO 8601 time. Raises ValueError, also for a NUL at the end, which Python takes for the end of the text."""
+    if "\x00" in text:
+        raise ValueError("a time holds no NUL")
+    return datetime.fromisoformat(text)
+
+
 def to_utc(moment: datetime) -> datetime:
     """`moment` in UTC; what lies before `FIRST` is that, what lies behind `LAST` is that.
 

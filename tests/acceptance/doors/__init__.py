@@ -1,0 +1,1 @@
+"""The ways into and out of an installation, each of which the values of `tests.hostile` are sent through."""
