@@ -25,6 +25,14 @@ SHELL: Final = ("", "sh")
 _FENCE: Final = re.compile(r"^( *)```(\w*)$")
 _SPAN: Final = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _LINK: Final = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_PARTS_OF_PATHS: Final = {
+    "/version-test",
+    "/version-live",
+    "/version-<name>",
+    "/webhooks",
+    "/{id}",
+    "/v1/{environment}",
+}
 _SAMPLES: Final = {
     "ID": "0190a5f2-7c00-8a11-9b22-0123456789ab",
     "DIR": "examples/quickstart",
@@ -252,3 +260,15 @@ def anchors(path: Path) -> frozenset[str]:
     """The anchors of a document's headings, as GitHub makes them."""
     heads = [line.lstrip("#").strip() for _, line in read_prose(path) if re.match(r"#{1,6} ", line)]
     return frozenset(re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads)
+
+
+def requests_of_documents() -> list[tuple[Place, str, str]]:
+    """Every path that a sentence names, with its methods; without any, GET. A part of a path is not one."""
+    found: list[tuple[Place, str, str]] = []
+    for document in (path for path in DOCUMENTS if path.name != "CHANGELOG.md"):
+        for place, line in read_prose(document):
+            for span in _SPAN.finditer(line):
+                asked = re.fullmatch(r"(?:([A-Z]+(?:\|[A-Z]+)*) )?(/[^ ]*)", span[1])
+                if asked and asked[2] not in _PARTS_OF_PATHS:
+                    found += [(place, method, asked[2]) for method in (asked[1] or "GET").split("|")]
+    return found

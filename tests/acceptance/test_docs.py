@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import aiohttp
 import orjson
@@ -18,7 +19,7 @@ from penstock.contracts.messages import ScheduleRun
 from penstock.contracts.topology import SCHEDULER_QUEUE, topology
 from tests.acceptance.console import QUICKSTART, Outcome, clean_environment, penstock
 from tests.acceptance.embedded import Up, short_directory, up
-from tests.docs import ROOT, Block, read_blocks, shell_lines, split_command
+from tests.docs import ROOT, Block, read_blocks, requests_of_documents, shell_lines, split_command
 from tests.eventually import eventually
 
 README = ROOT / "README.md"
@@ -79,6 +80,23 @@ async def test_the_requests_of_the_documents_are_answered(running: Up) -> None:
     async with aiohttp.ClientSession() as http:
         for line in requests:
             await eventually(partial(_is_answered, http, running, line))
+
+
+async def test_the_paths_that_the_documents_name_are_there(running: Up) -> None:
+    samples = {"environment": "live", "workflow": "start", "type": "thing", "source": "stripe", "name": "x"}
+    asked = requests_of_documents()
+    assert len(asked) >= 20
+    async with aiohttp.ClientSession(headers=running.headers) as http:
+        for place, method, path in asked:
+            filled = re.sub(r"[{<](\w+)[}>]", lambda part: samples.get(part[1], str(UUID(int=1))), path)
+            method = "POST" if filled.startswith(("/webhooks/", "/v1/live/signals/")) else method
+            is_public = path.startswith(("/api/", "/webhooks/"))
+            url = f"{running.url if is_public else running.admin_url}{filled}"
+            async with http.request(method, url, data=b"{}") as response:
+                text = await response.text()
+            assert response.status != 405, f"{place}: {method} {path}"
+            assert "there is nothing at" not in text, f"{place}: {method} {path}"
+            assert ": Not Found" not in text, f"{place}: {method} {path}"
 
 
 async def _is_answered(http: aiohttp.ClientSession, running: Up, line: str) -> bool:
