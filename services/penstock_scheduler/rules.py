@@ -241,7 +241,7 @@ def workload_mail_text(*, message: str, environment: str) -> str:
         f"                           penstock workload --environment {environment} --by activity",
         f"  See when:                penstock workload --environment {environment} --by hour --since 7d",
         f"  See what is under way:   penstock runs list --environment {environment} --state scheduled --state running",
-        "  End what runs away:      penstock runs cancel ID",
+        "  End a chain that runs away: penstock chain stop ID",
         "",
         "If it is meant to be so, move the threshold:",
         f"  penstock workload thresholds --environment {environment} --allowance UNITS",

@@ -223,6 +223,8 @@ class CodeEngine:
         except SystemExit as error:
             raise Transient(f"the code called sys.exit({error.code!r})", kind="exception") from error
         except (KeyboardInterrupt, GeneratorExit) as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is None:
+                raise  # from no frame of the code: this coroutine is being closed
             raise Transient(f"the code raised {type(error).__name__}", kind="exception") from error
 
     def _is_finished(self, step: NamedStep) -> bool:
