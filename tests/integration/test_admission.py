@@ -65,6 +65,10 @@ async def test_chain_of_runs_is_cut_beyond_the_limit_and_says_how_it_came_about(
     assert warned == [8]
     message = await _fetchval(database, "SELECT message FROM penstock.logs WHERE level = 'error'")
     assert "loop → loop" in str(message)
+    assert "(the cycle is loop → loop, 12 times)" in str(message)
+    error = await _fetchval(database, "SELECT error FROM penstock.runs WHERE state = 'terminated'")
+    assert isinstance(error, dict)
+    assert error["cycle"] == {"workflows": ["loop"], "rounds": 12}
     assert await _fetchval(database, "SELECT count(*) FROM penstock.notifications") == 1
 
 

@@ -24,6 +24,7 @@ from penstock.contracts.messages import (
     RunEvent,
     ScheduleChildren,
 )
+from penstock.domain.cycles import find_cycle
 from penstock.domain.runs import Admission, Admitted, ChainWarning, Duplicate, Rejected, RunSummary, Terminated
 from penstock.domain.states import Termination
 from penstock.logs import get_logger
@@ -188,6 +189,8 @@ class Publisher:
             body["reason"] = reason
         if path is not None:
             body["path"] = list(path)
+            if (cycle := find_cycle(path)) is not None:
+                body["cycle"] = cycle.describe()
         encoded = exact_json.dumps(
             body, default=str, option=orjson.OPT_UTC_Z
         )  # the database's driver has a class of its own for ids

@@ -219,6 +219,9 @@ class RunEvent(Contract):
     path: list[str] | None = Field(
         default=None, description="On termination: the names of the workflows from the root to this run"
     )
+    cycle: str | None = Field(
+        default=None, description="On termination: what repeats at the end of the path, such as `a → b → a, 5 times`"
+    )
     at: datetime
 
 

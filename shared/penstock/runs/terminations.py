@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from penstock import exact_json
 from penstock.db import Connection, Record
+from penstock.domain.cycles import find_cycle
 from penstock.domain.states import Termination
 from penstock.store.logs import Subject, error_line, write_logs
 
@@ -35,7 +36,7 @@ async def record_terminations(conn: Connection, terminated: Mapping[UUID, Termin
             error_line(
                 Subject(row["environment"], row["workflow"], row["id"], row["chain_id"], depth=row["depth"]),
                 message,
-                {"kind": terminated[row["id"]].value, "path": row["path"]},
+                {"kind": terminated[row["id"]].value, "path": row["path"], **_cycle(row)},
             )
             for row, message in zip(rows, messages, strict=True)
         ],
@@ -62,7 +63,9 @@ async def record_observations(conn: Connection, observed: Mapping[UUID, Terminat
 
 
 def _explain(row: Record, reason: Termination, what: str = "was terminated") -> str:
-    path = " → ".join(row["path"])
+    path, cycle = " → ".join(row["path"]), find_cycle(row["path"])
+    if cycle is not None:
+        path = f"{path} (the cycle is {cycle.describe()})"
     head = f"Workflow error: {row['workflow']} {what} at depth {row['depth']}"
     match reason:
         case Termination.DEPTH_LIMIT:
@@ -140,6 +143,7 @@ async def _set_errors(
                 "kind": terminated[row["id"]].value,
                 "message": message,
                 "path": row["path"],
+                **_cycle(row),
                 **_limit(row, terminated[row["id"]]),
             }
         ).decode()
@@ -154,6 +158,12 @@ async def _set_errors(
         [row["id"] for row in rows],
         errors,
     )
+
+
+def _cycle(row: Record) -> dict[str, JsonValue]:
+    """The sequence of workflows that repeats at the end of the path, if one does."""
+    cycle = find_cycle(row["path"])
+    return {} if cycle is None else {"cycle": {"workflows": list(cycle.workflows), "rounds": cycle.rounds}}
 
 
 def _limit(row: Record, reason: Termination) -> dict[str, JsonValue]:
