@@ -13,7 +13,7 @@ from penstock.expressions.language import TooMuchWork
 Scope = dict[str, JsonValue]
 THINGS: list[JsonValue] = [{"name": f"thing {number}", "total": number, "tags": ["a", "b"]} for number in range(2_000)]
 WITH_NINES = sum(number for number in range(2_000) if "9" in str(number))
-LIST: Scope = {"params": {"l": list(range(30_000)), "t": "x" * 200_000, "n": 3}}
+LIST: Scope = {"params": {"l": list(range(10_000)), "long": list(range(30_000)), "t": "x" * 200_000, "n": 3}}
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_what_is_light_is_computed_at_once(source: str, expected: JsonValue) -> 
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("len(filter(params.l, # in params.l))", 30_000),
-        ("len(map(params.l, # + 1))", 30_000),
+        ("len(filter(params.l, # in params.l))", 10_000),
+        ("len(map(params.long, # + 1))", 30_000),
         ("contains(params.t" + " + params.t" * 70 + ", 'xx')", True),
         ("d('2026-01-02').format(params.form)", "2026"),
         ("len(map([1..1000], map([1..100], # * 2)))", 1_000),
@@ -103,7 +103,7 @@ async def test_what_is_too_much_is_stopped_and_names_the_expression(source: str,
     assert caught.value.place == "workflows/a.yaml:3"
     assert caught.value.source == source
     assert ticks >= int(time.monotonic() - began) * 5  # the loop was free meanwhile
-    assert await evaluate(compile_expression("len(filter(params.l, # in params.l))"), LIST) == 30_000
+    assert await evaluate(compile_expression("len(filter(params.l, # in params.l))"), LIST) == 10_000
 
 
 def _members() -> Scope:
@@ -113,7 +113,7 @@ def _members() -> Scope:
 
 async def test_a_template_with_several_heavy_expressions_is_evaluated() -> None:
     template = compile_template({"a": "${len(filter(params.l, # in params.l))}", "b": ["n = ${len(map(params.l, #))}"]})
-    assert await evaluate(template, LIST) == {"a": 30_000, "b": ["n = 30000"]}
+    assert await evaluate(template, LIST) == {"a": 10_000, "b": ["n = 10000"]}
 
 
 async def test_a_heavy_condition_has_to_be_true_or_false() -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 from pydantic import JsonValue
@@ -22,10 +23,18 @@ from pydantic import JsonValue
 from penstock import exact_json
 from penstock.expressions.language import ANSWERS, Expression, TooMuchWork
 from penstock.expressions.templates import Template
-from penstock.expressions.worker import LENGTH, MAX_ANSWER_BYTES, MAX_MEMORY_BYTES, MAX_SECONDS
+from penstock.expressions.worker import (
+    LENGTH,
+    MAX_ANSWER_BYTES,
+    MAX_ELAPSED_SECONDS,
+    MAX_MEMORY_BYTES,
+    MAX_SECONDS,
+    OUT_OF_TIME,
+)
 
 _Scope = Mapping[str, JsonValue]
 _START_SECONDS: Final = 30.0
+_GRACE_SECONDS: Final = 1.0
 _WORKERS: Final = 2
 _CHUNK: Final = 2**20
 _COMMAND: Final = (sys.executable, "-m", "penstock.expressions.worker")
@@ -94,9 +103,9 @@ class _Worker:
         except _Stuck:
             self.stop()
             raise expression.error(_NO_TIME, work.values) from None
-        except (OSError, EOFError):  # it was aborted
-            self.stop()
-            raise expression.error(_NO_MEMORY, work.values) from None
+        except (OSError, EOFError):  # it has ended
+            reason = _NO_TIME if self._await_end() in OUT_OF_TIME else _NO_MEMORY
+            raise expression.error(reason, work.values) from None
         assert isinstance(answer, dict)
         if "value" in answer:
             return answer["value"]
@@ -113,7 +122,7 @@ class _Worker:
             self.stop()
             process = self._process = _start()
             self._exchange(process, _WARM_UP, _START_SECONDS)
-        return self._exchange(process, request, MAX_SECONDS)
+        return self._exchange(process, request, MAX_ELAPSED_SECONDS + _GRACE_SECONDS)
 
     def _exchange(self, process: "subprocess.Popen[bytes]", request: bytes, seconds: float) -> bytes:
         assert process.stdin is not None
@@ -121,6 +130,16 @@ class _Worker:
         process.stdin.flush()
         deadline = time.monotonic() + seconds
         return _read(process, LENGTH.unpack(_read(process, LENGTH.size, deadline))[0], deadline)
+
+    def _await_end(self) -> int | None:
+        """The exit code of the process, which has closed its end of the pipes and is about to end."""
+        process = self._process
+        if process is None:
+            return None
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_SECONDS)
+        self.stop()
+        return process.returncode
 
     def stop(self) -> None:
         """End the process, if there is one."""

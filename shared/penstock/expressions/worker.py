@@ -1,7 +1,8 @@
 """A process that evaluates heavy expressions, one after the other, until its standard input ends.
 
-It is the child of `bounded`, which kills it when it takes too long. Its memory is limited, so that an expression that
-makes too much of a value ends this process and no other. Requests and answers are JSON, each after its length.
+It is the child of `bounded`, and ends itself when an evaluation takes too long. Its memory is limited, so
+that an expression that makes too much of a value ends this process and no other. Requests and answers are JSON, each
+after its length.
 """
 
 import resource
@@ -19,6 +20,10 @@ from penstock.expressions.digits import Program, compute
 
 LENGTH: Final = struct.Struct("!Q")
 MAX_SECONDS: Final = 5.0
+"""Of processor time, so that a busy machine refuses nothing that an idle one computes."""
+MAX_ELAPSED_SECONDS: Final = 30.0
+OUT_OF_TIME: Final = frozenset({-signal.SIGPROF, -signal.SIGALRM})
+"""The exit codes of a process that a timer has ended."""
 MAX_MEMORY_BYTES: Final = 256 * 2**20
 """Beside what the process needs itself."""
 MAX_ANSWER_BYTES: Final = 16 * 2**20
@@ -35,9 +40,11 @@ def main() -> None:
     _limit_memory()
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while head := requests.read(LENGTH.size):
-        # Should the parent be gone, nobody else ends an evaluation that never does.
-        signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS * 2)
+        # Both signals end the process, also where zen holds the interpreter and where the parent is gone.
+        signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, MAX_ELAPSED_SECONDS)
         _write(answers, respond(requests.read(LENGTH.unpack(head)[0])))
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
