@@ -38,6 +38,13 @@ steps:
 workflow: broken
 steps: [{fail: "no luck"}]
 ---
+workflow: unlucky
+steps: [{fail: "no luck either"}]
+---
+workflow: comfort
+on: {run: {states: [failed], workflows: [unlucky]}}
+steps: [{schedule: take_note, with: {text: "better luck next time"}}]
+---
 workflow: secretive
 parameters: {word: text}
 steps: [{when: secrets.WORD == params.word, return: {known: true}}]
@@ -207,3 +214,9 @@ async def test_a_project_of_its_own_needs_no_server_and_leaves_none(directory: P
     assert process.returncode == 0, output.decode()
     assert b"2 passed" in output
     assert list(temporary.iterdir()) == []
+
+
+async def test_what_the_end_of_a_run_starts_is_waited_for(app: AppUnderTest) -> None:
+    await app.start("unlucky")
+    await app.wait_until_idle()
+    assert [note["text"] for note in await app.find("note")] == ["better luck next time"]

@@ -91,6 +91,8 @@ async def is_busy(conn: Connection) -> bool:
             WHERE c.due_at <= clock_timestamp() AND (c.held_since IS NULL OR r.id IS NULL)
         ) OR EXISTS (SELECT FROM penstock.waits w WHERE w.until <= clock_timestamp())
           OR EXISTS (SELECT FROM penstock.changes)
+          OR EXISTS (SELECT FROM penstock.run_ends)
+          OR EXISTS (SELECT FROM penstock.inbox)
         """
     )
     return busy

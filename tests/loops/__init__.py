@@ -1,0 +1,1 @@
+"""Forty loops with their verdicts: twenty that are meant, and twenty runaways."""
