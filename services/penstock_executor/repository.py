@@ -30,8 +30,8 @@ Shape = tuple[str, str, tuple[str, ...]]
 
 
 async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, lease: timedelta) -> list[ClaimedRun]:
-    """Take those runs that are queued, within their depth limit, and in no stopped chain. Two executors never get the
-    same attempt.
+    """Take those runs that are queued, within their depth limit, not paused, and in no stopped chain. Two executors
+    never get the same attempt.
 
     A run keeps the deployment it first started with. Steps finished by earlier attempts come along where there were
     any.
@@ -48,6 +48,8 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
                OR penstock.judge_depth(
                       r.depth, r.depth_limit, r.budget, e.depth_limit, penstock.extra_depth(r.chain_id)) IS NULL)
           AND NOT EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL)
+          AND NOT (e.has_pauses AND penstock.find_pause(
+              r.environment, r.workflow, r.chain_id, r.list_id, r.scheduled_at) IS NOT NULL)
         RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.depth,
                   coalesce(r.depth_limit, e.depth_limit) AS depth_limit, r.priority, r.attempt, r.failures, r.version,
                   r.scheduled_at, r.started_at, clock_timestamp() AS claimed_at, r.parameters, r.context,

@@ -15,6 +15,8 @@ COMMANDS = (
     ("workload",), ("workload", "weights"), ("workload", "thresholds"),
     ("recurrences", "list"), ("recurrences", "pause"), ("recurrences", "resume"), ("recurrences", "trigger"),
     ("recurrences", "backfill"),
+    ("schedule",), ("schedule", "list"), ("schedule", "cancel"), ("schedule", "move"), ("schedule", "pause"),
+    ("schedule", "resume"),
     ("data", "import"), ("data", "export"),
 )  # fmt: skip
 PRINTS_DATA = (
@@ -39,6 +41,11 @@ PRINTS_DATA = (
     ("recurrences", "resume"),
     ("recurrences", "trigger"),
     ("recurrences", "backfill"),
+    ("schedule", "list"),
+    ("schedule", "cancel"),
+    ("schedule", "move"),
+    ("schedule", "pause"),
+    ("schedule", "resume"),
     ("data", "import"),
     ("data", "export"),
 )
@@ -66,6 +73,15 @@ def test_every_command_explains_itself_with_examples(command: tuple[str, ...]) -
     [
         ("bogus",),
         ("runs", "enlist"),
+        ("schedule", "reminder"),
+        ("schedule", "reminder", "--at", "2030-01-31T09:00:00Z", "--after", "2h"),
+        ("schedule", "reminder", "--at", "tomorrow"),
+        ("schedule", "--", "list"),
+        ("schedule", "cancel"),
+        ("schedule", "cancel", "--all", "--workflow", "reminder"),
+        ("schedule", "move", "00000000-0000-8000-8000-000000000000"),
+        ("schedule", "resume", "--missed", "forget"),
+        ("schedule", "list", "--after", "nothing"),
         ("promote", "somewhere"),
         ("deploy", "."),
         ("deploy", ".", "--environment", "production"),

@@ -9,10 +9,12 @@ from uuid import UUID
 import orjson
 
 from penstock.domain.moments import read_iso, to_utc
+from penstock.domain.schedule import ScheduleFilter
 from penstock.domain.states import RunState
 from penstock.runs.views.chains import TreePlace
 from penstock.runs.views.logs import LogFilter, LogPlace
 from penstock.runs.views.runs import RunFilter, RunPlace
+from penstock.runs.views.schedule import SchedulePlace
 from penstock.storable import is_storable
 from penstock.store.workload_sums import WAYS, WorkloadFilter
 from penstock_ingress.rules.replies import Refusal, problem
@@ -57,6 +59,27 @@ def read_log_filter(environment: str, query: Mapping[str, str]) -> LogFilter:
         until=_read_moment(query, "until"),
         contains=read_text(query, "contains"),
     )
+
+
+def read_schedule_filter(environment: str, query: Mapping[str, str]) -> ScheduleFilter:
+    """The filter in a query. Raises Refusal."""
+    return ScheduleFilter(
+        environment=environment,
+        workflow=read_text(query, "workflow"),
+        since=_read_moment(query, "since"),
+        until=_read_moment(query, "until"),
+        list_id=_read_id(query, "list"),
+        chain_id=_read_id(query, "chain"),
+    )
+
+
+def read_schedule_token(query: Mapping[str, str]) -> SchedulePlace | None:
+    """Where a page of what is coming begins. Raises Refusal."""
+    token = query.get("after")
+    try:
+        return SchedulePlace.read(token) if token else None
+    except ValueError:
+        raise _not_ours() from None
 
 
 def read_workload_filter(query: Mapping[str, str], now: datetime) -> WorkloadFilter:

@@ -8,9 +8,11 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue
 
+from penstock.domain.schedule import Missed
 from penstock.domain.states import RunState
 from penstock.domain.ticks import Every, Overlap
 from penstock.runs.views.models import ChainRun, LogEntry, Run, Shown
+from penstock.runs.views.schedule import ScheduleEntry
 
 
 class EnvironmentSettings(Shown):
@@ -249,3 +251,45 @@ class Backfilled(Shown):
 
     ticks: int
     run_ids: list[UUID] = Field(description="The runs that are new")
+
+
+class SchedulePage(Shown):
+    """What is coming, in the order in which it is due; `after` asks for the next page."""
+
+    results: list[ScheduleEntry]
+    after: str | None
+
+
+class Pause(Shown):
+    """A pause of the schedule; null does not matter."""
+
+    id: UUID
+    environment: str
+    workflow: str | None
+    chain: UUID | None
+    list: UUID | None
+    since: datetime | None = Field(description="With `until`: only what is due from then on, and before")
+    until: datetime | None
+    note: str | None
+    paused_at: datetime
+
+
+class PausePage(Shown):
+    """Pauses that are in force, the oldest first; there is one page."""
+
+    results: list[Pause]
+    after: str | None
+
+
+class Resumed(Shown):
+    """The pauses that were lifted. What became due meanwhile runs, or is dropped, within seconds."""
+
+    resumed: list[Pause]
+    missed: Missed
+
+
+class CancelledSchedule(Shown):
+    """What was cancelled."""
+
+    cancelled: int = Field(description="Runs that were scheduled or waited for a time, and ticks that are passed over")
+    items: int = Field(description="Items of lists that had no runs yet")

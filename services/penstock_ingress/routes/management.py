@@ -16,7 +16,7 @@ from penstock import exact_json
 from penstock.contracts.messages import describe
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.runs.views.models import Shown
-from penstock_ingress.handlers import chains, recurrences
+from penstock_ingress.handlers import chains, recurrences, schedule
 from penstock_ingress.handlers.files import MAX_FILE_BYTES, find_file, keep_file
 from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run, send_signal
 from penstock_ingress.handlers.management import (
@@ -39,8 +39,11 @@ from penstock_ingress.rules.management import (
     Backfill,
     ChainResumeRequest,
     ChainStopRequest,
+    Move,
+    NewPause,
     NewRecurrence,
     NewRun,
+    Resumption,
     SettingsChange,
     WeightsChange,
 )
@@ -98,6 +101,13 @@ class ManagementApi:
             )
         app.router.add_post("/v1/{environment}/recurrences/{id}/backfill", self._backfill_recurrence)
         app.router.add_post("/v1/{environment}/recurrences/{id}/trigger", self._trigger_recurrence)
+        app.router.add_get("/v1/{environment}/schedule", self._list_schedule)
+        app.router.add_delete("/v1/{environment}/schedule", self._cancel_schedule)
+        app.router.add_get("/v1/{environment}/schedule/pauses", self._list_pauses)
+        app.router.add_post("/v1/{environment}/schedule/pause", self._pause_schedule)
+        app.router.add_post("/v1/{environment}/schedule/resume", self._resume_schedule)
+        app.router.add_delete("/v1/{environment}/schedule/{id}", self._cancel_scheduled)
+        app.router.add_post("/v1/{environment}/schedule/{id}/move", self._move_scheduled)
         app.router.add_get("/openapi.json", self._describe)
         return app
 
@@ -225,6 +235,30 @@ class ManagementApi:
         return self._show(
             request, await recurrences.trigger(self._room, _environment(request), _id(request), request.headers)
         )
+
+    async def _list_schedule(self, request: web.Request) -> web.Response:
+        return self._show(request, await schedule.show_schedule(self._room, _environment(request), request.query))
+
+    async def _cancel_schedule(self, request: web.Request) -> web.Response:
+        return self._show(request, await schedule.cancel_by_filter(self._room, _environment(request), request.query))
+
+    async def _list_pauses(self, request: web.Request) -> web.Response:
+        return self._show(request, await schedule.show_pauses(self._room, _environment(request)))
+
+    async def _pause_schedule(self, request: web.Request) -> web.Response:
+        environment, wanted = _environment(request), await _read(request, NewPause)
+        return self._show(request, await schedule.pause(self._room, environment, wanted))
+
+    async def _resume_schedule(self, request: web.Request) -> web.Response:
+        environment, wanted = _environment(request), await _read(request, Resumption)
+        return self._show(request, await schedule.resume(self._room, environment, wanted))
+
+    async def _cancel_scheduled(self, request: web.Request) -> web.Response:
+        return self._show(request, await schedule.cancel_one(self._room, _environment(request), _id(request)))
+
+    async def _move_scheduled(self, request: web.Request) -> web.Response:
+        id, wanted = _id(request), await _read(request, Move)
+        return self._show(request, await schedule.move(self._room, _environment(request), id, wanted))
 
     async def _list_workflows(self, request: web.Request) -> web.Response:
         return self._show(request, await show_workflows(self._room, _environment(request)))

@@ -17,14 +17,19 @@ from penstock_ingress.handlers.pages import DEFAULT_LIMIT, LEVELS, MAX_LIMIT
 from penstock_ingress.repository.views import (
     Backfilled,
     CancelledRun,
+    CancelledSchedule,
     Chain,
     EnvironmentSettings,
     File,
     LogPage,
+    Pause,
+    PausePage,
     Recurrence,
     RecurrencePage,
+    Resumed,
     ResumedChain,
     RunPage,
+    SchedulePage,
     SignalOutcome,
     StoppedChain,
     WeightList,
@@ -35,10 +40,13 @@ from penstock_ingress.rules.management import (
     Backfill,
     ChainResumeRequest,
     ChainStopRequest,
+    Move,
+    NewPause,
     NewRecurrence,
     NewRun,
     Payload,
     Problem,
+    Resumption,
     SettingsChange,
     WeightsChange,
 )
@@ -68,6 +76,7 @@ class Operation:
 
 
 _PAGE: Final = ("after", "limit")
+_SCHEDULE: Final = ("workflow", "since", "until", "list", "chain")
 OPERATIONS: Final = (
     Operation("runs", "post", "Start or schedule a run", Run, body=NewRun, status=201, problems=(400, 404, 413, 422,
     503)),
@@ -128,6 +137,20 @@ OPERATIONS: Final = (
         "recurrences/{id}/backfill", "post", "Start the runs of past ticks that had none", Backfilled, body=Backfill,
         problems=(400, 404, 422, 503),
     ),
+    Operation(
+        "schedule", "get", "What is coming, in the order in which it is due", SchedulePage,
+        query=(*_SCHEDULE, *_PAGE), problems=(400, 404),
+    ),
+    Operation("schedule", "delete", "Cancel what is coming", CancelledSchedule, query=(*_SCHEDULE, "all"),
+    problems=(400, 404, 503)),
+    Operation("schedule/pauses", "get", "The pauses that are in force", PausePage),
+    Operation("schedule/pause", "post", "Start nothing of an environment, a workflow, a chain, a list or a time", Pause,
+    body=NewPause, problems=(400, 404, 422)),
+    Operation("schedule/resume", "post", "Lift a pause", Resumed, body=Resumption, problems=(400, 404, 422)),
+    Operation("schedule/{id}", "delete", "Cancel a run, pass over a tick, or give up the rest of a list",
+    CancelledSchedule, problems=(404, 409, 503)),
+    Operation("schedule/{id}/move", "post", "Let a run be due at another time", Run, body=Move, problems=(400, 404, 409,
+    422)),
     Operation("workflows", "get", "The workflows that are deployed", WorkflowList),
 )  # fmt: skip
 _ID: Final[Document] = {"type": "string", "format": "uuid"}
@@ -144,6 +167,8 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "state": (f"Only runs in these states, separated by commas: {', '.join(RunState)}", _TEXT),
     "run": ("Only lines of this run", _ID),
     "chain": ("Only what belongs to this chain", _ID),
+    "list": ("Only what belongs to this list", _ID),
+    "all": ("Without any filter: really everything", {"type": "boolean"}),
     "parent": ("Only runs that this run has scheduled", _ID),
     "level": ("Only lines of this level or worse", {"type": "string", "enum": list(LEVELS)}),
     "since": ("From this time on", _TIME),

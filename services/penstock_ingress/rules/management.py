@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +21,7 @@ from penstock.domain.addresses import parse_address
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.durations import parse_duration
 from penstock.domain.moments import to_utc
+from penstock.domain.schedule import Missed, ScheduleFilter
 from penstock.domain.ticks import UTC_ZONE, Every, check_cron, check_timezone
 from penstock.domain.workload import MAX_WEIGHT, Activity
 from penstock.storable import UNSTORABLE_REASON, is_storable
@@ -141,6 +143,65 @@ class Backfill(Given):
 
     since: Moment
     until: Moment
+
+
+class ScheduleChoice(Given):
+    """Which part of what is coming; without any key, all of the environment."""
+
+    workflow: Storable | None = Field(default=None, min_length=1, max_length=200)
+    chain: Annotated[UUID, Field(strict=False)] | None = None
+    list: Annotated[UUID, Field(strict=False)] | None = None
+    since: Moment | None = Field(default=None, description="Only what is due from then on")
+    until: Moment | None = Field(default=None, description="Only what is due before")
+
+    def of(self, environment: str) -> ScheduleFilter:
+        """The same as a filter."""
+        return ScheduleFilter(environment, self.workflow, self.since, self.until, self.list, self.chain)
+
+
+class NewPause(ScheduleChoice):
+    """A pause: nothing that matches is started until it is lifted; what is being performed continues."""
+
+    note: Storable | None = Field(default=None, max_length=1000, description="For people: why")
+
+
+class Resumption(ScheduleChoice):
+    """The pause that is to be lifted, by the same keys with which it was made."""
+
+    all: bool = Field(default=False, description="Instead: all pauses of the environment")
+    missed: Annotated[Missed, Field(strict=False)] = Field(
+        default=Missed.QUEUE,
+        description="`queue`: what became due meanwhile runs; `drop`: runs that had not begun are cancelled, ticks "
+        "passed over",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.all and not self.of("").is_everything:
+            raise ValueError("give either `all` or what narrows it down")
+        return self
+
+
+class Move(Given):
+    """Another time for a run that waits for its time; a time of the past means now."""
+
+    at: Moment | None = None
+    after: Annotated[str, AfterValidator(_is_duration)] | None = Field(
+        default=None, description="Instead of `at`: a duration from now, such as `10m`"
+    )
+
+    @model_validator(mode="after")
+    def _one_time(self) -> Self:
+        if (self.at is None) == (self.after is None):
+            raise ValueError("give either `at` or `after`")
+        return self
+
+    def to(self) -> datetime | timedelta:
+        """The time, or how much later than now."""
+        if self.after is not None:
+            return parse_duration(self.after)
+        assert self.at is not None
+        return self.at
 
 
 _Units = Annotated[float, Field(ge=0, le=MAX_UNITS)]

@@ -7,6 +7,7 @@ from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
 from penstock_scheduler.loops.inbox import admit_inbox
 from penstock_scheduler.loops.lists import advance_sequential, expand_lists, finish_lists
 from penstock_scheduler.loops.notifying import notify
+from penstock_scheduler.loops.pausing import hold_back
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.recurrences import tick_recurrences
 from penstock_scheduler.loops.run_events import start_run_events
@@ -33,6 +34,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("admit_inbox", 0.05, admit_inbox),
         Loop("tick_recurrences", 1.0, tick_recurrences, nudges.tick),
         Loop("redispatch_lost", 2.0, redispatch_lost, nudges.redispatch),
+        Loop("hold_back", 1.0, hold_back),
         Loop("reap_leases", 1.0, reap_leases),
         Loop("expand_lists", 1.0, expand_lists, nudges.expand),
         Loop("advance_sequential", 0.5, advance_sequential),

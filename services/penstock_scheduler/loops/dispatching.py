@@ -40,11 +40,12 @@ _MAX_BATCHES: Final = 50
 @dataclass(slots=True)
 class Due:
     """Runs whose time has come: those that are queued now, and those of stopped chains, which have ended instead, each
-    with its path.
+    with its path. `parked` is how many are held back by a pause.
     """
 
     queued: list[RunSummary]
     ended: dict[RunSummary, tuple[str, ...]]
+    parked: int = 0
 
 
 async def dispatch_due(room: Room) -> Counts:
@@ -65,13 +66,13 @@ async def hand_on(
     for run, path in due.ended.items():
         room.publisher.terminated(run, Termination.CHAIN_STOPPED, path)
     await room.dispatches.begin(due.queued)
-    taken = len(due.queued) + len(due.ended)
+    taken = len(due.queued) + len(due.ended) + due.parked
     next_due = None
     if taken < BATCH:
         async with room.database.connection() as conn:
             next_due = await find_next(conn)
     wait = rules.next_wait(did_work=taken > 0, is_full=taken >= BATCH, next_due_seconds=next_due)
-    return Counts({what: len(due.queued), "terminated": len(due.ended)}, wait)
+    return Counts({what: len(due.queued), "terminated": len(due.ended), "parked": due.parked}, wait)
 
 
 async def end_stopped(conn: Connection, stopped: Sequence[RunSummary]) -> dict[RunSummary, tuple[str, ...]]:
@@ -85,7 +86,8 @@ async def end_stopped(conn: Connection, stopped: Sequence[RunSummary]) -> dict[R
 async def _take_due(conn: Connection) -> Due:
     due = await repository.dispatch_due_runs(conn, most=BATCH)
     stopped = [run for run in due if run.state is RunState.TERMINATED]
-    return Due([run for run in due if run.state is RunState.QUEUED], await end_stopped(conn, stopped))
+    queued = [run for run in due if run.state is RunState.QUEUED]
+    return Due(queued, await end_stopped(conn, stopped), len(due) - len(queued) - len(stopped))
 
 
 async def redispatch_lost(room: Room) -> Counts:

@@ -29,6 +29,7 @@ from penstock.logs import get_logger
 from penstock.metrics import RECURRENCE_TICKS
 from penstock.runs.recurrences.rows import get_time
 from penstock.runs.requests import RunRequest
+from penstock.runs.schedule.pauses import has_pauses
 from penstock.runtime import Counts
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import LogEvent, LogLine, Subject, error_line, write_logs
@@ -90,6 +91,9 @@ class _Decided:
 async def tick_recurrences(room: Room) -> Counts:
     """Start the runs of all ticks that are due; rests until the next is."""
     counts: dict[str, int] = {}
+    async with room.database.connection() as conn:
+        if await has_pauses(conn):
+            await repository.park_paused(conn, most=BATCH)
     while not room.stop.soft.is_set():
         turn = await _take_turn(room)
         for name, count in turn.count().items():
@@ -197,7 +201,7 @@ def _progress(one: _Decided, results: Sequence[tuple[RunRequest, Admission]]) ->
         run_id=results[-1][0].run_id if has_run else None,
         ticks=len(results) - refused,
         skipped=len(decision.skipped),
-        missed=len(decision.missed),
+        missed=len(decision.missed) + len(decision.dropped),
         refused=refused,
     )
 
@@ -214,6 +218,9 @@ def _lines(one: _Decided, results: Sequence[tuple[RunRequest, Admission]]) -> li
         if decision.ticks:
             reason = f"no scheduler worked then, and with overlap: {of.overlap} only the latest is made up"
         lines.append(_line(of, f"{_ticks(decision.missed)} of {of.workflow} made no run: {reason}", "missed"))
+    if decision.dropped:
+        reason = "the schedule was paused then, and resumed without what was missed"
+        lines.append(_line(of, f"{_ticks(decision.dropped)} of {of.workflow} made no run: {reason}", "dropped"))
     rejected = [outcome for _, outcome in results if isinstance(outcome, Rejected)]
     if rejected:
         message = (

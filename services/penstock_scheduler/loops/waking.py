@@ -19,9 +19,12 @@ async def wake_waiting(room: Room) -> Counts:
 
 async def _wake(conn: Connection) -> Due:
     due = await repository.lock_due_waits(conn, most=BATCH)
-    going_on = [run_id for run_id, is_stopped in due if not is_stopped]
-    stopped = [run_id for run_id, is_stopped in due if is_stopped]
-    due_runs = Due([], {})
+    stopped = [run_id for run_id, is_stopped, _ in due if is_stopped]
+    paused = [run_id for run_id, is_stopped, is_paused in due if is_paused and not is_stopped]
+    going_on = [run_id for run_id, is_stopped, is_paused in due if not is_stopped and not is_paused]
+    due_runs = Due([], {}, len(paused))
+    if paused:
+        await repository.park_waits(conn, run_ids=paused)
     if stopped:
         await forget_waits(conn, run_ids=stopped)
         due_runs.ended = await end_stopped(conn, await repository.terminate_waiting(conn, run_ids=stopped))

@@ -31,15 +31,35 @@ class Progress:
     refused: int = 0
 
 
+async def park_paused(conn: Connection, *, most: int) -> None:
+    """Hold back recurrences that are due while their workflow or environment is paused."""
+    await conn.execute(
+        """
+        WITH found AS MATERIALIZED (
+            SELECT c.id FROM penstock.recurrences c
+            JOIN penstock.environments e ON e.name = c.environment AND e.has_pauses
+            WHERE c.due_at <= statement_timestamp() AND c.parked_at IS NULL
+              AND penstock.find_pause(c.environment, c.workflow, NULL, NULL, c.due_at) IS NOT NULL
+            LIMIT $1
+            FOR NO KEY UPDATE OF c SKIP LOCKED
+        )
+        UPDATE penstock.recurrences c SET parked_at = clock_timestamp() FROM found f WHERE c.id = f.id
+        """,
+        most,
+    )
+
+
 async def claim_due_recurrences(conn: Connection, *, most: int, only: Sequence[UUID] | None = None) -> list[Recurrence]:
     """Lock recurrences that are due (or `only` those of them), the longest due first; skips those that another
-    scheduler holds.
+    scheduler holds, and those that are paused.
     """
     rows = await conn.fetch(
         f"""
         SELECT {COLUMNS}
         FROM penstock.recurrences c
-        WHERE c.due_at <= statement_timestamp() AND ($2::uuid[] IS NULL OR c.id = ANY($2))
+        WHERE c.due_at <= statement_timestamp() AND c.parked_at IS NULL AND ($2::uuid[] IS NULL OR c.id = ANY($2))
+          AND NOT ((SELECT e.has_pauses FROM penstock.environments e WHERE e.name = c.environment)
+                   AND penstock.find_pause(c.environment, c.workflow, NULL, NULL, c.due_at) IS NOT NULL)
         ORDER BY c.due_at
         LIMIT $1
         FOR UPDATE OF c SKIP LOCKED
@@ -69,7 +89,8 @@ async def move_on(conn: Connection, *, progress: Sequence[Progress]) -> None:
         UPDATE penstock.recurrences c
         SET next_tick_at = q.next_tick_at, due_at = q.due_at, held_since = q.held_since, ticks = c.ticks + q.ticks,
             last_tick_at = coalesce(q.tick_at, c.last_tick_at), last_run_id = coalesce(q.run_id, c.last_run_id),
-            skipped = c.skipped + q.skipped, missed = c.missed + q.missed, refused = c.refused + q.refused
+            skipped = c.skipped + q.skipped, missed = c.missed + q.missed, refused = c.refused + q.refused,
+            owed_since = CASE WHEN q.held_since IS NOT NULL OR q.due_at <= clock_timestamp() THEN c.owed_since END
         FROM unnest(
             $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::uuid[],
             $7::int[], $8::int[], $9::int[], $10::int[]
@@ -102,6 +123,6 @@ async def find_next_tick_due(conn: Connection) -> float | None:
     """Seconds until the next tick is due, by the database's clock (below 0: it is already); None when there is none."""
     seconds: float | None = await conn.fetchval(
         "SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8 FROM penstock.recurrences WHERE due_at IS "
-        "NOT NULL"
+        "NOT NULL AND parked_at IS NULL"
     )
     return seconds

@@ -4,6 +4,7 @@ work at once.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from penstock.db import Connection
@@ -25,47 +26,57 @@ class Backlog:
     waiting: int
 
 
+# Arrays, where joins would do: of a table it has no statistics of, the planner believes that it is all but empty,
+# and reads every due run once for each due run. The subselect keeps it from the partial index by state, which it
+# would read as a whole for the same reason.
+_DISPATCH_DUE: Final = f"""
+    WITH front AS MATERIALIZED (
+        SELECT r.id
+        FROM penstock.runs r
+        WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.scheduled_at <= statement_timestamp()
+        ORDER BY r.scheduled_at
+        LIMIT 10000
+    ), due AS MATERIALIZED (
+        SELECT r.id
+        FROM penstock.runs r
+        WHERE r.id = ANY(ARRAY(SELECT f.id FROM front f))
+          AND r.state = (SELECT 'scheduled') AND r.parked_at IS NULL AND r.scheduled_at <= statement_timestamp()
+        ORDER BY r.priority, r.scheduled_at
+        LIMIT $1
+        FOR UPDATE OF r SKIP LOCKED
+    )
+    UPDATE penstock.runs r
+    SET (state, dispatched_at, finished_at, parked_at) = (
+            SELECT s.state,
+                   CASE WHEN s.state <> 'scheduled' THEN clock_timestamp() END,
+                   CASE WHEN s.state = 'terminated' THEN clock_timestamp() END,
+                   CASE WHEN s.state = 'scheduled' THEN clock_timestamp() END
+            FROM (
+                SELECT CASE
+                    WHEN EXISTS (
+                        SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL
+                    ) THEN 'terminated'
+                    WHEN (SELECT e.has_pauses FROM penstock.environments e WHERE e.name = r.environment)
+                         AND penstock.find_pause(
+                             r.environment, r.workflow, r.chain_id, r.list_id, r.scheduled_at) IS NOT NULL
+                    THEN 'scheduled'
+                    ELSE 'queued'
+                END AS state
+                OFFSET 0
+            ) s
+        )
+    WHERE r.id = ANY(ARRAY(SELECT d.id FROM due d)) AND r.state = (SELECT 'scheduled')
+    RETURNING {SUMMARY}, r.priority
+    """
+
+
 async def dispatch_due_runs(conn: Connection, *, most: int) -> list[RunSummary]:
-    """Make due runs `queued`, by priority and then by due time; those of a stopped chain `terminated`. Never before
-    they are due.
+    """Make due runs `queued`, by priority and then by due time; those of a stopped chain `terminated`. Those that are
+    paused are parked, and returned as `scheduled`. Never before they are due.
 
     Priority counts among the 10,000 that are due longest, so that a backlog is not sorted as a whole each time.
     """
-    # Arrays, where joins would do: of a table it has no statistics of, the planner believes that it is all but empty,
-    # and reads every due run once for each due run. The subselect keeps it from the partial index by state, which it
-    # would read as a whole for the same reason.
-    rows = await conn.fetch(
-        f"""
-        WITH front AS MATERIALIZED (
-            SELECT r.id
-            FROM penstock.runs r
-            WHERE r.state = 'scheduled' AND r.scheduled_at <= statement_timestamp()
-            ORDER BY r.scheduled_at
-            LIMIT 10000
-        ), due AS MATERIALIZED (
-            SELECT r.id
-            FROM penstock.runs r
-            WHERE r.id = ANY(ARRAY(SELECT f.id FROM front f))
-              AND r.state = (SELECT 'scheduled') AND r.scheduled_at <= statement_timestamp()
-            ORDER BY r.priority, r.scheduled_at
-            LIMIT $1
-            FOR UPDATE OF r SKIP LOCKED
-        )
-        UPDATE penstock.runs r
-        SET dispatched_at = clock_timestamp(),
-            (state, finished_at) = (
-                SELECT CASE WHEN s.is_stopped THEN 'terminated' ELSE 'queued' END, CASE WHEN s.is_stopped
-                       THEN clock_timestamp() END
-                FROM (
-                    SELECT EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id
-                           AND c.stopped_at IS NOT NULL) AS is_stopped
-                ) s
-            )
-        WHERE r.id = ANY(ARRAY(SELECT d.id FROM due d)) AND r.state = (SELECT 'scheduled')
-        RETURNING {SUMMARY}, r.priority
-        """,
-        most,
-    )
+    rows = await conn.fetch(_DISPATCH_DUE, most)
     return [
         summary_from_row(row) for row in sorted(rows, key=lambda row: (row["priority"], row["scheduled_at"], row["id"]))
     ]
@@ -77,7 +88,7 @@ async def find_next_due(conn: Connection) -> float | None:
     """
     seconds: float | None = await conn.fetchval(
         "SELECT extract(epoch FROM min(scheduled_at) - clock_timestamp())::float8 FROM penstock.runs WHERE state = "
-        "'scheduled'"
+        "'scheduled' AND parked_at IS NULL"
     )
     return seconds
 
@@ -150,7 +161,7 @@ async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most
 
 
 async def measure_backlog(conn: Connection) -> Backlog:
-    """What waits now, over all environments."""
+    """What waits now, over all environments, but for what a pause holds back."""
     row = await conn.fetchrow(
         """
         SELECT count(*) FILTER (WHERE r.scheduled_at <= statement_timestamp() OR r.state = 'queued') AS ready,
@@ -158,7 +169,7 @@ async def measure_backlog(conn: Connection) -> Backlog:
                count(*) FILTER (WHERE r.state = 'scheduled' AND r.scheduled_at > statement_timestamp()) AS scheduled,
                (SELECT count(*) FROM penstock.waits) AS waiting
         FROM penstock.runs r
-        WHERE r.state IN ('queued', 'scheduled')
+        WHERE r.state IN ('queued', 'scheduled') AND r.parked_at IS NULL
         """
     )
     assert row is not None

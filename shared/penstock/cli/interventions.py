@@ -65,7 +65,7 @@ async def _cancel(run_ids: list[UUID], data: Path | None) -> tuple[dict[UUID, Ru
         for environment in sorted({run.environment for run in found}):
             ids = [run.id for run in found if run.environment == environment]
             cancelled += await database.in_transaction(partial(_cancel_runs, environment=environment, run_ids=ids))
-        await _publish(data, cancelled=cancelled)
+        await publish(data, cancelled=cancelled)
         async with database.connection() as conn:
             views = [await find_run(conn, run_id=run.id) for run in found]
     return {run.id: run for run in views if run is not None}, {run.id for run in cancelled}
@@ -102,11 +102,15 @@ async def _retry(run_id: UUID, data: Path | None) -> tuple[RunSummary | NotRetri
         retried = await database.in_transaction(
             partial(retry_run, environment=run.environment, run_id=run_id, by=_BY, is_dispatched=has_broker)
         )
-    return retried, not isinstance(retried, RunSummary) or await _publish(data, queued=[retried])
+    return retried, not isinstance(retried, RunSummary) or await publish(data, queued=[retried])
 
 
-async def _publish(
-    data: Path | None, *, cancelled: list[RunSummary] | None = None, queued: list[RunSummary] | None = None
+async def publish(
+    data: Path | None,
+    *,
+    cancelled: list[RunSummary] | None = None,
+    queued: list[RunSummary] | None = None,
+    by: str = _BY,
 ) -> bool:
     """Tell executors, if the broker can be reached; without that they find out by themselves, a little later."""
     amqp_url = find_installation(data).amqp_url
@@ -119,7 +123,7 @@ async def _publish(
     try:
         publisher = Publisher(broker)
         for run in cancelled or ():
-            publisher.run_event(RunState.CANCELLED.value, run, reason=f"cancelled by {_BY}")
+            publisher.run_event(RunState.CANCELLED.value, run, reason=f"cancelled by {by}")
         await publisher.dispatch(queued or ())
     except BrokerUnavailable:
         return False

@@ -25,6 +25,7 @@ _MODULES: Final = {
     "run": "runs",
     "runs": "runs",
     "chain": "chains",
+    "schedule": "schedule",
     "recurrences": "recurrences",
     "workload": "workload",
     "secret": "secrets",

@@ -32,9 +32,10 @@ async def read_health(conn: Connection) -> Health:
                (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(scheduled_at)), 0)::float8
                 FROM penstock.runs WHERE state = 'queued') AS oldest_waiting_seconds,
                (SELECT count(*) FROM penstock.runs
-                WHERE state = 'scheduled' AND scheduled_at < clock_timestamp() - interval '30 seconds')
+                WHERE state = 'scheduled' AND parked_at IS NULL
+                  AND scheduled_at < clock_timestamp() - interval '30 seconds')
                  + (SELECT count(*) FROM penstock.waits
-                     WHERE until < clock_timestamp() - interval '30 seconds') AS overdue_runs,
+                     WHERE until < clock_timestamp() - interval '30 seconds' AND parked_at IS NULL) AS overdue_runs,
                (SELECT count(*) FROM penstock.runs
                 WHERE state = 'running' AND lease_expires_at < clock_timestamp() - interval '30 seconds')
                     AS expired_leases,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
@@ -55,19 +55,28 @@ class Started:
 
 
 async def start_run(
-    database: Database, amqp_url: str | None, *, environment: str, workflow: str, given: Mapping[str, str]
+    database: Database,
+    amqp_url: str | None,
+    *,
+    environment: str,
+    workflow: str,
+    given: Mapping[str, str],
+    due: datetime | timedelta | None = None,
 ) -> Started:
-    """Admit a root run of `workflow` and dispatch it. `amqp_url` None leaves it to the schedulers.
+    """Admit a root run of `workflow`, `due` at a time or so long from now (None: now), and dispatch it when it is due.
+    `amqp_url` None leaves it to the schedulers.
 
     Raises Permanent when the workflow is not deployed or a parameter is wrong.
     """
-    run = _run_of(await _admit(database, environment, workflow, given, is_delayed=amqp_url is None))
+    if due is None and amqp_url is None:
+        due = SCHEDULER_DELAY
+    run = _run_of(await _admit(database, environment, workflow, given, due))
     is_dispatched = amqp_url is None or run.state is not RunState.QUEUED or await _dispatch(amqp_url, run)
     return Started(run.id, run.workflow, run.environment, run.state, run.depth, run.chain_id, is_dispatched)
 
 
 async def _admit(
-    database: Database, environment: str, workflow: str, given: Mapping[str, str], *, is_delayed: bool
+    database: Database, environment: str, workflow: str, given: Mapping[str, str], due: datetime | timedelta | None
 ) -> Admission:
     run_id = new_run_id()
 
@@ -75,8 +84,8 @@ async def _admit(
         definition = deployment.app.workflows.get(workflow)
         parameters = {} if definition is None else read_values(definition, given)
         request = RunRequest(
-            run_id, environment, workflow, parameters, Trigger.MANUAL,
-            scheduled_at=SCHEDULER_DELAY if is_delayed else None,
+            run_id, environment, workflow, parameters,
+            Trigger.MANUAL if due in (None, SCHEDULER_DELAY) else Trigger.SCHEDULE, scheduled_at=due,
         )  # fmt: skip
         run = check_run(request, deployment)
         return run if isinstance(run, Rejected) else (await admit(conn, [run]))[0]

@@ -1,7 +1,7 @@
 """Values on a command line: parameters, `-p key=value`, read as the workflow's parameter asks, and times. No I/O."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import orjson
 from pydantic import JsonValue
@@ -56,6 +56,23 @@ def _read_text(type: FieldType, text: str) -> JsonValue:
         return coerce_value(type, text, source=ValueSource.TEXT)
     except ValueError:
         return text
+
+
+def read_due(at: str | None, after: str | None) -> datetime | timedelta:
+    """When something is to be due: `--at`, a time, or `--after`, a duration from now. Raises ValueError unless exactly
+    one is given, and for what cannot be read.
+    """
+    if (at is None) == (after is None):
+        raise ValueError("give either --at TIME or --after DURATION")
+    if after is not None:
+        return parse_duration(after)
+    try:
+        moment = datetime.fromisoformat(at or "")
+    except ValueError:
+        raise ValueError(f"{at!r} is not a time such as 2030-01-31T09:00:00Z") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{at!r} lacks a zone; write it like 2030-01-31T09:00:00Z")
+    return to_utc(moment)
 
 
 def read_moment(text: str, now: datetime) -> datetime:

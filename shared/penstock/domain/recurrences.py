@@ -49,6 +49,8 @@ class Recurrence:
     skipped: int
     missed: int
     refused: int
+    owed_since: datetime | None = None
+    dropped_until: datetime | None = None
     last_run_state: RunState | None = None
 
     @property
@@ -72,7 +74,8 @@ class Recurrence:
 class TickDecision:
     """What becomes of a recurrence's due ticks: `ticks` make a run each, and the recurrence goes on at `next_tick_at`.
 
-    `skipped`: the run before had not ended. `missed`: too long ago. `held_since`: the tick waits for the run before.
+    `skipped`: the run before had not ended. `missed`: too long ago. `dropped`: due during a pause of the schedule, and
+    not wanted afterwards. `held_since`: the tick waits for the run before.
     """
 
     ticks: tuple[datetime, ...]
@@ -82,6 +85,7 @@ class TickDecision:
     due_at: datetime | None
     held_since: datetime | None = None
     is_on_time: bool = True
+    dropped: tuple[datetime, ...] = ()
 
 
 def decide_ticks(recurrence: Recurrence, now: datetime, *, is_live: bool) -> TickDecision:
@@ -91,8 +95,10 @@ def decide_ticks(recurrence: Recurrence, now: datetime, *, is_live: bool) -> Tic
     runs may overlap, else only the latest, as one that waited (`overlap: queue`) is, however long it took.
     """
     due, next_tick_at = _due_ticks(recurrence, now)
+    dropped = tuple(tick for tick in due if _is_dropped(recurrence, tick))
+    due = due[len(dropped) :]
     patience = max(recurrence.catch_up, ON_TIME)
-    fresh = tuple(tick for tick in due if now - recurrence.due_time(tick) <= patience)
+    fresh = tuple(tick for tick in due if now - recurrence.due_time(tick) <= patience or _is_owed(recurrence, tick))
     if recurrence.held_since is not None:
         fresh = fresh or due[-1:]
     missed, ticks = due[: len(due) - len(fresh)], fresh
@@ -108,7 +114,16 @@ def decide_ticks(recurrence: Recurrence, now: datetime, *, is_live: bool) -> Tic
             ticks, missed = fresh[-1:], due[:-1]
     due_at = None if next_tick_at is None else recurrence.due_time(next_tick_at)
     is_on_time = all(now - recurrence.due_time(tick) <= ON_TIME for tick in ticks)
-    return TickDecision(ticks, skipped, missed, next_tick_at, due_at, is_on_time=is_on_time)
+    return TickDecision(ticks, skipped, missed, next_tick_at, due_at, is_on_time=is_on_time, dropped=dropped)
+
+
+def _is_dropped(recurrence: Recurrence, tick_at: datetime) -> bool:
+    return recurrence.dropped_until is not None and recurrence.due_time(tick_at) < recurrence.dropped_until
+
+
+def _is_owed(recurrence: Recurrence, tick_at: datetime) -> bool:
+    """Whether a pause of the schedule has held that tick back, and it is wanted afterwards."""
+    return recurrence.owed_since is not None and recurrence.due_time(tick_at) >= recurrence.owed_since
 
 
 def _due_ticks(recurrence: Recurrence, now: datetime) -> tuple[tuple[datetime, ...], datetime | None]:

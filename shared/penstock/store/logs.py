@@ -29,6 +29,7 @@ class LogEvent(StrEnum):
     WAITING = "event waiting"
     CANCELLED = "event cancelled"
     RETRIED = "event retried"
+    MOVED = "event moved"
     TICKS_PASSED_OVER = "recurring event skipped"
     MAIL_FAILED = "Sending email failed"
 

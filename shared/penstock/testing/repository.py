@@ -76,7 +76,8 @@ async def is_busy(conn: Connection) -> bool:
         """
         SELECT EXISTS (
             SELECT FROM penstock.runs
-            WHERE state IN ('queued', 'running') OR (state = 'scheduled' AND scheduled_at <= clock_timestamp())
+            WHERE state IN ('queued', 'running')
+               OR (state = 'scheduled' AND scheduled_at <= clock_timestamp() AND parked_at IS NULL)
         ) OR EXISTS (
             SELECT FROM penstock.lists l
             JOIN penstock.list_chunks c ON c.list_id = l.id
@@ -88,8 +89,8 @@ async def is_busy(conn: Connection) -> bool:
         ) OR EXISTS (
             SELECT FROM penstock.recurrences c
             LEFT JOIN penstock.runs r ON r.id = c.last_run_id AND r.finished_at IS NULL
-            WHERE c.due_at <= clock_timestamp() AND (c.held_since IS NULL OR r.id IS NULL)
-        ) OR EXISTS (SELECT FROM penstock.waits w WHERE w.until <= clock_timestamp())
+            WHERE c.due_at <= clock_timestamp() AND c.parked_at IS NULL AND (c.held_since IS NULL OR r.id IS NULL)
+        ) OR EXISTS (SELECT FROM penstock.waits w WHERE w.until <= clock_timestamp() AND w.parked_at IS NULL)
           OR EXISTS (SELECT FROM penstock.changes)
           OR EXISTS (SELECT FROM penstock.run_ends)
           OR EXISTS (SELECT FROM penstock.inbox)

@@ -48,6 +48,7 @@ _DELIVERED: Final = """
 _PLACED: Final = """
     placed AS MATERIALIZED (
         SELECT q.*, e.depth_limit AS environment_limit, e.depth_policy, e.chain_runs_limit, e.chain_workload_limit,
+               e.has_pauses,
                coalesce(p.chain_id, q.claimed_chain_id, q.id) AS chain_id,
                CASE WHEN p.id IS NULL THEN q.claimed_depth ELSE greatest(q.claimed_depth, p.depth + 1) END AS depth,
                CASE WHEN q.depth_limit IS NOT NULL OR q.progress IS NOT NULL
@@ -123,16 +124,22 @@ _INSERTED: Final = """
         )
         SELECT j.id, j.chain_id, j.parent_run_id, j.list_id, j.environment, j.workflow, j.trigger,
                CASE WHEN j.termination IS NOT NULL THEN 'terminated'
-                    WHEN j.due_at <= clock_timestamp() THEN 'queued'
+                    WHEN n.is_now THEN 'queued'
                     ELSE 'scheduled' END,
                j.depth, j.depth_limit,
                CASE WHEN j.observed IS NULL THEN j.budget
                     ELSE coalesce(j.budget, '{"base": 0}') || jsonb_build_object('observed', j.observed) END,
                j.priority, j.due_at,
-               CASE WHEN j.termination IS NULL AND j.due_at <= clock_timestamp() THEN clock_timestamp() END,
+               CASE WHEN j.termination IS NULL AND n.is_now THEN clock_timestamp() END,
                CASE WHEN j.termination IS NOT NULL THEN clock_timestamp() END,
                j.parameters, j.inherited
         FROM judged j
+        CROSS JOIN LATERAL (
+            -- What is paused stays `scheduled`; a scheduler parks it.
+            SELECT j.due_at <= clock_timestamp() AND NOT (j.has_pauses AND penstock.find_pause(
+                j.environment, j.workflow, j.chain_id, j.list_id, j.due_at) IS NOT NULL) AS is_now
+            OFFSET 0
+        ) n
         WHERE j.problem IS NULL
         ORDER BY j.id
         ON CONFLICT (id) DO NOTHING

@@ -78,7 +78,7 @@ def trigger_recurrence_id(environment: str, workflow: str, position: int) -> UUI
 COLUMNS: Final = """
     c.id, c.environment, c.workflow, c.origin, c.thing, c.cron, c.every, c.start_at, c.timezone, c.overlap,
     c.catch_up_seconds, c.jitter_seconds, c.parameters, c.context, c.generation, c.created_at, c.paused_at,
-    c.next_tick_at, c.due_at, c.held_since,
+    c.next_tick_at, c.due_at, c.held_since, c.owed_since, c.dropped_until,
     c.last_tick_at, c.last_run_id, c.ticks, c.skipped, c.missed, c.refused
 """
 
@@ -110,6 +110,8 @@ def recurrence_from_row(row: Record) -> Recurrence:
         skipped=row["skipped"],
         missed=row["missed"],
         refused=row["refused"],
+        owed_since=row["owed_since"],
+        dropped_until=row["dropped_until"],
         last_run_state=None if last_run_state is None else RunState(last_run_state),
     )
 

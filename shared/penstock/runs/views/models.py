@@ -43,9 +43,10 @@ class WaitingFor(Shown):
 
     reason: WaitReason = Field(
         description="`due`: its time has not come; `time`, `signal`: a step waits; `retry`: the run, or one of its "
-        "steps, failed and is tried again later; `executor`: it is due and nobody has taken it yet"
+        "steps, failed and is tried again later; `paused`: it is due, and a pause of the schedule holds it; "
+        "`executor`: it is due and nobody has taken it yet"
     )
-    key: str | None = Field(description="Which signal")
+    key: str | None = Field(description="Which signal, or which pause")
     holder: UUID | None = Field(description="The run that it waits for")
     since: datetime | None
 

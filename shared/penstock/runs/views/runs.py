@@ -29,7 +29,11 @@ _RUN: Final = """
     w.step AS wait_step, w.until AS wait_until, w.signal AS wait_signal, w.match AS wait_match,
     w.created_at AS wait_since,
     EXISTS (SELECT FROM penstock.steps s WHERE s.run_id = w.run_id AND s.step = w.step AND s.action = 'retry')
-        AS is_retry
+        AS is_retry,
+    CASE WHEN e.has_pauses AND (r.state = 'queued' OR (r.state = 'scheduled' AND r.scheduled_at <= clock_timestamp())
+                                OR (r.state = 'waiting' AND w.until <= clock_timestamp()))
+         THEN penstock.find_pause(r.environment, r.workflow, r.chain_id, r.list_id, coalesce(w.until, r.scheduled_at))
+    END AS pause_id
 """
 _FROM: Final = """
     penstock.runs r
@@ -156,6 +160,9 @@ def _waiting(row: Record) -> Waiting | None:
 
 
 def _waiting_for(row: Record) -> WaitingFor | None:
+    if row["pause_id"] is not None:
+        since = row["wait_until"] or row["scheduled_at"]
+        return WaitingFor(reason="paused", key=str(row["pause_id"]), holder=None, since=since)
     match row["state"]:
         case RunState.SCHEDULED if row["failures"] or row["attempt"]:
             return WaitingFor(reason="retry", key=None, holder=None, since=None)

@@ -1,0 +1,144 @@
+"""The verbs of the management API about what is coming: look at it, cancel it, move it, pause and resume it."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from penstock.domain.runs import RunSummary
+from penstock.domain.schedule import ScheduleFilter
+from penstock.domain.states import RunState
+from penstock.runs.schedule import pauses
+from penstock.runs.schedule.changes import cancel_entry, cancel_upcoming, end_lists, move_run
+from penstock.runs.schedule.pauses import lift_pauses, list_pauses, pause_schedule
+from penstock.runs.views.models import Run
+from penstock.runs.views.runs import find_run
+from penstock.runs.views.schedule import list_schedule
+from penstock_ingress.handlers.pages import read_limit, read_schedule_filter, read_schedule_token
+from penstock_ingress.repository.views import CancelledSchedule, Pause, PausePage, Resumed, SchedulePage
+from penstock_ingress.room import Room
+from penstock_ingress.rules.management import Move, NewPause, Resumption
+from penstock_ingress.rules.replies import Refusal, problem
+
+_BY: Final = "the management API"
+_BATCH: Final = 1000
+Query = Mapping[str, str]
+
+
+async def show_schedule(room: Room, environment: str, query: Query) -> SchedulePage:
+    """What is coming, in order. Raises Refusal."""
+    wanted, after, limit = read_schedule_filter(environment, query), read_schedule_token(query), read_limit(query)
+    async with room.database.connection() as conn:
+        page = await list_schedule(conn, wanted, after=after, limit=limit)
+    return SchedulePage(results=page.results, after=page.after.write() if page.after else None)
+
+
+async def cancel_by_filter(room: Room, environment: str, query: Query) -> CancelledSchedule:
+    """Cancel all runs that are coming and match, and the rest of lists that do; recurrences stay. Raises Refusal when
+    nothing narrows it down and `all` is not true.
+    """
+    wanted = read_schedule_filter(environment, query)
+    is_all = _read_all(query)
+    if wanted.is_everything and not is_all:
+        detail = f"this would cancel all that is coming in {environment}; narrow it down, or send all=true"
+        raise Refusal(problem(422, detail))
+    if is_all and not wanted.is_everything:
+        raise Refusal(problem(422, "all: give either all=true or what narrows it down"))
+    items = await room.database.in_transaction(partial(end_lists, of=wanted))
+    cancelled = 0
+    while True:
+        runs = await room.database.in_transaction(partial(cancel_upcoming, of=wanted, most=_BATCH, by=_BY))
+        if not runs:
+            return CancelledSchedule(cancelled=cancelled, items=items)
+        _report(room, runs)
+        cancelled += len(runs)
+
+
+async def cancel_one(room: Room, environment: str, id: UUID) -> CancelledSchedule:
+    """Cancel a run that waits for its time, pass over the next tick of a recurrence, or give up the rest of a list.
+    Raises Refusal.
+    """
+    done = await room.database.in_transaction(partial(cancel_entry, environment=environment, id=id, by=_BY))
+    if done is None:
+        async with room.database.connection() as conn:
+            run = await find_run(conn, run_id=id, environment=environment)
+        if run is not None:
+            raise _not_coming(run)
+        raise Refusal(problem(404, f"nothing with the id {id} is coming in {environment}"))
+    _report(room, done.runs)
+    return CancelledSchedule(cancelled=len(done.runs) + done.ticks, items=done.items)
+
+
+async def move(room: Room, environment: str, id: UUID, wanted: Move) -> Run:
+    """Let a run be due at another time. Raises Refusal for one that does not wait for a time."""
+    work = partial(move_run, environment=environment, run_id=id, to=wanted.to(), by=_BY)
+    moved = await room.database.in_transaction(work)
+    async with room.database.connection() as conn:
+        run = await find_run(conn, run_id=id, environment=environment)
+    if moved is None or run is None:
+        raise Refusal(problem(404, f"{environment} has no run {id}"))
+    if not moved[1]:
+        raise _not_coming(run)
+    return run.plain
+
+
+async def show_pauses(room: Room, environment: str) -> PausePage:
+    """The pauses that are in force."""
+    async with room.database.connection() as conn:
+        found = await list_pauses(conn, environment=environment)
+    return PausePage(results=[_show(pause) for pause in found], after=None)
+
+
+async def pause(room: Room, environment: str, wanted: NewPause) -> Pause:
+    """Start nothing that matches until it is resumed; the same pause again changes nothing."""
+    work = partial(pause_schedule, of=wanted.of(environment), note=wanted.note)
+    return _show(await room.database.in_transaction(work))
+
+
+async def resume(room: Room, environment: str, wanted: Resumption) -> Resumed:
+    """Lift a pause. Raises Refusal when there is none of exactly that filter."""
+    of = wanted.of(environment)
+    lifted = await room.database.in_transaction(
+        partial(lift_pauses, of=of, missed=wanted.missed, is_all=wanted.all),
+    )
+    if not lifted and not wanted.all:
+        raise Refusal(problem(404, await _describe_missing(room, of)))
+    return Resumed(resumed=[_show(pause) for pause in lifted], missed=wanted.missed)
+
+
+async def _describe_missing(room: Room, of: ScheduleFilter) -> str:
+    async with room.database.connection() as conn:
+        count = len(await list_pauses(conn, environment=of.environment))
+    others = f"; there are {count} others, see GET schedule/pauses, or send all: true" if count else ""
+    return f"{of.environment} has no pause of exactly this filter{others}"
+
+
+def _read_all(query: Query) -> bool:
+    text = query.get("all", "false")
+    if text not in ("true", "false"):
+        raise Refusal(problem(400, "all: expected true or false"))
+    return text == "true"
+
+
+def _not_coming(run: Run) -> Refusal:
+    detail = f"run {run.id} is {run.state}, and waits for no time"
+    return Refusal(problem(409, detail, extensions={"code": "not_coming", "state": run.state.value}))
+
+
+def _report(room: Room, runs: Sequence[RunSummary]) -> None:
+    for run in runs:
+        room.publisher.run_event(RunState.CANCELLED.value, run, reason=f"cancelled by {_BY}")
+
+
+def _show(of: pauses.Pause) -> Pause:
+    return Pause(
+        id=of.id,
+        environment=of.of.environment,
+        workflow=of.of.workflow,
+        chain=of.of.chain_id,
+        list=of.of.list_id,
+        since=of.of.since,
+        until=of.of.until,
+        note=of.note,
+        paused_at=of.paused_at,
+    )

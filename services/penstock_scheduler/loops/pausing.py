@@ -1,0 +1,34 @@
+"""Parks what was queued when its pause began, and releases what was parked when its pause was lifted;
+`penstock.runs.schedule.pauses` has the whole story.
+"""
+
+from functools import partial
+from typing import Final
+
+from penstock.domain.states import RunState
+from penstock.runs.schedule.pauses import has_pauses, list_lifted, park_queued_runs, release
+from penstock.runtime import Counts
+from penstock_scheduler.room import Room
+
+BATCH: Final = 1000
+
+
+async def hold_back(room: Room) -> Counts:
+    """Take one turn at both; the next follows at once while there is more to do."""
+    parked = released = dropped = 0
+    async with room.database.connection() as conn:
+        lifted = await list_lifted(conn)
+        if await has_pauses(conn):
+            parked = await park_queued_runs(conn, most=BATCH)
+    for pause_id in lifted:
+        done = await room.database.in_transaction(partial(release, pause_id=pause_id, most=BATCH))
+        released, dropped = released + done.runs, dropped + len(done.dropped)
+        for run in done.dropped:
+            room.publisher.run_event(RunState.CANCELLED.value, run, reason="dropped at the end of a pause")
+    if released:
+        room.nudges.dispatch.set()
+    if lifted:
+        room.nudges.waits.set()
+        room.nudges.tick.set()
+    is_full = max(parked, released, dropped) >= BATCH
+    return Counts({"parked": parked, "released": released, "dropped": dropped}, 0.0 if is_full else None)

@@ -1,0 +1,1 @@
+"""What is coming: held back by pauses, cancelled, or moved to another time."""
