@@ -86,7 +86,7 @@ async def test_due_run_of_a_stopped_chain_is_terminated_not_dispatched(station: 
     counts = await dispatch_due(station.furnish())
     (run,) = await station.runs()
     assert (counts.done, run["state"], run["error"]["kind"]) == (
-        {"dispatched": 0, "terminated": 1},
+        {"dispatched": 0, "terminated": 1, "parked": 0},
         "terminated",
         "chain_stopped",
     )
