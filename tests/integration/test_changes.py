@@ -128,7 +128,7 @@ workflow: seen
 on:
   change:
     - {type: thing, operations: [update], when: "after.remaining > 1 and before.name != 'b'"}
-    - {type: thing, operations: update, when: after.name + 1 > 2}
+    - {type: thing, operations: update, when: number(after.name) > 2}
 steps: [{log: x}]
 ---
 workflow: change
@@ -143,7 +143,8 @@ steps:
     assert await start(house) == {"changes": 4, "runs": 2}
     errors = await house.fetch("SELECT message FROM penstock.logs WHERE level = 'error'")
     assert len(errors) == 3
-    assert "Workflow error: seen was not started: workflows/all.yaml:6: `after.name + 1 > 2`" in errors[0]["message"]
+    broken = "workflows/all.yaml:6: `number(after.name) > 2`"
+    assert f"Workflow error: seen was not started: {broken}" in errors[0]["message"]
 
 
 async def test_a_loop_through_changes_is_cut_at_the_depth_limit(house: House) -> None:

@@ -13,6 +13,8 @@ from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from penstock.errors import Permanent
+from penstock.expressions.functions import FUNCTION_TABLE, METHODS
+from penstock.expressions.habits import OTHER_FUNCTIONS, OTHER_METHODS, OTHER_NAMES, find_slip
 
 MAX_RANGE: Final = 10_000
 MAX_EXACT: Final = 2**53
@@ -23,33 +25,7 @@ CLOSURES: Final = frozenset({"all", "some", "none", "filter", "map", "count", "o
 """The functions whose second argument is evaluated for each item of the first, as `#` or under an alias (`map(list as
 x, x.a)`).
 """
-_DATE_PARTS: Final = frozenset(
-    {"year", "dayOfWeek", "dayOfMonth", "dayOfYear", "weekOfYear", "monthOfYear", "monthString", "weekdayString"}
-)
-_OF_DATES: Final = _DATE_PARTS | {"d", "date", "time", "duration", "dateString", "startOf", "endOf"}
-_OF_TEXTS: Final = frozenset(
-    {"upper", "lower", "trim", "startsWith", "endsWith", "matches", "extract", "fuzzyMatch", "split"}
-)
-_OF_NUMBERS: Final = frozenset(
-    {"abs", "sum", "avg", "min", "max", "rand", "median", "mode", "floor", "ceil", "round", "trunc"}
-)
-_OF_ANYTHING: Final = frozenset(
-    {
-        "len",
-        "contains",
-        "flatten",
-        "isNumeric",
-        "string",
-        "number",
-        "bool",
-        "type",
-        "keys",
-        "values",
-        "merge",
-        "mergeDeep",
-    }
-)
-FUNCTIONS: Final = CLOSURES | _OF_DATES | _OF_TEXTS | _OF_NUMBERS | _OF_ANYTHING
+FUNCTIONS: Final = frozenset(FUNCTION_TABLE)
 _KEYWORDS: Final = frozenset({"and", "or", "not", "in", "true", "false", "null"})
 CLOSERS: Final = {"(": ")", "[": "]", "{": "}", "${": "}"}
 _TOKEN: Final = re.compile(
@@ -185,6 +161,9 @@ class _Reader:
         return self.tokens[index] if 0 <= index < len(self.tokens) else _NOTHING
 
     def read(self) -> Reading:
+        slip = find_slip([token.text for token in self.tokens], [token.kind for token in self.tokens])
+        if slip is not None:
+            raise Unreadable(slip.reason, self.tokens[slip.position].offset)
         index = 0
         while index < len(self.tokens):
             token = self.tokens[index]
@@ -248,6 +227,8 @@ class _Reader:
     def read_name(self, index: int) -> int:
         """Takes a name and the members that follow it; returns the index of what comes next."""
         token, following = self.tokens[index], self.token(index + 1)
+        if self.token(index - 1).text == "." and following.text == "(" and token.text not in METHODS:
+            raise Unreadable(_unknown_method(token.text, self.path_before(index - 1)), token.offset)
         if token.text in _KEYWORDS or self.token(index - 1).text == ".":
             return index + 1
         if self.is_alias(index):
@@ -268,6 +249,16 @@ class _Reader:
         path, index = self.read_members(index)
         self.references.append(Reference(path, token.offset))
         return index
+
+    def path_before(self, index: int) -> str:
+        """The names and dots that end before the token at `index`, as they are written."""
+        first = index
+        while self.token(first - 1).kind == "name" and first >= 1:
+            first -= 1
+            if self.token(first - 1).text != ".":
+                break
+            first -= 1
+        return "".join(token.text for token in self.tokens[first:index]) or "…"
 
     def is_alias(self, index: int) -> bool:
         before, following = self.token(index - 1), self.token(index + 1)
@@ -292,7 +283,8 @@ class _Reader:
     def check_function(self, index: int) -> None:
         name = self.tokens[index]
         if name.text not in FUNCTIONS:
-            raise Unreadable(f"unknown function {name.text!r}{did_you_mean(name.text, FUNCTIONS)}", name.offset)
+            hint = f"; {OTHER_FUNCTIONS[name.text]}" if name.text in OTHER_FUNCTIONS else ""
+            raise Unreadable(f"unknown function {name.text!r}{hint or did_you_mean(name.text, FUNCTIONS)}", name.offset)
         if name.text == "d":
             self.uses_dates = True
             if self.token(index + 2).text == ")":
@@ -303,6 +295,8 @@ class _Reader:
             return
         if self.names is None or token.text not in self.names:
             known = self.names or ()
+            if token.text in OTHER_NAMES:
+                raise Unreadable(f"unknown name {token.text!r}; {OTHER_NAMES[token.text]}", token.offset)
             listed = f"; in scope here: {', '.join(sorted(known))}" if known else ""
             raise Unreadable(f"unknown name {token.text!r}{did_you_mean(token.text, known) or listed}", token.offset)
 
@@ -323,6 +317,15 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
         word.casefold(), sorted(name for name in known if name.casefold() == word.casefold()), n=1, cutoff=0
     )
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _unknown_method(name: str, written: str) -> str:
+    name = OTHER_METHODS.get(name, name)
+    if name in FUNCTIONS:
+        more = ", …" if len(FUNCTION_TABLE[name].takes) > 1 else ""
+        return f"only dates have methods; write {name}({written}{more})"
+    hint = f"; {OTHER_FUNCTIONS[name]}" if name in OTHER_FUNCTIONS else did_you_mean(name, METHODS)
+    return f"unknown method {name!r}{hint}"
 
 
 def _number(token: Token) -> float:

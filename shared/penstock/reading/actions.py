@@ -12,9 +12,10 @@ from pydantic import JsonValue
 
 from penstock.definitions.fields import AGGREGATES
 from penstock.definitions.models import Operation, StepAction
+from penstock.expressions.kinds import Kind
 from penstock.reading import arguments as take
 from penstock.reading import field_arguments as fields
-from penstock.reading import mail, targets, times
+from penstock.reading import mail, results, targets, times
 from penstock.reading.reader import StepReader
 
 __all__ = ["ACTIONS", "StepReader", "read_arguments", "read_target"]
@@ -40,6 +41,8 @@ class Action(NamedTuple):
     """It reads things of the type that is its target, past privacy rules."""
     changes: tuple[Operation, ...] = ()
     """What it does to things of a type; with `upsert` it updates, too."""
+    result: Callable[[StepReader], Kind] = results.unknown
+    """The kind of its result."""
 
 
 _CREATES: Final = (Operation.CREATE,)
@@ -57,7 +60,10 @@ _HTTP: Final[dict[str, take.Take]] = {
 }
 ACTIONS: Final[dict[StepAction, Action]] = {
     StepAction.CREATE: Action(
-        targets.type_target, {"set": fields.values, "upsert": fields.unique_fields}, changes=_CREATES
+        targets.type_target,
+        {"set": fields.values, "upsert": fields.unique_fields},
+        changes=_CREATES,
+        result=results.thing,
     ),
     StepAction.CREATE_MANY: Action(
         targets.type_target,
@@ -65,6 +71,7 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         (),
         (("from",), ("set",)),
         changes=_CREATES,
+        result=results.ids,
     ),
     StepAction.GET: Action(
         targets.type_target,
@@ -72,6 +79,7 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         (("where", "id", "thing"),),
         (("where", "id", "thing"),),
         reads=True,
+        result=results.thing,
     ),
     StepAction.FIND: Action(
         targets.type_target,
@@ -83,6 +91,7 @@ ACTIONS: Final[dict[StepAction, Action]] = {
             "after": take.text,
         },
         reads=True,
+        result=results.page,
     ),
     StepAction.UPDATE: Action(
         targets.thing_target,
@@ -90,6 +99,7 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         (),
         (("set", "add", "remove"),),
         changes=_UPDATES,
+        result=results.thing,
     ),
     StepAction.DELETE: Action(targets.thing_target, {"type": fields.data_type}, changes=_DELETES),
     StepAction.UPDATE_MANY: Action(
@@ -98,15 +108,21 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         (),
         (("where",), ("set",)),
         changes=_UPDATES,
+        result=results.number,
     ),
-    StepAction.DELETE_MANY: Action(targets.type_target, {"where": fields.where}, (), (("where",),), changes=_DELETES),
-    StepAction.COUNT: Action(targets.type_target, {"where": fields.where}),
+    StepAction.DELETE_MANY: Action(
+        targets.type_target, {"where": fields.where}, (), (("where",),), changes=_DELETES, result=results.number
+    ),
+    StepAction.COUNT: Action(targets.type_target, {"where": fields.where}, result=results.number),
     StepAction.AGGREGATE: Action(
         targets.type_target,
         {"where": fields.where, "by": fields.aggregated, **dict.fromkeys(AGGREGATES, fields.aggregated)},
+        result=results.rows,
     ),
     StepAction.EXPORT: Action(
-        targets.type_target, {"where": fields.where, "format": take.file_format, "name": take.text, "raw": take.boolean}
+        targets.type_target,
+        {"where": fields.where, "format": take.file_format, "name": take.text, "raw": take.boolean},
+        result=results.file,
     ),
     StepAction.IMPORT: Action(
         targets.type_target,
@@ -114,12 +130,14 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         (),
         (("from",),),
         changes=_CREATES,
+        result=results.counts,
     ),
     StepAction.SCHEDULE: Action(
         targets.workflow_target,
         {**_WHEN_TO_RUN, "priority": take.priority, "key": take.key},
         (("at", "after"),),
         starts=True,
+        result=results.text,
     ),
     StepAction.SCHEDULE_LIST: Action(
         targets.workflow_target,
@@ -133,6 +151,7 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         (("at", "after"),),
         (("over",),),
         starts=True,
+        result=results.text,
     ),
     StepAction.RECUR: Action(
         targets.workflow_target,
@@ -146,8 +165,9 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         },
         (("cron", "every"),),
         (("cron", "every"),),
+        result=results.text,
     ),
-    StepAction.STOP_RECURRING: Action(targets.workflow_name, {"for": take.thing}),
+    StepAction.STOP_RECURRING: Action(targets.workflow_name, {"for": take.thing}, result=results.text),
     StepAction.TRIGGER: Action(targets.workflow_target, {"with": take.parameters}, starts=True),
     StepAction.RUN: Action(targets.function_target, {"with": take.parameters}, takes_secrets=True),
     StepAction.RETURN: Action(
@@ -159,7 +179,14 @@ ACTIONS: Final[dict[StepAction, Action]] = {
     StepAction.LOG: Action(targets.text_target, {}),
     StepAction.FAIL: Action(targets.text_target, {}),
     StepAction.STOP: Action(targets.text_target, {}),
-    StepAction.HTTP: Action(targets.url_target, _HTTP, (("json", "form", "body"),), calls_out=True, takes_secrets=True),
+    StepAction.HTTP: Action(
+        targets.url_target,
+        _HTTP,
+        (("json", "form", "body"),),
+        calls_out=True,
+        takes_secrets=True,
+        result=results.response,
+    ),
     StepAction.SEND: Action(
         targets.url_target,
         {"payload": take.anything, "secret": take.signing_secret},
@@ -167,19 +194,23 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         (("payload",), ("secret",)),
         calls_out=True,
         takes_secrets=True,
+        result=results.sent,
     ),
-    StepAction.PUBLISH: Action(targets.routing_key_target, {"body": take.anything}, (), (("body",),)),
+    StepAction.PUBLISH: Action(
+        targets.routing_key_target, {"body": take.anything}, (), (("body",),), result=results.text
+    ),
     StepAction.CALL: Action(
         targets.connector_target,
         {"path": take.path, **_HTTP},
         (("json", "form", "body"),),
         calls_out=True,
         takes_secrets=True,
+        result=results.response,
     ),
     StepAction.WAIT: Action(targets.wait_target, {}),
     StepAction.WAIT_UNTIL: Action(targets.wait_target, {}),
     StepAction.WAIT_FOR: Action(targets.signal_target, {"match": take.mapping}),
-    StepAction.CANCEL: Action(targets.runs_target, {}),
+    StepAction.CANCEL: Action(targets.runs_target, {}, result=results.number),
     StepAction.EMAIL: Action(
         mail.recipients_target,
         {
@@ -195,6 +226,7 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         (),
         (("subject",), ("text", "html")),
         takes_secrets=True,
+        result=results.text,
     ),
 }
 
@@ -209,7 +241,7 @@ def read_target(reader: StepReader, action: StepAction) -> JsonValue:
 def read_arguments(reader: StepReader, action: StepAction) -> dict[str, JsonValue]:
     """The arguments that are given; problems with them, and missing ones, go to the report."""
     spec, table = ACTIONS[action], reader.table
-    given: dict[str, JsonValue] = {}
+    given = reader.given
     for key, read in spec.arguments.items():
         node = table.node(key)
         if key == "id" and node is not None and not reader.is_argument_id(node):

@@ -15,6 +15,7 @@ from penstock.domain.moments import to_utc
 from penstock.expressions.templates import split_text
 from penstock.expressions.tokens import ExpressionError
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe, to_json
+from penstock.reading.expected import check_field_value, check_list, check_text, check_thing, kind_of_items
 from penstock.reading.reader import StepReader
 from penstock.reading.scopes import Scope, check_expression, check_templates, children, is_template
 from penstock.reading.tables import read_text
@@ -43,6 +44,7 @@ def text(reader: StepReader, key: str, node: Node) -> JsonValue:
     """A text, which may embed expressions."""
     if read_text(node, f"{key!r}", reader.report) is None:
         return None
+    check_text(reader, key, node)
     return anything(reader, key, node)
 
 
@@ -51,6 +53,7 @@ def items(reader: StepReader, key: str, node: Node) -> JsonValue:
     if not isinstance(node, Sequence) and not is_template(node):
         hint = f'did you mean "${{{node.text}}}"?' if isinstance(node, Scalar) and isinstance(node.value, str) else ""
         reader.report.error(node.place, f"{key!r} needs a list, not {describe(node)}", hint)
+    check_list(reader, key, node)
     return anything(reader, key, node)
 
 
@@ -149,6 +152,7 @@ def thing(reader: StepReader, key: str, node: Node) -> JsonValue:
             coerce_thing(node)
         except ValueError as error:
             reader.report.error(node.place, f"{key!r}: {error}")
+    check_thing(reader, key, node)
     return anything(reader, key, node)
 
 
@@ -164,7 +168,7 @@ def parameters(reader: StepReader, key: str, node: Node) -> JsonValue:
 
 def item_parameters(reader: StepReader, key: str, node: Node) -> JsonValue:
     """The parameters given to the run of each item, where `item` and `index` are in scope."""
-    return _parameters(reader, key, node, reader.scope.plus("item", "index"))
+    return _parameters(reader, key, node, reader.scope.plus_item(kind_of_items(reader, "over")))
 
 
 def _parameters(reader: StepReader, key: str, node: Node, scope: Scope) -> JsonValue:
@@ -179,6 +183,7 @@ def _parameters(reader: StepReader, key: str, node: Node, scope: Scope) -> JsonV
             reader.report.unknown(name.place, "parameter", name.text, declared, hint)
         elif declared is not None:
             check_constant(reader, name.text, value, declared[name.text].type)
+            check_field_value(value, name.text, declared[name.text].type, scope, reader.report)
     return to_json(node)
 
 

@@ -20,9 +20,10 @@ from penstock.definitions.models import DataField, DataType, FieldType, ScalarTy
 from penstock.reading.arguments import anything, check_constant
 from penstock.reading.available import refuse_unavailable
 from penstock.reading.documents import Mapping, Node, Sequence, describe, to_json
+from penstock.reading.expected import check_field_value, check_list, kind_of_items
 from penstock.reading.places import Place
 from penstock.reading.reader import StepReader
-from penstock.reading.scopes import Scope, check_templates, is_template
+from penstock.reading.scopes import Scope, check_templates, is_template, kind_of_node
 from penstock.reading.tables import Table, read_text
 
 _BUILT_IN: Final = frozenset(field.name for field in BUILT_IN_FIELDS)
@@ -100,7 +101,9 @@ def values(reader: StepReader, key: str, node: Node) -> JsonValue:
 
 def item_values(reader: StepReader, key: str, node: Node) -> JsonValue:
     """Fields and their values in each thing that is made of an item, where `item` and `index` are in scope."""
-    return _fields_and_values(reader, key, node, are_lists=False, scope=reader.scope.plus("item", "index"))
+    return _fields_and_values(
+        reader, key, node, are_lists=False, scope=reader.scope.plus_item(kind_of_items(reader, "from"))
+    )
 
 
 def list_values(reader: StepReader, key: str, node: Node) -> JsonValue:
@@ -129,6 +132,10 @@ def _fields_and_values(
             reader.report.error(name.place, f"the field {field.name!r} is given twice")
         else:
             check_constant(reader, name.text, value, _item_or_list(field, value) if are_lists else field.type)
+            known = scope or reader.scope
+            if not are_lists or kind_of_node(value, known).word != "list":
+                wanted = _item_or_list(field, value) if are_lists else field.type
+                check_field_value(value, name.text, wanted, known, reader.report)
         kept[field.name] = to_json(value)
     return kept
 
@@ -170,6 +177,7 @@ def _where(reader: StepReader, node: Node, data_type: DataType | None) -> JsonVa
         field = None if data_type is None else _field(reader, data_type, name, name.text)
         if field is not None:
             check_constant(reader, name.text, value, field.type)
+            check_field_value(value, name.text, field.type, reader.scope, reader.report)
         kept[field.name if field is not None else name.text] = to_json(value)
     return kept
 
@@ -191,7 +199,9 @@ def _constraint(reader: StepReader, table: Table, data_type: DataType | None) ->
     if value is not None:
         check_templates(value, reader.scope, reader.report)
         if field is not None:
-            check_constant(reader, name, value, FieldType(field.type.name, is_list=kind in {"in", "not in"}))
+            wanted = FieldType(field.type.name, is_list=kind in {"in", "not in"})
+            check_constant(reader, name, value, wanted)
+            check_field_value(value, name, wanted, reader.scope, reader.report)
     return {
         "key": field.name if field else name,
         "constraint_type": kind,
@@ -214,6 +224,7 @@ def _check_kind(reader: StepReader, table: Table, kind: str, field: DataField | 
 def over(reader: StepReader, key: str, node: Node) -> JsonValue:
     """What a list is made of: a list, a template that gives one, or {find: TYPE, where, sort}."""
     if isinstance(node, Sequence) or is_template(node):
+        check_list(reader, key, node)
         return anything(reader, key, node)
     if not isinstance(node, Mapping):
         hint = f'did you mean "${{{node.text}}}"?' if isinstance(node.value, str) else ""

@@ -9,10 +9,12 @@ from penstock.domain.addresses import make_address, parse_address, parse_address
 from penstock.domain.mail_headers import is_header_name, is_ours
 from penstock.reading import arguments as take
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe, to_json
+from penstock.reading.expected import check_kind
 from penstock.reading.reader import StepReader
-from penstock.reading.scopes import Scope, check_templates, is_template
+from penstock.reading.scopes import Scope, check_templates, is_template, kind_of_node
 from penstock.reading.tables import Table
 
+_WHO: Final = frozenset({"text", "object", "list"})
 _SECRETS: Final = Scope(frozenset({"secrets"}))
 
 
@@ -96,6 +98,8 @@ def recipients(reader: StepReader, key: str, node: Node) -> JsonValue:
 
 def _check_recipient(reader: StepReader, key: str, node: Node) -> None:
     if is_template(node):
+        expected = "a mail address, a user, or a list of them"
+        check_kind(node, key, kind_of_node(node, reader.scope), _WHO, expected, reader.report)
         return
     if isinstance(node, Scalar) and isinstance(node.value, str):
         try:

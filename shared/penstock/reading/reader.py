@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from pydantic import JsonValue
+
 from penstock.definitions.models import DataType, FieldType, Parameter
 from penstock.reading.documents import Node, Scalar
 from penstock.reading.index import Index
@@ -19,6 +21,7 @@ class StepReader:
     """A step being read: its mapping, what its expressions may use, and what its target has told so far.
 
     `results` are the data types of the earlier steps' results, by id (None: no thing); `result_type` is this one's.
+    `given` are its arguments, once they are read.
     `changed_type` is that of the thing whose change starts the run, where all triggers name the same.
     """
 
@@ -32,6 +35,7 @@ class StepReader:
     data_type: DataType | None = None
     parameters: tuple[Parameter, ...] | None = None
     result_type: str | None = None
+    given: dict[str, JsonValue] = field(default_factory=dict)
 
     def literal(self, key: str, what: str, hint: str) -> str | None:
         """The text under a key that has to be written out, not computed."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from penstock.expressions import Expression, ExpressionError, Reference, compile_expression
+from penstock.expressions.inference import Mismatch, infer
+from penstock.expressions.kinds import ANYTHING, BOOLEAN, NUMBER, TEXT, Kind, join, list_of, object_of
 from penstock.expressions.templates import Embedded, split_text
 from penstock.expressions.tokens import did_you_mean
 from penstock.reading.available import UNAVAILABLE
@@ -23,6 +25,7 @@ CHANGE_MEMBERS: Final = frozenset("operation type before after".split())
 RUN_EVENT_MEMBERS: Final = frozenset("id chain_id workflow state attempt depth parameters error".split())
 RECURRENCE_MEMBERS: Final = frozenset({"id", "tick_at"})
 ALWAYS: Final = frozenset({"params", "run", "user", "now", "secrets", "recurrence"})
+_CONSTANTS: Final = {str: TEXT, bool: BOOLEAN, int: NUMBER, float: NUMBER}
 _OUT_OF_SCOPE: Final = {
     "request": "request is known only in workflows with an api trigger",
     "webhook": "webhook is known only in workflows with a webhook trigger",
@@ -45,17 +48,18 @@ class Scope:
     """The names an expression may use at some place, with their members where these are known.
 
     `later_steps` are ids of the same workflow that have no result yet. `is_kept` says that what is computed here is
-    stored or shown, so that it may hold no secret.
+    stored or shown, so that it may hold no secret. `kinds` are those of the names, where known.
     """
 
     names: frozenset[str]
     members: Mapping[str, Collection[str]] = field(default_factory=dict)
     later_steps: frozenset[str] = frozenset()
     is_kept: bool = False
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
 
-    def plus(self, *names: str) -> "Scope":
-        """The same scope with more names."""
-        return replace(self, names=self.names | set(names))
+    def plus_item(self, item: Kind) -> "Scope":
+        """The same scope where `item` and `index` are known, too."""
+        return replace(self, names=self.names | {"item", "index"}, kinds={**self.kinds, "item": item, "index": NUMBER})
 
 
 def check_expression(node: Node, key: str, scope: Scope, report: Report) -> str | None:
@@ -67,7 +71,14 @@ def check_expression(node: Node, key: str, scope: Scope, report: Report) -> str 
     if text.startswith("${") and text.endswith("}"):
         report.error(node.place, f"{key!r} takes a bare expression", f"write {text[2:-1].strip()} without ${{ }}")
         return None
-    return text if _check(node, Embedded(text, 0), scope, report) is not None else None
+    if _check(node, Embedded(text, 0), scope, report) is None:
+        return None
+    if key == "when" and (kind := infer(text, scope.kinds)).is_decided and kind.word != "boolean":
+        hint = (
+            "write len(…) > 0" if kind.word == "list" else f"compare it with something, such as {text.strip()} != null"
+        )
+        report.error(node.place, f"'when' is a condition, true or false, and `{_one_line(text)}` is {kind}", hint)
+    return text
 
 
 def check_templates(node: Node, scope: Scope, report: Report) -> None:
@@ -107,6 +118,24 @@ def whole_expression(node: Node | None) -> str | None:
     return parts[0].source if len(parts) == 1 and isinstance(parts[0], Embedded) else None
 
 
+def kind_of_node(node: Node, scope: Scope) -> Kind:
+    """The kind of what a node with templates comes to; ANYTHING where an expression in it is wrong."""
+    if isinstance(node, Sequence):
+        return list_of(join(kind_of_node(item, scope) for item in node.items))
+    if isinstance(node, MappingNode):
+        return object_of({key: kind_of_node(value, scope) for key, (_, value) in node.entries.items()})
+    if not is_template(node):
+        return _CONSTANTS.get(type(node.value), ANYTHING)
+    source = whole_expression(node)
+    if source is None:
+        return TEXT
+    try:
+        compile_expression(source, names=scope.names)
+        return infer(source, scope.kinds)
+    except (ExpressionError, Mismatch):
+        return ANYTHING
+
+
 def children(node: Node) -> Iterator[Node]:
     """The nodes directly inside a node."""
     if isinstance(node, Sequence):
@@ -127,6 +156,12 @@ def _check(node: Scalar, part: Embedded, scope: Scope, report: Report) -> Expres
             place = _exact(node, part.source, part.offset, reference.offset)
             report.exact_error(place, f"`{_one_line(part.source)}`: {problem}")
             return None
+    try:
+        infer(part.source, scope.kinds)
+    except Mismatch as error:
+        place = _exact(node, part.source, part.offset, error.offset)
+        report.exact_error(place, f"`{_one_line(part.source)}`: {error.reason}", error.hint)
+        return None
     return expression
 
 

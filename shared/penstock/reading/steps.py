@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from penstock.definitions.models import ChangeTrigger, Parameter, Step, StepAction
+from penstock.expressions.kinds import ANYTHING, Kind, object_of, or_error
 from penstock.reading.actions import ACTIONS, StepReader, read_arguments, read_target
 from penstock.reading.available import UNAVAILABLE, refuse_unavailable
 from penstock.reading.documents import Mapping, Node, Scalar
@@ -36,6 +37,7 @@ def read_steps(
         return ()
     ids = [_id_of(node, position) for position, node in enumerate(nodes, 1)]
     results: dict[str, str | None] = {}
+    kinds: dict[str, Kind] = {}
     types_of_parameters = {parameter.name: parameter.type for parameter in parameters}
     steps: list[Step] = []
     for position, (node, id) in enumerate(zip(nodes, ids, strict=True)):
@@ -43,13 +45,22 @@ def read_steps(
         if id in ids[:position]:
             report.error(step_table.key_place("id"), f"two steps have the id {id!r}", "ids are unique in a workflow")
         members = {**scope.members, "steps": frozenset(results)}
-        inner = Scope(scope.names | {"steps", "state"}, members, frozenset(ids[position:]))
+        known = {**scope.kinds, "steps": object_of(kinds)}
+        inner = Scope(scope.names | {"steps", "state"}, members, frozenset(ids[position:]), kinds=known)
         reader = StepReader(step_table, inner, index, report, results, types_of_parameters, changed_type)
         step = _read_step(reader, id)
         results[id] = reader.result_type
+        kinds[id] = _kind_of_result(step, reader)
         if step is not None:
             steps.append(step)
     return tuple(steps)
+
+
+def _kind_of_result(step: Step | None, reader: StepReader) -> Kind:
+    if step is None:
+        return ANYTHING
+    kind = ACTIONS[step.action].result(reader)
+    return or_error(kind) if step.on_error == "continue" else kind
 
 
 def _id_of(node: Node, position: int) -> str:

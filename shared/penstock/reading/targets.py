@@ -8,6 +8,7 @@ from penstock.domain.routing_keys import find_routing_key_problem
 from penstock.reading import arguments as take
 from penstock.reading import field_arguments as fields
 from penstock.reading.documents import Scalar, to_json
+from penstock.reading.expected import check_thing
 from penstock.reading.reader import StepReader
 from penstock.reading.scopes import check_templates, is_template, whole_expression
 
@@ -81,6 +82,7 @@ def thing_target(reader: StepReader, key: str) -> JsonValue:
             reader.report.error(node.place, f"{key!r} needs a thing or its id", f'did you mean "${{{text}}}"?')
             return None
     check_templates(node, reader.scope, reader.report)
+    check_thing(reader, key, node)
     name = fields.type_name(reader) if "type" in reader.table else _type_of(reader, whole_expression(node))
     if name is not None:
         reader.data_type = reader.index.types.get(name)

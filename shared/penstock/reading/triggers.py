@@ -21,6 +21,7 @@ from penstock.reading.available import refuse_unavailable
 from penstock.reading.documents import Node, Scalar, Sequence
 from penstock.reading.index import Index
 from penstock.reading.places import Report
+from penstock.reading.results import kind_of_thing
 from penstock.reading.scopes import Scope, check_expression
 from penstock.reading.tables import Table
 from penstock.reading.times import read_cron, read_timezone
@@ -135,10 +136,11 @@ def _read_change(table: Table, index: Index) -> ChangeTrigger | None:
         if kind is None
         else {key: {field.name for field in (*kind.fields, *BUILT_IN_FIELDS)} for key in ("before", "after")}
     )
+    kinds = {} if kind is None else dict.fromkeys(("before", "after"), kind_of_thing(kind))
     condition = (
         None
         if when is None
-        else check_expression(when, "when", Scope(frozenset({"before", "after"}), members), table.report)
+        else check_expression(when, "when", Scope(frozenset({"before", "after"}), members, kinds=kinds), table.report)
     )
     table.close()
     if name is None:

@@ -16,6 +16,7 @@ from penstock.domain.depth import MAX_DEPTH
 from penstock.reading.documents import Mapping, Node, Scalar, to_json
 from penstock.reading.index import Index, read_field_type, read_name, read_retries
 from penstock.reading.places import Report, shorten
+from penstock.reading.results import kinds_in_scope, kinds_of_parameters
 from penstock.reading.scopes import (
     ALWAYS,
     CHANGE_MEMBERS,
@@ -69,7 +70,7 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
     """The second pass: everything else."""
     table = outline.table
     triggers = read_triggers(table, index, report)
-    scope = _scope_of(outline, triggers)
+    scope = _scope_of(outline, triggers, index)
     if triggers.webhooks:
         _check_no_required(outline, "webhook", "make them optional; what was sent is in webhook.payload", report)
     if triggers.recurrences:
@@ -115,14 +116,15 @@ def _read_recursion(outline: Outline, report: Report) -> tuple[bool, str | None]
     given = table.table("recursive", "'recursive'")
     if not given.require("decreases", "recursive: {decreases: params.remaining}"):
         return True, None
-    scope = Scope(frozenset({"params"}), {"params": frozenset(parameter.name for parameter in outline.parameters)})
+    known = {"params": frozenset(parameter.name for parameter in outline.parameters)}
+    scope = Scope(frozenset({"params"}), known, kinds={"params": kinds_of_parameters(outline.parameters)})
     expression = given.node("decreases")
     decreases = None if expression is None else check_expression(expression, "decreases", scope, report)
     given.close()
     return True, decreases
 
 
-def _scope_of(outline: Outline, triggers: Triggers) -> Scope:
+def _scope_of(outline: Outline, triggers: Triggers, index: Index) -> Scope:
     names = ALWAYS | ({"request"} if triggers.api else set()) | ({"webhook"} if triggers.webhooks else set())
     names |= ({"change"} if triggers.changes else set()) | ({"run_event"} if triggers.run_ends else set())
     parameters = frozenset(parameter.name for parameter in outline.parameters)
@@ -131,7 +133,9 @@ def _scope_of(outline: Outline, triggers: Triggers) -> Scope:
         "recurrence": RECURRENCE_MEMBERS,
         "change": CHANGE_MEMBERS, "run_event": RUN_EVENT_MEMBERS,
     }  # fmt: skip
-    return Scope(frozenset(names), members)
+    changed = {trigger.type for trigger in triggers.changes}
+    thing = index.types.get(changed.pop()) if len(changed) == 1 else None
+    return Scope(frozenset(names), members, kinds=kinds_in_scope(outline.parameters, index.types.get("user"), thing))
 
 
 def _read_parameters(table: Table, index: Index, report: Report) -> tuple[Parameter, ...]:
