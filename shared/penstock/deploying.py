@@ -4,9 +4,10 @@ types.
 
 import hashlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 import orjson
+from pydantic import JsonValue
 
 from penstock.db import Connection, quote_identifier
 from penstock.definitions.differences import Difference, find_differences
@@ -14,10 +15,14 @@ from penstock.definitions.models import App, default_limits
 from penstock.errors import ConfigurationError
 from penstock.runs.ends import watch_run_ends
 from penstock.runs.recurrences.rows import replace_triggers
+from penstock.store.audit import Act, AuditAction, note_acts
 from penstock.store.deployments import load_current
+from penstock.store.policies import get_settings, note_changed_settings
 from penstock.things.changes import watch_types
 from penstock.things.tables import TableChange, apply_table_changes, plan_pruning, plan_tables
 
+_MAX_NOTED: Final = 100
+"""Differences that the audit lists of a deployment."""
 _DEPLOY_LOCK: Final = 0x44504C59  # "DPLY": deployments of one database take turns
 
 
@@ -35,6 +40,13 @@ class DeploymentPlan:
     def dropped(self) -> tuple[TableChange, ...]:
         """The changes by which data is lost."""
         return tuple(change for change in self.tables if change.is_loss)
+
+
+class Deployer(NamedTuple):
+    """Who deploys, and how, for the audit."""
+
+    actor: str
+    action: Literal[AuditAction.APP_DEPLOY, AuditAction.APP_PROMOTE] = AuditAction.APP_DEPLOY
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,13 @@ async def plan(conn: Connection, *, environment: str, app: App, prune: bool = Fa
 
 
 async def deploy(
-    conn: Connection, *, environment: str, app: App, prune: bool = False, approved: DeploymentPlan | None = None
+    conn: Connection,
+    *,
+    environment: str,
+    app: App,
+    prune: bool = False,
+    approved: DeploymentPlan | None = None,
+    by: Deployer | None = None,
 ) -> Deployment:
     """Make `app` the current one: tables first, then a new version, unless the same app is current.
 
@@ -67,8 +85,8 @@ async def deploy(
     `approved`, ConfigurationError is raised.
 
     The limits and addresses that the app asks for are applied when they differ from what the last deployment asked for,
-    so that a limit changed at run time outlives an unrelated deployment. Raises ConfigurationError for a change of
-    tables that would lose data.
+    so that a limit changed at run time outlives an unrelated deployment. What has changed is noted in the audit as done
+    `by` somebody. Raises ConfigurationError for a change of tables that would lose data.
     """
     await conn.execute("SELECT pg_advisory_xact_lock($1)", _DEPLOY_LOCK)
     planned = await plan(conn, environment=environment, app=app, prune=prune)
@@ -76,6 +94,15 @@ async def deploy(
         raise ConfigurationError(
             f"{environment} was changed after the plan was shown, so nothing was done; look at the new plan"
         )
+    settings = await get_settings(conn, environment=environment)
+    deployment = await _apply(conn, environment, app, planned)
+    if by is not None and (deployment.is_new or planned.tables):
+        await note_changed_settings(conn, environment=environment, before=settings, actor=by.actor)
+        await note_acts(conn, [_describe(environment, app, deployment, by)])
+    return deployment
+
+
+async def _apply(conn: Connection, environment: str, app: App, planned: DeploymentPlan) -> Deployment:
     await apply_table_changes(conn, changes=planned.tables)
     current = await load_current(conn, environment=environment)
     content = app.model_dump(mode="json")
@@ -99,6 +126,18 @@ async def deploy(
     await watch_types(conn, environment=environment, app=app)
     await watch_run_ends(conn, environment=environment, app=app)
     return Deployment(version, True, planned)
+
+
+def _describe(environment: str, app: App, deployment: Deployment, by: Deployer) -> Act:
+    planned = deployment.plan
+    changes = [
+        *(f"{one.sign} {one.kind} {one.name}" for one in planned.differences),
+        *(change.description for change in planned.tables),
+    ]
+    after: dict[str, JsonValue] = {"version": deployment.version, "changes": [*changes[:_MAX_NOTED]]}
+    if len(changes) > _MAX_NOTED:
+        after["further_changes"] = len(changes) - _MAX_NOTED
+    return Act(environment, by.actor, by.action, app.name, None, after)
 
 
 async def _get_checksum(conn: Connection, environment: str, version: int) -> str:

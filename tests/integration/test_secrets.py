@@ -86,7 +86,7 @@ steps:
         await eventually(lambda: is_right("stored"))
         assert not await is_right("of the environment")
         async with house.database.connection() as conn:
-            assert await remove_secret(conn, environment=ENVIRONMENT, name="TOKEN")
+            assert await remove_secret(conn, environment=ENVIRONMENT, name="TOKEN", actor="test")
         await eventually(lambda: is_right("of the environment"))
 
 
@@ -288,7 +288,9 @@ async def test_rotation_encrypts_all_with_the_new_key(database: Database) -> Non
     await keep(database, "B", "second", "live")
     secrets = Secrets(database, parse_keyring(f"{new},{KEY}"))
     await secrets.open()
-    rotated = await database.in_transaction(lambda conn: rotate_secrets(conn, keyring=parse_keyring(f"{new},{KEY}")))
+    rotated = await database.in_transaction(
+        lambda conn: rotate_secrets(conn, keyring=parse_keyring(f"{new},{KEY}"), actor="test")
+    )
     assert [secret.name for secret in rotated] == ["A", "B"]
     await secrets.refresh()
     assert secrets.values("live") == {"B": "second"}
@@ -300,7 +302,9 @@ async def test_rotation_encrypts_all_with_the_new_key(database: Database) -> Non
 async def test_rotation_without_the_old_key_changes_nothing(database: Database) -> None:
     await keep(database, "A", "first")
     with pytest.raises(ConfigurationError, match="add the key they were encrypted with"):
-        await database.in_transaction(lambda conn: rotate_secrets(conn, keyring=parse_keyring(make_key())))
+        await database.in_transaction(
+            lambda conn: rotate_secrets(conn, keyring=parse_keyring(make_key()), actor="test")
+        )
     async with database.connection() as conn:
         assert [secret.sealed.key_id for secret in await list_secrets(conn)] == [KEYRING.first_id]
 

@@ -17,7 +17,7 @@ COMMANDS = (
     ("recurrences", "backfill"),
     ("schedule",), ("schedule", "list"), ("schedule", "cancel"), ("schedule", "move"), ("schedule", "pause"),
     ("schedule", "resume"),
-    ("data", "import"), ("data", "export"),
+    ("data", "import"), ("data", "export"), ("settings", "show"), ("settings", "set"), ("audit",),
 )  # fmt: skip
 PRINTS_DATA = (
     ("migrate",),
@@ -48,6 +48,9 @@ PRINTS_DATA = (
     ("schedule", "resume"),
     ("data", "import"),
     ("data", "export"),
+    ("settings", "show"),
+    ("settings", "set"),
+    ("audit",),
 )
 WIDE = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
 

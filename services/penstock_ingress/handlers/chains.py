@@ -15,21 +15,21 @@ from penstock_ingress.rules.replies import Refusal, problem
 _BY: Final = "the management API"
 
 
-async def stop(room: Room, environment: str, run_id: UUID, wanted: ChainStopRequest) -> StoppedChain:
+async def stop(room: Room, environment: str, run_id: UUID, wanted: ChainStopRequest, actor: str) -> StoppedChain:
     """Stop the chain of that id, or of the run of that id. Raises Refusal, DatabaseUnavailable."""
     chain = await _find(room, environment, run_id)
-    stopped = await stop_chain(room.database, chain, reason=wanted.reason, by=_BY)
+    stopped = await stop_chain(room.database, chain, reason=wanted.reason, by=_BY, actor=actor)
     _tell_running(room, stopped.running)
     if stopped.is_new:
         room.publisher.chain_stopped(chain.id, environment, reason=wanted.reason, by=_BY, runs=stopped.cancelled)
     return StoppedChain(id=chain.id, stopped=stopped.is_new, cancelled=stopped.cancelled)
 
 
-async def resume(room: Room, environment: str, run_id: UUID, wanted: ChainResumeRequest) -> ResumedChain:
+async def resume(room: Room, environment: str, run_id: UUID, wanted: ChainResumeRequest, actor: str) -> ResumedChain:
     """Lift a stop, and readmit what fits now. Raises Refusal, DatabaseUnavailable."""
     chain = await _find(room, environment, run_id)
     grant = Grant(wanted.extra_depth, wanted.extra_runs, wanted.extra_workload)
-    resumed = await resume_chain(room.database, chain, grant=grant, by=_BY)
+    resumed = await resume_chain(room.database, chain, grant=grant, by=_BY, actor=actor)
     room.publisher.chain_resumed(chain.id, environment, by=_BY, runs=resumed.resumed)
     return ResumedChain(
         resumed=resumed.resumed,

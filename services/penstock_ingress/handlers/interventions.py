@@ -22,20 +22,20 @@ MAX_SIGNAL_BYTES: Final = 1024 * 1024
 _BY: Final = "the management API"
 
 
-async def cancel_run(room: Room, environment: str, run_id: UUID) -> CancelledRun:
+async def cancel_run(room: Room, environment: str, run_id: UUID, actor: str) -> CancelledRun:
     """Cancel a run unless it has ended. Its executor, if it has one, hears of it by the event. Raises Refusal."""
     cancelled = await room.database.in_transaction(
-        lambda conn: cancel_runs(conn, environment=environment, run_ids=[run_id], by=_BY),
+        lambda conn: cancel_runs(conn, environment=environment, run_ids=[run_id], by=_BY, actor=actor),
     )
     for run in cancelled:
         room.publisher.run_event("cancelled", run, reason=f"cancelled by {_BY}")
     return CancelledRun(cancelled=len(cancelled), run=await _get_run(room, environment, run_id))
 
 
-async def retry_failed_run(room: Room, environment: str, run_id: UUID) -> Run:
+async def retry_failed_run(room: Room, environment: str, run_id: UUID, actor: str) -> Run:
     """Queue a failed run again, from the step that failed. Raises Refusal for a run in another state."""
     retried = await room.database.in_transaction(
-        lambda conn: retry_run(conn, environment=environment, run_id=run_id, by=_BY),
+        lambda conn: retry_run(conn, environment=environment, run_id=run_id, by=_BY, actor=actor),
     )
     if isinstance(retried, NotRetried):
         detail = f"run {run_id} is {retried.state}; only a failed run can be retried"

@@ -11,22 +11,24 @@ from multidict import MultiMapping
 from pydantic import JsonValue
 
 from penstock import clock, exact_json
-from penstock.db import Connection
 from penstock.domain.ids import RunId, new_run_id
+from penstock.domain.policies import SettingsChange
 from penstock.domain.runs import Duplicate, Rejected
 from penstock.domain.states import Trigger
 from penstock.domain.workload import shown_units
 from penstock.runs.idempotency import IdempotencyKey
 from penstock.runs.requests import RunRequest, check_run
+from penstock.runs.views.audit import list_audit
 from penstock.runs.views.chains import count_chain, find_chain, list_chain_runs
 from penstock.runs.views.logs import list_logs
 from penstock.runs.views.models import Run, RunDetails
 from penstock.runs.views.runs import find_run, find_run_details, list_runs
 from penstock.store.deployments import CompiledDeployment
-from penstock.store.workload_sums import change_limits
+from penstock.store.policies import change_settings, get_settings
 from penstock_ingress.accepting.acceptance import Entry
 from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.handlers.pages import (
+    read_audit_filter,
     read_limit,
     read_log_filter,
     read_log_token,
@@ -35,8 +37,8 @@ from penstock_ingress.handlers.pages import (
     read_tree_token,
     write_token,
 )
-from penstock_ingress.repository.environments import change_settings, get_settings
 from penstock_ingress.repository.views import (
+    AuditPage,
     Chain,
     ChainTree,
     EnvironmentSettings,
@@ -49,7 +51,7 @@ from penstock_ingress.repository.views import (
 )
 from penstock_ingress.room import Room
 from penstock_ingress.rules.headers import read_trace_context
-from penstock_ingress.rules.management import NewRun, SettingsChange
+from penstock_ingress.rules.management import NewRun
 from penstock_ingress.rules.replies import Refusal, problem
 
 _STATUSES: Final = {"unknown_workflow": 404}
@@ -178,27 +180,24 @@ async def show_logs(room: Room, environment: str, query: Query) -> LogPage:
     return LogPage(results=page.results, after=write_token(*page.after) if page.after else None)
 
 
+async def show_audit(room: Room, environment: str, query: Query) -> AuditPage:
+    """Who steered what, newest first. Raises Refusal."""
+    wanted, after, limit = read_audit_filter(environment, query), read_log_token(query), read_limit(query)
+    async with room.database.connection() as conn:
+        page = await list_audit(conn, wanted, after=after, limit=limit)
+    return AuditPage(results=page.results, after=write_token(*page.after) if page.after else None)
+
+
 async def show_settings(room: Room, environment: str) -> EnvironmentSettings:
     """The settings of an environment."""
     async with room.database.connection() as conn:
-        return await get_settings(conn, environment=environment)
+        return EnvironmentSettings.model_validate(await get_settings(conn, environment=environment))
 
 
-async def update_settings(room: Room, environment: str, change: SettingsChange) -> EnvironmentSettings:
+async def update_settings(room: Room, environment: str, change: SettingsChange, actor: str) -> EnvironmentSettings:
     """Change settings; they hold for what is admitted from now on."""
-
-    async def update(conn: Connection) -> EnvironmentSettings:
-        await change_settings(conn, environment=environment, values=change.model_dump())
-        await change_limits(
-            conn,
-            environment=environment,
-            allowance=change.workload_allowance,
-            spike_factor=change.workload_spike_factor,
-            spike_minimum=change.workload_spike_minimum,
-        )
-        return await get_settings(conn, environment=environment)
-
-    return await room.database.in_transaction(update)
+    work = partial(change_settings, environment=environment, change=change, actor=actor)
+    return EnvironmentSettings.model_validate(await room.database.in_transaction(work))
 
 
 async def show_workflows(room: Room, environment: str) -> WorkflowList:

@@ -11,6 +11,7 @@ import orjson
 from penstock.domain.moments import read_iso, to_utc
 from penstock.domain.schedule import ScheduleFilter
 from penstock.domain.states import RunState
+from penstock.runs.views.audit import AuditFilter
 from penstock.runs.views.chains import TreePlace
 from penstock.runs.views.logs import LogFilter, LogPlace
 from penstock.runs.views.runs import RunFilter, RunPlace
@@ -80,6 +81,17 @@ def read_schedule_token(query: Mapping[str, str]) -> SchedulePlace | None:
         return SchedulePlace.read(token) if token else None
     except ValueError:
         raise _not_ours() from None
+
+
+def read_audit_filter(environment: str, query: Mapping[str, str]) -> AuditFilter:
+    """The filter in a query. Raises Refusal."""
+    return AuditFilter(
+        environment=environment,
+        actor=read_text(query, "actor"),
+        action=read_text(query, "action"),
+        since=_read_moment(query, "since"),
+        until=_read_moment(query, "until"),
+    )
 
 
 def read_workload_filter(query: Mapping[str, str], now: datetime) -> WorkloadFilter:

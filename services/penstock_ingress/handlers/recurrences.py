@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
 from multidict import MultiMapping
@@ -17,6 +18,7 @@ from penstock.runs.recurrences.control import (
     list_past_ticks,
     list_recurrences,
     make_up_ticks,
+    note_started,
     pause_recurrence,
     resume_recurrence,
     start_by_hand,
@@ -25,6 +27,7 @@ from penstock.runs.recurrences.rows import RecurrenceRequest, get_time, set_recu
 from penstock.runs.requests import RunRequest, check_run
 from penstock.runs.views.models import Run
 from penstock.runs.views.runs import find_run
+from penstock.store.audit import Act, AuditAction, note_acts
 from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.handlers.management import refuse
@@ -33,6 +36,13 @@ from penstock_ingress.repository.views import Backfilled, Recurrence, Recurrence
 from penstock_ingress.room import Room
 from penstock_ingress.rules.management import Backfill, NewRecurrence
 from penstock_ingress.rules.replies import Refusal, problem
+
+
+class Caller(NamedTuple):
+    """Who asks for runs: the headers say which run of ours, if it is one; `actor` says it for the audit."""
+
+    headers: MultiMapping[str]
+    actor: str
 
 
 async def show_recurrences(room: Room, environment: str, query: Mapping[str, str]) -> RecurrencePage:
@@ -50,14 +60,16 @@ async def show_recurrence(room: Room, environment: str, id: UUID) -> Recurrence:
     return _show(await _get(room, environment, id))
 
 
-async def create_recurrence(room: Room, environment: str, wanted: NewRecurrence) -> Recurrence:
+async def create_recurrence(room: Room, environment: str, wanted: NewRecurrence, actor: str) -> Recurrence:
     """Set a recurrence as the step `recur` does; the one for the same workflow and thing is replaced. Raises
     Refusal.
     """
-    return await room.definitions.decide(environment, partial(_set, room, environment, wanted))
+    return await room.definitions.decide(environment, partial(_set, room, environment, wanted, actor))
 
 
-async def _set(room: Room, environment: str, wanted: NewRecurrence, deployment: CompiledDeployment) -> Recurrence:
+async def _set(
+    room: Room, environment: str, wanted: NewRecurrence, actor: str, deployment: CompiledDeployment
+) -> Recurrence:
     request = RunRequest(new_run_id(), environment, wanted.workflow, wanted.parameters, Trigger.RECURRENCE)
     checked = check_run(request, deployment)
     if isinstance(checked, Rejected):
@@ -75,12 +87,16 @@ async def _set(room: Room, environment: str, wanted: NewRecurrence, deployment: 
             begins_later=wanted.start is None,
         )
         await set_recurrence(conn, request=recurrence)
+        now = {"workflow": wanted.workflow, "for": wanted.thing, "cron": rule.cron, "every": rule.every}
+        await note_acts(
+            conn, [Act(environment, actor, AuditAction.RECURRENCE_CREATE, str(recurrence.id), None, {**now})]
+        )
         return recurrence.id
 
     return await show_recurrence(room, environment, await room.database.in_transaction(store))
 
 
-async def remove_recurrence(room: Room, environment: str, id: UUID) -> Recurrence:
+async def remove_recurrence(room: Room, environment: str, id: UUID, actor: str) -> Recurrence:
     """Delete a recurrence; shows what it was. Raises Refusal for that of a trigger, which the next deployment would
     bring back.
     """
@@ -88,36 +104,43 @@ async def remove_recurrence(room: Room, environment: str, id: UUID) -> Recurrenc
     if recurrence.origin == "trigger":
         detail = f"this recurrence is a trigger of {recurrence.workflow}: remove it there and deploy, or pause it"
         raise Refusal(problem(409, detail, extensions={"code": "is_trigger"}))
-    async with room.database.connection() as conn:
+
+    async def remove(conn: Connection) -> None:
         await stop_recurrence(conn, environment=environment, id=id)
+        was = {"workflow": recurrence.workflow, "state": recurrence.state}
+        await note_acts(conn, [Act(environment, actor, AuditAction.RECURRENCE_DELETE, str(id), {**was})])
+
+    await room.database.in_transaction(remove)
     return _show(recurrence)
 
 
-async def pause(room: Room, environment: str, id: UUID) -> Recurrence:
+async def pause(room: Room, environment: str, id: UUID, actor: str) -> Recurrence:
     """Let it tick no more until it is resumed. Raises Refusal."""
     await _get(room, environment, id)
-    async with room.database.connection() as conn:
-        await pause_recurrence(conn, id=id)
+    await room.database.in_transaction(partial(pause_recurrence, id=id, actor=actor))
     return await show_recurrence(room, environment, id)
 
 
-async def resume(room: Room, environment: str, id: UUID) -> Recurrence:
+async def resume(room: Room, environment: str, id: UUID, actor: str) -> Recurrence:
     """Let it tick again, from now on. Raises Refusal."""
     await _get(room, environment, id)
-    await room.database.in_transaction(partial(resume_recurrence, id=id))
+    await room.database.in_transaction(partial(resume_recurrence, id=id, actor=actor))
     return await show_recurrence(room, environment, id)
 
 
-async def trigger(room: Room, environment: str, id: UUID, headers: MultiMapping[str]) -> Run:
+async def trigger(room: Room, environment: str, id: UUID, caller: Caller) -> Run:
     """Start a run now, as a tick would; the times of the recurrence stay as they are. Raises Refusal."""
-    recurrence, lineage = await _get(room, environment, id), await find_lineage(room, headers, environment)
+    recurrence, lineage = await _get(room, environment, id), await find_lineage(room, caller.headers, environment)
 
     async def start(deployment: CompiledDeployment) -> Admission:
-        work = partial(start_by_hand, deployment=deployment, recurrence=recurrence, lineage=lineage)
-        outcome = await room.database.in_transaction(work)
-        if isinstance(outcome, Rejected):
-            raise refuse(outcome)
-        return outcome
+        async def work(conn: Connection) -> Admission:
+            outcome = await start_by_hand(conn, deployment=deployment, recurrence=recurrence, lineage=lineage)
+            if isinstance(outcome, Rejected):
+                raise refuse(outcome)
+            await note_started(conn, caller.actor, recurrence, [outcome])
+            return outcome
+
+        return await room.database.in_transaction(work)
 
     (run,) = _tell(room, [await room.definitions.decide(environment, start)])
     async with room.database.connection() as conn:
@@ -126,9 +149,9 @@ async def trigger(room: Room, environment: str, id: UUID, headers: MultiMapping[
     return found.plain
 
 
-async def backfill(room: Room, environment: str, id: UUID, wanted: Backfill, headers: MultiMapping[str]) -> Backfilled:
+async def backfill(room: Room, environment: str, id: UUID, wanted: Backfill, caller: Caller) -> Backfilled:
     """Start the runs of past ticks that had none. Raises Refusal."""
-    recurrence, lineage = await _get(room, environment, id), await find_lineage(room, headers, environment)
+    recurrence, lineage = await _get(room, environment, id), await find_lineage(room, caller.headers, environment)
     async with room.database.connection() as conn:
         until = min(wanted.until, await get_time(conn))
     try:
@@ -137,11 +160,16 @@ async def backfill(room: Room, environment: str, id: UUID, wanted: Backfill, hea
         raise Refusal(problem(422, str(error))) from None
 
     async def start(deployment: CompiledDeployment) -> list[Admission]:
-        work = partial(make_up_ticks, deployment=deployment, recurrence=recurrence, ticks=ticks, lineage=lineage)
-        outcomes = await room.database.in_transaction(work)
-        if isinstance(outcomes, Rejected):
-            raise refuse(outcomes)
-        return outcomes
+        async def work(conn: Connection) -> list[Admission]:
+            outcomes = await make_up_ticks(
+                conn, deployment=deployment, recurrence=recurrence, ticks=ticks, lineage=lineage
+            )
+            if isinstance(outcomes, Rejected):
+                raise refuse(outcomes)
+            await note_started(conn, caller.actor, recurrence, outcomes, (wanted.since, until))
+            return outcomes
+
+        return await room.database.in_transaction(work)
 
     runs = _tell(room, await room.definitions.decide(environment, start))
     return Backfilled(ticks=len(ticks), run_ids=[run.id for run in runs])

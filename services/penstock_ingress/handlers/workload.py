@@ -1,6 +1,7 @@
 """The verbs of the management API about workload: what was consumed, and what each activity weighs."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from penstock import clock
 from penstock.domain.workload import PUBLISHED_WEIGHTS, Activity, shown_units
@@ -45,11 +46,10 @@ async def show_weights(room: Room, environment: str) -> WeightList:
         return _list(await get_weights(conn, environment=environment))
 
 
-async def update_weights(room: Room, environment: str, change: WeightsChange) -> WeightList:
+async def update_weights(room: Room, environment: str, change: WeightsChange, actor: str) -> WeightList:
     """Change weights; what is consumed from a few seconds later on goes by them."""
-    async with room.database.connection() as conn:
-        await change_weights(conn, environment=environment, changes=change.weights)
-        return _list(await get_weights(conn, environment=environment))
+    work = partial(change_weights, environment=environment, changes=change.weights, actor=actor)
+    return _list(await room.database.in_transaction(work))
 
 
 def _list(weights: Mapping[Activity, float]) -> WeightList:

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from penstock.domain.schedule import Missed
 from penstock.domain.states import RunState
 from penstock.domain.ticks import Every, Overlap
-from penstock.runs.views.models import ChainRun, LogEntry, Run, Shown
+from penstock.runs.views.models import AuditEntry, ChainRun, LogEntry, Run, Shown
 from penstock.runs.views.schedule import ScheduleEntry
 
 
@@ -93,6 +93,13 @@ class LogPage(Shown):
     """Log lines, newest first; `after` asks for the next page."""
 
     results: list[LogEntry]
+    after: str | None
+
+
+class AuditPage(Shown):
+    """Acts, newest first; `after` asks for the next page."""
+
+    results: list[AuditEntry]
     after: str | None
 
 

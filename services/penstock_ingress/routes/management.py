@@ -15,12 +15,15 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from penstock import exact_json
 from penstock.contracts.messages import describe
 from penstock.definitions.models import ENVIRONMENTS
+from penstock.domain.policies import SettingsChange
 from penstock.runs.views.models import Shown
+from penstock.store.audit import ADMIN
 from penstock_ingress.handlers import chains, recurrences, schedule
 from penstock_ingress.handlers.files import MAX_FILE_BYTES, find_file, keep_file
 from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run, send_signal
 from penstock_ingress.handlers.management import (
     create_run,
+    show_audit,
     show_chain,
     show_logs,
     show_run,
@@ -29,6 +32,7 @@ from penstock_ingress.handlers.management import (
     show_workflows,
     update_settings,
 )
+from penstock_ingress.handlers.recurrences import Caller
 from penstock_ingress.handlers.workload import show_weights, show_workload, update_weights
 from penstock_ingress.room import Room
 from penstock_ingress.routes.openapi import describe_management, find_operation
@@ -44,7 +48,6 @@ from penstock_ingress.rules.management import (
     NewRecurrence,
     NewRun,
     Resumption,
-    SettingsChange,
     WeightsChange,
 )
 from penstock_ingress.rules.replies import JSON, Refusal, Reply, json_reply, problem
@@ -54,11 +57,12 @@ MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _BODY_SECONDS: Final = 30.0
 _MAX_UNWANTED_BYTES: Final = 64 * 1024
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_ACTOR: Final = web.RequestKey("actor", str)
+"""Where a request keeps who sends it, for the audit."""
 Model = TypeVar("Model", bound=BaseModel)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_RecurrenceVerb = Callable[[Room, str, UUID], Awaitable[Shown]]
+_RecurrenceVerb = Callable[[Room, str, UUID, str], Awaitable[Shown]]
 _RECURRENCE_VERBS: Final[tuple[tuple[str, str, _RecurrenceVerb], ...]] = (
-    ("", "GET", recurrences.show_recurrence),
     ("", "DELETE", recurrences.remove_recurrence),
     ("/pause", "POST", recurrences.pause),
     ("/resume", "POST", recurrences.resume),
@@ -88,6 +92,7 @@ class ManagementApi:
         app.router.add_get("/v1/{environment}/files/{id}", self._send_file)
         app.router.add_get("/v1/{environment}/settings", self._get_settings)
         app.router.add_put("/v1/{environment}/settings", self._put_settings)
+        app.router.add_get("/v1/{environment}/audit", self._list_audit)
         app.router.add_get("/v1/{environment}/logs", self._list_logs)
         app.router.add_get("/v1/{environment}/workload", self._get_workload)
         app.router.add_get("/v1/{environment}/workload/weights", self._get_weights)
@@ -95,6 +100,7 @@ class ManagementApi:
         app.router.add_get("/v1/{environment}/workflows", self._list_workflows)
         app.router.add_get("/v1/{environment}/recurrences", self._list_recurrences)
         app.router.add_post("/v1/{environment}/recurrences", self._create_recurrence)
+        app.router.add_get("/v1/{environment}/recurrences/{id}", self._get_recurrence)
         for path, method, verb in _RECURRENCE_VERBS:
             app.router.add_route(
                 method, f"/v1/{{environment}}/recurrences/{{id}}{path}", partial(self._with_recurrence, verb)
@@ -133,6 +139,7 @@ class ManagementApi:
         if token is None or not self._room.admins.is_admin(token):
             detail = "an admin token is needed: send it as Authorization: Bearer …; PENSTOCK_ADMIN_TOKEN sets it"
             raise Refusal(problem(401, detail, {"WWW-Authenticate": "Bearer"}))
+        request[_ACTOR] = ADMIN
 
     async def _create_run(self, request: web.Request) -> web.Response:
         environment = _environment(request)
@@ -151,10 +158,12 @@ class ManagementApi:
         return self._show(request, await show_run(self._room, _environment(request), _id(request)))
 
     async def _cancel_run(self, request: web.Request) -> web.Response:
-        return self._show(request, await cancel_run(self._room, _environment(request), _id(request)))
+        return self._show(request, await cancel_run(self._room, _environment(request), _id(request), request[_ACTOR]))
 
     async def _retry_run(self, request: web.Request) -> web.Response:
-        return self._show(request, await retry_failed_run(self._room, _environment(request), _id(request)))
+        return self._show(
+            request, await retry_failed_run(self._room, _environment(request), _id(request), request[_ACTOR])
+        )
 
     async def _send_signal(self, request: web.Request) -> web.Response:
         environment, key = _environment(request), read_idempotency_key(request.headers.getall("Idempotency-Key", ()))
@@ -190,16 +199,26 @@ class ManagementApi:
 
     async def _put_settings(self, request: web.Request) -> web.Response:
         return self._show(
-            request, await update_settings(self._room, _environment(request), await _read(request, SettingsChange))
+            request,
+            await update_settings(
+                self._room, _environment(request), await _read(request, SettingsChange), request[_ACTOR]
+            ),
         )
 
     async def _stop_chain(self, request: web.Request) -> web.Response:
         wanted = await _read(request, ChainStopRequest, is_optional=True)
-        return self._show(request, await chains.stop(self._room, _environment(request), _id(request), wanted))
+        return self._show(
+            request, await chains.stop(self._room, _environment(request), _id(request), wanted, request[_ACTOR])
+        )
 
     async def _resume_chain(self, request: web.Request) -> web.Response:
         wanted = await _read(request, ChainResumeRequest, is_optional=True)
-        return self._show(request, await chains.resume(self._room, _environment(request), _id(request), wanted))
+        return self._show(
+            request, await chains.resume(self._room, _environment(request), _id(request), wanted, request[_ACTOR])
+        )
+
+    async def _list_audit(self, request: web.Request) -> web.Response:
+        return self._show(request, await show_audit(self._room, _environment(request), request.query))
 
     async def _list_logs(self, request: web.Request) -> web.Response:
         return self._show(request, await show_logs(self._room, _environment(request), request.query))
@@ -212,7 +231,10 @@ class ManagementApi:
 
     async def _put_weights(self, request: web.Request) -> web.Response:
         return self._show(
-            request, await update_weights(self._room, _environment(request), await _read(request, WeightsChange))
+            request,
+            await update_weights(
+                self._room, _environment(request), await _read(request, WeightsChange), request[_ACTOR]
+            ),
         )
 
     async def _list_recurrences(self, request: web.Request) -> web.Response:
@@ -220,20 +242,31 @@ class ManagementApi:
 
     async def _create_recurrence(self, request: web.Request) -> web.Response:
         wanted = await _read(request, NewRecurrence)
-        return self._show(request, await recurrences.create_recurrence(self._room, _environment(request), wanted))
+        return self._show(
+            request, await recurrences.create_recurrence(self._room, _environment(request), wanted, request[_ACTOR])
+        )
+
+    async def _get_recurrence(self, request: web.Request) -> web.Response:
+        return self._show(request, await recurrences.show_recurrence(self._room, _environment(request), _id(request)))
 
     async def _with_recurrence(self, verb: _RecurrenceVerb, request: web.Request) -> web.Response:
-        return self._show(request, await verb(self._room, _environment(request), _id(request)))
+        return self._show(request, await verb(self._room, _environment(request), _id(request), request[_ACTOR]))
 
     async def _backfill_recurrence(self, request: web.Request) -> web.Response:
         id, wanted = _id(request), await _read(request, Backfill)
         return self._show(
-            request, await recurrences.backfill(self._room, _environment(request), id, wanted, request.headers)
+            request,
+            await recurrences.backfill(
+                self._room, _environment(request), id, wanted, Caller(request.headers, request[_ACTOR])
+            ),
         )
 
     async def _trigger_recurrence(self, request: web.Request) -> web.Response:
         return self._show(
-            request, await recurrences.trigger(self._room, _environment(request), _id(request), request.headers)
+            request,
+            await recurrences.trigger(
+                self._room, _environment(request), _id(request), Caller(request.headers, request[_ACTOR])
+            ),
         )
 
     async def _list_schedule(self, request: web.Request) -> web.Response:

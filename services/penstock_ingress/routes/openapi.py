@@ -10,11 +10,13 @@ from pydantic import BaseModel, JsonValue
 from pydantic.json_schema import models_json_schema
 
 from penstock.definitions.models import ENVIRONMENTS
+from penstock.domain.policies import SettingsChange
 from penstock.domain.states import RunState
 from penstock.runs.views.models import Run, RunDetails
 from penstock.store.workload_sums import WAYS
 from penstock_ingress.handlers.pages import DEFAULT_LIMIT, LEVELS, MAX_LIMIT
 from penstock_ingress.repository.views import (
+    AuditPage,
     Backfilled,
     CancelledRun,
     CancelledSchedule,
@@ -47,7 +49,6 @@ from penstock_ingress.rules.management import (
     Payload,
     Problem,
     Resumption,
-    SettingsChange,
     WeightsChange,
 )
 
@@ -112,6 +113,10 @@ OPERATIONS: Final = (
     Operation("settings", "put", "Change limits, or who is notified", EnvironmentSettings, body=SettingsChange,
     problems=(400, 404, 422)),
     Operation(
+        "audit", "get", "Who steered what, newest first", AuditPage,
+        query=("actor", "action", "since", "until", *_PAGE), problems=(400, 404),
+    ),
+    Operation(
         "logs", "get", "Lines of the log, newest first", LogPage,
         query=("run", "chain", "level", "contains", "since", "until", *_PAGE), problems=(400, 404),
     ),
@@ -165,6 +170,8 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     ),
     "workflow": ("Only runs of this workflow", _TEXT),
     "state": (f"Only runs in these states, separated by commas: {', '.join(RunState)}", _TEXT),
+    "actor": ("Only what this one did: `admin`, the label of a token, or `cli:` and a system's user", _TEXT),
+    "action": ("Only this action (`run.cancel`), or all of its kind (`run`)", _TEXT),
     "run": ("Only lines of this run", _ID),
     "chain": ("Only what belongs to this chain", _ID),
     "list": ("Only what belongs to this list", _ID),

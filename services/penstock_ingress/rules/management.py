@@ -1,7 +1,7 @@
 """What is sent to the management API, and its problems. `/openapi.json` is generated from these models."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import (
@@ -11,24 +11,17 @@ from pydantic import (
     Field,
     JsonValue,
     RootModel,
-    StringConstraints,
-    field_validator,
     model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
 
-from penstock.domain.addresses import parse_address
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.durations import parse_duration
 from penstock.domain.moments import to_utc
+from penstock.domain.policies import MAX_CHAIN_RUNS, MAX_UNITS
 from penstock.domain.schedule import Missed, ScheduleFilter
 from penstock.domain.ticks import UTC_ZONE, Every, check_cron, check_timezone
 from penstock.domain.workload import MAX_WEIGHT, Activity
 from penstock.storable import UNSTORABLE_REASON, is_storable
-
-MAX_CHAIN_RUNS = 10**12
-MAX_UNITS = 1e15
-_MOST_ADDRESSES = 50
 
 
 def _is_duration(value: str) -> str:
@@ -46,12 +39,6 @@ def _is_timezone(value: str) -> str:
     return value
 
 
-def _is_address(value: str) -> str:
-    """Raises ValueError naming what is no address."""
-    parse_address(value)
-    return value
-
-
 def _is_storable(value: str) -> str:
     if not is_storable(value):
         raise ValueError(UNSTORABLE_REASON)
@@ -60,7 +47,6 @@ def _is_storable(value: str) -> str:
 
 Storable = Annotated[str, AfterValidator(_is_storable)]
 Moment = Annotated[datetime, AfterValidator(to_utc)]
-Address = Annotated[str, StringConstraints(max_length=254), AfterValidator(_is_address)]
 
 
 class Given(BaseModel):
@@ -202,45 +188,6 @@ class Move(Given):
             return parse_duration(self.after)
         assert self.at is not None
         return self.at
-
-
-_Units = Annotated[float, Field(ge=0, le=MAX_UNITS)]
-
-
-class SettingsChange(Given):
-    """Settings of an environment that are to change; those left out stay as they are, and none of them is ever null."""
-
-    depth_limit: Annotated[int, Field(ge=0, le=MAX_DEPTH)] | SkipJsonSchema[None] = Field(
-        default=None, description="Deepest run that is admitted"
-    )
-    chain_runs_limit: Annotated[int, Field(ge=1, le=MAX_CHAIN_RUNS)] | SkipJsonSchema[None] = Field(
-        default=None, description="Most runs of one chain"
-    )
-    depth_policy: Literal["terminate", "observe"] | SkipJsonSchema[None] = Field(
-        default=None, description="What is done about runs that are too deep; `observe` only records them"
-    )
-    chain_workload_limit: _Units | SkipJsonSchema[None] = Field(
-        default=None, description="Most workload units that one chain may consume; 0: none"
-    )
-    notification_addresses: Annotated[list[Address], Field(max_length=_MOST_ADDRESSES)] | SkipJsonSchema[None] = Field(
-        default=None, description="Who is notified when a run is terminated, at most once a day"
-    )
-    workload_allowance: _Units | SkipJsonSchema[None] = Field(
-        default=None, description="Workload units per calendar month; 0: none"
-    )
-    workload_spike_factor: _Units | SkipJsonSchema[None] = Field(
-        default=None, description="How often the median hour of a week makes a spike; 0: nothing does"
-    )
-    workload_spike_minimum: _Units | SkipJsonSchema[None] = Field(
-        default=None, description="Units below which no hour is a spike"
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_given(cls, value: object) -> object:
-        if value is None:
-            raise ValueError("null is not a value; leave out what is to stay as it is")
-        return value
 
 
 class WeightsChange(Given):

@@ -19,6 +19,7 @@ from penstock.domain.depth import MAX_DEPTH
 from penstock.errors import BrokerUnavailable, ConfigurationError
 from penstock.runs.chains import ChainName, ChainStop, Grant, Resumption, resume_chain, stop_chain
 from penstock.runs.views.chains import find_chain
+from penstock.store.audit import name_cli_actor
 
 _STOP_EXAMPLES: Final = "Examples:\n\n  penstock chain stop 0190a5f2-7c00-8a11-9b22-0123456789ab --reason 'it loops'"
 _RESUME_EXAMPLES: Final = (
@@ -56,7 +57,7 @@ def stop(chain_id: ChainArgument, reason: Reason = "", data: Data = None, as_jso
 async def _stop(chain_id: UUID, reason: str, data: Path | None) -> tuple[ChainName, ChainStop]:
     async with open_installation(data) as database:
         chain = await _find(database, chain_id)
-        stopped = await stop_chain(database, chain, reason=reason, by=_BY)
+        stopped = await stop_chain(database, chain, reason=reason, by=_BY, actor=name_cli_actor())
 
     def tell(publisher: Publisher) -> None:
         for run in stopped.running:
@@ -88,7 +89,7 @@ def resume(
 async def _resume(chain_id: UUID, grant: Grant, data: Path | None) -> Resumption:
     async with open_installation(data) as database:
         chain = await _find(database, chain_id)
-        resumed = await resume_chain(database, chain, grant=grant, by=_BY)
+        resumed = await resume_chain(database, chain, grant=grant, by=_BY, actor=name_cli_actor())
     await _publish(
         data, lambda publisher: publisher.chain_resumed(chain.id, chain.environment, by=_BY, runs=resumed.resumed)
     )

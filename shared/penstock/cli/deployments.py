@@ -19,12 +19,13 @@ from penstock.db import Connection
 from penstock.db.migrations import find_pending
 from penstock.definitions.models import App
 from penstock.definitions.secrets import find_secret_names
-from penstock.deploying import Deployment, DeploymentPlan
+from penstock.deploying import Deployer, Deployment, DeploymentPlan
 from penstock.deploying import deploy as store_deployment
 from penstock.deploying import plan as plan_deployment
 from penstock.errors import ConfigurationError
 from penstock.reading.loader import load_app
 from penstock.settings import SECRET_PREFIX
+from penstock.store.audit import AuditAction, name_cli_actor
 from penstock.store.deployments import load_current
 from penstock.store.secrets import find_unset, list_secrets
 
@@ -145,6 +146,7 @@ async def _fulfil(wish: Wish, app: App | None) -> None:
                 app=outcome.app,
                 prune=wish.is_pruning,
                 approved=outcome.plan if wish.is_pruning else None,
+                by=Deployer(name_cli_actor(), AuditAction.APP_DEPLOY if app else AuditAction.APP_PROMOTE),
             )
             deployment: Deployment = await database.in_transaction(store)
             outcome = Outcome(outcome.app, deployment.plan, outcome.unset, deployment.version, deployment.is_new)

@@ -21,6 +21,7 @@ from penstock.errors import BrokerUnavailable, ConfigurationError
 from penstock.runs.cancellations import NotRetried, cancel_runs, retry_run
 from penstock.runs.views.models import RunFacts
 from penstock.runs.views.runs import find_run
+from penstock.store.audit import name_cli_actor
 
 _CANCEL_EXAMPLES: Final = (
     "Examples:\n\n  penstock runs cancel 0190a5f2-7c00-8a11-9b22-0123456789ab\n\n  penstock runs cancel ID ID --json"
@@ -72,7 +73,7 @@ async def _cancel(run_ids: list[UUID], data: Path | None) -> tuple[dict[UUID, Ru
 
 
 async def _cancel_runs(conn: Connection, *, environment: str, run_ids: list[UUID]) -> list[RunSummary]:
-    return await cancel_runs(conn, environment=environment, run_ids=run_ids, by=_BY)
+    return await cancel_runs(conn, environment=environment, run_ids=run_ids, by=_BY, actor=name_cli_actor())
 
 
 def retry(run_id: RunId, data: Data = None, as_json: AsJson = False) -> None:
@@ -100,7 +101,14 @@ async def _retry(run_id: UUID, data: Path | None) -> tuple[RunSummary | NotRetri
             return None, True
         has_broker = find_installation(data).amqp_url is not None
         retried = await database.in_transaction(
-            partial(retry_run, environment=run.environment, run_id=run_id, by=_BY, is_dispatched=has_broker)
+            partial(
+                retry_run,
+                environment=run.environment,
+                run_id=run_id,
+                by=_BY,
+                actor=name_cli_actor(),
+                is_dispatched=has_broker,
+            )
         )
     return retried, not isinstance(retried, RunSummary) or await publish(data, queued=[retried])
 

@@ -28,6 +28,8 @@ _MODULES: Final = {
     "schedule": "schedule",
     "recurrences": "recurrences",
     "workload": "workload",
+    "settings": "settings",
+    "audit": "settings",
     "secret": "secrets",
     "data": "data",
     "doctor": "doctor",

@@ -38,11 +38,13 @@ from penstock.runs.recurrences.control import (
     list_past_ticks,
     list_recurrences,
     make_up_ticks,
+    note_started,
     pause_recurrence,
     resume_recurrence,
     start_by_hand,
 )
 from penstock.runs.recurrences.rows import get_time
+from penstock.store.audit import name_cli_actor
 from penstock.store.deployments import CompiledDeployment
 
 _LIST_EXAMPLES: Final = (
@@ -133,7 +135,7 @@ def resume(id: Id, data: Data = None, as_json: AsJson = False) -> None:
 
 async def _change(id: UUID, data: Path | None, change: Callable[..., Awaitable[None]]) -> Recurrence | None:
     async with open_installation(data) as database:
-        await database.in_transaction(partial(change, id=id))
+        await database.in_transaction(partial(change, id=id, actor=name_cli_actor()))
         async with database.connection() as conn:
             return await find_recurrence(conn, id=id)
 
@@ -178,7 +180,10 @@ async def _start(id: UUID, data: Path | None, work: Work) -> list[RunSummary]:
 
 async def _trigger(database: Database, recurrence: Recurrence) -> list[RunSummary]:
     async def admit(conn: Connection, *, deployment: CompiledDeployment) -> Sequence[Admission]:
-        return [await start_by_hand(conn, deployment=deployment, recurrence=recurrence, delay=SCHEDULER_DELAY)]
+        outcomes = [await start_by_hand(conn, deployment=deployment, recurrence=recurrence, delay=SCHEDULER_DELAY)]
+        if not isinstance(outcomes[0], Rejected):
+            await note_started(conn, name_cli_actor(), recurrence, outcomes)
+        return outcomes
 
     return _new(await with_current_deployment(database, recurrence.environment, admit))
 
@@ -188,8 +193,9 @@ async def _backfill(
 ) -> list[RunSummary]:
     async with database.connection() as conn:
         now = await get_time(conn)
+    end = now if until is None else min(until, now)
     try:
-        ticks = list_past_ticks(recurrence, since, now if until is None else min(until, now))
+        ticks = list_past_ticks(recurrence, since, end)
     except ValueError as error:
         raise Permanent(str(error)) from None
 
@@ -197,7 +203,10 @@ async def _backfill(
         outcome = await make_up_ticks(
             conn, deployment=deployment, recurrence=recurrence, ticks=ticks, delay=SCHEDULER_DELAY
         )
-        return [outcome] if isinstance(outcome, Rejected) else outcome
+        if isinstance(outcome, Rejected):
+            return [outcome]
+        await note_started(conn, name_cli_actor(), recurrence, outcome, (since, end))
+        return outcome
 
     return _new(await with_current_deployment(database, recurrence.environment, admit))
 

@@ -18,13 +18,15 @@ from penstock.cli.database import Data
 from penstock.cli.output import AsJson, complain, console, fail, make_table, print_json, print_json_list, show_time
 from penstock.encryption import Keyring
 from penstock.redaction import SHORTEST_REDACTED
+from penstock.store.audit import name_cli_actor
 from penstock.store.secrets import (
+    NewSecret,
     StoredSecret,
     find_unreadable,
     list_secrets,
     remove_secret,
     rotate_secrets,
-    store_secret,
+    set_secret,
 )
 
 MAX_BYTES: Final = 64 * 1024
@@ -101,8 +103,9 @@ def _read_value(name: str) -> str:
 
 async def _set(name: str, environment: Environment, value: str, data: Path | None) -> None:
     keyring = find_keyring(data)
-    async with open_installation(data) as database, database.connection() as conn:
-        await store_secret(conn, environment=environment, name=name, value=value, keyring=keyring)
+    secret = NewSecret(environment, name, value)
+    async with open_installation(data) as database:
+        await database.in_transaction(partial(set_secret, secret=secret, keyring=keyring, actor=name_cli_actor()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +148,9 @@ def remove(name: Name, environment: In = Environment.DEVELOPMENT, data: Data = N
 
 
 async def _remove(name: str, environment: Environment, data: Path | None) -> bool:
-    async with open_installation(data) as database, database.connection() as conn:
-        return await remove_secret(conn, environment=environment, name=name)
+    async with open_installation(data) as database:
+        remove = partial(remove_secret, environment=environment, name=name, actor=name_cli_actor())
+        return await database.in_transaction(remove)
 
 
 def rotate(data: Data = None, as_json: AsJson = False) -> None:
@@ -168,4 +172,4 @@ def rotate(data: Data = None, as_json: AsJson = False) -> None:
 
 async def _rotate(keyring: Keyring, data: Path | None) -> list[StoredSecret]:
     async with open_installation(data) as database:
-        return await database.in_transaction(partial(rotate_secrets, keyring=keyring))
+        return await database.in_transaction(partial(rotate_secrets, keyring=keyring, actor=name_cli_actor()))

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 from uuid import UUID
 
 import typer
@@ -19,16 +20,16 @@ from penstock.cli.output import AsJson, console, fail, make_facts, make_table, p
 from penstock.cli.values import read_moment, split_pairs
 from penstock.db import Connection
 from penstock.domain.durations import parse_duration
+from penstock.domain.policies import SettingsChange
 from penstock.domain.workload import MAX_WEIGHT, PUBLISHED_WEIGHTS, Activity, shown_units
 from penstock.runs.views.chains import find_chain
+from penstock.store.audit import name_cli_actor
+from penstock.store.policies import change_settings
 from penstock.store.workload_sums import (
     MonthlyWorkload,
     WorkloadFilter,
-    WorkloadLimits,
     WorkloadSum,
-    change_limits,
     change_weights,
-    get_weights,
     list_months,
     sum_workload,
 )
@@ -58,6 +59,16 @@ _THRESHOLDS_EXAMPLES: Final = """Examples:
   penstock workload thresholds -e live --spike-factor 5 --spike-minimum 2000"""
 
 _MOST: Final = 1e15
+
+
+class WorkloadLimits(NamedTuple):
+    """When the admins are notified: an allowance per month (0: none), and how often the usual hour, at least how much,
+    makes a spike (0: nothing does).
+    """
+
+    allowance: float
+    spike_factor: float
+    spike_minimum: float
 
 
 class Way(StrEnum):
@@ -253,10 +264,9 @@ def _read_weights(given: Mapping[str, str]) -> dict[Activity, float | None]:
 async def _weigh(
     environment: Environment, wanted: Mapping[Activity, float | None], data: Path | None
 ) -> dict[Activity, float]:
-    async with open_installation(data) as database, database.connection() as conn:
-        if wanted:
-            await change_weights(conn, environment=environment, changes=wanted)
-        return await get_weights(conn, environment=environment)
+    async with open_installation(data) as database:
+        change = partial(change_weights, environment=environment, changes=wanted, actor=name_cli_actor())
+        return await database.in_transaction(change)
 
 
 def thresholds(
@@ -268,10 +278,20 @@ def thresholds(
     as_json: AsJson = False,
 ) -> None:
     """Show when the admins are told of workload, or change it."""
-    limits, month = asyncio.run(_limit(environment, data, allowance, spike_factor, spike_minimum))
+    given = {
+        "workload_allowance": allowance,
+        "workload_spike_factor": spike_factor,
+        "workload_spike_minimum": spike_minimum,
+    }
+    change = SettingsChange.model_validate({name: value for name, value in given.items() if value is not None})
+    limits, month = asyncio.run(_limit(environment, data, change))
     if as_json:
         print_json(
-            {"environment": environment, "limits": limits, "month": {"since": month.since, "units": month.units}}
+            {
+                "environment": environment,
+                "limits": limits._asdict(),
+                "month": {"since": month.since, "units": month.units},
+            }
         )
         return
     facts = make_facts()
@@ -287,14 +307,13 @@ def thresholds(
 
 
 async def _limit(
-    environment: Environment,
-    data: Path | None,
-    allowance: float | None,
-    spike_factor: float | None,
-    spike_minimum: float | None,
+    environment: Environment, data: Path | None, change: SettingsChange
 ) -> tuple[WorkloadLimits, MonthlyWorkload]:
-    async with open_installation(data) as database, database.connection() as conn:
-        limits = await change_limits(
-            conn, environment=environment, allowance=allowance, spike_factor=spike_factor, spike_minimum=spike_minimum
+    async with open_installation(data) as database:
+        settings = await database.in_transaction(
+            partial(change_settings, environment=environment, change=change, actor=name_cli_actor())
         )
-        return limits, next(month for month in await list_months(conn) if month.environment == environment)
+        async with database.connection() as conn:
+            month = next(month for month in await list_months(conn) if month.environment == environment)
+    names = ("workload_allowance", "workload_spike_factor", "workload_spike_minimum")
+    return WorkloadLimits(*(float(str(settings[name])) for name in names)), month

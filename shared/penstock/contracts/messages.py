@@ -3,7 +3,7 @@ rolling deploy works; in what others send (`ScheduleRun`) they are mistakes, and
 a field is a `.v2` beside the `.v1`. Field docs are the docs: `docs/asyncapi.yaml` is generated from them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import ClassVar, Final, Self
@@ -53,12 +53,19 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
     """A pydantic error as one line a person can act on: `list.items: Input should be a valid list`. With the model that
     was validated, an unknown key is shown the nearest that is known.
     """
-    problems = error.errors(include_url=False, include_input=False)[:5]
+    problems = error.errors(include_url=False, include_input=False)
+    # Where a value may be left out, pydantic reports the null as well, and puts the name of a type into the place.
+    optional = {problem["loc"][:-1] for problem in problems if problem["type"] == "none_required"}
+    problems = [problem for problem in problems if problem["type"] != "none_required"][:5]
     return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: "
+        f"{'.'.join(_parts(problem['loc'], optional)) or 'body'}: "
         + (_unknown(problem["loc"], model) if model and problem["type"] == "extra_forbidden" else problem["msg"])
         for problem in problems
     )
+
+
+def _parts(place: tuple[int | str, ...], optional: Collection[tuple[int | str, ...]]) -> list[str]:
+    return [str(part) for number, part in enumerate(place) if place[:number] not in optional]
 
 
 def _unknown(place: tuple[int | str, ...], model: type[BaseModel]) -> str:

@@ -10,9 +10,10 @@ from typing import Final
 from penstock.db import Connection, Database
 from penstock.definitions.models import App
 from penstock.definitions.secrets import find_secret_names
-from penstock.deploying import Deployment, deploy
+from penstock.deploying import Deployer, Deployment, deploy
 from penstock.errors import PenstockError
 from penstock.reading.loader import Problem, load_app
+from penstock.store.audit import name_cli_actor
 from penstock.store.secrets import find_unset, list_secrets
 
 _WATCH_MILLISECONDS: Final = 1000
@@ -53,7 +54,8 @@ async def deploy_directory(database: Database, directory: Path, environments: Se
 
 
 async def _deploy(conn: Connection, *, app: App, environments: Sequence[str]) -> dict[str, Deployment]:
-    return {environment: await deploy(conn, environment=environment, app=app) for environment in environments}
+    by = Deployer(name_cli_actor())
+    return {environment: await deploy(conn, environment=environment, app=app, by=by) for environment in environments}
 
 
 async def redeploy_on_change(

@@ -6,20 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from penstock import clock
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 from penstock.runs.summaries import SUMMARY, summary_from_row
 from penstock.runs.waits import forget_waits
+from penstock.store.audit import Act, AuditAction, note_acts
 from penstock.store.logs import LogEvent, LogLine, write_logs
 
 
-async def cancel_runs(conn: Connection, *, environment: str, run_ids: Sequence[UUID], by: str) -> list[RunSummary]:
+async def cancel_runs(
+    conn: Connection, *, environment: str, run_ids: Sequence[UUID], by: str, actor: str | None = None
+) -> list[RunSummary]:
     """Cancel those of these runs that have not ended, whatever they are doing, and log it; returns them.
 
     What is running is fenced from the commit on: its executor can write nothing more of it, and stops it when it next
-    renews its leases, or sooner if it hears of the event that the caller publishes. `by` says who cancels, for the log.
+    renews its leases, or sooner if it hears of the event that the caller publishes. `by` says who cancels, for the
+    log; `actor` for the audit, unless a step does it.
     """
     rows = await conn.fetch(
         f"""
@@ -44,6 +50,10 @@ async def cancel_runs(conn: Connection, *, environment: str, run_ids: Sequence[U
     if cancelled:
         await forget_waits(conn, run_ids=[run.id for run in cancelled])
         await write_logs(conn, [_line(run, "warning", LogEvent.CANCELLED, f"cancelled by {by}") for run in cancelled])
+    if actor is not None:
+        await note_acts(
+            conn, [Act(environment, actor, AuditAction.RUN_CANCEL, str(run.id), None, _about(run)) for run in cancelled]
+        )
     return cancelled
 
 
@@ -73,7 +83,7 @@ class NotRetried:
 
 
 async def retry_run(
-    conn: Connection, *, environment: str, run_id: UUID, by: str, is_dispatched: bool = True
+    conn: Connection, *, environment: str, run_id: UUID, by: str, actor: str | None = None, is_dispatched: bool = True
 ) -> RunSummary | NotRetried | None:
     """Queue a failed run again; None when the environment has no such run. The caller dispatches it.
 
@@ -103,11 +113,18 @@ async def retry_run(
     if row is not None:
         run = summary_from_row(row)
         await write_logs(conn, [_line(run, "info", LogEvent.RETRIED, f"retried from the failed step by {by}")])
+        if actor is not None:
+            act = Act(environment, actor, AuditAction.RUN_RETRY, str(run.id), {"state": "failed"}, _about(run))
+            await note_acts(conn, [act])
         return run
     state: str | None = await conn.fetchval(
         "SELECT state FROM penstock.runs WHERE id = $1 AND environment = $2", run_id, environment
     )
     return None if state is None else NotRetried(RunState(state))
+
+
+def _about(run: RunSummary) -> JsonValue:
+    return {"workflow": run.workflow, "state": run.state.value}
 
 
 def _line(run: RunSummary, level: str, event: LogEvent, message: str) -> LogLine:

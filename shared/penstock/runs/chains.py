@@ -14,6 +14,8 @@ from functools import partial
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from penstock import clock
 from penstock.db import Connection, Database
 from penstock.domain.runs import RunSummary
@@ -21,6 +23,7 @@ from penstock.domain.states import Termination
 from penstock.runs.admission.chains import measure_chains
 from penstock.runs.summaries import SUMMARY, summary_from_row
 from penstock.runs.waits import forget_waits
+from penstock.store.audit import Act, AuditAction, note_acts
 from penstock.store.logs import LogEvent, LogLine, write_logs
 
 BATCH: Final = 2000
@@ -58,9 +61,14 @@ class Resumption(NamedTuple):
     grant: Grant
 
 
-async def stop_chain(database: Database, chain: ChainName, *, reason: str, by: str) -> ChainStop:
-    """Fence the chain, cancel its live runs and log it. Stopping it again cancels what little was left."""
-    is_new = await database.in_transaction(partial(_fence, chain=chain, reason=reason, by=by))
+async def stop_chain(
+    database: Database, chain: ChainName, *, reason: str, by: str, actor: str | None = None
+) -> ChainStop:
+    """Fence the chain, cancel its live runs and log it. Stopping it again cancels what little was left.
+
+    `actor` is who did it, for the audit, unless a step does.
+    """
+    is_new = await database.in_transaction(partial(_fence, chain=chain, reason=reason, by=by, actor=actor))
     cancelled, running = 0, list[RunSummary]()
     while batch := await database.in_transaction(partial(_cancel_batch, chain=chain, reason=reason)):
         cancelled += len(batch)
@@ -68,12 +76,14 @@ async def stop_chain(database: Database, chain: ChainName, *, reason: str, by: s
     return ChainStop(is_new, cancelled, running)
 
 
-async def resume_chain(database: Database, chain: ChainName, *, grant: Grant, by: str) -> Resumption:
+async def resume_chain(
+    database: Database, chain: ChainName, *, grant: Grant, by: str, actor: str | None = None
+) -> Resumption:
     """Lift a stop, grant the chain more, and readmit what was cut and fits now. A scheduler dispatches it in a second.
 
     Calling it again, or twice at the same time, readmits each run once.
     """
-    granted = await database.in_transaction(partial(_open, chain=chain, grant=grant, by=by))
+    granted = await database.in_transaction(partial(_open, chain=chain, grant=grant, by=by, actor=actor))
     resumed = 0
     while count := await database.in_transaction(partial(_readmit_batch, chain=chain)):
         resumed += count
@@ -86,7 +96,7 @@ async def resume_chain(database: Database, chain: ChainName, *, grant: Grant, by
     return Resumption(resumed, left, granted)
 
 
-async def _fence(conn: Connection, *, chain: ChainName, reason: str, by: str) -> bool:
+async def _fence(conn: Connection, *, chain: ChainName, reason: str, by: str, actor: str | None) -> bool:
     is_new: bool | None = await conn.fetchval(
         """
         INSERT INTO penstock.chains AS c (id, environment, runs, stopped_at, stop_reason)
@@ -101,6 +111,9 @@ async def _fence(conn: Connection, *, chain: ChainName, reason: str, by: str) ->
     )
     if is_new:
         await write_logs(conn, [_line(chain, LogEvent.CHAIN_STOPPED, f"the chain was stopped by {by}: {reason}")])
+        if actor is not None:
+            act = Act(chain.environment, actor, AuditAction.CHAIN_STOP, str(chain.id), None, {"reason": reason})
+            await note_acts(conn, [act])
     return bool(is_new)
 
 
@@ -130,7 +143,7 @@ async def _cancel_batch(conn: Connection, *, chain: ChainName, reason: str) -> l
     return [(summary_from_row(row), row["before"] == "running") for row in rows]
 
 
-async def _open(conn: Connection, *, chain: ChainName, grant: Grant, by: str) -> Grant:
+async def _open(conn: Connection, *, chain: ChainName, grant: Grant, by: str, actor: str | None) -> Grant:
     """Lift the fence and keep the grant; returns all that the chain was granted. Counts the chain's runs again: what
     was terminated does not belong to it.
     """
@@ -160,8 +173,11 @@ async def _open(conn: Connection, *, chain: ChainName, grant: Grant, by: str) ->
             chain.id,
             chain.environment,
             *grant,
-            by,
+            actor or by,
         )
+    if actor is not None:
+        granted: JsonValue = {**grant._asdict()}
+        await note_acts(conn, [Act(chain.environment, actor, AuditAction.CHAIN_RESUME, str(chain.id), None, granted)])
     await measure_chains(conn, [chain.id])
     return Grant(*row)
 

@@ -10,7 +10,7 @@ the others is told why it is missing.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
@@ -21,6 +21,7 @@ from penstock.errors import ConfigurationError, DatabaseUnavailable, Permanent
 from penstock.logs import get_logger
 from penstock.redaction import LOG, Redactor
 from penstock.settings import KEY_VARIABLE, SECRET_PREFIX, read_secrets
+from penstock.store.audit import Act, AuditAction, note_acts
 
 log = get_logger(__name__)
 
@@ -62,11 +63,27 @@ async def store_secret(conn: Connection, *, environment: str, name: str, value: 
     )
 
 
-async def remove_secret(conn: Connection, *, environment: str, name: str) -> bool:
-    """Forget a secret; whether there was one."""
+class NewSecret(NamedTuple):
+    """A secret that is to be stored."""
+
+    environment: str
+    name: str
+    value: str
+
+
+async def set_secret(conn: Connection, *, secret: NewSecret, keyring: Keyring, actor: str) -> None:
+    """Store a secret and note who has set it. To be called in a transaction."""
+    await store_secret(conn, environment=secret.environment, name=secret.name, value=secret.value, keyring=keyring)
+    await note_acts(conn, [Act(secret.environment, actor, AuditAction.SECRET_SET, secret.name)])
+
+
+async def remove_secret(conn: Connection, *, environment: str, name: str, actor: str) -> bool:
+    """Forget a secret; whether there was one. To be called in a transaction."""
     removed = await conn.fetchval(
         "DELETE FROM penstock.secrets WHERE environment = $1 AND name = $2 RETURNING name", environment, name
     )
+    if removed is not None:
+        await note_acts(conn, [Act(environment, actor, AuditAction.SECRET_REMOVE, name)])
     return removed is not None
 
 
@@ -81,7 +98,7 @@ async def list_secrets(conn: Connection) -> list[StoredSecret]:
     ]
 
 
-async def rotate_secrets(conn: Connection, *, keyring: Keyring) -> list[StoredSecret]:
+async def rotate_secrets(conn: Connection, *, keyring: Keyring, actor: str) -> list[StoredSecret]:
     """Encrypt again, under the first key, what another one has encrypted; those that were.
 
     To be called in a transaction. Raises ConfigurationError, having changed nothing, when one cannot be decrypted.
@@ -93,6 +110,9 @@ async def rotate_secrets(conn: Connection, *, keyring: Keyring) -> list[StoredSe
     for secret in old:
         value = keyring.decrypt(secret.sealed, secret.place)
         await store_secret(conn, environment=secret.environment, name=secret.name, value=value, keyring=keyring)
+    after = {"key": keyring.first_id}
+    rotate = AuditAction.SECRET_ROTATE
+    await note_acts(conn, [Act(one.environment, actor, rotate, one.name, None, {**after}) for one in old])
     return old
 
 

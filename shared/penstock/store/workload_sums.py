@@ -8,8 +8,11 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from penstock.db import Connection, Record
 from penstock.domain.workload import ACTIVITIES, PUBLISHED_WEIGHTS, Activity, shown_units
+from penstock.store.audit import Act, AuditAction, note_acts
 
 WAYS: Final = ("workflow", "activity", "hour")
 """By what workload may be summed."""
@@ -54,17 +57,6 @@ class MonthlyWorkload:
     def share(self) -> float | None:
         """How much of the allowance is used; None when there is none."""
         return self.units / self.allowance if self.allowance > 0 else None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadLimits:
-    """When the admins are told: an allowance per month (0: none), and how often the usual hour, at least how much,
-    makes a spike (0: nothing does).
-    """
-
-    allowance: float
-    spike_factor: float
-    spike_minimum: float
 
 
 async def sum_workload(conn: Connection, *, environment: str, wanted: WorkloadFilter) -> list[WorkloadSum]:
@@ -154,8 +146,13 @@ async def get_weights(conn: Connection, *, environment: str) -> dict[Activity, f
     return {activity: changed.get(activity.value, PUBLISHED_WEIGHTS[activity]) for activity in ACTIVITIES}
 
 
-async def change_weights(conn: Connection, *, environment: str, changes: Mapping[Activity, float | None]) -> None:
-    """Let activities weigh something else; None: what is published. Every process goes by it within seconds."""
+async def change_weights(
+    conn: Connection, *, environment: str, changes: Mapping[Activity, float | None], actor: str
+) -> dict[Activity, float]:
+    """Let activities weigh something else (None: what is published), and note who did; what each weighs now. Every
+    process goes by it within seconds. To be called in a transaction.
+    """
+    before = await get_weights(conn, environment=environment)
     await conn.execute(
         """
         WITH change AS MATERIALIZED (
@@ -172,30 +169,10 @@ async def change_weights(conn: Connection, *, environment: str, changes: Mapping
         [activity.value for activity in changes],
         list(changes.values()),
     )
-
-
-async def change_limits(
-    conn: Connection,
-    *,
-    environment: str,
-    allowance: float | None,
-    spike_factor: float | None,
-    spike_minimum: float | None,
-) -> WorkloadLimits:
-    """Change what is given, and return what holds now."""
-    row = await conn.fetchrow(
-        """
-        UPDATE penstock.environments
-        SET workload_allowance = coalesce($2, workload_allowance), workload_spike_factor = coalesce($3,
-            workload_spike_factor),
-            workload_spike_minimum = coalesce($4, workload_spike_minimum)
-        WHERE name = $1
-        RETURNING workload_allowance, workload_spike_factor, workload_spike_minimum
-        """,
-        environment,
-        allowance,
-        spike_factor,
-        spike_minimum,
-    )
-    assert row is not None, "both environments are made by a migration"
-    return WorkloadLimits(*row)
+    after = await get_weights(conn, environment=environment)
+    changed = [activity for activity in after if after[activity] != before[activity]]
+    if changed:
+        was: JsonValue = {activity.value: before[activity] for activity in changed}
+        now: JsonValue = {activity.value: after[activity] for activity in changed}
+        await note_acts(conn, [Act(environment, actor, AuditAction.WEIGHTS_SET, "", was, now)])
+    return after

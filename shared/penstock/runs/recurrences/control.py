@@ -8,16 +8,19 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from penstock.db import Connection, Record
 from penstock.domain.ids import new_run_id, tick_run_id
 from penstock.domain.lineage import OUTSIDE, Lineage
 from penstock.domain.recurrences import Recurrence
-from penstock.domain.runs import Admission, Rejected
+from penstock.domain.runs import Admission, Admitted, Rejected, Terminated
 from penstock.domain.states import Trigger
 from penstock.domain.ticks import next_tick, ticks_after
 from penstock.runs.admission import admit
 from penstock.runs.recurrences.rows import COLUMNS, get_time, recurrence_from_row
 from penstock.runs.requests import CheckedRun, RunRequest, check_run
+from penstock.store.audit import Act, AuditAction, note_acts
 from penstock.store.deployments import CompiledDeployment
 
 MOST_BACKFILLED: Final = 1000
@@ -65,18 +68,24 @@ async def find_recurrence(conn: Connection, *, id: UUID, environment: str | None
     return None if row is None else recurrence_from_row(row)
 
 
-async def pause_recurrence(conn: Connection, *, id: UUID) -> None:
-    """Let a recurrence tick no more until it is resumed."""
-    await conn.execute(
+async def pause_recurrence(conn: Connection, *, id: UUID, actor: str | None = None) -> None:
+    """Let a recurrence tick no more until it is resumed. To be called in a transaction.
+
+    `actor` is who did it, for the audit.
+    """
+    environment: str | None = await conn.fetchval(
         """
         UPDATE penstock.recurrences SET paused_at = clock_timestamp(), due_at = NULL, held_since = NULL
         WHERE id = $1 AND paused_at IS NULL
+        RETURNING environment
         """,
         id,
     )
+    if environment is not None and actor is not None:
+        await note_acts(conn, [Act(environment, actor, AuditAction.RECURRENCE_PAUSE, str(id))])
 
 
-async def resume_recurrence(conn: Connection, *, id: UUID) -> None:
+async def resume_recurrence(conn: Connection, *, id: UUID, actor: str | None = None) -> None:
     """Let a paused recurrence tick again from now on; the ticks meanwhile are not made up. One whose next tick lies
     ahead keeps it: the step `recur` may have put it off. To be called in a transaction.
     """
@@ -95,6 +104,8 @@ async def resume_recurrence(conn: Connection, *, id: UUID) -> None:
         tick_at,
         None if tick_at is None else paused.due_time(tick_at),
     )
+    if actor is not None:
+        await note_acts(conn, [Act(paused.environment, actor, AuditAction.RECURRENCE_RESUME, str(id))])
 
 
 def list_past_ticks(recurrence: Recurrence, since: datetime, until: datetime) -> list[datetime]:
@@ -148,6 +159,25 @@ async def make_up_ticks(
             return run
         runs.append(run)
     return await admit(conn, runs) if runs else []
+
+
+async def note_started(
+    conn: Connection,
+    actor: str,
+    recurrence: Recurrence,
+    outcomes: Sequence[Admission],
+    period: tuple[datetime, datetime] | None = None,
+) -> None:
+    """Note for the audit which runs somebody has started, by hand or for the ticks of a period."""
+    runs = [str(outcome.run.id) for outcome in outcomes if isinstance(outcome, Admitted | Terminated)]
+    after: dict[str, JsonValue] = {"workflow": recurrence.workflow, "runs": len(runs)}
+    if period is None:
+        after |= {"run_ids": [*runs]}
+        action = AuditAction.RECURRENCE_TRIGGER
+    else:
+        after |= {"since": period[0].isoformat(), "until": period[1].isoformat()}
+        action = AuditAction.RECURRENCE_BACKFILL
+    await note_acts(conn, [Act(recurrence.environment, actor, action, str(recurrence.id), None, after)])
 
 
 def _request(recurrence: Recurrence, run_id: UUID, tick_at: datetime) -> RunRequest:

@@ -109,6 +109,19 @@ class LogEntry(Shown):
     details: Stored = None
 
 
+class AuditEntry(Shown):
+    """That somebody steered something. Secrets are named, and their values are nowhere."""
+
+    id: int
+    environment: str
+    at: datetime
+    actor: str = Field(description="`admin`, the label of a token, or `cli:` and the name of a system's user")
+    action: str = Field(description="What it was done to, and the verb: `settings.set`, `chain.stop`, `run.cancel` …")
+    subject: str = Field(description="Id or name of what it was done to; empty: the environment itself")
+    before: Stored = None
+    after: Stored = None
+
+
 class Attempts(Shown):
     """How a run's attempts went: those begun, those that failed, and those whose executor died."""
 
