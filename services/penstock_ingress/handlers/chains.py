@@ -1,11 +1,9 @@
 """Stopping and resuming a whole chain from outside."""
 
-from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from penstock.domain.runs import RunSummary
-from penstock.runs.chains import ChainName, Grant, resume_chain, stop_chain
+from penstock.runs.chains import ChainName, Grant, announce_stop, resume_chain, stop_chain
 from penstock.runs.views.chains import find_chain
 from penstock_ingress.repository.views import ChainGrant, ResumedChain, StoppedChain
 from penstock_ingress.room import Room
@@ -19,9 +17,7 @@ async def stop(room: Room, environment: str, run_id: UUID, wanted: ChainStopRequ
     """Stop the chain of that id, or of the run of that id. Raises Refusal, DatabaseUnavailable."""
     chain = await _find(room, environment, run_id)
     stopped = await stop_chain(room.database, chain, reason=wanted.reason, by=_BY, actor=actor)
-    _tell_running(room, stopped.running)
-    if stopped.is_new:
-        room.publisher.chain_stopped(chain.id, environment, reason=wanted.reason, by=_BY, runs=stopped.cancelled)
+    announce_stop(room.publisher, chain, stopped, reason=wanted.reason, by=_BY)
     return StoppedChain(id=chain.id, stopped=stopped.is_new, cancelled=stopped.cancelled)
 
 
@@ -36,12 +32,6 @@ async def resume(room: Room, environment: str, run_id: UUID, wanted: ChainResume
         still_terminated=resumed.still_terminated,
         grant=ChainGrant(**resumed.grant._asdict()),
     )
-
-
-def _tell_running(room: Room, runs: Sequence[RunSummary]) -> None:
-    """Executors stop an attempt when they hear of this event, or when they renew its lease."""
-    for run in runs:
-        room.publisher.run_event("cancelled", run, reason="its chain was stopped")
 
 
 async def _find(room: Room, environment: str, run_id: UUID) -> ChainName:

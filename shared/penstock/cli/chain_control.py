@@ -17,7 +17,7 @@ from penstock.contracts.topology import topology
 from penstock.db import Database
 from penstock.domain.depth import MAX_DEPTH
 from penstock.errors import BrokerUnavailable, ConfigurationError
-from penstock.runs.chains import ChainName, ChainStop, Grant, Resumption, resume_chain, stop_chain
+from penstock.runs.chains import ChainName, ChainStop, Grant, Resumption, announce_stop, resume_chain, stop_chain
 from penstock.runs.views.chains import find_chain
 from penstock.store.audit import name_cli_actor
 
@@ -59,13 +59,7 @@ async def _stop(chain_id: UUID, reason: str, data: Path | None) -> tuple[ChainNa
         chain = await _find(database, chain_id)
         stopped = await stop_chain(database, chain, reason=reason, by=_BY, actor=name_cli_actor())
 
-    def tell(publisher: Publisher) -> None:
-        for run in stopped.running:
-            publisher.run_event("cancelled", run, reason="its chain was stopped")
-        if stopped.is_new:
-            publisher.chain_stopped(chain.id, chain.environment, reason=reason, by=_BY, runs=stopped.cancelled)
-
-    await _publish(data, tell)
+    await _publish(data, lambda publisher: announce_stop(publisher, chain, stopped, reason=reason, by=_BY))
     return chain, stopped
 
 

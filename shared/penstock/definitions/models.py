@@ -201,6 +201,7 @@ class StepAction(StrEnum):
     WAIT_UNTIL = "wait_until"
     WAIT_FOR = "wait_for"
     CANCEL = "cancel"
+    STOP_CHAIN = "stop_chain"
     EMAIL = "email"
     SEND = "send"
     PUBLISH = "publish"

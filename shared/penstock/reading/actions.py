@@ -211,6 +211,7 @@ ACTIONS: Final[dict[StepAction, Action]] = {
     StepAction.WAIT_UNTIL: Action(targets.wait_target, {}),
     StepAction.WAIT_FOR: Action(targets.signal_target, {"match": take.mapping}),
     StepAction.CANCEL: Action(targets.runs_target, {}, result=results.number),
+    StepAction.STOP_CHAIN: Action(targets.chain_target, {"reason": take.text}),
     StepAction.EMAIL: Action(
         mail.recipients_target,
         {

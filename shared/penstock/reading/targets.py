@@ -191,6 +191,15 @@ def runs_target(reader: StepReader, key: str) -> JsonValue:
     return None
 
 
+def chain_target(reader: StepReader, key: str) -> JsonValue:
+    """The id of a chain, or of any of its runs."""
+    node = reader.table.node(key)
+    if node is not None:
+        return take.anything(reader, key, node)
+    reader.missing(key, "the id of a chain", 'such as "${run.chain_id}"')
+    return None
+
+
 def routing_key_target(reader: StepReader, key: str) -> JsonValue:
     """The routing key of a message, which may be computed."""
     node = reader.table.node(key)

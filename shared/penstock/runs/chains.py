@@ -17,9 +17,10 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from penstock import clock
+from penstock.broker.publisher import Publisher
 from penstock.db import Connection, Database
 from penstock.domain.runs import RunSummary
-from penstock.domain.states import Termination
+from penstock.domain.states import RunState, Termination
 from penstock.runs.admission.chains import measure_chains
 from penstock.runs.summaries import SUMMARY, summary_from_row
 from penstock.runs.waits import forget_waits
@@ -74,6 +75,14 @@ async def stop_chain(
         cancelled += len(batch)
         running += [run for run, was_running in batch if was_running]
     return ChainStop(is_new, cancelled, running)
+
+
+def announce_stop(publisher: Publisher, chain: ChainName, stopped: ChainStop, *, reason: str, by: str) -> None:
+    """Publish what a stop has done. Executors stop an attempt when they hear of it, or when they renew its lease."""
+    for run in stopped.running:
+        publisher.run_event(RunState.CANCELLED.value, run, reason="its chain was stopped")
+    if stopped.is_new:
+        publisher.chain_stopped(chain.id, chain.environment, reason=reason, by=by, runs=stopped.cancelled)
 
 
 async def resume_chain(

@@ -150,6 +150,15 @@ class RunSteps(Steps):
         return self._ask(StepAction.CANCEL, to_json(run_ids, "cancel"), {}, to_number, options)
 
     @checked
+    def stop_chain(
+        self, chain_id: str, *, reason: str | None = None, **options: Unpack[StepOptions]
+    ) -> Coroutine[object, object, None]:
+        """Stop a chain, named by its id or that of any of its runs: nothing of it starts from now on, and what has not
+        ended is cancelled.
+        """
+        return self._ask(StepAction.STOP_CHAIN, chain_id, {"reason": reason}, to_nothing, options)
+
+    @checked
     def trigger(
         self, workflow: str, parameters: Mapping[str, object] | None = None, **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, dict[str, JsonValue] | None]:

@@ -134,6 +134,7 @@ FORMS: Final[Mapping[str, Schema]] = {
     "thing_target": TEXT,
     "text_target": TEXT,
     "signal_target": TEXT,
+    "chain_target": TEXT,
     "routing_key_target": TEXT,
     "runs_target": one_or_list(TEXT),
     "url_target": {"type": "string", "pattern": r"^([Hh][Tt][Tt][Pp][Ss]?://|\$\{)"},
