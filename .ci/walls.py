@@ -17,7 +17,7 @@ MAX_FUNCTION_LINES: Final = 50
 MAX_MODULE_LINES: Final = 400
 SQL_FROM_NAMES: Final = (
     # Tables and columns of things are named by an app's author, so their statements are put together from quoted names.
-    "services/penstock_executor/repository.py",
+    "services/penstock_executor/repository/commits.py",
     "shared/penstock/deploying.py",
     "shared/penstock/things/",
     "shared/penstock/testing/",

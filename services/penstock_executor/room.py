@@ -24,7 +24,6 @@ from penstock.store.installation import Installation
 from penstock.store.logs import LogLine
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
-from penstock_executor import repository
 from penstock_executor.holding.claims import Claims
 from penstock_executor.holding.leases import Lease, Leases
 from penstock_executor.holding.limits import Limits
@@ -32,6 +31,7 @@ from penstock_executor.holding.slots import Slots
 from penstock_executor.holding.threads import Threads
 from penstock_executor.outside.outgoing import Outgoing
 from penstock_executor.planning.library import Library
+from penstock_executor.repository.leases import release_runs
 from penstock_executor.settings import ExecutorSettings
 from penstock_executor.steps.tools import MAX_IDLE_CONNECTIONS, Mailing, Tools
 from penstock_executor.writing.bulk import hold_run
@@ -106,7 +106,7 @@ class Room:
                 await self.commits.drain()
         async with self.database.connection() as conn:
             # By owner, not by what is known here: a claim whose answer was lost is given back too.
-            released = await repository.release_runs(conn, owner=self.claims.owner)
+            released = await release_runs(conn, owner=self.claims.owner)
         for run in released:
             log.info("run.released", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason="draining")
         with suppress(BrokerUnavailable):

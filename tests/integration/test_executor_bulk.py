@@ -9,9 +9,11 @@ from pydantic import JsonValue
 
 from penstock.db import Record
 from penstock.errors import LeaseLost
-from penstock_executor import repository
 from penstock_executor.actions.create_many import CreateMany
 from penstock_executor.holding.leases import Lease
+from penstock_executor.repository.claims import claim_runs
+from penstock_executor.repository.commits import record_steps
+from penstock_executor.repository.leases import hold_runs
 from penstock_executor.runs import ClaimedRun, Commit, StepRecord
 from penstock_executor.writing.commits import Commits
 from tests.eventually import eventually
@@ -234,12 +236,12 @@ async def test_a_bulk_commit_that_the_server_still_works_on_is_not_repeated(hous
     lease = Lease(held, None, asyncio.get_running_loop().time() + 60)
     async with house.database.connection() as conn, conn.transaction():
         # The first try, whose connection we have given up while it went on.
-        await repository.hold_runs(conn, held=[(held.id, held.attempt)])
+        await hold_runs(conn, held=[(held.id, held.attempt)])
         await conn.execute(
             f'INSERT INTO {ENVIRONMENT}.thing ("_id", created_date, modified_date) VALUES ($1, now(), now())', "1x1"
         )
         commit.records[0].result = ["1x1"]
-        await repository.record_steps(conn, records=[(held.id, held.attempt, commit.records[0])])
+        await record_steps(conn, records=[(held.id, held.attempt, commit.records[0])])
         commit.is_repeat = True
         again = asyncio.create_task(Commits(house.database, asyncio.Semaphore(1)).commit(lease, commit))
         await eventually(lambda: house.fetch(BLOCKED))
@@ -264,7 +266,7 @@ async def _claim(house: House) -> tuple[ClaimedRun, Commit]:
     await house.deploy("workflow: once\nsteps: [{create_many: thing, from: [a], set: {name: a}}]")
     (run,) = await house.admit("once")
     async with house.database.connection() as conn:
-        (held,) = await repository.claim_runs(conn, run_ids=[run.id], owner="me", lease=timedelta(seconds=60))
+        (held,) = await claim_runs(conn, run_ids=[run.id], owner="me", lease=timedelta(seconds=60))
     kind = (await house.deployments.current(ENVIRONMENT)).app.types["thing"]
     record = StepRecord("step1", "create_many", "succeeded", held.claimed_at)
     rows: list[dict[str, JsonValue]] = [{"_id": "1x2", "name": "a", "created_by": None, "created_date": None}]

@@ -11,10 +11,12 @@ from penstock.db import Database
 from penstock.domain.states import RunState
 from penstock.errors import DatabaseUnavailable
 from penstock.things.records import NewThing, create_things, prepare_thing
-from penstock_executor import repository
 from penstock_executor.actions.create import CreateThing
 from penstock_executor.handlers import MAX_UNWRITTEN
 from penstock_executor.holding.leases import Lease
+from penstock_executor.repository.claims import claim_runs
+from penstock_executor.repository.commits import end_attempts, record_steps
+from penstock_executor.repository.leases import hold_runs
 from penstock_executor.runs import ClaimedRun, Commit, Ending, StepRecord
 from penstock_executor.writing.commits import Commits
 from tests.eventually import eventually
@@ -32,7 +34,7 @@ async def _claim(house: House) -> ClaimedRun:
     await house.deploy("workflow: once\nsteps:\n  - create: thing\n    set: {name: once}\n")
     (run,) = await house.admit("once")
     async with house.database.connection() as conn:
-        (held,) = await repository.claim_runs(conn, run_ids=[run.id], owner="me", lease=timedelta(seconds=60))
+        (held,) = await claim_runs(conn, run_ids=[run.id], owner="me", lease=timedelta(seconds=60))
     return held
 
 
@@ -48,11 +50,11 @@ async def test_a_commit_that_the_server_still_works_on_is_not_repeated(house: Ho
     lease = Lease(held, None, asyncio.get_running_loop().time() + 60)
     async with house.database.connection() as conn, conn.transaction():
         # The first try, whose connection we have given up while it went on.
-        await repository.hold_runs(conn, held=[(held.id, held.attempt)])
+        await hold_runs(conn, held=[(held.id, held.attempt)])
         await create_things(conn, environment=ENVIRONMENT, data_type=kind, things=[thing])
-        await repository.record_steps(conn, records=[(held.id, held.attempt, record)])
+        await record_steps(conn, records=[(held.id, held.attempt, record)])
         if ending is not None:
-            await repository.end_attempts(conn, endings=[(held.id, held.attempt, ending, 0.0)])
+            await end_attempts(conn, endings=[(held.id, held.attempt, ending, 0.0)])
         again = asyncio.create_task(Commits(house.database, asyncio.Semaphore(1)).commit(lease, commit))
         await eventually(lambda: house.fetch(BLOCKED))
     assert await again == "the result"

@@ -10,7 +10,7 @@ from penstock.db import Coalescer, Connection, Database
 from penstock.domain.runs import Terminated
 from penstock.logs import get_logger
 from penstock.runs.terminations import record_terminations
-from penstock_executor import repository
+from penstock_executor.repository.claims import claim_runs, has_queued_runs, terminate_queued_runs
 from penstock_executor.runs import ClaimedRun
 
 log = get_logger(__name__)
@@ -52,12 +52,12 @@ class Claims:
     async def can_be_this_deep(self, run_ids: Sequence[UUID], depth: int) -> bool:
         """Whether any of these runs is queued at this very depth, and may be; asked after `refuse`."""
         async with self._database.connection() as conn:
-            return await repository.has_queued_runs(conn, run_ids=run_ids, depth=depth)
+            return await has_queued_runs(conn, run_ids=run_ids, depth=depth)
 
     async def _flush(self, requests: list[Sequence[UUID]]) -> Sequence[Claimed | BaseException]:
         wanted = dict.fromkeys(run_id for request in requests for run_id in request)
         async with self._database.connection() as conn:
-            runs = await repository.claim_runs(conn, run_ids=list(wanted), owner=self.owner, lease=self._lease)
+            runs = await claim_runs(conn, run_ids=list(wanted), owner=self.owner, lease=self._lease)
         claimed = {run.id: run for run in runs}
         missing = [run_id for run_id in wanted if run_id not in claimed]
         terminated = {end.run.id: end for end in await self._terminate_missing(missing)}
@@ -84,7 +84,7 @@ def _share(request: Sequence[UUID], claimed: dict[UUID, ClaimedRun], terminated:
 
 
 async def _terminate(conn: Connection, run_ids: Sequence[UUID]) -> list[Terminated]:
-    stopped = await repository.terminate_queued_runs(conn, run_ids=run_ids)
+    stopped = await terminate_queued_runs(conn, run_ids=run_ids)
     if not stopped:
         return []
     paths = await record_terminations(conn, {run.id: reason for run, reason, _ in stopped})

@@ -17,7 +17,7 @@ from uuid import UUID
 from penstock.db import Database
 from penstock.errors import DatabaseUnavailable, LeaseLost
 from penstock.logs import get_logger
-from penstock_executor import repository
+from penstock_executor.repository.leases import list_held, renew_leases
 from penstock_executor.runs import ClaimedRun
 
 log = get_logger(__name__)
@@ -122,8 +122,8 @@ class Leases:
         sent_at = asyncio.get_running_loop().time()
         held = [(lease.run.id, lease.run.attempt) for lease in leases]
         async with self._database.connection() as conn:
-            renewed = await repository.renew_leases(conn, held=held, lease=self._lease)
-            locked = set() if len(renewed) == len(held) else await repository.list_held(conn, held=held) - renewed
+            renewed = await renew_leases(conn, held=held, lease=self._lease)
+            locked = set() if len(renewed) == len(held) else await list_held(conn, held=held) - renewed
         for lease in leases:
             if lease.run.id in renewed:
                 lease.expires_at = sent_at + self._lease.total_seconds()

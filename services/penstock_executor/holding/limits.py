@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from penstock.db import Database
 from penstock.domain.depth import MAX_DEPTH, is_within_limit
-from penstock_executor import repository
 from penstock_executor.planning.library import Library
+from penstock_executor.repository.claims import get_depth_limit
 
 
 class Limits:
@@ -45,7 +45,7 @@ class Limits:
 
     async def _look(self, environment: str) -> None:
         async with self._database.connection() as conn:
-            limit = await repository.get_depth_limit(conn, environment=environment)
+            limit = await get_depth_limit(conn, environment=environment)
         if limit is None:
             raise KeyError(environment)
         self._workflows[environment] = await self._library.find_depth_limits(environment)

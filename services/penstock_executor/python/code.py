@@ -24,7 +24,6 @@ from penstock.sdk.code import Callee, find_callee
 from penstock.sdk.context import Context
 from penstock.sdk.modules import find_place, show_trace
 from penstock.sdk.values import to_json
-from penstock_executor import repository
 from penstock_executor.performing.attempt import Attempt
 from penstock_executor.performing.frame import Frame
 from penstock_executor.python.engine import Caller, CodeEngine, Stopped
@@ -32,6 +31,7 @@ from penstock_executor.python.replay import Fault
 from penstock_executor.python.secrets import UsedSecrets
 from penstock_executor.python.steps import AttemptSteps
 from penstock_executor.python.surroundings import describe_run, describe_surroundings
+from penstock_executor.repository.claims import list_finished_steps
 from penstock_executor.runs import FinishedStep
 from penstock_executor.steps.outcomes import Coded
 from penstock_executor.steps.specs import StepPlan
@@ -172,7 +172,7 @@ class AppCode:
             self._past = {}
             if self._attempt.finished:
                 async with self._attempt.room.database.connection() as conn:
-                    self._past = await repository.list_finished_steps(conn, run_id=self._attempt.run.id)
+                    self._past = await list_finished_steps(conn, run_id=self._attempt.run.id)
         return self._past
 
 

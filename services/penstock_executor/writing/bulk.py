@@ -13,8 +13,9 @@ from pydantic import JsonValue
 
 from penstock.db import Connection, Database, UniqueViolation
 from penstock.errors import LeaseLost, Permanent, Transient
-from penstock_executor import repository
 from penstock_executor.effects import BulkEffect
+from penstock_executor.repository.commits import find_committed, record_steps
+from penstock_executor.repository.leases import Held, hold_runs, wait_for_locks
 from penstock_executor.runs import ClaimedRun, Commit
 
 
@@ -53,17 +54,17 @@ async def _write(conn: Connection, *, commit: Commit, effect: BulkEffect) -> Jso
     if seconds <= 0:
         raise _took_too_long()
     # Rows that another bulk step is changing are worth waiting for, as long as the step may take.
-    await repository.wait_for_locks(conn, seconds=seconds, run_id=commit.run_id)
+    await wait_for_locks(conn, seconds=seconds, run_id=commit.run_id)
     try:
         result = await effect.apply(conn, commit.environment, seconds)
     except TimeoutError:
         raise _took_too_long() from None
     await _hold(conn, (commit.run_id, commit.attempt))
-    if commit.is_repeat and (done := await repository.find_committed(conn, commits=[commit])):
+    if commit.is_repeat and (done := await find_committed(conn, commits=[commit])):
         raise _Committed(next(iter(done.values())))
     assert commit.effect_record is not None
     commit.effect_record.result = result
-    await repository.record_steps(conn, records=[(commit.run_id, commit.attempt, record) for record in commit.records])
+    await record_steps(conn, records=[(commit.run_id, commit.attempt, record) for record in commit.records])
     return result
 
 
@@ -72,8 +73,8 @@ async def hold_run(conn: Connection, run: ClaimedRun) -> None:
     await _hold(conn, (run.id, run.attempt))
 
 
-async def _hold(conn: Connection, held: repository.Held) -> None:
-    if not await repository.hold_runs(conn, held=[held]):
+async def _hold(conn: Connection, held: Held) -> None:
+    if not await hold_runs(conn, held=[held]):
         raise LeaseLost(f"run {held[0]} is no longer held in attempt {held[1]}")
 
 

@@ -16,9 +16,18 @@ from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent
 from penstock.logs import get_logger
 from penstock.runs.waits import begin_waits, lock_signals
 from penstock.things.changes import is_unattributed, tell_changing_run
-from penstock_executor import repository
 from penstock_executor.effects import BulkEffect, Effect
 from penstock_executor.holding.leases import Lease, outlast
+from penstock_executor.repository.commits import (
+    Shape,
+    end_attempts,
+    find_committed,
+    finish_runs,
+    record_steps,
+    shape_of,
+    store_answers,
+)
+from penstock_executor.repository.leases import Held, hold_runs
 from penstock_executor.runs import Commit
 from penstock_executor.writing.bulk import commit_bulk
 from penstock_executor.writing.effects import Results, apply_effects
@@ -28,7 +37,6 @@ _LANES = 2
 _MAX_COMMITS = 250
 
 Written = JsonValue | BaseException
-Held = repository.Held
 
 
 class Commits:
@@ -95,7 +103,7 @@ class Commits:
         commits.sort(key=lambda commit: commit.run_id.bytes)
         try:
             async with self._database.connection() as conn:
-                held = await repository.finish_runs(conn, commits=commits)
+                held = await finish_runs(conn, commits=commits)
         except DatabaseUnavailable:
             raise
         except Exception:
@@ -137,10 +145,10 @@ def watched_type(commit: Commit) -> tuple[str, str] | None:
     return None if changed is None else (commit.environment, changed.name)
 
 
-def _group(commits: list[Commit]) -> dict[repository.Shape | None, list[Commit]]:
-    groups: dict[repository.Shape | None, list[Commit]] = {}
+def _group(commits: list[Commit]) -> dict[Shape | None, list[Commit]]:
+    groups: dict[Shape | None, list[Commit]] = {}
     for commit in commits:
-        groups.setdefault(repository.shape_of(commit), []).append(commit)
+        groups.setdefault(shape_of(commit), []).append(commit)
     return groups
 
 
@@ -152,12 +160,12 @@ async def _write(conn: Connection, commits: Sequence[Commit], *, run_id: UUID | 
     # Asked behind the lock: the server may still be busy with the earlier try. An ending that took hold just now is no
     # repeat.
     repeats = [commit for commit in commits if commit.is_repeat and (commit.ending is None or _key(commit) not in held)]
-    done = await repository.find_committed(conn, commits=repeats) if repeats else {}
+    done = await find_committed(conn, commits=repeats) if repeats else {}
     ours = [commit for commit in commits if _key(commit) in held and _key(commit) not in done]
     results = await apply_effects(conn, [commit for commit in ours if commit.effect is not None])
     records = [(commit.run_id, commit.attempt, record) for commit in ours for record in commit.records]
     if records:
-        await repository.record_steps(conn, records=records)
+        await record_steps(conn, records=records)
     await _begin_waits(conn, ours, results)
     written: dict[Held, Written] = {_key(commit): _lost(commit) for commit in commits}
     return {**written, **{_key(commit): results.get(commit.run_id) for commit in ours}, **done}
@@ -195,14 +203,14 @@ async def _hold(conn: Connection, commits: Sequence[Commit]) -> set[Held]:
         if commit.ending is not None
     ]
     going_on = [_key(commit) for commit in commits if commit.ending is None]
-    held = await repository.end_attempts(conn, endings=ending) if ending else set()
+    held = await end_attempts(conn, endings=ending) if ending else set()
     if going_on:
-        held |= await repository.hold_runs(conn, held=going_on)
+        held |= await hold_runs(conn, held=going_on)
     answers = [
         (commit.run_id, commit.answer) for commit in commits if commit.answer is not None and _key(commit) in held
     ]
     if answers:
-        await repository.store_answers(conn, answers=answers)
+        await store_answers(conn, answers=answers)
     return held
 
 

@@ -8,9 +8,9 @@ import pytest
 from penstock.domain.states import RunState
 from penstock.errors import LeaseLost
 from penstock.things.records import NewThing, prepare_thing
-from penstock_executor import repository
 from penstock_executor.actions.create import CreateThing, UpsertThing
 from penstock_executor.holding.leases import Lease
+from penstock_executor.repository.claims import claim_runs
 from penstock_executor.runs import Commit, Ending, StepRecord
 from penstock_executor.writing.commits import Commits
 from tests.eventually import eventually
@@ -43,7 +43,7 @@ async def test_finished_steps_are_not_performed_again(house: House) -> None:
     run_id = runs[0].id
     # What an executor leaves behind that died after its second thing.
     async with house.database.connection() as conn:
-        (held,) = await repository.claim_runs(conn, run_ids=[run_id], owner="dead", lease=timedelta(seconds=0))
+        (held,) = await claim_runs(conn, run_ids=[run_id], owner="dead", lease=timedelta(seconds=0))
         for step, name in (("one", "one"), ("two", "two")):
             await conn.execute(
                 f"INSERT INTO {ENVIRONMENT}.thing (_id, created_date, modified_date, name) VALUES ($1, now(), now(), "
@@ -257,7 +257,7 @@ async def test_a_commit_whose_outcome_is_unknown_may_be_sent_again(house: House,
     await house.deploy("workflow: once\nsteps:\n  - create: thing\n    set: {name: once}\n")
     (run,) = await house.admit("once")
     async with house.database.connection() as conn:
-        (held,) = await repository.claim_runs(conn, run_ids=[run.id], owner="me", lease=timedelta(seconds=60))
+        (held,) = await claim_runs(conn, run_ids=[run.id], owner="me", lease=timedelta(seconds=60))
     kind = (await house.deployments.current(ENVIRONMENT)).app.types["thing"]
     thing = NewThing("1700000000000x1", {"name": "made", "code": "c"}, None, held.claimed_at)
     lease = Lease(held, None, asyncio.get_running_loop().time() + 60)

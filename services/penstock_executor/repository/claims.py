@@ -1,0 +1,126 @@
+"""Claims: queued runs become this executor's, or are terminated where they stand."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from penstock.db import Connection
+from penstock.domain.runs import RunSummary
+from penstock.domain.states import Termination
+from penstock.runs.summaries import SUMMARY, summary_from_row
+from penstock_executor.runs import ClaimedRun, FinishedStep
+
+
+async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, lease: timedelta) -> list[ClaimedRun]:
+    """Take the runs that are queued, within their depth limit, not paused, and in no stopped chain.
+
+    Two executors never get the same attempt.
+    A run keeps the deployment it first started with. Steps finished by earlier attempts come along where there were
+    any.
+    """
+    rows = await conn.fetch(
+        """
+        UPDATE penstock.runs r
+        SET state = 'running', attempt = r.attempt + 1, owner = $2, lease_expires_at = clock_timestamp() + $3,
+            started_at = coalesce(r.started_at, clock_timestamp()), version = coalesce(r.version, e.deployment_version)
+        FROM unnest($1::uuid[]) AS q (id), penstock.environments e
+        WHERE r.id = q.id AND r.state || '' = 'queued' AND e.name = r.environment
+          AND (penstock.judge_depth(r.depth, r.depth_limit, r.budget, e.depth_limit, 0) IS NULL
+               OR e.depth_policy = 'observe'
+               OR penstock.judge_depth(
+                      r.depth, r.depth_limit, r.budget, e.depth_limit, penstock.extra_depth(r.chain_id)) IS NULL)
+          AND NOT EXISTS (SELECT FROM penstock.chains c WHERE c.id = r.chain_id AND c.stopped_at IS NOT NULL)
+          AND NOT (e.has_pauses AND penstock.find_pause(
+              r.environment, r.workflow, r.chain_id, r.list_id, r.scheduled_at) IS NOT NULL)
+        RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.depth,
+                  coalesce(r.depth_limit, e.depth_limit) AS depth_limit, r.priority, r.attempt, r.failures, r.version,
+                  r.scheduled_at, r.started_at, clock_timestamp() AS claimed_at, r.parameters, r.context,
+                  CASE WHEN r.attempt > 1 THEN (
+                      SELECT jsonb_object_agg(s.step, s.result) FROM penstock.steps s
+                      WHERE s.run_id = r.id AND s.outcome <> 'waiting' AND (s.outcome <> 'failed'
+                          OR s.result IS NOT NULL)
+                  ) END AS finished
+        """,
+        sorted(run_ids, key=_by_bytes),
+        owner,
+        lease,
+    )
+    return [ClaimedRun(*row) for row in rows]
+
+
+async def list_finished_steps(conn: Connection, *, run_id: UUID) -> dict[str, FinishedStep]:
+    """By path, what was finished before, in the order in which it was. Only code asks: steps in YAML are where they
+    are.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT s.step, s.action, s.error FROM penstock.steps s
+        WHERE s.run_id = $1 AND s.outcome <> 'waiting' AND (s.outcome <> 'failed' OR s.result IS NOT NULL)
+        ORDER BY s.started_at, s.finished_at
+        """,
+        run_id,
+    )
+    return {row["step"]: FinishedStep(row["action"], row["error"]) for row in rows}
+
+
+async def terminate_queued_runs(
+    conn: Connection, *, run_ids: Sequence[UUID]
+) -> list[tuple[RunSummary, Termination, int]]:
+    """Stop those queued runs that are beyond the depth limit as it is now, or whose chain was stopped; with reason and
+    limit.
+    """
+    rows = await conn.fetch(
+        f"""
+        WITH judged AS MATERIALIZED (
+            SELECT r.id, coalesce(r.depth_limit, e.depth_limit) AS depth_limit,
+                   CASE WHEN (SELECT c.stopped_at FROM penstock.chains c WHERE c.id = r.chain_id) IS NOT NULL
+                        THEN 'chain_stopped'
+                        WHEN e.depth_policy = 'terminate'
+                        THEN penstock.judge_depth(
+                            r.depth, r.depth_limit, r.budget, e.depth_limit, penstock.extra_depth(r.chain_id))
+                   END AS termination
+            FROM unnest($1::uuid[]) AS q (id)
+            JOIN penstock.runs r ON r.id = q.id
+            JOIN penstock.environments e ON e.name = r.environment
+            WHERE r.state || '' = 'queued'
+        )
+        UPDATE penstock.runs r
+        SET state = 'terminated', finished_at = clock_timestamp()
+        FROM judged j
+        WHERE r.id = j.id AND r.state || '' = 'queued' AND j.termination IS NOT NULL
+        RETURNING {SUMMARY}, j.depth_limit, j.termination
+        """,
+        sorted(run_ids, key=_by_bytes),
+    )
+    return [(summary_from_row(row), Termination(row["termination"]), row["depth_limit"]) for row in rows]
+
+
+async def has_queued_runs(conn: Connection, *, run_ids: Sequence[UUID], depth: int) -> bool:
+    """Whether any of these runs is queued at this depth."""
+    found: bool = await conn.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM unnest($1::uuid[]) AS q (id)
+            JOIN penstock.runs r ON r.id = q.id
+            WHERE r.state || '' = 'queued' AND r.depth = $2
+        )
+        """,
+        run_ids,
+        depth,
+    )
+    return found
+
+
+async def get_depth_limit(conn: Connection, *, environment: str) -> int | None:
+    """The depth limit of an environment as it is now; None when there is no such environment."""
+    limit: int | None = await conn.fetchval(
+        "SELECT depth_limit FROM penstock.environments WHERE name = $1", environment
+    )
+    return limit
+
+
+def _by_bytes(run_id: UUID) -> bytes:
+    """The order of the index, so that two statements that meet wait for each other in one order; cheaper than comparing
+    ids.
+    """
+    return run_id.bytes
