@@ -3,6 +3,7 @@ try again.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -177,36 +178,39 @@ BLOCKED_REST_SECONDS: Final = 0.02
 LONGEST_REST_SECONDS: Final = 1.0
 
 
-def mail_text(
-    *,
-    message: str,
-    run_id: str,
-    chain_id: str,
-    path: Sequence[str],
-    depth: int | None,
-    limit: int | None,
-    environment: str,
-) -> str:
-    """What the mail about a run that was terminated says: what, where, how it came about, and what to do."""
+@dataclass(frozen=True, slots=True)
+class CutRun:
+    """A run that was terminated, as the mail about it shows it; None for a depth or limit that is not known."""
+
+    run_id: str
+    chain_id: str
+    path: Sequence[str]
+    depth: int | None
+    limit: int | None
+
+
+def mail_text(*, message: str, run: CutRun, environment: str) -> str:
+    """The mail about a run that was terminated: what happened, where, how it came about, and what to do."""
+    depth, limit = ("unknown" if value is None else value for value in (run.depth, run.limit))
     lines = [
         message,
         "",
         f"Environment:  {environment}",
-        f"Run:          {run_id}",
-        f"Chain:        {chain_id}",
-        f"Depth:        {'unknown' if depth is None else depth} (limit {'unknown' if limit is None else limit})",
-        "Path:         " + " → ".join(path),
+        f"Run:          {run.run_id}",
+        f"Chain:        {run.chain_id}",
+        f"Depth:        {depth} (limit {limit})",
+        "Path:         " + " → ".join(run.path),
         "",
         "What to do:",
-        f"  See the run and its parameters: penstock runs show {run_id}",
-        f"  See the whole chain:            penstock chain show {chain_id}",
+        f"  See the run and its parameters: penstock runs show {run.run_id}",
+        f"  See the whole chain:            penstock chain show {run.chain_id}",
         "",
         "If it loops by mistake, give the step that schedules the next workflow a condition (`when`), deploy, and",
         "stop what is left of it:",
-        f"  penstock chain stop {chain_id}",
+        f"  penstock chain stop {run.chain_id}",
         "",
         "If it is meant to continue, raise the limit or let this chain go further, and continue where it was cut:",
-        f"  penstock chain resume {chain_id} --extra-depth 100",
+        f"  penstock chain resume {run.chain_id} --extra-depth 100",
         "",
         "More runs may have been terminated since: this is sent at most once a day per environment.",
     ]

@@ -26,6 +26,14 @@ steps:
 """
 
 
+BODIES = {
+    "json": (b'{"a": [1, null]}', "application/json", None),
+    "text": (b"caf\xe9\x00", "text/plain", "latin-1"),
+    "invoice.pdf": (b"%PDF\xff\x00" * 100_000, "application/pdf", None),
+    "nul": (b'{"a": "\\u0000"}', "application/json", None),
+}
+
+
 class Server:
     """Answers by path, and remembers what it was asked."""
 
@@ -39,14 +47,9 @@ class Server:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.requests.append((request.method, request.path_qs, headers, await request.text()))
         match request.path.strip("/").split("/"):
-            case ["json"]:
-                return web.json_response({"a": [1, None]}, headers={"X-Seen": "yes"})
-            case ["text"]:
-                return web.Response(body=b"caf\xe9\x00", content_type="text/plain", charset="latin-1")
-            case ["invoice.pdf"]:
-                return web.Response(body=b"%PDF\xff\x00" * 100_000, content_type="application/pdf")
-            case ["nul"]:
-                return web.Response(body=b'{"a": "\\u0000"}', content_type="application/json")
+            case [name] if name in BODIES:
+                body, content_type, charset = BODIES[name]
+                return web.Response(body=body, content_type=content_type, charset=charset, headers={"X-Seen": "yes"})
             case ["status", status]:
                 return web.Response(status=int(status), text="sorry", headers={"Retry-After": "0"})
             case ["flaky"]:

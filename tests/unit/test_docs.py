@@ -12,7 +12,7 @@ from penstock.contracts.asyncapi import build_document, render_document
 from penstock.domain.states import RunState
 from penstock.reading.loader import load_app
 from penstock.reading.places import Severity
-from penstock_scheduler.rules import mail_text, workload_mail_text
+from penstock_scheduler.rules import CutRun, mail_text, workload_mail_text
 from tests.docs import (
     DOCUMENTS,
     ROOT,
@@ -54,11 +54,12 @@ def test_a_command_that_a_message_names_is_one(command: Command) -> None:
 
 MAILS = {
     "terminated": mail_text(
-        message="it was cut", run_id="ID", chain_id="ID", path=["start", "loop"], depth=11, limit=10,
+        message="it was cut",
+        run=CutRun("ID", "ID", path=["start", "loop"], depth=11, limit=10),
         environment="live",
     ),
     "workload": workload_mail_text(message="it was much", environment="live"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mail", MAILS.values(), ids=MAILS)

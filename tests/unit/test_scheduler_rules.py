@@ -131,11 +131,8 @@ def test_dispatching_rests_until_the_next_run_is_due(
 
 
 def test_mail_names_the_run_its_depth_the_limit_the_path_and_what_to_do() -> None:
-    text = rules.mail_text(
-        message="Workflow error: loop was terminated", run_id="r-1", chain_id="c-1", path=["start", "loop", "loop"],
-        depth=11, limit=10,
-        environment="live",
-    )  # fmt: skip
+    run = rules.CutRun("r-1", "c-1", path=["start", "loop", "loop"], depth=11, limit=10)
+    text = rules.mail_text(message="Workflow error: loop was terminated", run=run, environment="live")
     for part in (
         "loop was terminated",
         "r-1",

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from penstock.definitions.models import StepAction
 from penstock.domain.workload import Activity, Counts
-from penstock.things.records import MAX_PAGE, Order, find_things
+from penstock.things.records import MAX_PAGE, Order, Window, find_things
 from penstock_executor.runs import Values
 from penstock_executor.steps.arguments import constraints, data_type, target_text, text, wrong
 from penstock_executor.steps.consumption import add_returned, consumption
@@ -30,9 +30,7 @@ async def find(call: Call) -> Outcome:
             data_type=kind,
             where=constraints(call, call.arguments),
             order=Order(text(call, "sort"), call.arguments.get("descending") is True),
-            limit=limit,
-            after=text(call, "after"),
-            with_remaining=True,
+            window=Window(limit, text(call, "after"), with_remaining=True),
         )
     results: list[JsonValue] = list(page.results)
     return Done({"results": results, "after": page.after, "remaining": page.remaining})
@@ -52,8 +50,7 @@ async def list_things(call: Call, search: Values) -> list[JsonValue]:
                 data_type=kind,
                 where=constraints(call, search),
                 order=order,
-                limit=MAX_PAGE,
-                after=after,
+                window=Window(MAX_PAGE, after),
             )
         found += page.results
         after = page.after

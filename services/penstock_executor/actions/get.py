@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from penstock.definitions.models import StepAction
 from penstock.domain.workload import Activity, Counts
-from penstock.things.records import find_things, get_thing
+from penstock.things.records import Window, find_things, get_thing
 from penstock_executor.steps.arguments import constraints, data_type, target_text, thing_id
 from penstock_executor.steps.consumption import add_returned, consumption, reported
 from penstock_executor.steps.outcomes import Done, Outcome
@@ -24,7 +24,7 @@ async def get(call: Call) -> Outcome:
                 None if wanted is None else await get_thing(conn, environment=environment, data_type=kind, id=wanted)
             )
         page = await find_things(
-            conn, environment=environment, data_type=kind, where=constraints(call, call.arguments), limit=1
+            conn, environment=environment, data_type=kind, where=constraints(call, call.arguments), window=Window(1)
         )
     return Done(page.results[0] if page.results else None, used={Activity.SEARCH: 1})
 

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from penstock.domain.addresses import Address, make_address, parse_addresses
 from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
-from penstock.things.records import find_things
+from penstock.things.records import Window, find_things
 from penstock_executor.steps.arguments import data_type, wrong
 from penstock_executor.steps.specs import Call
 
@@ -97,7 +97,11 @@ async def _find_users(call: Call, values: list[JsonValue]) -> dict[str, JsonValu
     where: list[JsonValue] = [{"key": "_id", "constraint_type": "in", "value": list[JsonValue](ids)}]
     async with call.tools.database.connection() as conn:
         page = await find_things(
-            conn, environment=call.run.environment, data_type=data_type(call, "user"), where=where, limit=len(ids)
+            conn,
+            environment=call.run.environment,
+            data_type=data_type(call, "user"),
+            where=where,
+            window=Window(len(ids)),
         )
     return {str(user["_id"]): user for user in page.results}
 

@@ -14,9 +14,8 @@ from penstock_executor.runs import ClaimedRun, FinishedStep
 async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, lease: timedelta) -> list[ClaimedRun]:
     """Take the runs that are queued, within their depth limit, not paused, and in no stopped chain.
 
-    Two executors never get the same attempt.
-    A run keeps the deployment it first started with. Steps finished by earlier attempts come along where there were
-    any.
+    Two executors never get the same attempt. A run keeps the deployment it first started with, and comes with the
+    results of the steps that its earlier attempts have finished.
     """
     rows = await conn.fetch(
         """

@@ -15,7 +15,7 @@ from penstock.definitions.models import DataType
 from penstock.domain.workload import Activity
 from penstock.store.deployments import CompiledDeployment
 from penstock.things.constraints import ConstraintProblem
-from penstock.things.records import Order, Page, Thing, find_things, get_thing
+from penstock.things.records import Order, Page, Thing, Window, find_things, get_thing
 from penstock.things.visibility import Visibility, visibility
 from penstock_ingress.room import Room
 from penstock_ingress.rules import bubble
@@ -92,9 +92,7 @@ async def _find(room: Room, environment: str, data_type: DataType, search: Searc
                 data_type=data_type,
                 where=list(_seen_constraints(data_type, search, seen)),
                 order=Order(sort, search.is_descending, further),
-                limit=max(search.limit, 0),
-                skip=search.cursor,
-                with_remaining=not search.excludes_remaining,
+                window=Window(search.limit, skip=search.cursor, with_remaining=not search.excludes_remaining),
             )
     except ConstraintProblem as error:
         code = "NOT_FOUND" if error.status == 404 else "ERROR"

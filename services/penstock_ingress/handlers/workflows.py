@@ -62,6 +62,17 @@ class ApiCall:
 
 
 @dataclass(frozen=True, slots=True)
+class _Received:
+    """A call, what was read from its body and headers, and the id that its run will have."""
+
+    call: ApiCall
+    body: ReceivedBody
+    run_id: RunId
+    key: IdempotencyKey | None
+    preference: Preference
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """The run that a call has made, or the one it is a copy of."""
 
@@ -89,9 +100,8 @@ async def call_workflow(room: Room, call: ApiCall, body: ReceivedBody) -> Reply:
     preference = read_preference(call.headers.getall("Prefer", ()))
     run_id = new_run_id()
     with room.answers.expecting(run_id) as waiter:
-        started = await room.definitions.decide(
-            call.environment, partial(_start, room, call, body, run_id, key, preference)
-        )
+        received = _Received(call, body, run_id, key, preference)
+        started = await room.definitions.decide(call.environment, partial(_start, room, received))
         body.release()  # those who wait hold nothing
         headers = {"Penstock-Run-Id": str(started.run_id)}
         if started.is_replay:
@@ -124,30 +134,23 @@ def _find_exposed(deployment: CompiledDeployment, call: ApiCall, *, is_admin: bo
     return workflow, workflow.api
 
 
-async def _start(
-    room: Room,
-    call: ApiCall,
-    body: ReceivedBody,
-    run_id: RunId,
-    key: IdempotencyKey | None,
-    preference: Preference,
-    deployment: CompiledDeployment,
-) -> Started:
+async def _start(room: Room, received: _Received, deployment: CompiledDeployment) -> Started:
     """Admit the run, checked against `deployment`."""
+    call, run_id = received.call, received.run_id
     workflow, trigger = _find_exposed(deployment, call, is_admin=room.admins.identify(call.token))
     content_type = call.headers.get("Content-Type", "")
     request = RunRequest(
         run_id=run_id,
         environment=call.environment,
         workflow=workflow.name,
-        parameters=read_parameters(workflow, deployment.app, call.query, body.data, content_type),
+        parameters=read_parameters(workflow, deployment.app, call.query, received.body.data, content_type),
         trigger=Trigger.API,
         lineage=await find_lineage(room, call.headers, call.environment),
         context=_context(call),
-        key=key,
+        key=received.key,
     )
     run = accept_run(request, workflow, deployment.version)
-    is_awaited = _patience(room, trigger, preference) > 0
+    is_awaited = _patience(room, trigger, received.preference) > 0
     accepted = await room.acceptance.accept(Entry((run,), reply_to=room.reply_to if is_awaited else None))
     match accepted.admissions[0]:
         case Admitted():

@@ -135,15 +135,14 @@ def _text(notification: Notification) -> str:
     message = str(details.get("message", ""))
     if notification.kind in _SUBJECTS:
         return rules.workload_mail_text(message=message, environment=notification.environment)
-    return rules.mail_text(
-        message=message,
+    run = rules.CutRun(
         run_id=str(details.get("run_id", "")),
         chain_id=str(details.get("chain_id", "")),
         path=_path(details),
         depth=notification.depth,
         limit=notification.depth_limit,
-        environment=notification.environment,
     )
+    return rules.mail_text(message=message, run=run, environment=notification.environment)
 
 
 def _path(details: Mapping[str, JsonValue]) -> list[str]:

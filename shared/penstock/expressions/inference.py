@@ -149,8 +149,12 @@ class _Reader:
             return self.list_literal()
         if token.text == "{":
             return self.object_literal()
-        if token.kind != "name":
-            raise _Lost
+        if token.kind == "name":
+            return self.name(token)
+        raise _Lost
+
+    def name(self, token: Token) -> Kind:
+        """A word such as `true`, a function, `#`, an alias, or a name in scope."""
         if token.text in _WORDS:
             return _WORDS[token.text]
         if self.peek().text == "(":

@@ -30,7 +30,7 @@ from penstock.testing.repository import Run
 from penstock.things.changes import tell_changing_run
 from penstock.things.constraints import Where
 from penstock.things.files import begin_file, file_id, open_file
-from penstock.things.records import MAX_PAGE, NewThing, Order, Thing, count_things, create_things, find_things
+from penstock.things.records import MAX_PAGE, NewThing, Order, Thing, Window, count_things, create_things, find_things
 from penstock.things.tables import USER
 
 T = TypeVar("T")
@@ -198,8 +198,7 @@ class AppUnderTest:
                     data_type=kind,
                     where=where,
                     order=order,
-                    limit=MAX_PAGE,
-                    after=after,
+                    window=Window(MAX_PAGE, after),
                 )
             found += page.results
             after = page.after

@@ -193,6 +193,19 @@ class Order:
     further: tuple[tuple[str, bool], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a page shows: at most `limit` things, from behind the keyset token `after`, or from position `skip`.
+
+    `with_remaining` counts those after the page, which takes a second statement.
+    """
+
+    limit: int = 100
+    after: str | None = None
+    skip: int = 0
+    with_remaining: bool = False
+
+
 _ONE_FIELD: Final = "pages by `after` are sorted by one field; leave out the further ones, or page by position"
 
 
@@ -203,27 +216,25 @@ async def find_things(
     data_type: DataType,
     where: Where = None,
     order: Order = Order(),
-    limit: int = 100,
-    after: str | None = None,
-    skip: int = 0,
-    with_remaining: bool = False,
+    window: Window = Window(),
 ) -> Page:
-    """Things that meet `where`, at most `limit`: those behind the keyset token `after`, or from position `skip` on.
+    """The things that meet `where`, in `order`, as far as `window` shows them.
 
     Raises ConstraintProblem for what cannot be sorted or constrained, and for a token that is not ours.
     """
     condition = compile_where(data_type, where)
     by = _sortable(data_type, order.sort) if order.sort else _CREATED
-    if after is not None:
+    if window.after is not None:
         if order.further:
             raise ConstraintProblem(_ONE_FIELD)
-        condition.clauses.append(_behind(condition, by, order.descending, after))
+        condition.clauses.append(_behind(condition, by, order.descending, window.after))
     matching, arguments = condition.sql, list(condition.arguments)
     table = qualified_table(environment, data_type.name)
     ordering = _order_by(data_type, by, order)
-    most, first = condition.bind(max(limit, 0) + 1), condition.bind(min(max(skip, 0), _MAX_SKIP))
-    # Sorted and cut first, made into JSON then: PostgreSQL would make JSON of every thing that it sorts or skips, which
-    # took a second per hundred thousand.
+    limit, skip = max(window.limit, 0), max(window.skip, 0)
+    one_more, first = condition.bind(limit + 1), condition.bind(min(skip, _MAX_SKIP))
+    # The inner query sorts and cuts before the outer one makes JSON: in one query, PostgreSQL makes JSON of every thing
+    # that it sorts or skips, which took a second per hundred thousand.
     rows = await conn.fetch(
         f"""
         SELECT {json_of(data_type)} AS thing, t.{quote_identifier(by.column)}::text AS sort_key
@@ -231,17 +242,17 @@ async def find_things(
             SELECT t.* FROM {table} t
             WHERE {matching}
             ORDER BY {ordering}
-            LIMIT {most}::bigint OFFSET {first}::bigint
+            LIMIT {one_more}::bigint OFFSET {first}::bigint
         ) t
         ORDER BY {ordering}
         """,
         *condition.arguments,
     )
-    shown, token = rows[: max(limit, 0)], None
-    remaining = 0 if with_remaining else None
-    if with_remaining and len(rows) > len(shown):
+    shown, token = rows[:limit], None
+    remaining = 0 if window.with_remaining else None
+    if window.with_remaining and len(rows) > len(shown):
         total = await conn.fetchval(f"SELECT count(*) FROM {table} t WHERE {matching}", *arguments)
-        remaining = max(total - max(skip, 0) - len(shown), 0)
+        remaining = max(total - skip - len(shown), 0)
     if len(rows) > len(shown) and shown and not order.further:
         token = _token(shown[-1]["sort_key"], shown[-1]["thing"]["_id"])
     return Page([read_thing(data_type, row["thing"]) for row in shown], token, remaining)

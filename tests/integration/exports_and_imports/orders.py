@@ -1,12 +1,12 @@
 """A type with every kind of field, and how these tests export and import things of it."""
 
 from collections.abc import AsyncIterator
+from typing import TypedDict, Unpack
 from uuid import UUID, uuid4
 
 from pydantic import JsonValue
 
 from penstock.db import Database
-from penstock.definitions.models import DataType
 from penstock.things.exports import ExportRequest, export_things
 from penstock.things.imports.importing import ImportRequest, ImportResult, import_things
 from penstock.things.tabular import Format
@@ -54,20 +54,27 @@ async def export(
     return b"".join(pieces)
 
 
+class Options(TypedDict, total=False):
+    """What an import of these tests may set; see `ImportRequest`."""
+
+    id: UUID
+    format: Format
+    upsert: tuple[str, ...]
+    tries_again: frozenset[int]
+    is_raw: bool
+
+
 async def import_orders(
-    database: Database, content: bytes, *, format: Format = "csv", upsert: tuple[str, ...] = (), id: UUID | None = None,
-    environment: str = ENVIRONMENT, kind: DataType = EVERYTHING, size: int = 1000,
-    tries_again: frozenset[int] = frozenset(), is_raw: bool = False,
-) -> ImportResult:  # fmt: skip
-    """Import `content` as orders."""
+    database: Database, content: bytes, *, size: int = 1000, **options: Unpack[Options]
+) -> ImportResult:
+    """Import `content` as orders, in pieces of `size` bytes."""
 
     async def pieces() -> AsyncIterator[bytes]:
         for first in range(0, len(content), size):
             yield content[first : first + size]
 
-    request = ImportRequest(
-        id or uuid4(), environment, kind, format, "test", upsert, tries_again=tries_again, is_raw=is_raw
-    )
+    given: Options = {"id": uuid4(), "format": "csv", **options}
+    request = ImportRequest(environment=ENVIRONMENT, data_type=EVERYTHING, source="test", **given)
     return await import_things(database, request, pieces())
 
 

@@ -16,6 +16,7 @@ from penstock.things.records import (
     NewThing,
     Order,
     Thing,
+    Window,
     create_things,
     find_things,
 )
@@ -29,7 +30,7 @@ async def read_all(conn: Connection, order: Order, *, limit: int, data_type: Dat
     after = None
     while True:
         page = await find_things(
-            conn, environment=LIVE, data_type=data_type, order=order, limit=limit, after=after, with_remaining=True
+            conn, environment=LIVE, data_type=data_type, order=order, window=Window(limit, after, with_remaining=True)
         )
         things += page.results
         assert len(page.results) <= limit
@@ -85,9 +86,11 @@ async def test_fields_may_be_named_like_what_a_search_calls_its_own(conn: Connec
     later, sooner = [await create(conn, kind, **dict.fromkeys(names, text), items=["a"]) for text in ("z", "a")]
     for name in names:
         page = await find_things(
-            conn, environment=LIVE, data_type=kind, where={"items": ["a"]}, order=Order(name), limit=1
+            conn, environment=LIVE, data_type=kind, where={"items": ["a"]}, order=Order(name), window=Window(1)
         )
-        rest = await find_things(conn, environment=LIVE, data_type=kind, order=Order(name), after=page.after)
+        rest = await find_things(
+            conn, environment=LIVE, data_type=kind, order=Order(name), window=Window(after=page.after)
+        )
         assert [thing["_id"] for thing in (*page.results, *rest.results)] == [sooner["_id"], later["_id"]], name
     changed = await update(
         conn, later["_id"], kind, values=dict.fromkeys(names, "b"), add={"items": "b"}, remove={"items": "a"}
@@ -151,9 +154,7 @@ async def test_pages_by_position_tell_how_many_remain(orders: Connection) -> Non
             data_type=ORDER,
             where=where,
             order=Order("total"),
-            limit=3,
-            skip=skip,
-            with_remaining=True,
+            window=Window(3, skip=skip, with_remaining=True),
         )
         assert page.remaining == remaining
         seen += [thing["total"] for thing in page.results]
@@ -163,7 +164,7 @@ async def test_pages_by_position_tell_how_many_remain(orders: Connection) -> Non
 @pytest.mark.parametrize("limit", [0, -1, -5])
 async def test_a_page_of_nothing_is_empty(orders: Connection, limit: int) -> None:
     await create(orders)
-    page = await find_things(orders, environment=LIVE, data_type=ORDER, limit=limit, with_remaining=True)
+    page = await find_things(orders, environment=LIVE, data_type=ORDER, window=Window(limit, with_remaining=True))
     assert (page.results, page.after, page.remaining) == ([], None, 1)
 
 
@@ -173,11 +174,13 @@ async def test_further_fields_break_ties(orders: Connection) -> None:
     ]
     await create_things(orders, environment=LIVE, data_type=ORDER, things=things)
     order = Order("total", further=(("slug", True),))
-    page = await find_things(orders, environment=LIVE, data_type=ORDER, order=order, limit=4)
+    page = await find_things(orders, environment=LIVE, data_type=ORDER, order=order, window=Window(4))
     assert [thing.get("Slug") for thing in page.results] == ["c", "a", None, "b"]
     assert page.after is None
     with pytest.raises(ConstraintProblem, match="sorted by one field"):
-        await find_things(orders, environment=LIVE, data_type=ORDER, order=order, after="W251bGwsIjF4MSJd")
+        await find_things(
+            orders, environment=LIVE, data_type=ORDER, order=order, window=Window(after="W251bGwsIjF4MSJd")
+        )
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,7 @@ async def test_further_fields_break_ties(orders: Connection) -> None:
 async def test_tokens_that_are_not_ours_are_refused(orders: Connection, after: str) -> None:
     await create(orders, total=1)
     with pytest.raises(ConstraintProblem, match="`after` has to be what an earlier page sorted by total gave"):
-        await find_things(orders, environment=LIVE, data_type=ORDER, order=Order("total"), after=after)
+        await find_things(orders, environment=LIVE, data_type=ORDER, order=Order("total"), window=Window(after=after))
 
 
 @pytest.mark.parametrize(

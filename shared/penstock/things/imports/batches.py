@@ -60,8 +60,9 @@ async def write_rows(
     One that has the values of another thing where these have to be unique is refused. To be called in a transaction.
     """
     written = Written()
+    clash = None if key else _same_as_another(data_type)
     for shape, positions in _rounds(rows, key):
-        await _write(conn, environment, data_type, rows, positions, shape, key, written)
+        await _write(conn, _statement(environment, data_type, shape, key), rows, positions, clash, written)
     return written
 
 
@@ -81,24 +82,28 @@ def _rounds(rows: Sequence[Row], key: Sequence[str]) -> list[tuple[list[str], li
 
 
 async def _write(
-    conn: Connection, environment: str, data_type: DataType, rows: Sequence[Row], positions: list[int],
-    shape: list[str],
-    key: Sequence[str], written: Written,
-) -> None:  # fmt: skip
-    """Write these rows by one statement, without those that the table refuses."""
+    conn: Connection,
+    statement: str,
+    rows: Sequence[Row],
+    positions: list[int],
+    clash: str | None,
+    written: Written,
+) -> None:
+    """Write these rows by one statement, without those that the table refuses.
+
+    With `clash`, a row that the statement left out is refused for that reason.
+    """
 
     async def write(chosen: list[int]) -> list[None]:
         async with conn.transaction():
-            found = await conn.fetch(
-                _statement(environment, data_type, shape, key), [rows[position] for position in chosen]
-            )
+            found = await conn.fetch(statement, [rows[position] for position in chosen])
         created = Counter(row["_id"] for row in found if row["is_new"])
         written.created += created.total()
         written.updated += len(found) - created.total()
-        if not key and len(found) < len(chosen):
+        if clash is not None and len(found) < len(chosen):
             for position in chosen:
                 if not created[rows[position]["_id"]]:
-                    written.refused[position] = _same_as_another(data_type)
+                    written.refused[position] = clash
                 created[rows[position]["_id"]] -= 1
         return [None] * len(chosen)
 
