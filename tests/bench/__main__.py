@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.bench.embedded import Embedded
 from tests.bench.measures import MEASURES, Bench
-from tests.servers import running_postgres, running_rabbitmq
+from tests.servers import Servers, running_postgres, running_rabbitmq
 
 
 async def main() -> None:
@@ -31,9 +31,8 @@ async def main() -> None:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-bench-")))
         postgres = await stack.enter_async_context(running_postgres())
         rabbitmq = await stack.enter_async_context(running_rabbitmq())
-        bench = Bench(
-            postgres.url, rabbitmq.url, scratch, share=0.1 if options.quick else 1.0, embedded=Embedded(scratch)
-        )
+        servers = Servers(postgres.url, rabbitmq.url, rabbitmq.management_url)
+        bench = Bench(servers, scratch, share=0.1 if options.quick else 1.0, embedded=Embedded(scratch))
         for name in options.names or MEASURES:
             figures = await MEASURES[name](bench)
             print(json.dumps({"measure": name, **figures}), flush=True)

@@ -18,6 +18,8 @@ from tests.bench.app import write_app
 from tests.bench.machine import Cpu, memory_of_tree
 from tests.eventually import eventually
 
+PROGRAM = Path(sys.executable).with_name("penstock")
+"""The console script of this environment."""
 _HEADERS = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 
@@ -63,7 +65,7 @@ class Embedded:
         ]
         ports = ["--port", str(self._port), "--admin-port", str(self._admin_port)]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "penstock.cli", *command, *ports, env=environment, stdout=asyncio.subprocess.DEVNULL
+            PROGRAM, *command, *ports, env=environment, stdout=asyncio.subprocess.DEVNULL
         )
         try:
             await eventually(self._is_ready, within=60, every=0.1)

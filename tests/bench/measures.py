@@ -23,6 +23,7 @@ from penstock.runs.admission import admit
 from penstock.runs.requests import CheckedRun, RunRequest
 from tests.acceptance.installation import Installation, Service, free_port
 from tests.bench import http_load
+from tests.bench.admission import measure_checks
 from tests.bench.app import write_app
 from tests.bench.bulk import measure_steps
 from tests.bench.embedded import Embedded
@@ -30,7 +31,7 @@ from tests.bench.machine import Cpu
 from tests.bench.prototype import HOME as PROTOTYPE_HOME
 from tests.bench.prototype import Prototype
 from tests.eventually import eventually
-from tests.servers import fresh_database
+from tests.servers import Servers, fresh_database, fresh_vhost
 
 Figures = Mapping[str, object]
 _CONNECTIONS = 64
@@ -39,9 +40,8 @@ _CONNECTIONS = 64
 class Bench:
     """The servers of one run of the benchmarks; `share` scales how much work each measurement does."""
 
-    def __init__(self, postgres_url: str, amqp_url: str, scratch: Path, *, share: float, embedded: Embedded) -> None:
-        self.postgres_url = postgres_url
-        self.amqp_url = amqp_url
+    def __init__(self, servers: Servers, scratch: Path, *, share: float, embedded: Embedded) -> None:
+        self.servers = servers
         self.scratch = scratch
         self.share = share
         self.embedded = embedded
@@ -54,22 +54,28 @@ class Bench:
     async def prototype(self) -> Prototype | None:
         """The prepared prototype, if its sources are here."""
         if self._prototype is None and PROTOTYPE_HOME.is_dir():
-            prototype = Prototype(self.postgres_url, self.amqp_url, self.scratch)
+            prototype = Prototype(self.servers.database_url, self.servers.amqp_url, self.scratch)
             await prototype.prepare()
             self._prototype = prototype
         return self._prototype
 
     @asynccontextmanager
     async def installation(self) -> AsyncIterator[Installation]:
-        """An installation with the measured app on a fresh database; services are started by the measurement."""
-        async with fresh_database(self.postgres_url) as url, aiohttp.ClientSession() as http:
+        """An installation with the measured app on a fresh database and a fresh virtual host, so that no measurement
+        leaves messages to the next; services are started by the measurement.
+        """
+        async with (
+            fresh_database(self.servers.database_url) as url,
+            fresh_vhost(self.servers) as amqp_url,
+            aiohttp.ClientSession() as http,
+        ):
             database = await open_database(url, name="bench", most=4)
             settings = {
                 "PENSTOCK_SECRET_STRIPE_WEBHOOK_SECRET": http_load.SECRET,
                 "PENSTOCK_LEASE_SECONDS": "15",
                 "PENSTOCK_LOG_LEVEL": "warning",
             }
-            whole = Installation(url, self.amqp_url, database, self.scratch, http, settings)
+            whole = Installation(url, amqp_url, database, self.scratch, http, settings)
             try:
                 await whole.prepare(write_app(self.scratch / "app"))
                 yield whole
@@ -197,6 +203,11 @@ async def measure_bulk(bench: Bench) -> Figures:
         return {**figures, "cpu": cpu.shares}
 
 
+async def measure_admission(bench: Bench) -> Figures:
+    """What the checks of depth, fence and chain cost: admission with all of them against admission without any."""
+    return await measure_checks(bench.servers.database_url, bench.amount(500))
+
+
 MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "accept": measure_accept,
     "drain": measure_drain,
@@ -205,6 +216,7 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "due": measure_due,
     "list": measure_list,
     "bulk": measure_bulk,
+    "admission": measure_admission,
     "embedded": measure_embedded,
 }
 
