@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 from penstock.cli.program import build_program
 
 COMMANDS = (
-    ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("check",), ("deploy",), ("promote",), ("run",),
+    ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("check",), ("eval",),
+    ("deploy",), ("promote",), ("run",),
     ("runs", "show"),
     ("runs", "list"), ("runs", "cancel"), ("runs", "retry"),
     ("chain", "show"), ("doctor",), ("secret", "set"), ("secret", "list"), ("secret", "remove"), ("secret", "rotate"),
@@ -22,6 +23,7 @@ COMMANDS = (
 PRINTS_DATA = (
     ("migrate",),
     ("check",),
+    ("eval",),
     ("deploy",),
     ("promote",),
     ("run",),

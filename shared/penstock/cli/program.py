@@ -19,6 +19,7 @@ _MODULES: Final = {
     "scheduler": "services",
     "executor": "services",
     "check": "apps",
+    "eval": "trying",
     "deploy": "deployments",
     "promote": "deployments",
     "migrate": "database",

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pydantic import JsonValue
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -77,6 +79,19 @@ def object_of(members: Mapping[str, Kind], of: str = "") -> Kind:
 def id_of(data_type: str) -> Kind:
     """The id of a thing of this type."""
     return Kind("text", of=data_type)
+
+
+def kind_of_value(value: JsonValue) -> Kind:
+    """The kind of a value that is there."""
+    if isinstance(value, bool):
+        return BOOLEAN
+    if isinstance(value, int | float):
+        return NUMBER
+    if isinstance(value, str):
+        return TEXT
+    if isinstance(value, list):
+        return list_of(join(kind_of_value(item) for item in value) if value else ANYTHING)
+    return NULL if value is None else object_of({key: kind_of_value(item) for key, item in value.items()})
 
 
 def join(kinds: Iterable[Kind]) -> Kind:

@@ -21,7 +21,7 @@ class Operator(NamedTuple):
 
 
 OPERATORS: Final = (
-    Operator("`.` `[…]`", "object, list, text", "a member; an item, from 0", "split('a,b', ',')[1]", "b"),
+    Operator("`.` `[…]`", "object, list, text", "a member; an item, from 0 on", "split('a,b', ',')[1]", "b"),
     Operator("`[a:b]`", "list, text", "from a to b, both included", "split('a,b,c', ',')[0:1]", ["a", "b"]),
     Operator("`??`", "any", "stands in for null; binds closer than those below", "null ?? 2", 2),
     Operator("`-` `not`", "number; boolean", "the opposite; write `not (a == b)`, with brackets", "-(2)", -2),
