@@ -246,7 +246,7 @@ async def test_chain_is_warned_of_once_at_80_percent_of_its_limit(database: Data
         parent = outcome.run.id
     assert warned == [(7, False), (8, True), (9, False), (10, False)]
     message = await conn.fetchval("SELECT message FROM penstock.logs WHERE event = 'chain near its depth limit'")
-    assert "reached depth 8 of at most 10" in message
+    assert "reached depth 8 of at most 10, in the cycle greet → greet, 3 times" in message
 
 
 async def test_many_at_once_near_the_limit_warn_once(database: Database, conn: Connection) -> None:

@@ -161,6 +161,7 @@ class Publisher:
             limit=warning.limit_kind,
             reached=warning.reached,
             of=warning.limit,
+            cycle=None if warning.cycle is None else warning.cycle.workflows,
             at=clock.now(),
         )
         self.event(f"{run.environment}.chain.warned", event, depth=run.depth)

@@ -244,6 +244,7 @@ class ChainEvent(Contract):
     limit: str | None = Field(default=None, description="Warned: `depth`, `runs` or `workload`, whichever is near")
     reached: float | None = Field(default=None, description="Warned: how much of it is used")
     of: float | None = Field(default=None, description="Warned: the limit")
+    cycle: tuple[str, ...] | None = Field(default=None, description="Warned: the workflows that repeat, if any do")
     reason: str | None = Field(default=None, description="Stopped: why, as far as whoever did it said")
     by: str | None = Field(default=None, description="Stopped or resumed: by whom")
     runs: int | None = Field(default=None, description="Stopped: runs that were cancelled; resumed: runs readmitted")

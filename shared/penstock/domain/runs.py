@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from penstock.domain.cycles import Cycle
 from penstock.domain.states import RunState, Termination
 
 
@@ -25,16 +26,18 @@ class RunSummary(NamedTuple):
 
 
 class ChainWarning(NamedTuple):
-    """A chain has come near a limit of its `limit_kind` (`depth`, `runs` or `workload`)."""
+    """A chain has come near a limit, of depth, runs or workload (`limit_kind`); `cycle` repeats in its path."""
 
     limit_kind: str
     reached: float
     limit: float
+    cycle: Cycle | None = None
 
     def describe(self) -> str:
         """`the chain has reached depth 8 of at most 10`."""
         unit = {"depth": "depth {:,.0f}", "runs": "{:,.0f} runs", "workload": "{:,.0f} workload units"}[self.limit_kind]
-        return f"the chain has reached {unit.format(self.reached)} of at most {self.limit:,.0f}"
+        reached = f"the chain has reached {unit.format(self.reached)} of at most {self.limit:,.0f}"
+        return reached if self.cycle is None else f"{reached}, in the cycle {self.cycle.describe()}"
 
 
 @dataclass(frozen=True, slots=True)

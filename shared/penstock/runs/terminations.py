@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from penstock import exact_json
 from penstock.db import Connection, Record
-from penstock.domain.cycles import find_cycle
+from penstock.domain.cycles import Cycle, find_cycle
 from penstock.domain.states import Termination
 from penstock.store.logs import Subject, error_line, write_logs
 
@@ -60,6 +60,12 @@ async def record_observations(conn: Connection, observed: Mapping[UUID, Terminat
     ]
     await write_logs(conn, lines)
     await _request_notifications(conn, OBSERVED, rows, messages)
+
+
+async def list_cycles(conn: Connection, run_ids: Sequence[UUID]) -> dict[UUID, Cycle]:
+    """The cycles at the ends of these runs' paths, for those that have one."""
+    found = {row["id"]: find_cycle(row["path"]) for row in await _get_lineages(conn, run_ids)}
+    return {run_id: cycle for run_id, cycle in found.items() if cycle is not None}
 
 
 def _explain(row: Record, reason: Termination, what: str = "was terminated") -> str:

@@ -9,6 +9,7 @@ from penstock.db import Connection, Record
 from penstock.domain.depth import base_of, reaches_warning
 from penstock.domain.runs import ChainWarning
 from penstock.runs.requests import CheckedRun
+from penstock.runs.terminations import list_cycles
 from penstock.store.logs import LogEvent, LogLine, write_logs
 
 MEASURED_GROWTH: Final = 1.02
@@ -101,16 +102,21 @@ async def warn_chains(conn: Connection, rows: Sequence[Record]) -> dict[UUID, li
     it there.
     """
     admitted = [row for row in rows if row["is_inserted"] and not row["termination"]]
-    warned: dict[UUID, list[ChainWarning]] = {}
-    lines: list[LogLine] = []
+    near_rows: list[tuple[Record, ChainWarning]] = []
     for kind, note in (("depth", _note_depth), ("runs", _note_runs), ("workload", _note_workload)):
         near = {row["chain_id"]: (row, warning) for row in admitted if (warning := _find_warning(kind, row))}
-        for chain_id in await note(conn, {chain_id: row for chain_id, (row, _) in near.items()}) if near else ():
-            row, warning = near[chain_id]
-            warned.setdefault(row["id"], []).append(warning)
-            lines.append(_line(row, warning))
-    if lines:
-        await write_logs(conn, lines)
+        newly = await note(conn, {chain_id: row for chain_id, (row, _) in near.items()}) if near else []
+        near_rows += [near[chain_id] for chain_id in newly]
+    if not near_rows:
+        return {}
+    cycles = await list_cycles(conn, [row["id"] for row, _ in near_rows])
+    warned: dict[UUID, list[ChainWarning]] = {}
+    lines: list[LogLine] = []
+    for row, found in near_rows:
+        warning = found._replace(cycle=cycles.get(row["id"]))
+        warned.setdefault(row["id"], []).append(warning)
+        lines.append(_line(row, warning))
+    await write_logs(conn, lines)
     return warned
 
 
@@ -180,10 +186,15 @@ def _line(row: Record, warning: ChainWarning) -> LogLine:
         environment=row["environment"],
         level="warning",
         event=LogEvent.CHAIN_WARNED,
-        message=f"{warning.describe()} with {row['workflow']}",
+        message=f"{row['workflow']}: {warning.describe()}",
         run_id=row["id"],
         chain_id=row["chain_id"],
         workflow=row["workflow"],
         depth=row["depth"],
-        details={"limit": warning.limit_kind, "reached": warning.reached, "of": warning.limit},
+        details={
+            "limit": warning.limit_kind,
+            "reached": warning.reached,
+            "of": warning.limit,
+            "cycle": None if warning.cycle is None else list(warning.cycle.workflows),
+        },
     )
