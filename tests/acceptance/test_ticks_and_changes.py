@@ -75,6 +75,24 @@ async def beats(installation: Installation, hours: int) -> None:
     await eventually(look, within=60, every=0.1)
 
 
+async def test_three_schedulers_that_are_killed_in_between_lose_no_tick_and_double_none(
+    installation: Installation,
+) -> None:
+    await installation.start("executor")
+    schedulers = [await installation.start("scheduler") for _ in range(3)]
+    for hour in range(1, 7):
+        await pass_hours(installation, 1)
+        await schedulers.pop(0).kill()
+        schedulers.append(await installation.start("scheduler"))
+        await beats(installation, hour)
+    await installation.settled()
+    assert await installation.fetchval("SELECT count(*) FROM penstock.runs WHERE trigger = 'recurrence'") == (
+        2 * WORKFLOWS * 6
+    )
+    recorded = "SELECT count(*) FROM penstock.recurrence_ticks WHERE outcome = 'started'"
+    assert await installation.fetchval(recorded) == 2 * WORKFLOWS * 6
+
+
 async def test_each_tick_and_each_change_starts_one_run_whoever_dies_or_is_away(installation: Installation) -> None:
     await installation.start("executor")
     doomed, other = await installation.start("scheduler"), await installation.start("scheduler")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -69,6 +70,55 @@ async def test_one_is_paused_and_resumed(ingress: Ingress) -> None:
         assert (resumed.json["state"], resumed.json["paused_at"]) == ("active", None)
 
 
+async def test_a_pause_says_why(ingress: Ingress) -> None:
+    paused = await ingress.manage("POST", f"{PATH}/{TIDY}/pause", json={"note": "until the bank is back"})
+    assert (paused.status, paused.json["pause_note"]) == (200, "until the bank is back")
+    assert (await ingress.manage("POST", f"{PATH}/{TIDY}/resume")).json["pause_note"] is None
+    assert (await ingress.manage("POST", f"{PATH}/{TIDY}/pause", json={"not": "why"})).status == 422
+
+
+async def test_the_coming_ticks_of_a_recurrence_and_of_any_expression_are_shown(ingress: Ingress) -> None:
+    answer = await ingress.manage("GET", f"{PATH}/{TIDY}/next?count=3")
+    ticks = [datetime.fromisoformat(str(tick)) for tick in cast("list[str]", answer.json["results"])]
+    assert [tick.astimezone(ZoneInfo("Europe/Paris")).hour for tick in ticks] == [3, 3, 3]
+    (first, *_) = cast("list[str]", answer.json["results"])
+    assert first == (await ingress.manage("GET", f"{PATH}/{TIDY}")).json["next_tick_at"]
+    other = await ingress.manage("GET", f"{PATH}/next?cron=@daily&timezone=Asia/Tokyo&count=2")
+    assert [datetime.fromisoformat(str(tick)).hour for tick in cast("list[str]", other.json["results"])] == [15, 15]
+    for query, says in {
+        "": "give an expression", "cron=bogus": "not a cron expression", "cron=@daily&timezone=X": "not a time zone",
+        "cron=@daily&count=0": "a number from 1 to 1000", "cron=@daily&zone=UTC": "unknown query parameter",
+    }.items():  # fmt: skip
+        assert says in str((await ingress.manage("GET", f"{PATH}/next?{query}")).json["detail"])
+
+
+async def test_what_became_of_ticks_is_shown_newest_first(ingress: Ingress) -> None:
+    until = datetime.now(UTC)
+    body = {"since": (until - timedelta(days=3)).isoformat(), "until": until.isoformat()}
+    await ingress.manage("POST", f"{PATH}/{TIDY}/backfill", json=body)
+    await ingress.manage("DELETE", f"/v1/live/schedule/{TIDY}")
+    first = await ingress.manage("GET", f"{PATH}/{TIDY}/ticks?limit=2")
+    rest = await ingress.manage("GET", f"{PATH}/{TIDY}/ticks?after={first.json['after']}")
+    ticks = cast("list[dict[str, object]]", first.json["results"]) + cast(
+        "list[dict[str, object]]", rest.json["results"]
+    )
+    assert [tick["outcome"] for tick in ticks] == ["skipped", "started", "started", "started"]
+    assert (ticks[0]["run"], ticks[0]["reason"]) == (None, "cancelled by the management API")
+    run = cast("dict[str, object]", ticks[1]["run"])
+    shown = (await ingress.manage("GET", f"/v1/live/runs/{run['id']}")).json
+    assert (shown["recurrence"], run["state"]) == ({"id": str(TIDY), "tick_at": ticks[1]["tick_at"]}, "queued")
+
+
+async def test_one_is_set_with_an_end_a_number_of_times_and_a_limit_of_failures(ingress: Ingress) -> None:
+    given = {"end": "2100-01-01T00:00:00Z", "times": 3, "overlap": "cancel_other", "pause_after_failures": 5}
+    made = await ingress.manage("POST", PATH, json={**REMIND, **given})
+    assert made.status == 200, made.body
+    assert {name: made.json[name] for name in given} == given
+    assert made.json["ticks_left"] == 3
+    answer = await ingress.manage("GET", f"{PATH}/{made.json['id']}/next")
+    assert len(cast("list[str]", answer.json["results"])) == 3
+
+
 async def test_a_run_is_started_by_hand(ingress: Ingress) -> None:
     before = (await ingress.manage("GET", f"{PATH}/{TIDY}")).json
     run = await ingress.manage("POST", f"{PATH}/{TIDY}/trigger")
@@ -119,10 +169,14 @@ async def test_one_that_was_set_is_replaced_and_deleted_and_that_of_a_trigger_is
         ("", {**REMIND, "cron": "0 3 * * *"}, 422, "give either `cron` or `every`"),
         ("", {**REMIND, "every": None}, 422, "give either `cron` or `every`"),
         ("", {**REMIND, "every": "hourly"}, 422, "every"),
-        ("", {**REMIND, "every": None, "cron": "61 * * * *"}, 422, "is no cron expression"),
+        ("", {**REMIND, "every": None, "cron": "61 * * * *"}, 422, "is not a cron expression"),
         ("", {**REMIND, "timezone": "Europe/Pari"}, 422, "is not a time zone"),
         ("", {**REMIND, "workflow": "remin"}, 404, "did you mean 'remind'"),
         ("", {**REMIND, "parameters": {}}, 422, "Missing parameter for workflow remind: parameter who"),
+        ("", {**REMIND, "times": 0}, 422, "times"),
+        ("", {**REMIND, "overlap": "cancel"}, 422, "overlap"),
+        ("", {**REMIND, "pause_after_failures": 101}, 422, "pause_after_failures"),
+        ("", {**REMIND, "start": "2030-01-02T00:00:00Z", "end": "2030-01-01T00:00:00Z"}, 422, "`end` is before"),
         (f"/{TIDY}/backfill", {"since": "2026-01-01T00:00:00Z"}, 422, "until"),
         (
             f"/{TIDY}/backfill",

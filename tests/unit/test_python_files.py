@@ -1,11 +1,15 @@
 """What `penstock check` says of an author's Python: workflows of functions, and what is wrong, with file and line."""
 
 import sys
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from penstock import recurrence
 from penstock.definitions.models import App, FieldType, Parameter
+from penstock.domain.ticks import Overlap
 from penstock.reading.loader import load_app
 from tests.factories import build_field_type
 
@@ -135,7 +139,7 @@ def test_a_model_holds_all_parameters(tmp_path: Path) -> None:
         ("@app.workflow(timeout='soon')\ndef f(ctx): ...\n", "shop.py:3: ValueError: 'soon' is not a duration"),
         (
             "@app.workflow(on=[recurrence('every day')])\ndef f(ctx): ...\n",
-            "shop.py:3: ValueError: 'every day' is no cron expression",
+            "shop.py:3: ValueError: 'every day' is not a cron expression",
         ),
         (
             "@app.workflow(on=[api(auth='everyone')])\ndef f(ctx): ...\n",
@@ -317,3 +321,24 @@ def test_a_recursion_that_decreases_is_read_and_its_parameters_are_known(tmp_pat
     assert problems_of(write(tmp_path, code.format("params.right"))) == [
         "shop.py:3: `decreases`, `params.right`: there is no parameter 'right'"
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"end": datetime(2030, 1, 1, tzinfo=UTC), "start": datetime(2030, 1, 2, tzinfo=UTC)}, "end is before start"),
+        ({"start": datetime(2030, 1, 1, tzinfo=UTC).replace(tzinfo=None)}, "a time needs a zone"),
+        ({"times": 0}, "times is from 1"),
+        ({"pause_after_failures": 101}, "pause_after_failures is from 1 to 100"),
+    ],
+)
+def test_a_recurrence_that_cannot_be_is_refused_where_it_is_written(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        recurrence("@daily", **given)
+
+
+def test_a_recurrence_in_python_has_the_keys_of_one_in_yaml() -> None:
+    start = datetime(2030, 1, 1, 9, tzinfo=timezone(timedelta(hours=1)))
+    made = recurrence("*/10 * * * * *", start=start, times=3, overlap="cancel_other", pause_after_failures=5)
+    assert (made.start, made.times, made.pause_after_failures) == (datetime(2030, 1, 1, 8, tzinfo=UTC), 3, 5)
+    assert made.overlap is Overlap.CANCEL_OTHER

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from penstock.domain.recurrences import HELD_LOOK, MOST_TICKS, ON_TIME, Recurrence, decide_ticks
+from penstock.domain.recurrences import HELD_LOOK, MOST_TICKS, ON_TIME, Recurrence, decide_ticks, list_next_ticks
 from penstock.domain.ticks import Every, Overlap, Rule
 
 RUN_ID = UUID("01890000-0000-8000-8000-000000000001")
@@ -100,3 +100,38 @@ def test_what_never_ticks_again_is_due_no_more() -> None:
     decision = decide_ticks(recurrence, FIRST.replace(year=9999, hour=4), is_live=False)
 
     assert (len(decision.ticks), decision.next_tick_at, decision.due_at) == (1, None, None)
+
+
+def test_a_live_run_is_cancelled_for_the_latest_tick() -> None:
+    decision = decide_ticks(build_recurrence(overlap=Overlap.CANCEL_OTHER), FIRST + HOUR, is_live=True)
+    assert (decision.ticks, decision.missed, decision.cancels) == (hours(4), hours(3), True)
+    assert not decide_ticks(build_recurrence(overlap=Overlap.CANCEL_OTHER), FIRST, is_live=False).cancels
+
+
+@pytest.mark.parametrize(("left", "ticks"), [(1, (3,)), (2, (3, 4)), (3, (3, 4, 5)), (4, (3, 4, 5))])
+def test_it_ends_with_the_last_of_its_ticks(left: int, ticks: tuple[int, ...]) -> None:
+    recurrence = build_recurrence(overlap=Overlap.ALLOW, catch_up=10 * HOUR, ticks_left=left)
+    decision = decide_ticks(recurrence, FIRST + 2 * HOUR, is_live=False)
+    assert (decision.ticks, decision.due_at is None) == (hours(*ticks), left <= 3)
+
+
+def test_a_skipped_tick_does_not_count_among_its_ticks() -> None:
+    decision = decide_ticks(build_recurrence(ticks_left=1), FIRST, is_live=True)
+    assert (decision.skipped, decision.next_tick_at) == (hours(3), FIRST + HOUR)
+
+
+def test_what_a_pause_held_back_is_made_up_however_long_ago_or_dropped() -> None:
+    late = FIRST + 3 * HOUR + HOUR / 2
+    owed = build_recurrence(overlap=Overlap.ALLOW, catch_up=timedelta(), owed_since=FIRST + HOUR)
+    decision = decide_ticks(owed, late, is_live=False)
+    assert (decision.ticks, decision.missed) == (hours(4, 5, 6), hours(3))
+    dropped = decide_ticks(build_recurrence(overlap=Overlap.ALLOW, dropped_until=late), late, is_live=False)
+    assert (dropped.ticks, dropped.missed, dropped.dropped) == ((), (), hours(3, 4, 5, 6))
+
+
+def test_the_next_ticks_are_those_that_are_left() -> None:
+    assert list_next_ticks(build_recurrence(), FIRST, 3) == [*hours(3, 4, 5)]
+    assert list_next_ticks(build_recurrence(ticks_left=2), FIRST, 3) == [*hours(3, 4)]
+    assert list_next_ticks(build_recurrence(next_tick_at=None), FIRST, 3) == []
+    paused = build_recurrence(paused_at=FIRST)
+    assert list_next_ticks(paused, FIRST + 2 * HOUR, 2) == [*hours(6, 7)]

@@ -132,14 +132,37 @@ def test_what_never_comes_again_has_no_next_tick() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["0 3 * *", "0 3 * * * *", "61 * * * *", "* * 30 2 *", "daily", "@daily", "", "0 3 * * mon-", "0 0 31 4,6 *"],
+    [
+        "0 3 * *",
+        "0 3 * * * * *",
+        "61 * * * * *",
+        "61 * * * *",
+        "* * 30 2 *",
+        "daily",
+        "@fortnightly",
+        "",
+        "0 3 * * mon-",
+        "0 0 31 4,6 *",
+    ],
 )
-def test_what_is_no_cron_expression_is_told(text: str) -> None:
+def test_what_is_not_a_cron_expression_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"cron expression|never"):
         check_cron(text)
 
 
-@pytest.mark.parametrize("text", ["0 3 * * 1-5", "*/5 * * * *", "0 0 L * *", "0 9 * * MON#1", "0 0 29 2 *"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 3 * * 1-5",
+        "*/5 * * * *",
+        "0 0 L * *",
+        "0 9 * * MON#1",
+        "0 0 29 2 *",
+        "*/10 * * * * *",
+        "@daily",
+        "@ANNUALLY",
+    ],
+)
 def test_cron_expressions_are_accepted(text: str) -> None:
     check_cron(text)
 
@@ -179,3 +202,32 @@ def test_a_time_of_day_ticks_once_on_every_day_of_every_zone(zone: str, minute: 
     assert ticks == sorted(ticks)
     if (first.astimezone(ZoneInfo(zone)).minute, first.astimezone(ZoneInfo(zone)).hour) == (minute % 60, minute // 60):
         assert list(islice(ticks_after(Rule(every=Every.DAILY, start=first, timezone=zone), start), 370)) == ticks
+
+
+@pytest.mark.parametrize(
+    ("macro", "expression"),
+    [
+        ("@hourly", "0 * * * *"), ("@daily", "0 0 * * *"), ("@midnight", "0 0 * * *"), ("@weekly", "0 0 * * 0"),
+        ("@monthly", "0 0 1 * *"), ("@yearly", "0 0 1 1 *"), ("@annually", "0 0 1 1 *"),
+    ],
+)  # fmt: skip
+def test_a_macro_stands_for_an_expression(macro: str, expression: str) -> None:
+    first, second = (
+        list(islice(ticks_after(Rule(cron=cron, timezone="Europe/Paris"), at("2026-03-01")), 30))
+        for cron in (macro, expression)
+    )
+    assert first == second
+
+
+def test_an_expression_of_six_fields_names_the_second() -> None:
+    rule = Rule(cron="*/20 59 23 * * *", timezone="Europe/Paris")
+    ticks = list(islice(ticks_after(rule, at("2026-03-28T12:00Z")), 4))
+    assert [f"{tick:%d %H:%M:%S}" for tick in ticks] == ["28 22:59:00", "28 22:59:20", "28 22:59:40", "29 21:59:00"]
+    in_the_gap = next_tick(Rule(cron="30 30 2 * * *", timezone="Europe/Paris"), at("2026-03-28T12:00Z"))
+    assert in_the_gap == at("2026-03-29T01:00Z")
+
+
+def test_no_tick_is_after_the_end_and_one_at_the_end_is_the_last() -> None:
+    rule = Rule(cron="@daily", end=at("2026-01-03T00:00Z"))
+    assert [tick.day for tick in ticks_after(rule, at("2026-01-01T00:00Z"))] == [2, 3]
+    assert next_tick(Rule(every=Every.DAILY, start=at("2026-01-01"), end=at("2026-01-02")), at("2026-01-02")) is None

@@ -10,12 +10,22 @@ from pydantic import JsonValue
 from penstock.contracts.messages import WakeScheduler
 from penstock.db import Connection
 from penstock.definitions.models import StepAction
-from penstock.domain.ticks import UTC_ZONE, Every, Rule, check_cron, check_timezone
+from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES, UTC_ZONE, Every, Overlap, Rule, check_cron, check_timezone
 from penstock.expressions.language import describe_type
 from penstock.runs.recurrences.rows import RecurrenceRequest, set_recurrence, stop_recurrence
 from penstock_executor.effects import Effect, Group
 from penstock_executor.runs import Values
-from penstock_executor.steps.arguments import bind, mapping, moment, target_text, text, thing_id, workflow, wrong
+from penstock_executor.steps.arguments import (
+    bind,
+    mapping,
+    moment,
+    number,
+    target_text,
+    text,
+    thing_id,
+    workflow,
+    wrong,
+)
 from penstock_executor.steps.consumption import consumption, one_scheduled
 from penstock_executor.steps.outcomes import Outcome, Write
 from penstock_executor.steps.specs import Call, StepSpec
@@ -56,6 +66,9 @@ async def recur(call: Call) -> Outcome:
         chain_id=call.run.chain_id,
         context=_context(call),
         begins_later=start is None,
+        overlap=_overlap(call),
+        times=number(call, "times", MAX_TIMES),
+        pause_after_failures=number(call, "pause_after_failures", MAX_FAILURES),
     )
     return Write(
         ChangeRecurrence(request.id, request), str(request.id), is_known=True, nudge=WakeScheduler.model_construct()
@@ -68,11 +81,13 @@ def _rule(call: Call) -> Rule:
     given = text(call, "timezone")
     timezone = UTC_ZONE if given is None else given
     begins_at = None if start is None else moment(call, "start", start)
+    end = call.arguments.get("end")
+    ends_at = None if end is None else moment(call, "end", end)
     try:
         check_timezone(timezone)
         if cron is not None:
             check_cron(cron)
-            return Rule(cron=cron, start=begins_at, timezone=timezone)
+            return Rule(cron=cron, start=begins_at, timezone=timezone, end=ends_at)
     except ValueError as error:
         raise wrong(call, str(error)) from None
     if every not in frozenset(Every):
@@ -81,7 +96,15 @@ def _rule(call: Call) -> Rule:
             f"`every` has to be one of {', '.join(Every)}, and it is "
             f"{describe_type(every) if every is None else repr(every)}",
         )
-    return Rule(every=Every(every), start=begins_at or call.now, timezone=timezone)
+    return Rule(every=Every(every), start=begins_at or call.now, timezone=timezone, end=ends_at)
+
+
+def _overlap(call: Call) -> Overlap:
+    """What `overlap` says; runs of what a step sets may overlap."""
+    given = text(call, "overlap")
+    if given is not None and given not in frozenset(Overlap):
+        raise wrong(call, f"`overlap` has to be one of {', '.join(Overlap)}, and it is {given!r}")
+    return Overlap.ALLOW if given is None else Overlap(given)
 
 
 def recurring_thing(call: Call) -> str | None:
@@ -105,7 +128,18 @@ def _context(call: Call) -> Values:
 SPEC: Final = StepSpec(
     action=StepAction.RECUR,
     target="the name of a workflow",
-    arguments=("with", "cron", "every", "start", "timezone", "for"),
+    arguments=(
+        "with",
+        "cron",
+        "every",
+        "start",
+        "end",
+        "timezone",
+        "times",
+        "overlap",
+        "pause_after_failures",
+        "for",
+    ),
     awaited=recur,
     writes=(ChangeRecurrence,),
     consumes=consumption(done=one_scheduled),

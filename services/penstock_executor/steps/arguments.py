@@ -212,3 +212,13 @@ def _parse_moment(value: JsonValue) -> datetime:
 def _did_you_mean(name: str, known: list[str]) -> str:
     near = get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def number(call: Call, name: str, most: int) -> int | None:
+    """The whole number from 1 to `most` behind key `name`; None when it is missing or null."""
+    value = call.arguments.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise wrong(call, f"`{name}` has to be a whole number from 1 to {most}, and it is {str(value)[:50]}")
+    return value

@@ -22,6 +22,7 @@ from penstock_ingress.rules.replies import Refusal, problem
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 500
+MAX_COUNT: Final = 1000
 DEFAULT_PERIOD: Final = timedelta(days=30)
 _MAX_PLACE: Final = 2**63 - 1
 _MAX_DEPTH: Final = 2**31 - 1
@@ -116,6 +117,14 @@ def read_limit(query: Mapping[str, str]) -> int:
     return int(text)
 
 
+def read_count(query: Mapping[str, str]) -> int:
+    """`count`, by default 10, at most 1000. Raises Refusal."""
+    text = query.get("count", "10")
+    if not (text.isascii() and text.isdecimal() and len(text) < 5 and 1 <= int(text) <= MAX_COUNT):
+        raise _wrong("count", f"a number from 1 to {MAX_COUNT}")
+    return int(text)
+
+
 def read_text(query: Mapping[str, str], name: str) -> str | None:
     """A text that PostgreSQL can hold, or None; an empty one counts as none. Raises Refusal."""
     text = query.get(name)
@@ -163,6 +172,15 @@ def read_tree_token(query: Mapping[str, str]) -> TreePlace | None:
         raise _not_ours()
     try:
         return place[0], UUID(str(place[1]))
+    except ValueError:
+        raise _not_ours() from None
+
+
+def read_tick_token(query: Mapping[str, str]) -> datetime | None:
+    """Where a page of ticks begins. Raises Refusal."""
+    place = _read_token(query)
+    try:
+        return None if place is None else to_utc(read_iso(str(place[0])))
     except ValueError:
         raise _not_ours() from None
 

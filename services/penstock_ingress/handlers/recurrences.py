@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from penstock.domain import recurrences as domain
 from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Terminated
 from penstock.domain.states import RunState, Trigger
-from penstock.domain.ticks import Rule
+from penstock.domain.ticks import UTC_ZONE, Rule, check_cron, check_timezone, ticks_after
 from penstock.runs.recurrences.control import (
     find_recurrence,
     list_past_ticks,
@@ -23,6 +24,7 @@ from penstock.runs.recurrences.control import (
     resume_recurrence,
     start_by_hand,
 )
+from penstock.runs.recurrences.history import list_ticks
 from penstock.runs.recurrences.rows import RecurrenceRequest, get_time, set_recurrence, stop_recurrence
 from penstock.runs.requests import RunRequest, check_run
 from penstock.runs.views.models import Run
@@ -31,10 +33,25 @@ from penstock.store.audit import Act, AuditAction, note_acts
 from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.handlers.management import refuse
-from penstock_ingress.handlers.pages import read_limit, read_recurrence_token, read_text, write_token
-from penstock_ingress.repository.views import Backfilled, Recurrence, RecurrencePage, RecurrenceRun
+from penstock_ingress.handlers.pages import (
+    read_count,
+    read_limit,
+    read_recurrence_token,
+    read_text,
+    read_tick_token,
+    write_token,
+)
+from penstock_ingress.repository.views import (
+    Backfilled,
+    NextTicks,
+    Recurrence,
+    RecurrencePage,
+    RecurrenceRun,
+    RecurrenceTick,
+    RecurrenceTickPage,
+)
 from penstock_ingress.room import Room
-from penstock_ingress.rules.management import Backfill, NewRecurrence
+from penstock_ingress.rules.management import Backfill, NewRecurrence, RecurrencePause
 from penstock_ingress.rules.replies import Refusal, problem
 
 
@@ -77,7 +94,7 @@ async def _set(
 
     async def store(conn: Connection) -> UUID:
         start = wanted.start if wanted.start is not None or wanted.every is None else await get_time(conn)
-        rule = Rule(wanted.cron, wanted.every, start, wanted.timezone)
+        rule = Rule(wanted.cron, wanted.every, start, wanted.timezone, wanted.end)
         recurrence = RecurrenceRequest(
             environment,
             wanted.workflow,
@@ -85,6 +102,9 @@ async def _set(
             rule,
             {**checked.request.parameters},
             begins_later=wanted.start is None,
+            overlap=wanted.overlap,
+            times=wanted.times,
+            pause_after_failures=wanted.pause_after_failures,
         )
         await set_recurrence(conn, request=recurrence)
         now = {"workflow": wanted.workflow, "for": wanted.thing, "cron": rule.cron, "every": rule.every}
@@ -114,10 +134,10 @@ async def remove_recurrence(room: Room, environment: str, id: UUID, actor: str) 
     return _show(recurrence)
 
 
-async def pause(room: Room, environment: str, id: UUID, actor: str) -> Recurrence:
-    """Let it tick no more until it is resumed. Raises Refusal."""
+async def pause(room: Room, environment: str, id: UUID, wanted: RecurrencePause, actor: str) -> Recurrence:
+    """Let it not tick again until it is resumed. Raises Refusal."""
     await _get(room, environment, id)
-    await room.database.in_transaction(partial(pause_recurrence, id=id, actor=actor))
+    await room.database.in_transaction(partial(pause_recurrence, id=id, note=wanted.note, actor=actor))
     return await show_recurrence(room, environment, id)
 
 
@@ -126,6 +146,48 @@ async def resume(room: Room, environment: str, id: UUID, actor: str) -> Recurren
     await _get(room, environment, id)
     await room.database.in_transaction(partial(resume_recurrence, id=id, actor=actor))
     return await show_recurrence(room, environment, id)
+
+
+async def show_next(room: Room, environment: str, id: UUID, query: Mapping[str, str]) -> NextTicks:
+    """The coming ticks of a recurrence. Raises Refusal."""
+    recurrence, count = await _get(room, environment, id), read_count(query)
+    async with room.database.connection() as conn:
+        now = await get_time(conn)
+    return NextTicks(results=domain.list_next_ticks(recurrence, now, count), after=None)
+
+
+async def show_next_of_cron(room: Room, query: Mapping[str, str]) -> NextTicks:
+    """The coming ticks of a cron expression. Raises Refusal."""
+    cron, timezone, count = read_text(query, "cron"), read_text(query, "timezone") or UTC_ZONE, read_count(query)
+    if cron is None:
+        raise Refusal(problem(422, "cron: give an expression, such as 0 3 * * 1-5"))
+    try:
+        check_cron(cron)
+        check_timezone(timezone)
+    except ValueError as error:
+        raise Refusal(problem(422, str(error))) from None
+    async with room.database.connection() as conn:
+        now = await get_time(conn)
+    return NextTicks(results=list(islice(ticks_after(Rule(cron=cron, timezone=timezone), now), count)), after=None)
+
+
+async def show_ticks(room: Room, environment: str, id: UUID, query: Mapping[str, str]) -> RecurrenceTickPage:
+    """What became of the last ticks. Raises Refusal."""
+    after, limit = read_tick_token(query), read_limit(query)
+    await _get(room, environment, id)
+    async with room.database.connection() as conn:
+        page = await list_ticks(conn, recurrence_id=id, after=after, limit=limit)
+    results = [
+        RecurrenceTick(
+            tick_at=tick.tick_at,
+            outcome=tick.outcome,
+            run=None if tick.run_id is None else RecurrenceRun(id=tick.run_id, state=tick.run_state),
+            reason=tick.reason,
+            decided_at=tick.decided_at or tick.tick_at,
+        )
+        for tick in page.results
+    ]
+    return RecurrenceTickPage(results=results, after=None if page.after is None else write_token(page.after, 0))
 
 
 async def trigger(room: Room, environment: str, id: UUID, caller: Caller) -> Run:
@@ -202,6 +264,11 @@ def _show(of: domain.Recurrence) -> Recurrence:
         cron=of.rule.cron,
         every=of.rule.every,
         start=of.rule.start,
+        end=of.rule.end,
+        times=of.times,
+        ticks_left=of.ticks_left,
+        pause_after_failures=of.pause_after_failures,
+        pause_note=of.pause_note,
         timezone=of.rule.timezone,
         overlap=of.overlap,
         catch_up_seconds=of.catch_up.total_seconds(),

@@ -228,7 +228,10 @@ class Recurrence(Shown):
     cron: str | None
     every: Every | None
     start: datetime | None
+    end: datetime | None
     timezone: str
+    times: int | None = Field(description="So many ticks at most")
+    ticks_left: int | None = Field(description="How many of these are left")
     overlap: Overlap
     catch_up_seconds: float
     jitter_seconds: float
@@ -238,18 +241,46 @@ class Recurrence(Shown):
     last_run: RecurrenceRun | None
     ticks: int = Field(description="Ticks that made a run")
     skipped: int = Field(description="Ticks that made none, because the run before had not ended")
-    missed: int = Field(description="Ticks that made none, because no scheduler worked for too long")
+    missed: int = Field(
+        description="Ticks that made none, because no scheduler worked for too long, or they were dropped after a pause"
+    )
     refused: int = Field(
         description="Ticks that made none, because the workflow was gone or its parameters did not fit"
     )
+    pause_after_failures: int | None
     created_at: datetime
     paused_at: datetime | None
+    pause_note: str | None = Field(description="Why it is paused")
 
 
 class RecurrencePage(Shown):
     """Recurrences, by workflow; `after` asks for the next page."""
 
     results: list[Recurrence]
+    after: str | None
+
+
+class NextTicks(Shown):
+    """The coming ticks, in order, as long as nothing changes; there is one page."""
+
+    results: list[datetime]
+    after: str | None
+
+
+class RecurrenceTick(Shown):
+    """What became of a tick."""
+
+    tick_at: datetime
+    outcome: Literal["started", "skipped", "missed", "dropped", "refused"]
+    run: RecurrenceRun | None
+    reason: str | None = Field(description="Why it has no run")
+    decided_at: datetime
+
+
+class RecurrenceTickPage(Shown):
+    """The last ticks of a recurrence, newest first; a hundred are kept."""
+
+    results: list[RecurrenceTick]
     after: str | None
 
 

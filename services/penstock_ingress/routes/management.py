@@ -47,6 +47,7 @@ from penstock_ingress.rules.management import (
     NewPause,
     NewRecurrence,
     NewRun,
+    RecurrencePause,
     Resumption,
     WeightsChange,
 )
@@ -64,7 +65,6 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _RecurrenceVerb = Callable[[Room, str, UUID, str], Awaitable[Shown]]
 _RECURRENCE_VERBS: Final[tuple[tuple[str, str, _RecurrenceVerb], ...]] = (
     ("", "DELETE", recurrences.remove_recurrence),
-    ("/pause", "POST", recurrences.pause),
     ("/resume", "POST", recurrences.resume),
 )
 
@@ -100,7 +100,11 @@ class ManagementApi:
         app.router.add_get("/v1/{environment}/workflows", self._list_workflows)
         app.router.add_get("/v1/{environment}/recurrences", self._list_recurrences)
         app.router.add_post("/v1/{environment}/recurrences", self._create_recurrence)
+        app.router.add_get("/v1/{environment}/recurrences/next", self._next_of_cron)
         app.router.add_get("/v1/{environment}/recurrences/{id}", self._get_recurrence)
+        app.router.add_get("/v1/{environment}/recurrences/{id}/next", self._next_ticks)
+        app.router.add_get("/v1/{environment}/recurrences/{id}/ticks", self._list_ticks)
+        app.router.add_post("/v1/{environment}/recurrences/{id}/pause", self._pause_recurrence)
         for path, method, verb in _RECURRENCE_VERBS:
             app.router.add_route(
                 method, f"/v1/{{environment}}/recurrences/{{id}}{path}", partial(self._with_recurrence, verb)
@@ -252,6 +256,23 @@ class ManagementApi:
     async def _with_recurrence(self, verb: _RecurrenceVerb, request: web.Request) -> web.Response:
         return self._show(request, await verb(self._room, _environment(request), _id(request), request[_ACTOR]))
 
+    async def _next_of_cron(self, request: web.Request) -> web.Response:
+        _environment(request)
+        return self._show(request, await recurrences.show_next_of_cron(self._room, request.query))
+
+    async def _next_ticks(self, request: web.Request) -> web.Response:
+        id, environment = _id(request), _environment(request)
+        return self._show(request, await recurrences.show_next(self._room, environment, id, request.query))
+
+    async def _list_ticks(self, request: web.Request) -> web.Response:
+        id, environment = _id(request), _environment(request)
+        return self._show(request, await recurrences.show_ticks(self._room, environment, id, request.query))
+
+    async def _pause_recurrence(self, request: web.Request) -> web.Response:
+        id, wanted = _id(request), await _read_optional(request, RecurrencePause)
+        paused = await recurrences.pause(self._room, _environment(request), id, wanted, request[_ACTOR])
+        return self._show(request, paused)
+
     async def _backfill_recurrence(self, request: web.Request) -> web.Response:
         id, wanted = _id(request), await _read(request, Backfill)
         return self._show(
@@ -361,6 +382,11 @@ async def _read(request: web.Request, model: type[Model], *, is_optional: bool =
     except ValidationError as error:
         is_json = all(found["type"] != "json_invalid" for found in error.errors())
         raise Refusal(problem(422 if is_json else 400, describe(error))) from None
+
+
+async def _read_optional(request: web.Request, model: type[Model]) -> Model:
+    """The same; no body is an empty one."""
+    return await _read(request, model) if request.can_read_body else model.model_validate({})
 
 
 def _with_exact_numbers(read: Model, body: bytes) -> Model:

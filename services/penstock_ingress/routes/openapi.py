@@ -14,7 +14,7 @@ from penstock.domain.policies import SettingsChange
 from penstock.domain.states import RunState
 from penstock.runs.views.models import Run, RunDetails
 from penstock.store.workload_sums import WAYS
-from penstock_ingress.handlers.pages import DEFAULT_LIMIT, LEVELS, MAX_LIMIT
+from penstock_ingress.handlers.pages import DEFAULT_LIMIT, LEVELS, MAX_COUNT, MAX_LIMIT
 from penstock_ingress.repository.views import (
     AuditPage,
     Backfilled,
@@ -24,10 +24,12 @@ from penstock_ingress.repository.views import (
     EnvironmentSettings,
     File,
     LogPage,
+    NextTicks,
     Pause,
     PausePage,
     Recurrence,
     RecurrencePage,
+    RecurrenceTickPage,
     Resumed,
     ResumedChain,
     RunPage,
@@ -48,6 +50,7 @@ from penstock_ingress.rules.management import (
     NewRun,
     Payload,
     Problem,
+    RecurrencePause,
     Resumption,
     WeightsChange,
 )
@@ -135,7 +138,13 @@ OPERATIONS: Final = (
     ),
     Operation("recurrences/{id}", "get", "A recurrence, with its next tick and its last run", Recurrence),
     Operation("recurrences/{id}", "delete", "End a recurrence", Recurrence, problems=(404, 409)),
-    Operation("recurrences/{id}/pause", "post", "Stop its ticks until it is resumed", Recurrence),
+    Operation("recurrences/next", "get", "The coming ticks of a cron expression", NextTicks, query=("cron",
+    "timezone", "count"), problems=(400, 404)),
+    Operation("recurrences/{id}/next", "get", "Its coming ticks", NextTicks, query=("count",), problems=(400, 404)),
+    Operation("recurrences/{id}/ticks", "get", "What became of its last ticks, newest first", RecurrenceTickPage,
+    query=_PAGE, problems=(400, 404)),
+    Operation("recurrences/{id}/pause", "post", "Stop its ticks until it is resumed", Recurrence,
+    body=RecurrencePause, problems=(400, 404)),
     Operation("recurrences/{id}/resume", "post", "Let it tick again, from now on", Recurrence),
     Operation("recurrences/{id}/trigger", "post", "Start a run now, as a tick would", Run, problems=(404, 422, 503)),
     Operation(
@@ -176,6 +185,9 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "chain": ("Only what belongs to this chain", _ID),
     "list": ("Only what belongs to this list", _ID),
     "all": ("Without any filter: really everything", {"type": "boolean"}),
+    "cron": ("The expression", _TEXT),
+    "timezone": ("Its time zone, UTC if there is none", _TEXT),
+    "count": ("How many ticks", {"type": "integer", "minimum": 1, "maximum": MAX_COUNT, "default": 10}),
     "parent": ("Only runs that this run has scheduled", _ID),
     "level": ("Only lines of this level or worse", {"type": "string", "enum": list(LEVELS)}),
     "since": ("From this time on", _TIME),

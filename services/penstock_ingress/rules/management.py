@@ -19,7 +19,7 @@ from penstock.domain.durations import parse_duration
 from penstock.domain.moments import to_utc
 from penstock.domain.policies import MAX_CHAIN_RUNS, MAX_UNITS
 from penstock.domain.schedule import Missed, ScheduleFilter
-from penstock.domain.ticks import UTC_ZONE, Every, check_cron, check_timezone
+from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES, UTC_ZONE, Every, Overlap, check_cron, check_timezone
 from penstock.domain.workload import MAX_WEIGHT, Activity
 from penstock.storable import UNSTORABLE_REASON, is_storable
 
@@ -107,7 +107,8 @@ class NewRecurrence(Given):
         default=None, min_length=1, max_length=200, description="Id of what it is for; none: for the workflow alone"
     )
     cron: Annotated[str, AfterValidator(_is_cron)] | None = Field(
-        default=None, description="Minute, hour, day, month, day of week"
+        default=None,
+        description="Minute, hour, day, month, day of week; with the second before them; or a macro such as @daily",
     )
     every: Annotated[Every, Field(strict=False)] | None = Field(
         default=None, description="Instead of `cron`: a period from `start`"
@@ -115,13 +116,29 @@ class NewRecurrence(Given):
     start: Moment | None = Field(
         default=None, description="The first tick of a period (none: a period from now); earliest of a cron"
     )
+    end: Moment | None = Field(default=None, description="No tick is later")
     timezone: Annotated[str, AfterValidator(_is_timezone)] = Field(default=UTC_ZONE, description="IANA time zone")
+    times: int | None = Field(default=None, ge=1, le=MAX_TIMES, description="So many ticks at most")
+    overlap: Annotated[Overlap, Field(strict=False)] = Field(
+        default=Overlap.ALLOW, description="What becomes of a tick while the run of the tick before has not ended"
+    )
+    pause_after_failures: int | None = Field(
+        default=None, ge=1, le=MAX_FAILURES, description="It pauses when so many runs in a row have failed"
+    )
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
         if (self.cron is None) == (self.every is None):
             raise ValueError("give either `cron` or `every`")
+        if self.start is not None and self.end is not None and self.end < self.start:
+            raise ValueError("`end` is before `start`, so it would never tick")
         return self
+
+
+class RecurrencePause(Given):
+    """A pause of one recurrence. The body may be left out."""
+
+    note: Storable | None = Field(default=None, max_length=1000, description="For people: why")
 
 
 class Backfill(Given):

@@ -9,12 +9,13 @@ from penstock_scheduler.loops.lists import advance_sequential, expand_lists, fin
 from penstock_scheduler.loops.notifying import notify
 from penstock_scheduler.loops.pausing import hold_back
 from penstock_scheduler.loops.reaping import reap_leases
-from penstock_scheduler.loops.recurrences import tick_recurrences
+from penstock_scheduler.loops.recurrences import pause_failing_recurrences, tick_recurrences
 from penstock_scheduler.loops.run_events import start_run_events
 from penstock_scheduler.loops.upkeep import (
     delete_expired_keys,
     delete_old_files,
     delete_signals,
+    delete_ticks,
     make_partitions,
     measure_backlog,
 )
@@ -33,6 +34,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("start_run_events", 0.25, start_run_events),
         Loop("admit_inbox", 0.05, admit_inbox),
         Loop("tick_recurrences", 1.0, tick_recurrences, nudges.tick),
+        Loop("pause_failing_recurrences", 5.0, pause_failing_recurrences),
         Loop("redispatch_lost", 2.0, redispatch_lost, nudges.redispatch),
         Loop("hold_back", 1.0, hold_back),
         Loop("reap_leases", 1.0, reap_leases),
@@ -46,6 +48,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("make_partitions", 3600.0, make_partitions),
         Loop("delete_expired_keys", 600.0, delete_expired_keys),
         Loop("delete_old_files", 600.0, delete_old_files),
+        Loop("delete_ticks", 600.0, delete_ticks),
         Loop("delete_signals", 600.0, delete_signals),
         Loop("delete_old_workload", 3600.0, delete_old_workload),
     )

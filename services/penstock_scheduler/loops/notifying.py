@@ -18,6 +18,7 @@ from penstock.domain.addresses import Address, parse_address
 from penstock.logs import get_logger
 from penstock.mail.message import Mail
 from penstock.mail.smtp import NotTaken, Taken
+from penstock.runs.recurrences.history import RECURRENCE_PAUSED
 from penstock.runs.terminations import OBSERVED
 from penstock.runtime import Counts
 from penstock.store.logs import LogEvent, LogLine, write_logs
@@ -34,6 +35,7 @@ _SUBJECTS: Final = {
     "allowance_75": "has used 75 % of the month's workload",
     "allowance_100": "has used up the month's workload",
     "spike": "consumes far more workload than usual",
+    RECURRENCE_PAUSED: "has paused a recurrence that failed again and again",
 }
 """What a mail is about, by the kind of notification; all others are about a run that was terminated."""
 
@@ -133,6 +135,8 @@ def _subject(notification: Notification) -> str:
 def _text(notification: Notification) -> str:
     details = notification.details
     message = str(details.get("message", ""))
+    if notification.kind == RECURRENCE_PAUSED:
+        return f"{message}.\n"
     if notification.kind in _SUBJECTS:
         return rules.workload_mail_text(message=message, environment=notification.environment)
     run = rules.CutRun(

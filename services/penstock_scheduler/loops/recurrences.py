@@ -19,14 +19,17 @@ from pydantic import JsonValue
 
 from penstock import clock
 from penstock.db import Connection, isolate
+from penstock.definitions.models import ENVIRONMENTS
 from penstock.domain.ids import tick_run_id
 from penstock.domain.recurrences import Recurrence, TickDecision, decide_ticks
-from penstock.domain.runs import Admission, Admitted, Rejected
-from penstock.domain.states import Trigger
+from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary
+from penstock.domain.states import RunState, Trigger
 from penstock.domain.workload import Activity
 from penstock.errors import PenstockError, StaleDefinitions
 from penstock.logs import get_logger
 from penstock.metrics import RECURRENCE_TICKS
+from penstock.runs.cancellations import cancel_runs
+from penstock.runs.recurrences.history import KEPT_TICKS, Tick, pause_failing, record_ticks
 from penstock.runs.recurrences.rows import get_time
 from penstock.runs.requests import RunRequest
 from penstock.runs.schedule.pauses import has_pauses
@@ -43,6 +46,8 @@ log = get_logger(__name__)
 
 BATCH: Final = 200
 _PUT_OFF: Final = timedelta(minutes=1)
+_CANCELLED_BY: Final = "the next tick of its recurrence (overlap: cancel_other)"
+_DROPPED: Final = "the schedule was paused then, and resumed without what was missed"
 Deployments = dict[str, CompiledDeployment]
 
 
@@ -52,11 +57,13 @@ class Turn:
 
     outcomes: list[Admission] = field(default_factory=list)
     progress: list[Progress] = field(default_factory=list)
+    cancelled: list[RunSummary] = field(default_factory=list)
 
     def add(self, other: "Turn") -> None:
         """Note what became of further recurrences."""
         self.outcomes += other.outcomes
         self.progress += other.progress
+        self.cancelled += other.cancelled
 
     def count(self) -> dict[str, int]:
         """Ticks, by what became of them."""
@@ -148,6 +155,8 @@ async def _tick(room: Room, claimed: list[UUID], *, only: Sequence[UUID] | None 
     turn = await room.admissions.with_current(work)
     if turn.outcomes:
         await room.admissions.tell([outcome for outcome in turn.outcomes if not isinstance(outcome, Rejected)])
+    for run in turn.cancelled:
+        room.publisher.run_event(RunState.CANCELLED.value, run, reason=f"cancelled by {_CANCELLED_BY}")
     for outcome in turn.outcomes:
         if isinstance(outcome, Admitted):
             room.meter.count(outcome.run.environment, outcome.run.workflow, {Activity.ITEM_SCHEDULED: 1})
@@ -175,6 +184,7 @@ async def _tick_claimed(
     prepared = await prepare_all([run for _, run in wanted], deployments)
     if not is_newest and any(isinstance(request, Rejected) for request in prepared):
         raise StaleDefinitions("what is refused may have been deployed since")
+    cancelled = await _cancel_others(conn, decided)
     outcomes = await admit_prepared(conn, prepared)
     results: dict[int, list[tuple[RunRequest, Admission]]] = {
         number: [(run, outcome) for (_, run), outcome in found]
@@ -182,10 +192,39 @@ async def _tick_claimed(
     }
     progress = [_progress(one, results.get(number, [])) for number, one in enumerate(decided)]
     await repository.move_on(conn, progress=progress)
+    await record_ticks(conn, [tick for n, one in enumerate(decided) for tick in _ticks_of(one, results.get(n, []))])
     lines = [line for number, one in enumerate(decided) for line in _lines(one, results.get(number, []))]
     if lines:
         await write_logs(conn, lines)
-    return Turn(outcomes, progress)
+    return Turn(outcomes, progress, cancelled)
+
+
+async def _cancel_others(conn: Connection, decided: Sequence[_Decided]) -> list[RunSummary]:
+    """Cancel the runs before that their next tick is to replace."""
+    cancelled: list[RunSummary] = []
+    for environment in ENVIRONMENTS:
+        ids = [
+            one.recurrence.last_run_id
+            for one in decided
+            if one.decision.cancels and one.recurrence.last_run_id and one.recurrence.environment == environment
+        ]
+        if ids:
+            cancelled += await cancel_runs(conn, environment=environment, run_ids=ids, by=_CANCELLED_BY)
+    return cancelled
+
+
+def _ticks_of(one: _Decided, results: Sequence[tuple[RunRequest, Admission]]) -> list[Tick]:
+    """What became of the ticks, the last ones if they are many."""
+    decision, id = one.decision, one.recurrence.id
+    ticks = [Tick(id, tick_at, "dropped", reason=_DROPPED) for tick_at in decision.dropped[-KEPT_TICKS:]]
+    ticks += [Tick(id, tick_at, "missed", reason=_missed(one)) for tick_at in decision.missed[-KEPT_TICKS:]]
+    ticks += [Tick(id, tick_at, "skipped", reason=_skipped(one)) for tick_at in decision.skipped[-KEPT_TICKS:]]
+    for tick_at, (request, outcome) in zip(decision.ticks, results, strict=True):
+        if isinstance(outcome, Rejected):
+            ticks.append(Tick(id, tick_at, "refused", reason=outcome.message))
+        else:
+            ticks.append(Tick(id, tick_at, "started", request.run_id))
+    return ticks
 
 
 def _progress(one: _Decided, results: Sequence[tuple[RunRequest, Admission]]) -> Progress:
@@ -203,7 +242,20 @@ def _progress(one: _Decided, results: Sequence[tuple[RunRequest, Admission]]) ->
         skipped=len(decision.skipped),
         missed=len(decision.missed) + len(decision.dropped),
         refused=refused,
+        used=len(decision.ticks),
     )
+
+
+def _skipped(one: _Decided) -> str:
+    of = one.recurrence
+    return f"the run {of.last_run_id} of the tick before had not ended (overlap: {of.overlap})"
+
+
+def _missed(one: _Decided) -> str:
+    of = one.recurrence
+    if one.decision.ticks:
+        return f"no scheduler worked then, and with overlap: {of.overlap} only the latest is made up"
+    return f"no scheduler worked then, and it is longer ago than catch_up ({of.catch_up})"
 
 
 def _lines(one: _Decided, results: Sequence[tuple[RunRequest, Admission]]) -> list[LogLine]:
@@ -211,16 +263,13 @@ def _lines(one: _Decided, results: Sequence[tuple[RunRequest, Admission]]) -> li
     of, decision = one.recurrence, one.decision
     lines = []
     if decision.skipped:
-        reason = f"the run {of.last_run_id} of the tick before had not ended (overlap: {of.overlap})"
+        reason = _skipped(one)
         lines.append(_line(of, f"{_ticks(decision.skipped)} of {of.workflow} made no run: {reason}", "overlap"))
     if decision.missed:
-        reason = f"no scheduler worked then, and it is longer ago than catch_up ({of.catch_up})"
-        if decision.ticks:
-            reason = f"no scheduler worked then, and with overlap: {of.overlap} only the latest is made up"
+        reason = _missed(one)
         lines.append(_line(of, f"{_ticks(decision.missed)} of {of.workflow} made no run: {reason}", "missed"))
     if decision.dropped:
-        reason = "the schedule was paused then, and resumed without what was missed"
-        lines.append(_line(of, f"{_ticks(decision.dropped)} of {of.workflow} made no run: {reason}", "dropped"))
+        lines.append(_line(of, f"{_ticks(decision.dropped)} of {of.workflow} made no run: {_DROPPED}", "dropped"))
     rejected = [outcome for _, outcome in results if isinstance(outcome, Rejected)]
     if rejected:
         message = (
@@ -247,3 +296,8 @@ def _line(of: Recurrence, message: str, kind: str) -> LogLine:
         workflow=of.workflow,
         details=details,
     )
+
+
+async def pause_failing_recurrences(room: Room) -> Counts:
+    """Pause recurrences that fail again and again, those that say after how many failures."""
+    return Counts({"paused": await room.database.in_transaction(partial(pause_failing, most=BATCH))})

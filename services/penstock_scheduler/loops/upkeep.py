@@ -7,6 +7,7 @@ from typing import Final
 from penstock import clock
 from penstock.metrics import OLDEST_READY_SECONDS, RUNS_READY, RUNS_SCHEDULED, RUNS_WAITING
 from penstock.runs.idempotency import KEY_LIFETIME
+from penstock.runs.recurrences.history import delete_old_ticks
 from penstock.runs.waits import delete_expired_signals
 from penstock.runtime import Counts
 from penstock.things.files import delete_expired_files
@@ -81,3 +82,15 @@ async def delete_signals(room: Room) -> Counts:
         if batch < _KEY_BATCH:
             break
     return Counts({"signals": deleted})
+
+
+async def delete_ticks(room: Room) -> Counts:
+    """Forget old ticks of recurrences, in batches."""
+    deleted = 0
+    while not room.stop.soft.is_set():
+        async with room.database.connection() as conn:
+            batch = await delete_old_ticks(conn, most=_KEY_BATCH)
+        deleted += batch
+        if batch < _KEY_BATCH:
+            break
+    return Counts({"ticks": deleted})

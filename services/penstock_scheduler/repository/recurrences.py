@@ -16,7 +16,7 @@ from penstock.runs.recurrences.rows import COLUMNS, recurrence_from_row
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a recurrence stands after its due ticks were decided. `run_id` and `tick_at` are those of the last run
-    made, if any.
+    made, if any; `used` is how many ticks count towards `times`.
     """
 
     id: UUID
@@ -29,6 +29,7 @@ class Progress:
     skipped: int = 0
     missed: int = 0
     refused: int = 0
+    used: int = 0
 
 
 async def park_paused(conn: Connection, *, most: int) -> None:
@@ -90,11 +91,12 @@ async def move_on(conn: Connection, *, progress: Sequence[Progress]) -> None:
         SET next_tick_at = q.next_tick_at, due_at = q.due_at, held_since = q.held_since, ticks = c.ticks + q.ticks,
             last_tick_at = coalesce(q.tick_at, c.last_tick_at), last_run_id = coalesce(q.run_id, c.last_run_id),
             skipped = c.skipped + q.skipped, missed = c.missed + q.missed, refused = c.refused + q.refused,
-            owed_since = CASE WHEN q.held_since IS NOT NULL OR q.due_at <= clock_timestamp() THEN c.owed_since END
+            owed_since = CASE WHEN q.held_since IS NOT NULL OR q.due_at <= clock_timestamp() THEN c.owed_since END,
+            ticks_left = c.ticks_left - q.used
         FROM unnest(
             $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::uuid[],
-            $7::int[], $8::int[], $9::int[], $10::int[]
-        ) AS q (id, next_tick_at, due_at, held_since, tick_at, run_id, ticks, skipped, missed, refused)
+            $7::int[], $8::int[], $9::int[], $10::int[], $11::int[]
+        ) AS q (id, next_tick_at, due_at, held_since, tick_at, run_id, ticks, skipped, missed, refused, used)
         WHERE c.id = q.id
         """,
         [step.id for step in progress],
@@ -107,6 +109,7 @@ async def move_on(conn: Connection, *, progress: Sequence[Progress]) -> None:
         [step.skipped for step in progress],
         [step.missed for step in progress],
         [step.refused for step in progress],
+        [step.used for step in progress],
     )
 
 

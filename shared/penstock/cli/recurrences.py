@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Final
 from uuid import UUID
@@ -30,8 +31,9 @@ from penstock.cli.output import (
 from penstock.cli.starting import SCHEDULER_DELAY, with_current_deployment
 from penstock.cli.values import read_moment
 from penstock.db import Connection, Database
-from penstock.domain.recurrences import Recurrence
+from penstock.domain.recurrences import Recurrence, list_next_ticks
 from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Terminated
+from penstock.domain.ticks import UTC_ZONE, Rule, check_cron, check_timezone, ticks_after
 from penstock.errors import Permanent
 from penstock.runs.recurrences.control import (
     find_recurrence,
@@ -43,6 +45,7 @@ from penstock.runs.recurrences.control import (
     resume_recurrence,
     start_by_hand,
 )
+from penstock.runs.recurrences.history import KEPT_TICKS, Tick, list_ticks
 from penstock.runs.recurrences.rows import get_time
 from penstock.store.audit import name_cli_actor
 from penstock.store.deployments import CompiledDeployment
@@ -50,7 +53,19 @@ from penstock.store.deployments import CompiledDeployment
 _LIST_EXAMPLES: Final = (
     "Examples:\n\n  penstock recurrences list -e live\n\n  penstock recurrences list -e live --workflow tidy --json"
 )
-_PAUSE_EXAMPLES: Final = "Examples:\n\n  penstock recurrences pause 0190a5f2-7c00-8a11-9b22-0123456789ab"
+_PAUSE_EXAMPLES: Final = (
+    "Examples:\n\n  penstock recurrences pause 0190a5f2-7c00-8a11-9b22-0123456789ab\n\n  penstock recurrences pause ID "
+    '--note "until the bank is back"'
+)
+_NEXT_EXAMPLES: Final = """Examples:
+
+  penstock recurrences next 0190a5f2-7c00-8a11-9b22-0123456789ab
+
+  penstock recurrences next '0 3 * * 1-5' --timezone Europe/Paris --count 5
+
+An expression has five fields (minute, hour, day of month, month, day of week), six with the second before them, or is \
+a macro such as @daily."""
+_TICKS_EXAMPLES: Final = "Examples:\n\n  penstock recurrences ticks 0190a5f2-7c00-8a11-9b22-0123456789ab --limit 20"
 _RESUME_EXAMPLES: Final = (
     "Examples:\n\n  penstock recurrences resume ID\n\nTicks that passed meanwhile are not made "
     "up; `backfill` does that."
@@ -81,6 +96,8 @@ def add_commands(program: typer.Typer) -> None:
     """Add the group `recurrences`."""
     group = typer.Typer(help="Look at what recurs, and steer it.", no_args_is_help=True)
     group.command("list", epilog=_LIST_EXAMPLES)(list_all)
+    group.command("next", epilog=_NEXT_EXAMPLES)(show_next)
+    group.command("ticks", epilog=_TICKS_EXAMPLES)(show_ticks)
     group.command("pause", epilog=_PAUSE_EXAMPLES)(pause)
     group.command("resume", epilog=_RESUME_EXAMPLES)(resume)
     group.command("trigger", epilog=_TRIGGER_EXAMPLES)(trigger)
@@ -123,9 +140,77 @@ async def _list(environment: Environment, workflow: str | None, data: Path | Non
                 return found
 
 
-def pause(id: Id, data: Data = None, as_json: AsJson = False) -> None:
-    """Let a recurrence tick no more until it is resumed."""
-    _report(asyncio.run(_change(id, data, pause_recurrence)), as_json=as_json)
+def show_next(
+    what: Annotated[str, typer.Argument(metavar="ID|EXPRESSION", help="A recurrence, or a cron expression.")],
+    timezone: Annotated[str, typer.Option("--timezone", help="Of the expression.")] = UTC_ZONE,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many ticks.")] = 10,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the coming ticks of a recurrence, or of any cron expression."""
+    try:
+        id: UUID | None = UUID(what)
+    except ValueError:
+        id = None
+    ticks = _ticks_of_cron(what, timezone, count) if id is None else asyncio.run(_next(id, count, data))
+    if as_json:
+        print_json_list(ticks)
+        return
+    for tick in ticks:
+        console.print(show_time(tick))
+
+
+def _ticks_of_cron(cron: str, timezone: str, count: int) -> list[datetime]:
+    try:
+        check_cron(cron)
+        check_timezone(timezone)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return list(islice(ticks_after(Rule(cron=cron, timezone=timezone), clock.now()), count))
+
+
+async def _next(id: UUID, count: int, data: Path | None) -> list[datetime]:
+    async with open_installation(data) as database, database.connection() as conn:
+        found = await find_recurrence(conn, id=id)
+        if found is None:
+            raise Permanent("no recurrence of that id; `penstock recurrences list` shows them")
+        return list_next_ticks(found, await get_time(conn), count)
+
+
+def show_ticks(
+    id: Id,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=KEPT_TICKS, help="How many, newest first.")] = 20,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what became of the last ticks of a recurrence: those that started a run, and those that did not, and why."""
+    ticks = asyncio.run(_last_ticks(id, limit, data))
+    if as_json:
+        names = ("tick_at", "outcome", "run_id", "run_state", "reason", "decided_at")
+        print_json_list({name: getattr(tick, name) for name in names} for tick in ticks)
+        return
+    table = make_table("tick", "outcome", "run", "reason")
+    for tick in ticks:
+        run = "-" if tick.run_state is None else f"{show_state(tick.run_state)} {tick.run_id}"
+        table.add_row(show_time(tick.tick_at), tick.outcome, run, show_text(tick.reason or "-"))
+    print_table(table)
+
+
+async def _last_ticks(id: UUID, limit: int, data: Path | None) -> list[Tick]:
+    async with open_installation(data) as database, database.connection() as conn:
+        if await find_recurrence(conn, id=id) is None:
+            raise Permanent("no recurrence of that id; `penstock recurrences list` shows them")
+        return (await list_ticks(conn, recurrence_id=id, after=None, limit=limit)).results
+
+
+def pause(
+    id: Id,
+    note: Annotated[str | None, typer.Option("--note", help="For people: why.", show_default=False)] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a recurrence not tick again until it is resumed."""
+    _report(asyncio.run(_change(id, data, partial(pause_recurrence, note=note))), as_json=as_json)
 
 
 def resume(id: Id, data: Data = None, as_json: AsJson = False) -> None:
@@ -147,7 +232,8 @@ def _report(found: Recurrence | None, *, as_json: bool) -> None:
         print_json(_as_json(found))
     else:
         next_tick = f", next tick {show_time(found.next_tick_at)}" if found.due_at else ""
-        console.print(f"{found.id}  {show_text(found.workflow)}  {found.state}{next_tick}")
+        note = f"  ({show_text(found.pause_note)})" if found.pause_note else ""
+        console.print(f"{found.id}  {show_text(found.workflow)}  {found.state}{note}{next_tick}")
 
 
 def trigger(id: Id, data: Data = None, as_json: AsJson = False) -> None:
@@ -243,15 +329,17 @@ def _as_json(of: Recurrence) -> dict[str, object]:
         "next_tick_at",
         "last_tick_at",
     )
-    counts = ("ticks", "skipped", "missed", "refused", "created_at", "paused_at")
+    counts = ("ticks", "skipped", "missed", "refused", "created_at", "paused_at", "pause_note")
+    limits = ("times", "ticks_left", "pause_after_failures")
     return {
         **{name: getattr(of, name) for name in names},
         "cron": of.rule.cron,
         "every": of.rule.every,
         "start": of.rule.start,
+        "end": of.rule.end,
         "timezone": of.rule.timezone,
         "catch_up_seconds": of.catch_up / timedelta(seconds=1),
         "jitter_seconds": of.jitter / timedelta(seconds=1),
         "last_run": None if of.last_run_id is None else {"id": of.last_run_id, "state": of.last_run_state},
-        **{name: getattr(of, name) for name in counts},
+        **{name: getattr(of, name) for name in (*limits, *counts)},
     }

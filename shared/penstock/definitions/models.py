@@ -3,6 +3,7 @@
 Durations are in seconds. Texts that embed `${…}` and bare expressions are kept as written; `expressions` compiles them.
 """
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple
 
@@ -112,7 +113,8 @@ class WebhookTrigger(Model):
 
 class RecurrenceTrigger(Model):
     """`on: recurrence:`: a run at each tick of `cron` in `timezone`. Ticks that were missed for at most
-    `catch_up_seconds` are made up.
+    `catch_up_seconds` are made up. It ticks not before `start`, not after `end`, and at most so many `times`;
+    `pause_after_failures` in a row it pauses.
     """
 
     cron: str
@@ -120,6 +122,10 @@ class RecurrenceTrigger(Model):
     overlap: Overlap = Overlap.SKIP
     catch_up_seconds: float = DEFAULT_CATCH_UP_SECONDS
     jitter_seconds: float = 0.0
+    start: datetime | None = None
+    end: datetime | None = None
+    times: int | None = None
+    pause_after_failures: int | None = None
 
 
 class Operation(StrEnum):

@@ -4,13 +4,14 @@ ticks.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import JsonValue
 
 from penstock.domain.states import RunState
-from penstock.domain.ticks import Overlap, Rule, jitter, next_tick
+from penstock.domain.ticks import Overlap, Rule, jitter, next_tick, ticks_after
 
 ON_TIME: Final = timedelta(seconds=10)
 """A tick that is decided so much later than it was due is still on time."""
@@ -51,11 +52,15 @@ class Recurrence:
     refused: int
     owed_since: datetime | None = None
     dropped_until: datetime | None = None
+    times: int | None = None
+    ticks_left: int | None = None
+    pause_after_failures: int | None = None
+    pause_note: str | None = None
     last_run_state: RunState | None = None
 
     @property
     def state(self) -> Literal["active", "paused", "ended"]:
-        """`ended`: the rule never comes true again."""
+        """`ended`: the rule never comes true again, or it has ticked as often as it was to."""
         if self.paused_at is not None:
             return "paused"
         return "ended" if self.next_tick_at is None else "active"
@@ -75,7 +80,7 @@ class TickDecision:
     """What becomes of a recurrence's due ticks: `ticks` make a run each, and the recurrence goes on at `next_tick_at`.
 
     `skipped`: the run before had not ended. `missed`: too long ago. `dropped`: due during a pause of the schedule, and
-    not wanted afterwards. `held_since`: the tick waits for the run before.
+    not wanted afterwards. `held_since`: the tick waits for the run before. `cancels`: the run before is cancelled.
     """
 
     ticks: tuple[datetime, ...]
@@ -86,6 +91,7 @@ class TickDecision:
     held_since: datetime | None = None
     is_on_time: bool = True
     dropped: tuple[datetime, ...] = ()
+    cancels: bool = False
 
 
 def decide_ticks(recurrence: Recurrence, now: datetime, *, is_live: bool) -> TickDecision:
@@ -106,15 +112,31 @@ def decide_ticks(recurrence: Recurrence, now: datetime, *, is_live: bool) -> Tic
     if recurrence.overlap is not Overlap.ALLOW and fresh:
         if is_live and recurrence.overlap is Overlap.QUEUE:
             return TickDecision((), (), (), recurrence.next_tick_at, now + HELD_LOOK, recurrence.held_since or now)
-        if is_live:
+        if is_live and recurrence.overlap is Overlap.SKIP:
             ticks, skipped = (), fresh
         elif recurrence.held_since is not None:
             ticks, skipped, missed = fresh[-1:], due[:-1], ()
         else:
             ticks, missed = fresh[-1:], due[:-1]
+    if recurrence.ticks_left is not None and len(ticks) >= recurrence.ticks_left:
+        ticks, next_tick_at = ticks[: recurrence.ticks_left], None
     due_at = None if next_tick_at is None else recurrence.due_time(next_tick_at)
     is_on_time = all(now - recurrence.due_time(tick) <= ON_TIME for tick in ticks)
-    return TickDecision(ticks, skipped, missed, next_tick_at, due_at, is_on_time=is_on_time, dropped=dropped)
+    cancels = is_live and recurrence.overlap is Overlap.CANCEL_OTHER and bool(ticks)
+    return TickDecision(
+        ticks, skipped, missed, next_tick_at, due_at, is_on_time=is_on_time, dropped=dropped, cancels=cancels
+    )
+
+
+def list_next_ticks(recurrence: Recurrence, now: datetime, count: int) -> list[datetime]:
+    """The next ticks of a recurrence, at most `count`; those that it would have if it were not paused."""
+    if recurrence.next_tick_at is None:
+        return []
+    count = count if recurrence.ticks_left is None else min(count, recurrence.ticks_left)
+    after = recurrence.next_tick_at - timedelta(microseconds=1)
+    if recurrence.paused_at is not None:
+        after = max(after, now)
+    return list(islice(ticks_after(recurrence.rule, after), count))
 
 
 def _is_dropped(recurrence: Recurrence, tick_at: datetime) -> bool:

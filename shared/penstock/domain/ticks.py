@@ -22,7 +22,20 @@ from cronsim import CronSim, CronSimError
 
 UTC_ZONE: Final = "UTC"
 _ALL_HOURS: Final = frozenset(range(24))
-_CRON_FIELDS: Final = 5
+_CRON_FIELDS: Final = (5, 6)
+MAX_TIMES: Final = 10**12
+MAX_FAILURES: Final = 100
+"""Of so many ticks it is known what became of them."""
+_MACROS: Final = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+"""What stands for an expression, in crontab(5)."""
 
 
 class Every(StrEnum):
@@ -44,6 +57,8 @@ class Overlap(StrEnum):
     """It makes its run all the same."""
     QUEUE = "queue"
     """It waits until that run has ended; of several that wait, only the latest makes a run."""
+    CANCEL_OTHER = "cancel_other"
+    """It cancels that run and makes its own; of several that are due, only the latest does."""
 
 
 _MONTHS: Final = {Every.MONTHLY: 1, Every.QUARTERLY: 3, Every.YEARLY: 12}
@@ -53,28 +68,31 @@ _DAYS: Final = {Every.DAILY: 1, Every.WEEKLY: 7}
 @dataclass(frozen=True, slots=True)
 class Rule:
     """When to tick: by a `cron` expression, not before `start` if there is one; or `every` period from `start` on,
-    itself included.
+    itself included. Not after `end` if there is one.
     """
 
     cron: str | None = None
     every: Every | None = None
     start: datetime | None = None
     timezone: str = UTC_ZONE
+    end: datetime | None = None
 
 
 def check_cron(text: str) -> None:
-    """Raises ValueError, with a message for the author, unless `text` is a cron expression of five fields that ever
-    comes true.
+    """Raises ValueError, with a message for the author, unless `text` is a cron expression of five fields, of six that
+    begin with the second, or a macro such as @daily, and ever comes true.
     """
-    if len(text.split()) != _CRON_FIELDS:
+    if text.startswith("@") and text.lower() not in _MACROS:
+        raise ValueError(f"{text!r} is not a cron expression: the macros are {', '.join(_MACROS)}")
+    if not text.startswith("@") and len(text.split()) not in _CRON_FIELDS:
         raise ValueError(
-            f"{text!r} is no cron expression: write minute, hour, day of month, month and day of week, as in 0 3 * * "
-            "1-5"
+            f"{text!r} is not a cron expression: write minute, hour, day of month, month and day of week, as in "
+            "0 3 * * 1-5, with the second before them if it matters, or a macro such as @daily"
         )
     try:
-        never = next(iter(CronSim(text, datetime(2024, 1, 1, tzinfo=UTC))), None) is None
+        never = next(iter(CronSim(_six_fields(text), datetime(2024, 1, 1, tzinfo=UTC))), None) is None
     except CronSimError as error:
-        raise ValueError(f"{text!r} is no cron expression: {error}; write it as in 0 3 * * 1-5") from None
+        raise ValueError(f"{text!r} is not a cron expression: {error}; write it as in 0 3 * * 1-5") from None
     if never:
         raise ValueError(f"{text!r} never comes true")
 
@@ -114,12 +132,14 @@ def ticks_after(rule: Rule, after: datetime) -> Iterator[datetime]:
         raise ValueError("a recurrence needs a cron expression, or a period and a start")
     try:
         for tick in found:
+            if rule.end is not None and tick > rule.end:
+                return
             if tick > floor:
                 floor = tick
                 yield tick
     except (OverflowError, CronSimError) as error:
         if isinstance(error, CronSimError):
-            raise ValueError(f"{rule.cron!r} is no cron expression: {error}") from None
+            raise ValueError(f"{rule.cron!r} is not a cron expression: {error}") from None
 
 
 def jitter(recurrence_id: UUID, tick_at: datetime, most: timedelta) -> timedelta:
@@ -135,11 +155,18 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, OSError) as error:
-        raise ValueError(f"{name!r} is no time zone") from error
+        raise ValueError(f"{name!r} is not a time zone") from error
+
+
+def _six_fields(cron: str) -> str:
+    """The same with the second. The library treats changes of clocks its own way where that is missing."""
+    fields = _MACROS.get(cron.lower(), cron)
+    return fields if len(fields.split()) == _CRON_FIELDS[1] else f"0 {fields}"
 
 
 def _cron_ticks(cron: str, zone: ZoneInfo, floor: datetime) -> Iterator[datetime]:
     local = floor.astimezone(zone)
+    cron = _six_fields(cron)
     by_elapsed_time = CronSim(cron, local)
     if by_elapsed_time.hours == _ALL_HOURS:
         yield from (tick.astimezone(UTC) for tick in by_elapsed_time)

@@ -12,6 +12,7 @@ from penstock.definitions.models import FieldType, Parameter
 from penstock.definitions.values import coerce_value
 from penstock.domain.durations import parse_duration
 from penstock.domain.moments import to_utc
+from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES
 from penstock.expressions.templates import split_text
 from penstock.expressions.tokens import ExpressionError
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe, to_json
@@ -77,6 +78,16 @@ def priority(reader: StepReader, key: str, node: Node) -> JsonValue:
 def page_size(reader: StepReader, key: str, node: Node) -> JsonValue:
     """How many things a page may hold."""
     return _integer(reader, key, node, 1, MAX_PAGE)
+
+
+def times(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """How often something is to happen, or a template that gives it."""
+    return anything(reader, key, node) if is_template(node) else _integer(reader, key, node, 1, MAX_TIMES)
+
+
+def failures(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """How many failures in a row are allowed, or a template that gives it."""
+    return anything(reader, key, node) if is_template(node) else _integer(reader, key, node, 1, MAX_FAILURES)
 
 
 def _integer(reader: StepReader, key: str, node: Node, low: int, high: int) -> JsonValue:

@@ -2,9 +2,12 @@
 of a step.
 """
 
+from datetime import datetime
+
 from pydantic import JsonValue
 
-from penstock.domain.ticks import UTC_ZONE, Every, check_cron, check_timezone, list_timezones
+from penstock.domain.moments import read_iso, to_utc
+from penstock.domain.ticks import UTC_ZONE, Every, Overlap, check_cron, check_timezone, list_timezones
 from penstock.reading.arguments import anything
 from penstock.reading.documents import Node, Scalar
 from penstock.reading.places import Report
@@ -23,6 +26,25 @@ def read_timezone(table: Table, key: str) -> str | None:
     """The time zone under a key, UTC if there is none; None after reporting a problem."""
     text, node = table.text(key, UTC_ZONE), table.node(key)
     return text if text is not None and (node is None or _is_timezone(text, node, table.report)) else None
+
+
+def read_time(table: Table, key: str) -> datetime | None:
+    """The time with a zone under a key; None if there is none, or after reporting a problem."""
+    text, node = table.text(key), table.node(key)
+    if text is None or node is None:
+        return None
+    try:
+        return to_utc(read_iso(text))
+    except ValueError:
+        table.expected(node, key, "a time with a zone, such as 2030-01-31T09:00:00Z")
+        return None
+
+
+def overlap(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """What becomes of overlapping ticks, or a template that gives it."""
+    if is_template(node) and isinstance(node, Scalar):
+        return anything(reader, key, node)
+    return reader.table.one_of(key, [one.value for one in Overlap])
 
 
 def cron(reader: StepReader, key: str, node: Node) -> JsonValue:

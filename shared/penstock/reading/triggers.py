@@ -16,7 +16,7 @@ from penstock.definitions.models import (
     RunEndTrigger,
     WebhookTrigger,
 )
-from penstock.domain.ticks import Overlap
+from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES, Overlap
 from penstock.reading.available import refuse_unavailable
 from penstock.reading.documents import Node, Scalar, Sequence
 from penstock.reading.index import Index
@@ -24,7 +24,7 @@ from penstock.reading.places import Report
 from penstock.reading.results import kind_of_thing
 from penstock.reading.scopes import Scope, check_expression
 from penstock.reading.tables import Table
-from penstock.reading.times import read_cron, read_timezone
+from penstock.reading.times import read_cron, read_time, read_timezone
 
 _TRIGGERS: Final = frozenset({"api", "webhook", "recurrence", "change", "run"})
 
@@ -110,6 +110,10 @@ def _read_recurrence(table: Table) -> RecurrenceTrigger | None:
     cron, timezone = read_cron(table, "cron"), read_timezone(table, "timezone")
     catch_up_seconds, jitter_seconds = table.seconds("catch_up"), table.seconds("jitter")
     overlap = table.choice("overlap", Overlap, Overlap.SKIP)
+    start, end = read_time(table, "start"), read_time(table, "end")
+    times, failures = table.integer("times", 1, MAX_TIMES), table.integer("pause_after_failures", 1, MAX_FAILURES)
+    if start is not None and end is not None and end < start:
+        table.report.error(table.key_place("end"), "'end' is before 'start'", "it would never tick")
     table.close()
     if cron is None or timezone is None:
         return None
@@ -119,6 +123,10 @@ def _read_recurrence(table: Table) -> RecurrenceTrigger | None:
         overlap=overlap,
         catch_up_seconds=DEFAULT_CATCH_UP_SECONDS if catch_up_seconds is None else catch_up_seconds,
         jitter_seconds=jitter_seconds or 0.0,
+        start=start,
+        end=end,
+        times=times,
+        pause_after_failures=failures,
     )
 
 

@@ -99,19 +99,24 @@ class RunSteps(Steps):
         cron: str | None = None,
         every: Literal["daily", "weekly", "monthly", "quarterly", "yearly"] | None = None,
         start: datetime | None = None,
+        end: datetime | None = None,
+        times: int | None = None,
+        overlap: Literal["skip", "allow", "queue", "cancel_other"] | None = None,
+        pause_after_failures: int | None = None,
         timezone: str | None = None,
         for_: str | Thing | None = None,
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, str]:
         """Runs of `workflow` again and again, by `cron` or by a period, for a thing or for none; the recurrence's id.
 
+        No tick is after `end`, and there are at most so many `times`; runs may overlap unless `overlap` says otherwise.
         Set again for the same workflow and thing, it replaces what was set before.
         """
         what = f"recur {workflow}"
         arguments: dict[str, JsonValue] = {
             "with": to_object(parameters, what), "cron": cron, "every": every, "start": to_json(start, what),
-            "timezone": timezone,
-            "for": _id(for_),
+            "end": to_json(end, what), "times": times, "overlap": overlap, "timezone": timezone,
+            "pause_after_failures": pause_after_failures, "for": _id(for_),
         }  # fmt: skip
         return self._ask(StepAction.RECUR, workflow, arguments, str, options)
 

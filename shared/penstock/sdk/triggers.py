@@ -1,7 +1,7 @@
 """What starts a Python workflow, and how it is tried again: the same as in YAML, written as calls."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from penstock.definitions.models import (
@@ -18,7 +18,8 @@ from penstock.definitions.models import (
     WebhookTrigger,
 )
 from penstock.domain.durations import parse_duration
-from penstock.domain.ticks import UTC_ZONE, Overlap, check_cron, check_timezone
+from penstock.domain.moments import to_utc
+from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES, UTC_ZONE, Overlap, check_cron, check_timezone
 
 Duration = str | float | timedelta
 """`"5m"`, a number of seconds, or a timedelta."""
@@ -49,22 +50,39 @@ def recurrence(
     cron: str,
     *,
     timezone: str = UTC_ZONE,
-    overlap: Literal["skip", "allow", "queue"] = "skip",
+    overlap: Literal["skip", "allow", "queue", "cancel_other"] = "skip",
     catch_up: Duration = 3600.0,
     jitter: Duration = 0.0,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    times: int | None = None,
+    pause_after_failures: int | None = None,
 ) -> RecurrenceTrigger:
     """A run at each tick of `cron` in `timezone`; ticks that were missed for at most `catch_up` are made up.
 
-    Raises ValueError for an expression or a zone that does not exist.
+    No tick is before `start` or after `end`, and there are at most so many `times`; it pauses when as many runs in a
+    row have failed as `pause_after_failures` says. Raises ValueError for an expression or a zone that does not exist,
+    a time without a zone, and numbers out of range.
     """
     check_cron(cron)
     check_timezone(timezone)
+    start, end = (None if moment is None else to_utc(moment) for moment in (start, end))
+    if start is not None and end is not None and end < start:
+        raise ValueError("end is before start, so it would never tick")
+    if times is not None and not 1 <= times <= MAX_TIMES:
+        raise ValueError(f"times is from 1 to {MAX_TIMES}")
+    if pause_after_failures is not None and not 1 <= pause_after_failures <= MAX_FAILURES:
+        raise ValueError(f"pause_after_failures is from 1 to {MAX_FAILURES}")
     return RecurrenceTrigger(
         cron=cron,
         timezone=timezone,
         overlap=Overlap(overlap),
         catch_up_seconds=to_seconds(catch_up),
         jitter_seconds=to_seconds(jitter),
+        start=start,
+        end=end,
+        times=times,
+        pause_after_failures=pause_after_failures,
     )
 
 

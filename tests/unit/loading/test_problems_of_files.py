@@ -199,14 +199,29 @@ def test_problems_of_data_types(types: str, problem: str) -> None:
         (
             "workflow: w\non:\n  recurrence: {cron: x}",
             (
-                "3: 'cron': 'x' is no cron expression: write minute, hour, day of month, month and day of week, as in "
-                "0 3 "
-                "* * 1-5"
+                "3: 'cron': 'x' is not a cron expression: write minute, hour, day of month, month and day of week, as "
+                "in 0 3 * * 1-5, with the second before them if it matters, or a macro such as @daily"
             ),
         ),
         (
             "workflow: w\non:\n  recurrence:\n    cron: 61 * * * *",
-            "4: 'cron': '61 * * * *' is no cron expression: Bad minute; write it as in 0 3 * * 1-5",
+            "4: 'cron': '61 * * * *' is not a cron expression: Bad minute; write it as in 0 3 * * 1-5",
+        ),
+        (
+            "workflow: w\non: {recurrence: {cron: '@daily', start: tomorrow}}",
+            "2: 'start': expected a time with a zone, such as 2030-01-31T09:00:00Z, got 'tomorrow'",
+        ),
+        (
+            "workflow: w\non: {recurrence: {cron: '@daily', start: 2030-01-02T00:00:00Z, end: 2030-01-01T00:00:00Z}}",
+            "2: 'end' is before 'start'; it would never tick",
+        ),
+        (
+            "workflow: w\non: {recurrence: {cron: '@daily', times: 0}}",
+            "2: 'times': expected a whole number from 1 to 1000000000000, got '0'",
+        ),
+        (
+            "workflow: w\non: {recurrence: {cron: '@daily', pause_after_failures: 1000}}",
+            "2: 'pause_after_failures': expected a whole number from 1 to 100, got '1000'",
         ),
         (
             "workflow: w\non: {recurrence: {timezone: UTC}}",

@@ -70,7 +70,16 @@ from tests.unit.loading.reading import step_problems
         ("{recur: other, with: {n: 1}}", "1: 'recur' needs cron or every"),
         ("{recur: other, every: daily}", "1: 'with' lacks 'n', which the workflow 'other' requires"),
         ("{recur: other, every: dayly, with: {n: 1}}", "1: unknown every 'dayly'; did you mean 'daily'?"),
-        ("{recur: other, cron: 0 25 * * *, with: {n: 1}}", "1: 'cron': '0 25 * * *' is no cron expression: Bad hour"),
+        (
+            "{recur: other, cron: 0 25 * * *, with: {n: 1}}",
+            "1: 'cron': '0 25 * * *' is not a cron expression: Bad hour",
+        ),
+        ("{recur: other, every: daily, times: 0, with: {n: 1}}", "1: 'times': expected a whole number from 1 to"),
+        ("{recur: other, every: daily, overlap: cancel, with: {n: 1}}", "1: unknown overlap 'cancel'"),
+        (
+            "{recur: other, every: daily, pause_after_failures: 101, with: {n: 1}}",
+            "1: 'pause_after_failures': expected a whole number from 1 to 100",
+        ),
         ("{recur: other, every: daily, start: tomorrow, with: {n: 1}}", "1: 'start': expected a time with its zone"),
         (
             "{recur: other, every: daily, timezone: Europe/Pari, with: {n: 1}}",

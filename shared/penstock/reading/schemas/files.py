@@ -17,7 +17,7 @@ from penstock.definitions.models import (
     Source,
 )
 from penstock.domain.depth import MAX_DEPTH
-from penstock.domain.ticks import Overlap
+from penstock.domain.ticks import MAX_FAILURES, Overlap
 from penstock.reading.schemas.forms import (
     ANYTHING,
     BOOLEAN,
@@ -196,6 +196,31 @@ def _build_email() -> Schema:
     return table(keys)
 
 
+def _recurrence() -> dict[str, Schema]:
+    return {
+        "cron": {
+            **TEXT,
+            "description": 'Minute, hour, day, month, weekday: "0 3 * * 1-5"; with the second before them; or @daily.',
+        },
+        "start": {**TEXT, "description": "No tick before this time."},
+        "end": {**TEXT, "description": "No tick after this time."},
+        "times": {"type": "integer", "minimum": 1, "description": "So many ticks at most."},
+        "pause_after_failures": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_FAILURES,
+            "description": "It pauses when so many runs in a row have failed.",
+        },
+        "timezone": {**TEXT, "examples": ["UTC", "Europe/Paris"]},
+        "overlap": {
+            **choice([overlap.value for overlap in Overlap]),
+            "description": "What becomes of a tick while the last run has not ended.",
+        },
+        "catch_up": {**DURATION, "description": "How late a missed tick is still made up for."},
+        "jitter": {**DURATION, "description": "By how much ticks are spread."},
+    }
+
+
 def _build_triggers() -> Schema:
     api: dict[str, Schema] = {
         "method": choice(["GET", "POST"]),
@@ -209,16 +234,6 @@ def _build_triggers() -> Schema:
     webhook = table(
         {"source": TEXT, "types": {**one_or_list(TEXT), "description": "* stands for any characters."}}, "source"
     )
-    recurrence: dict[str, Schema] = {
-        "cron": {**TEXT, "description": 'Minute, hour, day, month, weekday: "0 3 * * 1-5".'},
-        "timezone": {**TEXT, "examples": ["UTC", "Europe/Paris"]},
-        "overlap": {
-            **choice([overlap.value for overlap in Overlap]),
-            "description": "What becomes of a tick while the last run goes on.",
-        },
-        "catch_up": {**DURATION, "description": "How late a missed tick is still made up for."},
-        "jitter": {**DURATION, "description": "By how much ticks are spread."},
-    }
     change: dict[str, Schema] = {
         "type": {**TEXT, "description": "The data type."},
         "operations": {
@@ -241,7 +256,7 @@ def _build_triggers() -> Schema:
     triggers = {
         "api": either(table(api), {"type": "null"}),
         "webhook": one_or_list(webhook),
-        "recurrence": one_or_list(table(recurrence, "cron")),
+        "recurrence": one_or_list(table(_recurrence(), "cron")),
         "change": one_or_list(table(change, "type")),
         "run": one_or_list(table(run_end)),
     }

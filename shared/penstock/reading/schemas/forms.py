@@ -6,7 +6,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from penstock.definitions.fields import CONSTRAINT_TYPES
-from penstock.domain.ticks import Every
+from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES, Every, Overlap
 
 Schema = dict[str, JsonValue]
 
@@ -102,6 +102,9 @@ FORMS: Final[Mapping[str, Schema]] = {
     "file_format": either(choice(["csv", "jsonl"]), TEMPLATE),
     "cron": TEXT,
     "timezone": TEXT,
+    "times": either(integer(1, MAX_TIMES), TEMPLATE),
+    "failures": either(integer(1, MAX_FAILURES), TEMPLATE),
+    "overlap": either(choice([overlap.value for overlap in Overlap]), TEMPLATE),
     "every": either(choice([period.value for period in Every]), TEMPLATE),
     "signing_secret": one_or_list(TEXT),
     "key": {"type": ["string", "number", "boolean"]},

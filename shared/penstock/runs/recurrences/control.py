@@ -18,6 +18,7 @@ from penstock.domain.runs import Admission, Admitted, Rejected, Terminated
 from penstock.domain.states import Trigger
 from penstock.domain.ticks import next_tick, ticks_after
 from penstock.runs.admission import admit
+from penstock.runs.recurrences.history import Tick, record_ticks
 from penstock.runs.recurrences.rows import COLUMNS, get_time, recurrence_from_row
 from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.store.audit import Act, AuditAction, note_acts
@@ -68,18 +69,20 @@ async def find_recurrence(conn: Connection, *, id: UUID, environment: str | None
     return None if row is None else recurrence_from_row(row)
 
 
-async def pause_recurrence(conn: Connection, *, id: UUID, actor: str | None = None) -> None:
-    """Let a recurrence tick no more until it is resumed. To be called in a transaction.
+async def pause_recurrence(conn: Connection, *, id: UUID, note: str | None = None, actor: str | None = None) -> None:
+    """Let a recurrence not tick again until it is resumed; `note` says why, to people. To be called in a transaction.
 
     `actor` is who did it, for the audit.
     """
     environment: str | None = await conn.fetchval(
         """
-        UPDATE penstock.recurrences SET paused_at = clock_timestamp(), due_at = NULL, held_since = NULL
+        UPDATE penstock.recurrences
+        SET paused_at = clock_timestamp(), due_at = NULL, held_since = NULL, pause_note = $2
         WHERE id = $1 AND paused_at IS NULL
         RETURNING environment
         """,
         id,
+        note,
     )
     if environment is not None and actor is not None:
         await note_acts(conn, [Act(environment, actor, AuditAction.RECURRENCE_PAUSE, str(id))])
@@ -97,9 +100,13 @@ async def resume_recurrence(conn: Connection, *, id: UUID, actor: str | None = N
     paused = replace(recurrence_from_row(row), paused_at=None)
     now, tick_at = await get_time(conn), paused.next_tick_at
     if tick_at is None or tick_at <= now:
-        tick_at = next_tick(paused.rule, now)
+        tick_at = None if tick_at is None else next_tick(paused.rule, now)
     await conn.execute(
-        "UPDATE penstock.recurrences SET paused_at = NULL, next_tick_at = $2, due_at = $3 WHERE id = $1",
+        """
+        UPDATE penstock.recurrences
+        SET paused_at = NULL, pause_note = NULL, resumed_at = clock_timestamp(), next_tick_at = $2, due_at = $3
+        WHERE id = $1
+        """,
         id,
         tick_at,
         None if tick_at is None else paused.due_time(tick_at),
@@ -158,7 +165,14 @@ async def make_up_ticks(
         if isinstance(run, Rejected):
             return run
         runs.append(run)
-    return await admit(conn, runs) if runs else []
+    outcomes = await admit(conn, runs) if runs else []
+    started = [
+        Tick(recurrence.id, tick_at, "started", run.run_id)
+        for tick_at, run, outcome in zip(ticks, runs, outcomes, strict=True)
+        if not isinstance(outcome, Rejected)
+    ]
+    await record_ticks(conn, started)
+    return outcomes
 
 
 async def note_started(

@@ -48,6 +48,9 @@ class RecurrenceRequest:
     chain_id: UUID | None = None
     context: dict[str, JsonValue] = field(default_factory=dict)
     begins_later: bool = False
+    overlap: Overlap = Overlap.ALLOW
+    times: int | None = None
+    pause_after_failures: int | None = None
 
     @property
     def id(self) -> UUID:
@@ -79,7 +82,8 @@ COLUMNS: Final = """
     c.id, c.environment, c.workflow, c.origin, c.thing, c.cron, c.every, c.start_at, c.timezone, c.overlap,
     c.catch_up_seconds, c.jitter_seconds, c.parameters, c.context, c.generation, c.created_at, c.paused_at,
     c.next_tick_at, c.due_at, c.held_since, c.owed_since, c.dropped_until,
-    c.last_tick_at, c.last_run_id, c.ticks, c.skipped, c.missed, c.refused
+    c.last_tick_at, c.last_run_id, c.ticks, c.skipped, c.missed, c.refused,
+    c.end_at, c.times, c.ticks_left, c.pause_after_failures, c.pause_note
 """
 
 
@@ -92,7 +96,13 @@ def recurrence_from_row(row: Record) -> Recurrence:
         workflow=row["workflow"],
         origin=row["origin"],
         thing=row["thing"],
-        rule=Rule(row["cron"], None if row["every"] is None else Every(row["every"]), row["start_at"], row["timezone"]),
+        rule=Rule(
+            row["cron"],
+            None if row["every"] is None else Every(row["every"]),
+            row["start_at"],
+            row["timezone"],
+            row["end_at"],
+        ),
         overlap=Overlap(row["overlap"]),
         catch_up=timedelta(seconds=row["catch_up_seconds"]),
         jitter=timedelta(seconds=row["jitter_seconds"]),
@@ -112,6 +122,10 @@ def recurrence_from_row(row: Record) -> Recurrence:
         refused=row["refused"],
         owed_since=row["owed_since"],
         dropped_until=row["dropped_until"],
+        times=row["times"],
+        ticks_left=row["ticks_left"],
+        pause_after_failures=row["pause_after_failures"],
+        pause_note=row["pause_note"],
         last_run_state=None if last_run_state is None else RunState(last_run_state),
     )
 
@@ -144,24 +158,27 @@ async def replace_triggers(conn: Connection, *, environment: str, app: App) -> N
 async def _put_trigger(
     conn: Connection, id: UUID, environment: str, workflow: str, trigger: RecurrenceTrigger, now: datetime
 ) -> None:
-    tick_at = next_tick(Rule(cron=trigger.cron, timezone=trigger.timezone), now)
+    tick_at = next_tick(Rule(trigger.cron, None, trigger.start, trigger.timezone, trigger.end), now)
     await conn.execute(
         """
         INSERT INTO penstock.recurrences AS c (
             id, environment, workflow, origin, cron, timezone, overlap, catch_up_seconds, jitter_seconds, next_tick_at,
-                due_at
+                due_at, start_at, end_at, times, ticks_left, pause_after_failures
         )
-        VALUES ($1, $2, $3, 'trigger', $4, $5, $6, $7, $8, $9, $10)
+        VALUES ($1, $2, $3, 'trigger', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14)
         ON CONFLICT (id) DO UPDATE SET
             overlap = EXCLUDED.overlap, catch_up_seconds = EXCLUDED.catch_up_seconds, cron = EXCLUDED.cron,
-            timezone = EXCLUDED.timezone, jitter_seconds = EXCLUDED.jitter_seconds,
-            (next_tick_at, due_at, held_since) = (
+            timezone = EXCLUDED.timezone, jitter_seconds = EXCLUDED.jitter_seconds, start_at = EXCLUDED.start_at,
+            end_at = EXCLUDED.end_at, times = EXCLUDED.times, pause_after_failures = EXCLUDED.pause_after_failures,
+            (next_tick_at, due_at, held_since, ticks_left) = (
                 SELECT CASE WHEN is_same THEN c.next_tick_at ELSE EXCLUDED.next_tick_at END,
                        CASE WHEN is_same THEN c.due_at WHEN c.paused_at IS NULL THEN EXCLUDED.due_at END,
-                       CASE WHEN is_same THEN c.held_since END
+                       CASE WHEN is_same THEN c.held_since END,
+                       CASE WHEN is_same THEN c.ticks_left ELSE EXCLUDED.ticks_left END
                 FROM (
-                    SELECT (c.cron, c.timezone, c.jitter_seconds) = (EXCLUDED.cron, EXCLUDED.timezone,
-                           EXCLUDED.jitter_seconds)
+                    SELECT (c.cron, c.timezone, c.jitter_seconds, c.start_at, c.end_at, c.times)
+                           IS NOT DISTINCT FROM (EXCLUDED.cron, EXCLUDED.timezone, EXCLUDED.jitter_seconds,
+                           EXCLUDED.start_at, EXCLUDED.end_at, EXCLUDED.times)
                 ) s (is_same)
             )
         """,
@@ -175,6 +192,10 @@ async def _put_trigger(
         trigger.jitter_seconds,
         tick_at,
         None if tick_at is None else tick_at + jitter(id, tick_at, timedelta(seconds=trigger.jitter_seconds)),
+        trigger.start,
+        trigger.end,
+        trigger.times,
+        trigger.pause_after_failures,
     )
 
 
@@ -219,15 +240,19 @@ async def _store(
             ) t
         )
         INSERT INTO penstock.recurrences AS c (
-            id, environment, workflow, origin, thing, cron, every, start_at, timezone, overlap, catch_up_seconds,
-            jitter_seconds, parameters, context, generation, next_tick_at, due_at
+            id, environment, workflow, origin, thing, cron, every, start_at, timezone, catch_up_seconds,
+            jitter_seconds, parameters, context, generation, next_tick_at, due_at, overlap, end_at, times, ticks_left,
+            pause_after_failures
         )
-        SELECT $1, $2, $3, 'step', $4, $5, $6, $7, $8, 'allow', $9, 0, $10, $11, g.generation, g.tick_at, g.tick_at
+        SELECT $1, $2, $3, 'step', $4, $5, $6, $7, $8, $9, 0, $10, $11, g.generation, g.tick_at, g.tick_at, $17, $18,
+               $19, $19, $20
         FROM given g
         ON CONFLICT (id) DO UPDATE SET
             cron = EXCLUDED.cron, every = EXCLUDED.every, start_at = EXCLUDED.start_at, timezone = EXCLUDED.timezone,
             catch_up_seconds = EXCLUDED.catch_up_seconds, parameters = EXCLUDED.parameters, context = EXCLUDED.context,
-            generation = EXCLUDED.generation, held_since = NULL,
+            generation = EXCLUDED.generation, held_since = NULL, overlap = EXCLUDED.overlap, end_at = EXCLUDED.end_at,
+            times = EXCLUDED.times, ticks_left = EXCLUDED.ticks_left,
+            pause_after_failures = EXCLUDED.pause_after_failures,
             (next_tick_at, due_at) = (
                 SELECT s.tick_at, CASE WHEN c.paused_at IS NULL THEN s.tick_at END
                 FROM (SELECT CASE WHEN $7 <= c.next_tick_at AND $7 = $13 THEN $14
@@ -238,7 +263,8 @@ async def _store(
         """,
         request.id, request.environment, request.workflow, request.thing, request.rule.cron, request.rule.every,
         request.rule.start, request.rule.timezone, catch_up.total_seconds(), request.parameters, request.context,
-        request.chain_id, first, second, now, AT_ONCE,
+        request.chain_id, first, second, now, AT_ONCE, request.overlap, request.rule.end, request.times,
+        request.pause_after_failures,
     )  # fmt: skip
     assert row is not None, "an insert that updates on conflict returns its row"
     return row

@@ -11,6 +11,7 @@ from penstock.domain.schedule import ScheduleFilter
 from penstock.domain.states import RunState
 from penstock.domain.ticks import next_tick
 from penstock.runs.cancellations import cancel_runs
+from penstock.runs.recurrences.history import Tick, record_ticks
 from penstock.runs.recurrences.rows import COLUMNS, recurrence_from_row
 from penstock.store.logs import LogEvent, LogLine, write_logs
 
@@ -42,7 +43,7 @@ async def cancel_entry(conn: Connection, *, environment: str, id: UUID, by: str)
     )
     if is_coming:
         return Cancelled(runs=await cancel_runs(conn, environment=environment, run_ids=[id], by=by))
-    if await skip_next_tick(conn, environment=environment, id=id):
+    if await skip_next_tick(conn, environment=environment, id=id, by=by):
         return Cancelled(ticks=1)
     items = await end_lists(conn, of=ScheduleFilter(environment, list_id=id))
     return Cancelled(items=items) if items else None
@@ -120,7 +121,7 @@ async def cancel_upcoming(conn: Connection, *, of: ScheduleFilter, most: int, by
     return await cancel_runs(conn, environment=of.environment, run_ids=run_ids, by=by) if run_ids else []
 
 
-async def skip_next_tick(conn: Connection, *, environment: str, id: UUID) -> bool:
+async def skip_next_tick(conn: Connection, *, environment: str, id: UUID, by: str) -> bool:
     """Pass over the next tick of a recurrence; False when there is none. To be called in a transaction."""
     row = await conn.fetchrow(
         f"""
@@ -147,6 +148,7 @@ async def skip_next_tick(conn: Connection, *, environment: str, id: UUID) -> boo
         following,
         due_at,
     )
+    await record_ticks(conn, [Tick(id, recurrence.next_tick_at, "skipped", reason=f"cancelled by {by}")])
     return True
 
 

@@ -51,6 +51,13 @@ class WaitingFor(Shown):
     since: datetime | None
 
 
+class TickOf(Shown):
+    """The tick that a run was started by."""
+
+    id: UUID = Field(description="The recurrence")
+    tick_at: datetime = Field(description="The time by its rule, whenever the run was started")
+
+
 class Run(WithPayloads):
     """A run."""
 
@@ -73,6 +80,7 @@ class Run(WithPayloads):
         description="Workload units of its attempts that have ended; those whose executor died count for nothing"
     )
     waiting_for: WaitingFor | None = Field(description="Null when it is being performed, or has ended")
+    recurrence: TickOf | None = Field(default=None, description="Of a run that a recurrence has started")
     created_at: datetime
     scheduled_at: datetime
     started_at: datetime | None

@@ -25,6 +25,7 @@ _RUN: Final = """
     r.chain_id, r.parent_run_id, r.attempt, r.parameters, r.result, r.error,
     round(r.workload::numeric, 6)::float8 AS workload,
     r.created_at, r.scheduled_at, r.started_at, r.finished_at, r.dispatched_at,
+    CASE WHEN r.trigger = 'recurrence' THEN r.context -> 'recurrence' END AS recurrence,
     r.trigger, r.version, r.failures, r.crashes,
     w.step AS wait_step, w.until AS wait_until, w.signal AS wait_signal, w.match AS wait_match,
     w.created_at AS wait_since,
