@@ -152,3 +152,25 @@ async def test_a_change_that_is_taken_back_leaves_no_note(ingress: Ingress) -> N
         await ingress.database.in_transaction(change)
     assert await audited(ingress) == []
     assert (await ingress.manage("GET", "/v1/live/settings")).json["depth_limit"] == 10
+
+
+async def test_acts_on_the_schedule_are_noted(ingress: Ingress) -> None:
+    runs = [str((await do(ingress, "POST", "runs", {**ADA, "after": "1h"})).json["id"]) for _ in range(2)]
+    await do(ingress, "POST", "schedule/pause", {"workflow": "greet", "note": "wait"})
+    await do(ingress, "POST", "schedule/pause", {"workflow": "greet"})
+    await do(ingress, "POST", "schedule/resume", {"workflow": "greet", "missed": "drop"})
+    await do(ingress, "POST", f"schedule/{runs[0]}/move", {"after": "2h"})
+    await do(ingress, "DELETE", f"schedule/{runs[0]}")
+    await do(ingress, "DELETE", "schedule?workflow=greet")
+    found = [
+        (act["action"], act["before"], act["after"])
+        for act in await audited(ingress)
+        if "schedule" in str(act["action"])
+    ]
+    assert found[::-1] == [
+        ("schedule.pause", None, {"workflow": "greet", "note": "wait"}),
+        ("schedule.resume", {"workflow": "greet", "note": "wait"}, {"missed": "drop"}),
+        ("schedule.move", None, {"after_seconds": 7200.0}),
+        ("schedule.cancel", None, {"cancelled": 1, "items": 0}),
+        ("schedule.cancel", {"workflow": "greet"}, {"cancelled": 1, "items": 0}),
+    ]

@@ -5,11 +5,20 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
+from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.schedule import ScheduleFilter
 from penstock.domain.states import RunState
 from penstock.runs.schedule import pauses
-from penstock.runs.schedule.changes import cancel_entry, cancel_upcoming, end_lists, move_run
+from penstock.runs.schedule.changes import (
+    Cancelled,
+    cancel_entry,
+    cancel_upcoming,
+    end_lists,
+    move_run,
+    note_cancelled,
+    note_moved,
+)
 from penstock.runs.schedule.pauses import lift_pauses, list_pauses, pause_schedule
 from penstock.runs.views.models import Run
 from penstock.runs.views.runs import find_run
@@ -33,7 +42,7 @@ async def show_schedule(room: Room, environment: str, query: Query) -> ScheduleP
     return SchedulePage(results=page.results, after=page.after.write() if page.after else None)
 
 
-async def cancel_by_filter(room: Room, environment: str, query: Query) -> CancelledSchedule:
+async def cancel_by_filter(room: Room, environment: str, query: Query, actor: str) -> CancelledSchedule:
     """Cancel all runs that are coming and match, and the rest of lists that do; recurrences stay. Raises Refusal when
     nothing narrows it down and `all` is not true.
     """
@@ -45,20 +54,28 @@ async def cancel_by_filter(room: Room, environment: str, query: Query) -> Cancel
     if is_all and not wanted.is_everything:
         raise Refusal(problem(422, "all: give either all=true or what narrows it down"))
     items = await room.database.in_transaction(partial(end_lists, of=wanted))
-    cancelled = 0
-    while True:
-        runs = await room.database.in_transaction(partial(cancel_upcoming, of=wanted, most=_BATCH, by=_BY))
-        if not runs:
-            return CancelledSchedule(cancelled=cancelled, items=items)
+    cancelled: list[RunSummary] = []
+    while runs := await room.database.in_transaction(partial(cancel_upcoming, of=wanted, most=_BATCH, by=_BY)):
         _report(room, runs)
-        cancelled += len(runs)
+        cancelled += runs
+    if cancelled or items:
+        done = Cancelled(runs=cancelled, items=items)
+        await room.database.in_transaction(partial(note_cancelled, of=wanted, done=done, actor=actor))
+    return CancelledSchedule(cancelled=len(cancelled), items=items)
 
 
-async def cancel_one(room: Room, environment: str, id: UUID) -> CancelledSchedule:
+async def cancel_one(room: Room, environment: str, id: UUID, actor: str) -> CancelledSchedule:
     """Cancel a run that waits for its time, pass over the next tick of a recurrence, or give up the rest of a list.
     Raises Refusal.
     """
-    done = await room.database.in_transaction(partial(cancel_entry, environment=environment, id=id, by=_BY))
+
+    async def work(conn: Connection) -> Cancelled | None:
+        done = await cancel_entry(conn, environment=environment, id=id, by=_BY)
+        if done is not None:
+            await note_cancelled(conn, of=ScheduleFilter(environment), done=done, actor=actor, subject=str(id))
+        return done
+
+    done = await room.database.in_transaction(work)
     if done is None:
         async with room.database.connection() as conn:
             run = await find_run(conn, run_id=id, environment=environment)
@@ -69,9 +86,15 @@ async def cancel_one(room: Room, environment: str, id: UUID) -> CancelledSchedul
     return CancelledSchedule(cancelled=len(done.runs) + done.ticks, items=done.items)
 
 
-async def move(room: Room, environment: str, id: UUID, wanted: Move) -> Run:
+async def move(room: Room, environment: str, id: UUID, wanted: Move, actor: str) -> Run:
     """Let a run be due at another time. Raises Refusal for one that does not wait for a time."""
-    work = partial(move_run, environment=environment, run_id=id, to=wanted.to(), by=_BY)
+
+    async def work(conn: Connection) -> tuple[RunState, bool] | None:
+        moved = await move_run(conn, environment=environment, run_id=id, to=wanted.to(), by=_BY)
+        if moved is not None and moved[1]:
+            await note_moved(conn, environment=environment, run_id=id, to=wanted.to(), actor=actor)
+        return moved
+
     moved = await room.database.in_transaction(work)
     async with room.database.connection() as conn:
         run = await find_run(conn, run_id=id, environment=environment)
@@ -89,17 +112,17 @@ async def show_pauses(room: Room, environment: str) -> PausePage:
     return PausePage(results=[_show(pause) for pause in found], after=None)
 
 
-async def pause(room: Room, environment: str, wanted: NewPause) -> Pause:
+async def pause(room: Room, environment: str, wanted: NewPause, actor: str) -> Pause:
     """Start nothing that matches until it is resumed; the same pause again changes nothing."""
-    work = partial(pause_schedule, of=wanted.of(environment), note=wanted.note)
+    work = partial(pause_schedule, of=wanted.of(environment), note=wanted.note, actor=actor)
     return _show(await room.database.in_transaction(work))
 
 
-async def resume(room: Room, environment: str, wanted: Resumption) -> Resumed:
+async def resume(room: Room, environment: str, wanted: Resumption, actor: str) -> Resumed:
     """Lift a pause. Raises Refusal when there is none of exactly that filter."""
     of = wanted.of(environment)
     lifted = await room.database.in_transaction(
-        partial(lift_pauses, of=of, missed=wanted.missed, is_all=wanted.all),
+        partial(lift_pauses, of=of, missed=wanted.missed, is_all=wanted.all, actor=actor),
     )
     if not lifted and not wanted.all:
         raise Refusal(problem(404, await _describe_missing(room, of)))

@@ -261,7 +261,7 @@ class ManagementApi:
         return self._show(request, await recurrences.show_next_of_cron(self._room, request.query))
 
     async def _next_ticks(self, request: web.Request) -> web.Response:
-        id, environment = _id(request), _environment(request)
+        environment, id = _environment(request), _id(request)
         return self._show(request, await recurrences.show_next(self._room, environment, id, request.query))
 
     async def _list_ticks(self, request: web.Request) -> web.Response:
@@ -269,9 +269,9 @@ class ManagementApi:
         return self._show(request, await recurrences.show_ticks(self._room, environment, id, request.query))
 
     async def _pause_recurrence(self, request: web.Request) -> web.Response:
-        id, wanted = _id(request), await _read_optional(request, RecurrencePause)
-        paused = await recurrences.pause(self._room, _environment(request), id, wanted, request[_ACTOR])
-        return self._show(request, paused)
+        environment, wanted = _environment(request), await _read(request, RecurrencePause, is_optional=True)
+        actor = request[_ACTOR]
+        return self._show(request, await recurrences.pause(self._room, environment, _id(request), wanted, actor))
 
     async def _backfill_recurrence(self, request: web.Request) -> web.Response:
         id, wanted = _id(request), await _read(request, Backfill)
@@ -294,25 +294,27 @@ class ManagementApi:
         return self._show(request, await schedule.show_schedule(self._room, _environment(request), request.query))
 
     async def _cancel_schedule(self, request: web.Request) -> web.Response:
-        return self._show(request, await schedule.cancel_by_filter(self._room, _environment(request), request.query))
+        environment, actor = _environment(request), request[_ACTOR]
+        return self._show(request, await schedule.cancel_by_filter(self._room, environment, request.query, actor))
 
     async def _list_pauses(self, request: web.Request) -> web.Response:
         return self._show(request, await schedule.show_pauses(self._room, _environment(request)))
 
     async def _pause_schedule(self, request: web.Request) -> web.Response:
         environment, wanted = _environment(request), await _read(request, NewPause)
-        return self._show(request, await schedule.pause(self._room, environment, wanted))
+        return self._show(request, await schedule.pause(self._room, environment, wanted, request[_ACTOR]))
 
     async def _resume_schedule(self, request: web.Request) -> web.Response:
         environment, wanted = _environment(request), await _read(request, Resumption)
-        return self._show(request, await schedule.resume(self._room, environment, wanted))
+        return self._show(request, await schedule.resume(self._room, environment, wanted, request[_ACTOR]))
 
     async def _cancel_scheduled(self, request: web.Request) -> web.Response:
-        return self._show(request, await schedule.cancel_one(self._room, _environment(request), _id(request)))
+        environment, actor = _environment(request), request[_ACTOR]
+        return self._show(request, await schedule.cancel_one(self._room, environment, _id(request), actor))
 
     async def _move_scheduled(self, request: web.Request) -> web.Response:
-        id, wanted = _id(request), await _read(request, Move)
-        return self._show(request, await schedule.move(self._room, _environment(request), id, wanted))
+        environment, wanted, actor = _environment(request), await _read(request, Move), request[_ACTOR]
+        return self._show(request, await schedule.move(self._room, environment, _id(request), wanted, actor))
 
     async def _list_workflows(self, request: web.Request) -> web.Response:
         return self._show(request, await show_workflows(self._room, _environment(request)))
@@ -382,11 +384,6 @@ async def _read(request: web.Request, model: type[Model], *, is_optional: bool =
     except ValidationError as error:
         is_json = all(found["type"] != "json_invalid" for found in error.errors())
         raise Refusal(problem(422 if is_json else 400, describe(error))) from None
-
-
-async def _read_optional(request: web.Request, model: type[Model]) -> Model:
-    """The same; no body is an empty one."""
-    return await _read(request, model) if request.can_read_body else model.model_validate({})
 
 
 def _with_exact_numbers(read: Model, body: bytes) -> Model:

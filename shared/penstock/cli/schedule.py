@@ -32,10 +32,19 @@ from penstock.cli.values import read_due, read_moment, split_pairs
 from penstock.domain.runs import RunSummary
 from penstock.domain.schedule import Missed, ScheduleFilter
 from penstock.domain.states import RunState
-from penstock.runs.schedule.changes import Cancelled, cancel_entry, cancel_upcoming, end_lists, move_run
+from penstock.runs.schedule.changes import (
+    Cancelled,
+    cancel_entry,
+    cancel_upcoming,
+    end_lists,
+    move_run,
+    note_cancelled,
+    note_moved,
+)
 from penstock.runs.schedule.pauses import Pause, lift_pauses, list_pauses, pause_schedule
 from penstock.runs.views.pages import Page
 from penstock.runs.views.schedule import ScheduleEntry, SchedulePlace, list_schedule
+from penstock.store.audit import name_cli_actor
 
 _EXAMPLES: Final = """Examples:
 
@@ -231,6 +240,10 @@ async def _cancel(id: UUID | None, wanted: ScheduleFilter, data: Path | None) ->
             while found := await database.in_transaction(partial(cancel_upcoming, of=wanted, most=_BATCH, by=_BY)):
                 runs += found
             done = Cancelled(runs=runs, items=items)
+        if done is not None and (done.runs or done.ticks or done.items):
+            subject = "" if id is None else str(id)
+            note = partial(note_cancelled, of=wanted, done=done, actor=name_cli_actor(), subject=subject)
+            await database.in_transaction(note)
     await publish(data, cancelled=[] if done is None else done.runs, by=_BY)
     return done
 
@@ -260,7 +273,11 @@ async def _move(
     id: UUID, environment: str, due: datetime | timedelta, data: Path | None
 ) -> tuple[RunState, bool] | None:
     async with open_installation(data) as database:
-        return await database.in_transaction(partial(move_run, environment=environment, run_id=id, to=due, by=_BY))
+        moved = await database.in_transaction(partial(move_run, environment=environment, run_id=id, to=due, by=_BY))
+        if moved is not None and moved[1]:
+            note = partial(note_moved, environment=environment, run_id=id, to=due, actor=name_cli_actor())
+            await database.in_transaction(note)
+        return moved
 
 
 def pause(
@@ -281,7 +298,7 @@ def pause(
 
 async def _pause(wanted: ScheduleFilter, note: str | None, data: Path | None) -> Pause:
     async with open_installation(data) as database:
-        return await database.in_transaction(partial(pause_schedule, of=wanted, note=note))
+        return await database.in_transaction(partial(pause_schedule, of=wanted, note=note, actor=name_cli_actor()))
 
 
 def resume(
@@ -308,7 +325,8 @@ def resume(
 
 async def _resume(wanted: ScheduleFilter, missed: Missed, data: Path | None, *, is_all: bool) -> list[Pause]:
     async with open_installation(data) as database:
-        return await database.in_transaction(partial(lift_pauses, of=wanted, missed=missed, is_all=is_all))
+        lift = partial(lift_pauses, of=wanted, missed=missed, is_all=is_all, actor=name_cli_actor())
+        return await database.in_transaction(lift)
 
 
 def _report(pauses: Sequence[Pause], what: str, *, as_json: bool) -> None:

@@ -30,3 +30,11 @@ class ScheduleFilter:
     def is_everything(self) -> bool:
         """Whether nothing narrows it down."""
         return not any((self.workflow, self.since, self.until, self.list_id, self.chain_id))
+
+    def describe(self) -> dict[str, str]:
+        """What narrows it down, as people write it."""
+        parts = {"workflow": self.workflow, "list": self.list_id, "chain": self.chain_id}
+        times = {"since": self.since, "until": self.until}
+        return {name: str(part) for name, part in parts.items() if part is not None} | {
+            name: time.isoformat() for name, time in times.items() if time is not None
+        }

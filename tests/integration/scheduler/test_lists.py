@@ -92,7 +92,7 @@ async def test_sequential_list_starts_each_run_when_the_one_before_has_ended(sta
 
 async def test_list_whose_items_no_longer_fit_fails_and_says_so(station: Station) -> None:
     list_id = await store_list(station, 3)
-    await station.deploy(WORKFLOWS.replace("name: text", "name: number"))
+    await station.deploy(WORKFLOWS.replace("name: text", "name: number").replace("${params.name}", "noted"))
     room = station.furnish()
     await expand_lists(room)
     (stored,) = await station.fetch("SELECT * FROM penstock.lists")

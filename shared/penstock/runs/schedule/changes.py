@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from penstock import clock
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
@@ -13,6 +15,7 @@ from penstock.domain.ticks import next_tick
 from penstock.runs.cancellations import cancel_runs
 from penstock.runs.recurrences.history import Tick, record_ticks
 from penstock.runs.recurrences.rows import COLUMNS, recurrence_from_row
+from penstock.store.audit import Act, AuditAction, note_acts
 from penstock.store.logs import LogEvent, LogLine, write_logs
 
 
@@ -47,6 +50,23 @@ async def cancel_entry(conn: Connection, *, environment: str, id: UUID, by: str)
         return Cancelled(ticks=1)
     items = await end_lists(conn, of=ScheduleFilter(environment, list_id=id))
     return Cancelled(items=items) if items else None
+
+
+async def note_cancelled(
+    conn: Connection, *, of: ScheduleFilter, done: Cancelled, actor: str, subject: str = ""
+) -> None:
+    """Note for the audit what somebody has cancelled: by filter, or the one entry `subject`."""
+    after: dict[str, JsonValue] = {"cancelled": len(done.runs) + done.ticks, "items": done.items}
+    before: dict[str, JsonValue] = {**of.describe()}
+    await note_acts(conn, [Act(of.environment, actor, AuditAction.SCHEDULE_CANCEL, subject, before or None, after)])
+
+
+async def note_moved(conn: Connection, *, environment: str, run_id: UUID, to: datetime | timedelta, actor: str) -> None:
+    """Note for the audit that somebody has moved a run."""
+    after: dict[str, JsonValue] = (
+        {"at": to.isoformat()} if isinstance(to, datetime) else {"after_seconds": to.total_seconds()}
+    )
+    await note_acts(conn, [Act(environment, actor, AuditAction.SCHEDULE_MOVE, str(run_id), None, after)])
 
 
 async def end_lists(conn: Connection, *, of: ScheduleFilter) -> int:

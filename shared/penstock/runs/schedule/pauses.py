@@ -18,10 +18,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from penstock.db import Connection, Record
 from penstock.domain.runs import RunSummary
 from penstock.domain.schedule import Missed, ScheduleFilter
 from penstock.runs.cancellations import cancel_runs
+from penstock.store.audit import Act, AuditAction, note_acts
 
 _MATCHES_RUN: Final = "penstock.matches_pause(p, r.environment, r.workflow, r.chain_id, r.list_id, r.scheduled_at)"
 _IS_HELD_RUN: Final = (
@@ -47,9 +50,9 @@ class Released:
     dropped: list[RunSummary]
 
 
-async def pause_schedule(conn: Connection, *, of: ScheduleFilter, note: str | None) -> Pause:
+async def pause_schedule(conn: Connection, *, of: ScheduleFilter, note: str | None, actor: str | None = None) -> Pause:
     """Start nothing that `of` matches until it is lifted; returns the pause, the one there is if it was paused before.
-    To be called in a transaction.
+    To be called in a transaction. `actor` is who does it, for the audit.
     """
     await _take_turn(conn, of.environment)
     found = await _find_same(conn, of)
@@ -66,12 +69,18 @@ async def pause_schedule(conn: Connection, *, of: ScheduleFilter, note: str | No
     )
     await conn.execute("UPDATE penstock.environments SET has_pauses = true WHERE name = $1", of.environment)
     assert row is not None, "an insert returns its row"
-    return _from_row(row)
+    pause = _from_row(row)
+    if actor is not None:
+        after: dict[str, JsonValue] = {**of.describe(), "note": note}
+        await note_acts(conn, [Act(of.environment, actor, AuditAction.SCHEDULE_PAUSE, str(pause.id), None, after)])
+    return pause
 
 
-async def lift_pauses(conn: Connection, *, of: ScheduleFilter, missed: Missed, is_all: bool = False) -> list[Pause]:
+async def lift_pauses(
+    conn: Connection, *, of: ScheduleFilter, missed: Missed, is_all: bool = False, actor: str | None = None
+) -> list[Pause]:
     """Lift the pause of exactly that filter, or all of the environment; returns those that were lifted. To be called in
-    a transaction.
+    a transaction. `actor` is who does it, for the audit.
     """
     await _take_turn(conn, of.environment)
     same = None if is_all else await _find_same(conn, of)
@@ -97,7 +106,16 @@ async def lift_pauses(conn: Connection, *, of: ScheduleFilter, missed: Missed, i
         """,
         of.environment,
     )
-    return [_from_row(row) for row in rows]
+    lifted = [_from_row(row) for row in rows]
+    if actor is not None:
+        await note_acts(conn, [_resumption(pause, missed, actor) for pause in lifted])
+    return lifted
+
+
+def _resumption(lifted: Pause, missed: Missed, actor: str) -> Act:
+    before: dict[str, JsonValue] = {**lifted.of.describe(), "note": lifted.note}
+    after: dict[str, JsonValue] = {"missed": missed.value}
+    return Act(lifted.of.environment, actor, AuditAction.SCHEDULE_RESUME, str(lifted.id), before, after)
 
 
 async def list_pauses(conn: Connection, *, environment: str) -> list[Pause]:
