@@ -18,6 +18,7 @@ from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
 from penstock.mail.smtp import MailClient
 from penstock.metrics import RUNS_RUNNING
+from penstock.outgoing.client import Outgoing
 from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
 from penstock.store.installation import Installation
@@ -29,7 +30,6 @@ from penstock_executor.holding.leases import Lease, Leases
 from penstock_executor.holding.limits import Limits
 from penstock_executor.holding.slots import Slots
 from penstock_executor.holding.threads import Threads
-from penstock_executor.outside.outgoing import Outgoing
 from penstock_executor.planning.library import Library
 from penstock_executor.repository.leases import release_runs
 from penstock_executor.settings import ExecutorSettings

@@ -11,7 +11,7 @@ from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from penstock.db import Record
-from penstock_executor.actions.send import sign
+from penstock.outgoing.signing import sign
 from tests.integration.executing import House, serve_outside
 
 KEY, OTHER_KEY = b"0123456789abcdef0123456789abcdef", b"fedcba9876543210fedcba9876543210"

@@ -22,9 +22,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from penstock.errors import Permanent, Transient
-from penstock_executor.outside.addresses import PRIVATE, Network
-from penstock_executor.outside.outgoing import MAX_BODY_BYTES, Outgoing
-from penstock_executor.steps.exchange import Request, Response
+from penstock.outgoing.addresses import PRIVATE, Network
+from penstock.outgoing.client import MAX_BODY_BYTES, Outgoing
+from penstock.outgoing.exchange import Request, Response
 from tests.integration.executing import serve_outside
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.1/32"),)

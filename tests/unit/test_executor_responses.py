@@ -10,8 +10,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from penstock.errors import Permanent, Transient
+from penstock.outgoing.exchange import Request, Response
 from penstock_executor.outside.responses import file_name, is_binary, read_body, refusal, retry_after, to_result
-from penstock_executor.steps.exchange import Request, Response
 
 REQUEST = Request("POST", URL("https://user@api.example.com/v1/orders?key=hidden"), CIMultiDict())
 

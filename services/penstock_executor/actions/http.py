@@ -7,12 +7,12 @@ from yarl import URL
 
 from penstock.definitions.models import StepAction
 from penstock.domain.workload import Activity
+from penstock.outgoing.exchange import Request, Response
 from penstock.things.files import begin_file
 from penstock_executor.outside.requests import build_request, call_out
 from penstock_executor.outside.responses import content_type, file_name, is_binary, refusal, to_result
 from penstock_executor.steps.arguments import target_text, wrong
 from penstock_executor.steps.consumption import consumption, reported
-from penstock_executor.steps.exchange import Request, Response
 from penstock_executor.steps.outcomes import Done, Outcome
 from penstock_executor.steps.specs import Call, StepSpec
 

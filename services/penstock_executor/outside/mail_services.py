@@ -18,11 +18,11 @@ from penstock.domain.addresses import Address
 from penstock.errors import Permanent, Transient
 from penstock.expressions import compile_template
 from penstock.mail.message import Mail
+from penstock.outgoing.exchange import Request, Response
 from penstock.store.logs import LogEvent
 from penstock_executor.outside.requests import call_out, idempotency_key
 from penstock_executor.outside.responses import retry_after
 from penstock_executor.runs import Values
-from penstock_executor.steps.exchange import Request, Response
 from penstock_executor.steps.specs import Call
 
 SENDGRID_URL: Final = "https://api.sendgrid.com"

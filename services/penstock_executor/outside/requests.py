@@ -13,10 +13,10 @@ from penstock.definitions.connectors import CONNECTION_HEADERS
 from penstock.domain.lineage import LineageSeal, continue_trace, join_baggage, split_baggage
 from penstock.expressions.language import describe_type
 from penstock.expressions.templates import write_value
+from penstock.outgoing.exchange import Request, Response
 from penstock.storable import encodable_text
 from penstock_executor.runs import ClaimedRun, Values
 from penstock_executor.steps.arguments import mapping, text, wrong
-from penstock_executor.steps.exchange import Request, Response
 from penstock_executor.steps.specs import Call
 
 _METHOD: Final = re.compile(r"[A-Z]{1,20}")

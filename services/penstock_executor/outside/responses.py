@@ -9,8 +9,8 @@ from pydantic import JsonValue
 
 from penstock import exact_json
 from penstock.errors import Permanent, Transient
+from penstock.outgoing.exchange import Request, Response
 from penstock.storable import storable_text, storable_value
-from penstock_executor.steps.exchange import Request, Response
 
 _TRANSIENT: Final = frozenset({408, 425, 429})
 _TEXT: Final = frozenset(

@@ -11,11 +11,11 @@ from penstock.db import Connection, Database
 from penstock.definitions.models import App
 from penstock.domain.addresses import Address
 from penstock.mail.smtp import MailClient
+from penstock.outgoing.exchange import Request, Response
 from penstock.store.installation import Installation
 from penstock.store.logs import LogLine
 from penstock.store.secrets import Secrets
 from penstock_executor.runs import ClaimedRun
-from penstock_executor.steps.exchange import Request, Response
 
 MAX_MAILS: Final = 20
 MAX_MAILS_WITH_FILES: Final = 4

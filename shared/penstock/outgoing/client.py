@@ -35,8 +35,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from penstock.errors import Permanent, Transient
-from penstock_executor.outside.addresses import Network, is_allowed
-from penstock_executor.steps.exchange import Request, Response
+from penstock.outgoing.addresses import Network, is_allowed
+from penstock.outgoing.exchange import Request, Response
 
 MAX_BODY_BYTES: Final = 10 * 1024 * 1024
 MAX_HEADER_BYTES: Final = 8190
@@ -81,7 +81,7 @@ _AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str,
 
 
 class Outgoing:
-    """The client of an executor: one set of open connections per set of networks that may be reached."""
+    """A client: one set of open connections per set of networks that may be reached."""
 
     def __init__(self, allowed: Collection[Network] = ()) -> None:
         self._allowed: Final = tuple(allowed)
