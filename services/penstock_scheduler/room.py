@@ -11,8 +11,10 @@ from penstock.broker.publisher import Publisher
 from penstock.db import Database
 from penstock.domain.addresses import Address
 from penstock.mail.smtp import MailClient
+from penstock.outgoing.client import Outgoing
 from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
+from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
 from penstock_scheduler.admitting.admissions import Admissions
 from penstock_scheduler.admitting.dispatches import Dispatches
@@ -35,6 +37,9 @@ class Room:
     meter: Meter
     mail: MailClient | None
     mail_sender: Address
+    secrets: Secrets
+    """Read only before a notification needs one."""
+    outgoing: Outgoing
     stop: Stop
     big_messages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BIG_MESSAGES))
     """Big messages that are handled at a time: one may carry a hundred thousand items."""
@@ -45,8 +50,9 @@ class Room:
         await self.dispatches.drain()
 
     async def release(self) -> None:
-        """Write what was metered."""
+        """Write what was metered, and close what called out."""
         await self.meter.close()
+        await self.outgoing.close()
 
 
 @asynccontextmanager
@@ -71,5 +77,7 @@ def furnish(settings: SchedulerSettings, resources: Resources, stop: Stop) -> Ro
         meter=Meter(resources.database),
         mail=None if settings.mail_server is None else MailClient(settings.mail_server),
         mail_sender=settings.mail_sender,
+        secrets=Secrets(resources.database, settings.keyring),
+        outgoing=Outgoing(settings.outgoing_allow),
         stop=stop,
     )

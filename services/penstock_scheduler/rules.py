@@ -2,8 +2,7 @@
 try again.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -178,45 +177,6 @@ BLOCKED_REST_SECONDS: Final = 0.02
 LONGEST_REST_SECONDS: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class CutRun:
-    """A run that was terminated, as the mail about it shows it; None for a depth or limit that is not known."""
-
-    run_id: str
-    chain_id: str
-    path: Sequence[str]
-    depth: int | None
-    limit: int | None
-
-
-def mail_text(*, message: str, run: CutRun, environment: str) -> str:
-    """The mail about a run that was terminated: what happened, where, how it came about, and what to do."""
-    depth, limit = ("unknown" if value is None else value for value in (run.depth, run.limit))
-    lines = [
-        message,
-        "",
-        f"Environment:  {environment}",
-        f"Run:          {run.run_id}",
-        f"Chain:        {run.chain_id}",
-        f"Depth:        {depth} (limit {limit})",
-        "Path:         " + " → ".join(run.path),
-        "",
-        "What to do:",
-        f"  See the run and its parameters: penstock runs show {run.run_id}",
-        f"  See the whole chain:            penstock chain show {run.chain_id}",
-        "",
-        "If it loops by mistake, give the step that schedules the next workflow a condition (`when`), deploy, and",
-        "stop what is left of it:",
-        f"  penstock chain stop {run.chain_id}",
-        "",
-        "If it is meant to continue, raise the limit or let this chain go further, and continue where it was cut:",
-        f"  penstock chain resume {run.chain_id} --extra-depth 100",
-        "",
-        "More runs may have been terminated since: this is sent at most once a day per environment.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def describe_warning(environment: str, warning: WorkloadWarning) -> str:
     """One sentence for the log and the mail."""
     if warning.usual is not None:
@@ -231,25 +191,3 @@ def describe_warning(environment: str, warning: WorkloadWarning) -> str:
         f"{environment} has consumed {warning.units:,.0f} workload units since {warning.since:%Y-%m-%d}, "
         f"which is {percent} % of the month's allowance or more ({warning.limit:,.0f} units)"
     )
-
-
-def workload_mail_text(*, message: str, environment: str) -> str:
-    """What the mail about a threshold that was reached says, and what to do."""
-    lines = [
-        message + ".",
-        "",
-        "Nothing was stopped; this is only a notice.",
-        "",
-        "What to do:",
-        f"  See what consumes it:    penstock workload --environment {environment} --by workflow",
-        f"                           penstock workload --environment {environment} --by activity",
-        f"  See when:                penstock workload --environment {environment} --by hour --since 7d",
-        f"  See what is under way:   penstock runs list --environment {environment} --state scheduled --state running",
-        "  End a chain that runs away: penstock chain stop ID",
-        "",
-        "If it is meant to be so, move the threshold:",
-        f"  penstock workload thresholds --environment {environment} --allowance UNITS",
-        "",
-        "This is sent once a month for each share of the allowance, and once a day for spikes.",
-    ]
-    return "\n".join(lines) + "\n"

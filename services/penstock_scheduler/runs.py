@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from penstock.domain.lineage import Lineage
+from penstock.domain.notices import Channel
 from penstock.domain.runs import Rejected
 from penstock.errors import DecodeError
 
@@ -62,15 +63,14 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Notification:
-    """Mail to be sent, already taken by this scheduler: no other will send it."""
+class Delivery:
+    """A notification that is to be sent by one way, already taken by this scheduler: no other will send it."""
 
+    id: UUID
     environment: str
     kind: str
-    day: str
+    channel: Channel
+    target: dict[str, JsonValue]
+    content: dict[str, JsonValue]
+    created_at: datetime
     attempts: int
-    details: dict[str, JsonValue]
-    addresses: tuple[str, ...]
-    workflow: str | None
-    depth: int | None
-    depth_limit: int | None

@@ -34,7 +34,7 @@ come from context. No payloads; secrets are taken out of every line. The events:
 | `change.batch_failed` | scheduler | a change could not be read; it starts nothing, the others do |
 | `recurrence.batch_failed` `recurrence.put_off` | scheduler | a tick could not be decided, the others were |
 | `run.reaped` `run.redispatched` | scheduler | runs taken back from dead executors, and runs whose dispatch was lost |
-| `notification.sent` `notification.failed` | scheduler | mail to the admins |
+| `notification.sent` `notification.failed` | scheduler | notifications, by mail, webhook or Slack |
 """
 
 import json

@@ -69,7 +69,7 @@ async def test_chain_of_runs_is_cut_beyond_the_limit_and_says_how_it_came_about(
     error = await _fetchval(database, "SELECT error FROM penstock.runs WHERE state = 'terminated'")
     assert isinstance(error, dict)
     assert error["cycle"] == {"workflows": ["loop"], "rounds": 12}
-    assert await _fetchval(database, "SELECT count(*) FROM penstock.notifications") == 1
+    assert await _fetchval(database, "SELECT count(*) FROM penstock.notices WHERE kind = 'terminations'") == 1
 
 
 async def test_chain_limit_is_exact_under_concurrent_admissions(database: Database) -> None:

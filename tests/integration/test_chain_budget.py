@@ -106,21 +106,19 @@ async def test_termination_is_explained_on_the_run_in_the_log_and_to_the_admins(
     assert "Workflow error: end was terminated at depth 2, beyond the depth limit of 1" in line["message"]
     assert "start → middle → end" in line["message"]
     details = await conn.fetchval(
-        "SELECT details FROM penstock.notifications WHERE environment = 'live' AND kind = 'terminated'"
+        "SELECT details FROM penstock.notices WHERE environment = 'live' AND kind = 'terminations'"
     )
     assert details["run_id"] == str(end.run.id)
 
 
-async def test_many_terminations_at_once_ask_for_one_notification_an_environment(
-    database: Database, conn: Connection
-) -> None:
+async def test_many_terminations_at_once_are_all_counted_by_environment(database: Database, conn: Connection) -> None:
     async def terminate(environment: str) -> None:
         await admit_all(database, *(build_request(environment=environment, depth=11) for _ in range(20)))
 
     await asyncio.gather(*(terminate(environment) for environment in ("live", "development") * 5))
     assert await count_runs(conn, RunState.TERMINATED) == 200
-    rows = await conn.fetch("SELECT environment FROM penstock.notifications ORDER BY 1")
-    assert [row["environment"] for row in rows] == ["development", "live"]
+    rows = await conn.fetch("SELECT environment, sum(count) FROM penstock.notices GROUP BY 1 ORDER BY 1")
+    assert [tuple(row) for row in rows] == [("development", 100), ("live", 100)]
 
 
 async def test_child_that_another_transaction_is_about_to_commit_is_no_second_run(

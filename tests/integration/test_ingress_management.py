@@ -214,7 +214,8 @@ async def test_settings_are_changed_at_run_time_one_by_one(ingress: Ingress) -> 
     workload: dict[str, object] = {"workload_allowance": 0, "workload_spike_factor": 3, "workload_spike_minimum": 1000}
     before = {
         "depth_limit": 10, "depth_policy": "terminate", "chain_runs_limit": 1000000, "chain_workload_limit": None,
-        "notification_addresses": [], **workload,
+        "notification_addresses": [], "notification_webhooks": [], "notification_slack": [], "notification_every": {},
+        **workload,
     }  # fmt: skip
     assert (await ingress.manage("GET", path)).json == before
     changed = await ingress.manage("PUT", path, json={"depth_limit": 25, "notification_addresses": ["ops@example.com"]})
@@ -239,6 +240,15 @@ NO_SETTINGS: list[dict[str, object]] = [
     {"chain_runs_limit": 0},
     {"depth_policy": "ignore"},
     {"notification_addresses": ["nobody"]},
+    {"notification_webhooks": [{"url": "ftp://example.com", "secret": "${secrets.HOOK}"}]},
+    {"notification_webhooks": [{"url": "https://example.com", "secret": "whsec_in_the_clear"}]},
+    {"notification_webhooks": [{"url": "https://example.com"}]},
+    {"notification_webhooks": [{"url": "https://example.com", "secret": "${secrets.HOOK}", "scret": "x"}]},
+    {"notification_slack": ["https://hooks.example.com/${secrets.PATH}"]},
+    {"notification_slack": ["${secrets.SLACK}"] * 11},
+    {"notification_every": {"terminations": "1h"}},
+    {"notification_every": {"stops": "1s"}},
+    {"notification_every": {"everything": "1d"}},
     {"workload_allowance": -1},
     {"workload_allowance": "1000"},
     {"workload_spike_factor": 1e300},

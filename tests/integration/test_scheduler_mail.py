@@ -5,8 +5,14 @@ from typing import Final
 
 import pytest
 
-from penstock_scheduler.loops.notifying import MAX_ATTEMPTS, notify
+from penstock.domain.ids import new_run_id
+from penstock.domain.lineage import Lineage
+from penstock.domain.runs import Terminated
+from penstock.domain.states import Trigger
+from penstock.runs.requests import RunRequest
+from penstock_scheduler.loops.notifying import MAX_ATTEMPTS, gather_notices
 from tests.eventually import eventually
+from tests.integration.notifying import notify
 from tests.integration.scheduling import ENVIRONMENT, Station
 from tests.mail_server import MailServer, serve_mail
 
@@ -19,14 +25,23 @@ async def app(station: Station) -> None:
     await station.deploy("workflow: notify\nparameters: {name: text}\nsteps: [{log: x}]\n", head=ADMINS)
 
 
-async def _terminate(station: Station) -> None:
-    async with station.scheduler():
-        assert (await station.ask(headers={"depth": 11}))["state"] == "terminated"
+async def _terminate(station: Station, environment: str = ENVIRONMENT) -> None:
+    """Have a run terminated, while no scheduler works."""
+    request = RunRequest(
+        run_id=new_run_id(),
+        environment=environment,
+        workflow="notify",
+        parameters={"name": "x"},
+        trigger=Trigger.MESSAGE,
+        lineage=Lineage(11),
+    )
+    (outcome,) = await station.furnish().admissions.try_to_admit([request])
+    assert isinstance(outcome, Terminated)
 
 
 async def _again(station: Station) -> None:
     await station.fetch(
-        "UPDATE penstock.notifications SET next_try_at = clock_timestamp() WHERE next_try_at IS NOT NULL"
+        "UPDATE penstock.notice_deliveries SET next_try_at = clock_timestamp() WHERE next_try_at IS NOT NULL"
     )
 
 
@@ -50,7 +65,7 @@ async def test_two_schedulers_send_one_mail_that_says_all(station: Station) -> N
         "penstock chain show",
     ):
         assert part in text
-    assert await station.fetchval("SELECT sent_at IS NOT NULL FROM penstock.notifications") is True
+    assert await station.fetchval("SELECT sent_at IS NOT NULL FROM penstock.notice_deliveries") is True
 
 
 @pytest.mark.parametrize("answer", ["451 later", "550 never"])
@@ -61,7 +76,7 @@ async def test_refused_mail_is_tried_again_later(station: Station, answer: str) 
         room = station.furnish(smtp_url=url)
         assert (await notify(room)).done["sent"] == 0
         (row,) = await station.fetch(
-            "SELECT next_try_at > clock_timestamp() + interval '20 s' AS later FROM penstock.notifications"
+            "SELECT next_try_at > clock_timestamp() + interval '20 s' AS later FROM penstock.notice_deliveries"
         )
         assert row["later"] is True
         assert (await notify(room)).done["sent"] == 0
@@ -74,7 +89,7 @@ async def test_refused_mail_is_tried_again_later(station: Station, answer: str) 
 async def _take_without_mail(station: Station) -> None:
     """Have a run terminated, and its notification waiting."""
     await _terminate(station)
-    await station.fetch("UPDATE penstock.notifications SET next_try_at = clock_timestamp(), attempts = 0")
+    assert (await gather_notices(station.furnish())).done["requested"] == 1
 
 
 async def test_mail_is_tried_again_while_nobody_listens(station: Station) -> None:
@@ -84,7 +99,7 @@ async def test_mail_is_tried_again_while_nobody_listens(station: Station) -> Non
         pass
     room = station.furnish(smtp_url=url)
     assert (await notify(room)).done["sent"] == 0
-    assert await station.fetchval("SELECT next_try_at IS NOT NULL FROM penstock.notifications") is True
+    assert await station.fetchval("SELECT next_try_at IS NOT NULL FROM penstock.notice_deliveries") is True
 
 
 async def test_mail_that_may_have_been_taken_is_never_sent_again(station: Station) -> None:
@@ -96,7 +111,7 @@ async def test_mail_that_may_have_been_taken_is_never_sent_again(station: Statio
             await notify(room)
             await _again(station)
     assert mind.tries == 1
-    (row,) = await station.fetch("SELECT next_try_at, sent_at FROM penstock.notifications")
+    (row,) = await station.fetch("SELECT next_try_at, sent_at FROM penstock.notice_deliveries")
     assert tuple(row) == (None, None)
 
 
@@ -109,10 +124,10 @@ async def test_one_refused_address_does_not_keep_the_others_from_being_told(stat
 
 
 async def test_an_address_that_is_none_does_not_keep_the_others_from_being_told(station: Station) -> None:
-    await _take_without_mail(station)
     await station.fetch(
         "UPDATE penstock.environments SET notification_addresses = $1", ["ops@@example.com", "boss@example.com"]
     )
+    await _take_without_mail(station)
     mind = MailServer()
     async with serve_mail(mind) as url:
         assert (await notify(station.furnish(smtp_url=url))).done["sent"] == 1
@@ -121,33 +136,27 @@ async def test_an_address_that_is_none_does_not_keep_the_others_from_being_told(
 
 async def test_mail_is_given_up_after_many_attempts(station: Station) -> None:
     await _take_without_mail(station)
-    await station.fetch("UPDATE penstock.notifications SET attempts = $1", MAX_ATTEMPTS - 1)
+    await station.fetch("UPDATE penstock.notice_deliveries SET attempts = $1", MAX_ATTEMPTS - 1)
     mind = MailServer(answers=["451 later"])
     async with serve_mail(mind) as url:
         await notify(station.furnish(smtp_url=url))
-    assert await station.fetchval("SELECT next_try_at FROM penstock.notifications") is None
+    assert await station.fetchval("SELECT next_try_at FROM penstock.notice_deliveries") is None
 
 
-@pytest.mark.parametrize("lacks", ["server", "addresses"])
-async def test_without_server_or_addresses_the_notification_is_closed(station: Station, lacks: str) -> None:
+async def test_without_a_mail_server_the_notification_is_closed(station: Station) -> None:
     await _take_without_mail(station)
-    if lacks == "addresses":
-        await station.fetch("UPDATE penstock.environments SET notification_addresses = '{}'")
+    assert (await notify(station.furnish())).done["sent"] == 0
+    (row,) = await station.fetch("SELECT next_try_at, sent_at FROM penstock.notice_deliveries")
+    assert tuple(row) == (None, None)
+    message = await station.fetchval("SELECT message FROM penstock.logs WHERE event = 'Sending email failed'")
+    assert "PENSTOCK_SMTP_URL is not set" in str(message)
+
+
+async def test_where_nobody_is_to_be_notified_nothing_is_sent(station: Station) -> None:
+    await station.fetch("UPDATE penstock.environments SET notification_addresses = '{}'")
+    await _terminate(station)
     mind = MailServer()
     async with serve_mail(mind) as url:
-        room = station.furnish(**({"smtp_url": url} if lacks == "addresses" else {}))
-        assert (await notify(room)).done["sent"] == 0
+        assert (await notify(station.furnish(smtp_url=url))).done["sent"] == 0
     assert mind.tries == 0
-    assert (
-        await station.fetchval("SELECT next_try_at FROM penstock.notifications WHERE environment = $1", ENVIRONMENT)
-        is None
-    )
-
-
-async def test_each_day_and_environment_is_told_of_once(station: Station) -> None:
-    await _terminate(station)
-    await station.fetch("UPDATE penstock.notifications SET day = day - 1")
-    await _terminate(station)
-    await _terminate(station)
-    rows = await station.fetch("SELECT day FROM penstock.notifications ORDER BY day")
-    assert len(rows) == 2
+    assert await station.fetchval("SELECT count(*) FROM penstock.notices") == 0

@@ -6,13 +6,15 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 from ruamel.yaml import YAML
 
 from penstock.contracts.asyncapi import build_document, render_document
-from penstock.domain.states import RunState
+from penstock.domain.letters import Letter, write_letter
+from penstock.domain.notices import NoticeKind
+from penstock.domain.states import RunState, Termination
 from penstock.reading.loader import load_app
 from penstock.reading.places import Severity
-from penstock_scheduler.rules import CutRun, mail_text, workload_mail_text
 from tests.docs import (
     DOCUMENTS,
     ROOT,
@@ -52,20 +54,20 @@ def test_a_command_that_a_message_names_is_one(command: Command) -> None:
         assert check_command(words, is_whole=command.is_whole) is None, command.text
 
 
-MAILS = {
-    "terminated": mail_text(
-        message="it was cut",
-        run=CutRun("ID", "ID", path=["start", "loop"], depth=11, limit=10),
-        environment="live",
-    ),
-    "workload": workload_mail_text(message="it was much", environment="live"),
+ABOUT: dict[str, JsonValue] = {"message": "it happened", "run_id": "ID", "chain_id": "ID"}
+MAILS = {kind.value: write_letter(kind, "live", ABOUT) for kind in NoticeKind}
+MAILS["paused"] = write_letter("recurrences.paused", "live", {**ABOUT, "recurrence_id": "ID"})
+MAILS |= {
+    reason.value: write_letter(NoticeKind.TERMINATIONS, "live", {**ABOUT, "kind": reason.value})
+    for reason in Termination
 }
 
 
 @pytest.mark.parametrize("mail", MAILS.values(), ids=MAILS)
-def test_a_mail_names_commands_that_there_are_with_their_options(mail: str) -> None:
-    commands = re.findall(r"(?:^ +|: +)(penstock .*)$", mail, re.MULTILINE)
-    assert len(commands) >= 4
+def test_a_mail_names_commands_that_there_are_with_their_options(mail: Letter) -> None:
+    commands = re.findall(r"^ +(penstock .*)$", mail.text, re.MULTILINE)
+    assert len(commands) >= 2
+    assert commands[0] == mail.command
     for command in commands:
         for words in split_command(command):
             assert check_command(words, is_whole=True) is None, command

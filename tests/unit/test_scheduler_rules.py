@@ -128,18 +128,3 @@ def test_dispatching_rests_until_the_next_run_is_due(
     did_work: bool, is_full: bool, next_due: float | None, rest: float
 ) -> None:
     assert rules.next_wait(did_work=did_work, is_full=is_full, next_due_seconds=next_due) == rest
-
-
-def test_mail_names_the_run_its_depth_the_limit_the_path_and_what_to_do() -> None:
-    run = rules.CutRun("r-1", "c-1", path=["start", "loop", "loop"], depth=11, limit=10)
-    text = rules.mail_text(message="Workflow error: loop was terminated", run=run, environment="live")
-    for part in (
-        "loop was terminated",
-        "r-1",
-        "11 (limit 10)",
-        "start → loop → loop",
-        "penstock chain show c-1",
-        "penstock chain stop c-1",
-        "penstock chain resume c-1 --extra-depth 100",
-    ):
-        assert part in text

@@ -23,6 +23,9 @@ class EnvironmentSettings(Shown):
     chain_runs_limit: int
     chain_workload_limit: float | None = Field(description="Most workload units that one chain may consume; null: none")
     notification_addresses: list[str]
+    notification_webhooks: list[dict[str, str]] = Field(description="URL and the name of the secret of each")
+    notification_slack: list[str]
+    notification_every: dict[str, str] = Field(description="By kind; those that are not named: 1d")
     workload_allowance: float = Field(
         description="Units per calendar month (UTC); the addresses are told at 75 and 100 %; 0: none"
     )

@@ -19,6 +19,7 @@ from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED
 from penstock_scheduler.admitting.unnamed import forget, is_unnamed
 from penstock_scheduler.handlers.children import schedule_children
+from penstock_scheduler.handlers.dead_letters import request_notice
 from penstock_scheduler.handlers.messages import Reply, schedule_run
 from penstock_scheduler.room import Room
 from penstock_scheduler.rules import describe_problem
@@ -84,6 +85,7 @@ async def _refuse(room: Room, delivery: Delivery, error: DecodeError) -> None:
             message.reply_to, message.correlation_id, exact_json.dumps(describe_problem(rejection)), PROBLEM_TYPE
         )
     await delivery.dead_letter(error.reason)
+    await request_notice(room, delivery.routing_key)
 
 
 Handle = Callable[[Room, Message], Awaitable[Reply | None]]

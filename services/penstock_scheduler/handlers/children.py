@@ -18,6 +18,7 @@ from penstock.metrics import DEAD_LETTERED
 from penstock.runs.requests import RunRequest
 from penstock.store.logs import Subject, error_line, write_logs
 from penstock_scheduler import rules
+from penstock_scheduler.handlers.dead_letters import request_notice
 from penstock_scheduler.room import Room
 
 log = get_logger(__name__)
@@ -68,6 +69,7 @@ async def _park(room: Room, message: Message, environment: str, child: ChildRun,
     routing_key = schedule_routing_key(environment, child.workflow)
     parked = park(alone, reason=reason, exchange=SCHEDULE_EXCHANGE, routing_key=routing_key)
     await room.broker.publish(DEAD_LETTER_EXCHANGE, routing_key, parked)
+    await request_notice(room, routing_key)
     async with room.database.connection() as conn:
         await write_logs(
             conn,

@@ -1,12 +1,15 @@
 """What a scheduler does by itself, again and again. Each loop is a `run_once(room) -> Counts`."""
 
+from functools import partial
+
+from penstock.domain.notices import Channel
 from penstock.runtime import Loop
 from penstock.store.workload import FLUSH_SECONDS
 from penstock_scheduler.loops.changes import start_changes
 from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
 from penstock_scheduler.loops.inbox import admit_inbox
 from penstock_scheduler.loops.lists import advance_sequential, expand_lists, finish_lists
-from penstock_scheduler.loops.notifying import notify
+from penstock_scheduler.loops.notifying import delete_old_notifications, gather_notices, send_notifications
 from penstock_scheduler.loops.pausing import hold_back
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.recurrences import pause_failing_recurrences, tick_recurrences
@@ -41,7 +44,8 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("expand_lists", 1.0, expand_lists, nudges.expand),
         Loop("advance_sequential", 0.5, advance_sequential),
         Loop("finish_lists", 2.0, finish_lists),
-        Loop("notify", 2.0, notify),
+        Loop("gather_notices", 2.0, gather_notices),
+        *(Loop(f"send_{channel}", 2.0, partial(send_notifications, channel=channel)) for channel in Channel),
         Loop("flush_workload", FLUSH_SECONDS, flush_workload),
         Loop("watch_workload", 60.0, watch_workload),
         Loop("measure_backlog", 5.0, measure_backlog),
@@ -50,5 +54,6 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("delete_old_files", 600.0, delete_old_files),
         Loop("delete_ticks", 600.0, delete_ticks),
         Loop("delete_signals", 600.0, delete_signals),
+        Loop("delete_old_notifications", 3600.0, delete_old_notifications),
         Loop("delete_old_workload", 3600.0, delete_old_workload),
     )

@@ -21,6 +21,7 @@ from penstock import clock
 from penstock.db import Connection, isolate
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.domain.ids import tick_run_id
+from penstock.domain.notices import NoticeKind
 from penstock.domain.recurrences import Recurrence, TickDecision, decide_ticks
 from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary
 from penstock.domain.states import RunState, Trigger
@@ -36,6 +37,7 @@ from penstock.runs.schedule.pauses import has_pauses
 from penstock.runtime import Counts
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import LogEvent, LogLine, Subject, error_line, write_logs
+from penstock.store.notices import Notice, request_notices
 from penstock_scheduler import rules
 from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 from penstock_scheduler.repository import recurrences as repository
@@ -196,6 +198,7 @@ async def _tick_claimed(
     lines = [line for number, one in enumerate(decided) for line in _lines(one, results.get(number, []))]
     if lines:
         await write_logs(conn, lines)
+        await request_notices(conn, [_notice(line) for line in lines if line.event is LogEvent.WORKFLOW_ERROR])
     return Turn(outcomes, progress, cancelled)
 
 
@@ -225,6 +228,11 @@ def _ticks_of(one: _Decided, results: Sequence[tuple[RunRequest, Admission]]) ->
         else:
             ticks.append(Tick(id, tick_at, "started", request.run_id))
     return ticks
+
+
+def _notice(line: LogLine) -> Notice:
+    """That a recurrence could not start its run."""
+    return Notice(line.environment, NoticeKind.RECURRENCES, {"message": line.message, "workflow": line.workflow})
 
 
 def _progress(one: _Decided, results: Sequence[tuple[RunRequest, Admission]]) -> Progress:

@@ -13,11 +13,13 @@ from pydantic import JsonValue
 from penstock import clock
 from penstock.contracts.messages import WorkloadEvent
 from penstock.db import Connection
+from penstock.domain.notices import NoticeKind
 from penstock.domain.thresholds import WorkloadWarning, find_warnings
 from penstock.domain.workload import shown_units
 from penstock.logs import get_logger
 from penstock.runtime import Counts
 from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock.store.notices import Notice, request_notices
 from penstock_scheduler import rules
 from penstock_scheduler.repository import workload as repository
 from penstock_scheduler.room import Room
@@ -81,7 +83,6 @@ async def _note(conn: Connection, *, environment: str, warning: WorkloadWarning)
         threshold=warning.threshold,
         period=warning.since.date(),
         details=details,
-        is_told=warning.is_told,
     )
     if is_new:
         line = LogLine(
@@ -93,4 +94,9 @@ async def _note(conn: Connection, *, environment: str, warning: WorkloadWarning)
             details={"kind": warning.threshold, **details},
         )
         await write_logs(conn, [line])
+    if is_new and warning.is_told:
+        await request_notices(
+            conn,
+            [Notice(environment, NoticeKind.WORKLOAD, {**details, "message": f"{message}."}, 1, warning.threshold)],
+        )
     return is_new

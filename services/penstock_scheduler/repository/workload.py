@@ -54,24 +54,20 @@ def _from_row(row: Record) -> WorkloadReading:
 
 
 async def note_warning(
-    conn: Connection, *, environment: str, threshold: str, period: date, details: Mapping[str, JsonValue], is_told: bool
+    conn: Connection, *, environment: str, threshold: str, period: date, details: Mapping[str, JsonValue]
 ) -> bool:
     """Note that a threshold was reached in the period that begins on `period`; False when it was noted before, by
     whomever.
-
-    `is_told`: by mail.
     """
     status = await conn.execute(
         """
-        INSERT INTO penstock.notifications (environment, kind, day, details, next_try_at)
-        VALUES ($1, $2, $3, $4, CASE WHEN $5 THEN clock_timestamp() END)
+        INSERT INTO penstock.notifications (environment, kind, day, details, next_try_at) VALUES ($1, $2, $3, $4, NULL)
         ON CONFLICT DO NOTHING
         """,
         environment,
         threshold,
         period,
         details,
-        is_told,
     )
     return status == "INSERT 0 1"
 

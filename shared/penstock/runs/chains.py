@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from penstock import clock
 from penstock.broker.publisher import Publisher
 from penstock.db import Connection, Database
+from penstock.domain.notices import NoticeKind
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState, Termination
 from penstock.runs.admission.chains import measure_chains
@@ -26,6 +27,7 @@ from penstock.runs.summaries import SUMMARY, summary_from_row
 from penstock.runs.waits import forget_waits
 from penstock.store.audit import Act, AuditAction, note_acts
 from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock.store.notices import Notice, request_notices
 
 BATCH: Final = 2000
 """Runs that are cancelled or readmitted in one transaction."""
@@ -120,6 +122,9 @@ async def _fence(conn: Connection, *, chain: ChainName, reason: str, by: str, ac
     )
     if is_new:
         await write_logs(conn, [_line(chain, LogEvent.CHAIN_STOPPED, f"the chain was stopped by {by}: {reason}")])
+        message = f"the chain {chain.id} was stopped by {actor or by}"
+        about: dict[str, JsonValue] = {"message": message, "chain_id": str(chain.id), "reason": reason}
+        await request_notices(conn, [Notice(chain.environment, NoticeKind.STOPS, about)])
         if actor is not None:
             act = Act(chain.environment, actor, AuditAction.CHAIN_STOP, str(chain.id), None, {"reason": reason})
             await note_acts(conn, [act])

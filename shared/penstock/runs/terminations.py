@@ -11,12 +11,11 @@ from pydantic import JsonValue
 from penstock import exact_json
 from penstock.db import Connection, Record
 from penstock.domain.cycles import Cycle, find_cycle
+from penstock.domain.notices import NoticeKind
 from penstock.domain.states import Termination
 from penstock.store.logs import Subject, error_line, write_logs
+from penstock.store.notices import Notice, request_notices
 
-TERMINATED: Final = "terminated"
-OBSERVED: Final = "observed"
-"""Kinds of notification."""
 MOST_ANCESTORS: Final = 100
 """Ancestors named in the path of a run, at most, besides the root."""
 
@@ -41,7 +40,7 @@ async def record_terminations(conn: Connection, terminated: Mapping[UUID, Termin
             for row, message in zip(rows, messages, strict=True)
         ],
     )  # fmt: skip
-    await _request_notifications(conn, TERMINATED, rows, messages)
+    await _request_notices(conn, NoticeKind.TERMINATIONS, rows, terminated)
     return {row["id"]: tuple(row["path"]) for row in rows}
 
 
@@ -59,7 +58,7 @@ async def record_observations(conn: Connection, observed: Mapping[UUID, Terminat
         for row, message in zip(rows, messages, strict=True)
     ]
     await write_logs(conn, lines)
-    await _request_notifications(conn, OBSERVED, rows, messages)
+    await _request_notices(conn, NoticeKind.OBSERVED, rows, observed)
 
 
 async def list_cycles(conn: Connection, run_ids: Sequence[UUID]) -> dict[UUID, Cycle]:
@@ -187,17 +186,29 @@ def _limit(row: Record, reason: Termination) -> dict[str, JsonValue]:
             return {}
 
 
-async def _request_notifications(conn: Connection, kind: str, rows: Sequence[Record], messages: Sequence[str]) -> None:
-    """Ask for a notification in each environment concerned; the first of the day stands, all others change nothing."""
-    first = {row["environment"]: (row, message) for row, message in reversed(list(zip(rows, messages, strict=True)))}
-    for environment, (row, message) in sorted(first.items()):
-        await conn.execute(
-            """
-            INSERT INTO penstock.notifications (environment, kind, day, details)
-            VALUES ($1, $2, (clock_timestamp() AT TIME ZONE 'UTC')::date, $3)
-            ON CONFLICT DO NOTHING
-            """,
-            environment,
-            kind,
-            {"message": message, "run_id": str(row["id"]), "chain_id": str(row["chain_id"]), "path": row["path"]},
-        )
+async def _request_notices(
+    conn: Connection, kind: NoticeKind, rows: Sequence[Record], reasons: Mapping[UUID, Termination]
+) -> None:
+    """Ask for a notification in each environment concerned, about the first of its runs."""
+    by_environment: dict[str, list[Record]] = {}
+    for row in rows:
+        by_environment.setdefault(row["environment"], []).append(row)
+    what = "was terminated" if kind is NoticeKind.TERMINATIONS else "would have been terminated"
+    notices = []
+    for environment, concerned in sorted(by_environment.items()):
+        first = concerned[0]
+        reason = reasons[first["id"]]
+        details: dict[str, JsonValue] = {
+            "message": _explain(first, reason, what),
+            "kind": reason.value,
+            "workflow": first["workflow"],
+            "run_id": str(first["id"]),
+            "chain_id": str(first["chain_id"]),
+            "depth": first["depth"],
+            "path": first["path"],
+            "limit": first["effective_limit"],
+            **_cycle(first),
+            **_limit(first, reason),
+        }
+        notices.append(Notice(environment, kind, details, len(concerned)))
+    await request_notices(conn, notices)

@@ -32,6 +32,7 @@ class LogEvent(StrEnum):
     MOVED = "event moved"
     TICKS_PASSED_OVER = "recurring event skipped"
     MAIL_FAILED = "Sending email failed"
+    NOTIFICATION_FAILED = "notification failed"
 
 
 class LogLine(NamedTuple):

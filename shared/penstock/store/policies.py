@@ -17,6 +17,9 @@ SETTINGS: Final = (
     "chain_runs_limit",
     "chain_workload_limit",
     "notification_addresses",
+    "notification_webhooks",
+    "notification_slack",
+    "notification_every",
     "workload_allowance",
     "workload_spike_factor",
     "workload_spike_minimum",
@@ -29,6 +32,7 @@ async def get_settings(conn: Connection, *, environment: str) -> dict[str, JsonV
     row = await conn.fetchrow(
         """
         SELECT depth_limit, depth_policy, chain_runs_limit, chain_workload_limit, notification_addresses,
+               notification_webhooks, notification_slack, notification_every,
                workload_allowance, workload_spike_factor, workload_spike_minimum
         FROM penstock.environments
         WHERE name = $1
@@ -48,13 +52,13 @@ async def change_settings(
     """
     await conn.execute("SELECT FROM penstock.environments WHERE name = $1 FOR NO KEY UPDATE", environment)
     before = await get_settings(conn, environment=environment)
-    wanted = before | change.model_dump(exclude_none=True)
+    wanted = before | change.model_dump(mode="json", exclude_none=True)
     await conn.execute(
         """
         UPDATE penstock.environments
         SET depth_limit = $2, depth_policy = $3, chain_runs_limit = $4, chain_workload_limit = nullif($5::float8, 0),
-            notification_addresses = $6, workload_allowance = $7, workload_spike_factor = $8,
-            workload_spike_minimum = $9
+            notification_addresses = $6, notification_webhooks = $7, notification_slack = $8, notification_every = $9,
+            workload_allowance = $10, workload_spike_factor = $11, workload_spike_minimum = $12
         WHERE name = $1
         """,
         environment,

@@ -103,8 +103,8 @@ async def test_it_pauses_after_so_many_failures_in_a_row(
     assert (found["paused_at"] is not None, found["pause_note"]) == (
         is_paused, "its last 2 runs failed" if is_paused else None,
     )  # fmt: skip
-    kinds = [row["kind"] for row in await station.fetch("SELECT kind FROM penstock.notifications")]
-    assert ("recurrence_paused" in kinds) == is_paused
+    kinds = [row["kind"] for row in await station.fetch("SELECT kind FROM penstock.notices")]
+    assert ("recurrences.paused" in kinds) == is_paused
     logged = await station.fetch("SELECT message FROM penstock.logs WHERE message LIKE '%was paused, because%'")
     assert len(logged) == is_paused
 

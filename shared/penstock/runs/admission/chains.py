@@ -4,13 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from penstock import clock
 from penstock.db import Connection, Record
 from penstock.domain.depth import base_of, reaches_warning
+from penstock.domain.notices import NoticeKind
 from penstock.domain.runs import ChainWarning
 from penstock.runs.requests import CheckedRun
 from penstock.runs.terminations import list_cycles
 from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock.store.notices import Notice, request_notices
 
 MEASURED_GROWTH: Final = 1.02
 """A chain's workload is summed up again when it has grown by so much: all sums together read each run some fifty times,
@@ -117,6 +121,7 @@ async def warn_chains(conn: Connection, rows: Sequence[Record]) -> dict[UUID, li
         warned.setdefault(row["id"], []).append(warning)
         lines.append(_line(row, warning))
     await write_logs(conn, lines)
+    await request_notices(conn, [_notice(line) for line in lines])
     return warned
 
 
@@ -178,6 +183,16 @@ async def _note_workload(conn: Connection, near: Mapping[UUID, Record]) -> list[
         sorted(near),
     )
     return [row["id"] for row in rows]
+
+
+def _notice(line: LogLine) -> Notice:
+    details: dict[str, JsonValue] = {
+        "message": line.message,
+        "workflow": line.workflow,
+        "run_id": str(line.run_id),
+        "chain_id": str(line.chain_id),
+    }
+    return Notice(line.environment, NoticeKind.WARNINGS, details)
 
 
 def _line(row: Record, warning: ChainWarning) -> LogLine:

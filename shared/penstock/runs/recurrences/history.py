@@ -6,11 +6,15 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from penstock import clock
 from penstock.db import Connection, Record
+from penstock.domain.notices import NoticeKind
 from penstock.domain.states import RunState
 from penstock.runs.views.pages import Page, make_page
 from penstock.store.logs import LogEvent, LogLine, write_logs
+from penstock.store.notices import Notice, request_notices
 
 KEPT_TICKS: Final = 100
 """Of each recurrence, so many ticks are kept."""
@@ -161,16 +165,9 @@ async def _report(conn: Connection, paused: Record) -> None:
         f"(pause_after_failures); repair it, then `penstock recurrences resume {id}`"
     )
     await write_logs(conn, [_line(id, paused["environment"], workflow, message)])
-    await conn.execute(
-        """
-        INSERT INTO penstock.notifications (environment, kind, day, details)
-        VALUES ($1, $2, (clock_timestamp() AT TIME ZONE 'UTC')::date, $3)
-        ON CONFLICT DO NOTHING
-        """,
-        paused["environment"],
-        RECURRENCE_PAUSED,
-        {"message": message, "recurrence_id": str(id), "workflow": workflow},
-    )
+    details: dict[str, JsonValue] = {"message": message, "recurrence_id": str(id), "workflow": workflow}
+    notice = Notice(paused["environment"], NoticeKind.RECURRENCES, details, topic="paused")
+    await request_notices(conn, [notice])
 
 
 def _line(id: UUID, environment: str, workflow: str, message: str) -> LogLine:
