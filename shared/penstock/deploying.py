@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from penstock.db import Connection, quote_identifier
 from penstock.definitions.differences import Difference, find_differences
 from penstock.definitions.models import App, default_limits
+from penstock.definitions.notifications import Notifications
 from penstock.errors import ConfigurationError
 from penstock.runs.ends import watch_run_ends
 from penstock.runs.recurrences.rows import replace_triggers
@@ -157,9 +158,33 @@ async def _apply_limits(conn: Connection, environment: str, app: App, before: Ap
         if is_first_wish or wish != getattr(asked_before, column):
             statement = f"UPDATE penstock.environments SET {quote_identifier(column)} = $2 WHERE name = $1"
             await conn.execute(statement, environment, wish)
+    await _apply_notifications(conn, environment, app, before)
     if before is None or before.admins != app.admins:
         await conn.execute(
             "UPDATE penstock.environments SET notification_addresses = $2 WHERE name = $1",
             environment,
             list(app.admins),
         )
+
+
+async def _apply_notifications(conn: Connection, environment: str, app: App, before: App | None) -> None:
+    wish = _find_notifications(app, environment)
+    if wish == (Notifications() if before is None else _find_notifications(before, environment)):
+        return
+    await conn.execute(
+        """
+        UPDATE penstock.environments
+        SET notification_webhooks = $2, notification_slack = $3, notification_every = $4
+        WHERE name = $1
+        """,
+        environment,
+        [webhook.model_dump() for webhook in wish.webhooks],
+        list(wish.slack),
+        wish.every,
+    )
+
+
+def _find_notifications(app: App, environment: str) -> Notifications:
+    limits = app.environments.get(environment)
+    own = None if limits is None else limits.notifications
+    return own or app.notifications or Notifications()

@@ -6,7 +6,15 @@ import pytest
 
 from penstock.db import Connection, Database
 from penstock.definitions.differences import Difference
-from penstock.definitions.models import App, EnvironmentLimits, Parameter, Step, StepAction, Workflow
+from penstock.definitions.models import (
+    App,
+    EnvironmentLimits,
+    Parameter,
+    Step,
+    StepAction,
+    Workflow,
+)
+from penstock.definitions.notifications import Notifications, NotificationWebhook
 from penstock.deploying import Deployment, deploy, plan
 from penstock.errors import ConfigurationError
 from penstock.store.deployments import DeploymentCache, load_current, load_version
@@ -142,6 +150,26 @@ async def test_a_limit_set_before_anything_is_deployed_yields_only_to_one_asked_
     assert await get_limits(conn) == (50, 1_000_000)
     await put(database, build_version(environments={"development": EnvironmentLimits(depth_limit=10)}), "development")
     assert await get_limits(conn, "development") == (10, 1_000_000)
+
+
+async def test_notifications_are_those_of_the_environment_else_of_the_app_and_outlive_other_deployments(
+    database: Database, conn: Connection
+) -> None:
+    query = "SELECT notification_webhooks, notification_slack, notification_every FROM penstock.environments "
+    hook = NotificationWebhook(url="https://ops.example.com/hook", secret="${secrets.HOOK}")
+    of_app = Notifications(webhooks=(hook,), every={"stops": "1h"})
+    await put(database, build_version(notifications=of_app))
+    row = await conn.fetchrow(query + "WHERE name = 'live'")
+    assert row is not None
+    assert tuple(row) == ([hook.model_dump()], [], {"stops": "1h"})
+    await conn.execute("UPDATE penstock.environments SET notification_slack = '{https://a.example.com}'")
+    await put(database, build_version("other", notifications=of_app))
+    assert await conn.fetchval("SELECT notification_slack FROM penstock.environments WHERE name = 'live'") != []
+    own = EnvironmentLimits(notifications=Notifications(slack=("${secrets.SLACK}",)))
+    await put(database, build_version(notifications=of_app, environments={"live": own}))
+    row = await conn.fetchrow(query + "WHERE name = 'live'")
+    assert row is not None
+    assert tuple(row) == ([], ["${secrets.SLACK}"], {})
 
 
 async def test_admins_are_told_of_what_happens(database: Database, conn: Connection) -> None:

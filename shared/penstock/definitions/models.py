@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from penstock.definitions.notifications import Notifications
 from penstock.domain.depth import DEFAULT_DEPTH_LIMIT
 from penstock.domain.ticks import UTC_ZONE, Overlap
 
@@ -365,6 +366,8 @@ class EnvironmentLimits(Model):
     depth_policy: Literal["terminate", "observe"] = "terminate"
     chain_runs_limit: int = DEFAULT_CHAIN_RUNS_LIMIT
     chain_workload_limit: float | None = None
+    notifications: Notifications | None = None
+    """In place of those of the app."""
 
 
 def default_limits(environment: str) -> EnvironmentLimits:
@@ -378,6 +381,7 @@ class App(Model):
 
     name: str
     admins: tuple[str, ...] = ()
+    notifications: Notifications | None = None
     environments: dict[str, EnvironmentLimits] = Field(default_factory=dict)
     sources: dict[str, Source] = Field(default_factory=dict)
     connectors: dict[str, Connector] = Field(default_factory=dict)

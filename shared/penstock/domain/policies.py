@@ -14,7 +14,7 @@ from penstock.domain.notices import NoticeKind, check_period
 MAX_CHAIN_RUNS: Final = 10**12
 MAX_UNITS: Final = 1e15
 _MAX_ADDRESSES: Final = 50
-_MAX_TARGETS: Final = 10
+MAX_TARGETS: Final = 10
 _REFERENCE: Final = re.compile(r"\$\{\s*secrets\.[A-Za-z_]\w*\s*\}", re.ASCII)
 
 
@@ -92,10 +92,10 @@ class SettingsChange(BaseModel):
     notification_addresses: Annotated[list[Address], Field(max_length=_MAX_ADDRESSES)] | SkipJsonSchema[None] = Field(
         default=None, description="Who is notified by mail"
     )
-    notification_webhooks: Annotated[list[Webhook], Field(max_length=_MAX_TARGETS)] | SkipJsonSchema[None] = Field(
+    notification_webhooks: Annotated[list[Webhook], Field(max_length=MAX_TARGETS)] | SkipJsonSchema[None] = Field(
         default=None, description="Where signed webhooks (Standard Webhooks) are sent of what people are notified of"
     )
-    notification_slack: Annotated[list[Url], Field(max_length=_MAX_TARGETS)] | SkipJsonSchema[None] = Field(
+    notification_slack: Annotated[list[Url], Field(max_length=MAX_TARGETS)] | SkipJsonSchema[None] = Field(
         default=None, description="Slack-compatible webhooks, which take `{text}`; best as `${secrets.NAME}`"
     )
     notification_every: Annotated[dict[NoticeKind, str], AfterValidator(_are_periods)] | SkipJsonSchema[None] = Field(

@@ -14,12 +14,14 @@ from penstock.definitions.models import (
     SourceTimestamp,
     default_limits,
 )
+from penstock.definitions.notifications import Notifications
 from penstock.domain.addresses import parse_address
 from penstock.domain.depth import MAX_DEPTH
 from penstock.reading.connectors import read_connectors
 from penstock.reading.documents import Node, Scalar
 from penstock.reading.index import NAME, read_name
 from penstock.reading.mail import read_email
+from penstock.reading.notifications import read_notifications
 from penstock.reading.places import Place, Report, shorten
 from penstock.reading.scopes import Scope, check_templates, is_template
 from penstock.reading.tables import Table
@@ -37,6 +39,7 @@ class AppHead(NamedTuple):
 
     name: str
     admins: tuple[str, ...]
+    notifications: Notifications | None
     environments: dict[str, EnvironmentLimits]
     sources: dict[str, Source]
     connectors: dict[str, Connector]
@@ -50,6 +53,7 @@ def read_app_file(document: Node, report: Report) -> AppHead:
     head = AppHead(
         name=read_name(table, "app", "app: shop", 63) or "",
         admins=_read_admins(table),
+        notifications=read_notifications(table),
         environments=_read_environments(table),
         sources=_read_sources(table),
         connectors=read_connectors(table),
@@ -102,6 +106,7 @@ def _read_environments(table: Table) -> dict[str, EnvironmentLimits]:
             chain_workload_limit=given.number("chain_workload_limit", 1, MAX_CHAIN_WORKLOAD) if is_limited else None,
             depth_limit=default.depth_limit if depth_limit is None else depth_limit,
             chain_runs_limit=default.chain_runs_limit if chain_runs_limit is None else chain_runs_limit,
+            notifications=read_notifications(given),
         )
         given.close()
     environments.close()

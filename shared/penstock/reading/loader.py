@@ -116,6 +116,7 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
     app = App(
         name=head.name,
         admins=head.admins,
+        notifications=head.notifications,
         environments=head.environments,
         sources=head.sources,
         connectors=head.connectors,
@@ -144,7 +145,7 @@ def _read_head(documents: list[Node], report: Report) -> AppHead:
             report.problems.append(
                 Problem(APP_FILE, 1, 1, "the file is empty", hint="it names the app, as in `app: shop`")
             )
-        return AppHead("", (), {name: default_limits(name) for name in ENVIRONMENTS}, {}, {}, None, {})
+        return AppHead("", (), None, {name: default_limits(name) for name in ENVIRONMENTS}, {}, {}, None, {})
     for document in documents[1:]:
         report.error(
             document.place, f"{APP_FILE} holds one document, and this is another", "put everything into the first"

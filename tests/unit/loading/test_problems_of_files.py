@@ -14,6 +14,25 @@ from tests.unit.loading.reading import ROOTS, problems
         ("app: my shop", "app.yaml:1: 'my shop' is not a name; use at most 63 of the characters A-Z a-z 0-9 _ -"),
         ("app: 1", "app.yaml:1: 'app': expected text, got a number; put it in quotes"),
         ("app: a\nadmin: [x]", "app.yaml:2: unknown key 'admin'; did you mean 'admins'?"),
+        ("app: a\nnotifications: {hooks: []}", "app.yaml:2: unknown key 'hooks'; did you mean 'webhooks'?"),
+        (
+            "app: a\nnotifications:\n  webhooks: [{url: 'https://x.org', secret: whsec_clear}]",
+            "app.yaml:3: give ${secrets.NAME}; `penstock secret set NAME` stores the secret",
+        ),
+        (
+            "app: a\nnotifications: {webhooks: [{url: 'https://x.org'}]}",
+            """app.yaml:2: a webhook needs 'secret'; such as webhooks: [{url: "https://ops.example.com/hook", \
+secret: "${secrets.OPS_HOOK}"}]""",
+        ),
+        (
+            "app: a\nnotifications: {slack: 'ftp://x.org'}",
+            "app.yaml:2: give a URL such as https://ops.example.com/hook, or ${secrets.NAME} that holds one",
+        ),
+        (
+            "app: a\nnotifications: {every: {terminations: 1h}}",
+            "app.yaml:2: terminations: at most one notification a day; give 1d or more, or never",
+        ),
+        ("app: a\nnotifications: {every: {stop: 1h}}", "app.yaml:2: unknown key 'stop'; did you mean 'stops'?"),
         ("app: a\nadmins: ['ops@@x.org']", "app.yaml:2: 'ops@@x.org' is not a mail address, such as ada@example.com"),
         (
             "app: a\n---\napp: b",

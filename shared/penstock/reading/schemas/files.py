@@ -17,6 +17,7 @@ from penstock.definitions.models import (
     Source,
 )
 from penstock.domain.depth import MAX_DEPTH
+from penstock.domain.notices import NoticeKind
 from penstock.domain.ticks import MAX_FAILURES, Overlap
 from penstock.reading.schemas.forms import (
     ANYTHING,
@@ -51,6 +52,18 @@ _PARAMETER_TYPE: Final[Schema] = {
 }
 
 
+def _build_notifications() -> Schema:
+    webhook = table({"url": TEXT, "secret": {"type": "string", "pattern": r"^\$\{\s*secrets\."}}, "url", "secret")
+    period: Schema = {"type": "string", "description": "How long it rests after a notification, such as 1h; or never."}
+    return table(
+        {
+            "webhooks": list_of(webhook),
+            "slack": {**one_or_list(TEXT), "description": "Slack-compatible webhooks, best as ${secrets.NAME}."},
+            "every": table({kind.value: period for kind in NoticeKind}),
+        }
+    )
+
+
 def build_app_schema() -> Schema:
     """app.yaml."""
     limits = table(
@@ -59,14 +72,16 @@ def build_app_schema() -> Schema:
             "depth_policy": choice(("terminate", "observe")),
             "chain_runs_limit": integer(1, 10**12),
             "chain_workload_limit": {"type": ["number", "null"], "minimum": 1},
+            "notifications": {**_build_notifications(), "description": "Of this environment, in place of the app's."},
         }
     )
     app: dict[str, Schema] = {
         "app": {"type": "string", "pattern": NAME, "maxLength": 63, "description": "The name of the app."},
         "admins": {
             **one_or_list({"type": "string", "pattern": "@"}),
-            "description": "Told when a run is terminated, at most once a day per environment.",
+            "description": "Get mail of terminated runs and the like, each kind at most once a day per environment.",
         },
+        "notifications": {**_build_notifications(), "description": "How people are notified beside mail."},
         "environments": table(dict.fromkeys(ENVIRONMENTS, limits)),
         "sources": {**named(_build_source(), NAME), "description": "Who may send webhooks to /webhooks/<source>."},
         "connectors": {**named(_build_connector(), NAME), "description": "Services that `call` steps call."},
