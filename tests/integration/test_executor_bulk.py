@@ -37,7 +37,8 @@ async def perform(house: House, step: str, *, items: list[str] | None = None) ->
     the result.
     """
     body = "\n".join(f"    {line}" for line in step.strip().splitlines())
-    workflow = f"workflow: act\nsteps:\n  - id: done\n{body}\n  - return: {{result: '${{steps.done}}'}}"
+    head = "workflow: act\nparameters: {any: {type: any, optional: true, default: many}}"
+    workflow = f"{head}\nsteps:\n  - id: done\n{body}\n  - return: {{result: '${{steps.done}}'}}"
     await house.deploy(f"{THINGS}---\n{workflow}")
     async with house.executor():
         if items is not None:
@@ -104,7 +105,7 @@ async def test_one_bad_item_and_nothing_is_made(
     house: House, set_: str, items: list[str], kind: str, message: str
 ) -> None:
     await house.deploy(
-        f"workflow: fill\nparameters: {{items: list of text}}\nsteps:\n"
+        f"workflow: fill\nparameters: {{items: any}}\nsteps:\n"
         f"  - create_many: thing\n    from: '${{params.items}}'\n    set: {set_}\n"
     )
     async with house.executor():
@@ -162,7 +163,7 @@ async def test_values_that_are_not_unique_change_nothing(house: House) -> None:
 
 
 async def test_a_value_that_does_not_fit_is_refused_with_its_field(house: House) -> None:
-    run = await perform(house, "update_many: thing\nwhere: {}\nset: {remaining: \"${'many'}\"}", items=["a"])
+    run = await perform(house, "update_many: thing\nwhere: {}\nset: {remaining: '${params.any}'}", items=["a"])
     assert run["error"]["message"] == "field 'remaining' of type 'thing': expected a number, got text"
 
 

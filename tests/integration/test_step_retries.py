@@ -26,7 +26,7 @@ steps:
     http: "${{secrets.URL}}"
     retry: {{attempts: {attempts}, backoff: 10s, factor: 3, max: 1m, jitter: 0}}
     on_error: {on_error}
-  - return: {{asked: "${{steps.asked.status ?? steps.asked.error.kind}}"}}
+  - return: {{asked: "${{{answer}}}"}}
 """
 
 
@@ -59,7 +59,8 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
 
 
 def call(*, attempts: int = 3, run_attempts: int = 1, on_error: str = "fail") -> str:
-    return CALL.format(attempts=attempts, run_attempts=run_attempts, on_error=on_error)
+    answer = "steps.asked.status" + (" ?? steps.asked.error.kind" if on_error == "continue" else "")
+    return CALL.format(attempts=attempts, run_attempts=run_attempts, on_error=on_error, answer=answer)
 
 
 async def paused(house: House, run_id: UUID, state: str = "waiting", *, after: int = 0) -> float:
