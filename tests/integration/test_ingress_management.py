@@ -64,7 +64,7 @@ async def test_a_run_is_made_and_shown(ingress: Ingress) -> None:
     assert made.status == 201, made.body
     assert made.json.keys() == {
         "id", "workflow", "environment", "state", "depth", "depth_budget", "chain_id", "parent_run_id", "attempt",
-        "parameters", "result", "error", "workload", "waiting_for",
+        "parameters", "result", "error", "workload", "waiting_for", "recurrence",
         "created_at", "scheduled_at", "started_at", "finished_at",
     }  # fmt: skip
     assert (made.json["state"], made.json["depth"], made.json["chain_id"]) == ("queued", 0, made.json["id"])
