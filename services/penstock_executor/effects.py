@@ -6,6 +6,7 @@ many runs are carried out by one statement (`Effect`). One on many things takes 
 transaction of its own, in which the run's row is locked last (`BulkEffect`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Self
 
@@ -37,7 +38,7 @@ class Insertion(NamedTuple):
     thing: PreparedThing
 
 
-class Effect:
+class Effect(ABC):
     """A change that is carried out together with others of its group."""
 
     __slots__ = ()
@@ -67,26 +68,26 @@ class Effect:
         """The runs that were cancelled, once the effect was carried out."""
         return ()
 
+    @abstractmethod
     def group(self) -> Group:
         """What this effect has in common with those it can be carried out with."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     async def apply(cls, conn: Connection, environment: str, effects: Sequence[Self]) -> Sequence[JsonValue] | None:
         """Carry out the effects of one group; their results in the same order, or None when such effects have none.
 
         Raises Permanent or UniqueViolation when one of them cannot be carried out.
         """
-        raise NotImplementedError
 
 
-class BulkEffect:
+class BulkEffect(ABC):
     """A change of many things. It has to be done by `until`, on the loop's clock."""
 
     __slots__ = ()
 
     until: float
 
+    @abstractmethod
     async def apply(self, conn: Connection, environment: str, seconds: float) -> JsonValue:
         """Carry it out; its result. Raises TimeoutError when it takes longer than `seconds`."""
-        raise NotImplementedError
