@@ -71,8 +71,9 @@ async def test_a_signed_webhook_is_stored_with_one_run_for_each_workflow_that_wa
     ]
     assert {str(run["id"]) for run in runs} == set(cast("list[str]", answer.json["run_ids"]))
     webhook = runs[0]["context"]["webhook"]
-    assert webhook.keys() == {"source", "id", "type", "payload", "headers", "received_at"}
+    assert webhook.keys() == {"source", "id", "event_id", "type", "payload", "headers", "received_at"}
     assert (webhook["source"], webhook["type"], webhook["id"]) == ("stripe", "invoice.paid", answer.json["delivery_id"])
+    assert webhook["event_id"] == "evt_1"
     assert webhook["payload"] == {"id": "evt_1", "type": "invoice.paid", "n": 1}
 
 

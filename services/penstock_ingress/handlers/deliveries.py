@@ -128,6 +128,7 @@ def _prepare(
         "webhook": {
             "source": call.source,
             "id": str(delivery_id),
+            "event_id": plan.event_id_of(headers, payload),
             "type": kind,
             "payload": payload,
             "headers": {**kept},

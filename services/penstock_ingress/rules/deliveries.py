@@ -68,9 +68,13 @@ class SourcePlan:
         kind = _pick(self._type, headers, payload)
         return None if kind is None else kind[:MAX_TYPE_LENGTH]
 
+    def event_id_of(self, headers: MultiMapping[str], payload: JsonValue) -> str | None:
+        """The id that the provider gives the event, or None."""
+        return _pick(self._key, headers, payload)
+
     def keys_of(self, request: SignedRequest, payload: JsonValue, now: float) -> Keys:
         """What copies of a delivery have in common. `now` is in seconds since 1970; the request is genuine."""
-        id = _pick(self._key, request.headers, payload)
+        id = self.event_id_of(request.headers, payload)
         if id and self._is_id_signed:
             return Keys(_key(id))
         signed = find_signed(self.source, request)

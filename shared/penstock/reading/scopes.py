@@ -20,7 +20,7 @@ RUN_MEMBERS: Final = frozenset(
     "id chain_id depth depth_limit attempt environment workflow scheduled_at started_at".split()
 )
 REQUEST_MEMBERS: Final = frozenset("method headers query ip".split())
-WEBHOOK_MEMBERS: Final = frozenset("source id type payload headers received_at".split())
+WEBHOOK_MEMBERS: Final = frozenset("source id event_id type payload headers received_at".split())
 CHANGE_MEMBERS: Final = frozenset("operation type before after".split())
 RUN_EVENT_MEMBERS: Final = frozenset("id chain_id workflow state attempt depth parameters error".split())
 RECURRENCE_MEMBERS: Final = frozenset({"id", "tick_at"})

@@ -227,3 +227,10 @@ def test_no_text_makes_the_loader_raise(first: str, second: str, third: str) -> 
 
     assert all(str(problem) for problem in result.problems)
     assert result.app is None or App.model_validate_json(result.app.model_dump_json()) == result.app
+
+
+def test_every_member_of_a_webhook_that_is_promised_is_known() -> None:
+    members = "source id event_id type payload headers received_at".split()
+    steps = ", ".join(f"{{log: '${{webhook.{member}}}'}}" for member in members)
+
+    assert problems(f"workflow: w\non: {{webhook: {{source: stripe}}}}\nsteps: [{steps}]") == []
