@@ -139,11 +139,16 @@ class House:
     @asynccontextmanager
     async def services(self, *, schedulers: int = 1, **settings: object) -> AsyncIterator["Executor"]:
         """An executor and schedulers, while the block runs; `settings` are the executor's."""
+        async with self.schedulers(schedulers), self.executor(**settings) as executor:
+            yield executor
+
+    @asynccontextmanager
+    async def schedulers(self, count: int = 1) -> AsyncIterator[None]:
+        """Schedulers that work while the block runs."""
         stop, resources = Stop(), Resources(self.database, self.broker)
-        tasks = [asyncio.create_task(serve_scheduler(build_settings(), stop, resources)) for _ in range(schedulers)]
+        tasks = [asyncio.create_task(serve_scheduler(build_settings(), stop, resources)) for _ in range(count)]
         try:
-            async with self.executor(**settings) as executor:
-                yield executor
+            yield
         finally:
             stop.request()
             async with asyncio.timeout(20):

@@ -21,9 +21,9 @@ from tests.acceptance.installation import free_port
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, open_house
 
-LEVELS: Final = int(os.environ.get("PENSTOCK_TEST_DOUBLINGS", "11"))
-"""How often the chain doubles: 11 make a tree of 4,095 runs, stopped at 2,559, in some 10 s; 14 make 32,767, stopped at
-20,479, in less than a minute.
+LEVELS: Final = int(os.environ.get("PENSTOCK_TEST_DOUBLINGS", "14"))
+"""How often the chain doubles: 14 make a tree of 32,767 runs, stopped at 20,479, in less than a minute; 11 make 4,095,
+stopped at 2,559, in some 6 s.
 """
 TREE: Final = 2 ** (LEVELS + 1) - 1
 STOPPED_AT: Final = TREE * 5 // 8
@@ -136,6 +136,15 @@ async def test_nothing_starts_after_a_stop_and_a_resume_completes_the_tree(insta
         "SELECT id, started_at, state FROM penstock.runs WHERE started_at > $1", answered_at + timedelta(seconds=1)
     )
     assert late == []
+    # What admission let in and the claim has ended would have been queued in between.
+    (fence,) = await house.fetch("SELECT stopped_at FROM penstock.chains WHERE id = $1", root)
+    assert (
+        await house.fetch(
+            "SELECT id, state FROM penstock.runs WHERE created_at > $1 AND dispatched_at IS NOT NULL",
+            fence["stopped_at"],
+        )
+        == []
+    )
     assert await installation.count("state = 'succeeded'") < TREE
 
     await installation.post(f"chains/{root}/resume")
