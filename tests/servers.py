@@ -140,7 +140,7 @@ def with_database(url: str, name: str) -> str:
 
 @asynccontextmanager
 async def fresh_database(server_url: str, *, template: str = "template1") -> AsyncIterator[str]:
-    """The URL of a new database, a copy of `template`; dropped at the end, whoever is still connected."""
+    """The URL of a new database, a copy of `template`; dropped at the end, even while clients are connected."""
     name = f"penstock_test_{uuid4().hex}"
     connection = await asyncpg.connect(server_url)
     try:

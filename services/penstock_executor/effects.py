@@ -1,5 +1,5 @@
-"""What a step changes in the database. Each kind of effect stands beside the action that asks for it, and says itself
-how it is grouped and carried out; `writing` knows only what is declared here.
+"""What a step changes in the database. Each kind of effect stands beside its action and defines how it is grouped and
+applied; `writing` knows only what is declared here.
 
 An effect commits in the same transaction as the record that its step was performed. Most effects are grouped: those of
 many runs are carried out by one statement (`Effect`). One on many things takes as long as there are things, so it has a
@@ -19,8 +19,7 @@ from penstock.things.records import PreparedThing
 
 
 class Group(NamedTuple):
-    """What the effects that one statement carries out have in common. Groups are carried out in the order of their
-    values.
+    """What effects that share one statement have in common. Groups are applied in the order of their values.
 
     `version` tells apart two versions of one data type; `fields` are those of an upsert.
     """
@@ -58,9 +57,7 @@ class Effect(ABC):
 
     @property
     def changed_row(self) -> str | None:
-        """The row that is changed. One statement changes a row once: a second change of it waits for the next
-        statement.
-        """
+        """The row that is changed. A statement changes a row once; a second change waits for the next statement."""
         return None
 
     @property

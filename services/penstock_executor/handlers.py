@@ -41,13 +41,11 @@ log = get_logger(__name__)
 HAND_BACK_SECONDS: Final = 5.0
 """How long a message waits for slots before the rest of it is offered to other executors."""
 MAX_UNWRITTEN: Final = 1000
-"""Performed runs that wait to be written, about: beyond that they keep their slots, so that a slow commit slows the
+"""Finished runs that may wait to be written. Beyond that, runs keep their slots, so that a slow commit slows the
 claims.
 """
 MAX_MESSAGES: Final = 20
-"""Messages held while they wait for slots; each names up to a hundred runs, and an executor should not hoard what
-others could do.
-"""
+"""Messages that may wait here for slots. Each names up to a hundred runs that other executors could perform."""
 
 
 async def receive(room: Room, delivery: Delivery) -> None:
@@ -219,9 +217,7 @@ def _announce_start(room: Room, run: ClaimedRun) -> None:
 
 
 async def note_cancelled(room: Room, delivery: Delivery) -> None:
-    """A run was cancelled: it is stopped, if it is performed here. Best effort; the next renewal of the leases tells
-    the same.
-    """
+    """Stop a run that was cancelled, if it is performed here. Best effort: the next renewal notices it too."""
     try:
         room.leases.cancel(RunEvent.decode(delivery.message.body).id)
     except DecodeError as error:

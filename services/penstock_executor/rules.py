@@ -74,8 +74,7 @@ class Failure:
 
 
 def decide(policy: RetryPolicy, failures: int, error: Exception, now: datetime, jitter: float) -> Decision:
-    """What becomes of a run whose attempt ended with `error` after `failures` earlier failed attempts; `jitter` is from
-    0 to 1.
+    """What becomes of a run whose attempt ended with `error` after `failures` failed attempts; `jitter` is 0 to 1.
 
     An error that we did not raise on purpose may be a passing one, so it is tried again as a transient one is.
     """
@@ -91,9 +90,7 @@ def decide(policy: RetryPolicy, failures: int, error: Exception, now: datetime, 
 
 
 def retry_delay(policy: RetryPolicy, failures: int, error: Exception, jitter: float) -> float:
-    """Seconds until the next try: the backoff, or what the other side asked for when that is longer, at most the
-    policy's `max`.
-    """
+    """Seconds until the next try: the backoff, or what the other side asked for if longer; at most `policy.max`."""
     delay = spread(backoff(policy, failures), policy.jitter, jitter)
     if isinstance(error, Transient) and error.retry_after_seconds is not None:
         delay = max(delay, min(error.retry_after_seconds, policy.max_seconds))
@@ -101,9 +98,7 @@ def retry_delay(policy: RetryPolicy, failures: int, error: Exception, jitter: fl
 
 
 def backoff(policy: RetryPolicy, failures: int) -> float:
-    """Seconds to wait after the failure that follows `failures` others: `backoff * factor ** failures`, at most
-    `max`.
-    """
+    """Seconds to wait after `failures` earlier failures: `backoff * factor ** failures`, at most `max`."""
     try:
         return min(policy.backoff_seconds * policy.factor**failures, policy.max_seconds)
     except OverflowError:

@@ -1,6 +1,4 @@
-"""A run as this room holds it: as it was claimed, the records of its steps, how an attempt ends, and what is committed
-together.
-"""
+"""A run as an executor holds it: the claim, the records of its steps, how an attempt ends, and what is committed."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -106,8 +104,9 @@ class ClaimedRun:
 
 @dataclass(slots=True)
 class StepRecord:
-    """That a step was performed, or not. `outcome` is `succeeded`, `skipped`, `waiting` or `failed`; a failed one with
-    a result was passed over (`on_error: continue`) and is as finished as the others.
+    """That a step was performed, or not. `outcome` is `succeeded`, `skipped`, `waiting` or `failed`.
+
+    A failed one with a result was passed over (`on_error: continue`), and is finished like the others.
     """
 
     step: str
@@ -120,9 +119,7 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class FinishedStep:
-    """What an earlier attempt says of a step beside its result: which kind it was, and the error of one that failed and
-    was passed over.
-    """
+    """A finished step beside its result: its kind, and its error if it failed and was passed over."""
 
     action: str
     error: JsonValue
@@ -130,9 +127,7 @@ class FinishedStep:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an attempt ends. `state` is a final one, `scheduled` (retried at `due_at`), `queued` (released) or `waiting`
-    (for `wait`).
-    """
+    """How an attempt ends: `state` is final, `scheduled` (retried at `due_at`), `queued` (released) or `waiting`."""
 
     state: RunState
     result: JsonValue = None
@@ -144,11 +139,10 @@ class Ending:
 
 @dataclass(slots=True)
 class Commit:
-    """What one run writes in one transaction, guarded by its attempt. `records[-1]` is that of `effect`'s step, if
-    there is an effect.
+    """What one run writes in one transaction, guarded by its attempt. An `effect`'s record is `records[-1]`.
 
-    `answer` is a result that a caller gets before the run has ended. `is_repeat` says that an earlier try of the
-    same commit may have succeeded, unknown to us. `workload` are the units of an attempt that ends.
+    `answer` is a result that a caller gets before the run has ended. `is_repeat` says that an earlier try of the same
+    commit may have succeeded, unknown to us. `workload` are the units of an attempt that ends.
     """
 
     run_id: UUID

@@ -1,6 +1,4 @@
-"""Pure decisions of the scheduler: how a schedule message is read, when a run is due, what a list's items mean, when to
-try again.
-"""
+"""Pure decisions of the scheduler: reading schedule messages, due times, items of lists, and when to try again."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -20,7 +18,7 @@ from penstock.domain.runs import Rejected
 from penstock.domain.thresholds import WorkloadWarning
 from penstock.errors import DecodeError
 
-_LONGEST_KEY: Final = 500
+_MAX_KEY: Final = 500
 _STATUSES: Final = {
     "malformed": (400, "Malformed message"),
     "unknown_workflow": (404, "Unknown workflow"),
@@ -37,9 +35,7 @@ def read_lineage(headers: Mapping[str, object]) -> Lineage:
 
 
 def read_depth(headers: Mapping[str, object]) -> int:
-    """The depth header, 0 when there is none. Raises DecodeError when it is anything but a whole number from 0 to a
-    million.
-    """
+    """The depth header, 0 when it is missing. Raises DecodeError unless it is a whole number from 0 to a million."""
     value = headers.get(envelope.DEPTH)
     if value is None and envelope.DEPTH not in headers:
         return 0
@@ -53,9 +49,7 @@ def read_depth(headers: Mapping[str, object]) -> int:
 
 
 def read_context(headers: Mapping[str, object]) -> dict[str, JsonValue] | None:
-    """What the run keeps of the message's headers: the trace it belongs to. One that is malformed is no reason to
-    refuse a message.
-    """
+    """The trace that the run keeps from the message's headers. A malformed one does not refuse the message."""
     traceparent = headers.get(envelope.TRACEPARENT)
     trace = read_trace({"traceparent": traceparent}) if isinstance(traceparent, str) else {}
     return {"trace": {**trace}} if trace else None
@@ -90,9 +84,9 @@ def read_key(message: Message) -> str | None:
     key = message.headers.get(envelope.IDEMPOTENCY_KEY)
     if key is None:
         key = message.message_id
-    if not isinstance(key, str) or len(key) > _LONGEST_KEY or "\x00" in key:
+    if not isinstance(key, str) or len(key) > _MAX_KEY or "\x00" in key:
         raise DecodeError(
-            f"header {envelope.IDEMPOTENCY_KEY}: {_show(key)} is no text of at most {_LONGEST_KEY} characters"
+            f"header {envelope.IDEMPOTENCY_KEY}: {_show(key)} is not a text of at most {_MAX_KEY} characters"
         )
     return key or None
 
@@ -105,8 +99,8 @@ def due_at(message: ScheduleRun) -> datetime | timedelta | None:
 
 
 def interval_seconds(message: ScheduleRun, start_at: datetime) -> float:
-    """Seconds between two items of the message's list. Raises DecodeError when the last would be due after the end of
-    time.
+    """Seconds between two items of the message's list. Raises DecodeError when the last one is due too far in the
+    future.
     """
     if message.list_ is None or message.list_.interval is None:
         return 0.0
@@ -121,30 +115,27 @@ def interval_seconds(message: ScheduleRun, start_at: datetime) -> float:
 
 
 def open_parameter(workflow: Workflow, common: Mapping[str, JsonValue]) -> str | None:
-    """The one parameter that the common ones leave open: items that are no objects are its values. None when there is
-    not just one.
+    """The one parameter that the common ones leave open, which takes items that are not objects; None if not exactly
+    one.
     """
     names = [parameter.name for parameter in workflow.parameters if parameter.name not in common]
     return names[0] if len(names) == 1 else None
 
 
 def item_parameters(common: Mapping[str, JsonValue], item: JsonValue, open_name: str | None) -> dict[str, JsonValue]:
-    """The parameters of an item's run. Raises ValueError for an item that is no object where no single parameter can
-    take it.
+    """The parameters of an item's run.
+
+    Raises ValueError for an item that is not an object when no single parameter can take it.
     """
     if isinstance(item, dict):
         return {**common, **item}
     if open_name is None:
-        raise ValueError(
-            "is no object, and there is not exactly one parameter it could be the value of; write {parameter: value}"
-        )
+        raise ValueError("is not an object, and not exactly one parameter is left to take it; write {parameter: value}")
     return {**common, open_name: item}
 
 
 def describe_problem(rejection: Rejected) -> dict[str, JsonValue]:
-    """A refusal as a problem document (RFC 9457), with `code` and, where it is about one, `parameter` as extension
-    members.
-    """
+    """A refusal as a problem document (RFC 9457) with `code` and, if it is about one, `parameter`."""
     status, title = _STATUSES.get(rejection.code, (400, "Refused"))
     problem: dict[str, JsonValue] = {
         "type": "about:blank", "title": title, "status": status, "detail": rejection.message, "code": rejection.code,
@@ -153,28 +144,24 @@ def describe_problem(rejection: Rejected) -> dict[str, JsonValue]:
 
 
 def mail_backoff(attempts: int) -> timedelta:
-    """How long to wait before mail is tried again that was refused `attempts` times: half a minute, doubling, at most
-    an hour.
-    """
+    """How long to wait after `attempts` refused tries of a mail: half a minute, doubling, at most an hour."""
     return timedelta(seconds=min(30 * 2 ** min(attempts - 1, 10), 3600))
 
 
 def next_wait(*, did_work: bool, is_full: bool, next_due_seconds: float | None) -> float:
-    """How long the dispatching of due runs may rest: until the next is due, but not for less than it takes to gather a
-    few.
-    """
+    """How long dispatching may rest: until the next run is due, but long enough to gather a few."""
     if is_full:
         return 0.0
     if next_due_seconds is None:
-        return LONGEST_REST_SECONDS
-    least = SHORTEST_REST_SECONDS if did_work or next_due_seconds > 0 else BLOCKED_REST_SECONDS
-    return min(max(next_due_seconds, least), LONGEST_REST_SECONDS)
+        return MAX_REST_SECONDS
+    least = MIN_REST_SECONDS if did_work or next_due_seconds > 0 else BLOCKED_REST_SECONDS
+    return min(max(next_due_seconds, least), MAX_REST_SECONDS)
 
 
-SHORTEST_REST_SECONDS: Final = 0.008
+MIN_REST_SECONDS: Final = 0.008
 BLOCKED_REST_SECONDS: Final = 0.02
 """When a run is due but another scheduler has it in hand."""
-LONGEST_REST_SECONDS: Final = 1.0
+MAX_REST_SECONDS: Final = 1.0
 
 
 def describe_warning(environment: str, warning: WorkloadWarning) -> str:

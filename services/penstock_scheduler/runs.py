@@ -48,9 +48,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a sequential list stands: the item at `next_offset` of the chunk that begins with item `first_index` comes
-    next.
-    """
+    """Where a sequential list stands: next is the item at `next_offset` of the chunk that begins with `first_index`."""
 
     list_id: UUID
     first_index: int

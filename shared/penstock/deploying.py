@@ -1,6 +1,4 @@
-"""Plan and deploy: an app becomes the current version of an environment, with its tables, recurrences and watched
-types.
-"""
+"""Plan and deploy: an app becomes an environment's current version, with tables, recurrences and watched types."""
 
 import hashlib
 from dataclasses import dataclass
@@ -29,9 +27,7 @@ _DEPLOY_LOCK: Final = 0x44504C59  # "DPLY": deployments of one database take tur
 
 @dataclass(frozen=True, slots=True)
 class DeploymentPlan:
-    """What a deployment would change: definitions, and tables. `unused` is what it would drop as well if it were to
-    prune.
-    """
+    """What a deployment would change: definitions and tables. `unused` is what pruning would drop as well."""
 
     differences: tuple[Difference, ...]
     tables: tuple[TableChange, ...]

@@ -16,9 +16,9 @@ from pydantic import JsonValue
 
 from penstock import exact_json
 
-SHORTEST_REDACTED: Final = 8
-_SHORTEST_BEGINNING: Final = 4
-_MOST_ESCAPED: Final = 3
+MIN_REDACTED: Final = 8
+_MIN_BEGINNING: Final = 4
+_MAX_ESCAPED: Final = 3
 """How often JSON may stand in a text of JSON."""
 _CUT: Final = "…"
 
@@ -28,10 +28,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[tuple[str, str]]) -> None:
         forms = {
-            form: f"[secret {name}]"
-            for name, value in secrets
-            if len(value) >= SHORTEST_REDACTED
-            for form in _forms(value)
+            form: f"[secret {name}]" for name, value in secrets if len(value) >= MIN_REDACTED for form in _forms(value)
         }
         # The longest first: one secret may begin with another.
         self._forms = sorted(forms.items(), key=lambda form: -len(form[0]))
@@ -48,7 +45,7 @@ class Redactor:
         """A text that was cut may end in the beginning of a secret."""
         kept = text.removesuffix(_CUT)
         for form, mark in self._forms:
-            for length in range(min(len(form) - 1, len(kept)), _SHORTEST_BEGINNING - 1, -1):
+            for length in range(min(len(form) - 1, len(kept)), _MIN_BEGINNING - 1, -1):
                 if kept.endswith(form[:length]):
                     return kept[:-length] + mark + _CUT
         return text
@@ -127,7 +124,7 @@ def _forms(value: str) -> set[str]:
     forms = {value, quote(raw, safe=""), quote_plus(raw), base64.b64encode(raw).decode()}
     for escape in (_escape, lambda text: json.dumps(text)[1:-1]):
         written = value
-        for _ in range(_MOST_ESCAPED):
+        for _ in range(_MAX_ESCAPED):
             written = escape(written)
             forms.add(written)
     return forms

@@ -5,7 +5,7 @@ from tests.bench.app import write_app
 from tests.bench.bulk import measure_steps
 
 ROWS = 100_000
-MOST_MEGABYTES = 50
+MAX_MEGABYTES = 50
 """The file alone has 7, its rows as Python objects well over 100."""
 
 
@@ -15,4 +15,4 @@ async def test_steps_on_many_things_take_no_memory_for_each(installation: Instal
     figures = await measure_steps(installation, executor, ROWS)
     growth = figures["memory_growth_mb"]
     assert isinstance(growth, float)
-    assert growth < MOST_MEGABYTES, figures
+    assert growth < MAX_MEGABYTES, figures

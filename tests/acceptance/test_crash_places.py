@@ -131,7 +131,7 @@ class Recorder:
 
 @asynccontextmanager
 async def _gate(installation: Installation) -> AsyncIterator[None]:
-    """While the block runs, whoever records a step that is held waits."""
+    """While the block runs, everyone who records a held step waits."""
     async with installation.database.connection() as conn, conn.transaction():
         await conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         await conn.execute("SELECT pg_advisory_xact_lock($1)", GATE)

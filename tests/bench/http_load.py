@@ -17,7 +17,7 @@ import uvloop
 
 SECRET = "whsec_bench_0123456789abcdef"
 _PADDING = "x" * 200
-_MOST_PER_SECOND = 25_000
+_MAX_PER_SECOND = 25_000
 
 
 def prepare(host: str, path: str, kind: str, count: int) -> Iterator[bytes]:
@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
     def _send(self) -> None:
         request = next(self._requests, None)
         if request is None:
-            raise RuntimeError("more requests were answered than were prepared: raise _MOST_PER_SECOND")
+            raise RuntimeError("more requests were answered than were prepared: raise _MAX_PER_SECOND")
         self._sent_at = time.perf_counter()
         self._transport.write(request)
 
@@ -78,7 +78,7 @@ async def load(url: str, connections: int, seconds: float, kind: str) -> dict[st
     """Answers per second, and latency percentiles in milliseconds."""
     parts = urlsplit(url)
     host, port = parts.hostname or "127.0.0.1", parts.port or 80
-    requests = iter(list(prepare(parts.netloc, parts.path, kind, int(seconds * _MOST_PER_SECOND))))
+    requests = iter(list(prepare(parts.netloc, parts.path, kind, int(seconds * _MAX_PER_SECOND))))
     loop = asyncio.get_running_loop()
     clients = [(await loop.create_connection(lambda: Connection(requests), host, port))[1] for _ in range(connections)]
     began = time.perf_counter()

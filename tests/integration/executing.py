@@ -182,7 +182,7 @@ class Executor:
 
 @dataclass
 class Outside:
-    """A server that answers only when it is told to."""
+    """A server that answers only when the test lets it."""
 
     url: str = ""
     seen: int = 0
@@ -191,7 +191,7 @@ class Outside:
     answers: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, _: web.Request) -> web.Response:
-        """Wait to be told."""
+        """Wait until the test lets it answer."""
         self.seen += 1
         self.waiting += 1
         try:

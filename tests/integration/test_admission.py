@@ -20,7 +20,7 @@ from penstock.runs.admission import admit, admit_deliveries
 from penstock.runs.deliveries import NewDelivery
 from penstock.runs.idempotency import IdempotencyKey
 from penstock.runs.requests import CheckedRun
-from penstock.runs.terminations import MOST_ANCESTORS
+from penstock.runs.terminations import MAX_ANCESTORS
 from tests.eventually import eventually
 from tests.factories import build_run, change_run
 
@@ -262,5 +262,5 @@ async def test_a_batch_that_ends_very_deep_is_told_of_in_time_with_a_shortened_p
     outcomes = await _admit(database, *(_child(ids[-1], str(number)) for number in range(children)))
     ended = [outcome for outcome in outcomes if isinstance(outcome, Terminated)]
     assert len(ended) == children
-    last = [f"loop{number}" for number in range(depth - MOST_ANCESTORS, depth)]
+    last = [f"loop{number}" for number in range(depth - MAX_ANCESTORS, depth)]
     assert ended[0].path == ("loop0", "…", *last, "loop")

@@ -1,4 +1,4 @@
-"""Whose request it is: callers are told apart by their token, and anonymous ones by their address."""
+"""Callers are distinguished by their token, and anonymous ones by their address."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

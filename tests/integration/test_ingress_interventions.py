@@ -1,4 +1,4 @@
-"""Signals, cancelling and retrying over the management API: what is answered, and who is told."""
+"""Signals, cancelling and retrying over the management API: what is answered, and who is notified."""
 
 import asyncio
 from collections import Counter

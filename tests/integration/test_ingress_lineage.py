@@ -10,7 +10,7 @@ import pytest
 from penstock import clock
 from penstock.db import Record
 from penstock.domain.ids import new_run_id
-from penstock.domain.lineage import LONGEST_HOP, LineageSeal
+from penstock.domain.lineage import MAX_HOP, LineageSeal
 from penstock.store.installation import Installation
 from tests.integration.ingress import ADMIN, SECRETS, Ingress, running_ingress, sign_stripe, write_app
 
@@ -134,7 +134,7 @@ async def test_a_call_into_the_other_environment_stays_in_the_chain(ingress: Ing
 async def test_what_others_say_starts_a_root(ingress: Ingress, seal: LineageSeal) -> None:
     caller = await greet(ingress)
     lineage = (caller["chain_id"], caller["id"], 3)
-    late = clock.now() - LONGEST_HOP - timedelta(minutes=1)
+    late = clock.now() - MAX_HOP - timedelta(minutes=1)
     forged = seal.sign(*lineage, clock.now()).replace(".3.", ".0.")
     for baggage in (
         LineageSeal(b"x" * 32).sign(*lineage, clock.now()),

@@ -1,4 +1,4 @@
-"""API workflows over real HTTP: what callers are told, in Bubble's words, and that a key makes one run."""
+"""API workflows over real HTTP: answers in Bubble's words, and one run for each key."""
 
 import asyncio
 import json

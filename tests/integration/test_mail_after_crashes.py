@@ -1,4 +1,4 @@
-"""An executor that dies while a mail server has its mail: the mail comes once more, and can be told by its
+"""An executor that dies while a mail server has its mail: the mail comes once more, and can be recognised by its
 Message-ID.
 """
 

@@ -1,5 +1,5 @@
-"""The client of outgoing calls against real servers: every way inside is closed, all is bounded, and authors are told
-what went wrong.
+"""The client of outgoing calls against real servers: every way inside is closed, everything is bounded, and authors
+learn what went wrong.
 """
 
 import asyncio
@@ -109,7 +109,7 @@ async def ask(
 async def refused(
     url: str | URL, *, allowed: tuple[Network, ...] = LOOPBACK, seconds: float = 20.0
 ) -> tuple[type[Exception], str, str]:
-    """How a call fails: whether it may work later, its kind, and what its author is told."""
+    """How a call fails: whether it may work later, its kind, and the message for its author."""
     with pytest.raises((Permanent, Transient)) as caught:
         await ask(url, allowed=allowed, seconds=seconds)
     assert isinstance(caught.value, Permanent | Transient)

@@ -1,4 +1,4 @@
-"""What is shown of runs, chains and the log, whoever asks: why a run is not being performed, its budget, and pages."""
+"""What every door shows of runs, chains and the log: why a run is not being performed, its budget, and pages."""
 
 from datetime import timedelta
 from uuid import UUID

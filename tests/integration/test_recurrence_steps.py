@@ -63,10 +63,10 @@ steps:
   - {id: thing, create: thing, set: {name: a}}
   - {recur: for_new_things, every: daily, start: "${now}", for: "${steps.thing}"}
 ---
-workflow: anew
+workflow: over_again
 steps:
-  - {stop_recurring: anew}
-  - {recur: anew, every: daily, start: "${now}"}
+  - {stop_recurring: over_again}
+  - {recur: over_again, every: daily, start: "${now}"}
 """
 
 
@@ -254,7 +254,7 @@ async def test_its_runs_have_the_user_of_the_run_that_set_it(house: House) -> No
     assert run["context"]["user"] == user
 
 
-@pytest.mark.parametrize("workflow", ["itself", "anew"])
+@pytest.mark.parametrize("workflow", ["itself", "over_again"])
 async def test_a_workflow_that_recurs_itself_ticks_once_a_period_and_does_not_multiply(
     house: House, workflow: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""The admins are told of a terminated run by mail, at most once a day and environment, whatever fails."""
+"""The admins are notified of a terminated run by mail, at most once a day and environment, whatever fails."""
 
 import asyncio
 from typing import Final

@@ -15,7 +15,7 @@ from penstock.domain.runs import RunSummary
 from penstock_scheduler.repository import runs as repository
 
 BATCH = 1000
-MOST_TOUCHED_PER_RUN = 12
+MAX_TOUCHED_PER_RUN = 12
 Move = Callable[[Connection], Awaitable[Sequence[RunSummary]]]
 
 
@@ -76,4 +76,4 @@ async def test_rows_touched_grow_with_the_runs_that_wait(
             moved = await move(conn)
             touched = await count_touched(conn) - before
     assert len(moved) == min(count, BATCH)
-    assert touched <= MOST_TOUCHED_PER_RUN * count, f"{touched} rows were read to move {len(moved)} of {count} runs"
+    assert touched <= MAX_TOUCHED_PER_RUN * count, f"{touched} rows were read to move {len(moved)} of {count} runs"

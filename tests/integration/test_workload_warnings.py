@@ -1,5 +1,5 @@
-"""The admins are told of workload once per threshold and period, however many schedulers look and whatever happens to
-the mail.
+"""The admins are notified of workload once per threshold and period, however many schedulers look and whatever happens
+to the mail.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What a deployment would change is told by kind, name and part, whatever kinds of definition there are."""
+"""What a deployment would change is listed by kind, name and part, whatever kinds of definition there are."""
 
 from penstock.definitions.differences import Difference, find_differences
 from penstock.definitions.models import App

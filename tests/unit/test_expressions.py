@@ -1,4 +1,4 @@
-"""Expressions and templates: what they compute, what they keep, and what a person is told when they are wrong."""
+"""Expressions and templates: what they compute, what they keep, and the message when they are wrong."""
 
 import math
 

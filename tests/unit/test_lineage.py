@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from penstock.domain.lineage import (
-    LONGEST_HOP,
     MAX_BAGGAGE_BYTES,
     MAX_BAGGAGE_MEMBERS,
+    MAX_HOP,
     Lineage,
     LineageSeal,
     continue_trace,
@@ -73,8 +73,8 @@ def test_what_was_not_signed_with_our_key_is_not_believed(baggage: str) -> None:
 
 def test_an_entry_that_was_away_for_too_long_is_foreign() -> None:
     entry = HERE.sign(*CALLER, NOW)
-    assert HERE.read(entry, NOW + LONGEST_HOP - timedelta(seconds=1)) == LINEAGE
-    assert HERE.read(entry, NOW + LONGEST_HOP + timedelta(seconds=1)) is None
+    assert HERE.read(entry, NOW + MAX_HOP - timedelta(seconds=1)) == LINEAGE
+    assert HERE.read(entry, NOW + MAX_HOP + timedelta(seconds=1)) is None
 
 
 def test_a_depth_that_nobody_can_have_is_not_believed() -> None:

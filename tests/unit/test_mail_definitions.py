@@ -1,4 +1,4 @@
-"""What an app may say about mail, and what the author of one that cannot work is told."""
+"""What an app may say about mail, and the message to the author of one that cannot work."""
 
 import pytest
 

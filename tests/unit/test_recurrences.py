@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from penstock.domain.recurrences import HELD_LOOK, MOST_TICKS, ON_TIME, Recurrence, decide_ticks, list_next_ticks
+from penstock.domain.recurrences import HELD_LOOK, MAX_TICKS, ON_TIME, Recurrence, decide_ticks, list_next_ticks
 from penstock.domain.ticks import Every, Overlap, Rule
 
 RUN_ID = UUID("01890000-0000-8000-8000-000000000001")
@@ -89,8 +89,8 @@ def test_a_queued_tick_stays_where_it_is_until_the_run_before_has_ended() -> Non
 def test_a_scheduler_that_was_away_for_long_takes_several_turns() -> None:
     decision = decide_ticks(build_recurrence(rule=Rule(cron="* * * * *")), FIRST + 100 * HOUR, is_live=False)
 
-    assert len(decision.missed) == MOST_TICKS
-    assert decision.next_tick_at == FIRST + timedelta(minutes=MOST_TICKS)
+    assert len(decision.missed) == MAX_TICKS
+    assert decision.next_tick_at == FIRST + timedelta(minutes=MAX_TICKS)
 
 
 def test_what_never_ticks_again_is_due_no_more() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import Permanent
-from penstock.things.tabular import MOST_CHARACTERS, NOT_UTF8, Record, guard_cell, read_records, unguard_cell
+from penstock.things.tabular import MAX_CHARACTERS, NOT_UTF8, Record, guard_cell, read_records, unguard_cell
 
 
 def read(content: bytes, *, size: int = 7, format: str = "csv") -> list[Record]:
@@ -86,8 +86,8 @@ def test_nothing_is_no_record() -> None:
         (b"a,b\n1,\xe9\n3,4\n", {2: NOT_UTF8}, {1, 3}),
         (b'a,b\n1,"\n\xe9"\n3,4\n', {2: NOT_UTF8}, {1, 4}),
         (b"a,b\n1,2\r3,4\n5,6\n", {2: "it holds a carriage return outside of quotes"}, {1, 3}),
-        (b"a,b\n" + b"x" * (MOST_CHARACTERS + 1) + b"\n3,4\n", {2: "it is longer than 1048576 characters"}, {1, 3}),
-        (b"a,b\n" + b"x" * (MOST_CHARACTERS + 1), {2: "it is longer than 1048576 characters"}, {1}),
+        (b"a,b\n" + b"x" * (MAX_CHARACTERS + 1) + b"\n3,4\n", {2: "it is longer than 1048576 characters"}, {1, 3}),
+        (b"a,b\n" + b"x" * (MAX_CHARACTERS + 1), {2: "it is longer than 1048576 characters"}, {1}),
         (
             b'a,b\n1,"' + (b"x" * 1000 + b"\n") * 1100,
             {2: "it does not end within 1048576 characters; is a quote left open?"},

@@ -33,7 +33,7 @@ async def order(ctx: Context, order: Order) -> dict[str, object]:
         book = await ctx.get("book", where={"isbn": line.isbn})
         if book is None:
             raise Permanent(f"there is no book {line.isbn}")
-        # Prices change by the hour: the one that the customer is told is remembered, also if this run is tried again.
+        # Prices change by the hour: the one that the customer sees is remembered, even when this run is tried again.
         total += line.copies * await ctx.step(f"price_{line.isbn}", quote, str(book.price), line.copies)
         books.append(book)
     placed = await ctx.create(

@@ -1,6 +1,4 @@
-"""`call: CONNECTOR`: a call to a service that app.yaml describes: an `http` step with a base URL, headers and rules of
-its own.
-"""
+"""`call: CONNECTOR`: an `http` step with the base URL, headers and rules of a connector in app.yaml."""
 
 from ipaddress import ip_network
 from typing import Final
@@ -22,9 +20,7 @@ from penstock_executor.steps.specs import Call, StepSpec
 
 
 async def call_connector(call: Call) -> Outcome:
-    """What `http` gives and raises. The connector's headers stand before the step's, so a step cannot change whose call
-    it is.
-    """
+    """Return and raise what `http` does. The connector's headers win, so a step cannot change whose call it is."""
     connector = call.arguments.get("connector")
     if not isinstance(connector, dict):
         raise wrong(call, f"there is no connector {call.target!r} in app.yaml")
@@ -36,9 +32,7 @@ async def call_connector(call: Call) -> Outcome:
 
 
 def _join(call: Call, connector: Values) -> URL:
-    """The URL of the call, which is below the base URL whatever the path holds. Base URLs may hold secrets and are not
-    repeated.
-    """
+    """The URL of the call, always below the base URL. Errors never repeat the base URL: it may hold secrets."""
     base, path = str(connector.get("base_url") or ""), text(call, "path") or ""
     if (problem := find_base_url_problem(base)) is not None:
         raise wrong(call, f"the base_url of connector {call.target!r} cannot be called: {problem}")

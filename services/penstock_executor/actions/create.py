@@ -74,9 +74,7 @@ class UpsertThing(Effect):
 
 
 def create(call: Call) -> Outcome:
-    """The thing. Its id and dates are made here, so that later steps know it before it is committed together with
-    them.
-    """
+    """The thing. Its id and dates are made here, so that later steps know it before it is committed."""
     kind = data_type(call, target_text(call))
     thing = NewThing(new_thing_id(), mapping(call, "set"), created_by(call), call.now)
     upsert = call.arguments.get("upsert")

@@ -1,6 +1,4 @@
-"""`email: <to>`: a mail, at least once. Its Message-ID is the same in every attempt, so that a copy can
-be recognised.
-"""
+"""`email: <to>`: a mail, at least once. Every attempt has the same Message-ID, so that copies can be recognised."""
 
 import asyncio
 import hashlib
@@ -33,8 +31,7 @@ _MAX_TEXT: Final = 2 * 1024 * 1024
 
 
 async def email(call: Call) -> Outcome:
-    """The message's id: with SMTP the Message-ID that the mail carries, else the id that the service tells in its own
-    events.
+    """The message's id: over SMTP the Message-ID of the mail, else the id that the service uses in its events.
 
     Raises Permanent (kind `arguments`) for what cannot be a mail, naming field and address, and (kind `email`) for what
     is refused for good, in the words of the server; Transient (kind `email`, `connection` or `timeout`) for what may

@@ -22,8 +22,8 @@ REQUEST_ARGUMENTS: Final = ("method", "query", "headers", "json", "form", "body"
 
 
 async def http(call: Call) -> Outcome:
-    """`{status, headers, body}`; the body is parsed when it is JSON, else text. One that is binary is null, and kept as
-    a file: `body_file`.
+    """`{status, headers, body}`. A JSON body is parsed, other text stays text; a binary one is null and kept in
+    `body_file`.
 
     Raises Transient for 408, 425, 429 and 5xx (waiting as long as `Retry-After` says), time-outs and failed
     connections, Permanent for any other status from 400 on. With `errors: continue`, every status is a result.

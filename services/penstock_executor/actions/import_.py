@@ -1,6 +1,4 @@
-"""`import: TYPE`: things from a file or a text, CSV or JSON lines; what is imported once is not imported again when the
-step is retried.
-"""
+"""`import: TYPE`: things from CSV or JSON lines. A retried step does not import anything twice."""
 
 from collections.abc import AsyncIterator
 from hashlib import sha256

@@ -1,6 +1,4 @@
-"""`publish: ROUTING_KEY`: a message to all listeners on the events exchange, confirmed by the broker before the step
-is done.
-"""
+"""`publish: ROUTING_KEY`: a message on the events exchange; the step is done when the broker has confirmed it."""
 
 import asyncio
 from typing import Final

@@ -50,8 +50,10 @@ async def schedule(call: Call) -> Outcome:
 
 
 async def _bind_key(call: Call, workflow: str, parameters: Values) -> UUID | None:
-    """The id that the step's key stands for; None without a key. Committed before the request is published: who asks
-    with the same key afterwards asks for the same id, so a crash in between loses nothing.
+    """The id that the step's key stands for; None without a key.
+
+    Committed before the request is published: later requests with the same key get the same id, so a crash in between
+    loses nothing.
     """
     given = call.arguments.get("key")
     if given is None:

@@ -1,6 +1,4 @@
-"""`schedule_list: WORKFLOW`: stores a list of runs to be scheduled, whole, in one transaction with the record of the
-step.
-"""
+"""`schedule_list: WORKFLOW`: a stored list of runs to schedule, whole, in one transaction with the step's record."""
 
 import asyncio
 from collections.abc import Sequence

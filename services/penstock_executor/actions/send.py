@@ -1,5 +1,4 @@
-"""`send: URL`: an outgoing webhook, signed as Standard Webhooks says
-(https://github.com/standard-webhooks/standard-webhooks).
+"""`send: URL`: an outgoing webhook, signed by Standard Webhooks (github.com/standard-webhooks/standard-webhooks).
 
 Its id is the same in every attempt, so that a receiver knows a copy; the timestamp, and so the signature, is that of
 the attempt.
@@ -54,9 +53,7 @@ async def send(call: Call) -> Outcome:
 
 
 def _read_secrets(call: Call) -> list[bytes]:
-    """The keys of `secret`: one, or several while the receiver changes from one to the next. They are never repeated in
-    messages.
-    """
+    """The keys of `secret`: one, or several during a rotation. Messages never repeat them."""
     given = call.arguments.get("secret")
     secrets = [_read_secret(call, secret) for secret in (given if isinstance(given, list) else [given])]
     if not secrets:

@@ -58,9 +58,7 @@ def _require(thing: Thing | None, effect: UpdateThing) -> Thing:
 
 
 def update(call: Call) -> Outcome:
-    """The thing as it is afterwards. Raises Permanent for values that do not fit; the commit does when there is no such
-    thing.
-    """
+    """The thing after the change. Raises Permanent for values that do not fit; the commit does if the thing is gone."""
     name = text(call, "type")
     if name is None:
         raise wrong(call, "the data type of the thing is not known here; add `type:` to the step")

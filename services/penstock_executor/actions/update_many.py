@@ -41,9 +41,7 @@ class UpdateMany(BulkEffect):
 
 
 async def update_many(call: Call) -> Outcome:
-    """How many things were changed, all of them or none. Raises Permanent for values and constraints that do not
-    fit.
-    """
+    """How many things were changed, all or none. Raises Permanent for values and constraints that do not fit."""
     kind = data_type(call, target_text(call))
     where, values = required_constraints(call), mapping(call, "set")
     compile_where(kind, where)

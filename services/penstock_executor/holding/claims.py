@@ -37,8 +37,10 @@ class Claims:
         self._coalescer: Coalescer[Sequence[UUID], Claimed] = Coalescer(self._flush, lanes=_LANES, most=_MAX_REQUESTS)
 
     async def claim(self, run_ids: Sequence[UUID]) -> Claimed:
-        """Claim those that can be, in order of priority. Raises DatabaseUnavailable, when the outcome may be unknown: a
-        run claimed unknown to us is taken back when its lease expires.
+        """Claim those that can be, in order of priority.
+
+        Raises DatabaseUnavailable; the runs may be claimed then, and a scheduler takes them back when their leases
+        expire.
         """
         return await self._coalescer.submit(run_ids)
 
@@ -64,9 +66,7 @@ class Claims:
         return [_share(request, claimed, terminated) for request in requests]
 
     async def _terminate_missing(self, run_ids: Sequence[UUID]) -> list[Terminated]:
-        """Those that a protection kept from being claimed. Never fails: what is claimed already must not be lost with
-        it.
-        """
+        """Those that a protection kept from being claimed. Never raises: that would lose what is claimed already."""
         if not run_ids:
             return []
         try:

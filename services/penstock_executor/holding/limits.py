@@ -1,5 +1,5 @@
-"""The depth limits as this executor knows them: asked of every message before its runs are touched, and once more at
-the claim.
+"""The depth limits as this executor knows them, checked for every message before its runs are claimed, and again
+at the claim.
 
 What it knows may be old. A message that seems too deep makes it look again, so that a limit that was raised holds at
 once; one that was lowered is seen by the claim, which asks the database each time. Rows overrule what it knows: a chain

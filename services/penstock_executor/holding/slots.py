@@ -1,6 +1,4 @@
-"""How many runs this executor performs at once: a run has a slot from before its claim until its last step is
-performed.
-"""
+"""How many runs this executor performs at once: a run holds a slot from before its claim until its last step."""
 
 import asyncio
 
@@ -20,8 +18,7 @@ class Slots:
         return self._capacity - self._free
 
     async def take(self, most: int, *, until: float) -> int:
-        """Take at least one slot and at most `most`; 0 when none was free `until` that time of the loop's clock, or
-        they are closed.
+        """Take at least one slot and at most `most`; 0 when none was free `until` that loop time, or they are closed.
 
         Never more than half of all at once: while one half's claim is on its way, the other half's runs are performed.
         """

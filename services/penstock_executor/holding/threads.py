@@ -14,8 +14,8 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 _HAS_THREAD: Final[ContextVar[bool]] = ContextVar("penstock_has_thread", default=False)
-"""In what a sync function waits for: it stands still meanwhile, so that what it waits for needs no place of its own, or
-all places could be taken by functions that wait for one.
+"""Set while a sync function waits for a step. A function called by that step needs no place of its own: otherwise
+waiting functions could take all places.
 """
 
 

@@ -15,15 +15,11 @@ from penstock_executor.steps.arguments import wrong
 from penstock_executor.steps.specs import Call
 
 MAX_BYTES: Final = 18 * 1024 * 1024
-"""Of all attachments of a mail together, before they are encoded: 25 MiB as they travel, which is about what mailboxes
-take.
-"""
+"""Limit for all attachments of a mail before encoding: 25 MiB on the wire, about what mailboxes accept."""
 
 
 async def read_attachments(call: Call) -> tuple[Attachment, ...]:
-    """The attachments of a step. Raises Permanent when one is not there, or they are too large together;
-    DatabaseUnavailable.
-    """
+    """The attachments of a step. Raises Permanent when one is missing or all are too large; DatabaseUnavailable."""
     given = call.arguments.get("attachments")
     items = given if isinstance(given, list) else [] if given is None else [given]
     read: list[Attachment] = []

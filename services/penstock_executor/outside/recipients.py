@@ -1,5 +1,5 @@
-"""Whom an `email` step writes to: addresses as text, things with an `email`, ids of users, `{name, email}`, and lists
-of all of these.
+"""The recipients of an `email` step: addresses, things with an `email`, ids of users, `{name, email}`, or lists of
+these.
 """
 
 import re
@@ -31,9 +31,7 @@ class Recipients(NamedTuple):
 
 
 async def read_recipients(call: Call) -> Recipients:
-    """All addresses of a step. Raises Permanent naming the field and the address that is none, or when there is nobody
-    or a crowd.
-    """
+    """All addresses of a step. Raises Permanent for none or too many, and for a bad one, with field and address."""
     given = {field: call.target if field == "to" else call.arguments.get(field) for field in FIELDS}
     users = await _find_users(call, list(given.values()))
     found = {field: tuple(_read(call, field, value, users)) for field, value in given.items()}

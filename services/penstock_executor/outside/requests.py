@@ -1,6 +1,4 @@
-"""What a step asks another server for, and that it says whose call it is: method, query, headers, body, idempotency
-key, lineage.
-"""
+"""Requests of steps to other servers: method, query, headers, body, idempotency key and lineage."""
 
 import re
 from typing import Final
@@ -23,9 +21,7 @@ _METHOD: Final = re.compile(r"[A-Z]{1,20}")
 
 
 def build_request(call: Call, url: URL, own: Values | None = None) -> Request:
-    """The request that `method query headers json form body` ask for; `own` are headers that stand before the
-    step's.
-    """
+    """The request that `method query headers json form body` describe; `own` headers win over the step's."""
     if query := mapping(call, "query"):
         pairs = [
             (name, item) for name, value in query.items() for item in (value if isinstance(value, list) else [value])
@@ -40,8 +36,7 @@ def build_request(call: Call, url: URL, own: Values | None = None) -> Request:
 
 
 async def call_out(call: Call, request: Request, timeout_seconds: float) -> Response:
-    """Send a request of a run, with its idempotency key (the same in every attempt), trace and lineage: the way out for
-    all actions.
+    """Send a request of a run with its idempotency key, trace and lineage. Every action that calls out uses this.
 
     Raises what `Outgoing.send` raises, and DatabaseUnavailable.
     """
@@ -62,8 +57,7 @@ def trace_of(run: ClaimedRun) -> dict[str, str]:
 
 
 def lineage_headers(run: ClaimedRun, seal: LineageSeal, baggage: str = "") -> dict[str, str]:
-    """In which trace, which chain and at which depth a call is made, beside what others said of the request that
-    started the chain.
+    """The headers that carry trace, chain and depth, beside the baggage of the request that started the chain.
 
     `baggage` is the author's own; that of the chain cannot be taken away by it, because it is what cuts loops.
     """

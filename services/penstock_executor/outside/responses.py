@@ -69,9 +69,7 @@ def file_name(request: Request, response: Response) -> str:
 
 
 def refusal(request: Request, response: Response) -> Permanent | Transient:
-    """An error status: 408, 425, 429 and 5xx may be asked again, after what `Retry-After` says; the others need
-    somebody's hand.
-    """
+    """The error for a status: Transient for 408, 425, 429 and 5xx, after `Retry-After`; Permanent for all others."""
     message = describe_refusal(request, response)
     if response.status in _TRANSIENT or response.status >= 500:
         return Transient(message, kind="http", retry_after_seconds=retry_after(response))

@@ -37,9 +37,7 @@ MAX_NESTED: Final = 16
 
 
 class Suspended(BaseException):
-    """The attempt ends here, and the run waits. No Exception: neither `on_error` nor code of an author's is to catch
-    it.
-    """
+    """The attempt ends and the run waits. Not an Exception, so that `on_error` and authors' code do not catch it."""
 
     def __init__(self, wait: Wait) -> None:
         super().__init__(wait)
@@ -187,9 +185,7 @@ class Attempt:
         return await self._wait_for(call, spec.awaited)
 
     async def _wait_for(self, call: Call, awaited: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
-        """An action that waits for something: within the step's time and the run's, and through an absence of the
-        database.
-        """
+        """Await an action within the step's and the run's time limits, and wait while the database is away."""
         if call.plan.spec.minds_its_time:
             return await outlast(self.lease, lambda: awaited(call))
         seconds = call.plan.definition.timeout_seconds
@@ -266,7 +262,7 @@ class Attempt:
         return inner.answer
 
     def _is_under_way(self, path: str) -> bool:
-        """Whether an earlier attempt has begun what this step triggers: then its conditions were met, and are not asked
+        """Whether an earlier attempt has begun what this step triggers: its conditions were met, and are not checked
         again.
         """
         return any(finished.startswith(f"{path}/") for finished in self.finished)
@@ -305,9 +301,7 @@ class Attempt:
         return open_frame(plan, self.run, parameters, secrets=self.room.secrets, now=self.timing.now())
 
     def _require(self, secrets: frozenset[str]) -> None:
-        """Raises Permanent when one of these is not set. Checked beforehand, because null would pass for a value: null
-        == null.
-        """
+        """Raises Permanent when one of these is not set. It would read as null otherwise, and null == null is true."""
         if secrets:
             self.room.secrets.require(self.run.environment, secrets)
 

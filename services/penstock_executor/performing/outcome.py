@@ -1,6 +1,4 @@
-"""How an attempt ends: what becomes of the run is decided, written, and announced to everyone who waits for it or
-listens.
-"""
+"""How an attempt ends: the outcome of the run is decided, written, and announced."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -33,9 +31,7 @@ _FINISHED: Final = {state: RUNS_FINISHED.labels(state.value) for state in RunSta
 
 
 def conclude(attempt: Attempt, error: Exception) -> Ending | None:
-    """What becomes of a run whose attempt ended with `error`; None when it is no longer ours. The failed step joins the
-    journal.
-    """
+    """The ending of an attempt that raised `error`; None when the run is no longer ours. Records the failed step."""
     run, position = attempt.run, attempt.journal.position
     failure = attempt.describe(error, *(position[:2] if position else ()))
     match decide(attempt.plan.definition.retries, run.failures, error, attempt.timing.now(), random()):
@@ -82,8 +78,9 @@ async def write(attempt: Attempt, ending: Ending) -> Ending | None:
 
 
 async def write_plainly(room: Room, lease: Lease, error: Exception) -> Ending | None:
-    """End an attempt that cannot end in the usual way, writing nothing but the error; None when the run is no longer
-    ours. It is tried again, a few times, when that may help.
+    """End an attempt that cannot end in the usual way: write only the error, with a few tries.
+
+    None when the run is no longer ours.
     """
     run, failure = lease.run, describe_failure(error)
     match decide(_PLAIN_RETRIES, run.failures, error, run.claimed_at, random()):
@@ -105,9 +102,7 @@ def note_lost(run: ClaimedRun, reason: str) -> None:
 
 
 def announce(room: Room, lease: Lease, ending: Ending, seconds: float) -> None:
-    """After the commit: count, publish the event, answer everyone who waits, and write to the log. All of it best
-    effort.
-    """
+    """After the commit: count, publish the event, answer everyone who waits, and write the log. Best effort."""
     run = lease.run
     _FINISHED[ending.state].inc()
     RUN_SECONDS.observe(seconds)

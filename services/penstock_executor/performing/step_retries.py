@@ -54,8 +54,8 @@ class StepRetries:
 
 
 def pause_path(path: str, run_failures: int, failures: int) -> str:
-    """The path of the wait after the failure number `failures` of the step at `path`, in a run that has failed
-    `run_failures` times.
+    """The path of the wait after failure number `failures` of the step at `path`; the run has failed `run_failures`
+    times.
     """
     return f"{path}~{run_failures + 1}.{failures}"
 

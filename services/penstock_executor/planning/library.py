@@ -11,9 +11,7 @@ _MAX_KEPT: Final = 20
 
 
 class Library:
-    """Plans by environment and version, which never change; and which version is current, as far as this executor
-    knows.
-    """
+    """Plans by environment and version, which never change, and which version is current as far as is known here."""
 
     def __init__(self, deployments: DeploymentCache) -> None:
         self._deployments = deployments
@@ -29,8 +27,9 @@ class Library:
         return (await self._deployments.current(environment)).app
 
     async def find_depth_limits(self, environment: str) -> dict[str, int | None]:
-        """The depth limit of each workflow deployed now, None where its environment's holds; a recursion that decreases
-        has none. Raises DatabaseUnavailable.
+        """The depth limit of each workflow deployed now. Raises DatabaseUnavailable.
+
+        None where the environment's limit holds; a recursion that decreases has none.
         """
         app = (await self._deployments.refresh(environment)).app
         return {

@@ -1,10 +1,9 @@
-"""Performs workflows and actions in Python: the function is called from the top in each attempt, and its finished steps
-are recalled.
+"""Performs Python workflows and actions: each attempt calls the function from the top, and finished steps are recalled.
 
 *Timeouts.* Async code is cancelled. A thread cannot be stopped: it is fenced, so that its next step raises, and left
-behind. *Errors.* Permanent and Transient count as they do for steps. Everything else that leaves an author's code
-is transient for the workflow's retries, as in job systems: `retries=3` is meant for such errors too. It is reported
-with its type and the author's file and line.
+behind. *Errors.* Permanent and Transient count as they do for steps. Everything else that leaves an author's code is
+transient for the workflow's retries, as in job systems: `retries=3` is meant for such errors too. It is reported with
+its type and the author's file and line.
 """
 
 import asyncio
@@ -105,9 +104,7 @@ class AppCode:
             attempt.journal.used[_MILLISECONDS] += round((loop.time() - began) * 1000)
 
     async def _find(self, name: str) -> tuple[Path, Callee]:
-        """The function of that name, and the directory of its app. Raises Permanent when this executor does not have
-        it.
-        """
+        """The function of that name and its app's directory. Raises Permanent when this executor does not have it."""
         attempt = self._attempt
         directory = attempt.room.app_directory
         if directory is None:

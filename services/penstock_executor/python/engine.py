@@ -1,5 +1,4 @@
-"""Performs the steps that one function asks for, one after the other, and recalls those that an earlier attempt has
-finished.
+"""Performs the steps of one function one after another, and recalls those that an earlier attempt has finished.
 
 `paths` names the steps, `replay` compares them with what earlier attempts did. *Fencing.* Once the function has ended,
 by itself or not, nothing it left behind (threads, tasks) gets another step performed. An error that ends the attempt (a
@@ -48,9 +47,7 @@ class Stopped(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What a function is called with: where the app's files are, the threads for sync functions, and what earlier
-    attempts have finished.
-    """
+    """What a function is called with: the app's directory, threads for sync functions, and steps that are finished."""
 
     directory: Path
     threads: Threads
@@ -91,8 +88,8 @@ class CodeEngine:
         self._is_closed = True
 
     def find_fault(self, error: Exception) -> Fault | Exception | None:
-        """The step that raised `error`; or what ends the attempt instead, if code has caught it; None for the author's
-        own errors.
+        """The step that raised `error`, or what ends the attempt if code has caught it; None for the author's own
+        errors.
         """
         fault = self._past.find_fault(error)
         return fault if fault is not None or not isinstance(self._end, Exception) else self._end
@@ -176,9 +173,7 @@ class CodeEngine:
         kind: TypeAdapter[object] | None,
         started_at: datetime,
     ) -> JsonValue:
-        """What the function returned, as JSON. What it raises comes as Permanent or Transient, as it does when it is
-        recalled.
-        """
+        """What the function returned, as JSON. Its errors become Permanent or Transient, as when they are recalled."""
         try:
             with self._paths.inside(step):
                 value = await self._call(function, iscoroutinefunction(function), *arguments)
@@ -228,8 +223,8 @@ class CodeEngine:
             raise Transient(f"the code raised {type(error).__name__}", kind="exception") from error
 
     def _is_finished(self, step: NamedStep) -> bool:
-        """Whether an earlier attempt has done it. Raises what it failed with if it did, and Permanent if the code took
-        another way.
+        """Whether an earlier attempt has finished it. Raises its error if it failed, and Permanent if the code has
+        changed course.
         """
         self._check_end()
         self._past.settle(step.number)

@@ -1,5 +1,4 @@
-"""Gives the steps that code asks for their paths: the kind of step and how many of that kind came before, or its
-`step_id`.
+"""The paths of steps that code asks for: the kind of step with its number among that kind, or its `step_id`.
 
 Paths are given when a method of the context is called, not when it is awaited, so that calls awaited together are named
 in the order in which they stand.
@@ -49,8 +48,8 @@ _SCOPE: Final[ContextVar[Scope]] = ContextVar("penstock_scope")
 
 
 class Paths:
-    """The paths of one call of a function. `count` is how many were given; `waiting` are steps that were called and not
-    yet awaited, with their places.
+    """The paths of one call of a function: `count` were given; `waiting` holds steps that are not awaited yet, with
+    places.
     """
 
     def __init__(self, directory: Path, prefix: str) -> None:

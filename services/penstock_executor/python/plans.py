@@ -1,6 +1,4 @@
-"""Steps that code asks for, as plans: like those of a YAML workflow, except that nothing in them is left to be
-evaluated.
-"""
+"""Plans for steps that code asks for: like those of YAML steps, but with nothing left to evaluate."""
 
 from collections.abc import Callable, Mapping
 

@@ -53,8 +53,8 @@ class Past:
         self._unasked.discard(step.path)
 
     def is_finished(self, step: NamedStep) -> bool:
-        """Whether an earlier attempt has done it. Raises what it failed with, if it did; NonDeterministic when the code
-        took another way.
+        """Whether an earlier attempt has finished it. Raises its error if it failed; NonDeterministic if the code
+        changed course.
         """
         if self._steps.is_finished(step.path):
             past = self._past.get(step.path)
@@ -82,8 +82,7 @@ class Past:
         return next((fault for fault in self._faults if fault.error in raised), None)
 
     def settle(self, number: int, *, within: str = "") -> None:
-        """The code has continued after these steps failed: that they did is remembered, or another attempt might take
-        another way.
+        """Remember that these steps failed and the code continued: another attempt must take the same way.
 
         Those are meant that failed before call `number`, and whose path begins with `within`.
         """

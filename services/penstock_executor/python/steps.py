@@ -1,6 +1,4 @@
-"""What code asks of the attempt that it is called in: its steps, performed and recalled by the machinery that all steps
-pass through.
-"""
+"""The protocol between code and its attempt: steps that are performed and recalled like all others."""
 
 from datetime import datetime
 from typing import Final, Protocol

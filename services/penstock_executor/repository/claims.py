@@ -48,9 +48,7 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
 
 
 async def list_finished_steps(conn: Connection, *, run_id: UUID) -> dict[str, FinishedStep]:
-    """By path, what was finished before, in the order in which it was. Only code asks: steps in YAML are where they
-    are.
-    """
+    """The finished steps by path, in the order in which they finished. Only Python workflows need it."""
     rows = await conn.fetch(
         """
         SELECT s.step, s.action, s.error FROM penstock.steps s
@@ -65,9 +63,7 @@ async def list_finished_steps(conn: Connection, *, run_id: UUID) -> dict[str, Fi
 async def terminate_queued_runs(
     conn: Connection, *, run_ids: Sequence[UUID]
 ) -> list[tuple[RunSummary, Termination, int]]:
-    """Stop those queued runs that are beyond the depth limit as it is now, or whose chain was stopped; with reason and
-    limit.
-    """
+    """Terminate queued runs that are too deep now, or whose chain was stopped; returns them with reason and limit."""
     rows = await conn.fetch(
         f"""
         WITH judged AS MATERIALIZED (
@@ -119,7 +115,5 @@ async def get_depth_limit(conn: Connection, *, environment: str) -> int | None:
 
 
 def _by_bytes(run_id: UUID) -> bytes:
-    """The order of the index, so that two statements that meet wait for each other in one order; cheaper than comparing
-    ids.
-    """
+    """The order of the index, so that concurrent statements lock rows in one order. Cheaper than comparing UUIDs."""
     return run_id.bytes

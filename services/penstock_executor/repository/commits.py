@@ -65,8 +65,7 @@ async def end_attempts(conn: Connection, *, endings: Sequence[tuple[UUID, int, E
 
 
 async def finish_runs(conn: Connection, *, commits: Sequence[Commit]) -> set[Held]:
-    """End attempts with all that they still have to write, in one statement: records of steps, and things of one shape
-    to create.
+    """End attempts with all that is left to write, in one statement: step records, and new things of one shape.
 
     Only of runs that are still held; returns those. It is what most runs need, and one round trip instead of five.
     """
@@ -153,9 +152,7 @@ async def store_answers(conn: Connection, *, answers: Sequence[tuple[UUID, JsonV
 
 
 async def record_steps(conn: Connection, *, records: Sequence[tuple[UUID, int, StepRecord]]) -> None:
-    """Remember steps of runs that this transaction holds. A step that has failed before may succeed now; a finished one
-    stays.
-    """
+    """Record steps of runs that this transaction holds. A failed step may succeed later; a finished one stays."""
     await conn.execute(
         f"""
         WITH e AS (

@@ -15,9 +15,7 @@ Held = tuple[UUID, int]
 
 
 async def renew_leases(conn: Connection, *, held: Sequence[Held], lease: timedelta) -> set[UUID]:
-    """Extend the leases of runs that are still held; returns those. Skips rows that a commit of ours has locked at this
-    moment.
-    """
+    """Extend the leases of runs that are still held; returns those. Skips rows that a commit of ours has locked."""
     rows = await conn.fetch(
         """
         WITH held AS MATERIALIZED (
@@ -67,8 +65,7 @@ async def release_runs(conn: Connection, *, owner: str) -> list[RunSummary]:
 
 
 async def wait_for_locks(conn: Connection, *, seconds: float, run_id: UUID) -> None:
-    """Let the statements of this transaction wait that long for rows that others are changing, instead of a few
-    seconds.
+    """Let this transaction wait that long for rows that others are changing, instead of a few seconds.
 
     Says, in the same round trip, which run makes its changes: see `penstock.things.changes`.
     """
@@ -80,9 +77,7 @@ async def wait_for_locks(conn: Connection, *, seconds: float, run_id: UUID) -> N
 
 
 async def hold_runs(conn: Connection, *, held: Sequence[Held]) -> set[Held]:
-    """Lock the runs that are still held until the transaction ends, in one order; returns those. The rest belong to
-    others now.
-    """
+    """Lock the runs that are still held until the transaction ends, in one order; returns those."""
     rows = await conn.fetch(
         """
         SELECT r.id, r.attempt

@@ -141,9 +141,7 @@ def workflow(app: App, call: Call, name: str) -> Workflow:
 
 
 def bind(app: App, target: Workflow, given: Values) -> Values:
-    """The parameters of a workflow that a step starts. Raises ParameterProblem, also for parameters it does not
-    declare.
-    """
+    """The parameters of a workflow that a step starts. Raises ParameterProblem, also for undeclared ones."""
     return bind_parameters(target, given, source=ValueSource.JSON, unknown="reject", types=app.types)
 
 
@@ -189,7 +187,7 @@ def priority(call: Call) -> int | None:
 
 def moment(call: Call, name: str, value: JsonValue) -> datetime:
     """An ISO 8601 time, in UTC if it has no zone; or milliseconds since 1970. Raises Permanent, also for a time that
-    cannot be told in UTC.
+    cannot be written in UTC.
     """
     try:
         parsed = _parse_moment(value)

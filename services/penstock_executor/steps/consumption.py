@@ -24,8 +24,8 @@ _SCHEDULED: Final = POSITIONS[Activity.ITEM_SCHEDULED]
 
 
 class Consumption(NamedTuple):
-    """What a kind of step adds to the workload: `begun` are places in the counts that each try adds one to; `done`
-    counts the rest, once the step has succeeded.
+    """What a kind of step adds to the workload: each try adds one to the counts in `begun`; `done` adds the rest on
+    success.
     """
 
     begun: tuple[int, ...]

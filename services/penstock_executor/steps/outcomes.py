@@ -17,8 +17,7 @@ Used = Mapping[Activity, int]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The step is done. `must_commit`: it had an effect outside of the database, so its record may not wait for
-    anything else.
+    """The step is done. `must_commit`: it had an outside effect, so its record is committed before anything else.
 
     For `return` and `state` the result is the mapping they give, for `log` and `stop` the text. `used` counts when the
     spec of the step says `reported`.
@@ -31,9 +30,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """The step changes the database. The commit tells its result, unless `is_known` beforehand; `nudge` is sent after
-    it.
-    """
+    """The step changes the database. Its result comes from the commit unless `is_known`; `nudge` is sent afterwards."""
 
     effect: Effect | BulkEffect
     result: JsonValue = None
@@ -52,8 +49,7 @@ class Nested:
 
 @dataclass(frozen=True, slots=True)
 class Suspend:
-    """The run gives up its place until a time, or until a signal with these members comes (`until` None: however long
-    that takes).
+    """The run gives up its slot until a time, or a signal with these members; `until` None waits without limit.
 
     The attempt ends; the next one begins after this step.
     """

@@ -106,7 +106,5 @@ class Call:
         return self.deadline if seconds is None else min(self.deadline, asyncio.get_running_loop().time() + seconds)
 
     def seconds_left(self) -> float:
-        """How long a statement may take: a little longer than the step, so that the step's timeout is what is
-        reported.
-        """
+        """How long a statement may take: a little longer than the step, so that the step's own timeout is reported."""
         return max(self.until() - asyncio.get_running_loop().time(), 0) + _GRACE_SECONDS

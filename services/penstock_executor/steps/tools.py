@@ -26,9 +26,7 @@ MAX_IDLE_CONNECTIONS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Mailing:
-    """How mail leaves: the mail server, if there is one, who sends when the app does not say, and places for what is
-    sent at once.
-    """
+    """How mail leaves: the mail server if there is one, the default sender, and slots for mails sent at once."""
 
     client: MailClient | None
     sender: Address

@@ -1,5 +1,4 @@
-"""What runs write, many runs in one transaction: effects, the records of their steps, outcomes; each guarded by its
-attempt.
+"""Commits of many runs in one transaction: effects, step records and outcomes, each guarded by its attempt.
 
 A step's effect and its record commit together, so the record tells whether the effect happened. That is how a commit
 whose outcome is unknown (the server died in it) is sent again: first it is asked whether its record is there.
@@ -97,7 +96,7 @@ class Commits:
         return [results[commit.run_id, commit.attempt] for commit in submitted]
 
     async def _finish(self, commits: list[Commit], results: dict[Held, Written]) -> bool:
-        """Finish runs in one statement; False, having changed nothing, when it is refused and has to be done with more
+        """Finish runs in one statement; False when it was refused. Nothing is changed then, and each is tried with more
         care.
         """
         commits.sort(key=lambda commit: commit.run_id.bytes)
@@ -123,8 +122,8 @@ class Commits:
         return [written[_key(commit)] for commit in commits]
 
     async def _write_watched(self, commits: list[Commit], results: dict[Held, Written]) -> list[Commit]:
-        """Write those that change a type of which changes are noted, each alone: its transaction tells its run. Returns
-        the others.
+        """Write alone each commit that changes a watched type, so that its transaction names its run. Returns the
+        others.
         """
         watched = [commit for commit in commits if watched_type(commit) in self._watched]
         for commit in watched:
@@ -182,9 +181,7 @@ async def _lock_signals(conn: Connection, commits: Sequence[Commit]) -> None:
 
 
 async def _begin_waits(conn: Connection, commits: Sequence[Commit], results: Results) -> None:
-    """Have runs wait. The result of such a commit is whether its signal was there already, so that the run is
-    queued.
-    """
+    """Let runs wait. The result says whether the signal was there already; then the run is queued."""
     waits = [
         (commit.run_id, commit.environment, commit.ending.wait)
         for commit in commits

@@ -16,7 +16,7 @@ from penstock_ingress.rules.bodies import parse_json, without_nul
 from penstock_ingress.rules.replies import Refusal, problem
 from penstock_ingress.rules.undecodable import Undecodable
 
-LONGEST_SIGNAL_NAME: Final = 200
+MAX_SIGNAL_NAME: Final = 200
 MAX_SIGNAL_BYTES: Final = 1024 * 1024
 """Every run that is woken keeps the payload."""
 _BY: Final = "the management API"
@@ -50,10 +50,8 @@ async def send_signal(room: Room, environment: str, name: str, body: bytes, key:
 
     The same request with the same `key`, sent again within 24 hours, does nothing.
     """
-    if len(name) > LONGEST_SIGNAL_NAME or "\x00" in name:
-        raise Refusal(
-            problem(400, f"the name of a signal has at most {LONGEST_SIGNAL_NAME} characters, none of them NUL")
-        )
+    if len(name) > MAX_SIGNAL_NAME or "\x00" in name:
+        raise Refusal(problem(400, f"the name of a signal has at most {MAX_SIGNAL_NAME} characters, none of them NUL"))
     if len(body) > MAX_SIGNAL_BYTES:
         raise Refusal(
             problem(

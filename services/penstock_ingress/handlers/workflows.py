@@ -1,4 +1,4 @@
-"""Calls of API workflows: who may, with which parameters, as which run, and what its caller is told when.
+"""Calls of API workflows: who may call, with which parameters, which run that makes, and what its caller is answered.
 
 Order of refusals: a token nobody has (401, before anything else), a workflow that is not there for this method or at
 all (404), a caller without rights (401), then keys, bodies and parameters. A wrong method is 404 like everything
@@ -202,7 +202,7 @@ def _patience(room: Room, trigger: ApiTrigger, preference: Preference) -> float:
 
 
 def _accepted(call: ApiCall, started: Started, preference: Preference, headers: dict[str, str]) -> Reply:
-    """202: the run goes on, and says at `Location` how it ended."""
+    """202: the run continues; `Location` says how it ended."""
     headers = {**headers, "Location": f"{call.prefix}{RUNS_PATH}{started.run_id}", **_applied_wait(preference)}
     if preference.is_async:
         headers["Preference-Applied"] = "respond-async"

@@ -27,7 +27,7 @@ class EnvironmentSettings(Shown):
     notification_slack: list[str]
     notification_every: dict[str, str] = Field(description="By kind; those that are not named: 1d")
     workload_allowance: float = Field(
-        description="Units per calendar month (UTC); the addresses are told at 75 and 100 %; 0: none"
+        description="Units per calendar month (UTC); the addresses get a mail at 75 and 100 %; 0: none"
     )
     workload_spike_factor: float = Field(
         description="How often the median hour of a week makes a spike; 0: nothing does"

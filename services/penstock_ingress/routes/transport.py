@@ -108,9 +108,7 @@ def to_response(reply: Reply) -> web.Response:
 
 
 class FailureReplies:
-    """What a caller is told when its request ended in an exception. Says to operators that the database is away, but
-    not every time.
-    """
+    """The answer to a request that ended in an exception. Logs that the database is away, but not every time."""
 
     def __init__(self) -> None:
         self._away = Reports(log.error, "database.unavailable")

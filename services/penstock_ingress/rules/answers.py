@@ -41,7 +41,7 @@ def reply_for(answer: RunAnswer, workflow: str, trigger: ApiTrigger) -> Reply:
 
 
 def describe_error(error: JsonValue) -> str:
-    """What a caller is told of a failure: the message, unless it speaks of the inside of this program."""
+    """What a caller learns of a failure: the message, unless it is about the inside of this program."""
     message = _member(error, "message")
     if message is None or _member(error, "kind") == _INTERNAL:
         return "The workflow failed with an internal error"

@@ -8,7 +8,7 @@ from penstock import exact_json
 from penstock.domain.ids import new_thing_id
 from penstock_ingress.rules.replies import JSON, Reply, json_reply
 
-_LONGEST_TOKEN = 200
+_MAX_TOKEN = 200
 
 
 def success(response: JsonValue, headers: Mapping[str, str] | None = None) -> Reply:
@@ -42,7 +42,7 @@ def unauthorized(translation: str) -> Reply:
 
 def invalid_token(token: str) -> Reply:
     """401 for a token that nobody has; said before anything else is looked at."""
-    return unauthorized(f"Invalid or expired token: {token[:_LONGEST_TOKEN]}")
+    return unauthorized(f"Invalid or expired token: {token[:_MAX_TOKEN]}")
 
 
 def not_run(workflow: str, http_status: int) -> Reply:

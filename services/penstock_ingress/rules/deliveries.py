@@ -26,7 +26,7 @@ MAX_KEY_LENGTH: Final = 255
 MAX_TYPE_LENGTH: Final = 255
 BODY_SECONDS: Final = 24 * 3600.0
 """How long the same body is a copy, where nothing that is signed says when it was sent."""
-_MOST_TYPES: Final = 1000
+_MAX_TYPES: Final = 1000
 _NAMED_SECRET: Final = re.compile(r"\bsecrets\.([A-Za-z_][A-Za-z0-9_]*)")
 _LONE: Final = re.compile(r"\$\{[^{}]*\}")
 _TYPE: Final = {"stripe": Pick(payload="type"), "github": Pick(header="X-GitHub-Event")}
@@ -92,7 +92,7 @@ class SourcePlan:
         found = self._by_type.get(kind or "")
         if found is None:
             found = tuple(workflow for pattern, workflow in self._wanted if pattern.fullmatch(kind or ""))
-            if len(self._by_type) < _MOST_TYPES:
+            if len(self._by_type) < _MAX_TYPES:
                 self._by_type[kind or ""] = found
         return found
 

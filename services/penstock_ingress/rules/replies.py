@@ -17,7 +17,7 @@ PROBLEM: Final = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a caller is told. `content_type` stands beside the other headers."""
+    """What a caller is answered. `content_type` stands beside the other headers."""
 
     status: int
     body: bytes = b""

@@ -12,8 +12,8 @@ from penstock_ingress.rules.replies import Refusal
 from penstock_ingress.rules.undecodable import Undecodable
 
 MAX_PAGE: Final = 100
-_MOST_CONSTRAINTS: Final = 100
-_MOST_CURSOR: Final = 2**62
+_MAX_CONSTRAINTS: Final = 100
+_MAX_CURSOR: Final = 2**62
 _WORDS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
 
 
@@ -54,7 +54,7 @@ def _integer(query: Mapping[str, JsonValue], name: str, default: int) -> int:
     if not text:
         return default
     digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdecimal() and len(digits) < 20 and abs(int(text)) < _MOST_CURSOR):
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 20 and abs(int(text)) < _MAX_CURSOR):
         raise _wrong(name, "a whole number")
     return int(text)
 
@@ -77,8 +77,8 @@ def _list(query: Mapping[str, JsonValue], name: str) -> list[JsonValue]:
         value = without_nul(parse_json(raw), raw)
     except Undecodable:
         raise _wrong(name, "a list in JSON") from None
-    if not isinstance(value, list) or len(value) > _MOST_CONSTRAINTS:
-        raise _wrong(name, f"a list in JSON of at most {_MOST_CONSTRAINTS} items")
+    if not isinstance(value, list) or len(value) > _MAX_CONSTRAINTS:
+        raise _wrong(name, f"a list in JSON of at most {_MAX_CONSTRAINTS} items")
     return value
 
 

@@ -1,5 +1,4 @@
-"""Runs on their way to the executors, in the background: their rows are committed, so nothing waits for the broker and
-nothing is lost.
+"""Dispatches to executors in the background. The rows are committed, so nothing waits for the broker or gets lost.
 
 A dispatch that fails is only logged. The rows stay `queued`, and `redispatch_lost` finds them when the broker is back.
 """

@@ -9,9 +9,7 @@ from typing import Final
 from penstock import clock
 
 _SOON: Final = timedelta(seconds=5)
-"""Well beyond the longest rest of the loop that dispatches, and what the clocks of this process and the database may
-differ by.
-"""
+"""Well beyond the longest rest of the dispatching loop and the difference between this clock and the database's."""
 
 
 @dataclass(slots=True, eq=False)

@@ -18,8 +18,8 @@ from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 async def admit_taken(
     conn: Connection, requests: Sequence[RunRequest], deployments: Mapping[str, CompiledDeployment], *, is_newest: bool
 ) -> list[Admission]:
-    """What became of each request, in order. Raises StaleDefinitions, also for a refusal by a deployment that is not
-    known to be the newest.
+    """The outcome of each request, in order. Raises StaleDefinitions, also for a refusal by a deployment that may be
+    old.
     """
     prepared = await prepare_all(requests, dict(deployments))
     if not is_newest and any(isinstance(request, Rejected) for request in prepared):

@@ -66,9 +66,7 @@ async def expand_list(room: Room, message: Message) -> None:
 
 
 async def wake_scheduler(room: Room, message: Message) -> None:
-    """A run or a tick is due, or a run has waited long enough, perhaps sooner than the loops that look for such
-    know.
-    """
+    """Wake the loops: a run or tick is due, or a wait is over, perhaps sooner than they know."""
     WakeScheduler.decode(message.body)
     room.nudges.dispatch.set()
     room.nudges.waits.set()

@@ -1,6 +1,4 @@
-"""The runs that steps of runs have scheduled: a batch from one executor. A child that is refused never keeps its
-siblings out.
-"""
+"""Runs that steps have scheduled, one batch per executor. A child that is refused never holds up its siblings."""
 
 from typing import Final
 
@@ -29,9 +27,7 @@ _MAX_MESSAGE_ID: Final = 255
 
 
 async def schedule_children(room: Room, message: Message) -> None:
-    """Admit the batch. The id of each run is derived from its parent and step, so a batch that comes twice makes no
-    second run.
-    """
+    """Admit the batch. Each id derives from parent and step, so a batch that comes twice makes no second run."""
     batch = ScheduleChildren.decode(message.body)
     environment, depth = rules.check_environment(batch.environment), rules.read_depth(message.headers)
     wanted = [_want(child, environment, depth) for child in batch.runs]

@@ -36,9 +36,7 @@ BIG_BYTES: Final = 65_536
 
 
 async def schedule_run(room: Room, message: Message) -> Reply:
-    """Admit what the message asks for; the answer is `{run_id | list_id, state, duplicate}`. Raises DecodeError and
-    Refused.
-    """
+    """Admit what the message asks for: `{run_id | list_id, state, duplicate}`. Raises DecodeError and Refused."""
     if len(message.body) <= BIG_BYTES:
         return await _schedule(room, message)
     async with room.big_messages:
@@ -161,9 +159,7 @@ async def _check_parent(conn: Connection, parent_run_id: UUID, environment: str)
 
 
 async def _check_items(room: Room, asked: ScheduleRun) -> list[dict[str, JsonValue]]:
-    """The parameters of each item's run, all checked against the definition. Raises DecodeError that names the first
-    bad item.
-    """
+    """The checked parameters of each item's run. Raises DecodeError that names the first bad item."""
     try:
         return await _bind_items(room, asked, is_newest=False)
     except DecodeError:  # perhaps only because a newer definition was deployed

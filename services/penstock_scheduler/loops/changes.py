@@ -1,10 +1,8 @@
-"""Changes of things start the runs that wait for them: taken out of their table in the transaction that admits the
-runs.
+"""Changes of things start runs: a change leaves its table in the transaction that admits its runs.
 
 A run that a change of another run starts is that run's child, one deeper and of its chain; one from outside is a root.
-What a trigger's
-`when` cannot be asked about, and what is refused, is a Workflow error. A change that cannot be read at all (its type
-has another form by now) is logged and dropped, so that it does not keep all later ones waiting.
+What a trigger's `when` cannot be asked about, and what is refused, is a Workflow error. A change that cannot be read at
+all (its type has another form by now) is logged and dropped, so that it does not keep all later ones waiting.
 """
 
 import time
@@ -219,9 +217,7 @@ def _counts(trigger: ChangeTrigger, change: Change) -> bool:
 
 
 async def _holds(trigger: ChangeTrigger, change: Change, data_type: DataType, turn: Turn) -> bool:
-    """Whether the trigger's condition is met. An empty boolean field of a thing is false here, as in Bubble, or no
-    `and` could take it.
-    """
+    """Whether the trigger's condition is met. An empty boolean field is false here, as in Bubble."""
     if trigger.when is None:
         return True
     empty: dict[str, JsonValue] = {known.name: False for known in data_type.fields if known.type == _BOOLEAN}

@@ -31,16 +31,14 @@ LOST_AFTER: Final = timedelta(seconds=5)
 LOST_AFTER_RECONNECT: Final = timedelta(seconds=1)
 LOST_AFTER_WITH_BACKLOG: Final = timedelta(minutes=1)
 MAX_WAITING: Final = 1000
-"""With more messages than this in the queue nothing is repeated: while no executor runs, each repetition would only
-pile up.
-"""
+"""With more messages than this in the queue nothing is repeated: repetitions would only pile up without executors."""
 _MAX_BATCHES: Final = 50
 
 
 @dataclass(slots=True)
 class Due:
-    """Runs whose time has come: those that are queued now, and those of stopped chains, which have ended instead, each
-    with its path. `parked` is how many are held back by a pause.
+    """Runs whose time has come: those queued now, and those of stopped chains, terminated instead, with their paths.
+    `parked` is how many are held back by a pause.
     """
 
     queued: list[RunSummary]
@@ -59,8 +57,9 @@ async def hand_on(
     take: Callable[[Connection], Awaitable[Due]],
     find_next: Callable[[Connection], Awaitable[float | None]],
 ) -> Counts:
-    """Take at most BATCH runs that are due and hand them to the executors; rests until the next is due, by `find_next`
-    in seconds. `what` names in the counts what was done to them.
+    """Take at most BATCH due runs and hand them to executors; `what` names that in the counts.
+
+    Rests until the next run is due; `find_next` says in how many seconds.
     """
     due = await room.database.in_transaction(take)
     for run, path in due.ended.items():
@@ -91,8 +90,7 @@ async def _take_due(conn: Connection) -> Due:
 
 
 async def redispatch_lost(room: Room) -> Counts:
-    """Dispatch queued runs again whose message must have been lost: none waits in the queue. Does nothing while that is
-    not known.
+    """Dispatch queued runs again whose message was lost: the queue is empty. Does nothing while its length is unknown.
 
     With a backlog only runs that were dispatched very long ago, their message may be just another one's turn away; with
     a long one none.

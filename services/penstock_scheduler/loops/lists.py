@@ -1,5 +1,5 @@
-"""Stored lists become runs, chunk by chunk, the chunk and its runs in one transaction: a crash repeats nothing and
-forgets nothing.
+"""Stored lists become runs, chunk by chunk, each with its runs in one transaction: a crash neither repeats nor loses
+any.
 
 The run of item i has an id derived from the list's, so even a chunk admitted twice would make each run once. A
 sequential list moves on by one item when the run of the one before has ended. A list whose items no longer fit the
@@ -36,9 +36,7 @@ FAST_SECONDS: Final = 0.05
 
 
 async def expand_lists(room: Room) -> Counts:
-    """Expand chunks until none is left that another scheduler does not have in hand; then see which lists are done
-    with.
-    """
+    """Expand chunks until other schedulers hold all that are left; then note which lists are done."""
     runs = 0
     while not room.stop.soft.is_set():
         outcomes = await expand_chunk(room)

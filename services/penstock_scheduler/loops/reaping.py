@@ -1,5 +1,4 @@
-"""Runs whose executor died are taken back: a lease that has expired, by the database's clock, is the only sign of death
-there is.
+"""Runs of dead executors are taken back. The only sign of death is a lease that expired by the database's clock.
 
 A run that was only slow finds its attempt outnumbered when it next writes, and stops. A run that outlives no executor
 fails for good after the third, so that it cannot take the whole fleet down one by one. Three in a row: an attempt that
@@ -31,8 +30,8 @@ _CRASHED: Final = (
 
 
 async def reap_leases(room: Room) -> Counts:
-    """Queue expired runs again and dispatch them, or fail them after the third crash; each once, however many
-    schedulers reap.
+    """Queue and dispatch expired runs again, or fail them after the third crash; each once, with any number of
+    schedulers.
     """
     reaped = await room.database.in_transaction(_take_back)
     queued = [run for run in reaped if run.state is RunState.QUEUED]

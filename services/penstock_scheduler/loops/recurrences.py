@@ -1,5 +1,4 @@
-"""Recurrences whose time has come start their runs: where a recurrence stands and the run of its tick are one
-transaction.
+"""Due recurrences start their runs. The run of a tick and the recurrence's new position are one transaction.
 
 The run's id derives from the recurrence and the tick, so not even a recurrence that is set again makes a second run for
 one tick. A tick that is refused, because its workflow is gone or requires what it does not give, is a Workflow error,

@@ -57,9 +57,7 @@ async def delete_expired_keys(room: Room) -> Counts:
 
 
 async def delete_old_files(room: Room) -> Counts:
-    """Delete stored files that have expired, some at a time: each may have thousands of chunks. And the progress of old
-    imports.
-    """
+    """Delete expired files, a few at a time (each may have thousands of chunks), and the progress of old imports."""
     deleted = 0
     async with room.database.connection() as conn:
         imports = await delete_old_imports(conn, most=_IMPORT_BATCH)

@@ -1,6 +1,4 @@
-"""Runs that have waited long enough are queued and handed to the executors; `penstock.runs.waits` has the whole story
-of a wait.
-"""
+"""Runs whose wait is over are queued and handed to executors; `penstock.runs.waits` tells the whole protocol."""
 
 from penstock.db import Connection
 from penstock.runs.waits import forget_waits, wake_runs
@@ -11,9 +9,7 @@ from penstock_scheduler.room import Room
 
 
 async def wake_waiting(room: Room) -> Counts:
-    """Queue runs whose time has come and dispatch them; rests until the next one's has. Ends one of a stopped chain
-    instead.
-    """
+    """Queue and dispatch runs whose wait is over; terminate those of stopped chains. Rests until the next is due."""
     return await hand_on(room, "woken", _wake, repository.find_next_wake)
 
 

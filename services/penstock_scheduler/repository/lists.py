@@ -1,6 +1,4 @@
-"""Lists on their way from stored items to runs. A chunk is locked while its runs are admitted: several schedulers share
-one list.
-"""
+"""Lists on their way to runs. A chunk is locked while its runs are admitted, so several schedulers share one list."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,9 +95,7 @@ async def list_ended(conn: Connection, *, run_ids: Sequence[UUID]) -> set[UUID]:
 
 
 async def claim_item(conn: Connection, *, position: Position) -> Chunk | None:
-    """Lock the chunk and return it with that one item, moving on to the next; None when another scheduler has done or
-    does it.
-    """
+    """Lock the chunk, return it with one item, and move on; None when another scheduler has done so or holds it."""
     row = await conn.fetchrow(
         """
         WITH held AS (
@@ -137,8 +133,8 @@ async def fail_list(conn: Connection, *, list_id: UUID, error: JsonValue) -> boo
 
 
 async def close_expanded_lists(conn: Connection) -> int:
-    """Note which lists have no chunk left. Apart from the chunks' transactions: the last two, side by side, do not see
-    each other.
+    """Note lists without chunks left. Not in the chunks' transactions: the last two, side by side, do not see each
+    other.
     """
     rows = await conn.fetch(
         """

@@ -1,6 +1,4 @@
-"""Recurrences whose next tick is due. A row is locked while its tick is decided: several schedulers share them, none
-decides twice.
-"""
+"""Recurrences whose next tick is due. A row is locked while its tick is decided, so that none is decided twice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,9 +70,7 @@ async def claim_due_recurrences(conn: Connection, *, most: int, only: Sequence[U
 
 
 async def list_live(conn: Connection, *, run_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of the runs that have not ended. Asked after the recurrences are locked, so that no run made meanwhile is
-    overlooked.
-    """
+    """The runs that have not ended. To be called with the recurrences locked, so that no new run is missed."""
     rows = await conn.fetch(
         "SELECT id FROM penstock.runs WHERE id = ANY($1::uuid[]) AND NOT state = ANY($2::text[])",
         run_ids,

@@ -1,6 +1,4 @@
-"""Runs that are due, lost or left behind. Every statement skips rows that another scheduler holds, so any number may
-work at once.
-"""
+"""Runs that are due, lost or left behind. Statements skip rows of other schedulers, so any number works at once."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -83,9 +81,7 @@ async def dispatch_due_runs(conn: Connection, *, most: int) -> list[RunSummary]:
 
 
 async def find_next_due(conn: Connection) -> float | None:
-    """Seconds until the next scheduled run is due, by the database's clock (below 0: it is already); None when there is
-    none.
-    """
+    """Seconds until the next scheduled run is due, by the database's clock; below 0 when overdue, None without any."""
     seconds: float | None = await conn.fetchval(
         "SELECT extract(epoch FROM min(scheduled_at) - clock_timestamp())::float8 FROM penstock.runs WHERE state = "
         "'scheduled' AND parked_at IS NULL"
@@ -119,8 +115,7 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int)
 
 
 async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most: int) -> list[RunSummary]:
-    """Take runs whose lease has expired: `queued` again, or `failed` with `message` when this was crash number
-    `most_crashes`.
+    """Take runs with expired leases: `queued` again, or `failed` with `message` at crash number `most_crashes`.
 
     An attempt that has finished a step has made progress: its crash is the first again.
     """

@@ -9,8 +9,7 @@ _PARTITION_LOCK: Final = 0x50415254  # "PART": schedulers make partitions in tur
 
 
 async def make_log_partition(conn: Connection, *, day: date) -> bool:
-    """Make the partition of the log for one day (UTC); False when it is there, or when lines of that day lie in the
-    default one.
+    """Make the log's partition for one UTC day; False when it exists, or the default one holds lines of that day.
 
     To be called in a transaction: it takes turns with other schedulers.
     """

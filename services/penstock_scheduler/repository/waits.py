@@ -39,7 +39,7 @@ async def park_waits(conn: Connection, *, run_ids: Sequence[UUID]) -> None:
 
 
 async def find_next_wake(conn: Connection) -> float | None:
-    """Seconds until the next wait is over, by the database's clock (below 0: it is already); None when none will be by
+    """Seconds until the next wait is over, by the database's clock; below 0 when overdue, None when no wait ends by
     itself.
     """
     seconds: float | None = await conn.fetchval(

@@ -56,9 +56,7 @@ def _from_row(row: Record) -> WorkloadReading:
 async def note_warning(
     conn: Connection, *, environment: str, threshold: str, period: date, details: Mapping[str, JsonValue]
 ) -> bool:
-    """Note that a threshold was reached in the period that begins on `period`; False when it was noted before, by
-    whomever.
-    """
+    """Note a threshold reached in the period that begins on `period`; False when it was noted before."""
     status = await conn.execute(
         """
         INSERT INTO penstock.notifications (environment, kind, day, details, next_try_at) VALUES ($1, $2, $3, $4, NULL)

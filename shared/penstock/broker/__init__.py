@@ -1,3 +1,1 @@
-"""What moves messages: the port, and its two implementations, RabbitMQ and in-process. Only this package imports
-aio-pika.
-"""
+"""Moves messages: the port and its implementations, RabbitMQ and in-process. Only this package imports aio-pika."""

@@ -18,8 +18,7 @@ _MAX_HEADER_BYTES: Final = 16_384
 
 
 def park(message: Message, *, reason: str, exchange: str, routing_key: str) -> Message:
-    """`message` as a dead letter: the same body and properties, persistent, with headers that say why and where it was
-    sent.
+    """`message` as a dead letter: same body and properties, persistent, with headers for reason and origin.
 
     Of the sender's headers only plain, short ones stay: a message must not be kept from the dead letters by what is in
     its headers.

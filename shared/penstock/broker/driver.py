@@ -68,9 +68,7 @@ class Wire:
         return self._connection.transport.connection
 
     async def close(self) -> None:
-        """Take leave of the broker, and cut the connection off when it does not answer within a moment. Never
-        raises.
-        """
+        """Close the connection, and cut it off when the broker does not answer quickly. Never raises."""
         try:
             await within(CLOSE_SECONDS, self._connection.close())
         except Exception:  # whatever it is, the other end does not answer as it should
@@ -182,9 +180,7 @@ class AbsenceIgnored:
 
 
 def is_our_cancellation() -> bool:
-    """Whether a CancelledError just caught was asked for by somebody, rather than being the driver's way to say
-    "lost".
-    """
+    """Whether somebody asked for this CancelledError; the driver also raises it to say that the connection is lost."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

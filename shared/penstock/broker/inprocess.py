@@ -273,7 +273,7 @@ class _Node:
 
 
 class InProcessBroker:
-    """See the port. `InProcessBroker(topology)` begins with empty queues; `share()` is a further client of the same
+    """See the port. `InProcessBroker(topology)` begins with empty queues; `share()` is another client of the same
     queues.
     """
 
@@ -339,9 +339,7 @@ class InProcessBroker:
         return None if known is None else known.count_ready
 
     def count_settled(self) -> int | None:
-        """How many messages were published so far, by all clients, if each is settled by now; None while a consumer is
-        due to.
-        """
+        """How many messages all clients have published, if all are settled; None while some are not."""
         consumed = [queue for queue in self._node.queues.values() if queue.consumers]
         is_quiet = not any(
             queue.count_ready or any(consumer.unsettled for consumer in queue.consumers) for queue in consumed

@@ -27,9 +27,7 @@ Tend = Callable[[Connection], Coroutine[object, object, None]]
 
 
 class Link:
-    """Keeps one connection to `url`. `tend` runs on each new connection before it counts as up; `on_change` when it
-    goes up or down.
-    """
+    """Keeps one connection to `url`. `tend` runs before it counts as up; `on_change` when it goes up or down."""
 
     def __init__(self, url: URL, *, purpose: str, tend: Tend, on_change: Callable[[], None]) -> None:
         self._url = url

@@ -1,5 +1,4 @@
-"""The broker as the services see it. One contract suite in `tests/contracts` holds both implementations to these
-promises.
+"""The broker as services see it. One contract suite in `tests/contracts` checks both implementations.
 
 Messages are only wake-ups: the rows in PostgreSQL are the truth, so a lost message costs time and a doubled one costs
 nothing. What a publisher may rely on: `publish` returns after the broker has confirmed that a queue took the message.
@@ -14,14 +13,12 @@ from penstock.contracts.envelope import Message
 
 
 class Delivery(Protocol):
-    """One message that was delivered and waits to be settled, exactly once. Settling after the connection broke does
-    nothing.
-    """
+    """A delivered message, to be settled exactly once. Settling does nothing after the connection broke."""
 
     @property
     def message(self) -> Message:
-        """What was sent. One that came without an id has one that begins with `UNNAMED` or `UNNAMED_AGAIN`, and keeps
-        it when it is rejected or requeued.
+        """What was sent. A message without an id gets one that begins with `UNNAMED` or `UNNAMED_AGAIN`, and keeps it
+        when it is rejected or requeued.
         """
 
     @property
@@ -49,8 +46,8 @@ class Delivery(Protocol):
 
 
 Handler = Callable[[Delivery], Awaitable[None]]
-"""Called for each delivery in a task of its own that outlives the connection. Must settle the delivery; when it raises,
-the broker rejects the delivery for it.
+"""Called for each delivery in its own task, which outlives the connection. It must settle the delivery; when it raises,
+the broker rejects it.
 """
 
 
@@ -58,9 +55,7 @@ class Consumer(Protocol):
     """A subscription to one queue."""
 
     async def stop(self) -> None:
-        """Take nothing more; deliveries that no handler has begun with go back. Handlers under way go on and may
-        settle.
-        """
+        """Take no more deliveries and hand back those not begun. Handlers under way continue and may settle."""
 
     async def drain(self) -> None:
         """Wait until no handler is under way; call it after `stop`, with a deadline of your own."""
@@ -92,20 +87,16 @@ class Broker(Protocol):
         """Publish without waiting or confirm: events and answers. Never raises; dropped while the broker is away."""
 
     async def consume(self, queue: str, handler: Handler, *, prefetch: int) -> Consumer:
-        """Deliver messages of `queue` to `handler`, at most `prefetch` unsettled ones at a time, also after
-        reconnects.
-        """
+        """Deliver messages of `queue` to `handler`, at most `prefetch` unsettled at once, also after reconnects."""
 
     async def open_reply_queue(self, handler: Handler) -> str:
-        """A queue of this process alone, gone with it; returns its name for `reply_to`. Publish to it over exchange
-        `""`.
+        """A queue of this process, deleted with it; returns its name for `reply_to`. Publish to it over exchange `""`.
 
         Deliveries count as settled when they arrive. The name stays the same across reconnects.
         """
 
     async def subscribe(self, exchange: str, pattern: str, handler: Handler) -> Consumer:
-        """Listen to what is published to `exchange` from now on with a routing key that matches `pattern` (`*` one
-        word, `#` any).
+        """Listen to messages on `exchange` whose routing key matches `pattern` (`*` one word, `#` any number).
 
         Deliveries count as settled when they arrive; what is published while the connection is away is missed.
         """
@@ -114,12 +105,14 @@ class Broker(Protocol):
         """How many messages wait in `queue`; None when that cannot be determined now."""
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Call `callback` each time messages may have been lost and can be sent again: when the connection is back
-        (also when the broker was away at the start), and when this client found a queue deleted. The topology has been
-        declared again by then.
+        """Call `callback` each time messages may have been lost and can be sent again.
+
+        That is when the connection is back, also after a start without the broker, and when a queue was found deleted.
+        The topology has been declared again by then.
         """
 
     async def close(self) -> None:
-        """Stop all consumers, cancel handlers under way, hand unsettled deliveries back, and disconnect; within seconds
-        even if the broker hangs.
+        """Stop consumers, cancel handlers, hand unsettled deliveries back and disconnect.
+
+        Takes a few seconds at most, even if the broker hangs.
         """

@@ -43,9 +43,7 @@ class Publisher:
         self._broker = broker
 
     async def dispatch(self, runs: Iterable[RunSummary], reply_to: Mapping[UUID, str] | None = None) -> None:
-        """Hand due runs to the executors, one message per environment, depth and hundred runs. Raises
-        BrokerUnavailable.
-        """
+        """Hand due runs to executors, one message per environment, depth and hundred runs. Raises BrokerUnavailable."""
         groups: dict[tuple[str, int], list[DueRun]] = defaultdict(list)
         replies = reply_to or {}
         for run in runs:
@@ -82,9 +80,7 @@ class Publisher:
         await self._broker.publish(topology.SCHEDULE_EXCHANGE, routing_key, message)
 
     async def nudge(self, environment: str, nudge: Contract) -> None:
-        """Send ExpandList or WakeScheduler to a scheduler. Raises BrokerUnavailable; the rows are the truth, so it may
-        be ignored.
-        """
+        """Send ExpandList or WakeScheduler. Raises BrokerUnavailable; it may be ignored: schedulers find rows."""
         await self._broker.publish(
             topology.SCHEDULE_EXCHANGE, topology.schedule_routing_key(environment, "-"), _message(nudge, {})
         )
@@ -123,9 +119,7 @@ class Publisher:
                     pass
 
     def terminated(self, run: RunSummary, reason: Termination, path: Sequence[str]) -> None:
-        """Count, publish and log that a protection has stopped a run; after the commit. `path` is that of its
-        workflows, from the root.
-        """
+        """After the commit: count, publish and log a terminated run. `path` names its workflows, from the root."""
         TERMINATIONS.labels(run.environment, reason.value).inc()
         self.run_event("terminated", run, reason=reason.value, path=path)
         write = log.info if reason is Termination.CHAIN_STOPPED else log.warning  # somebody asked for a stop
@@ -203,9 +197,7 @@ class Publisher:
     async def publish(
         self, environment: str, key: str, body: bytes, *, message_id: str, headers: Mapping[str, object]
     ) -> None:
-        """A message of an app's own, to those who listen on the events exchange; nobody has to. Raises
-        BrokerUnavailable.
-        """
+        """A message of an app, on the events exchange; nobody has to listen. Raises BrokerUnavailable."""
         message = Message(body, type=topology.APP_MESSAGE_TYPE, message_id=message_id, headers=headers)
         await self._broker.publish(
             topology.EVENTS_EXCHANGE, topology.app_routing_key(environment, key), message, must_route=False
@@ -235,7 +227,5 @@ _COUNT: Final = count()
 
 
 def _new_message_id() -> str:
-    """Unique for every publish, which the driver needs to tell returned messages apart; as long as a UUID, and much
-    cheaper.
-    """
+    """Unique for every publish: the driver recognises returned messages by it. As long as a UUID, and much cheaper."""
     return f"{_PROCESS}{next(_COUNT):012x}"

@@ -41,9 +41,7 @@ _Outgoing = tuple[str, str, Message]
 
 
 class PublishChannels:
-    """Publishes on the connection it was last given by `tend`. `nudge` asks for being tended, when a channel is
-    lost.
-    """
+    """Publishes on the connection that `tend` gave last. `nudge` asks for `tend` when a channel is lost."""
 
     def __init__(self, nudge: Callable[[], None]) -> None:
         self._nudge = nudge
@@ -93,9 +91,7 @@ class PublishChannels:
             raise BrokerUnavailable(f"{lost}: {error}" if str(error) else lost) from error
 
     async def _publish_alone(self, exchange: str, routing_key: str, message: Message, *, must_route: bool) -> None:
-        """Publish, but never two messages with one id at a time: the driver tells returned messages apart by their
-        id.
-        """
+        """Publish, but never two messages with one id at once: the driver recognises returned messages by their id."""
         while message.message_id in self._in_flight:
             await asyncio.wait({self._in_flight[message.message_id]})
         if message.message_id:

@@ -40,8 +40,7 @@ _COUNT_SECONDS: Final = 2.0
 
 
 async def connect(url: str, *, topology: Topology, name: str) -> "RabbitBroker":
-    """A broker at `url`, such as `amqp://user:password@host:5672/vhost`; `name` is what operators see beside its
-    connections.
+    """A broker at `url`, such as `amqp://user:password@host:5672/vhost`; operators see `name` beside its connections.
 
     Waits a moment for RabbitMQ, but returns without it too: the broker continues to try. Raises ConfigurationError for
     a wrong `url`.

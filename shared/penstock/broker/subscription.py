@@ -1,5 +1,4 @@
-"""Consuming from RabbitMQ: one channel per subscription, handlers in tasks of our own, every delivery settled
-explicitly.
+"""Consuming from RabbitMQ: one channel per subscription, handlers in our own tasks, deliveries settled explicitly.
 
 The driver runs its callback in a task that belongs to the channel and cancels it with the connection, so the callback
 only hands over. Delivery tags belong to a channel: what is settled after its channel was lost has no effect, and the
@@ -46,9 +45,7 @@ Declare = Callable[[Channel], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a subscription consumes. A temporary queue is declared by `declare`, and its deliveries count as settled on
-    arrival.
-    """
+    """What a subscription consumes. `declare` makes a temporary queue, whose deliveries are settled on arrival."""
 
     queue: str
     prefetch: int = 0
@@ -111,15 +108,13 @@ class RabbitDelivery:
             await self._subscription.requeue(self)
 
     async def give_back(self) -> None:
-        """Have it delivered again soon, to any consumer. Up to RabbitMQ 4.2 this counts toward the delivery
-        limit.
-        """
+        """Have it delivered again soon, to any consumer. RabbitMQ before 4.3 counts this toward the delivery limit."""
         if self._begin_to_settle():
             await _settle(self._channel.basic_nack(self._tag, requeue=True, wait=False))
 
     async def dead_letter(self, reason: str) -> None:
-        """See the port. Published before it is acked, so a crash in between doubles the dead letter rather than loses
-        it.
+        """See the port. Published before it is acked, so that a crash in between duplicates a dead letter and loses
+        none.
         """
         if self._is_settled:
             return
@@ -192,9 +187,7 @@ class Subscription:
         return channel
 
     async def _is_consuming(self, channel: Channel) -> bool:
-        """Whether we and the broker agree that there is a consumer. One it does not know is given up with its
-        channel.
-        """
+        """Whether we and the broker agree that this consumer exists. One that it does not know is given up."""
         if not is_open(channel) or self._tag not in channel.consumers:
             return False
         counted = await channel.queue_declare(self.queue, passive=True)
@@ -240,8 +233,10 @@ class Subscription:
             await delivery.reject()
 
     async def _is_fit(self, delivery: RabbitDelivery) -> bool:
-        """Whether it is for the handler. One that cannot be decoded is dead-lettered; one that was lost often begins
-        again at the end of the queue, before the broker dead-letters it for what others did.
+        """Whether it is for the handler.
+
+        A message that cannot be decoded is dead-lettered. One that was lost often moves to the end of the queue, before
+        the broker dead-letters it for the faults of others.
         """
         arrival = delivery.arrival
         if arrival.problem is not None:
@@ -275,8 +270,10 @@ class Subscription:
         await self._publish(exchange, delivery.routing_key, copy)
 
     async def reject(self, delivery: RabbitDelivery) -> None:
-        """Deliver it again, and count that; beyond the limit, dead-letter it. The count is our own, in a header: the
-        broker's includes what was lost with connections, and its dead letters do not say why.
+        """Deliver it again, and count that; beyond the limit, dead-letter it.
+
+        The count is ours, in a header: the broker's includes losses with connections, and its dead letters have no
+        reason.
         """
         rejections = delivery.arrival.rejections + 1
         if self._source.dead_letter_exchange is None:
@@ -292,8 +289,10 @@ class Subscription:
                 await delivery.ack()
 
     async def requeue(self, delivery: RabbitDelivery) -> None:
-        """Give it back uncounted. Where a nack would count, a copy goes to the end of the queue instead: a database
-        that is away for a minute must not send to the dead letters what waits for it.
+        """Give it back uncounted.
+
+        Where a nack would count, a copy goes to the end of the queue instead: a database that is away for a minute must
+        not cause dead letters.
         """
         if not counts_nacks(delivery.connection):
             await delivery.give_back()

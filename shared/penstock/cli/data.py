@@ -24,7 +24,7 @@ from penstock.store.deployments import load_current
 from penstock.things.exports import ExportRequest, export_things
 from penstock.things.imports.batches import BadLine, list_bad_lines
 from penstock.things.imports.batches import Progress as ImportProgress
-from penstock.things.imports.importing import BATCH_ROWS, MOST_BAD_LINES, ImportRequest, import_things
+from penstock.things.imports.importing import BATCH_ROWS, MAX_BAD_LINES, ImportRequest, import_things
 from penstock.things.tabular import FORMATS, Format
 
 _IMPORT_EXAMPLES: Final = """Examples:
@@ -42,7 +42,7 @@ _EXPORT_EXAMPLES: Final = """Examples:
   penstock data export order - --format jsonl | jq .total"""
 _PIECE: Final = 256 * 1024
 _MAX_EXPORT_SECONDS: Final = 24 * 3600.0
-_KEEPS: Final = MOST_BAD_LINES + BATCH_ROWS
+_KEEPS: Final = MAX_BAD_LINES + BATCH_ROWS
 """All of them: the import ends with the batch in which there are too many."""
 
 TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="Name of the data type.", show_default=False)]
@@ -166,7 +166,7 @@ async def _import(
                 result = await import_things(database, request, _read(file, advance), progress=note)
             counts, is_over = Counts(result.created, result.updated, result.failed), True
         except Permanent:
-            is_over = counts == Counts(0, 0, 0)  # a file of which no line can be read is corrected and imported anew
+            is_over = counts == Counts(0, 0, 0)  # a file of which no line can be read is corrected and imported again
             raise
         finally:
             # Also when it was interrupted: what is bad so far is worth knowing.

@@ -27,8 +27,8 @@ from penstock.store.secrets import StoredSecret, explain_unreadable, find_unread
 from penstock.store.workload_sums import MonthlyWorkload, list_months
 
 _OLDEST_POSTGRES: Final = 15
-_MOST_SKEW_SECONDS: Final = 1.0
-_LONGEST_WAIT_SECONDS: Final = 30.0
+_MAX_SKEW_SECONDS: Final = 1.0
+_MAX_WAIT_SECONDS: Final = 30.0
 _DEEP_QUEUE: Final = 10_000
 _PROBE_SECONDS: Final = 5.0
 
@@ -112,7 +112,7 @@ def _judge_version(health: Health) -> Finding:
 def _judge_clock(health: Health, before: datetime, after: datetime) -> Finding:
     # The server looked at its clock somewhere between our two looks at ours.
     skew = max((health.clock_at - after).total_seconds(), (before - health.clock_at).total_seconds(), 0.0)
-    if skew > _MOST_SKEW_SECONDS:
+    if skew > _MAX_SKEW_SECONDS:
         advice = (
             "synchronise both machines' clocks (NTP); leases and due times follow the database's, signatures the "
             "ingress's"
@@ -134,7 +134,7 @@ def _judge_deployments(health: Health) -> Finding:
 
 def _judge_waiting(health: Health) -> Finding:
     found = f"{_count(health.waiting_runs, 'run')} for an executor"
-    if health.oldest_waiting_seconds > _LONGEST_WAIT_SECONDS:
+    if health.oldest_waiting_seconds > _MAX_WAIT_SECONDS:
         advice = "start an executor, or more of them; their logs say if they cannot reach the broker or the database"
         return Finding(
             "executors", Verdict.FAILED, f"{found}, the oldest for {health.oldest_waiting_seconds:.0f} s", advice

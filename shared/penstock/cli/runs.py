@@ -78,7 +78,7 @@ def run(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a run, whoever else may start the workflow."""
+    """Start a run, also of a workflow that only an administrator may start."""
     try:
         given = split_pairs(parameters or [])
     except ValueError as error:
@@ -160,7 +160,7 @@ def _facts(run: RunFacts) -> Group:
     facts.add_row("parent", str(run.parent_run_id or "-"))
     facts.add_row("attempt", f"{run.attempt}" + (f", with deployment {run.version}" if run.version else ""))
     facts.add_row("due", show_time(run.scheduled_at))
-    # A run that goes on, after a wait or a retry, is due again long after it has started.
+    # A run that continues after a wait or a retry is due again long after it has started.
     late = f"  ({show_seconds(run.scheduled_at, run.started_at)} after it was due)" if run.attempt == 1 else ""
     facts.add_row("started", f"{show_time(run.started_at)}{late}")
     facts.add_row("finished", f"{show_time(run.finished_at)}  (took {show_seconds(run.started_at, run.finished_at)})")

@@ -17,7 +17,7 @@ from penstock.cli.access import Environment, find_keyring, open_installation
 from penstock.cli.database import Data
 from penstock.cli.output import AsJson, complain, console, fail, make_table, print_json, print_json_list, show_time
 from penstock.encryption import Keyring
-from penstock.redaction import SHORTEST_REDACTED
+from penstock.redaction import MIN_REDACTED
 from penstock.store.audit import name_cli_actor
 from penstock.store.secrets import (
     NewSecret,
@@ -75,9 +75,9 @@ def set_(name: Name, environment: In = Environment.DEVELOPMENT, data: Data = Non
     value = _read_value(name)
     asyncio.run(_set(name, environment, value, data))
     console.print(f"[green]set[/] {name} in {environment}")
-    if len(value) < SHORTEST_REDACTED:
+    if len(value) < MIN_REDACTED:
         complain(
-            f"{name} is shorter than {SHORTEST_REDACTED} characters: it is not looked for in logs and results, which "
+            f"{name} is shorter than {MIN_REDACTED} characters: it is not looked for in logs and results, which "
             "take longer ones out"
         )
 

@@ -121,7 +121,7 @@ def _run_of(admission: Admission) -> RunSummary:
         case Rejected(message=message):
             raise Permanent(message)
         case _:
-            raise AssertionError("a new id is no duplicate")
+            raise AssertionError("a new id cannot be a duplicate")
 
 
 async def _dispatch(amqp_url: str, run: RunSummary) -> bool:

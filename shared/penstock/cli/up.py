@@ -101,7 +101,7 @@ def _find_app(named: Path | None) -> Path | None:
 
 
 class _Terminal:
-    """Tells a person what goes on; see `penstock.embedded.up.Show`."""
+    """Shows a person what happens; see `penstock.embedded.up.Show`."""
 
     def __init__(self) -> None:
         self._was_refused = False
@@ -143,7 +143,7 @@ class _Terminal:
         if outcome.app is None or outcome.is_new:
             print_problems(outcome.problems)
         if outcome.app is None:
-            console.print("[red]not deployed[/]; the version before goes on serving")
+            console.print("[red]not deployed[/]; the previous version continues to serve")
         elif outcome.is_new:
             print_plan(
                 replace(next(iter(outcome.deployments.values())).plan, unused=())

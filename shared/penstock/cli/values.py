@@ -83,7 +83,9 @@ def read_moment(text: str, now: datetime) -> datetime:
         try:
             return now - parse_duration(text)
         except ValueError:
-            raise ValueError(f"{text!r} is no time such as 2030-01-31T09:00:00Z, and no duration such as 7d") from None
+            raise ValueError(
+                f"{text!r} is neither a time such as 2030-01-31T09:00:00Z nor a duration such as 7d"
+            ) from None
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} lacks a zone; write it like 2030-01-31T09:00:00Z")
     return to_utc(moment)

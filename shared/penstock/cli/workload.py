@@ -58,7 +58,7 @@ _THRESHOLDS_EXAMPLES: Final = """Examples:
 
   penstock workload thresholds -e live --spike-factor 5 --spike-minimum 2000"""
 
-_MOST: Final = 1e15
+_MAX_UNITS: Final = 1e15
 
 
 class WorkloadLimits(NamedTuple):
@@ -96,18 +96,20 @@ Allowance = Annotated[
     typer.Option(
         "--allowance",
         min=0,
-        max=_MOST,
+        max=_MAX_UNITS,
         metavar="UNITS",
         help="Of a calendar month (UTC); told at 75 and 100 %. 0: none.",
     ),
 ]
 SpikeFactor = Annotated[
     float | None,
-    typer.Option("--spike-factor", min=0, max=_MOST, metavar="N", help="How often the usual hour is a spike. 0: none."),
+    typer.Option(
+        "--spike-factor", min=0, max=_MAX_UNITS, metavar="N", help="How often the usual hour is a spike. 0: none."
+    ),
 ]
 SpikeMinimum = Annotated[
     float | None,
-    typer.Option("--spike-minimum", min=0, max=_MOST, metavar="UNITS", help="Below which no hour is a spike."),
+    typer.Option("--spike-minimum", min=0, max=_MAX_UNITS, metavar="UNITS", help="Below which no hour is a spike."),
 ]
 
 
@@ -277,7 +279,7 @@ def thresholds(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show when the admins are told of workload, or change it."""
+    """Show or change when the admins are notified of workload."""
     given = {
         "workload_allowance": allowance,
         "workload_spike_factor": spike_factor,

@@ -194,7 +194,7 @@ class ExecuteRuns(Contract):
 
 
 class RunAnswer(Contract):
-    """Executor → ingress: what a waiting caller is told. Not persistent: the answer is stored on the run too."""
+    """Executor → ingress: the answer for a waiting caller. Not persistent: the answer is stored on the run too."""
 
     TYPE: ClassVar[str] = "run.answer.v1"
     run_id: UUID
@@ -211,7 +211,7 @@ class RunAnswer(Contract):
 
 
 class RunEvent(Contract):
-    """What happened to a run, for whoever listens: routing key `<environment>.run.<what happened>`."""
+    """What happened to a run, for everyone who listens: routing key `<environment>.run.<what happened>`."""
 
     TYPE: ClassVar[str] = "run.event.v1"
     id: UUID
@@ -245,7 +245,7 @@ class ChainEvent(Contract):
     reached: float | None = Field(default=None, description="Warned: how much of it is used")
     of: float | None = Field(default=None, description="Warned: the limit")
     cycle: tuple[str, ...] | None = Field(default=None, description="Warned: the workflows that repeat, if any do")
-    reason: str | None = Field(default=None, description="Stopped: why, as far as whoever did it said")
+    reason: str | None = Field(default=None, description="Stopped: the reason that was given, if any")
     by: str | None = Field(default=None, description="Stopped or resumed: by whom")
     runs: int | None = Field(default=None, description="Stopped: runs that were cancelled; resumed: runs readmitted")
     at: datetime

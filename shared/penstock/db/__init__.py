@@ -1,6 +1,4 @@
-"""PostgreSQL: the pool, transactions and their failures, migrations, and the coalescer. Only this package imports
-asyncpg.
-"""
+"""PostgreSQL: the pool, transactions, failures, migrations and the coalescer. Only this package imports asyncpg."""
 
 from penstock.db.coalescer import Coalescer, isolate
 from penstock.db.pool import Connection, Database, Record, Refused, UniqueViolation, open_database, quote_identifier

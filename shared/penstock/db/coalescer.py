@@ -57,9 +57,7 @@ class Coalescer(Generic[Item, Result]):
         self._is_woken = False
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
-        """Put `item` into the next batch; the future carries its result. Cancelling the future does not withdraw the
-        item.
-        """
+        """Put `item` into the next batch; the future gets its result. Cancelling the future does not withdraw it."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future))

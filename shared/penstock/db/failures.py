@@ -54,8 +54,8 @@ _CONFLICT_CODES: Final = frozenset(
 _STALE_PLANS: Final = (asyncpg.InvalidCachedStatementError, asyncpg.exceptions.OutdatedSchemaCacheError)
 """A table has changed since the driver looked at it; it looks again after this."""
 _DRIVER_KINDS: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, EOFError)
-"""What the driver raises by itself. OSError includes time-outs, TLS errors and unknown hosts; InternalClientError is
-"cannot switch to state …; another operation is in progress".
+"""Errors of the driver itself. OSError includes time-outs, TLS errors and unknown hosts; InternalClientError is "cannot
+switch to state …; another operation is in progress".
 """
 
 

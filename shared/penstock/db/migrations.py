@@ -40,9 +40,7 @@ def list_migrations() -> list[Migration]:
 
 
 async def find_pending(database: Database) -> list[Migration]:
-    """The migrations that this database still needs. Raises ConfigurationError when an applied one was changed
-    since.
-    """
+    """The migrations that this database still needs. Raises ConfigurationError when an applied one was changed."""
     async with database.connection() as conn:
         return _pending(await _applied(conn))
 

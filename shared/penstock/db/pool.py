@@ -35,9 +35,7 @@ _PATIENCE_SECONDS: Final = 20.0
 _PAUSE_SECONDS: Final = 0.5
 _MAX_TRIES: Final = 5
 _MAX_QUERIES: Final = 5_000
-"""After so many a connection is replaced, and with it its plans: one made while a table was small would scan it when it
-is large.
-"""
+"""A connection is replaced after so many queries, and its plans with it: a plan for a small table scans a large one."""
 
 
 def quote_identifier(name: str) -> str:
@@ -61,16 +59,15 @@ async def _prepare(connection: RawConnection) -> None:
 
 class _PooledConnection(RawConnection):
     def get_reset_query(self) -> str:
-        """Nothing: no code of ours leaves session state behind, and the driver's query is one more round trip after
-        every use. An open transaction is rolled back all the same.
+        """Do nothing: our code leaves no session state, and the driver's reset costs a round trip per use.
+
+        An open transaction is rolled back all the same.
         """
         return ""
 
 
 class Database:
-    """A pool of connections. Its two verbs, `connection` and `in_transaction`, turn an absent server into
-    DatabaseUnavailable.
-    """
+    """A pool of connections. `connection` and `in_transaction` raise DatabaseUnavailable when the server is away."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -82,8 +79,8 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection for single statements. Raises DatabaseUnavailable when there is none, it breaks, or a lock
-        cannot be had.
+        """A connection for single statements. Raises DatabaseUnavailable when it cannot be had, breaks, or waits for a
+        lock.
         """
         try:
             async with self._connection() as connection:
@@ -120,9 +117,7 @@ class Database:
         return await self.at_once(transact)
 
     async def at_once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """What `work` returns; run again as a whole after a deadlock. Without a transaction each statement commits by
-        itself.
-        """
+        """What `work` returns; after a deadlock, all of it runs again. Each statement commits by itself."""
         for attempt in range(_MAX_TRIES):
             try:
                 async with self._connection() as connection:
@@ -164,9 +159,7 @@ class Database:
                 raise
 
     def cut(self) -> None:
-        """End all connections at once, as the death of this process would: what was not committed is undone. For trying
-        out crashes.
-        """
+        """End all connections at once, as a crash of this process would; uncommitted work is lost. For crash tests."""
         self._pool.terminate()
 
 

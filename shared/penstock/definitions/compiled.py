@@ -1,6 +1,4 @@
-"""A deployed app with its expressions compiled: each workflow when it is first asked for, then kept as long as the
-version is.
-"""
+"""A deployed app with compiled expressions: each workflow is compiled on first use and kept with its version."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,8 +45,8 @@ class CompiledApp:
         self._workflows: dict[str, CompiledWorkflow] = {}
 
     def workflow(self, name: str) -> CompiledWorkflow:
-        """Raises KeyError for a workflow this version does not have, ExpressionError for one that was never loaded by
-        the loader.
+        """Raises KeyError for a workflow this version does not have, ExpressionError for one the loader has not
+        checked.
         """
         compiled = self._workflows.get(name)
         if compiled is None:

@@ -13,15 +13,13 @@ CONNECTION_HEADERS: Final = frozenset(
     {"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 """Headers of the connection: the client's, and in an author's hands a way to make two requests of one."""
-_MOST_UNQUOTED: Final = 5
+_MAX_UNQUOTED: Final = 5
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x20\x7f]")
 _ABSOLUTE: Final = re.compile(r"//|[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def connector_arguments(connector: Connector) -> dict[str, JsonValue]:
-    """What a `call` step gets of its connector, as one more argument: its texts may embed `${secrets.NAME}`, evaluated
-    with the step's.
-    """
+    """The connector as one more argument of a `call` step, and evaluated with it: texts may embed `${secrets.NAME}`."""
     return {
         "name": connector.name,
         "base_url": connector.base_url,
@@ -51,14 +49,12 @@ def find_base_url_problem(url: str) -> str | None:
 
 
 def find_path_problem(path: str) -> str | None:
-    """Why a path might lead out of a connector's base URL; None when it cannot. Also judged as servers may decode
-    it.
-    """
+    """Why a path might leave a connector's base URL, also when servers decode it again; None when it cannot."""
     if _ABSOLUTE.match(path):
         return "it has to be a path below the connector's base_url, not a URL"
     if "?" in path or "#" in path:
         return "it may hold no ? and no #; write the query under `query`"
-    for _ in range(_MOST_UNQUOTED):
+    for _ in range(_MAX_UNQUOTED):
         if _UNPRINTABLE.search(path.replace(" ", "")) or "\\" in path:
             return "it holds a control character or a backslash"
         if not {".", ".."}.isdisjoint(path.split("/")):

@@ -16,9 +16,7 @@ _PLACE: Final = "place"
 
 
 class Difference(NamedTuple):
-    """A definition that is new, other than before, or gone. `parts` are the keys that differ in one that was
-    changed.
-    """
+    """A definition that is new, changed or removed. `parts` are the keys that differ in a changed one."""
 
     sign: Sign
     kind: str

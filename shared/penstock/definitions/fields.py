@@ -1,6 +1,4 @@
-"""The fields of a data type: their columns, the built-in ones, how clients may spell them, and how they may be
-constrained.
-"""
+"""The fields of a data type: columns, built-in fields, the spellings clients may use, and constraints."""
 
 import re
 from collections.abc import Mapping
@@ -44,18 +42,14 @@ def column_name(field: str) -> str:
 
 
 def find_field(data_type: DataType, key: str) -> DataField | None:
-    """The field, built-in ones included, that a client means by `key`: its name, else the name without case, spaces and
-    signs.
-    """
+    """The field that a client means by `key`, built-in ones included: by name, else without case, spaces and signs."""
     fields = (*data_type.fields, *BUILT_IN_FIELDS)
     exact = next((field for field in fields if field.name == key), None)
     return exact or next((field for field in fields if _plain(field.name) == _plain(key)), None)
 
 
 def constraint_types(field_type: FieldType) -> frozenset[str]:
-    """The constraint types that fit a field of this type; all of them where the type is not known, because it was
-    written wrong.
-    """
+    """The constraint types that fit a field of this type; all of them for an unknown type."""
     if field_type.name == ScalarType.ANY:
         return CONSTRAINT_TYPES
     if field_type.is_list:
@@ -66,9 +60,7 @@ def constraint_types(field_type: FieldType) -> frozenset[str]:
 
 
 def misfit(data_field: DataField, function: str | None) -> str | None:
-    """Why the field cannot be summed up by this function (None: cannot make groups), for the author; None when it
-    can.
-    """
+    """Why the field cannot be aggregated by this function (None: grouped by), for the author; None when it can."""
     kind = data_field.type
     if kind.name == ScalarType.ANY:
         return None

@@ -67,9 +67,7 @@ class Parameter(Model):
 
 
 class RetryPolicy(Model):
-    """How often and when a failed run or step is tried again: `backoff * factor ** n` seconds, at most `max`, ±
-    `jitter`.
-    """
+    """How often and when a failure is retried: `backoff * factor ** n` seconds, at most `max`, ± `jitter`."""
 
     attempts: int = 1
     backoff_seconds: float = 5.0
@@ -104,18 +102,16 @@ class ApiTrigger(Model):
 
 
 class WebhookTrigger(Model):
-    """`on: webhook:`: deliveries of `source` whose type matches one of `types` (`*` matches any run of characters)
-    start it.
-    """
+    """`on: webhook:`: started by deliveries of `source` whose type matches one of `types`; `*` is any text."""
 
     source: str
     types: tuple[str, ...] = ("*",)
 
 
 class RecurrenceTrigger(Model):
-    """`on: recurrence:`: a run at each tick of `cron` in `timezone`. Ticks that were missed for at most
-    `catch_up_seconds` are made up. It ticks not before `start`, not after `end`, and at most so many `times`;
-    `pause_after_failures` in a row it pauses.
+    """`on: recurrence:`: a run at each tick of `cron` in `timezone`. Ticks missed by up to `catch_up_seconds` are made
+    up. It ticks not before `start`, not after `end`, and at most so many `times`; `pause_after_failures` in a row it
+    pauses.
     """
 
     cron: str
@@ -146,9 +142,7 @@ class ChangedBy(StrEnum):
 
 
 class ChangeTrigger(Model):
-    """`on: change:`: a run for each change of a thing of `type` by one of `operations` for which `when` holds, if there
-    is one.
-    """
+    """`on: change:`: a run for each of these `operations` on a thing of `type`, if `when` holds or is not given."""
 
     type: str
     operations: tuple[Operation, ...] = tuple(Operation)
@@ -235,8 +229,9 @@ class Step(Model):
 
 
 class Workflow(Model):
-    """A workflow. `depth_limit` overrides the environment's; `decreases` is an expression over `params` that proves the
-    progress of a recursion. `python`, `module:function`, stands for the steps of one in Python.
+    """A workflow. `depth_limit` overrides the environment's; `decreases` is an expression over `params`.
+
+    `decreases` proves the progress of a recursion. `python`, `module:function`, replaces the steps.
     """
 
     name: str
@@ -269,9 +264,7 @@ class DataField(Model):
 
 
 class PrivacyRule(Model):
-    """What a person may do with things that meet all constraints of `when` (None: everyone). `view` is `all` or field
-    names.
-    """
+    """What a person may do with things that meet all of `when` (None: everyone). `view` is `all` or field names."""
 
     name: str
     when: dict[str, JsonValue] | None = None
@@ -349,9 +342,7 @@ class EmailTransport(StrEnum):
 
 
 class EmailSettings(Model):
-    """How an app sends mail. `sender` None: PENSTOCK_EMAIL_FROM. `api_key` is a text that may embed
-    `${secrets.NAME}`.
-    """
+    """How an app sends mail. `sender` None: PENSTOCK_EMAIL_FROM. `api_key` may embed `${secrets.NAME}`."""
 
     sender: str | None = None
     transport: EmailTransport = EmailTransport.SMTP

@@ -1,6 +1,4 @@
-"""Binds what a caller gives to the parameters a workflow declares; the messages are those Bubble's clients parse
-(BUBBLE 1.5).
-"""
+"""Binds a caller's values to the declared parameters; Bubble's clients parse these messages (BUBBLE 1.5)."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches

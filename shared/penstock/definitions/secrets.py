@@ -1,6 +1,4 @@
-"""Finds which secrets an app reads, and where: in any text of its definitions, whatever kind of definition it belongs
-to.
-"""
+"""Finds which secrets an app reads, and where, in all texts of its definitions."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -16,9 +14,7 @@ _BARE: Final = frozenset({"when", "key"})
 
 
 def find_secret_names(app: App) -> dict[str, str]:
-    """The names of all secrets that expressions of the app read, with the place (`file:line`) of the first that
-    does.
-    """
+    """The names of all secrets that expressions read, each with the place (`file:line`) of its first use."""
     found: dict[str, str] = {}
     for source, place in _list_expressions(app.model_dump(mode="json"), "", "app.yaml"):
         if "secrets" in source:

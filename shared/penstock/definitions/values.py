@@ -48,9 +48,7 @@ class ValueSource(StrEnum):
 
 
 def coerce_value(type: FieldType, value: JsonValue, *, source: ValueSource = ValueSource.JSON) -> JsonValue:
-    """`value`, which is not null, in the form of `type`. Raises ValueError with a sentence that never repeats the
-    value.
-    """
+    """`value`, not null, in the form of `type`. Raises ValueError with a sentence that never repeats the value."""
     if source is ValueSource.TEXT and isinstance(value, str):
         value = _read_text(type, value)
     if not type.is_list:
@@ -75,9 +73,7 @@ def is_thing_id(text: str) -> bool:
 
 
 def compile_text_reader(type: FieldType) -> Callable[[str], JsonValue]:
-    """`coerce_value(type, text, source=ValueSource.TEXT)` as a function of the text: half the work, where a column is
-    read row by row.
-    """
+    """`coerce_value(type, text, source=ValueSource.TEXT)` as a function of the text: half the work for a column."""
     coerce = _COERCE.get(type.name, _coerce_thing)
     if type.is_list or type.name in {ScalarType.DATE, ScalarType.ADDRESS, ScalarType.ANY}:
         return lambda text: coerce_value(type, text, source=ValueSource.TEXT)

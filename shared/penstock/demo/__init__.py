@@ -1,6 +1,4 @@
-"""`penstock up --demo`: plays the story of `examples/quickstart` over real HTTP against the process it runs in, and
-says what happened.
-"""
+"""`penstock up --demo`: plays the story of `examples/quickstart` over HTTP against this process, and reports it."""
 
 from penstock.demo.story import Demo
 

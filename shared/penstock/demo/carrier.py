@@ -21,7 +21,7 @@ class Carrier:
         self.url = ""
 
     async def book(self, request: web.Request) -> web.Response:
-        """`POST /bookings`: hangs the first time, so that whoever asks can be lost in the middle."""
+        """`POST /bookings`: hangs the first time, so that the caller can be killed in the middle."""
         self.keys.append(request.headers.get("Idempotency-Key"))
         self.was_asked.set()
         if len(self.keys) == 1:

@@ -1,6 +1,4 @@
-"""The chapters of the story. Each does something to the running Penstock and returns what it expected and what it
-got.
-"""
+"""The chapters of the story. Each acts on the running Penstock and returns what it expected and what it got."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -125,9 +123,7 @@ async def play_list(scene: Scene) -> list[Check]:
 
 
 async def play_crash(scene: Scene) -> list[Check]:
-    """An executor is lost while it waits for a carrier; another one finishes its run, and repeats nothing that was
-    done.
-    """
+    """An executor is lost while it waits for a carrier; another one finishes its run and repeats no finished step."""
     fleet = scene.fleet
     # Only these two may call a service on this machine, and their leases are short, so that the story is.
     given: dict[str, object] = {"lease_seconds": _SHORT_LEASE_SECONDS, "outgoing_allow": (ip_network(HOST),)}

@@ -23,9 +23,7 @@ _NEEDED: Final = frozenset({"paid_invoice", "start", "create_list", "fulfil_orde
 
 
 class Demo:
-    """To be called once everything serves. `has_failed` says afterwards whether anything differed from what was
-    expected.
-    """
+    """To be called once everything serves. Afterwards `has_failed` says whether any result was unexpected."""
 
     def __init__(self, app: Path | None, console: Console) -> None:
         """`app` is the quickstart, or an app that has its workflows; `console` is printed to."""
@@ -37,7 +35,7 @@ class Demo:
         os.environ.setdefault(f"{SECRET_PREFIX}{_SECRET}", f"whsec_{secrets.token_hex(16)}")
 
     async def __call__(self, running: Running) -> None:
-        """Play the story. Never raises for what goes wrong in it: that is told in the table."""
+        """Play the story. Never raises for what goes wrong in it: the table shows that."""
         self._check_app(running)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)) as http:
             environment = running.environments[0]

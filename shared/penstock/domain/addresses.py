@@ -1,7 +1,7 @@
 """Mail addresses as people write them: `a@example.com`, `Ada <a@example.com>`, several with commas between them.
 
-What is accepted is what a mail server may be told without harm: no control characters, so nothing can be smuggled into
-a header or a command; names and domains in any script. Quoted local parts and address literals (RFC 5321), which nobody
+What is accepted can be sent to a mail server without harm: no control characters, so nothing can be smuggled into a
+header or a command; names and domains in any script. Quoted local parts and address literals (RFC 5321), which nobody
 has, are refused.
 """
 
@@ -17,13 +17,11 @@ _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u00a1-\U0010ffff]+"
 _LOCAL: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NAMED: Final = re.compile(r"(?P<name>.*?)<(?P<email>[^<>]*)>", re.DOTALL)
-_LONGEST_SHOWN: Final = 80
+_MAX_SHOWN: Final = 80
 
 
 class Address(NamedTuple):
-    """A mail address with the name of who has it, which may be empty. `domain` is ASCII: other scripts are in their
-    IDNA form.
-    """
+    """A mail address with a name, which may be empty. `domain` is ASCII: other scripts are in their IDNA form."""
 
     name: str
     local: str
@@ -121,7 +119,7 @@ def _clean(name: str) -> str:
 
 def _refusal(email: str) -> str:
     shown = email.strip()
-    shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+    shown = shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}…"
     hint = (
         "such as ada@example.com"
         if "@" in shown

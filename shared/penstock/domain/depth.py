@@ -44,9 +44,7 @@ class PlacedRun:
 
 
 def depth_of(*, parent_depth: int | None, claimed_depth: int = 0) -> int:
-    """The depth of a new run. A stored parent decides: never less than one more than its own, whatever the message
-    claims.
-    """
+    """The depth of a new run: at least one more than its stored parent's, whatever the message claims."""
     if parent_depth is None:
         return claimed_depth
     return max(claimed_depth, parent_depth + 1)
@@ -134,8 +132,7 @@ def reaches_warning(reached: float, limit: float) -> bool:
 
 
 def parse_depth(value: object) -> int | None:
-    """The depth in an AMQP header, or None when it is missing or malformed: only a true integer from 0 to MAX_DEPTH
-    counts.
+    """The depth in an AMQP header; None unless it is an integer from 0 to MAX_DEPTH.
 
     Brokers carry floats, booleans and strings unchanged, and `True` is an `int` in Python, hence the strictness.
     """

@@ -5,18 +5,16 @@ from datetime import timedelta
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _PATTERN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
-_LONGEST = timedelta(days=36_525)
+_MAX_DURATION = timedelta(days=36_525)
 
 
 def parse_duration(text: str) -> timedelta:
-    """`"10m"` as a timedelta. Raises ValueError, with a message for the author, for anything else (also beyond 100
-    years).
-    """
+    """`"10m"` as a timedelta. Raises ValueError with a message for the author, also beyond 100 years."""
     match = _PATTERN.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write a number and a unit, such as 500ms, 5s, 10m, 2h or 3d")
     seconds = float(match[1]) * _UNIT_SECONDS[match[2]]
-    if seconds > _LONGEST.total_seconds():
+    if seconds > _MAX_DURATION.total_seconds():
         raise ValueError(f"{text!r} is longer than 100 years")
     return timedelta(seconds=seconds)
 

@@ -40,15 +40,13 @@ def keyed_run_id(environment: str, workflow: str, key: str) -> RunId:
 
 
 def recurrence_id(environment: str, workflow: str, key: str) -> UUID:
-    """The id of a recurrence of a workflow: the same whenever it is set again. `key` tells those of one workflow
-    apart.
-    """
+    """The id of a workflow's recurrence: the same whenever it is set again. One workflow's differ by `key`."""
     digest = hashlib.blake2b(f"{environment}\x00{workflow}\x00{key}".encode(), digest_size=16).digest()
     return _compose(int.from_bytes(digest[:6], "big"), int.from_bytes(digest, "big"))
 
 
 def tick_run_id(recurrence: UUID, tick_at: datetime) -> RunId:
-    """The id of the run that a recurrence starts at one tick: always the same, whoever starts it."""
+    """The id of the run that a recurrence starts at one tick: always the same, no matter which scheduler starts it."""
     digest = hashlib.blake2b(recurrence.bytes + tick_at.astimezone(UTC).isoformat().encode(), digest_size=16).digest()
     return RunId(_compose(int(tick_at.timestamp() * 1000), int.from_bytes(digest, "big")))
 
@@ -68,9 +66,7 @@ _noise: Final[list[int]] = []
 
 
 def _draw() -> int:
-    """128 random bits. Drawn from the system by the page: one by one they would cost more than all the rest of an
-    id.
-    """
+    """128 random bits, drawn from the system by the page: one by one they would cost more than the rest of an id."""
     try:
         return _noise.pop()
     except IndexError:

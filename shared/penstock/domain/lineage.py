@@ -30,7 +30,7 @@ from penstock.domain.depth import MAX_DEPTH
 MAX_BAGGAGE_BYTES: Final = 8192
 MAX_BAGGAGE_MEMBERS: Final = 64
 """What W3C Baggage (section 3.3.2) asks everybody to pass on; what is more may get lost on the way."""
-LONGEST_HOP: Final = timedelta(days=30)
+MAX_HOP: Final = timedelta(days=30)
 """An entry that comes back later than this after it was sent counts as foreign: such a loop does not run away."""
 MAX_TRACESTATE_CHARACTERS: Final = 512
 
@@ -57,8 +57,8 @@ OUTSIDE: Final = Lineage()
 
 
 class LineageSeal:
-    """Signs our entry, and knows it again. `key` is the installation's secret; `name` is derived from it and tells
-    nothing of it.
+    """Signs our entry and recognises it. `key` is the installation's secret; `name` derives from it and reveals
+    nothing.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -95,7 +95,7 @@ class LineageSeal:
         content, _, signature = match[0].rpartition(".")
         if not hmac.compare_digest(signature, self._signature(content)):
             return None
-        is_late = now - datetime.fromtimestamp(int(match[4]), UTC) > LONGEST_HOP
+        is_late = now - datetime.fromtimestamp(int(match[4]), UTC) > MAX_HOP
         depth = int(match[3])
         return None if is_late or depth > MAX_DEPTH else Lineage(depth + 1, UUID(match[1]), UUID(match[2]))
 
@@ -105,9 +105,7 @@ class LineageSeal:
 
 
 def split_baggage(baggage: str) -> Iterator[str]:
-    """The members of a `baggage` header that can be sent on; those with characters that no header may have are left
-    out.
-    """
+    """The members of a `baggage` header that can be sent on, without those that a header cannot hold."""
     for member in baggage.split(","):
         member = member.strip(" \t")
         if _MEMBER.fullmatch(member):
@@ -127,9 +125,7 @@ def continue_trace(traceparent: str | None, chain_id: UUID) -> str:
 
 
 def read_trace(headers: Mapping[str, str | None]) -> dict[str, str]:
-    """What a run keeps of the `traceparent`, `tracestate` and `baggage` it arrived with; without what no header may
-    hold.
-    """
+    """What a run keeps of its request's `traceparent`, `tracestate` and `baggage`, if a header can hold it."""
     traceparent, tracestate, baggage = headers.get("traceparent"), headers.get("tracestate"), headers.get("baggage")
     kept: dict[str, str] = {}
     if traceparent is not None and _TRACEPARENT.fullmatch(traceparent):

@@ -1,6 +1,4 @@
-"""Which headers an app may give a mail: those that no other key of the step sets, and that do not say how the message
-is made.
-"""
+"""The headers that an app may set: those no other key of the step sets, and that do not describe the encoding."""
 
 import re
 from typing import Final
@@ -17,5 +15,5 @@ def is_header_name(name: str) -> bool:
 
 
 def is_ours(name: str) -> bool:
-    """Whether the header is set by other keys of a step, or by whoever writes the message."""
+    """Whether the header is set by other keys of a step, or by the code that writes the message."""
     return name.lower() in _OURS

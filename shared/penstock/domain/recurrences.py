@@ -1,6 +1,4 @@
-"""A recurrence: a rule that starts runs of a workflow again and again, where it stands, and what becomes of its
-ticks.
-"""
+"""A recurrence: a rule that starts runs again and again, its position, and what becomes of its ticks."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,16 +14,14 @@ from penstock.domain.ticks import Overlap, Rule, jitter, next_tick, ticks_after
 ON_TIME: Final = timedelta(seconds=10)
 """A tick that is decided so much later than it was due is still on time."""
 HELD_LOOK: Final = timedelta(seconds=1)
-"""How often it is looked whether the run has ended that a tick waits for."""
-MOST_TICKS: Final = 1000
+"""How often to check whether the run that a tick waits for has ended."""
+MAX_TICKS: Final = 1000
 """Ticks of one recurrence that are decided at once; a scheduler that was away for long takes several turns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recurrence:
-    """A recurrence as it stands. `thing` is what it was set for, if for anything; `last_run_state` that of
-    `last_run_id`, if known.
-    """
+    """A recurrence. `thing` is what it was set for, if anything; `last_run_state` that of `last_run_id`, if known."""
 
     id: UUID
     environment: str
@@ -77,7 +73,8 @@ class Recurrence:
 
 @dataclass(frozen=True, slots=True)
 class TickDecision:
-    """What becomes of a recurrence's due ticks: `ticks` make a run each, and the recurrence goes on at `next_tick_at`.
+    """What becomes of a recurrence's due ticks: `ticks` make a run each, and the recurrence continues at
+    `next_tick_at`.
 
     `skipped`: the run before had not ended. `missed`: too long ago. `dropped`: due during a pause of the schedule, and
     not wanted afterwards. `held_since`: the tick waits for the run before. `cancels`: the run before is cancelled.
@@ -152,7 +149,7 @@ def _due_ticks(recurrence: Recurrence, now: datetime) -> tuple[tuple[datetime, .
     """The ticks that are due, and the first that is not (or is left for another turn)."""
     due: list[datetime] = []
     tick = recurrence.next_tick_at
-    while tick is not None and len(due) < MOST_TICKS and recurrence.due_time(tick) <= now:
+    while tick is not None and len(due) < MAX_TICKS and recurrence.due_time(tick) <= now:
         due.append(tick)
         tick = next_tick(recurrence.rule, tick)
     return tuple(due), tick

@@ -10,9 +10,7 @@ _ROUTING_KEY: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
 
 def find_routing_key_problem(key: str) -> str | None:
-    """Why an app cannot publish under `key`; None when it can. The environment is put before it, and does not belong to
-    it.
-    """
+    """Why an app cannot publish under `key`, which has no environment in front; None when it can."""
     if not _ROUTING_KEY.fullmatch(key):
         return "it has to be words of A-Z a-z 0-9 _ - with dots between them, such as order.paid"
     if len(key) > MAX_ROUTING_KEY:

@@ -10,8 +10,8 @@ from penstock.domain.states import RunState, Termination
 
 
 class RunSummary(NamedTuple):
-    """A stored run, without its payload. A tuple, because several are made of every run, and a frozen dataclass costs
-    three times that.
+    """A stored run without its payload. A tuple: several are made per run, and a frozen dataclass costs three times
+    that.
     """
 
     id: UUID
@@ -78,9 +78,9 @@ class Terminated:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Nothing was stored. `code` is one of `unknown_workflow`, `missing_parameter`, `invalid_parameter`,
-    `unknown_parent`,
-    `idempotency_conflict`; `message` says what to do.
+    """Nothing was stored; `message` says what to do.
+
+    `code` is `unknown_workflow`, `missing_parameter`, `invalid_parameter`, `unknown_parent` or `idempotency_conflict`.
     """
 
     code: str

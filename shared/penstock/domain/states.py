@@ -18,21 +18,15 @@ class RunState(StrEnum):
     """Claimed under a lease. Its executor records the outcome; if that dies, the lease expires and the run is reaped.
     """
     WAITING = "waiting"
-    """Gave up its place until a time or a signal. A scheduler or the signal puts it back; it holds nothing while it
-    waits.
-    """
+    """Waits for a time or a signal and holds nothing. A scheduler or the signal queues it again."""
     SUCCEEDED = "succeeded"
     """All steps were performed."""
     FAILED = "failed"
-    """A step failed for good; the run is among the dead letters. A person may queue it again, from the step that
-    failed.
-    """
+    """A step failed for good; the run is a dead letter. A person may queue it again, from the step that failed."""
     SKIPPED = "skipped"
     """The workflow's own condition was not met; nothing was performed."""
     CANCELLED = "cancelled"
-    """A person or a program asked for it, in whatever state it was. An executor that still performs it can write
-    nothing more of it.
-    """
+    """A person or a program asked for it, in any state. An executor that still performs the run can write nothing."""
     TERMINATED = "terminated"
     """Stopped by a protection: the depth limit, the chain's size limit, or a stop of its chain."""
 

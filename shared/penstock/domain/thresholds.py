@@ -1,6 +1,4 @@
-"""When the admins are told of workload: at 75 and 100 % of a month's allowance, and of an hour far above the usual
-one.
-"""
+"""When the admins are notified of workload: at 75 and 100 % of a month's allowance, and in an unusual hour."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,14 +10,12 @@ ALLOWANCE_PERCENTS: Final = (75, 100)
 SPIKE: Final = "spike"
 _HOUR: Final = timedelta(hours=1)
 _WEEK_HOURS: Final = 168
-_LEAST_HOURS: Final = 24
+_MIN_HOURS: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadReading:
-    """What an environment has consumed, in units: since `month` began, and by hour for a week; `hour` is the one that
-    goes on.
-    """
+    """Units an environment has consumed: since `month` began, and by hour for a week up to the current `hour`."""
 
     environment: str
     month: datetime
@@ -47,7 +43,7 @@ class WorkloadWarning:
 
 
 def find_warnings(reading: WorkloadReading) -> Iterator[WorkloadWarning]:
-    """The thresholds that are reached, whether or not they were told before."""
+    """The thresholds that are reached, whether or not they were reported before."""
     reached = reached_percents(reading.month_units, reading.allowance)
     for percent in reached:
         limit = reading.allowance * percent / 100
@@ -71,13 +67,12 @@ def reached_percents(units: float, allowance: float) -> tuple[int, ...]:
 
 
 def usual_units(units_by_hour: Mapping[datetime, float], hour: datetime) -> float | None:
-    """The median of the hours of a week before `hour`, counted from the first in which there was anything; hours
-    without anything are 0.
+    """The median of the hours in the week before `hour`, from the first with any workload; empty hours count as 0.
 
-    None when there is less than a day to compare with: whoever has just begun has no usual hour.
+    None when there is less than a day to compare with: a new installation has no usual hour.
     """
     earlier = [known for known in units_by_hour if hour - _WEEK_HOURS * _HOUR <= known < hour]
     hours = round((hour - min(earlier)) / _HOUR) if earlier else 0
-    if hours < _LEAST_HOURS:
+    if hours < _MIN_HOURS:
         return None
     return median([units_by_hour.get(hour - back * _HOUR, 0.0) for back in range(1, hours + 1)])

@@ -1,5 +1,4 @@
-"""When a recurrence ticks: cron expressions and calendar periods on the local time of a zone, also where its clocks
-change.
+"""When a recurrence ticks: cron expressions and calendar periods in local time, also when clocks change.
 
 A local time that the clocks skip in spring ticks once, at the end of the gap; one that they show twice in autumn ticks
 once, the first time. Only a cron expression that names every hour goes by elapsed time (as Debian's cron has it), so
@@ -67,8 +66,8 @@ _DAYS: Final = {Every.DAILY: 1, Every.WEEKLY: 7}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When to tick: by a `cron` expression, not before `start` if there is one; or `every` period from `start` on,
-    itself included. Not after `end` if there is one.
+    """When to tick: by `cron`, not before `start` if there is one; or every `every` period from `start`, itself
+    included. Not after `end` if there is one.
     """
 
     cron: str | None = None
@@ -111,9 +110,7 @@ def list_timezones() -> frozenset[str]:
 
 
 def next_tick(rule: Rule, after: datetime) -> datetime | None:
-    """The first tick later than `after`, in UTC; None when there is none. Raises ValueError for a rule that is not
-    valid.
-    """
+    """The first tick later than `after`, in UTC; None when there is none. Raises ValueError for an invalid rule."""
     return next(ticks_after(rule, after), None)
 
 

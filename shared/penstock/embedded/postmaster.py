@@ -1,6 +1,4 @@
-"""What can be told of a PostgreSQL server from outside: whether a cluster has one, and whether that takes
-connections.
-"""
+"""A PostgreSQL server seen from outside: whether a cluster has one, and whether it accepts connections."""
 
 import asyncio
 import os

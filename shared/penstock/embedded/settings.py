@@ -1,5 +1,5 @@
-"""The settings of `penstock up`, and of commands that find it: what a service must be told, but a server of our own can
-stand in for.
+"""The settings of `penstock up`, and of commands that find it: what a service has to be given, but a server of our own
+can stand in for.
 """
 
 from typing import Annotated, Literal

@@ -69,7 +69,7 @@ class Running:
 
 
 class Show(Protocol):
-    """Tells a person what goes on."""
+    """Shows a person what happens."""
 
     def serving(self, running: Running) -> None:
         """All services are ready."""

@@ -2,7 +2,7 @@
 
 `Expression.evaluate` computes what is light at once, and raises TooMuchWork for the rest. Who can wait calls `evaluate`
 or `holds` here then. Two processes at most, started when they are needed first; one that dies or takes too long is
-replaced, and the expression fails with a message that names it. The process that asks goes on serving meanwhile.
+replaced, and the expression fails with a message that names it. The process that asks continues to serve meanwhile.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ MAX_RANGE: Final = 10_000
 MAX_EXACT: Final = 2**53
 MAX_LENGTH: Final = 10_000
 MAX_NESTING: Final = 100
-"""Of brackets. What they make, and whoever walks it, nests as deep."""
+"""Of brackets. What they make nests as deep, and so does every function that walks it."""
 CLOSURES: Final = frozenset({"all", "some", "none", "filter", "map", "count", "one", "flatMap"})
 """The functions whose second argument is evaluated for each item of the first, as `#` or under an alias (`map(list as
 x, x.a)`).

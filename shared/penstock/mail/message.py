@@ -19,7 +19,7 @@ from penstock.domain.addresses import Address
 
 _POLICY: Final = SMTP.clone(cte_type="7bit")  # so that servers without 8BITMIME take it
 _LINE: Final = 76
-_LONGEST_LINE: Final = 900
+_MAX_LINE: Final = 900
 """RFC 5322 (2.1.1) allows 998. Lines are not folded at 78: a URL in a header is better left in one piece."""
 _ATOMS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~ ")
 
@@ -103,7 +103,7 @@ def _address_headers(mail: Mail) -> Iterator[tuple[str, tuple[Address, ...]]]:
 def _write_address(address: Address) -> str:
     if not address.name:
         return address.email
-    if "=?" in address.name or not address.name.isascii() or len(address.name) > _LONGEST_LINE // 2:
+    if "=?" in address.name or not address.name.isascii() or len(address.name) > _MAX_LINE // 2:
         return f"{_encode(address.name)} <{address.email}>"
     return f"{address.name} <{address.email}>" if _ATOMS.issuperset(address.name) else str(address)
 
@@ -115,9 +115,7 @@ def _fold(name: str, addresses: list[str]) -> str:
 
 def _write_text(name: str, value: str) -> str:
     value = clean_line(value)
-    is_plain = (
-        value.isascii() and len(value) <= _LONGEST_LINE and not any(word.startswith("=?") for word in value.split())
-    )
+    is_plain = value.isascii() and len(value) <= _MAX_LINE and not any(word.startswith("=?") for word in value.split())
     return f"{name}: {value if is_plain else _encode(value)}"
 
 

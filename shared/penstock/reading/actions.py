@@ -1,7 +1,7 @@
 """What each action takes: the value behind its key (its target) and its other keys (its arguments).
 
 What is kept in a `Step` is what was written, with these liberties: names of fields are those of the data type, `key`
-becomes a template, and `type` is added where it can be told. So an executor evaluates target and arguments as templates
+becomes a template, and `type` is added where it is known. So an executor evaluates target and arguments as templates
 and needs no guess.
 """
 

@@ -127,7 +127,7 @@ def _fields_and_values(
         if field.name in _BUILT_IN - WRITABLE_BUILT_IN:
             reader.report.error(name.place, f"{field.name!r} is built in and cannot be set")
         elif are_lists and not field.type.is_list and field.type.name != ScalarType.ANY:
-            reader.report.error(name.place, f"{field.name!r} is no list", "write it under set:")
+            reader.report.error(name.place, f"{field.name!r} is not a list", "write it under set:")
         elif field.name in kept:
             reader.report.error(name.place, f"the field {field.name!r} is given twice")
         else:

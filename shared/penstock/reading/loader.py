@@ -40,7 +40,7 @@ class LoadResult(NamedTuple):
 
 
 def load_app(directory: Path) -> LoadResult:
-    """Reads app.yaml, types/*.yaml and workflows/*.yaml, and imports the Python modules that app.yaml names, anew each
+    """Reads app.yaml, types/*.yaml and workflows/*.yaml, and imports the Python modules that app.yaml names, again each
     time.
 
     Never raises for what is written there, or for what cannot be read. A sound app's code is what this process performs

@@ -70,7 +70,7 @@ class Place:
 
 @dataclass(slots=True)
 class Report:
-    """Gathers problems, so that all are told at once. `is_partial`: some file could not be read, so names may be
+    """Collects problems, so that all are reported at once. `is_partial`: some file could not be read, so names may be
     missing.
     """
 

@@ -67,7 +67,7 @@ def function_target(reader: StepReader, key: str) -> JsonValue:
 
 
 def thing_target(reader: StepReader, key: str) -> JsonValue:
-    """A thing or its id; its data type is told by `type`, by the step or parameter it comes from, or it is a
+    """A thing or its id; its data type is known from `type`, from the step or parameter it comes from, or it is a
     problem.
     """
     node = reader.table.node(key)

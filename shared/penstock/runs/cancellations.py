@@ -89,8 +89,8 @@ async def retry_run(
 
     One that cannot (`is_dispatched` is false) has it scheduled for now, so that a scheduler does within a second.
 
-    It goes on from the step that failed: finished steps stay finished, and its definition's version, depth and chain
-    stay. Its failures, those of its steps, and crashes are counted anew.
+    It continues from the step that failed: finished steps stay finished, and its definition's version, depth and chain
+    stay. Its failures, those of its steps, and crashes are counted from zero again.
     """
     row = await conn.fetchrow(
         f"""

@@ -49,7 +49,9 @@ class Grant(NamedTuple):
 
 
 class ChainStop(NamedTuple):
-    """What a stop has done. `is_new` is false when the chain was stopped before; `running` attempts have to be told."""
+    """What a stop has done. `is_new` is false when the chain was stopped before; `running` attempts have to be
+    notified.
+    """
 
     is_new: bool
     cancelled: int

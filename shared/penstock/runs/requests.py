@@ -112,7 +112,7 @@ def _compile(decreases: str, place: str) -> Expression:
 
 
 def describe_unknown_workflow(workflow: str, environment: str, deployment: CompiledDeployment) -> str:
-    """One sentence for whoever asked for a workflow that is not deployed, with the nearest name there is."""
+    """One sentence about a workflow that is not deployed, with the nearest name there is."""
     near = get_close_matches(workflow, deployment.app.workflows, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"no workflow {workflow!r} is deployed to {environment}{hint}"

@@ -16,7 +16,7 @@ from penstock.domain.states import Termination
 from penstock.store.logs import Subject, error_line, write_logs
 from penstock.store.notices import Notice, request_notices
 
-MOST_ANCESTORS: Final = 100
+MAX_ANCESTORS: Final = 100
 """Ancestors named in the path of a run, at most, besides the root."""
 
 
@@ -135,7 +135,7 @@ async def _get_lineages(conn: Connection, run_ids: Sequence[UUID]) -> list[Recor
         ORDER BY r.id
         """,
         run_ids,
-        MOST_ANCESTORS,
+        MAX_ANCESTORS,
     )
 
 

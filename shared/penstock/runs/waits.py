@@ -2,11 +2,11 @@
 anywhere else.
 
 *Beginning.* The executor ends the attempt as `waiting`, records the step as `waiting` and inserts the wait, in one
-transaction. *Ending.* A scheduler (the time has come), whoever posts the signal, or the executor itself (the signal was
-kept for it) makes the run `queued`, records the step as `succeeded` with what came, and deletes the wait, in one
-transaction: the next attempt finds the step finished. So a wait ends once, whoever comes first, and a retry does not
-wait again. A run that gets to the same step although its wait has not ended (somebody has queued it meanwhile) goes on
-waiting until the same time.
+transaction. *Ending.* A scheduler (the time has come), the request that posts the signal, or the executor itself (the
+signal was kept for it) makes the run `queued`, records the step as `succeeded` with what came, and deletes the wait, in
+one transaction: the next attempt finds the step finished. So a wait ends once, no matter which of them comes first, and
+a retry does not wait again. A run that gets to the same step although its wait has not ended (somebody has queued it
+meanwhile) continues waiting until the same time.
 
 *A run and its signal meet* by an advisory lock on the signal's name: shared by those who begin to wait, exclusive for
 those who post. Whichever transaction is second sees what the first has committed: the wait, or the kept signal. No
@@ -31,7 +31,7 @@ SIGNAL_LIFETIME: Final = timedelta(hours=24)
 """How long a signal is kept for a run that will wait for it."""
 
 
-_MOST_AT_ONCE: Final = 5000
+_MAX_AT_ONCE: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +148,8 @@ async def post_signal(conn: Connection, *, environment: str, name: str, payload:
     )
     waiting = await _lock_matching(conn, environment=environment, name=name, payload=payload)
     woken: list[RunSummary] = []
-    for first in range(0, len(waiting), _MOST_AT_ONCE):  # so that no statement takes too long, however many there are
-        woken += await wake_runs(conn, run_ids=waiting[first : first + _MOST_AT_ONCE], payload=payload)
+    for first in range(0, len(waiting), _MAX_AT_ONCE):  # so that no statement takes too long, however many there are
+        woken += await wake_runs(conn, run_ids=waiting[first : first + _MAX_AT_ONCE], payload=payload)
     if not woken:
         await conn.execute(
             "INSERT INTO penstock.signals (environment, name, payload) VALUES ($1, $2, coalesce($3::jsonb, 'null'))",

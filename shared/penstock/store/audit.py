@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from penstock.db import Connection
 
 ADMIN: Final = "admin"
-"""The actor of whoever calls the management API with the admin token of the settings."""
+"""The actor for a call of the management API with the admin token of the settings."""
 
 
 class AuditAction(StrEnum):
@@ -68,7 +68,7 @@ async def note_acts(conn: Connection, acts: Sequence[Act]) -> None:
 
 
 def name_cli_actor() -> str:
-    """The actor of whoever uses the command line: `cli:` and the name of the system's user, as the system knows it."""
+    """The actor for a command line: `cli:` and the name of the system's user, as the system knows it."""
     try:
         from pwd import getpwuid
 

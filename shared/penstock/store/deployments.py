@@ -1,7 +1,7 @@
 """Deployments: which app holds in an environment, version by version, and the copies of them that a process keeps at
 hand.
 
-A version is never changed once it is stored, so a cached one is never wrong; which one is current is told by the
+A version is never changed once it is stored, so a cached one is never wrong; which one is current is in the
 environment's row, and `admit` compares it in the same statement that creates runs.
 """
 

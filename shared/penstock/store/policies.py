@@ -1,6 +1,6 @@
 """SQL of the limits and policies of an environment: what may be changed while everything runs, and who has changed it.
 
-A deployment sets those of them that its app.yaml asks for anew; the others stay as they were set here.
+Each deployment sets those that its app.yaml names; the others stay as they were set here.
 """
 
 from typing import Final

@@ -3,8 +3,8 @@ ones win.
 
 Each service looks every few seconds whether a version has changed, and reads the values only then; so a run costs no
 query, and a secret that was set holds everywhere within seconds. Stored secrets that no key decrypts stop a service
-when it starts. When that happens later, it goes on with what it can read, says so in the log, and whoever uses one of
-the others is told why it is missing.
+when it starts. When that happens later, it continues with what it can read and logs that; a run that uses one of the
+others fails with the reason.
 """
 
 from collections.abc import Collection, Iterable
@@ -27,7 +27,7 @@ log = get_logger(__name__)
 
 PERIOD_SECONDS: Final = 2.0
 """How often a service looks whether a secret has changed."""
-_MOST_REDACTORS: Final = 1000
+_MAX_REDACTORS: Final = 1000
 Values = dict[str, JsonValue]
 
 
@@ -205,7 +205,7 @@ class Secrets:
         if redactor is None:
             known = self._known.get(environment, {}).items()
             redactor = Redactor((name, value) for value, name in known if names is None or name in names)
-            if len(self._redactors) < _MOST_REDACTORS:
+            if len(self._redactors) < _MAX_REDACTORS:
                 self._redactors[environment, names] = redactor
         return redactor
 

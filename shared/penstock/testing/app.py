@@ -174,7 +174,7 @@ class AppUnderTest:
             async with self._house.database.connection() as conn:
                 run = await repository.get_run(conn, environment=self.environment, run_id=run_id)
             if run is None:
-                raise LookupError(f"there is no run {run_id} in {self.environment}")
+                raise LookupError(f"no run {run_id} in {self.environment}")
             looks += 1
             if run.is_logged or looks == _MAX_LOOKS_FOR_LINES:
                 return run
@@ -346,4 +346,4 @@ def _run_of(admission: Admission) -> RunSummary:
         case Rejected(message=message):
             raise Permanent(message)
         case _:
-            raise AssertionError("a new id is no duplicate")
+            raise AssertionError("a new id cannot be a duplicate")

@@ -1,5 +1,5 @@
-"""A mail server for tests, in this process: it keeps what it is sent, refuses whom it is told to refuse, and can be
-down.
+"""A mail server for tests, in this process: it keeps what it is sent, refuses the recipients that a test names, and can
+be down.
 
 It speaks as much SMTP (RFC 5321) as `email` steps do: no encryption, no passwords, nothing that lasts.
 """
@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from email.policy import default
 from typing import Final
 
-_LARGEST_MAIL: Final = 2**25
+_MAX_MAIL: Final = 2**25
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Mailbox:
     """`mails` are those taken, in order. `refusals` are answers to recipients, such as `{"ada@example.com": "550
     unknown"}`.
 
-    While it `is_down`, it hangs up on whoever connects; `tries` counts all who did. `url` is what `smtp_url` has to be.
+    While it `is_down`, it hangs up on every client; `tries` counts all who did. `url` is what `smtp_url` has to be.
     """
 
     url: str = ""
@@ -105,7 +105,7 @@ async def open_mailbox() -> AsyncIterator[Mailbox]:
     mailbox.url})`.
     """
     mailbox = Mailbox()
-    server = await asyncio.start_server(mailbox.serve, "127.0.0.1", 0, limit=_LARGEST_MAIL)
+    server = await asyncio.start_server(mailbox.serve, "127.0.0.1", 0, limit=_MAX_MAIL)
     try:
         mailbox.url = f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         yield mailbox

@@ -68,7 +68,7 @@ class _Server:
         return url
 
     async def drop_database(self, url: str) -> None:
-        """Drop what `make_database` made, whoever is still connected."""
+        """Drop what `make_database` made, even while clients are connected."""
         await _drop(await self._start(), urlsplit(url).path.removeprefix("/"))
 
     async def _start(self) -> str:

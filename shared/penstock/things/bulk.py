@@ -22,8 +22,8 @@ from penstock.things.values import check_values
 Row = dict[str, JsonValue]
 BATCH: Final = 5_000
 """Things that one statement inserts: beyond it nothing gets faster, and the parameter only gets larger."""
-MOST_GROUPS: Final = 10_000
-_MOST_MEMBERS: Final = 40
+MAX_GROUPS: Final = 10_000
+_MAX_MEMBERS: Final = 40
 _RECORD_COLUMNS: Final = frozenset({"_id", "created_by", "created_date"})
 _NOW: Final = "(SELECT date_trunc('milliseconds', clock_timestamp()))"
 
@@ -99,7 +99,7 @@ async def aggregate_things(
 
     A row is `{<field>: …, "count": 3, "sum_total": 30, …}`: the fields by name, `count`, and each function with the
     column of its field. Without `by` there is one row, of all things. Raises ConstraintProblem for fields that do not
-    fit, and for more than MOST_GROUPS rows.
+    fit, and for more than MAX_GROUPS rows.
     """
     condition = compile_where(data_type, where)
     by = [_find(data_type, name, None) for name in aggregate.by]
@@ -118,13 +118,13 @@ async def aggregate_things(
         FROM {qualified_table(environment, data_type.name)} t
         WHERE {condition.sql}
         {f"GROUP BY {groups} ORDER BY {groups}" if by else ""}
-        LIMIT {MOST_GROUPS + 1}
+        LIMIT {MAX_GROUPS + 1}
         """,
         *condition.arguments,
         timeout=seconds,
     )
-    if len(rows) > MOST_GROUPS:
-        raise ConstraintProblem(f"there are more than {MOST_GROUPS} groups; narrow `where`, or group by fewer fields")
+    if len(rows) > MAX_GROUPS:
+        raise ConstraintProblem(f"there are more than {MAX_GROUPS} groups; narrow `where`, or group by fewer fields")
     return [row["members"] for row in rows]
 
 
@@ -145,8 +145,8 @@ def _check_members(names: Sequence[str]) -> None:
     twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
     if twice is not None:
         raise ConstraintProblem(f"the rows would have two members {twice!r}; leave one of these fields out")
-    if len(names) > _MOST_MEMBERS:
-        raise ConstraintProblem(f"the rows would have {len(names)} members, and at most {_MOST_MEMBERS} are possible")
+    if len(names) > _MAX_MEMBERS:
+        raise ConstraintProblem(f"the rows would have {len(names)} members, and at most {_MAX_MEMBERS} are possible")
 
 
 def _count(status: str) -> int:

@@ -1,12 +1,11 @@
 """Changes of things that workflows with a change trigger wait for, from the table they happen in to the scheduler that
 starts the runs.
 
-Deploying puts triggers on the tables of those types. They note each change in the transaction that makes it, whoever
-makes it, so no change is lost, and none is noted that was undone. With it they note the run that makes it, which its
-transaction has to say by
-`tell_changing_run`: what the change starts is one deeper than that run, so a loop through changes is cut like any
-other. A connection of ours that does not say is refused (`is_unattributed`), and does it again, saying it. Types that
-no workflow waits for cost nothing.
+Deploying puts triggers on the tables of those types. They note each change in the transaction that makes it, no matter
+who makes it, so no change is lost, and none is noted that was undone. With it they note the run that makes it, which
+its transaction has to say by `tell_changing_run`: what the change starts is one deeper than that run, so a loop through
+changes is cut like any other. A connection of ours that does not say is refused (`is_unattributed`), and does it again,
+saying it. Types that no workflow waits for cost nothing.
 """
 
 from collections.abc import Sequence

@@ -148,7 +148,7 @@ def _differs(condition: Condition, data_field: DataField, value: JsonValue) -> s
 
 
 def _among(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-    if data_field.type.is_list:  # one of several lists; an item that is no list is taken for a list of one
+    if data_field.type.is_list:  # one of several lists; an item that is not a list is taken for a list of one
         wanted = [_equals(condition, data_field, item) for item in (value if isinstance(value, list) else [value])]
         return f"({' OR '.join(wanted) or 'false'})"
     return f"({_column(data_field)} = ANY ({_cast_many(condition, data_field, value)}))"

@@ -16,7 +16,7 @@ from penstock.db import Connection, Database
 from penstock.storable import storable_text
 
 CHUNK_BYTES: Final = 256 * 1024
-_MOST_NAME: Final = 200
+_MAX_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +194,6 @@ def plain_name(name: str) -> str:
     """
     last = name.replace("\\", "/").rpartition("/")[2]
     return (
-        "".join(character for character in last if character.isprintable() and character != '"').strip()[:_MOST_NAME]
+        "".join(character for character in last if character.isprintable() and character != '"').strip()[:_MAX_NAME]
         or "file"
     )

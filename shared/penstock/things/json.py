@@ -12,7 +12,7 @@ from penstock.expressions.language import tidy
 
 _DATE_FORMAT: Final = """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'"""
 _DOLLAR: Final = "' || chr(36) || '"
-_MOST_PARTS: Final = 40
+_MAX_PARTS: Final = 40
 """Of one jsonb_build_object; a function takes at most a hundred arguments, two for each part."""
 
 
@@ -20,8 +20,8 @@ def json_of(data_type: DataType) -> str:
     """SQL that gives a row `t` of the type's table as the JSON of a thing; `read_thing` makes a thing of it."""
     parts = [f"{literal(known.name)}, {_value_of(known)}" for known in (*BUILT_IN_FIELDS, *data_type.fields)]
     objects = [
-        f"jsonb_build_object({', '.join(parts[first : first + _MOST_PARTS])})"
-        for first in range(0, len(parts), _MOST_PARTS)
+        f"jsonb_build_object({', '.join(parts[first : first + _MAX_PARTS])})"
+        for first in range(0, len(parts), _MAX_PARTS)
     ]
     return f"jsonb_strip_nulls({' || '.join(objects)})"
 
@@ -72,7 +72,7 @@ def _value_of(known: DataField) -> str:
             f"(SELECT jsonb_agg({written} ORDER BY d.place) FROM unnest({column}) WITH ORDINALITY AS d (item, place))"
         )
     if known.type.is_list and not is_json(known):
-        # An empty list is an empty field, whoever wrote it.
+        # An empty list is an empty field, no matter who wrote it.
         return f"CASE WHEN cardinality({column}) > 0 THEN {column} END"
     return column if known.type.is_list else scalar_sql(column, known.type.name)
 

@@ -20,7 +20,7 @@ from penstock.errors import Permanent
 
 Format = Literal["csv", "jsonl"]
 FORMATS: Final[tuple[Format, ...]] = ("csv", "jsonl")
-MOST_CHARACTERS: Final = 1024 * 1024
+MAX_CHARACTERS: Final = 1024 * 1024
 """Of a record; what is longer is a bad line."""
 _DELIMITERS: Final = ",;\t"
 _QUOTED: Final = re.compile(r'"[^"]*"?')
@@ -34,7 +34,7 @@ _GUARDED: Final = re.compile(f"'+[{FORMULA_STARTS}]")
 _NOT_UTF8: Final = re.compile("[\ud800-\udfff]")
 _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 NOT_UTF8: Final = "it is not UTF-8 text; save the file as UTF-8"
-_ENDLESS: Final = f"it does not end within {MOST_CHARACTERS} characters; is a quote left open?"
+_ENDLESS: Final = f"it does not end within {MAX_CHARACTERS} characters; is a quote left open?"
 _PLAIN: Final = (
     ("unexpected end of data", "a quote that is opened in it is not closed"),
     (
@@ -49,11 +49,11 @@ _PLAIN: Final = (
 )
 """What the csv module says, in words for who made the file."""
 
-csv.field_size_limit(MOST_CHARACTERS)  # the module knows no limit per reader; its own is an eighth of this
+csv.field_size_limit(MAX_CHARACTERS)  # the module knows no limit per reader; its own is an eighth of this
 
 
 class Line(NamedTuple):
-    """A line with its end, and its number from 1. None: longer than MOST_CHARACTERS."""
+    """A line with its end, and its number from 1. None: longer than MAX_CHARACTERS."""
 
     number: int
     text: str | None
@@ -72,7 +72,7 @@ class Record(NamedTuple):
 
 
 class Lines:
-    """Bytes as lines. Bytes that are no UTF-8 become lone surrogates, so that the record they are in can be told."""
+    """Bytes as lines. Bytes that are not UTF-8 become lone surrogates, so that their record can be named."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
@@ -91,7 +91,7 @@ class Lines:
         self._rest = rest
         for text in complete:
             yield self._line(f"{text}\n")
-        if len(self._rest) > MOST_CHARACTERS:
+        if len(self._rest) > MAX_CHARACTERS:
             self._rest, self._is_too_long = "", True
 
     def finish(self) -> Iterator[Line]:
@@ -102,7 +102,7 @@ class Lines:
 
     def _line(self, text: str) -> Line:
         self._number += 1
-        is_too_long, self._is_too_long = self._is_too_long or len(text) > MOST_CHARACTERS, False
+        is_too_long, self._is_too_long = self._is_too_long or len(text) > MAX_CHARACTERS, False
         return Line(self._number, None if is_too_long else text)
 
 
@@ -205,7 +205,7 @@ class CsvRecords:
             except StopIteration:
                 return
             except _MoreNeeded:
-                if sum(len(line.text or "") for line in source.taken) <= MOST_CHARACTERS:
+                if sum(len(line.text or "") for line in source.taken) <= MAX_CHARACTERS:
                     source.give_back(0)
                     return
                 yield self._skip(_ENDLESS)
@@ -259,4 +259,4 @@ def _problem_of(text: str) -> str | None:
 
 
 def _too_long(number: int) -> Record:
-    return Record(number, [], f"it is longer than {MOST_CHARACTERS} characters")
+    return Record(number, [], f"it is longer than {MAX_CHARACTERS} characters")

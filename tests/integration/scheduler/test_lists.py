@@ -1,4 +1,4 @@
-"""Lists become runs: each item exactly once, whoever expands it, and the end of all is announced."""
+"""Lists become runs: each item exactly once, on any number of schedulers; the end of each list is announced."""
 
 import asyncio
 from datetime import timedelta

@@ -69,7 +69,7 @@ async def test_the_database_tells_the_date_of_creation(orders: Connection) -> No
     stored = await orders.fetchval('SELECT created_date FROM live."order"')
     assert (
         stored == moment
-    )  # to the microsecond, so that `greater than` the date that was told does not find the thing itself
+    )  # to the microsecond, so that `greater than` the date that was returned does not find the thing itself
 
 
 async def test_things_are_returned_in_the_order_given(orders: Connection) -> None:

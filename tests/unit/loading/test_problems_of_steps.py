@@ -108,7 +108,7 @@ from tests.unit.loading.reading import step_problems
         ),
         ("{update: '${run.id}', type: ordr, set: {total: 1}}", "1: unknown data type 'ordr'; did you mean 'order'?"),
         ("{update: '${steps.thing}'}", "1: 'update' needs set or add or remove"),
-        ("{update: '${steps.thing}', add: {total: 1}}", "1: 'total' is no list; write it under set:"),
+        ("{update: '${steps.thing}', add: {total: 1}}", "1: 'total' is not a list; write it under set:"),
         ("{update: '${params.owner}', set: {nme: a}}", "1: unknown field of 'user' 'nme'; known are email"),
         ("{delete: 17}", "1: 'delete' needs a thing or its id; did you mean \"${17}\"?"),
         ("{get: order}", "1: 'get' needs where or id or thing"),

@@ -13,7 +13,7 @@ from penstock.reading.actions import ACTIONS
 
 
 class Exposure(NamedTuple):
-    """A step (`place`: `file:line`) that reads things of a type with privacy rules for whoever calls its workflow."""
+    """A step (`place`: `file:line`) that reads things of a type with privacy rules for all who call its workflow."""
 
     workflow: str
     data_type: str

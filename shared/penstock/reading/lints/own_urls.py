@@ -1,7 +1,7 @@
 """Tells which workflows of the app itself a step may start by calling out, if what it calls is this very installation.
 
-Whose host it is cannot be told from a definition, so it goes by the path alone: /api/1.1/wf/<workflow> and
-/webhooks/<source>, as far as it is written out. What is computed matches nothing.
+A definition does not show whose host it is, so the path alone decides: /api/1.1/wf/<workflow> and /webhooks/<source>,
+as far as it is written out. What is computed matches nothing.
 """
 
 import re

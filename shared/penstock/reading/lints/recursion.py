@@ -8,7 +8,7 @@ limit cuts it. `recursive: true` takes a workflow, and so all cycles through it,
 reason` takes that step out.
 
 A step that calls one of the app's own API workflows or webhooks is an edge too, if what it calls is this installation;
-nobody can tell from here, so cycles over such edges are told apart from the others. (At run time the call carries its
+nobody can know here, so cycles over such edges are listed apart from the others. (At run time the call carries its
 chain, and the depth limit holds.)
 
 `recur` is no edge: what it sets is replaced when it is set again, and ticks later, as a root.

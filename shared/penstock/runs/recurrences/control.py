@@ -24,7 +24,7 @@ from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.store.audit import Act, AuditAction, note_acts
 from penstock.store.deployments import CompiledDeployment
 
-MOST_BACKFILLED: Final = 1000
+MAX_BACKFILLED: Final = 1000
 """Ticks that are made up at once."""
 
 
@@ -121,8 +121,8 @@ def list_past_ticks(recurrence: Recurrence, since: datetime, until: datetime) ->
     for tick_at in ticks_after(recurrence.rule, since - timedelta(microseconds=1)):
         if tick_at >= until:
             break
-        if len(found) == MOST_BACKFILLED:
-            raise ValueError(f"there are more than {MOST_BACKFILLED} ticks in that time; begin with a shorter one")
+        if len(found) == MAX_BACKFILLED:
+            raise ValueError(f"there are more than {MAX_BACKFILLED} ticks in that time; begin with a shorter one")
         found.append(tick_at)
     return found
 

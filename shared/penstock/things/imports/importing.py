@@ -1,8 +1,8 @@
 """Imports: a stream of CSV or JSON lines becomes things, in batches, each committed together with how far the import
 has come.
 
-*Exactly once.* An import has an id. Whoever begins it again under that id, with the same source, goes on behind the
-last committed batch; a rival that does so at the same time finds the progress changed, and what it wrote is undone.
+*Exactly once.* An import has an id. Beginning it again under that id, with the same source, continues behind the last
+committed batch; a rival that does so at the same time finds the progress changed, and what it wrote is undone.
 *Constant memory.* No more is held than a piece of the stream and a batch. Lines that do not fit are left out and
 reported; they never stop the others.
 """
@@ -24,7 +24,7 @@ from penstock.things.tabular import Format, Record, read_records
 
 BATCH_ROWS: Final = 2_000
 BATCH_CHARACTERS: Final = 4 * 1024 * 1024
-MOST_BAD_LINES: Final = 100_000
+MAX_BAD_LINES: Final = 100_000
 _AT_ONCE: Final = 100
 """Records read before others have a turn."""
 
@@ -167,7 +167,7 @@ class _Importer:
             self._progress = await self._database.in_transaction(self._write)
         self._batch, self._bad, self._size = [], [], 0
         self._show(self._progress)
-        if self._progress.failed >= MOST_BAD_LINES:
+        if self._progress.failed >= MAX_BAD_LINES:
             raise Permanent(
                 f"{self._progress.failed} lines could not be imported, which is too many to go on: does the file fit "
                 "the type?"
@@ -200,5 +200,7 @@ class _Importer:
         )
         kept = bad[: max(request.keeps - before.failed + len(tried_again), 0)]
         if not await advance_import(conn, id=request.id, before=before, after=after, bad=kept, tried_again=tried_again):
-            raise DatabaseUnavailable("somebody else goes on with this import, or a batch was committed unknown to us")
+            raise DatabaseUnavailable(
+                "another executor has continued this import, or the answer to a commit of ours was lost"
+            )
         return after
