@@ -24,7 +24,7 @@ SOURCES: Final = sorted([*(ROOT / "shared").rglob("*.py"), *(ROOT / "services").
 SHELL: Final = ("", "sh")
 _FENCE: Final = re.compile(r"^( *)```(\w*)$")
 _SPAN: Final = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-_LINK: Final = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _PARTS_OF_PATHS: Final = {
     "/version-test",
     "/version-live",
@@ -66,11 +66,13 @@ class Block:
     place: Place
     language: str
     text: str
+    host: str | None = None
+    """The app, a directory of the project, that a comment before the block says it is a part of."""
 
     @property
     def file(self) -> str | None:
         """The file that its first line, a comment, says it is."""
-        found = re.match(r"# ([\w./-]+\.(?:yaml|py))\b", self.text)
+        found = re.match(r"# ([\w./-]+\.(?:yaml|py|toml))\b", self.text)
         return found[1] if found else None
 
 
@@ -89,15 +91,17 @@ def read_blocks(path: Path) -> tuple[Block, ...]:
     blocks: list[Block] = []
     begun: tuple[int, str] | None = None
     lines: list[str] = []
+    host: str | None = None
     for number, line in enumerate(path.read_text().splitlines(), 1):
         fence = _FENCE.match(line)
         if fence is None:
             lines.append(line)
         elif begun is None:
-            begun, lines = (number, fence[2]), []
+            named = re.fullmatch(r"<!-- part of (\S+) -->", lines[-1]) if lines else None
+            begun, lines, host = (number, fence[2]), [], named[1] if named else None
         else:
-            blocks.append(Block(Place(path, begun[0] + 1), begun[1], "\n".join(lines) + "\n"))
-            begun = None
+            blocks.append(Block(Place(path, begun[0] + 1), begun[1], "\n".join(lines) + "\n", host))
+            begun, lines = None, []
     assert begun is None, f"{path}: a block that is never closed"
     return tuple(blocks)
 
@@ -249,7 +253,7 @@ def _look_up(words: list[str]) -> str | None:
 
 
 def links(path: Path) -> Iterator[tuple[Place, str]]:
-    """The targets of the links in a document."""
+    """The targets of the links and pictures in a document."""
     for place, line in read_prose(path):
         for found in _LINK.finditer(_SPAN.sub("", line)):
             yield place, found[1]
@@ -260,6 +264,15 @@ def anchors(path: Path) -> frozenset[str]:
     """The anchors of a document's headings, as GitHub makes them."""
     heads = [line.lstrip("#").strip() for _, line in read_prose(path) if re.match(r"#{1,6} ", line)]
     return frozenset(re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads)
+
+
+def is_there(path: Path, target: str) -> bool:
+    """Whether a link from the document at `path` leads somewhere. What is not of this project is not looked at."""
+    name, _, anchor = target.partition("#")
+    if re.match(r"[a-z]+:", name):
+        return True
+    leads_to = (path.parent / name).resolve() if name else path
+    return leads_to.exists() and (not anchor or (leads_to.suffix == ".md" and anchor in anchors(leads_to)))
 
 
 def requests_of_documents() -> list[tuple[Place, str, str]]:

@@ -19,8 +19,9 @@ from penstock.contracts.messages import ScheduleRun
 from penstock.contracts.topology import SCHEDULER_QUEUE, topology
 from tests.acceptance.console import QUICKSTART, Outcome, clean_environment, penstock
 from tests.acceptance.embedded import Up, short_directory, up
-from tests.docs import ROOT, Block, read_blocks, requests_of_documents, shell_lines, split_command
+from tests.docs import DOCUMENTS, ROOT, Block, read_blocks, requests_of_documents, shell_lines, split_command
 from tests.eventually import eventually
+from tests.pages import write_app
 
 README = ROOT / "README.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
@@ -144,12 +145,15 @@ async def _run(*arguments: str, directory: Path) -> str:
     return out.decode()
 
 
-async def test_the_test_in_the_documents_passes(tmp_path: Path) -> None:
-    path = tmp_path / "test_shop.py"
-    path.write_text(python_of("python.md", "open_app").text)
-    options = ("-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--rootdir", str(tmp_path))
-    out = await _run("-m", "pytest", "-q", *options, str(path), directory=ROOT)
-    assert "1 passed" in out
+TESTED = [path for path in DOCUMENTS if any("def test_" in block.text for block in read_blocks(path))]
+
+
+@pytest.mark.parametrize("page", TESTED, ids=lambda page: page.name)
+async def test_the_tests_that_a_page_shows_pass(page: Path, tmp_path: Path) -> None:
+    app = write_app(page, tmp_path)
+    out = await _run("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(app / "tests"), directory=app)
+    shown = sum(block.text.count("def test_") for block in read_blocks(page) if block.language == "python")
+    assert f"{shown} passed" in out
 
 
 async def test_the_workflow_in_the_documents_is_typed(tmp_path: Path) -> None:

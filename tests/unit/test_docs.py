@@ -2,40 +2,39 @@
 
 import json
 import re
+import tomllib
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
-from ruamel.yaml import YAML
 
 from penstock.contracts.asyncapi import build_document, render_document
 from penstock.domain.letters import Letter, write_letter
 from penstock.domain.notices import NoticeKind
 from penstock.domain.states import RunState, Termination
-from penstock.reading.loader import load_app
-from penstock.reading.places import Severity
 from tests.docs import (
     DOCUMENTS,
     ROOT,
     SHELL,
     Block,
     Command,
-    anchors,
+    Place,
     check_command,
     commands_of_code,
     commands_of_documents,
+    is_there,
     links,
     read_blocks,
     read_prose,
     shell_lines,
     split_command,
 )
+from tests.pages import parts, problems_of, write_app, write_app_with
 
 PROGRAMS = {"penstock", "make", "git", "cd", "curl", "alias", "export", "stripe", "pytest", "pip"}
 BLOCKS = [block for path in DOCUMENTS for block in read_blocks(path)]
 PAGES = sorted({block.place.path for block in BLOCKS if block.language == "yaml"})
-APP_KEYS = {"connectors", "sources", "email", "python", "environments"}
 
 
 def blocks_in(*languages: str) -> list[Block]:
@@ -97,51 +96,39 @@ def test_a_shell_block_holds_commands_that_there_are(block: Block) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_app_that_a_page_shows_is_sound(page: Path, tmp_path: Path) -> None:
-    blocks = [block for block in read_blocks(page) if block.file is not None]
-    app = _write_app(tmp_path, blocks)
-    assert _errors(app) == []
+    assert problems_of(write_app(page, tmp_path)) == []
+
+
+@pytest.mark.parametrize("block", parts(), ids=lambda block: str(block.place))
+def test_a_part_of_an_app_fits_into_the_app_of_its_page(block: Block, tmp_path: Path) -> None:
+    assert problems_of(write_app_with(block, tmp_path)) == []
 
 
 @pytest.mark.parametrize(
-    "block", [block for block in blocks_in("yaml") if block.file is None], ids=lambda block: str(block.place)
+    "text",
+    [
+        "sources:\n  stripe: {scheme: stripes}\n",
+        "workflow: part\nstep: []\n",
+        "type: order\nfields: {number: txt}\n",
+        "retries: {attempt: 3}\n",
+        "- creat: order\n",
+        "scheme: stripe\nsecrets: []\n",
+    ],
 )
-def test_a_part_of_an_app_fits_into_the_app_of_its_page(block: Block, tmp_path: Path) -> None:
-    page = [other for other in read_blocks(block.place.path) if other.file is not None]
-    app = _write_app(tmp_path, page)
-    content = YAML(typ="safe", pure=True).load(block.text)
-    if isinstance(content, dict) and set(content) <= APP_KEYS:
-        with (app / "app.yaml").open("a") as file:
-            file.write(block.text)
-    elif isinstance(content, dict):
-        (app / "workflows" / f"{content['workflow']}.yaml").write_text(block.text)
-    else:
-        names = sorted(set(re.findall(r"params\.(\w+)", block.text)))
-        parameters = "".join(f"  {name}: any\n" for name in names)
-        head = f"workflow: part\nparameters:\n{parameters}" if names else "workflow: part\n"
-        (app / "workflows" / "part.yaml").write_text(f"{head}steps:\n{block.text}")
-    assert _errors(app) == []
-
-
-def _write_app(directory: Path, blocks: list[Block]) -> Path:
-    app = directory / "app"
-    (app / "workflows").mkdir(parents=True)
-    for block in blocks:
-        assert block.file is not None
-        path = app / block.file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(block.text)
-    if not (app / "app.yaml").exists():
-        (app / "app.yaml").write_text("app: shop\n")
-    return app
-
-
-def _errors(app: Path) -> list[str]:
-    return [str(problem) for problem in load_app(app).problems if problem.severity is Severity.ERROR]
+def test_a_part_that_is_wrong_is_found(text: str, tmp_path: Path) -> None:
+    block = Block(Place(tmp_path / "page.md", 1), "yaml", text)
+    (tmp_path / "page.md").write_text("")
+    assert problems_of(write_app_with(block, tmp_path)) != []
 
 
 @pytest.mark.parametrize("block", blocks_in("json"), ids=lambda block: str(block.place))
 def test_a_json_block_is_json(block: Block) -> None:
     json.loads(block.text)
+
+
+@pytest.mark.parametrize("block", blocks_in("toml"), ids=lambda block: str(block.place))
+def test_a_toml_block_is_toml(block: Block) -> None:
+    assert tomllib.loads(block.text)
 
 
 @pytest.mark.parametrize("block", blocks_in("python"), ids=lambda block: str(block.place))
@@ -150,20 +137,27 @@ def test_a_python_block_compiles(block: Block) -> None:
 
 
 def test_blocks_have_a_language_that_is_looked_at() -> None:
-    assert {block.language for block in BLOCKS} <= {*SHELL, "yaml", "json", "python", "javascript", "sql"}
+    assert {block.language for block in BLOCKS} <= {*SHELL, "yaml", "json", "python", "javascript", "sql", "toml"}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(path: Path) -> None:
-    lost = []
-    for place, target in links(path):
-        name, _, anchor = target.partition("#")
-        if re.match(r"[a-z]+:", name):
-            continue
-        leads_to = (path.parent / name).resolve() if name else path
-        if not leads_to.exists() or (anchor and anchor not in anchors(leads_to)):
-            lost.append(f"{place}: {target}")
-    assert lost == []
+def test_links_and_pictures_are_there(path: Path) -> None:
+    assert [f"{place}: {target}" for place, target in links(path) if not is_there(path, target)] == []
+
+
+def test_a_link_that_leads_nowhere_is_found() -> None:
+    page = ROOT / "docs" / "apps.md"
+    for target in ("steps.md", "steps.md#data", "#editors", "../README.md", "schema", "https://example.com/none"):
+        assert is_there(page, target), target
+    for target in ("step.md", "steps.md#date", "#editor", "../READ.md", "/steps.md"):
+        assert not is_there(page, target), target
+
+
+def test_the_index_of_the_pages_leads_to_each_of_them() -> None:
+    """Every page is reached from the README, in two clicks at most."""
+    front = {(ROOT / target.partition("#")[0]).resolve() for _, target in links(ROOT / "README.md")}
+    index = {(ROOT / "docs" / target.partition("#")[0]).resolve() for _, target in links(ROOT / "docs" / "apps.md")}
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if page not in front | index] == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
