@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from penstock.db import Connection
 from penstock.definitions.models import DataType
 from penstock.domain.runs import RunSummary
+from penstock.domain.states import Termination
 from penstock.things.records import PreparedThing
 
 
@@ -64,6 +65,11 @@ class Effect(ABC):
     def cancelled(self) -> Sequence[RunSummary]:
         """The runs that were cancelled, once the effect was carried out."""
         return ()
+
+    @property
+    def observed(self) -> Termination | None:
+        """Why the step would have failed where depth is not only observed, once the effect was carried out."""
+        return None
 
     @abstractmethod
     def group(self) -> Group:

@@ -21,6 +21,7 @@ class ClaimedRun:
     """A run that this executor holds a lease on, with all that it needs to perform it. Times are the database's.
 
     `finished` has, by path, the results of the steps that earlier attempts have finished; None in a first attempt.
+    `is_deep`: it seems to be beyond the limit, in an environment that only observes depth, and nobody has noted it.
     """
 
     id: UUID
@@ -40,6 +41,7 @@ class ClaimedRun:
     parameters: Values
     context: Values | None
     finished: Values | None
+    is_deep: bool = False
 
     def summarize(self, state: RunState) -> RunSummary:
         """This run for an event or a message, as being in `state`."""

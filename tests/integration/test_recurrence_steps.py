@@ -9,6 +9,7 @@ import pytest
 from pydantic import JsonValue
 
 from penstock.db import Record
+from penstock.metrics import REGISTRY
 from penstock.runs.recurrences.control import pause_recurrence, resume_recurrence
 from penstock.runs.recurrences.rows import step_recurrence_id
 from penstock.runtime import Resources, Stop
@@ -284,6 +285,50 @@ async def test_recurrences_that_set_up_new_ones_are_bounded_by_the_depth_limit(h
     failed = await house.fetch("SELECT error FROM penstock.runs WHERE state = 'failed'")
     assert failed
     assert "beyond the depth limit of 3 in development" in failed[0]["error"]["message"]
+
+
+async def test_where_depth_is_observed_recurrences_go_beyond_the_limit_and_the_first_is_recorded(house: House) -> None:
+    await house.fetch("UPDATE penstock.environments SET depth_policy = 'observe'")
+    async with house.executor():
+        await house.perform("for_new_things")
+        for _ in range(6):
+            await tick(house)
+            await wait_for_runs(house)
+            await move(house, DAY)
+    generations = [row["generation"] for row in await recurrences(house)]
+    assert max(generations) > 4
+    runs = await house.fetch("SELECT state, budget, context FROM penstock.runs")
+    assert {run["state"] for run in runs} == {"succeeded"}
+    noted = [run for run in runs if (run["budget"] or {}).get("observed") == "depth_limit"]
+    # Each run of a recurrence of the third generation sets the first that would have been refused.
+    assert {run["context"]["recurrence"]["generation"] for run in noted} == {3}
+    assert len(noted) == len([run for run in runs if _generation(run) == 3])
+    lines = await house.fetch("SELECT message FROM penstock.logs WHERE details ->> 'kind' = 'observed'")
+    assert len(lines) == len(noted)
+    assert "for_new_things would have failed at depth 0: the recurrence of for_new_things" in lines[0]["message"]
+    assert "number 4 of recurrences that each set up the next, beyond the depth limit of 3" in lines[0]["message"]
+    (row,) = await house.fetch("SELECT sum(count) AS count FROM penstock.notices WHERE kind = 'observed'")
+    assert row["count"] == len(noted)
+
+
+async def test_a_recurrence_that_is_too_late_in_the_row_is_counted_where_depth_is_observed(house: House) -> None:
+    await house.fetch("UPDATE penstock.environments SET depth_policy = 'observe', depth_limit = 0")
+    before = _count_observed()
+    async with house.executor():
+        await house.perform("for_new_things")
+        await tick(house)
+        await wait_for_runs(house)
+    assert _count_observed() == before + 1
+
+
+def _count_observed() -> float:
+    labels = {"environment": ENVIRONMENT, "reason": "depth_limit"}
+    return REGISTRY.get_sample_value("penstock_observed_runs_total", labels) or 0.0
+
+
+def _generation(run: Record) -> int | None:
+    generation: int | None = (run["context"] or {}).get("recurrence", {}).get("generation")
+    return generation
 
 
 async def test_a_workflow_that_is_gone_is_a_workflow_error(house: House) -> None:

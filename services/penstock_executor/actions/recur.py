@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from penstock.contracts.messages import WakeScheduler
 from penstock.db import Connection
 from penstock.definitions.models import StepAction
+from penstock.domain.states import Termination
 from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES, UTC_ZONE, Every, Overlap, Rule, check_cron, check_timezone
 from penstock.expressions.language import describe_type
 from penstock.runs.recurrences.rows import RecurrenceRequest, set_recurrence, stop_recurrence
@@ -31,12 +32,18 @@ from penstock_executor.steps.outcomes import Outcome, Write
 from penstock_executor.steps.specs import Call, StepSpec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChangeRecurrence(Effect):
-    """Have a workflow recur as `request` says; None: no more."""
+    """Have a workflow recur as `request` says; None: no more. `cut` is why it would have been refused."""
 
     id: UUID
     request: RecurrenceRequest | None
+    cut: Termination | None = None
+
+    @property
+    def observed(self) -> Termination | None:
+        """That of a recurrence that comes too late in a row of them."""
+        return self.cut
 
     def group(self) -> Group:
         """All recurrences, whether they are set or stopped: two commits must meet their rows in one order."""
@@ -47,7 +54,8 @@ class ChangeRecurrence(Effect):
         """No results: ids are known before."""
         for effect in sorted(effects, key=lambda effect: effect.id):
             if effect.request is not None:
-                await set_recurrence(conn, request=effect.request)
+                is_observed = await set_recurrence(conn, request=effect.request)
+                effect.cut = Termination.DEPTH_LIMIT if is_observed else None
             else:
                 await stop_recurrence(conn, environment=environment, id=effect.id)
 
@@ -64,6 +72,7 @@ async def recur(call: Call) -> Outcome:
         rule=_rule(call),
         parameters=bind(app, target, mapping(call, "with")),
         chain_id=call.run.chain_id,
+        run_id=call.run.id,
         context=_context(call),
         begins_later=start is None,
         overlap=_overlap(call),

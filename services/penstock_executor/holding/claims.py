@@ -9,8 +9,14 @@ from penstock.broker.publisher import Publisher
 from penstock.db import Coalescer, Connection, Database
 from penstock.domain.runs import Terminated
 from penstock.logs import get_logger
-from penstock.runs.terminations import record_terminations
-from penstock_executor.repository.claims import claim_runs, has_queued_runs, terminate_queued_runs
+from penstock.runs.terminations import record_observations, record_terminations
+from penstock_executor.repository.claims import (
+    Cut,
+    claim_runs,
+    has_queued_runs,
+    observe_claimed_runs,
+    terminate_queued_runs,
+)
 from penstock_executor.runs import ClaimedRun
 
 log = get_logger(__name__)
@@ -60,10 +66,23 @@ class Claims:
         wanted = dict.fromkeys(run_id for request in requests for run_id in request)
         async with self._database.connection() as conn:
             runs = await claim_runs(conn, run_ids=list(wanted), owner=self.owner, lease=self._lease)
+        await self._observe([run.id for run in runs if run.is_deep])
         claimed = {run.id: run for run in runs}
         missing = [run_id for run_id in wanted if run_id not in claimed]
         terminated = {end.run.id: end for end in await self._terminate_missing(missing)}
         return [_share(request, claimed, terminated) for request in requests]
+
+    async def _observe(self, run_ids: Sequence[UUID]) -> None:
+        """Record that these would have been terminated, were depth not only observed: before they schedule others,
+        which are not recorded again. Never fails: what is claimed already must not be lost with it.
+        """
+        if not run_ids:
+            return
+        try:
+            for cut in await self._database.in_transaction(lambda conn: _note_observed(conn, run_ids)):
+                self._publisher.observed(cut.environment, cut.reason)
+        except Exception as error:
+            log.warning("claim.observation_failed", error=f"{type(error).__name__}: {error}", runs=len(run_ids))
 
     async def _terminate_missing(self, run_ids: Sequence[UUID]) -> list[Terminated]:
         """Those that a protection kept from being claimed. Never raises: that would lose what is claimed already."""
@@ -81,6 +100,13 @@ def _share(request: Sequence[UUID], claimed: dict[UUID, ClaimedRun], terminated:
     runs = [claimed.pop(run_id) for run_id in request if run_id in claimed]
     runs.sort(key=lambda run: run.priority)
     return Claimed(runs, [terminated[run_id] for run_id in request if run_id in terminated])
+
+
+async def _note_observed(conn: Connection, run_ids: Sequence[UUID]) -> list[Cut]:
+    found = await observe_claimed_runs(conn, run_ids=run_ids)
+    if found:
+        await record_observations(conn, {run_id: cut.reason for run_id, cut in found.items()})
+    return list(found.values())
 
 
 async def _terminate(conn: Connection, run_ids: Sequence[UUID]) -> list[Terminated]:

@@ -104,5 +104,7 @@ class Journal:
         if isinstance(write.effect, Effect):
             for cancelled in write.effect.cancelled:
                 self._room.publisher.run_event("cancelled", cancelled, reason=f"cancelled by run {run.id}")
+            if write.effect.observed is not None:
+                self._room.publisher.observed(run.environment, write.effect.observed)
         if write.nudge is not None:
             self._room.nudge(run.environment, write.nudge)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from penstock.db import Connection
@@ -9,6 +10,57 @@ from penstock.domain.runs import RunSummary
 from penstock.domain.states import Termination
 from penstock.runs.summaries import SUMMARY, summary_from_row
 from penstock_executor.runs import ClaimedRun, FinishedStep
+
+MAX_ANCESTORS: Final = 1000
+"""Runs above a run that are asked, at most, whether they were observed to be too deep."""
+
+_OBSERVE: Final = """
+    WITH RECURSIVE deep AS MATERIALIZED (
+        SELECT r.id, r.parent_run_id, j.verdict
+        FROM unnest($1::uuid[]) AS q (id)
+        JOIN penstock.runs r ON r.id = q.id
+        JOIN penstock.environments e ON e.name = r.environment
+        CROSS JOIN LATERAL (
+            SELECT penstock.judge_depth(
+                r.depth, r.depth_limit, r.budget, e.depth_limit, penstock.extra_depth(r.chain_id)) AS verdict
+            OFFSET 0
+        ) j
+        WHERE e.depth_policy = 'observe' AND NOT coalesce(r.budget ? 'observed', false) AND j.verdict IS NOT NULL
+    ), above AS (
+        SELECT d.id AS parent_of, d.parent_run_id AS id, false AS is_noted, 0 AS distance FROM deep d
+        UNION ALL
+        SELECT a.parent_of, p.parent_run_id, p.budget ? 'observed' IS TRUE OR n.is_next, a.distance + 1
+        FROM above a
+        JOIN penstock.runs p ON p.id = a.id
+        JOIN penstock.environments e ON e.name = p.environment
+        CROSS JOIN LATERAL (
+            SELECT p.id = ANY($1::uuid[]) OR p.state || '' IN ('scheduled', 'queued', 'waiting') AS is_next OFFSET 0
+        ) n
+        WHERE NOT a.is_noted AND a.distance < $2
+          AND (p.budget ? 'observed' IS TRUE OR penstock.judge_depth(
+                   p.depth, p.depth_limit, p.budget, e.depth_limit, penstock.extra_depth(p.chain_id)) IS NOT NULL)
+    ), noted AS (
+        UPDATE penstock.runs r
+        SET budget = coalesce(r.budget, '{"base": 0}') || jsonb_build_object(
+                'observed', CASE WHEN f.is_below THEN 'true'::jsonb ELSE to_jsonb(f.verdict) END)
+        FROM (
+            SELECT d.id, d.verdict, EXISTS (
+                SELECT FROM above a WHERE a.parent_of = d.id AND a.is_noted
+            ) AS is_below
+            FROM deep d
+        ) f
+        WHERE r.id = f.id
+        RETURNING r.id, r.environment, f.verdict, f.is_below
+    )
+    SELECT id, environment, verdict FROM noted WHERE NOT is_below
+    """
+
+
+class Cut(NamedTuple):
+    """Where, and why, a run would have been terminated."""
+
+    environment: str
+    reason: Termination
 
 
 async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, lease: timedelta) -> list[ClaimedRun]:
@@ -38,13 +90,31 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
                       SELECT jsonb_object_agg(s.step, s.result) FROM penstock.steps s
                       WHERE s.run_id = r.id AND s.outcome <> 'waiting' AND (s.outcome <> 'failed'
                           OR s.result IS NOT NULL)
-                  ) END AS finished
+                  ) END AS finished,
+                  e.depth_policy = 'observe' AND NOT coalesce(r.budget ? 'observed', false)
+                      AND penstock.judge_depth(r.depth, r.depth_limit, r.budget, e.depth_limit, 0) IS NOT NULL
+                      AS is_deep
         """,
         sorted(run_ids, key=_by_bytes),
         owner,
         lease,
     )
     return [ClaimedRun(*row) for row in rows]
+
+
+async def observe_claimed_runs(conn: Connection, *, run_ids: Sequence[UUID]) -> dict[UUID, Cut]:
+    """Note on claimed runs that they are beyond the limit as it is now, which was lowered after they were admitted;
+    returns those that are the first of their path.
+
+    Below a run that is noted, or will be when it is claimed, a run is not the first. One above it that has ended was
+    within the limit of its time, and would not have been cut.
+    """
+    rows = await conn.fetch(
+        _OBSERVE,
+        sorted(run_ids, key=_by_bytes),
+        MAX_ANCESTORS,
+    )
+    return {row["id"]: Cut(row["environment"], Termination(row["verdict"])) for row in rows}
 
 
 async def list_finished_steps(conn: Connection, *, run_id: UUID) -> dict[str, FinishedStep]:

@@ -112,11 +112,15 @@ class Publisher:
                     for warning in outcome.warnings:
                         self._chain_warned(run, outcome.depth_limit, warning)
                     if outcome.observed is not None:
-                        OBSERVED_CUTS.labels(run.environment, outcome.observed.value).inc()
+                        self.observed(run.environment, outcome.observed)
                 case Terminated(run=run, reason=reason):
                     self.terminated(run, reason, outcome.path)
                 case _:
                     pass
+
+    def observed(self, environment: str, reason: Termination) -> None:
+        """Count that a protection would have stopped a run, where depth is only observed; after the commit."""
+        OBSERVED_CUTS.labels(environment, reason.value).inc()
 
     def terminated(self, run: RunSummary, reason: Termination, path: Sequence[str]) -> None:
         """After the commit: count, publish and log a terminated run. `path` names its workflows, from the root."""

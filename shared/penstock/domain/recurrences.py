@@ -52,6 +52,7 @@ class Recurrence:
     ticks_left: int | None = None
     pause_after_failures: int | None = None
     pause_note: str | None = None
+    is_observed: bool = False
     last_run_state: RunState | None = None
 
     @property
@@ -68,6 +69,8 @@ class Recurrence:
     def run_context(self, tick_at: datetime) -> dict[str, JsonValue]:
         """What the expressions of a tick's run see beside its parameters."""
         tick: dict[str, JsonValue] = {"id": str(self.id), "tick_at": tick_at.isoformat(), "generation": self.generation}
+        if self.is_observed:
+            tick["observed"] = True
         return {**self.context, "recurrence": tick}
 
 

@@ -40,7 +40,7 @@ async def record_terminations(conn: Connection, terminated: Mapping[UUID, Termin
             for row, message in zip(rows, messages, strict=True)
         ],
     )  # fmt: skip
-    await _request_notices(conn, NoticeKind.TERMINATIONS, rows, terminated)
+    await _request_notices(conn, NoticeKind.TERMINATIONS, rows, terminated, messages)
     return {row["id"]: tuple(row["path"]) for row in rows}
 
 
@@ -48,6 +48,40 @@ async def record_observations(conn: Connection, observed: Mapping[UUID, Terminat
     """Log what would have been terminated in an environment that only observes, and ask for one notification a day."""
     rows = await _get_lineages(conn, list(observed))
     messages = [_explain(row, observed[row["id"]], "would have been terminated") for row in rows]
+    await _note_observed(conn, rows, observed, messages)
+
+
+async def record_observed_step(conn: Connection, *, run_id: UUID, what: str) -> bool:
+    """Note on a run that one of its steps would have failed for its depth, log it, and ask for a notification: once per
+    path, so not where the run or one above it is noted already. `what` is a clause that says why.
+
+    Returns whether it was noted. The run's row must be held by this transaction.
+    """
+    noted = await conn.fetchval(
+        """
+        UPDATE penstock.runs r
+        SET budget = coalesce(r.budget, '{"base": 0}') || jsonb_build_object('observed', $2::text)
+        WHERE r.id = $1 AND NOT coalesce(r.budget ? 'observed', false)
+        RETURNING true
+        """,
+        run_id,
+        Termination.DEPTH_LIMIT.value,
+    )
+    if not noted:
+        return False
+    rows = await _get_lineages(conn, [run_id])
+    messages = [
+        f"Workflow error: {row['workflow']} would have failed at depth {row['depth']}: {what}. "
+        f"Path: {' → '.join(row['path'])}"
+        for row in rows
+    ]
+    await _note_observed(conn, rows, {run_id: Termination.DEPTH_LIMIT}, messages)
+    return True
+
+
+async def _note_observed(
+    conn: Connection, rows: Sequence[Record], observed: Mapping[UUID, Termination], messages: Sequence[str]
+) -> None:
     lines = [
         error_line(
             Subject(row["environment"], row["workflow"], row["id"], row["chain_id"], depth=row["depth"]),
@@ -58,7 +92,7 @@ async def record_observations(conn: Connection, observed: Mapping[UUID, Terminat
         for row, message in zip(rows, messages, strict=True)
     ]
     await write_logs(conn, lines)
-    await _request_notices(conn, NoticeKind.OBSERVED, rows, observed)
+    await _request_notices(conn, NoticeKind.OBSERVED, rows, observed, messages)
 
 
 async def list_cycles(conn: Connection, run_ids: Sequence[UUID]) -> dict[UUID, Cycle]:
@@ -187,19 +221,22 @@ def _limit(row: Record, reason: Termination) -> dict[str, JsonValue]:
 
 
 async def _request_notices(
-    conn: Connection, kind: NoticeKind, rows: Sequence[Record], reasons: Mapping[UUID, Termination]
+    conn: Connection,
+    kind: NoticeKind,
+    rows: Sequence[Record],
+    reasons: Mapping[UUID, Termination],
+    messages: Sequence[str],
 ) -> None:
-    """Ask for a notification in each environment concerned, about the first of its runs."""
-    by_environment: dict[str, list[Record]] = {}
-    for row in rows:
-        by_environment.setdefault(row["environment"], []).append(row)
-    what = "was terminated" if kind is NoticeKind.TERMINATIONS else "would have been terminated"
+    """Ask for a notification in each environment concerned, about the first of its runs; each has its message."""
+    by_environment: dict[str, list[tuple[Record, str]]] = {}
+    for row, message in zip(rows, messages, strict=True):
+        by_environment.setdefault(row["environment"], []).append((row, message))
     notices = []
     for environment, concerned in sorted(by_environment.items()):
-        first = concerned[0]
+        first, message = concerned[0]
         reason = reasons[first["id"]]
         details: dict[str, JsonValue] = {
-            "message": _explain(first, reason, what),
+            "message": message,
             "kind": reason.value,
             "workflow": first["workflow"],
             "run_id": str(first["id"]),

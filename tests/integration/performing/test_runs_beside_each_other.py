@@ -75,6 +75,64 @@ async def test_a_run_beyond_a_lowered_limit_is_terminated_at_its_claim(house: Ho
     assert row["count"] == 2
 
 
+async def test_a_limit_that_is_lowered_is_observed_at_the_claim_once_per_path(house: House) -> None:
+    await house.deploy("""
+workflow: once
+parameters: {left: number}
+steps:
+  - {wait_for: go}
+  - {when: params.left > 0, schedule: once, with: {left: "${params.left - 1}"}}
+""")
+    await house.fetch("UPDATE penstock.environments SET depth_policy = 'observe'")
+    async with house.services():
+        (above,) = await house.admit("once", {"left": 1}, depth=4)
+        (deep,) = await house.admit("once", {"left": 2}, depth=5)
+        (shallow,) = await house.admit("once", {"left": 0}, depth=1)
+        await house.publisher.dispatch([above])
+        await house.ended(above.id, "waiting")
+        await house.fetch("UPDATE penstock.environments SET depth_limit = 2")
+        await house.publisher.dispatch([deep, shallow])
+        await eventually(lambda: _pass_all(house, 6))
+
+    runs = await house.fetch("SELECT * FROM penstock.runs")
+    assert {run["state"] for run in runs} == {"succeeded"}
+    noted = {run["id"]: run["budget"]["observed"] for run in runs if run["budget"]}
+    assert {id for id, reason in noted.items() if reason == "depth_limit"} == {above.id, deep.id}
+    assert [reason for reason in noted.values() if reason is True] == [True] * 3, "what they have scheduled"
+    lines = await house.fetch("SELECT run_id FROM penstock.logs WHERE details ->> 'kind' = 'observed'")
+    assert sorted(line["run_id"] for line in lines) == sorted([above.id, deep.id])
+
+
+async def test_below_a_run_that_is_yet_to_be_observed_none_is_the_first_of_its_path(house: House) -> None:
+    await house.deploy("workflow: once\nsteps: [{log: x}]\n")
+    await house.fetch("UPDATE penstock.environments SET depth_policy = 'observe', depth_limit = 20")
+    (root,) = await house.admit("once", depth=3)
+    (above,) = await house.admit("once", depth=4)
+    (below,) = await house.admit("once", depth=5)
+    for parent, child in ((root, above), (above, below)):
+        await house.fetch("UPDATE penstock.runs SET parent_run_id = $1 WHERE id = $2", parent.id, child.id)
+    await house.fetch("UPDATE penstock.runs SET state = 'succeeded', finished_at = now() WHERE id = $1", root.id)
+    await house.fetch("UPDATE penstock.environments SET depth_limit = 2")
+    async with house.executor():
+        for run in (below, above):
+            await house.publisher.dispatch([run])
+            await house.ended(run.id)
+
+    (row,) = await house.fetch("SELECT sum(count) AS count FROM penstock.notices WHERE kind = 'observed'")
+    assert row["count"] == 1
+    noted = {run.id: (await house.get(run.id))["budget"] for run in (root, above, below)}
+    assert noted == {
+        root.id: None, above.id: {"base": 0, "observed": "depth_limit"}, below.id: {"base": 0, "observed": True},
+    }  # fmt: skip
+
+
+async def _pass_all(house: House, count: int) -> bool:
+    """Let all that wait go on; whether so many runs have ended."""
+    await house.fetch("UPDATE penstock.waits SET until = clock_timestamp() WHERE until IS NULL OR until > now()")
+    (row,) = await house.fetch("SELECT count(*) AS ended FROM penstock.runs WHERE finished_at IS NOT NULL")
+    return bool(row["ended"] == count)
+
+
 async def test_runs_of_a_stopped_chain_are_not_started(house: House) -> None:
     await house.deploy("workflow: once\nsteps:\n  - create: thing\n    set: {name: once}\n")
     (run,) = await house.admit("once")

@@ -22,9 +22,10 @@ from penstock.db import Connection, Record
 from penstock.definitions.models import App, RecurrenceTrigger
 from penstock.domain.ids import recurrence_id
 from penstock.domain.recurrences import Recurrence
-from penstock.domain.states import RunState
+from penstock.domain.states import RunState, Termination
 from penstock.domain.ticks import Every, Overlap, Rule, jitter, next_tick
 from penstock.errors import Permanent
+from penstock.runs.terminations import record_observed_step
 
 AT_ONCE: Final = timedelta(minutes=1)
 """A start that is no longer ago than this is now."""
@@ -34,8 +35,8 @@ _CRON_CATCH_UP: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class RecurrenceRequest:
-    """A recurrence that a step of a run in `chain_id` sets, or a person (None). `parameters` have been checked;
-    `context` is for its runs.
+    """A recurrence that a step of the run `run_id` in `chain_id` sets, or a person (both None). `parameters` have been
+    checked; `context` is for its runs.
 
     `begins_later`: the start is only where counting begins, the first tick comes a period later.
     """
@@ -46,6 +47,7 @@ class RecurrenceRequest:
     rule: Rule
     parameters: dict[str, JsonValue]
     chain_id: UUID | None = None
+    run_id: UUID | None = None
     context: dict[str, JsonValue] = field(default_factory=dict)
     begins_later: bool = False
     overlap: Overlap = Overlap.ALLOW
@@ -83,7 +85,7 @@ COLUMNS: Final = """
     c.catch_up_seconds, c.jitter_seconds, c.parameters, c.context, c.generation, c.created_at, c.paused_at,
     c.next_tick_at, c.due_at, c.held_since, c.owed_since, c.dropped_until,
     c.last_tick_at, c.last_run_id, c.ticks, c.skipped, c.missed, c.refused,
-    c.end_at, c.times, c.ticks_left, c.pause_after_failures, c.pause_note
+    c.end_at, c.times, c.ticks_left, c.pause_after_failures, c.pause_note, c.is_observed
 """
 
 
@@ -126,6 +128,7 @@ def recurrence_from_row(row: Record) -> Recurrence:
         ticks_left=row["ticks_left"],
         pause_after_failures=row["pause_after_failures"],
         pause_note=row["pause_note"],
+        is_observed=row["is_observed"],
         last_run_state=None if last_run_state is None else RunState(last_run_state),
     )
 
@@ -199,68 +202,88 @@ async def _put_trigger(
     )
 
 
-async def set_recurrence(conn: Connection, *, request: RecurrenceRequest) -> None:
+async def set_recurrence(conn: Connection, *, request: RecurrenceRequest) -> bool:
     """Set the recurrence of a workflow for a thing; one that is there is replaced, and stays paused if it is.
 
     It begins one tick later than asked when it would begin with a start that is not after the next tick of the one it
     replaces (as in Bubble), and when the asking chain began with a recurrence and it would tick at once. Raises
-    Permanent when recurrences have set one another up beyond the depth limit.
+    Permanent when recurrences have set one another up beyond the depth limit. Where depth is only observed, that is
+    recorded instead, once per path; returns whether it was.
     """
     now = await get_time(conn)
     first, second = request.first_ticks(now)
     row = await _store(conn, request, first, second, now)
-    if row["generation"] > row["depth_limit"]:
-        raise Permanent(
-            f"this recurrence of {request.workflow} would be number {row['generation']} of recurrences that each set "
-            f"up the next, beyond the depth limit of {row['depth_limit']} in {request.environment}; set it from a run "
-            "that no recurrence has started",
-            kind="depth_limit",
+    if row["generation"] <= row["depth_limit"]:
+        return False
+    place = (
+        f"number {row['generation']} of recurrences that each set up the next, beyond the depth limit of "
+        f"{row['depth_limit']} in {request.environment}"
+    )
+    if row["depth_policy"] == "observe":
+        what = f"the recurrence of {request.workflow} that it sets is {place}"
+        return (
+            request.run_id is not None
+            and not row["was_observed"]
+            and await record_observed_step(conn, run_id=request.run_id, what=what)
         )
+    raise Permanent(
+        f"this recurrence of {request.workflow} would be {place}; set it from a run that no recurrence has started",
+        kind=Termination.DEPTH_LIMIT.value,
+    )
+
+
+_STORE: Final = """
+    WITH root AS (
+        SELECT (r.context -> 'recurrence' ->> 'id')::uuid AS id,
+               (r.context -> 'recurrence' ->> 'generation')::int AS generation,
+               r.context -> 'recurrence' ? 'observed' AS was_observed
+        FROM penstock.runs r
+        WHERE r.id = $12 AND r.context ? 'recurrence'
+    ), given AS (
+        SELECT t.tick_at,
+               coalesce((SELECT CASE WHEN root.id = $1 THEN root.generation ELSE root.generation + 1 END
+                   FROM root), 0) AS generation,
+               coalesce((SELECT root.was_observed FROM root), false) AS was_observed
+        FROM (
+            SELECT CASE WHEN $13::timestamptz < $15::timestamptz + $16::interval AND EXISTS (SELECT FROM root)
+                        THEN $14::timestamptz ELSE $13 END AS tick_at
+        ) t
+    )
+    INSERT INTO penstock.recurrences AS c (
+        id, environment, workflow, origin, thing, cron, every, start_at, timezone, catch_up_seconds,
+        jitter_seconds, parameters, context, generation, next_tick_at, due_at, overlap, end_at, times, ticks_left,
+        pause_after_failures, is_observed
+    )
+    SELECT $1, $2, $3, 'step', $4, $5, $6, $7, $8, $9, 0, $10, $11, g.generation, g.tick_at, g.tick_at, $17, $18,
+           $19, $19, $20, g.was_observed OR g.generation > e.depth_limit
+    FROM given g, penstock.environments e
+    WHERE e.name = $2
+    ON CONFLICT (id) DO UPDATE SET
+        cron = EXCLUDED.cron, every = EXCLUDED.every, start_at = EXCLUDED.start_at, timezone = EXCLUDED.timezone,
+        catch_up_seconds = EXCLUDED.catch_up_seconds, parameters = EXCLUDED.parameters, context = EXCLUDED.context,
+        generation = EXCLUDED.generation, held_since = NULL, overlap = EXCLUDED.overlap, end_at = EXCLUDED.end_at,
+        times = EXCLUDED.times, ticks_left = EXCLUDED.ticks_left,
+        pause_after_failures = EXCLUDED.pause_after_failures, is_observed = EXCLUDED.is_observed,
+        (next_tick_at, due_at) = (
+            SELECT s.tick_at, CASE WHEN c.paused_at IS NULL THEN s.tick_at END
+            FROM (SELECT CASE WHEN $7 <= c.next_tick_at AND $7 = $13 THEN $14
+                ELSE EXCLUDED.next_tick_at END) s (tick_at)
+        )
+    RETURNING c.generation, (SELECT g.was_observed FROM given g) AS was_observed,
+        (SELECT e.depth_limit FROM penstock.environments e WHERE e.name = c.environment) AS depth_limit,
+        (SELECT e.depth_policy FROM penstock.environments e WHERE e.name = c.environment) AS depth_policy
+    """
 
 
 async def _store(
     conn: Connection, request: RecurrenceRequest, first: datetime | None, second: datetime | None, now: datetime
 ) -> Record:
-    """Insert or replace the recurrence; its generation, and the depth limit of its environment."""
+    """Insert or replace the recurrence; its generation, whether it comes from one that was observed to be too deep, and
+    what its environment says of depth.
+    """
     catch_up = _CRON_CATCH_UP if request.rule.every is None else _STEP_CATCH_UP
     row = await conn.fetchrow(
-        """
-        WITH root AS (
-            SELECT (r.context -> 'recurrence' ->> 'id')::uuid AS id,
-                   (r.context -> 'recurrence' ->> 'generation')::int AS generation
-            FROM penstock.runs r
-            WHERE r.id = $12 AND r.context ? 'recurrence'
-        ), given AS (
-            SELECT t.tick_at,
-                   coalesce((SELECT CASE WHEN root.id = $1 THEN root.generation ELSE root.generation + 1 END
-                       FROM root), 0) AS generation
-            FROM (
-                SELECT CASE WHEN $13::timestamptz < $15::timestamptz + $16::interval AND EXISTS (SELECT FROM root)
-                            THEN $14::timestamptz ELSE $13 END AS tick_at
-            ) t
-        )
-        INSERT INTO penstock.recurrences AS c (
-            id, environment, workflow, origin, thing, cron, every, start_at, timezone, catch_up_seconds,
-            jitter_seconds, parameters, context, generation, next_tick_at, due_at, overlap, end_at, times, ticks_left,
-            pause_after_failures
-        )
-        SELECT $1, $2, $3, 'step', $4, $5, $6, $7, $8, $9, 0, $10, $11, g.generation, g.tick_at, g.tick_at, $17, $18,
-               $19, $19, $20
-        FROM given g
-        ON CONFLICT (id) DO UPDATE SET
-            cron = EXCLUDED.cron, every = EXCLUDED.every, start_at = EXCLUDED.start_at, timezone = EXCLUDED.timezone,
-            catch_up_seconds = EXCLUDED.catch_up_seconds, parameters = EXCLUDED.parameters, context = EXCLUDED.context,
-            generation = EXCLUDED.generation, held_since = NULL, overlap = EXCLUDED.overlap, end_at = EXCLUDED.end_at,
-            times = EXCLUDED.times, ticks_left = EXCLUDED.ticks_left,
-            pause_after_failures = EXCLUDED.pause_after_failures,
-            (next_tick_at, due_at) = (
-                SELECT s.tick_at, CASE WHEN c.paused_at IS NULL THEN s.tick_at END
-                FROM (SELECT CASE WHEN $7 <= c.next_tick_at AND $7 = $13 THEN $14
-                    ELSE EXCLUDED.next_tick_at END) s (tick_at)
-            )
-        RETURNING c.generation, (SELECT e.depth_limit FROM penstock.environments e
-            WHERE e.name = c.environment) AS depth_limit
-        """,
+        _STORE,
         request.id, request.environment, request.workflow, request.thing, request.rule.cron, request.rule.every,
         request.rule.start, request.rule.timezone, catch_up.total_seconds(), request.parameters, request.context,
         request.chain_id, first, second, now, AT_ONCE, request.overlap, request.rule.end, request.times,
