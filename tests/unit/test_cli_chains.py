@@ -48,6 +48,12 @@ def test_alike_runs_are_counted_where_their_id_would_stand() -> None:
     assert Text.from_markup(draw_tree(runs)[0]).plain == f"{'1,201 alike':36}  item  succeeded"
 
 
+def test_a_tree_with_short_ids_stays_aligned() -> None:
+    runs = [_run(1, None, "root"), *(_run(number, 1, "item") for number in range(2, 8))]
+    drawn = [Text.from_markup(line).plain for line in draw_tree(runs, lambda id: id[:13])]
+    assert drawn == ["00000000-0000  root  succeeded", "6 alike        └ item  succeeded"]
+
+
 def test_runs_whose_parent_is_not_listed_are_drawn_as_roots() -> None:
     assert _draw(_run(5, 4, "orphan")) == ["orphan  succeeded"]
 

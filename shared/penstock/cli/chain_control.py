@@ -12,6 +12,7 @@ from penstock.broker.publisher import Publisher
 from penstock.broker.rabbitmq import connect
 from penstock.cli.access import find_installation, open_installation
 from penstock.cli.database import Data
+from penstock.cli.identifiers import parse_run_id
 from penstock.cli.output import AsJson, console, fail, print_json
 from penstock.contracts.topology import topology
 from penstock.db import Database
@@ -29,7 +30,10 @@ _RESUME_EXAMPLES: Final = (
 _BY: Final = "penstock chain"
 
 ChainArgument = Annotated[
-    UUID, typer.Argument(metavar="ID", help="Id of the chain, or of any of its runs.", show_default=False)
+    UUID,
+    typer.Argument(
+        metavar="ID", help="Id of the chain, or of any of its runs.", show_default=False, parser=parse_run_id
+    ),
 ]
 ExtraDepth = Annotated[int, typer.Option(min=0, max=MAX_DEPTH, help="Hops beyond its limits of depth, in all.")]
 ExtraRuns = Annotated[int, typer.Option(min=0, max=10**12, help="Runs beyond chain_runs_limit, in all.")]

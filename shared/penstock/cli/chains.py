@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,7 +14,21 @@ from rich.table import Table
 from penstock.cli import chain_control
 from penstock.cli.access import open_installation
 from penstock.cli.database import Data
-from penstock.cli.output import AsJson, console, fail, make_table, print_json, show_state, show_text, show_time
+from penstock.cli.identifiers import parse_run_id
+from penstock.cli.output import (
+    AsJson,
+    console,
+    fail,
+    fits,
+    make_table,
+    print_json,
+    print_lines,
+    print_table,
+    show_state,
+    show_text,
+    show_time,
+)
+from penstock.cli.tables import make_shortener
 from penstock.domain.workload import shown_units
 from penstock.runs.views.chains import count_chain, find_chain, list_chain_runs
 from penstock.runs.views.models import ChainCount, ChainHead, ChainRun
@@ -30,7 +44,10 @@ none themselves.
 """
 
 ChainArgument = Annotated[
-    UUID, typer.Argument(metavar="ID", help="Id of the chain, or of any of its runs.", show_default=False)
+    UUID,
+    typer.Argument(
+        metavar="ID", help="Id of the chain, or of any of its runs.", show_default=False, parser=parse_run_id
+    ),
 ]
 _Children = dict[UUID | None, list[ChainRun]]
 
@@ -77,12 +94,11 @@ def show(chain_id: ChainArgument, data: Data = None, as_json: AsJson = False) ->
     stopped = f"  [red]stopped {show_time(head.stopped_at)}[/]" if head.stopped_at else ""
     warned = f"  [yellow]near its depth limit since {show_time(head.warned_at)}[/]" if head.warned_at else ""
     console.print(f"[bold]chain[/] {head.id}  {head.environment}  {size}{stopped}{warned}", soft_wrap=True)
-    for line in draw_tree(chain.runs):
-        console.print(line, soft_wrap=True)
+    print_lines(_fit_tree(chain.runs))
     if len(chain.runs) < chain.total:
         console.print(f"[bright_black]… the {len(chain.runs)} runs nearest to the root; the rest is only counted[/]")
     console.print()
-    console.print(_count_table(chain))
+    print_table(_count_table(chain))
 
 
 async def _read(chain_id: UUID, data: Path | None) -> ChainView | None:
@@ -106,7 +122,12 @@ def _as_json(chain: ChainView) -> dict[str, object]:
     }
 
 
-def draw_tree(runs: Sequence[ChainRun]) -> list[str]:
+def _fit_tree(runs: Sequence[ChainRun]) -> list[str]:
+    lines = draw_tree(runs)
+    return lines if fits(lines) else draw_tree(runs, make_shortener(str(run.id) for run in runs))
+
+
+def draw_tree(runs: Sequence[ChainRun], show_id: Callable[[str], str] = str) -> list[str]:
     """A chain's runs under their parents, a line of markup each; many alike are one line."""
     known = {run.id for run in runs}
     children: _Children = defaultdict(list)
@@ -118,7 +139,7 @@ def draw_tree(runs: Sequence[ChainRun]) -> list[str]:
     open_branches = [("", "", run, alike) for run, alike in reversed(_group(children[None], children))]
     while open_branches:
         below, guides, run, alike = open_branches.pop()
-        lines.append(_line(run, alike, guides))
+        lines.append(_line(show_id(str(run.id)), run, alike, guides))
         grouped = _group(children.get(run.id, []), children) if alike == 1 else []
         for position, (child, count) in reversed(list(enumerate(grouped))):
             is_last = position == len(grouped) - 1
@@ -148,10 +169,10 @@ def _group(runs: list[ChainRun], children: _Children) -> list[tuple[ChainRun, in
     ]
 
 
-def _line(run: ChainRun, alike: int, guides: str) -> str:
+def _line(id: str, run: ChainRun, alike: int, guides: str) -> str:
     reason = run.error.get("kind") if isinstance(run.error, dict) else None
     why = f" [bright_black]({show_text(str(reason))})[/]" if reason else ""
-    identity = str(run.id) if alike == 1 else f"{f'{alike:,} alike':36}"
+    identity = id if alike == 1 else f"{alike:,} alike".ljust(len(id))
     return f"[bright_black]{identity}  {guides}[/]{show_text(run.workflow)}  {show_state(run.state)}{why}"
 
 

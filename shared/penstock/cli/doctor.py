@@ -43,7 +43,7 @@ async def _examine(data: Path | None) -> list[Finding]:
 
 
 def _print(findings: list[Finding]) -> None:
-    table = make_table("check", "", "found")
+    table = make_table("check", "", "found", wrapped="found")
     for finding in findings:
         text = show_text(finding.found) + (f"\n[bold]→ {show_text(finding.advice)}[/]" if finding.advice else "")
         table.add_row(finding.check, _SIGNS[finding.verdict], text)

@@ -12,6 +12,7 @@ from penstock.broker.publisher import Publisher
 from penstock.broker.rabbitmq import connect
 from penstock.cli.access import find_installation, open_installation
 from penstock.cli.database import Data
+from penstock.cli.identifiers import parse_run_id
 from penstock.cli.output import AsJson, complain, console, fail, print_json, show_state
 from penstock.contracts.topology import topology
 from penstock.db import Connection
@@ -30,9 +31,10 @@ _RETRY_EXAMPLES: Final = "Examples:\n\n  penstock runs retry 0190a5f2-7c00-8a11-
 _BY: Final = "penstock runs"
 
 RunIds = Annotated[
-    list[UUID], typer.Argument(metavar="ID", help="Id of a run; several may be given.", show_default=False)
+    list[UUID],
+    typer.Argument(metavar="ID", help="Id of a run; several may be given.", show_default=False, parser=parse_run_id),
 ]
-RunId = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the run.", show_default=False)]
+RunId = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the run.", show_default=False, parser=parse_run_id)]
 
 
 def add_commands(group: typer.Typer) -> None:

@@ -7,7 +7,7 @@ are in runs, logs and files, and a person who looks at them trusts the terminal.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final, Literal, NoReturn
 
 import orjson
 import typer
@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from penstock import exact_json
+from penstock.cli.tables import FittedTable, fit_table
 from penstock.domain.states import RunState
 from penstock.visible import make_json_visible, make_visible
 
@@ -132,20 +133,46 @@ def show_value(value: JsonValue, length: int = _MAX_VALUE) -> str:
     return show_text(text if len(text) <= length else f"{text[:length]}…")
 
 
-def make_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
-    """A plain table; columns in `numbers` are aligned to the right."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+def make_table(
+    *columns: str, numbers: Sequence[str] = (), droppable: Sequence[str] = (), wrapped: str | None = None
+) -> Table:
+    """A plain table; columns in `numbers` are aligned to the right.
+
+    `droppable` columns may be left out in a narrow terminal, the least important first. Texts of the `wrapped` column
+    continue on the next line, between words where possible; by default those of every column do.
+    """
+    table = FittedTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.droppable = droppable
     for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        is_rigid = wrapped is not None and column != wrapped
+        justify: Literal["right", "left"] = "right" if column in numbers else "left"
+        table.add_column(column, justify=justify, overflow="ellipsis" if is_rigid else "fold", no_wrap=is_rigid)
     return table
 
 
 def print_table(table: Table) -> None:
-    """As wide as it is, even if the terminal is not: a line that a terminal wraps can still be searched, cut and
-    copied.
+    """In a terminal at most as wide as that: ids are shortened and columns left out. Elsewhere as wide as it is, so
+    that every id can be searched, cut and copied.
     """
-    natural = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
-    VisibleConsole(width=max(natural, console.width)).print(table)
+    if console.is_terminal:
+        console.print(fit_table(table, console.width, _measure))
+    else:
+        VisibleConsole(width=max(_measure(table), console.width)).print(table)
+
+
+def _measure(table: Table) -> int:
+    return Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+
+
+def fits(lines: Sequence[str]) -> bool:
+    """Whether no line of markup is wider than the terminal; what is not printed to a terminal fits."""
+    return not console.is_terminal or all(Text.from_markup(line).cell_len <= console.width for line in lines)
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Lines of markup, each as long as it is."""
+    for line in lines:
+        console.print(line, soft_wrap=True)
 
 
 def make_facts() -> Table:

@@ -1,5 +1,6 @@
 """The program `penstock`: its commands, and what becomes of their errors."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -7,12 +8,19 @@ from importlib.metadata import version
 from typing import Annotated, Final, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
+from penstock.cli.identifiers import Command, add_prefixes
 from penstock.cli.output import complain
 from penstock.errors import PenstockError
 from penstock.logs import configure_logs
 from penstock.storable import is_storable
 
+_NAME: Final = "penstock"
+_JSON: Final = "--json"
+_COMPLETE_VARIABLE: Final = "_PENSTOCK_COMPLETE"
+"""Set by the scripts that `--show-completion` prints."""
 _MODULES: Final = {
     "up": "up",
     "ingress": "services",
@@ -43,10 +51,9 @@ def build_program(arguments: Sequence[str] = ()) -> typer.Typer:
     with none.
     """
     program = typer.Typer(
-        name="penstock",
+        name=_NAME,
         help="Self-hosted backend workflows that remember every step and can never run away.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -78,6 +85,36 @@ def main() -> None:
     run_program(sys.argv[1:])
 
 
+def _expected(arguments: Sequence[str]) -> list[str]:
+    """The words that say which command is meant; of a line that a shell asks to complete, where there is one."""
+    line = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
+    words = line.split()[1:] if _COMPLETE_VARIABLE in os.environ else arguments
+    return [word for word in words if word != _JSON]
+
+
+def _call(expected: Sequence[str], arguments: Sequence[str]) -> None:
+    command = get_command(build_program(expected))
+    assert isinstance(command, TyperCommand | TyperGroup), "typer makes no others"
+    add_prefixes(command)
+    command(move_json(command, arguments), prog_name=_NAME)
+
+
+def move_json(command: Command, arguments: Sequence[str]) -> list[str]:
+    """The arguments with a `--json` that stands before a sub-command behind its name, where it is declared."""
+    names, rest = list[str](), list(arguments)
+    is_json = False
+    while isinstance(command, TyperGroup) and rest:
+        if rest[0] == _JSON:
+            is_json = bool(rest.pop(0))
+            continue
+        inner = command.commands.get(rest[0])
+        if not isinstance(inner, TyperCommand | TyperGroup):
+            break
+        names.append(rest.pop(0))
+        command = inner
+    return [*names, *([_JSON] if is_json else ()), *rest]
+
+
 def run_program(arguments: Sequence[str]) -> NoReturn:
     """Run the command that the arguments name; leaves with 0, 1 (it failed) or 2 (it was not understood)."""
     for argument in arguments:
@@ -85,7 +122,7 @@ def run_program(arguments: Sequence[str]) -> NoReturn:
             complain(f"the argument {argument[:60]!r} is not text in UTF-8, or holds a NUL")
             sys.exit(2)
     try:
-        build_program(arguments)(list(arguments))
+        _call(_expected(arguments), arguments)
     except PenstockError as error:
         complain(str(error))
         sys.exit(1)

@@ -16,6 +16,7 @@ import typer
 from penstock import clock
 from penstock.cli.access import Environment, open_installation
 from penstock.cli.database import Data
+from penstock.cli.identifiers import parse_recurrence_id
 from penstock.cli.output import (
     AsJson,
     console,
@@ -84,7 +85,10 @@ _PAGE: Final = 500
 
 In = Annotated[Environment, typer.Option("--environment", "-e", help="Where the workflow is deployed.")]
 Of = Annotated[str | None, typer.Option("--workflow", help="Only of this workflow.", show_default=False)]
-Id = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the recurrence.", show_default=False)]
+Id = Annotated[
+    UUID,
+    typer.Argument(metavar="ID", help="Id of the recurrence.", show_default=False, parser=parse_recurrence_id),
+]
 Since = Annotated[
     str, typer.Option("--since", help="From this time (ISO 8601), or so long ago (7d).", show_default=False)
 ]
@@ -113,7 +117,8 @@ def list_all(
     if as_json:
         print_json_list(_as_json(recurrence) for recurrence in found)
         return
-    table = make_table("id", "workflow", "for", "when", "state", "next tick", "last run")
+    columns = ("id", "workflow", "for", "when", "state", "next tick", "last run")
+    table = make_table(*columns, droppable=("last run", "for", "when", "state"))
     for of in found:
         run = "-" if of.last_run_state is None else f"{show_state(of.last_run_state)} {of.last_run_id}"
         place = show_text(of.thing or "-")

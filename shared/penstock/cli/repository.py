@@ -1,7 +1,9 @@
-"""What `penstock doctor` reads: the signs of health."""
+"""What commands read beyond the library's own views: the signs of health, and ids by their prefix."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from penstock.db import Connection
 
@@ -45,3 +47,23 @@ async def read_health(conn: Connection) -> Health:
     )
     assert row is not None, "an aggregate without GROUP BY has one row"
     return Health(**{name: row[name] for name in Health.__dataclass_fields__})
+
+
+async def find_ids(conn: Connection, *, first: UUID, last: UUID, kinds: Sequence[str], limit: int) -> list[UUID]:
+    """The ids from `first` to `last` of runs, recurrences and lists, as far as `kinds` names them; at most `limit`."""
+    rows = await conn.fetch(
+        """
+        (SELECT id FROM penstock.runs WHERE 'run' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id LIMIT $4)
+        UNION
+        (SELECT id FROM penstock.recurrences
+          WHERE 'recurrence' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id LIMIT $4)
+        UNION
+        (SELECT id FROM penstock.lists WHERE 'list' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id LIMIT $4)
+        ORDER BY id LIMIT $4
+        """,
+        first,
+        last,
+        list(kinds),
+        limit,
+    )
+    return [row["id"] for row in rows]

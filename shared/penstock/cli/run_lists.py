@@ -9,6 +9,7 @@ import typer
 
 from penstock.cli.access import Environment, find_redactor, open_installation
 from penstock.cli.database import Data
+from penstock.cli.identifiers import parse_run_id
 from penstock.cli.output import (
     AsJson,
     console,
@@ -40,7 +41,9 @@ States = Annotated[
 Name = Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help="Only runs of this workflow.")]
 In = Annotated[Environment | None, typer.Option("--environment", "-e", help="Only runs of this environment.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=_MAX, help="How many, the newest first.")]
-After = Annotated[UUID | None, typer.Option("--after", metavar="ID", help="Only runs older than this one.")]
+After = Annotated[
+    UUID | None, typer.Option("--after", metavar="ID", help="Only runs older than this one.", parser=parse_run_id)
+]
 
 
 def add_commands(group: typer.Typer) -> None:
@@ -67,7 +70,8 @@ def show_list(
     if not runs:
         console.print("no such runs")
         return
-    table = make_table("id", "workflow", "environment", "state", "depth", "created", "due", numbers=("depth",))
+    columns = ("id", "workflow", "environment", "state", "depth", "created", "due")
+    table = make_table(*columns, numbers=("depth",), droppable=("due", "depth", "environment", "created"))
     for run in runs:
         row = (str(run.id), show_text(run.workflow), run.environment, show_state(run.state), str(run.depth))
         table.add_row(*row, show_time(run.created_at), show_time(run.scheduled_at))

@@ -13,6 +13,7 @@ from rich.text import Text
 from penstock.cli import interventions, run_lists
 from penstock.cli.access import Environment, find_installation, find_redactor, open_installation
 from penstock.cli.database import Data
+from penstock.cli.identifiers import parse_run_id
 from penstock.cli.output import (
     AsJson,
     complain,
@@ -57,7 +58,9 @@ Wait = Annotated[
     bool,
     typer.Option("--wait", help="Wait until the run has ended and print its result; exit with 1 unless it succeeded."),
 ]
-RunArgument = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the run.", show_default=False)]
+RunArgument = Annotated[
+    UUID, typer.Argument(metavar="ID", help="Id of the run.", show_default=False, parser=parse_run_id)
+]
 
 
 def add_commands(program: typer.Typer) -> None:
@@ -88,8 +91,10 @@ def run(
         _report_end(ended, as_json=as_json)
     elif as_json:
         print_json(started.as_json())
-    else:
+    elif console.is_terminal:
         console.print(f"{started.id}  {show_state(started.state)}")
+    else:
+        say(str(started.id))  # for a program, which wants no more than this
     if not started.is_dispatched:
         complain("the broker is out of reach, so the run starts when a scheduler finds it; `penstock doctor` says more")
 
@@ -177,7 +182,9 @@ def _facts(run: RunFacts) -> Group:
 def _step_table(steps: list[Step]) -> list[Text | Table]:
     if not steps:
         return []
-    table = make_table("step", "action", "outcome", "attempt", "took", "result", numbers=("attempt", "took"))
+    table = make_table(
+        "step", "action", "outcome", "attempt", "took", "result", numbers=("attempt", "took"), wrapped="result"
+    )
     for step in steps:
         colour = {"succeeded": "green", "failed": "red", "waiting": "cyan"}.get(step.outcome, "bright_black")
         shown = step.error if step.error is not None else step.result
@@ -190,7 +197,7 @@ def _step_table(steps: list[Step]) -> list[Text | Table]:
 def _log_table(lines: list[LogEntry]) -> list[Text | Table]:
     if not lines:
         return []
-    table = make_table("time", "log")
+    table = make_table("time", "log", wrapped="log")
     for line in lines:
         style = _LEVEL_STYLES.get(line.level, "")
         text = f"{line.event}{f' [{line.step}]' if line.step else ''}{f': {line.message}' if line.message else ''}"

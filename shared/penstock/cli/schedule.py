@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from penstock import clock
 from penstock.cli.access import Environment, find_installation, open_installation
 from penstock.cli.database import Data
+from penstock.cli.identifiers import parse_any_id, parse_list_id, parse_run_id
 from penstock.cli.interventions import publish
 from penstock.cli.output import (
     AsJson,
@@ -91,8 +92,8 @@ In = Annotated[Environment, typer.Option("--environment", "-e", help="Where.")]
 Of = Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help="Only of this workflow.")]
 Since = Annotated[str | None, typer.Option("--since", help="Only what is due from this time on (ISO 8601).")]
 Until = Annotated[str | None, typer.Option("--until", help="Only what is due before this time (ISO 8601).")]
-List = Annotated[UUID | None, typer.Option("--list", metavar="ID", help="Only of this list.")]
-Chain = Annotated[UUID | None, typer.Option("--chain", metavar="ID", help="Only of this chain.")]
+List = Annotated[UUID | None, typer.Option("--list", metavar="ID", help="Only of this list.", parser=parse_list_id)]
+Chain = Annotated[UUID | None, typer.Option("--chain", metavar="ID", help="Only of this chain.", parser=parse_run_id)]
 At = Annotated[str | None, typer.Option("--at", metavar="TIME", help="When, such as 2030-01-31T09:00:00Z.")]
 After = Annotated[str | None, typer.Option("--after", metavar="DURATION", help="So long from now, such as 10m.")]
 Token = Annotated[str | None, typer.Option("--after", metavar="TOKEN", help="The next page: `after` of --json.")]
@@ -186,7 +187,8 @@ def show_list(
     if as_json:
         print_json_list(page.results, after=page.after.write() if page.after else None)
         return
-    table = make_table("due", "what", "id", "workflow", "depth", "items", "", numbers=("depth", "items"))
+    columns = ("due", "what", "id", "workflow", "depth", "items", "")
+    table = make_table(*columns, numbers=("depth", "items"), droppable=("depth", "items", "what"))
     for entry in page.results:
         depth = "-" if entry.depth is None else str(entry.depth)
         items = "-" if entry.remaining is None else str(entry.remaining)
@@ -206,7 +208,9 @@ async def _list(
 
 
 def cancel(
-    id: Annotated[UUID | None, typer.Argument(metavar="[ID]", help="Of a run, recurrence or list.")] = None,
+    id: Annotated[
+        UUID | None, typer.Argument(metavar="[ID]", help="Of a run, recurrence or list.", parser=parse_any_id)
+    ] = None,
     environment: In = Environment.DEVELOPMENT,
     workflow: Of = None,
     since: Since = None,
@@ -249,7 +253,7 @@ async def _cancel(id: UUID | None, wanted: ScheduleFilter, data: Path | None) ->
 
 
 def move(
-    id: Annotated[UUID, typer.Argument(metavar="ID", help="Id of the run.", show_default=False)],
+    id: Annotated[UUID, typer.Argument(metavar="ID", help="Id of the run.", show_default=False, parser=parse_run_id)],
     at: At = None,
     after: After = None,
     environment: In = Environment.DEVELOPMENT,

@@ -15,7 +15,17 @@ import typer
 
 from penstock.cli.access import Environment, find_keyring, open_installation
 from penstock.cli.database import Data
-from penstock.cli.output import AsJson, complain, console, fail, make_table, print_json, print_json_list, show_time
+from penstock.cli.output import (
+    AsJson,
+    complain,
+    console,
+    fail,
+    make_table,
+    print_json,
+    print_json_list,
+    print_table,
+    show_time,
+)
 from penstock.encryption import Keyring
 from penstock.redaction import MIN_REDACTED
 from penstock.store.audit import name_cli_actor
@@ -123,11 +133,14 @@ def list_(environment: Where = None, data: Data = None, as_json: AsJson = False)
     if as_json:
         print_json_list(shown)
         return
-    table = make_table("environment", "name", "set", "key", "")
+    table = make_table("environment", "name", "set", "key", "", droppable=("set",))
     for secret in shown:
         note = "" if secret.is_readable else "[red]PENSTOCK_SECRET_KEY does not hold this key[/]"
         table.add_row(secret.environment, secret.name, show_time(secret.set_at), secret.key_id, note)
-    console.print(table if shown else "no secret is stored")
+    if shown:
+        print_table(table)
+    else:
+        console.print("no secret is stored")
 
 
 async def _list(data: Path | None) -> list[_Shown]:

@@ -16,7 +16,18 @@ import typer
 from penstock import clock
 from penstock.cli.access import Environment, open_installation
 from penstock.cli.database import Data
-from penstock.cli.output import AsJson, console, fail, make_facts, make_table, print_json, print_json_list, show_text
+from penstock.cli.identifiers import parse_run_id
+from penstock.cli.output import (
+    AsJson,
+    console,
+    fail,
+    make_facts,
+    make_table,
+    print_json,
+    print_json_list,
+    print_table,
+    show_text,
+)
 from penstock.cli.values import read_moment, split_pairs
 from penstock.db import Connection
 from penstock.domain.durations import parse_duration
@@ -87,7 +98,12 @@ Since = Annotated[
 ]
 Until = Annotated[str | None, typer.Option("--until", help="Before this time, or so long ago.", show_default="now")]
 Of = Annotated[str | None, typer.Option("--workflow", help="Only of this workflow.", show_default=False)]
-OfChain = Annotated[UUID | None, typer.Option("--chain", help="Only of this chain, from its runs.", show_default=False)]
+OfChain = Annotated[
+    UUID | None,
+    typer.Option(
+        "--chain", metavar="ID", help="Only of this chain, from its runs.", show_default=False, parser=parse_run_id
+    ),
+]
 Changes = Annotated[
     list[str] | None, typer.Argument(metavar="[ACTIVITY=UNITS]...", help="What to change.", show_default=False)
 ]
@@ -208,7 +224,7 @@ def _print(wanted: WorkloadFilter, sums: list[WorkloadSum], month: MonthlyWorklo
             show_text(known.key or "(requests of no workflow)"), f"{known.count:,}", f"{known.units:,.2f}", part
         )
     console.print()
-    console.print(table)
+    print_table(table)
 
 
 def show_units(units: float) -> str:
@@ -240,7 +256,7 @@ def weights(
         table.add_row(
             name, _exactly(weight) if weight == published else f"[bold]{_exactly(weight)}[/]", _exactly(published)
         )
-    console.print(table)
+    print_table(table)
 
 
 def _exactly(weight: float) -> str:

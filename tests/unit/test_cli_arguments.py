@@ -1,0 +1,79 @@
+"""What a command line may look like: where `--json` stands, how ids are given, what a shell completes."""
+
+import subprocess
+
+import pytest
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from penstock.cli.identifiers import Command
+from penstock.cli.program import build_program, move_json
+from tests.acceptance.console import PENSTOCK, clean_environment
+
+
+def _command(*words: str) -> Command:
+    command = get_command(build_program(words))
+    assert isinstance(command, TyperCommand | TyperGroup)
+    return command
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("--json runs list -n 2", "runs list --json -n 2"),
+        ("runs --json list -n 2", "runs list --json -n 2"),
+        ("--json runs --json list", "runs list --json"),
+        ("runs list -n 2 --json", "runs list -n 2 --json"),
+        ("--json check .", "check --json ."),
+        ("--json run -- --json", "run --json -- --json"),
+        ("run start -p --json=1", "run start -p --json=1"),
+        ("--json workload weights", "workload weights --json"),
+        ("--json workload", "workload --json"),
+        ("--json", "--json"),
+        ("--json bogus", "--json bogus"),
+    ],
+)
+def test_json_may_stand_before_the_sub_command(given: str, meant: str) -> None:
+    words = [word for word in given.split() if word != "--json"]
+    assert move_json(_command(*words), given.split()) == meant.split()
+
+
+def _run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (*PENSTOCK, *arguments), env=clean_environment(**settings), capture_output=True, text=True, check=False
+    )
+
+
+def test_json_before_the_sub_command_is_understood_by_the_program() -> None:
+    outcome = _run("--json", "check", "examples/quickstart")
+    assert (outcome.returncode, outcome.stdout[:1]) == (0, "{")
+
+
+@pytest.mark.parametrize("id", ["0190a5f", "0190a5fg", "0190a5f2-7c00-8a11-9b22-0123456789abc", "", "-" * 40])
+def test_what_cannot_begin_an_id_is_a_usage_error(id: str) -> None:
+    outcome = CliRunner().invoke(build_program(["runs"]), ["runs", "show", "--", id], env={"COLUMNS": "200"})
+    assert outcome.exit_code == 2
+    assert "is not an id; give it whole, or its first 8 characters or more" in outcome.stderr
+
+
+def test_help_offers_to_install_and_to_show_completion() -> None:
+    outcome = CliRunner().invoke(build_program(), ["--help"], env={"COLUMNS": "120", "TERM": "dumb"})
+    assert "--install-completion" in outcome.stdout
+    assert "--show-completion" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("penstock recur", "recurrences"), ("penstock runs l", "list"), ("penstock runs list --st", "--state")],
+)
+def test_a_shell_completes_commands_and_options(line: str, offered: str) -> None:
+    position = str(len(line.split()) - 1)
+    outcome = _run(_PENSTOCK_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=position)
+    assert offered in outcome.stdout.split(), outcome
+
+
+def test_a_misspelled_command_is_met_with_its_like() -> None:
+    outcome = _run("schedul")
+    assert outcome.returncode == 2
+    assert "'schedule'" in outcome.stderr
