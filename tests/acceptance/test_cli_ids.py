@@ -6,6 +6,7 @@ import pytest
 
 from penstock.db import open_database
 from tests.acceptance.console import clean_environment, penstock
+from tests.acceptance.terminal import open_terminal
 
 FIRST = UUID("0190a5f2-7c00-8a11-9b22-0123456789ab")
 SECOND = UUID("0190a5f2-7c01-8a11-9b22-0123456789ab")
@@ -63,3 +64,21 @@ async def test_a_prefix_of_nothing_is_one_line(
 ) -> None:
     outcome = await penstock(*command, environment=environment)
     assert (outcome.code, outcome.err) == (1, f"penstock: {message}\n")
+
+
+async def test_an_error_continues_between_words_in_a_narrow_terminal(environment: dict[str, str]) -> None:
+    async with open_terminal("runs", "show", "0190a5f2", environment=environment, width=60) as terminal:
+        assert await terminal.wait() == 1
+    lines = terminal.text.splitlines()
+    assert " ".join(lines) == f"penstock: more than one id begins with 0190a5f2: {FIRST}, {SECOND}; give more of it"
+    assert max(len(line) for line in lines) <= 60
+
+
+async def test_a_chain_is_named_by_a_prefix_that_its_runs_share(environment: dict[str, str], database_url: str) -> None:
+    database = await open_database(database_url, name="test", most=1)
+    async with database.connection() as conn:
+        await conn.execute("UPDATE penstock.runs SET chain_id = $1, depth = 1 WHERE id = $2", FIRST, SECOND)
+    await database.close()
+    options = ("schedule", "list", "-e", "live", "--chain", "0190a5f2", "--json")
+    outcome = await penstock(*options, environment=environment)
+    assert outcome.code == 0, outcome

@@ -1,5 +1,6 @@
 """What a command line may look like: where `--json` stands, how ids are given, what a shell completes."""
 
+import re
 import subprocess
 
 import pytest
@@ -7,7 +8,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from penstock.cli.identifiers import Command
+from penstock.cli.identifiers import Command, IdPrefix, parse_recurrence_or_cron
 from penstock.cli.program import build_program, move_json
 from tests.acceptance.console import PENSTOCK, clean_environment
 
@@ -57,6 +58,12 @@ def test_what_cannot_begin_an_id_is_a_usage_error(id: str) -> None:
     assert "is not an id; give it whole, or its first 8 characters or more" in outcome.stderr
 
 
+@pytest.mark.parametrize("what", ["@daily", "0 3 * * *"])
+def test_a_cron_expression_is_not_taken_for_an_id(what: str) -> None:
+    assert parse_recurrence_or_cron(what) == what
+    assert parse_recurrence_or_cron("0190a5f2") == IdPrefix("0190a5f2", ("recurrence",))
+
+
 def test_help_offers_to_install_and_to_show_completion() -> None:
     outcome = CliRunner().invoke(build_program(), ["--help"], env={"COLUMNS": "120", "TERM": "dumb"})
     assert "--install-completion" in outcome.stdout
@@ -73,7 +80,10 @@ def test_a_shell_completes_commands_and_options(line: str, offered: str) -> None
     assert offered in outcome.stdout.split(), outcome
 
 
-def test_a_misspelled_command_is_met_with_its_like() -> None:
-    outcome = _run("schedul")
+@pytest.mark.parametrize(
+    ("word", "meant"), [("schedul", "schedule"), ("shedule", "schedule"), ("schedulr", "scheduler")]
+)
+def test_a_misspelled_command_is_met_with_the_nearest_one_only(word: str, meant: str) -> None:
+    outcome = _run(word)
     assert outcome.returncode == 2
-    assert "'schedule'" in outcome.stderr
+    assert re.findall(r"'(\w+)'", outcome.stderr) == [word, meant]

@@ -67,3 +67,29 @@ def test_ids_are_shortened_no_further_than_they_differ() -> None:
     assert make_shortener([FIRST, SAME_SECOND])(f"run {FIRST}") == "run 0190a5f2-7c00"
     assert make_shortener([FIRST, SAME_MOMENT])(FIRST) == FIRST[:18]
     assert make_shortener([FIRST])(SAME_MOMENT) == "0190a5f2-7c00"
+
+
+AUDIT = ("at", "actor", "action", "what", "before", "after")
+
+
+def _make_audit() -> Table:
+    table = make_table(*AUDIT, droppable=("before", "after"), elastic=("actor", "what", "before", "after"))
+    table.add_row(show_time(AT), "cli:root", "settings.set", "", '{"depth_limit": 10}' * 9, '{"depth_limit": 20}' * 9)
+    return table
+
+
+@pytest.mark.parametrize(("width", "left_out"), [(140, ()), (100, ()), (80, ("before",)), (60, ("before", "after"))])
+def test_long_texts_are_cut_before_their_columns_are_left_out(width: int, left_out: tuple[str, ...]) -> None:
+    head, row = _print(_make_audit(), width)
+    assert head.split() == [column for column in AUDIT if column not in left_out]
+    assert len(row) <= width
+    assert row.split()[:4] == ["2030-01-31", "09:00:00", "cli:root", "settings.set"]
+
+
+def test_a_table_that_can_leave_out_nothing_cuts_its_widest_columns() -> None:
+    table = make_table("name", "first", "second")
+    table.add_row("name", "x" * 90, "y" * 30)
+    _, line = _print(table, 60)
+    assert line.startswith("name  xxx")
+    assert "y" * 24 in line
+    assert len(line) <= 60

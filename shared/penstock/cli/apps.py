@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from penstock.cli.output import AsJson, console, print_json, show_text
+from penstock.cli.output import AsJson, console, print_json, print_words, show_text
 from penstock.definitions.models import App
 from penstock.definitions.secrets import find_secret_names
 from penstock.reading.loader import LoadResult, Problem, Severity, load_app
@@ -77,7 +77,7 @@ def print_problems(problems: tuple[Problem, ...]) -> None:
     """One line each, so that editors and `grep` can follow them; errors are red where there are colours."""
     for problem in problems:
         colour = "red" if problem.severity is Severity.ERROR else "yellow"
-        console.print(f"[{colour}]{problem.severity}[/]: {show_text(str(problem))}", soft_wrap=True)
+        print_words(f"[{colour}]{problem.severity}[/]: {show_text(str(problem))}")
 
 
 def _summary(loaded: LoadResult) -> str:

@@ -24,6 +24,7 @@ from penstock.cli.output import (
     print_json,
     print_lines,
     print_table,
+    print_words,
     show_state,
     show_text,
     show_time,
@@ -93,7 +94,7 @@ def show(chain_id: ChainArgument, data: Data = None, as_json: AsJson = False) ->
     head = chain.head
     stopped = f"  [red]stopped {show_time(head.stopped_at)}[/]" if head.stopped_at else ""
     warned = f"  [yellow]near its depth limit since {show_time(head.warned_at)}[/]" if head.warned_at else ""
-    console.print(f"[bold]chain[/] {head.id}  {head.environment}  {size}{stopped}{warned}", soft_wrap=True)
+    print_words(f"[bold]chain[/] {head.id}  {head.environment}  {size}{stopped}{warned}")
     print_lines(_fit_tree(chain.runs))
     if len(chain.runs) < chain.total:
         console.print(f"[bright_black]… the {len(chain.runs)} runs nearest to the root; the rest is only counted[/]")

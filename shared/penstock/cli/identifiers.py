@@ -53,9 +53,21 @@ def _make_parser(*kinds: str) -> Callable[[str], UUID | IdPrefix]:
 
 
 parse_run_id = _make_parser("run")
+parse_chain_id = _make_parser("chain")
 parse_list_id = _make_parser("list")
 parse_recurrence_id = _make_parser("recurrence")
 parse_any_id = _make_parser("run", "recurrence", "list")
+
+
+def parse_recurrence_or_cron(text: str) -> UUID | IdPrefix | str:
+    """The id of a recurrence, or else the text, which is then a cron expression: none of them is hexadecimal."""
+    try:
+        return parse_recurrence_id(text)
+    except typer.BadParameter:
+        return text
+
+
+parse_recurrence_or_cron.__name__ = "text"
 
 
 def add_prefixes(command: Command) -> None:

@@ -5,6 +5,9 @@ All that is printed leaves through here, where what a terminal would act on beco
 are in runs, logs and files, and a person who looks at them trusts the terminal.
 """
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Final, Literal, NoReturn
@@ -90,7 +93,16 @@ def print_text(text: str) -> None:
 
 def complain(message: str) -> None:
     """Say on standard error what went wrong."""
-    typer.secho(make_visible(f"penstock: {message}"), err=True, fg=typer.colors.RED)
+    typer.secho(_break_lines(make_visible(f"penstock: {message}")), err=True, fg=typer.colors.RED)
+
+
+def _break_lines(text: str) -> str:
+    """The text with line ends between its words, where a terminal on standard error would break it within one."""
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    wrapper = textwrap.TextWrapper(width=width, break_long_words=False, break_on_hyphens=False, drop_whitespace=False)
+    return "\n".join("\n".join(part.strip() for part in wrapper.wrap(line)) for line in text.split("\n"))
 
 
 def fail(message: str) -> NoReturn:
@@ -134,15 +146,20 @@ def show_value(value: JsonValue, length: int = _MAX_VALUE) -> str:
 
 
 def make_table(
-    *columns: str, numbers: Sequence[str] = (), droppable: Sequence[str] = (), wrapped: str | None = None
+    *columns: str,
+    numbers: Sequence[str] = (),
+    droppable: Sequence[str] = (),
+    elastic: Sequence[str] = (),
+    wrapped: str | None = None,
 ) -> Table:
     """A plain table; columns in `numbers` are aligned to the right.
 
-    `droppable` columns may be left out in a narrow terminal, the least important first. Texts of the `wrapped` column
-    continue on the next line, between words where possible; by default those of every column do.
+    In a narrow terminal the texts of `elastic` columns are cut, then `droppable` columns are left out, the least
+    important first. Texts of the `wrapped` column continue on the next line, between words where possible; by default
+    those of every column do.
     """
     table = FittedTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.droppable = droppable
+    table.droppable, table.elastic = droppable, elastic
     for column in columns:
         is_rigid = wrapped is not None and column != wrapped
         justify: Literal["right", "left"] = "right" if column in numbers else "left"
@@ -167,6 +184,11 @@ def _measure(table: Table) -> int:
 def fits(lines: Sequence[str]) -> bool:
     """Whether no line of markup is wider than the terminal; what is not printed to a terminal fits."""
     return not console.is_terminal or all(Text.from_markup(line).cell_len <= console.width for line in lines)
+
+
+def print_words(line: str) -> None:
+    """A line of markup, which in a terminal is continued between words."""
+    console.print(line, soft_wrap=not console.is_terminal)
 
 
 def print_lines(lines: Sequence[str]) -> None:

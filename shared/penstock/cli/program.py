@@ -3,9 +3,10 @@
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -46,12 +47,25 @@ _MODULES: Final = {
 """Which module of this package holds which command. Only what is asked for is imported: all of it takes a second."""
 
 
+class NearestCommand(TyperGroup):
+    """A group that suggests for a name it does not have the nearest one only: not `scheduler` beside `schedule`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """As its parent does it."""
+        name = args[0]
+        if name not in self.commands and not name.startswith("-"):
+            near = get_close_matches(name, self.commands, n=1)
+            ctx.fail(f"No such command {name!r}." + "".join(f" Did you mean {one!r}?" for one in near))
+        return super().resolve_command(ctx, args)
+
+
 def build_program(arguments: Sequence[str] = ()) -> typer.Typer:
     """The program with the command that `arguments` begin with, and its neighbours; with all commands when they begin
     with none.
     """
     program = typer.Typer(
         name=_NAME,
+        cls=NearestCommand,
         help="Self-hosted backend workflows that remember every step and can never run away.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,

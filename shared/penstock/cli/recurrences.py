@@ -16,7 +16,7 @@ import typer
 from penstock import clock
 from penstock.cli.access import Environment, open_installation
 from penstock.cli.database import Data
-from penstock.cli.identifiers import parse_recurrence_id
+from penstock.cli.identifiers import parse_recurrence_id, parse_recurrence_or_cron
 from penstock.cli.output import (
     AsJson,
     console,
@@ -89,6 +89,15 @@ Id = Annotated[
     UUID,
     typer.Argument(metavar="ID", help="Id of the recurrence.", show_default=False, parser=parse_recurrence_id),
 ]
+What = Annotated[
+    object,
+    typer.Argument(
+        metavar="ID|EXPRESSION",
+        help="A recurrence, or a cron expression.",
+        show_default=False,
+        parser=parse_recurrence_or_cron,
+    ),
+]
 Since = Annotated[
     str, typer.Option("--since", help="From this time (ISO 8601), or so long ago (7d).", show_default=False)
 ]
@@ -117,8 +126,11 @@ def list_all(
     if as_json:
         print_json_list(_as_json(recurrence) for recurrence in found)
         return
+    if not found:
+        console.print("nothing recurs")
+        return
     columns = ("id", "workflow", "for", "when", "state", "next tick", "last run")
-    table = make_table(*columns, droppable=("last run", "for", "when", "state"))
+    table = make_table(*columns, droppable=("last run", "for", "when", "state"), elastic=("workflow", "for", "when"))
     for of in found:
         run = "-" if of.last_run_state is None else f"{show_state(of.last_run_state)} {of.last_run_id}"
         place = show_text(of.thing or "-")
@@ -146,18 +158,17 @@ async def _list(environment: Environment, workflow: str | None, data: Path | Non
 
 
 def show_next(
-    what: Annotated[str, typer.Argument(metavar="ID|EXPRESSION", help="A recurrence, or a cron expression.")],
+    what: What,
     timezone: Annotated[str, typer.Option("--timezone", help="Of the expression.")] = UTC_ZONE,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many ticks.")] = 10,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the coming ticks of a recurrence, or of any cron expression."""
-    try:
-        id: UUID | None = UUID(what)
-    except ValueError:
-        id = None
-    ticks = _ticks_of_cron(what, timezone, count) if id is None else asyncio.run(_next(id, count, data))
+    if isinstance(what, UUID):
+        ticks = asyncio.run(_next(what, count, data))
+    else:
+        ticks = _ticks_of_cron(str(what), timezone, count)
     if as_json:
         print_json_list(ticks)
         return
@@ -194,7 +205,10 @@ def show_ticks(
         names = ("tick_at", "outcome", "run_id", "run_state", "reason", "decided_at")
         print_json_list({name: getattr(tick, name) for name in names} for tick in ticks)
         return
-    table = make_table("tick", "outcome", "run", "reason")
+    if not ticks:
+        console.print("it has not ticked yet")
+        return
+    table = make_table("tick", "outcome", "run", "reason", droppable=("reason",), elastic=("reason",))
     for tick in ticks:
         run = "-" if tick.run_state is None else f"{show_state(tick.run_state)} {tick.run_id}"
         table.add_row(show_time(tick.tick_at), tick.outcome, run, show_text(tick.reason or "-"))

@@ -50,10 +50,15 @@ async def read_health(conn: Connection) -> Health:
 
 
 async def find_ids(conn: Connection, *, first: UUID, last: UUID, kinds: Sequence[str], limit: int) -> list[UUID]:
-    """The ids from `first` to `last` of runs, recurrences and lists, as far as `kinds` names them; at most `limit`."""
+    """The ids from `first` to `last` of runs, chains, recurrences and lists, as far as `kinds` names them; at most
+    `limit`.
+    """
     rows = await conn.fetch(
         """
         (SELECT id FROM penstock.runs WHERE 'run' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id LIMIT $4)
+        UNION
+        (SELECT id FROM penstock.runs
+          WHERE 'chain' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 AND chain_id = id ORDER BY id LIMIT $4)
         UNION
         (SELECT id FROM penstock.recurrences
           WHERE 'recurrence' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id LIMIT $4)

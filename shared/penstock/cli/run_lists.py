@@ -71,7 +71,8 @@ def show_list(
         console.print("no such runs")
         return
     columns = ("id", "workflow", "environment", "state", "depth", "created", "due")
-    table = make_table(*columns, numbers=("depth",), droppable=("due", "depth", "environment", "created"))
+    droppable = ("due", "depth", "environment", "created")
+    table = make_table(*columns, numbers=("depth",), droppable=droppable, elastic=("workflow",))
     for run in runs:
         row = (str(run.id), show_text(run.workflow), run.environment, show_state(run.state), str(run.depth))
         table.add_row(*row, show_time(run.created_at), show_time(run.scheduled_at))

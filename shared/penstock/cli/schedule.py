@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from penstock import clock
 from penstock.cli.access import Environment, find_installation, open_installation
 from penstock.cli.database import Data
-from penstock.cli.identifiers import parse_any_id, parse_list_id, parse_run_id
+from penstock.cli.identifiers import parse_any_id, parse_chain_id, parse_list_id, parse_run_id
 from penstock.cli.interventions import publish
 from penstock.cli.output import (
     AsJson,
@@ -93,7 +93,7 @@ Of = Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help
 Since = Annotated[str | None, typer.Option("--since", help="Only what is due from this time on (ISO 8601).")]
 Until = Annotated[str | None, typer.Option("--until", help="Only what is due before this time (ISO 8601).")]
 List = Annotated[UUID | None, typer.Option("--list", metavar="ID", help="Only of this list.", parser=parse_list_id)]
-Chain = Annotated[UUID | None, typer.Option("--chain", metavar="ID", help="Only of this chain.", parser=parse_run_id)]
+Chain = Annotated[UUID | None, typer.Option("--chain", metavar="ID", help="Only of this chain.", parser=parse_chain_id)]
 At = Annotated[str | None, typer.Option("--at", metavar="TIME", help="When, such as 2030-01-31T09:00:00Z.")]
 After = Annotated[str | None, typer.Option("--after", metavar="DURATION", help="So long from now, such as 10m.")]
 Token = Annotated[str | None, typer.Option("--after", metavar="TOKEN", help="The next page: `after` of --json.")]
@@ -188,13 +188,18 @@ def show_list(
         print_json_list(page.results, after=page.after.write() if page.after else None)
         return
     columns = ("due", "what", "id", "workflow", "depth", "items", "")
-    table = make_table(*columns, numbers=("depth", "items"), droppable=("depth", "items", "what"))
+    table = make_table(
+        *columns, numbers=("depth", "items"), droppable=("depth", "items", "what"), elastic=("workflow",)
+    )
     for entry in page.results:
         depth = "-" if entry.depth is None else str(entry.depth)
         items = "-" if entry.remaining is None else str(entry.remaining)
         held = "[yellow]paused[/]" if entry.paused else ""
         table.add_row(show_time(entry.at), entry.kind, str(entry.id), show_text(entry.workflow), depth, items, held)
-    print_table(table)
+    if page.results:
+        print_table(table)
+    else:
+        console.print("nothing is coming")
     for one in pauses:
         console.print(f"paused since {show_time(one.paused_at)}: {_name(one)}")
 

@@ -165,7 +165,8 @@ def audit(
         place = None if page.after is None else f"{page.after[0].isoformat()}/{page.after[1]}"
         print_json_list(page.results, after=place)
         return
-    table = make_table("at", "actor", "action", "what", "before", "after")
+    columns = ("at", "actor", "action", "what", "before", "after")
+    table = make_table(*columns, droppable=("before", "after"), elastic=("actor", "what", "before", "after"))
     for act in page.results:
         cells = ("" if value is None else show_value(value, 200) for value in (act.before, act.after))
         table.add_row(show_time(act.at), show_text(act.actor), act.action, show_text(act.subject), *cells)

@@ -7,7 +7,7 @@ import typer
 from pydantic import JsonValue
 
 from penstock import exact_json
-from penstock.cli.output import AsJson, complain, console, print_json, say, show_text
+from penstock.cli.output import AsJson, complain, console, print_json, print_words, say, show_text
 from penstock.definitions.values import format_date
 from penstock.expressions import ExpressionError, compile_expression
 from penstock.expressions.inference import Mismatch, infer
@@ -58,7 +58,7 @@ def evaluate(
     if as_json:
         print_json({"value": value, "type": describe_type(value)})
     elif console.is_terminal:
-        console.print(f"[bold]{show_text(_written(value))}[/]  [dim]{describe_type(value)}[/]", soft_wrap=True)
+        print_words(f"[bold]{show_text(_written(value))}[/]  [dim]{describe_type(value)}[/]")
     else:
         say(_written(value))
 

@@ -16,7 +16,7 @@ import typer
 from penstock import clock
 from penstock.cli.access import Environment, open_installation
 from penstock.cli.database import Data
-from penstock.cli.identifiers import parse_run_id
+from penstock.cli.identifiers import parse_chain_id
 from penstock.cli.output import (
     AsJson,
     console,
@@ -26,6 +26,7 @@ from penstock.cli.output import (
     print_json,
     print_json_list,
     print_table,
+    print_words,
     show_text,
 )
 from penstock.cli.values import read_moment, split_pairs
@@ -101,7 +102,7 @@ Of = Annotated[str | None, typer.Option("--workflow", help="Only of this workflo
 OfChain = Annotated[
     UUID | None,
     typer.Option(
-        "--chain", metavar="ID", help="Only of this chain, from its runs.", show_default=False, parser=parse_run_id
+        "--chain", metavar="ID", help="Only of this chain, from its runs.", show_default=False, parser=parse_chain_id
     ),
 ]
 Changes = Annotated[
@@ -206,18 +207,16 @@ def _total(sums: list[WorkloadSum]) -> float:
 def _print(wanted: WorkloadFilter, sums: list[WorkloadSum], month: MonthlyWorkload) -> None:
     total = _total(sums)
     period = f"since {wanted.since:%Y-%m-%d %H:%M}Z" if wanted.since else f"of chain {wanted.chain_id}"
-    console.print(f"[bold]{month.environment}[/]  {show_units(total)} {period}", soft_wrap=True)
+    print_words(f"[bold]{month.environment}[/]  {show_units(total)} {period}")
     share = "" if month.share is None else f", {month.share:.1%} of the allowance of {month.allowance:,.0f}"
-    console.print(
-        f"[bright_black]{show_units(month.units)} in the month since {month.since:%Y-%m-%d}{share}[/]", soft_wrap=True
-    )
+    print_words(f"[bright_black]{show_units(month.units)} in the month since {month.since:%Y-%m-%d}{share}[/]")
     if not sums:
         console.print(
             "\nnothing was consumed" + ("" if wanted.chain_id else "; what was in the last seconds follows soon")
         )
         return
     count = "times" if wanted.by == Way.ACTIVITY else "runs"
-    table = make_table(wanted.by, count, "units", "share", numbers=(count, "units", "share"))
+    table = make_table(wanted.by, count, "units", "share", numbers=(count, "units", "share"), elastic=(wanted.by,))
     for known in sums:
         part = f"{known.units / total:.1%}" if total else "-"
         table.add_row(
