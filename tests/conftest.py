@@ -15,17 +15,9 @@ import hypothesis
 import pytest
 
 from penstock.errors import ConfigurationError
+from penstock.testing.databases import fresh_database, install_clock_at
 from tests.private_servers import NoServer, PrivatePostgres, PrivateRabbitMQ
-from tests.servers import (
-    Servers,
-    fresh_database,
-    fresh_vhost,
-    install_clock_at,
-    migrated_template,
-    provide_servers,
-    running_postgres,
-    running_rabbitmq,
-)
+from tests.servers import Servers, fresh_vhost, migrated_template, provide_servers, running_postgres, running_rabbitmq
 
 # Services are started by the hundred: where bytecode is not kept, each start compiles all that it imports, for seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

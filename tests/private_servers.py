@@ -2,11 +2,9 @@
 
 import asyncio
 import os
-import random
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,6 +16,7 @@ import aiohttp
 from penstock.embedded.binaries import find_binaries
 from penstock.embedded.postgres import SETTINGS, USER, PostgresServer
 from penstock.errors import ConfigurationError
+from penstock.testing.ports import find_port, find_ports
 from tests import debian
 
 WAYS = (
@@ -33,23 +32,6 @@ class NoServer(Exception):
     """A server the tests need can be neither found nor started; the text names the ways."""
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing uses, below the range that the system takes for outgoing connections, so that a restart finds
-    them free.
-    """
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in ports:
-            ports.append(port)
-    return ports
-
-
 class PrivatePostgres:
     """A PostgreSQL on a TCP port that stays the same across restarts. `is_durable=False` trades crash safety for
     speed.
@@ -58,7 +40,7 @@ class PrivatePostgres:
     def __init__(self, directory: Path, *, is_durable: bool = True) -> None:
         if not _has_postgres():
             raise NoServer(f"No PostgreSQL of at least version 15 is installed. {WAYS}")
-        (port,) = free_ports(1)
+        port = find_port()
         self.url = f"postgresql://{USER}@127.0.0.1:{port}/postgres"
         fast = {} if is_durable else {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
         own = {"listen_addresses": "127.0.0.1", "port": str(port), "max_connections": "200", "shared_buffers": "128MB"}
@@ -158,7 +140,7 @@ class PrivateRabbitMQ:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._programs = find_rabbitmq()
-        self._amqp_port, self._management_port, self._distribution_port, self._epmd_port = free_ports(4)
+        self._amqp_port, self._management_port, self._distribution_port, self._epmd_port = find_ports(4)
         self.url = f"amqp://penstock:penstock@127.0.0.1:{self._amqp_port}/"
         self.management_url = f"http://penstock:penstock@127.0.0.1:{self._management_port}"
         self._node: subprocess.Popen[bytes] | None = None

@@ -23,9 +23,7 @@ import aiohttp
 import asyncpg
 
 from penstock.contracts.topology import topology
-from penstock.db import open_database
-from penstock.db.migrations import migrate
-from penstock.testing.time import install_clock
+from penstock.testing.databases import drop_database, make_template
 from tests.private_servers import NoServer, PrivatePostgres, PrivateRabbitMQ
 
 OLDEST_POSTGRES = 150000
@@ -133,47 +131,17 @@ async def _first_management(amqp_url: str, given: str | None) -> str | None:
     return None
 
 
-def with_database(url: str, name: str) -> str:
-    """`url` with another database."""
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
-
-
-@asynccontextmanager
-async def fresh_database(server_url: str, *, template: str = "template1") -> AsyncIterator[str]:
-    """The URL of a new database, a copy of `template`; dropped at the end, even while clients are connected."""
-    name = f"penstock_test_{uuid4().hex}"
-    connection = await asyncpg.connect(server_url)
-    try:
-        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"', timeout=60)
-        yield with_database(server_url, name)
-    finally:
-        if connection.is_closed():  # the test harmed the server
-            connection = await asyncpg.connect(server_url)
-        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', timeout=60)
-        await connection.close()
-
-
 @asynccontextmanager
 async def migrated_template(server_url: str, *, is_movable: bool = False) -> AsyncIterator[str]:
     """The name of a database that is up to date and that nobody is connected to: a template for `fresh_database`.
 
     In one that `is_movable` time can be moved; so it can in a copy, once the clock is installed there again.
     """
-    async with fresh_database(server_url) as url:
-        if is_movable:
-            await install_clock_at(url)
-        database = await open_database(url, name="template", most=2)
-        await migrate(database)
-        await database.close()
-        yield urlsplit(url).path.removeprefix("/")
-
-
-async def install_clock_at(url: str) -> None:
-    """Let the time of the database at `url` be moved, for all who connect to it from now on."""
-    database = await open_database(url, name="clock", most=1)
-    async with database.connection() as conn:
-        await install_clock(conn)
-    await database.close()
+    name = await make_template(server_url, is_movable=is_movable)
+    try:
+        yield name
+    finally:
+        await drop_database(server_url, name)
 
 
 @asynccontextmanager

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from penstock.testing.ports import find_port
 from tests.acceptance.console import PENSTOCK, QUICKSTART, Outcome, clean_environment, penstock
-from tests.acceptance.installation import free_port
 from tests.eventually import eventually
 
 
@@ -21,8 +21,8 @@ class Up:
     arguments: Sequence[str] = ("--app", str(QUICKSTART))
     prefix: Sequence[str] = ()
     program: Sequence[str] = PENSTOCK
-    port: int = field(default_factory=free_port)
-    admin_port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_port)
+    admin_port: int = field(default_factory=find_port)
     process: asyncio.subprocess.Process | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 

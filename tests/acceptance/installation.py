@@ -5,34 +5,24 @@ test's own.
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import aiohttp
 
 from penstock.db import Database
 from penstock.db.migrations import migrate
-from penstock.deploying import deploy
-from penstock.reading.loader import load_app
+from penstock.testing.ports import find_port
 from tests.eventually import eventually
+from tests.site import deploy_directory
 
 APP = Path(__file__).parent / "app"
 ADMIN_TOKEN = "acceptance-admin-token-0123456789"
 STRIPE_SECRET = "whsec_acceptance_0123456789abcdef"
 ENVIRONMENTS = ("development", "live")
-
-
-def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -82,14 +72,11 @@ class Installation:
     async def prepare(self, app: Path = APP) -> None:
         """Bring the database up to date and deploy `app` to both environments."""
         await migrate(self.database)
-        loaded = load_app(app)
-        assert loaded.app is not None, [str(problem) for problem in loaded.problems]
-        for environment in ENVIRONMENTS:
-            await self.database.in_transaction(partial(deploy, environment=environment, app=loaded.app))
+        await deploy_directory(self.database, app)
 
     async def start(self, kind: str, *, is_awaited: bool = True, **settings: str) -> Service:
         """Start one service process and wait until it is ready."""
-        port, admin_port = free_port(), free_port()
+        port, admin_port = find_port(), find_port()
         log = self.directory / f"{kind}-{len(self.services)}.log"
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")},

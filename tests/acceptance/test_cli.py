@@ -16,10 +16,11 @@ from penstock.domain.states import Trigger
 from penstock.runs.admission import admit
 from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.store.deployments import DeploymentCache
+from penstock.testing.databases import fresh_database
 from penstock.visible import make_visible
 from tests.acceptance.console import QUICKSTART, Outcome, clean_environment, penstock
 from tests.acceptance.installation import STRIPE_SECRET, Installation, Service
-from tests.servers import Servers, fresh_database
+from tests.servers import Servers
 
 NOBODY = "00000000-0000-8000-8000-000000000000"
 

@@ -3,19 +3,17 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 
 import orjson
 import pytest
 
 from penstock.db import Database, open_database
-from penstock.deploying import deploy
-from penstock.reading.loader import load_files
 from tests.acceptance.console import PENSTOCK, Outcome, clean_environment, penstock
 from tests.eventually import eventually
+from tests.site import deploy_files
 
-ORDER = b"type: order\nfields: {number: text, total: number, paid: boolean}\nunique: [number]\n"
+ORDER = "type: order\nfields: {number: text, total: number, paid: boolean}\nunique: [number]\n"
 
 
 class Shop:
@@ -47,11 +45,8 @@ class Shop:
 @pytest.fixture
 async def shop(database_url: str, tmp_path: Path) -> AsyncIterator[Shop]:
     """A shop in a database of the test's own."""
-    app = load_files({"app.yaml": b"app: shop", "types/order.yaml": ORDER}).app
-    assert app is not None
     database = await open_database(database_url, name="cli data tests", most=2)
-    for environment in ("development", "live"):
-        await database.in_transaction(partial(deploy, environment=environment, app=app))
+    await deploy_files(database, {"app.yaml": "app: shop", "types/order.yaml": ORDER}, "development", "live")
     built = Shop(database_url, database, tmp_path)
     yield built
     await database.close()

@@ -6,11 +6,10 @@ from typing import cast
 import pytest
 
 from penstock.db import open_database
-from penstock.deploying import deploy
-from penstock.reading.loader import load_files
 from tests.acceptance.console import clean_environment, penstock
+from tests.site import deploy_files
 
-WORKFLOWS = b"""
+WORKFLOWS = """
 workflow: remind
 parameters: {who: text}
 steps: [{log: "${params.who}"}]
@@ -22,10 +21,8 @@ steps: [{log: listed}]
 
 @pytest.fixture
 async def environment(database_url: str) -> dict[str, str]:
-    app = load_files({"app.yaml": b"app: scheduled", "workflows/all.yaml": WORKFLOWS}).app
-    assert app is not None
     database = await open_database(database_url, name="test", most=1)
-    await database.in_transaction(lambda conn: deploy(conn, environment="development", app=app))
+    await deploy_files(database, {"app.yaml": "app: scheduled", "workflows/all.yaml": WORKFLOWS}, "development")
     await database.close()
     return clean_environment(PENSTOCK_DATABASE_URL=database_url)
 

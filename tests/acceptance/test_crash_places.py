@@ -17,11 +17,10 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from penstock.deploying import deploy
-from penstock.reading.loader import load_files
 from tests.acceptance.installation import Installation, Service
 from tests.eventually import eventually
 from tests.integration.executing import serve_outside
+from tests.site import deploy_files
 
 ENVIRONMENT: Final = "live"
 APP: Final = """
@@ -139,11 +138,8 @@ async def _gate(installation: Installation) -> AsyncIterator[None]:
 
 
 async def _prepare(installation: Installation) -> None:
-    loaded = load_files(
-        {"app.yaml": b"app: journeys", "types/thing.yaml": TYPES.encode(), "workflows/all.yaml": APP.encode()}
-    )
-    assert loaded.app is not None, loaded.problems
-    await installation.database.in_transaction(partial(deploy, environment=ENVIRONMENT, app=loaded.app))
+    files = {"app.yaml": "app: journeys", "types/thing.yaml": TYPES, "workflows/all.yaml": APP}
+    await deploy_files(installation.database, files, ENVIRONMENT)
     async with installation.database.connection() as conn:
         await conn.execute(WATCH)
 

@@ -16,8 +16,6 @@ import pytest
 from aiohttp import web
 
 from penstock import clock
-from penstock.deploying import deploy
-from penstock.reading.loader import load_app
 from penstock.runs.admission import admit
 from penstock.testing.time import advance
 from tests.acceptance.console import clean_environment, penstock
@@ -25,6 +23,7 @@ from tests.acceptance.installation import APP, Installation, Service
 from tests.eventually import eventually
 from tests.factories import build_run
 from tests.integration.executing import serve_outside
+from tests.site import deploy_directory
 
 Services = tuple[Service, Service, Service]
 MANY = 10_000
@@ -64,9 +63,7 @@ async def _deploy_changed(installation: Installation, directory: Path, changes: 
         target = directory / path.relative_to(APP)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
-    loaded = load_app(directory)
-    assert loaded.app is not None, loaded.problems
-    await installation.database.in_transaction(partial(deploy, environment="live", app=loaded.app))
+    await deploy_directory(installation.database, directory, ["live"])
 
 
 async def test_a_run_waits_thirty_days_over_a_restart_and_a_deploy(installation: Installation, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from penstock.domain.runs import Admitted, RunSummary
 from penstock.domain.states import RunState, Trigger
 from penstock.runs.admission import admit, rows
 from penstock.runs.requests import CheckedRun
+from penstock.testing.databases import fresh_database
 from tests.factories import build_run
-from tests.servers import fresh_database
 
 BATCH: Final = 100
 _Admit = Callable[[Connection, Sequence[CheckedRun]], Awaitable[object]]

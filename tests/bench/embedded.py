@@ -12,7 +12,8 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.acceptance.installation import ADMIN_TOKEN, free_port
+from penstock.testing.ports import find_port
+from tests.acceptance.installation import ADMIN_TOKEN
 from tests.bench import http_load
 from tests.bench.app import write_app
 from tests.bench.machine import Cpu, memory_of_tree
@@ -28,7 +29,7 @@ class Embedded:
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
-        self._port, self._admin_port = free_port(), free_port()
+        self._port, self._admin_port = find_port(), find_port()
 
     async def measure(self, items: int, hops: int, seconds: float) -> Mapping[str, object]:
         """Idle memory in MB, then items, hops and webhooks per second."""

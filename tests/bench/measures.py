@@ -21,7 +21,9 @@ from penstock.domain.runs import Admitted
 from penstock.domain.states import RunState, Trigger
 from penstock.runs.admission import admit
 from penstock.runs.requests import CheckedRun, RunRequest
-from tests.acceptance.installation import Installation, Service, free_port
+from penstock.testing.databases import fresh_database
+from penstock.testing.ports import find_port
+from tests.acceptance.installation import Installation, Service
 from tests.bench import http_load
 from tests.bench.admission import measure_checks
 from tests.bench.app import write_app
@@ -31,7 +33,7 @@ from tests.bench.machine import Cpu
 from tests.bench.prototype import HOME as PROTOTYPE_HOME
 from tests.bench.prototype import Prototype
 from tests.eventually import eventually
-from tests.servers import Servers, fresh_database, fresh_vhost
+from tests.servers import Servers, fresh_vhost
 
 Figures = Mapping[str, object]
 _CONNECTIONS = 64
@@ -87,7 +89,7 @@ class Bench:
 async def measure_accept(bench: Bench) -> Figures:
     """Webhooks accepted per second by one ingress process, against bare aiohttp that only parses and answers."""
     seconds = 8 * bench.share + 2
-    port = free_port()
+    port = find_port()
     bare = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.bench.bare_http", str(port))
     try:
         await eventually(lambda: _is_listening(port))

@@ -12,9 +12,10 @@ from penstock.broker.port import Broker
 from penstock.broker.rabbitmq import connect
 from penstock.contracts.topology import topology
 from penstock.db import Connection, Database, open_database
+from penstock.testing.databases import fresh_database
 from tests.integration.executing import House, open_house
 from tests.integration.scheduling import Station
-from tests.servers import Servers, fresh_database
+from tests.servers import Servers
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -11,23 +11,22 @@ from pydantic import JsonValue
 
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
-from penstock.db import Database, Record, open_database
-from penstock.deploying import deploy
+from penstock.db import Record, open_database
 from penstock.domain.ids import new_run_id
 from penstock.domain.lineage import Lineage
 from penstock.domain.runs import Admitted, RunSummary
 from penstock.domain.states import Trigger
-from penstock.reading.loader import load_files
 from penstock.runs.admission import admit
 from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.runs.summaries import summary_from_row
-from penstock.runtime import Resources, Stop
+from penstock.runtime import Resources
 from penstock.store.deployments import DeploymentCache
 from penstock_executor.app import serve
 from penstock_executor.settings import ExecutorSettings
 from penstock_scheduler.app import serve as serve_scheduler
 from tests.eventually import eventually
 from tests.integration.scheduling import build_settings
+from tests.site import UNUSED, Service, Site, deploy_files, serving
 
 ENVIRONMENT = "development"
 TYPES = """
@@ -38,10 +37,9 @@ unique: [code]
 
 
 @dataclass
-class House:
+class House(Site):
     """A database with an app deployed, a broker, and any number of executors."""
 
-    database: Database
     broker: Broker
     publisher: Publisher
     deployments: DeploymentCache
@@ -49,12 +47,8 @@ class House:
     async def deploy(self, workflows: str, *, depth_limit: int = 10, head: str = "", types: str = TYPES) -> None:
         """Make an app of these workflows and types the current one; `head` is more of its app.yaml."""
         head = f"app: house\nenvironments:\n  {ENVIRONMENT}: {{depth_limit: {depth_limit}}}\n{head}"
-        result = load_files(
-            {"app.yaml": head.encode(), "types/thing.yaml": types.encode(), "workflows/all.yaml": workflows.encode()}
-        )
-        app = result.app
-        assert app is not None, "\n".join(str(problem) for problem in result.problems)
-        await self.database.in_transaction(lambda conn: deploy(conn, environment=ENVIRONMENT, app=app))
+        files = {"app.yaml": head, "types/thing.yaml": types, "workflows/all.yaml": workflows}
+        await deploy_files(self.database, files, ENVIRONMENT)
         await self.deployments.refresh(ENVIRONMENT)
 
     async def admit(
@@ -108,36 +102,20 @@ class House:
         """The lines about a run."""
         return await self.fetch("SELECT * FROM penstock.logs WHERE run_id = $1 ORDER BY id", run_id)
 
-    async def fetch(self, statement: str, *arguments: object) -> list[Record]:
-        """Any query."""
-        async with self.database.connection() as conn:
-            return await conn.fetch(statement, *arguments)
-
     async def summaries(self, *run_ids: UUID) -> list[RunSummary]:
         """Runs as they are dispatched."""
         rows = await self.fetch("SELECT * FROM penstock.runs WHERE id = ANY($1::uuid[])", list(run_ids))
         return [summary_from_row(row) for row in rows]
 
     @asynccontextmanager
-    async def executor(self, **settings: object) -> AsyncIterator["Executor"]:
+    async def executor(self, **settings: object) -> AsyncIterator[Service]:
         """An executor that works while the block runs, and drains at its end."""
-        given = {"database_url": "postgresql://unused", "amqp_url": "amqp://unused", **settings}
-        stop = Stop()
-        task = asyncio.create_task(
-            serve(ExecutorSettings.model_validate(given), stop, Resources(self.database, self.broker))
-        )
-        executor = Executor(stop, task)
-        try:
+        chosen = ExecutorSettings.model_validate({**UNUSED, **settings})
+        async with serving(serve, chosen, Resources(self.database, self.broker)) as executor:
             yield executor
-        finally:
-            stop.request()
-            async with asyncio.timeout(20):
-                await asyncio.wait({task})
-            if not task.cancelled():
-                task.result()
 
     @asynccontextmanager
-    async def services(self, *, schedulers: int = 1, **settings: object) -> AsyncIterator["Executor"]:
+    async def services(self, *, schedulers: int = 1, **settings: object) -> AsyncIterator[Service]:
         """An executor and schedulers, while the block runs; `settings` are the executor's."""
         async with self.schedulers(schedulers), self.executor(**settings) as executor:
             yield executor
@@ -145,14 +123,11 @@ class House:
     @asynccontextmanager
     async def schedulers(self, count: int = 1) -> AsyncIterator[None]:
         """Schedulers that work while the block runs."""
-        stop, resources = Stop(), Resources(self.database, self.broker)
-        tasks = [asyncio.create_task(serve_scheduler(build_settings(), stop, resources)) for _ in range(count)]
-        try:
+        resources = Resources(self.database, self.broker)
+        async with AsyncExitStack() as stack:
+            for _ in range(count):
+                await stack.enter_async_context(serving(serve_scheduler, build_settings(), resources))
             yield
-        finally:
-            stop.request()
-            async with asyncio.timeout(20):
-                await asyncio.gather(*tasks)
 
 
 @asynccontextmanager
@@ -161,23 +136,6 @@ async def open_house(database_url: str, broker: Broker) -> AsyncIterator[House]:
     database = await open_database(database_url, name="penstock test", most=12)
     yield House(database, broker, Publisher(broker), DeploymentCache(database))
     await database.close()
-
-
-@dataclass
-class Executor:
-    """One executor in this process."""
-
-    stop: Stop
-    task: asyncio.Task[None]
-
-    def drain(self) -> None:
-        """What the first SIGTERM does."""
-        self.stop.request()
-
-    async def kill(self) -> None:
-        """What the end of the grace period does."""
-        self.task.cancel()
-        await asyncio.wait({self.task})
 
 
 @dataclass

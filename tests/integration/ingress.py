@@ -15,14 +15,13 @@ from uuid import UUID
 import aiohttp
 from yarl import URL
 
-from penstock.db import Database, open_database
-from penstock.deploying import deploy
-from penstock.reading.loader import load_app
+from penstock.db import open_database
 from penstock.runtime import Stop
+from penstock.testing.ports import find_port
 from penstock_ingress.app import serve
 from penstock_ingress.settings import IngressSettings
-from tests.acceptance.installation import free_port
 from tests.eventually import eventually
+from tests.site import Site, deploy_directory, serving
 
 ADMIN_TOKEN = "integration-admin-token-0123456789"
 STRIPE_SECRET = "whsec_integration_0123456789abcdef"
@@ -126,11 +125,10 @@ fields: {name: text}
 
 
 @dataclass
-class Ingress:
+class Ingress(Site):
     """A running ingress and what a test needs around it."""
 
     settings: IngressSettings
-    database: Database
     http: aiohttp.ClientSession
     stop: Stop = field(default_factory=Stop)
 
@@ -178,11 +176,6 @@ class Ingress:
                 {name.lower(): value for name, value in response.headers.items()},
                 await response.read(),
             )
-
-    async def fetchval(self, query: str, *arguments: object) -> object:
-        """One value from the database."""
-        async with self.database.connection() as conn:
-            return await conn.fetchval(query, *arguments)
 
     async def finish_run(
         self, run_id: object, state: str = "succeeded", *, result: object = None, error: object = None
@@ -263,15 +256,6 @@ def write_app(directory: Path, **more: str) -> Path:
     return directory
 
 
-async def deploy_directory(database: Database, directory: Path) -> None:
-    """Deploy to both environments."""
-    loaded = load_app(directory)
-    assert loaded.app is not None, [str(problem) for problem in loaded.problems]
-    app = loaded.app
-    for environment in ("development", "live"):
-        await database.in_transaction(partial(deploy, environment=environment, app=app))
-
-
 @asynccontextmanager
 async def running_ingress(
     database_url: str, amqp_url: str, directory: Path | None, **settings: object
@@ -282,8 +266,8 @@ async def running_ingress(
             "database_url": database_url,
             "amqp_url": amqp_url,
             "admin_token": ADMIN_TOKEN,
-            "port": free_port(),
-            "admin_port": free_port(),
+            "port": find_port(),
+            "admin_port": find_port(),
             "shutdown_grace_seconds": 3,
             **settings,
         }
@@ -292,15 +276,13 @@ async def running_ingress(
     try:
         if directory is not None:
             await deploy_directory(database, directory)
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-            ingress = Ingress(chosen, database, http)
-            serving = asyncio.create_task(serve(chosen, ingress.stop))
-            try:
-                await eventually(partial(_is_up, ingress, serving))
-                yield ingress
-            finally:
-                ingress.stop.request()
-                await serving
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+            serving(serve, chosen) as service,
+        ):
+            ingress = Ingress(database, chosen, http, service.stop)
+            await eventually(partial(_is_up, ingress, service.task))
+            yield ingress
     finally:
         await database.close()
 

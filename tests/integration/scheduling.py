@@ -1,6 +1,5 @@
 """Schedulers in this process, on a real database and either broker, and what their tests ask of them."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,14 +13,13 @@ from penstock.broker.port import Broker, Delivery
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ExecuteRuns
 from penstock.contracts.topology import DEAD_LETTER_QUEUE, EVENTS_EXCHANGE, SCHEDULE_EXCHANGE, executor_queue
-from penstock.db import Database, Record
-from penstock.deploying import deploy
-from penstock.reading.loader import load_files
+from penstock.db import Record
 from penstock.runtime import Resources, Stop
 from penstock_scheduler.app import serve
 from penstock_scheduler.room import Room, furnish
 from penstock_scheduler.settings import SchedulerSettings
 from tests.eventually import eventually
+from tests.site import UNUSED, Service, Site, deploy_files, serving
 
 ENVIRONMENT = "live"
 WORKFLOWS = """
@@ -58,10 +56,9 @@ class Inbox:
 
 
 @dataclass
-class Station:
+class Station(Site):
     """A database with an app deployed, a broker, and any number of schedulers."""
 
-    database: Database
     broker: Broker
     executor: Inbox = field(default_factory=Inbox)
     dead: Inbox = field(default_factory=Inbox)
@@ -80,10 +77,8 @@ class Station:
 
     async def deploy(self, workflows: str, *, head: str = "", environment: str = ENVIRONMENT) -> None:
         """Make an app of these workflows the current one."""
-        result = load_files({"app.yaml": f"app: station\n{head}".encode(), "workflows/all.yaml": workflows.encode()})
-        app = result.app
-        assert app is not None, "\n".join(str(problem) for problem in result.problems)
-        await self.database.in_transaction(lambda conn: deploy(conn, environment=environment, app=app))
+        files = {"app.yaml": f"app: station\n{head}", "workflows/all.yaml": workflows}
+        await deploy_files(self.database, files, environment)
 
     async def publish(self, **given: object) -> str:
         """Publish a schedule message as a plain client would, and return its correlation id.
@@ -129,36 +124,17 @@ class Station:
         """All runs, in order of their ids."""
         return await self.fetch("SELECT * FROM penstock.runs ORDER BY id")
 
-    async def fetch(self, statement: str, *arguments: object) -> list[Record]:
-        """Any query."""
-        async with self.database.connection() as conn:
-            return await conn.fetch(statement, *arguments)
-
-    async def fetchval(self, statement: str, *arguments: object) -> object:
-        """One value of any query."""
-        async with self.database.connection() as conn:
-            value: object = await conn.fetchval(statement, *arguments)
-            return value
-
     def furnish(self, **settings: object) -> Room:
         """What a scheduler works with, for tests that take a loop's turns themselves."""
         return furnish(build_settings(**settings), Resources(self.database, self.broker), Stop())
 
     @asynccontextmanager
-    async def scheduler(self, **settings: object) -> AsyncIterator[Stop]:
+    async def scheduler(self, **settings: object) -> AsyncIterator[Service]:
         """A scheduler that works while the block runs, and drains at its end."""
-        stop = Stop()
-        task = asyncio.create_task(serve(build_settings(**settings), stop, Resources(self.database, self.broker)))
-        try:
-            yield stop
-        finally:
-            stop.request()
-            async with asyncio.timeout(20):
-                await task
+        async with serving(serve, build_settings(**settings), Resources(self.database, self.broker)) as scheduler:
+            yield scheduler
 
 
 def build_settings(**given: object) -> SchedulerSettings:
     """The settings of a scheduler that is handed its resources."""
-    return SchedulerSettings.model_validate(
-        {"database_url": "postgresql://unused", "amqp_url": "amqp://unused", **given}
-    )
+    return SchedulerSettings.model_validate({**UNUSED, **given})

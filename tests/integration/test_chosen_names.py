@@ -2,15 +2,14 @@
 
 import pytest
 
-from penstock.db import Connection
 from penstock.definitions.models import App
-from penstock.deploying import deploy
 from penstock.reading.loader import load_files
 from penstock.runtime import Resources, Stop
 from penstock_scheduler.loops.changes import start_changes
 from penstock_scheduler.room import furnish
 from tests.integration.executing import ENVIRONMENT, House
 from tests.integration.scheduling import build_settings
+from tests.site import deploy_files
 
 SQL_NAMES = (
     "n o r q e s t c p id a b d g i k m x y order user table select from where row value values old new "
@@ -109,20 +108,10 @@ steps:
 """A workflow that has every kind of statement write and read a field."""
 
 
-def app_of(files: dict[str, str]) -> App:
-    result = load_files({name: content.encode() for name, content in files.items()})
-    assert result.app is not None, "\n".join(str(problem) for problem in result.problems)
-    return result.app
-
-
 async def deploy_app(house: House, types: str, workflows: str) -> App:
     head = f"app: names\nenvironments:\n  {ENVIRONMENT}: {{depth_limit: 10}}\n"
-    app = app_of({"app.yaml": head, "types/all.yaml": types, "workflows/all.yaml": workflows})
-
-    async def work(conn: Connection) -> None:
-        await deploy(conn, environment=ENVIRONMENT, app=app)
-
-    await house.database.in_transaction(work)
+    files = {"app.yaml": head, "types/all.yaml": types, "workflows/all.yaml": workflows}
+    app = await deploy_files(house.database, files, ENVIRONMENT)
     await house.deployments.refresh(ENVIRONMENT)
     return app
 

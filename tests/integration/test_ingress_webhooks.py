@@ -19,11 +19,11 @@ from tests.integration.ingress import (
     PARTNER_SECRET,
     SECRETS,
     Ingress,
-    deploy_directory,
     running_ingress,
     sign_stripe,
     write_app,
 )
+from tests.site import deploy_directory
 
 
 @pytest.fixture

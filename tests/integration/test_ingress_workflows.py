@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from tests.eventually import eventually
-from tests.integration.ingress import ADMIN, ADMIN_TOKEN, Ingress, deploy_directory, running_ingress, write_app
+from tests.integration.ingress import ADMIN, ADMIN_TOKEN, Ingress, running_ingress, write_app
+from tests.site import deploy_directory
 
 GREET = "/api/1.1/wf/greet"
 ASYNC = {"Prefer": "respond-async"}

@@ -13,13 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock.deploying import deploy
-from penstock.reading.loader import load_app
 from penstock.runtime import Resources, Stop
 from penstock_scheduler.room import furnish
 from tests.integration.executing import ENVIRONMENT, TYPES, House
 from tests.integration.scheduling import build_settings
 from tests.integration.test_interrupted_programs import INTERRUPTIONS, WATCH, Kind, Laboratory, Operation
+from tests.site import deploy_directory
 
 ACTIONS: Final = "create update delete catch gather nest step thread trigger schedule wait count".split()
 PROGRAMS: Final = st.lists(st.builds(Operation, st.sampled_from(ACTIONS), st.integers(0, 3)), min_size=5, max_size=9)
@@ -94,9 +93,7 @@ class CodeLaboratory(Laboratory):
         """Make these operations the workflow `program`."""
         program = [[operation.action, operation.number] for operation in operations]
         (self.directory / "program.json").write_bytes(orjson.dumps(program))
-        app = load_app(self.directory).app
-        assert app is not None
-        await self.house.database.in_transaction(lambda conn: deploy(conn, environment=ENVIRONMENT, app=app))
+        await deploy_directory(self.house.database, self.directory, [ENVIRONMENT])
         await self.house.deployments.refresh(ENVIRONMENT)
 
     async def start_executor(self) -> None:

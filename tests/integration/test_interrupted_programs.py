@@ -25,8 +25,9 @@ from penstock.runtime import Resources, Stop
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.room import Room, furnish
 from tests.eventually import eventually
-from tests.integration.executing import ENVIRONMENT, Executor, House
+from tests.integration.executing import ENVIRONMENT, House
 from tests.integration.scheduling import build_settings
+from tests.site import Service
 
 Kind = Literal["cut", "expire", "stop"]
 Step = dict[str, JsonValue]
@@ -166,7 +167,7 @@ class Laboratory:
     house: House
     room: Room
     stack: AsyncExitStack
-    executors: list[Executor] = field(default_factory=list)
+    executors: list[Service] = field(default_factory=list)
 
     async def deploy(self, operations: Sequence[Operation]) -> None:
         """Make these operations the workflow `program`."""

@@ -9,7 +9,8 @@ from penstock.db import Database, open_database
 from penstock.db.migrations import find_pending, list_migrations, migrate
 from penstock.domain.states import FINAL_STATES, RunState
 from penstock.errors import ConfigurationError, DatabaseUnavailable
-from tests.servers import Servers, fresh_database
+from penstock.testing.databases import fresh_database
+from tests.servers import Servers
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from penstock.broker.inprocess import InProcessBroker
 from penstock.contracts.topology import topology
 from penstock.db import Database, open_database
 from penstock.db.migrations import migrate
+from penstock.testing.databases import fresh_database
 from penstock.testing.time import advance, install_clock
 from tests.eventually import eventually
 from tests.integration.ingress import running_ingress, write_app
 from tests.integration.scheduling import Station
-from tests.servers import Servers, fresh_database
+from tests.servers import Servers
 
 MONTH = timedelta(days=30)
 A_MINUTE = timedelta(minutes=1)

@@ -7,8 +7,9 @@ import asyncpg
 import pytest
 
 from penstock.contracts.topology import SCHEDULER_QUEUE
+from penstock.testing.databases import fresh_database
 from tests.private_servers import PrivatePostgres, PrivateRabbitMQ
-from tests.servers import Servers, fresh_database, fresh_vhost
+from tests.servers import Servers, fresh_vhost
 
 
 async def test_two_tests_never_share_a_database(servers: Servers, database_template: str) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from penstock.testing.databases import fresh_database, install_clock_at
 from tests.loops.corpus import NAMES, Loop, read_loop
 from tests.loops.running import TRIGGERS, Outcome, Stage, open_stage
-from tests.servers import Servers, fresh_database, install_clock_at
+from tests.servers import Servers
 
 LEGITIMATE = [name for name in NAMES if not read_loop(name).is_runaway]
 RUNAWAYS = [name for name in NAMES if read_loop(name).is_runaway]

@@ -15,9 +15,9 @@ import pytest
 from penstock.broker.inprocess import InProcessBroker
 from penstock.contracts.topology import topology
 from penstock.runtime import Resources, Stop
+from penstock.testing.ports import find_port
 from penstock_ingress.app import serve
 from penstock_ingress.settings import IngressSettings
-from tests.acceptance.installation import free_port
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, open_house
 
@@ -98,8 +98,8 @@ async def serving_ingress(house: House) -> AsyncIterator[str]:
             "database_url": "postgresql://unused",
             "amqp_url": "amqp://unused",
             "admin_token": ADMIN_TOKEN,
-            "port": free_port(),
-            "admin_port": free_port(),
+            "port": find_port(),
+            "admin_port": find_port(),
         }
     )
     stop, url = Stop(), f"http://127.0.0.1:{settings.admin_port}"

@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import random
 import secrets as randomness
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,28 +18,11 @@ from penstock.contracts.topology import EVENTS_EXCHANGE, topology
 from penstock.db import Database, open_database
 from penstock.embedded.fleet import Fleet
 from penstock.embedded.services import SERVICES
-from penstock.errors import ConfigurationError
 from penstock.logs import show_warnings_only
 from penstock.settings import SECRET_PREFIX
+from penstock.testing.ports import HOST, find_port
 
-_HOST: Final = "127.0.0.1"
-_PORTS: Final = range(20_000, 32_000)
-"""Below those that the system gives to outgoing connections, which may take a port between our looking and our
-listening.
-"""
 _EXECUTOR: Final = "executor"
-
-
-def _find_port() -> int:
-    """A port that nothing listens on. Raises ConfigurationError when there is none."""
-    for port in random.sample(_PORTS, 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind((_HOST, port))
-            except OSError:
-                continue
-            return port
-    raise ConfigurationError(f"no port from {_PORTS.start} to {_PORTS.stop} is free on {_HOST}")
 
 
 @dataclass(slots=True, eq=False)
@@ -56,20 +37,20 @@ class House:
     http: aiohttp.ClientSession
     settings: Mapping[str, object]
     token: str
-    port: int = field(default_factory=_find_port)
-    admin_port: int = field(default_factory=_find_port)
+    port: int = field(default_factory=find_port)
+    admin_port: int = field(default_factory=find_port)
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
     _fleet: Fleet | None = None
 
     @property
     def url(self) -> str:
         """The public port."""
-        return f"http://{_HOST}:{self.port}"
+        return f"http://{HOST}:{self.port}"
 
     @property
     def admin_url(self) -> str:
         """The admin port."""
-        return f"http://{_HOST}:{self.admin_port}"
+        return f"http://{HOST}:{self.admin_port}"
 
     @property
     def lease(self) -> timedelta:
@@ -114,8 +95,8 @@ class House:
     @property
     def _given(self) -> dict[str, object]:
         return {
-            "database_url": self.database_url, "amqp_url": "amqp://in-process", "host": _HOST, "port": self.port,
-            "admin_host": _HOST, "admin_port": self.admin_port, "admin_token": self.token, "app": self.directory,
+            "database_url": self.database_url, "amqp_url": "amqp://in-process", "host": HOST, "port": self.port,
+            "admin_host": HOST, "admin_port": self.admin_port, "admin_token": self.token, "app": self.directory,
             **self.settings,
         }  # fmt: skip
 

@@ -15,13 +15,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
-from uuid import uuid4
 
-from penstock.db import Database, open_database, quote_identifier
-from penstock.db.migrations import migrate
 from penstock.embedded.postgres import SETTINGS, PostgresServer
-from penstock.testing.time import install_clock
+from penstock.testing.databases import drop_database, install_clock_at, make_database, make_template, name_of
 
 _SETTINGS: Final = {
     **SETTINGS,
@@ -31,7 +27,6 @@ _SETTINGS: Final = {
     "max_connections": "100",
 }
 """A test's data may go with the machine."""
-_DDL_SECONDS: Final = 60.0
 
 
 class _Server:
@@ -56,20 +51,16 @@ class _Server:
         try:
             server_url = await self._start()
             if self._template is None:
-                self._template = await self._make_template(server_url)
+                self._template = await make_template(server_url, is_movable=True)
         finally:
             self._is_starting.release()
-        name = _new_name()
-        await _execute(
-            server_url, f"CREATE DATABASE {quote_identifier(name)} TEMPLATE {quote_identifier(self._template)}"
-        )
-        url = _with_database(server_url, name)
-        await _install(url)
+        url = await make_database(server_url, template=self._template)
+        await install_clock_at(url)
         return url
 
     async def drop_database(self, url: str) -> None:
         """Drop what `make_database` made, even while clients are connected."""
-        await _drop(await self._start(), urlsplit(url).path.removeprefix("/"))
+        await drop_database(await self._start(), name_of(url))
 
     async def _start(self) -> str:
         if self._given_url is not None:
@@ -83,16 +74,6 @@ class _Server:
             await self._postgres.start()
         return self._postgres.url
 
-    async def _make_template(self, server_url: str) -> str:
-        name = _new_name()
-        await _execute(server_url, f"CREATE DATABASE {quote_identifier(name)}")
-        url = _with_database(server_url, name)
-        await _install(url)
-        database = await open_database(url, name="penstock testing", most=2)
-        await migrate(database)
-        await database.close()
-        return name
-
     def _end(self) -> None:
         asyncio.run(self._leave())
         if self._directory is not None:
@@ -102,7 +83,7 @@ class _Server:
         if self._postgres is not None:
             await self._postgres.stop(at_once=True)
         elif self._given_url is not None and self._template is not None:
-            await _drop(self._given_url, self._template)
+            await drop_database(self._given_url, self._template)
 
 
 _SERVERS: Final[dict[str | None, _Server]] = {}
@@ -123,34 +104,3 @@ async def throw_away_database(server_url: str | None) -> AsyncIterator[str]:
         yield url
     finally:
         await server.drop_database(url)
-
-
-def _new_name() -> str:
-    return f"penstock_test_{uuid4().hex}"
-
-
-def _with_database(url: str, name: str) -> str:
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
-
-
-async def _install(url: str) -> None:
-    async with _connected(url) as database, database.connection() as conn:
-        await install_clock(conn)
-
-
-async def _drop(server_url: str, name: str) -> None:
-    await _execute(server_url, f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE)")
-
-
-async def _execute(url: str, statement: str) -> None:
-    async with _connected(url) as database, database.connection() as conn:
-        await conn.execute(statement, timeout=_DDL_SECONDS)
-
-
-@asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[Database]:
-    database = await open_database(url, name="penstock testing", most=1, wait_seconds=5)
-    try:
-        yield database
-    finally:
-        await database.close()

@@ -232,6 +232,6 @@ async def test_soft_stop_finishes_what_was_taken(station: Station) -> None:
     async with AsyncExitStack() as stack:
         stop = await stack.enter_async_context(station.scheduler())
         sent = [await station.publish() for _ in range(300)]
-        stop.request()
+        stop.drain()
     answers = [orjson.loads(message.body) for message in station.replies.messages]
     assert len(await station.runs()) == len(answers) <= len(sent)
