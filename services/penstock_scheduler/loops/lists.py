@@ -3,7 +3,8 @@ any.
 
 The run of item i has an id derived from the list's, so even a chunk admitted twice would make each run once. A
 sequential list moves on by one item when the run of the one before has ended. A list whose items no longer fit the
-workflow fails; runs it has made go on.
+workflow fails; runs it has made continue. One whose runs have all ended is finished; it is open again when a resume or
+a retry takes some of them up.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -79,12 +80,13 @@ async def _claim_chunk(conn: Connection) -> Chunk | None:
 
 async def finish_lists(room: Room) -> Counts:
     """Finish lists all of whose runs have ended, and say so."""
-    async with room.database.connection() as conn:
-        finished = await repository.finish_lists(conn)
+    finished = await room.database.in_transaction(repository.finish_lists)
     for done in finished:
         event = ListEvent.model_construct(
-            list_id=done.id, environment=done.environment, workflow=done.workflow, total=done.total, at=clock.now()
-        )
+            list_id=done.id, environment=done.environment, workflow=done.workflow, total=done.total,
+            succeeded=done.succeeded, failed=done.failed, skipped=done.skipped, cancelled=done.cancelled,
+            terminated=done.terminated, at=clock.now(),
+        )  # fmt: skip
         room.publisher.event(f"{done.environment}.list.finished", event)
     return Counts({"finished": len(finished)})
 

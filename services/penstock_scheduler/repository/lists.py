@@ -14,12 +14,17 @@ from penstock_scheduler.runs import Chunk, Position, StoredList
 
 @dataclass(frozen=True, slots=True)
 class FinishedList:
-    """A list all of whose runs have ended."""
+    """A list all of whose runs have ended, with how many of them ended how."""
 
     id: UUID
     environment: str
     workflow: str
     total: int
+    succeeded: int
+    failed: int
+    skipped: int
+    cancelled: int
+    terminated: int
 
 
 def _from_row(row: Record) -> StoredList:
@@ -63,7 +68,9 @@ async def finish_chunk(conn: Connection, *, list_id: UUID, first_index: int) -> 
 
 
 async def list_positions(conn: Connection) -> list[Position]:
-    """Where each sequential list stands that still has items, and whose next item is due."""
+    """Where each sequential list stands that still has items, and whose next item is due. Those of a stopped chain stay
+    where they are, so that a resume continues one by one.
+    """
     rows = await conn.fetch(
         """
         SELECT l.id, c.first_index, c.next_offset
@@ -77,6 +84,12 @@ async def list_positions(conn: Connection) -> list[Position]:
         WHERE l.state = 'expanding' AND l.is_sequential
           AND l.start_at + make_interval(secs => (c.first_index + c.next_offset) * l.interval_seconds)
               <= clock_timestamp()
+          AND NOT EXISTS (
+              SELECT FROM penstock.chains h
+              WHERE h.id = coalesce((SELECT p.chain_id FROM penstock.runs p WHERE p.id = l.parent_run_id),
+                                    l.claimed_chain_id)
+                AND h.stopped_at IS NOT NULL
+          )
         ORDER BY l.created_at
         LIMIT 1000
         """
@@ -148,26 +161,46 @@ async def close_expanded_lists(conn: Connection) -> int:
 
 
 async def finish_lists(conn: Connection) -> list[FinishedList]:
-    """Finish expanded lists whose runs have all ended, each once."""
+    """Finish expanded lists whose runs have all ended, each once; skips those that others hold. To be called in a
+    transaction.
+
+    The runs are looked at again behind the lock: a resume may have made some of them live since.
+    """
+    held = await conn.fetch(
+        """
+        SELECT l.id
+        FROM penstock.lists l
+        WHERE l.state = 'expanded'
+          AND NOT EXISTS (
+              SELECT FROM penstock.runs r
+              WHERE r.list_id = l.id AND r.state IN ('scheduled', 'queued', 'running', 'waiting')
+          )
+        ORDER BY l.created_at
+        LIMIT 100
+        FOR UPDATE SKIP LOCKED
+        """
+    )
+    if not held:
+        return []
     rows = await conn.fetch(
         """
-        WITH ended AS MATERIALIZED (
-            SELECT l.id
-            FROM penstock.lists l
-            WHERE l.state = 'expanded'
-              AND NOT EXISTS (
-                  SELECT FROM penstock.runs r
-                  WHERE r.list_id = l.id AND r.state IN ('scheduled', 'queued', 'running', 'waiting')
-              )
-            ORDER BY l.created_at
-            LIMIT 100
-            FOR UPDATE SKIP LOCKED
-        )
         UPDATE penstock.lists l SET state = 'finished', finished_at = clock_timestamp()
-        FROM ended e
-        WHERE l.id = e.id AND l.state = 'expanded'
-        RETURNING l.id, l.environment, l.workflow, l.total
-        """
+        FROM unnest($1::uuid[]) AS q (id)
+        CROSS JOIN LATERAL (
+            SELECT count(*) FILTER (WHERE r.state = 'succeeded') AS succeeded,
+                   count(*) FILTER (WHERE r.state = 'failed') AS failed,
+                   count(*) FILTER (WHERE r.state = 'skipped') AS skipped,
+                   count(*) FILTER (WHERE r.state = 'cancelled') AS cancelled,
+                   count(*) FILTER (WHERE r.state = 'terminated') AS terminated,
+                   count(*) FILTER (WHERE r.finished_at IS NULL) AS live
+            FROM penstock.runs r WHERE r.list_id = q.id
+            OFFSET 0
+        ) n
+        WHERE l.id = q.id AND l.state = 'expanded' AND n.live = 0
+        RETURNING l.id, l.environment, l.workflow, l.total,
+                  n.succeeded, n.failed, n.skipped, n.cancelled, n.terminated
+        """,
+        [row["id"] for row in held],
     )
     return [FinishedList(*row) for row in rows]
 

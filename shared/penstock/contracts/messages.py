@@ -252,13 +252,21 @@ class ChainEvent(Contract):
 
 
 class ListEvent(Contract):
-    """A list's runs have all ended: routing key `<environment>.list.finished`."""
+    """A list's runs have all ended: routing key `<environment>.list.finished`. `total` is how many items it has; those
+    that never became runs, because they were given up, are in no other count. It comes again when runs of a list that
+    had finished were taken up again, and have ended.
+    """
 
     TYPE: ClassVar[str] = "list.event.v1"
     list_id: UUID
     environment: str
     workflow: str
     total: int
+    succeeded: int = 0
+    failed: int = 0
+    skipped: int = 0
+    cancelled: int = 0
+    terminated: int = 0
     at: datetime
 
 

@@ -12,6 +12,7 @@ from penstock import clock
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
+from penstock.runs.lists import reopen_lists
 from penstock.runs.summaries import SUMMARY, summary_from_row
 from penstock.runs.waits import forget_waits
 from penstock.store.audit import Act, AuditAction, note_acts
@@ -90,7 +91,8 @@ async def retry_run(
     One that cannot (`is_dispatched` is false) has it scheduled for now, so that a scheduler does within a second.
 
     It continues from the step that failed: finished steps stay finished, and its definition's version, depth and chain
-    stay. Its failures, those of its steps, and crashes are counted from zero again.
+    stay. Its failures, those of its steps, and crashes are counted from zero again. A list that had finished with it is
+    open again until it has ended.
     """
     row = await conn.fetchrow(
         f"""
@@ -104,7 +106,7 @@ async def retry_run(
             finished_at = NULL,
             owner = NULL, scheduled_at = clock_timestamp(), dispatched_at = CASE WHEN $3 THEN clock_timestamp() END
         WHERE r.id = $1 AND r.environment = $2 AND r.state || '' = 'failed'
-        RETURNING {SUMMARY}
+        RETURNING {SUMMARY}, r.list_id
         """,
         run_id,
         environment,
@@ -112,6 +114,7 @@ async def retry_run(
     )
     if row is not None:
         run = summary_from_row(row)
+        await reopen_lists(conn, list_ids=[row["list_id"]])
         await write_logs(conn, [_line(run, "info", LogEvent.RETRIED, f"retried from the failed step by {by}")])
         if actor is not None:
             act = Act(environment, actor, AuditAction.RUN_RETRY, str(run.id), {"state": "failed"}, _about(run))

@@ -6,7 +6,8 @@ cancelled, in batches; a running attempt can write nothing more.
 
 *Resume.* Lifts the fence, keeps what is granted to the chain, and readmits in batches what a stop or a limit has cut
 and what fits now, nearest to the root first. A run is readmitted by its state, under the lock of the chain's row: once,
-by the caller that comes first. If the caller dies in between, the next call continues.
+by the caller that comes first. If the caller dies in between, the next call continues. A list that had finished is
+open again, in the same transaction, until those of its runs have ended that were readmitted.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from penstock.domain.notices import NoticeKind
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState, Termination
 from penstock.runs.admission.chains import measure_chains
+from penstock.runs.lists import reopen_lists
 from penstock.runs.summaries import SUMMARY, summary_from_row
 from penstock.runs.waits import forget_waits
 from penstock.store.audit import Act, AuditAction, note_acts
@@ -244,18 +246,19 @@ async def _readmit_batch(conn: Connection, *, chain: ChainName) -> int:
             SET state = 'scheduled', finished_at = NULL, dispatched_at = NULL, error = NULL, owner = NULL
             FROM fitting f
             WHERE r.id = f.id AND r.state || '' = f.state
-            RETURNING f.state
+            RETURNING f.state, r.list_id
         ), counted AS (
             UPDATE penstock.chains c
             SET runs = c.runs + (SELECT count(*) FROM readmitted a WHERE a.state = 'terminated')
             WHERE c.id = $1
         )
-        SELECT state FROM readmitted
+        SELECT list_id FROM readmitted
         """,
         chain.id,
         [reason.value for reason in Termination],
         BATCH,
     )
+    await reopen_lists(conn, list_ids=[row["list_id"] for row in rows])
     return len(rows)
 
 

@@ -1,6 +1,6 @@
 """Lists of runs to be scheduled: stored whole in one transaction, so that nothing of an accepted list can be lost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -32,6 +32,27 @@ class ListRequest:
     is_sequential: bool = False
     lineage: Lineage = OUTSIDE
     priority: int | None = None
+
+
+async def reopen_lists(conn: Connection, *, list_ids: Iterable[UUID | None]) -> None:
+    """Open finished lists again, runs of which this transaction has made live: each is finished, and announced, once
+    more when they have ended. None and ids that occur several times are passed over.
+
+    To be called behind the change of the runs. Whoever finishes a list looks at its runs behind the lock of its row.
+    """
+    wanted = {list_id for list_id in list_ids if list_id is not None}
+    if wanted:
+        await conn.execute(
+            """
+            WITH reopened AS MATERIALIZED (
+                SELECT l.id FROM penstock.lists l WHERE l.id = ANY($1::uuid[]) ORDER BY l.id FOR NO KEY UPDATE
+            )
+            UPDATE penstock.lists l SET state = 'expanded', finished_at = NULL
+            FROM reopened r
+            WHERE l.id = r.id AND l.state = 'finished'
+            """,
+            list(wanted),
+        )
 
 
 async def insert_list(conn: Connection, *, request: ListRequest, parameters: Sequence[dict[str, JsonValue]]) -> bool:

@@ -85,7 +85,11 @@ async def is_busy(conn: Connection) -> bool:
               AND (NOT l.is_sequential
                    OR (l.start_at + make_interval(secs => (c.first_index + c.next_offset) * l.interval_seconds)
                         <= clock_timestamp()
-                       AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.list_id = l.id AND r.finished_at IS NULL)))
+                       AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.list_id = l.id AND r.finished_at IS NULL)
+                       AND NOT EXISTS (
+                           SELECT FROM penstock.chains h
+                           JOIN penstock.runs p ON p.id = l.parent_run_id AND p.chain_id = h.id
+                           WHERE h.stopped_at IS NOT NULL)))
         ) OR EXISTS (
             SELECT FROM penstock.recurrences c
             LEFT JOIN penstock.runs r ON r.id = c.last_run_id AND r.finished_at IS NULL

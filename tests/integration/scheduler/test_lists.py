@@ -9,6 +9,8 @@ import pytest
 
 from penstock.contracts.messages import ListEvent
 from penstock.domain.ids import child_run_id
+from penstock.runs.cancellations import retry_run
+from penstock.runs.chains import ChainName, Grant, resume_chain, stop_chain
 from penstock_scheduler.loops.lists import advance_sequential, expand_chunk, expand_lists, finish_lists
 from tests.eventually import eventually
 from tests.integration.scheduler.taking_turns import count_is, state_is, store_list
@@ -71,7 +73,93 @@ async def test_list_is_finished_and_announced_when_all_its_runs_have_ended(stati
     assert sum(counts.done["finished"] for counts in finished) == 1
     await eventually(lambda: f"{ENVIRONMENT}.list.finished" in station.events.routing_keys)
     event = ListEvent.decode(station.events.messages[-1].body)
-    assert (event.list_id, event.total) == (list_id, 3)
+    assert (event.list_id, event.total, event.succeeded) == (list_id, 3, 3)
+
+
+async def end_runs(station: Station, state: str, *names: str) -> None:
+    await station.fetch(
+        """
+        UPDATE penstock.runs SET state = $1, finished_at = clock_timestamp(), dispatched_at = clock_timestamp()
+        WHERE finished_at IS NULL AND (parameters ->> 'name' = ANY($2::text[]) OR $2::text[] = '{}')
+        """,
+        state,
+        names,
+    )
+
+
+async def test_list_that_had_finished_is_open_until_what_a_resume_readmits_has_ended(station: Station) -> None:
+    async with station.scheduler():
+        parent = UUID(str((await station.ask())["run_id"]))
+        await station.ask(
+            list={"items": ["a", "b", "c"]}, parameters={"urgency": 2}, headers={"parent-run-id": str(parent)}
+        )
+        await eventually(lambda: count_is(station, 4))
+    await end_runs(station, "succeeded", "a", "afar")
+    chain, room = ChainName(parent, ENVIRONMENT), station.furnish()
+    await stop_chain(station.database, chain, reason="", by="a test")
+    assert (await finish_lists(room)).done["finished"] == 1
+
+    assert (await resume_chain(station.database, chain, grant=Grant(), by="a test")).resumed == 2
+    (row,) = await station.fetch("SELECT state, finished_at FROM penstock.lists")
+    assert (row["state"], row["finished_at"]) == ("expanded", None)
+    assert (await finish_lists(room)).done["finished"] == 0
+    await end_runs(station, "succeeded", "b")
+    await end_runs(station, "failed", "c")
+    finished = await asyncio.gather(finish_lists(room), finish_lists(station.furnish()), finish_lists(room))
+    assert sum(counts.done["finished"] for counts in finished) == 1
+    await eventually(lambda: station.events.routing_keys.count(f"{ENVIRONMENT}.list.finished") == 2)
+    events = [
+        ListEvent.decode(message.body)
+        for message, key in zip(station.events.messages, station.events.routing_keys, strict=True)
+        if key == f"{ENVIRONMENT}.list.finished"
+    ]
+    assert [(one.succeeded, one.failed, one.cancelled) for one in events] == [(1, 0, 2), (2, 1, 0)]
+
+
+async def test_list_that_had_finished_is_open_until_a_run_that_is_retried_has_ended(station: Station) -> None:
+    room = station.furnish()
+    await store_list(station, 2)
+    await expand_lists(room)
+    await end_runs(station, "failed")
+    assert (await finish_lists(room)).done["finished"] == 1
+    run = (await station.runs())[0]
+    await station.database.in_transaction(
+        lambda conn: retry_run(conn, environment=ENVIRONMENT, run_id=run["id"], by="a test")
+    )
+    assert (await finish_lists(room)).done["finished"] == 0
+    await end_runs(station, "succeeded")
+    assert (await finish_lists(room)).done["finished"] == 1
+
+
+async def test_list_is_not_finished_while_a_resume_takes_its_runs_up(station: Station) -> None:
+    room = station.furnish()
+    list_id = await store_list(station, 1)
+    await expand_lists(room)
+    await end_runs(station, "failed")
+    (run,) = await station.runs()
+    async with station.database.connection() as conn, conn.transaction():
+        await retry_run(conn, environment=ENVIRONMENT, run_id=run["id"], by="a test")
+        assert (await finish_lists(room)).done["finished"] == 0, "to it, the run has still ended"
+    assert (await finish_lists(room)).done["finished"] == 0
+    assert await state_is(station, list_id, "expanded")
+
+
+async def test_sequential_list_of_a_stopped_chain_stays_where_it_is(station: Station) -> None:
+    async with station.scheduler():
+        parent = UUID(str((await station.ask())["run_id"]))
+    chain, room = ChainName(parent, ENVIRONMENT), station.furnish()
+    await store_list(station, 3, is_sequential=True)
+    await station.fetch("UPDATE penstock.lists SET parent_run_id = $1", parent)
+    await advance_sequential(room)
+    await stop_chain(station.database, chain, reason="", by="a test")
+    await advance_sequential(room)
+    assert await count_is(station, 2)
+    await resume_chain(station.database, chain, grant=Grant(), by="a test")
+    await advance_sequential(room)
+    assert await count_is(station, 2), "the first item is under way again"
+    await end_runs(station, "succeeded")
+    await advance_sequential(room)
+    assert await count_is(station, 3)
 
 
 async def test_sequential_list_starts_each_run_when_the_one_before_has_ended(station: Station) -> None:
