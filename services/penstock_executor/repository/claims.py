@@ -74,7 +74,8 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
         UPDATE penstock.runs r
         SET state = 'running', attempt = r.attempt + 1, owner = $2, lease_expires_at = clock_timestamp() + $3,
             started_at = coalesce(r.started_at, clock_timestamp()), version = coalesce(r.version, e.deployment_version)
-        FROM unnest($1::uuid[]) AS q (id), penstock.environments e
+        -- In a subselect, since the planner would make a plan of its own for each size of an array that it knows.
+        FROM unnest((SELECT $1::uuid[])) AS q (id), penstock.environments e
         WHERE r.id = q.id AND r.state || '' = 'queued' AND e.name = r.environment
           AND (penstock.judge_depth(r.depth, r.depth_limit, r.budget, e.depth_limit, 0) IS NULL
                OR e.depth_policy = 'observe'

@@ -1,6 +1,6 @@
 """What admission counts and notes on a chain's row. Whoever holds the row's lock decides about the chain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from penstock.db import Connection, Record
 from penstock.domain.depth import base_of, reaches_warning
 from penstock.domain.notices import NoticeKind
 from penstock.domain.runs import ChainWarning
-from penstock.runs.requests import CheckedRun
+from penstock.runs.requests import CheckedRun, RunRequest
 from penstock.runs.terminations import list_cycles
 from penstock.store.logs import LogEvent, LogLine, write_logs
 from penstock.store.notices import Notice, request_notices
@@ -29,13 +29,21 @@ async def enter_chains(conn: Connection, runs: Sequence[CheckedRun]) -> set[UUID
     A run that another transaction is about to commit may be counted too: only the insert, under the lock, knows which
     are new.
     """
-    requests = [run.request for run in runs]
-    rows = await conn.fetch(
+    rows = await _count_entering(conn, [run.request for run in runs])
+    due = [row["due_chain_id"] for row in rows if row["due_chain_id"] is not None]
+    if due:
+        await measure_chains(conn, sorted(due))
+    return {row["run_id"] for row in rows if row["run_id"] is not None}
+
+
+async def _count_entering(conn: Connection, requests: Sequence[RunRequest]) -> list[Record]:
+    """A row with the `run_id` of each run that was counted, and one for each chain that has to be measured."""
+    return await conn.fetch(
         """
         WITH entering AS MATERIALIZED (
             SELECT q.run_id, coalesce(p.chain_id, q.chain_id) AS chain_id,
                    coalesce(p.environment, q.environment) AS environment
-            FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[])
+            FROM unnest((SELECT $1::uuid[]), (SELECT $2::text[]), (SELECT $3::uuid[]), (SELECT $4::uuid[]))
                  AS q (run_id, environment, chain_id, parent_run_id)
             LEFT JOIN LATERAL (
                 SELECT p.chain_id, p.environment FROM penstock.runs p WHERE p.id = q.parent_run_id OFFSET 0
@@ -55,11 +63,12 @@ async def enter_chains(conn: Connection, runs: Sequence[CheckedRun]) -> set[UUID
             ON CONFLICT (id) DO UPDATE
                 SET runs = c.runs + EXCLUDED.runs
                            - (SELECT count(*) FROM penstock.runs root WHERE root.id = EXCLUDED.id)
-            RETURNING c.id,
-                (SELECT e.chain_workload_limit FROM penstock.environments e WHERE e.name = c.environment) IS NOT NULL
-                    AND c.runs > c.measured_runs * $5 AS is_due
+            RETURNING c.id, c.runs > c.measured_runs * $5 AND c.environment = ANY(ARRAY(
+                SELECT e.name FROM penstock.environments e WHERE e.chain_workload_limit IS NOT NULL)) AS is_due
         )
-        SELECT e.run_id, e.chain_id, i.is_due FROM entering e JOIN entered i ON i.id = e.chain_id
+        -- Not a join of the two: the planner expects few rows, and would compare each with each.
+        SELECT e.run_id, NULL::uuid AS due_chain_id FROM entering e
+        UNION ALL SELECT NULL, i.id FROM entered i WHERE i.is_due
         """,
         [request.run_id for request in requests],
         [request.environment for request in requests],
@@ -67,10 +76,6 @@ async def enter_chains(conn: Connection, runs: Sequence[CheckedRun]) -> set[UUID
         [request.lineage.parent_run_id for request in requests],
         MEASURED_GROWTH,
     )
-    due = {row["chain_id"] for row in rows if row["is_due"]}
-    if due:
-        await measure_chains(conn, sorted(due))
-    return {row["run_id"] for row in rows}
 
 
 async def measure_chains(conn: Connection, chain_ids: Sequence[UUID]) -> None:
@@ -105,10 +110,15 @@ async def warn_chains(conn: Connection, rows: Sequence[Record]) -> dict[UUID, li
     """Note and log, once per chain and limit, that a chain has come near a limit; the warnings, by the run that brought
     it there.
     """
-    admitted = [row for row in rows if row["is_inserted"] and not row["termination"]]
+    found = [
+        (row, warning)
+        for row in rows
+        if row["is_inserted"] and not row["termination"]
+        for warning in _find_warnings(row)
+    ]
     near_rows: list[tuple[Record, ChainWarning]] = []
-    for kind, note in (("depth", _note_depth), ("runs", _note_runs), ("workload", _note_workload)):
-        near = {row["chain_id"]: (row, warning) for row in admitted if (warning := _find_warning(kind, row))}
+    for kind, note in (("depth", _note_depth), ("runs", _note_runs), ("workload", _note_workload)) if found else ():
+        near = {row["chain_id"]: (row, warning) for row, warning in found if warning.limit_kind == kind}
         newly = await note(conn, {chain_id: row for chain_id, (row, _) in near.items()}) if near else []
         near_rows += [near[chain_id] for chain_id in newly]
     if not near_rows:
@@ -116,8 +126,8 @@ async def warn_chains(conn: Connection, rows: Sequence[Record]) -> dict[UUID, li
     cycles = await list_cycles(conn, [row["id"] for row, _ in near_rows])
     warned: dict[UUID, list[ChainWarning]] = {}
     lines: list[LogLine] = []
-    for row, found in near_rows:
-        warning = found._replace(cycle=cycles.get(row["id"]))
+    for row, without_cycle in near_rows:
+        warning = without_cycle._replace(cycle=cycles.get(row["id"]))
         warned.setdefault(row["id"], []).append(warning)
         lines.append(_line(row, warning))
     await write_logs(conn, lines)
@@ -125,22 +135,18 @@ async def warn_chains(conn: Connection, rows: Sequence[Record]) -> dict[UUID, li
     return warned
 
 
-def _find_warning(kind: str, row: Record) -> ChainWarning | None:
-    """The warning that this run gives cause for, if it does."""
-    match kind:
-        case "depth":
-            reached: float = row["depth"] - base_of(row["budget"])
-            limit: float = row["effective_limit"] + (row["extra_depth"] or 0)
-            is_free = "falls" in (row["budget"] or {})  # a recursion that decreases needs no budget
-            if is_free:
-                return None
-        case "runs" if row["chain_runs"] is not None and row["runs_warned_at"] is None:
-            reached, limit = row["chain_runs"], row["chain_runs_limit"]
-        case "workload" if row["chain_workload_limit"] is not None and row["workload_warned_at"] is None:
-            reached, limit = row["workload"], row["chain_workload_limit"]
-        case _:
-            return None
-    return ChainWarning(kind, reached, limit) if reaches_warning(reached, limit) else None
+def _find_warnings(row: Record) -> Iterator[ChainWarning]:
+    """The warnings that this run gives cause for: of few, and every run is looked at."""
+    budget, limit = row["budget"], row["effective_limit"] + (row["extra_depth"] or 0)
+    depth = row["depth"] - base_of(budget) if budget else row["depth"]
+    if reaches_warning(depth, limit) and not (budget and "falls" in budget):  # what decreases needs no budget
+        yield ChainWarning("depth", depth, limit)
+    runs, limit = row["chain_runs"], row["chain_runs_limit"]
+    if runs is not None and row["runs_warned_at"] is None and reaches_warning(runs, limit):
+        yield ChainWarning("runs", runs, limit)
+    workload, limit = row["workload"], row["chain_workload_limit"]
+    if limit is not None and row["workload_warned_at"] is None and reaches_warning(workload, limit):
+        yield ChainWarning("workload", workload, limit)
 
 
 async def _note_depth(conn: Connection, near: Mapping[UUID, Record]) -> list[UUID]:

@@ -95,7 +95,7 @@ async def _admit_distinct(
 ) -> tuple[dict[int, Admission], set[UUID]]:
     has_chains = any(run.request.lineage.parent_run_id or run.request.lineage.chain_id for run in runs)
     counted = await enter_chains(conn, runs) if has_chains else set()
-    found = await insert_runs(conn, runs, deliveries, counted=counted)
+    found = await insert_runs(conn, runs, deliveries, has_chains=has_chains, counted=counted)
     if not found[0]["holds"]:
         raise StaleDefinitions("a request was checked against a deployment that is not current any more")
     rows = [row for row in found if row["position"] is not None]
@@ -112,7 +112,7 @@ async def _admit_distinct(
         await record_observations(conn, observed)
     warned = await warn_chains(conn, rows)
     admitted = {row["position"] - 1: _outcome(runs[row["position"] - 1], row, paths, warned) for row in rows}
-    return admitted, set(found[0]["delivered"])
+    return admitted, set(found[0]["delivered"] or ())
 
 
 def _is_observed(row: Record) -> bool:
