@@ -151,6 +151,8 @@ TESTED = [path for path in DOCUMENTS if any("def test_" in block.text for block 
 @pytest.mark.parametrize("page", TESTED, ids=lambda page: page.name)
 async def test_the_tests_that_a_page_shows_pass(page: Path, tmp_path: Path) -> None:
     app = write_app(page, tmp_path)
+    (configuration,) = [block for block in read_blocks(ROOT / "docs" / "testing.md") if block.language == "toml"]
+    (app / "pyproject.toml").write_text(configuration.text)
     out = await _run("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(app / "tests"), directory=app)
     shown = sum(block.text.count("def test_") for block in read_blocks(page) if block.language == "python")
     assert f"{shown} passed" in out

@@ -9,9 +9,21 @@ async with open_app("examples/payments", secrets={"STRIPE_WEBHOOK_SECRET": "whse
 
 from penstock.runs.views.models import LogEntry as Line
 from penstock.runs.views.models import Step as StepDone
-from penstock.testing.app import AppUnderTest, Reply
+from penstock.testing.app import AppUnderTest
 from penstock.testing.mailbox import Mail, Mailbox, open_mailbox
 from penstock.testing.opening import open_app
+from penstock.testing.replies import Delivered, Reply
 from penstock.testing.repository import Run
 
-__all__ = ["AppUnderTest", "Line", "Mail", "Mailbox", "Reply", "Run", "StepDone", "open_app", "open_mailbox"]
+__all__ = [
+    "AppUnderTest",
+    "Delivered",
+    "Line",
+    "Mail",
+    "Mailbox",
+    "Reply",
+    "Run",
+    "StepDone",
+    "open_app",
+    "open_mailbox",
+]

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
-from uuid import UUID
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
 
 import orjson
 from pydantic import JsonValue
@@ -23,14 +23,17 @@ from penstock.embedded.deploying import deploy_directory
 from penstock.errors import ConfigurationError, Permanent
 from penstock.runs.admission import admit
 from penstock.runs.requests import CheckedRun, RunRequest, check_run
+from penstock.sdk.values import Thing
 from penstock.store.deployments import DeploymentCache
 from penstock.testing import repository, time
 from penstock.testing.house import House
+from penstock.testing.replies import Delivered, Reply
 from penstock.testing.repository import Run
+from penstock.testing.signing import Unsigned, find_secret, sign
 from penstock.things.changes import tell_changing_run
 from penstock.things.constraints import Where
 from penstock.things.files import begin_file, file_id, open_file
-from penstock.things.records import MAX_PAGE, NewThing, Order, Thing, Window, count_things, create_things, find_things
+from penstock.things.records import MAX_PAGE, NewThing, Order, Window, count_things, create_things, find_things
 from penstock.things.tables import USER
 
 T = TypeVar("T")
@@ -38,20 +41,6 @@ _LOOK_SECONDS: Final = 0.05
 """How long to wait for an event before looking at the rows all the same: events are best effort."""
 _MAX_LOOKS_FOR_LINES: Final = 20
 _PREFIXES: Final = {"live": "", "development": "/version-test"}
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the app answered over HTTP."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> JsonValue:
-        """The body, which has to be JSON."""
-        value: JsonValue = orjson.loads(self.body)
-        return value
 
 
 class AppUnderTest:
@@ -188,7 +177,11 @@ class AppUnderTest:
     async def find(
         self, type: str, where: Where = None, *, sort: str | None = None, descending: bool = False
     ) -> list[Thing]:
-        """All things that meet `where` (a mapping of fields to the values they equal, or a list of constraints)."""
+        """All things that meet `where` (a mapping of fields to the values they equal, or a list of constraints).
+
+        A thing is a mapping of its fields, which are attributes too: `thing["Created Date"]`, `thing.number`; and
+        `thing.id`.
+        """
         kind, order, found, after = await self._type(type), Order(sort, descending), list[Thing](), None
         while True:
             async with self._house.database.connection() as conn:
@@ -200,7 +193,7 @@ class AppUnderTest:
                     order=order,
                     window=Window(MAX_PAGE, after),
                 )
-            found += page.results
+            found += [Thing(thing, kind.name) for thing in page.results]
             after = page.after
             if after is None:
                 return found
@@ -251,6 +244,33 @@ class AppUnderTest:
         if data is None:
             data, headers = orjson.dumps(json), {"Content-Type": "application/json", **(headers or {})}
         return await self._request("POST", path, data=data, headers=headers)
+
+    async def deliver(
+        self,
+        source: str,
+        payload: JsonValue = None,
+        *,
+        type: str | None = None,
+        id: str | None = None,
+        secret: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Delivered:
+        """Send a webhook as its sender would, signed; what it was answered. See `wait_until_idle` for what it starts.
+
+        `type` and `id` are put where the source has them, in a header or in the payload, unless they are there already.
+        Without an `id` each delivery has one of its own, so give one to send a copy. It is signed with the first of the
+        source's secrets, or with `secret`, such as that of a forger. Raises LookupError for a source that the app does
+        not have, and ValueError when its secret is not set.
+        """
+        known = (await self._deployments.refresh(self.environment)).app.sources
+        if source not in known:
+            raise LookupError(f"the app has no source {source!r}; it has {', '.join(sorted(known)) or 'none'}")
+        unsigned = Unsigned(
+            payload, id or uuid4().hex, type, headers or {}, urlsplit(self.url).path + f"/webhooks/{source}"
+        )
+        sent = sign(known[source], secret or find_secret(known[source]), unsigned)
+        reply = await self._request("POST", f"/webhooks/{source}", headers=sent.headers, data=sent.body)
+        return Delivered(reply.status, reply.headers, reply.body)
 
     async def signal(self, name: str, payload: JsonValue = None) -> None:
         """Send a signal to the run that waits for it, or that will."""
@@ -332,7 +352,8 @@ class AppUnderTest:
 
 async def _create(conn: Connection, *, environment: str, data_type: DataType, thing: NewThing) -> Thing:
     await tell_changing_run(conn, run_id=None)
-    return (await create_things(conn, environment=environment, data_type=data_type, things=[thing]))[0]
+    (created,) = await create_things(conn, environment=environment, data_type=data_type, things=[thing])
+    return Thing(created, data_type.name)
 
 
 async def _admit(conn: Connection, *, run: CheckedRun) -> Admission:
