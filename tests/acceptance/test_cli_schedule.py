@@ -34,6 +34,11 @@ async def run(environment: dict[str, str], *arguments: str) -> dict[str, object]
     return answer
 
 
+def audited(acts: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Those on the schedule, the oldest first."""
+    return [act for act in reversed(acts) if str(act["action"]).startswith("schedule.")]
+
+
 async def test_a_run_is_scheduled_seen_moved_and_cancelled(environment: dict[str, str]) -> None:
     first = await run(environment, "remind", "--after", "2h", "-p", "who=Ada")
     named = await penstock("schedule", "--", "list", "--at", "2040-01-31T09:00:00Z", "--json", environment=environment)
@@ -48,6 +53,13 @@ async def test_a_run_is_scheduled_seen_moved_and_cancelled(environment: dict[str
     assert [line.split()[4] for line in listed.out.splitlines()[1:]] == ["list", "remind"]
     assert await run(environment, "cancel", "--workflow", "remind") == {"cancelled": 1, "items": 0}
     assert await run(environment, "cancel", str(second["id"])) == {"cancelled": 1, "items": 0}
+    audit = json.loads((await penstock("audit", "--json", environment=environment)).out)["results"]
+    done = [(act["action"], act["subject"], act["after"]) for act in audited(audit)]
+    assert done == [
+        ("schedule.move", first["id"], {"at": "2041-01-31T09:00:00+00:00"}),
+        ("schedule.cancel", "", {"cancelled": 1, "items": 0}),
+        ("schedule.cancel", second["id"], {"cancelled": 1, "items": 0}),
+    ]
     again = await penstock("schedule", "cancel", str(second["id"]), environment=environment)
     assert (again.code, "is coming in development" in again.err) == (1, True)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import cast
 from uuid import UUID
@@ -11,6 +12,7 @@ import pytest
 from penstock.db import Connection
 from penstock.domain.policies import SettingsChange
 from penstock.runs.recurrences.rows import step_recurrence_id, trigger_recurrence_id
+from penstock.runs.schedule.changes import cancel_entry, move_run
 from penstock.store.audit import Act, AuditAction, note_acts
 from penstock.store.policies import change_settings
 from tests.integration.ingress import Answer, Ingress, running_ingress, write_app
@@ -152,6 +154,23 @@ async def test_a_change_that_is_taken_back_leaves_no_note(ingress: Ingress) -> N
         await ingress.database.in_transaction(change)
     assert await audited(ingress) == []
     assert (await ingress.manage("GET", "/v1/live/settings")).json["depth_limit"] == 10
+
+
+async def test_what_is_cancelled_or_moved_is_noted_by_the_transaction_that_does_it(ingress: Ingress) -> None:
+    run = UUID(str((await do(ingress, "POST", "runs", {**ADA, "after": "1h"})).json["id"]))
+
+    async def act(conn: Connection) -> None:
+        await move_run(conn, environment="live", run_id=run, to=timedelta(hours=2), by="a test", actor="cli:ops")
+        await cancel_entry(conn, environment="live", id=run, by="a test", actor="cli:ops")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await ingress.database.in_transaction(act)
+    assert await audited(ingress) == []
+    cancel = partial(cancel_entry, environment="live", id=run, by="a test", actor="cli:ops")
+    await ingress.database.in_transaction(cancel)
+    (noted,) = await audited(ingress)
+    assert (noted["action"], noted["actor"], noted["subject"]) == ("schedule.cancel", "cli:ops", str(run))
 
 
 async def test_acts_on_the_schedule_are_noted(ingress: Ingress) -> None:

@@ -24,7 +24,7 @@ async def stop(call: Call) -> Outcome:
     if head is None:
         raise Permanent(f"{environment} has no chain {call.target}, and no run of that id", kind="unknown_chain")
     chain, by = ChainName(head.id, environment), f"run {call.run.id}"
-    stopped = await stop_chain(call.tools.database, chain, reason=reason, by=by)
+    stopped = await stop_chain(call.tools.database, chain, reason=reason, by=by, actor=by)
     announce_stop(call.tools.publisher, chain, stopped, reason=reason, by=by)
     return Done()
 

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.schedule import ScheduleFilter
 from penstock.domain.states import RunState
@@ -17,7 +16,6 @@ from penstock.runs.schedule.changes import (
     end_lists,
     move_run,
     note_cancelled,
-    note_moved,
 )
 from penstock.runs.schedule.pauses import lift_pauses, list_pauses, pause_schedule
 from penstock.runs.views.models import Run
@@ -68,14 +66,9 @@ async def cancel_one(room: Room, environment: str, id: UUID, actor: str) -> Canc
     """Cancel a run that waits for its time, pass over the next tick of a recurrence, or give up the rest of a list.
     Raises Refusal.
     """
-
-    async def work(conn: Connection) -> Cancelled | None:
-        done = await cancel_entry(conn, environment=environment, id=id, by=_BY)
-        if done is not None:
-            await note_cancelled(conn, of=ScheduleFilter(environment), done=done, actor=actor, subject=str(id))
-        return done
-
-    done = await room.database.in_transaction(work)
+    done = await room.database.in_transaction(
+        partial(cancel_entry, environment=environment, id=id, by=_BY, actor=actor)
+    )
     if done is None:
         async with room.database.connection() as conn:
             run = await find_run(conn, run_id=id, environment=environment)
@@ -88,14 +81,9 @@ async def cancel_one(room: Room, environment: str, id: UUID, actor: str) -> Canc
 
 async def move(room: Room, environment: str, id: UUID, wanted: Move, actor: str) -> Run:
     """Let a run be due at another time. Raises Refusal for one that does not wait for a time."""
-
-    async def work(conn: Connection) -> tuple[RunState, bool] | None:
-        moved = await move_run(conn, environment=environment, run_id=id, to=wanted.to(), by=_BY)
-        if moved is not None and moved[1]:
-            await note_moved(conn, environment=environment, run_id=id, to=wanted.to(), actor=actor)
-        return moved
-
-    moved = await room.database.in_transaction(work)
+    moved = await room.database.in_transaction(
+        partial(move_run, environment=environment, run_id=id, to=wanted.to(), by=_BY, actor=actor)
+    )
     async with room.database.connection() as conn:
         run = await find_run(conn, run_id=id, environment=environment)
     if moved is None or run is None:

@@ -40,7 +40,6 @@ from penstock.runs.schedule.changes import (
     end_lists,
     move_run,
     note_cancelled,
-    note_moved,
 )
 from penstock.runs.schedule.pauses import Pause, lift_pauses, list_pauses, pause_schedule
 from penstock.runs.views.pages import Page
@@ -243,16 +242,16 @@ def cancel(
 async def _cancel(id: UUID | None, wanted: ScheduleFilter, data: Path | None) -> Cancelled | None:
     async with open_installation(data) as database:
         if id is not None:
-            done = await database.in_transaction(partial(cancel_entry, environment=wanted.environment, id=id, by=_BY))
+            cancel_one = partial(cancel_entry, environment=wanted.environment, id=id, by=_BY, actor=name_cli_actor())
+            done = await database.in_transaction(cancel_one)
         else:
             items, runs = await database.in_transaction(partial(end_lists, of=wanted)), list[RunSummary]()
             while found := await database.in_transaction(partial(cancel_upcoming, of=wanted, most=_BATCH, by=_BY)):
                 runs += found
             done = Cancelled(runs=runs, items=items)
-        if done is not None and (done.runs or done.ticks or done.items):
-            subject = "" if id is None else str(id)
-            note = partial(note_cancelled, of=wanted, done=done, actor=name_cli_actor(), subject=subject)
-            await database.in_transaction(note)
+            if runs or items:
+                note = partial(note_cancelled, of=wanted, done=done, actor=name_cli_actor())
+                await database.in_transaction(note)
     await publish(data, cancelled=[] if done is None else done.runs, by=_BY)
     return done
 
@@ -282,11 +281,8 @@ async def _move(
     id: UUID, environment: str, due: datetime | timedelta, data: Path | None
 ) -> tuple[RunState, bool] | None:
     async with open_installation(data) as database:
-        moved = await database.in_transaction(partial(move_run, environment=environment, run_id=id, to=due, by=_BY))
-        if moved is not None and moved[1]:
-            note = partial(note_moved, environment=environment, run_id=id, to=due, actor=name_cli_actor())
-            await database.in_transaction(note)
-        return moved
+        work = partial(move_run, environment=environment, run_id=id, to=due, by=_BY, actor=name_cli_actor())
+        return await database.in_transaction(work)
 
 
 def pause(

@@ -73,7 +73,7 @@ async def stop_chain(
 ) -> ChainStop:
     """Fence the chain, cancel its live runs and log it. Stopping it again cancels what little was left.
 
-    `actor` is who did it, for the audit, unless a step does.
+    `actor` is who did it, for the audit: a person, or `run` and the id of the run whose step it was.
     """
     is_new = await database.in_transaction(partial(_fence, chain=chain, reason=reason, by=by, actor=actor))
     cancelled, running = 0, list[RunSummary]()

@@ -1,5 +1,6 @@
 """Who steered what, and when. Whoever lets a person or a program steer notes the act in the same transaction, so that
-there is neither without the other. What steps of workflows do is not noted here: it is in the log.
+there is neither without the other. What steps of workflows do is in the log instead, but for a step that stops a
+chain: its actor is `run` and the id of its run.
 """
 
 import os

@@ -28,6 +28,8 @@ async def test_a_workflow_stops_another_chain(house: House) -> None:
     assert (stopped["state"], stopped["error"]["message"]) == ("cancelled", "the chain was stopped: it multiplies")
     (chain,) = await house.fetch("SELECT stopped_at, stop_reason FROM penstock.chains WHERE id = $1", queued.id)
     assert (chain["stopped_at"] is not None, chain["stop_reason"]) == (True, "it multiplies")
+    (act,) = await house.fetch("SELECT actor, action, subject, after FROM penstock.audit")
+    assert tuple(act) == (f"run {run['id']}", "chain.stop", str(queued.id), {"reason": "it multiplies"})
 
 
 async def test_a_run_that_stops_its_own_chain_ends_there(house: House) -> None:

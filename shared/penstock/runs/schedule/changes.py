@@ -28,10 +28,18 @@ class Cancelled:
     items: int = 0
 
 
-async def cancel_entry(conn: Connection, *, environment: str, id: UUID, by: str) -> Cancelled | None:
+async def cancel_entry(conn: Connection, *, environment: str, id: UUID, by: str, actor: str) -> Cancelled | None:
     """Cancel a run that waits for its time, pass over the next tick of a recurrence, or give up the items of a list
-    that are no runs yet; None when nothing with that id is coming. To be called in a transaction.
+    that are not runs yet; None when nothing with that id is coming. To be called in a transaction. `actor` is who does
+    it, for the audit.
     """
+    done = await _cancel_entry(conn, environment=environment, id=id, by=by)
+    if done is not None:
+        await note_cancelled(conn, of=ScheduleFilter(environment), done=done, actor=actor, subject=str(id))
+    return done
+
+
+async def _cancel_entry(conn: Connection, *, environment: str, id: UUID, by: str) -> Cancelled | None:
     is_coming: bool = await conn.fetchval(
         """
         SELECT EXISTS (
@@ -61,8 +69,9 @@ async def note_cancelled(
     await note_acts(conn, [Act(of.environment, actor, AuditAction.SCHEDULE_CANCEL, subject, before or None, after)])
 
 
-async def note_moved(conn: Connection, *, environment: str, run_id: UUID, to: datetime | timedelta, actor: str) -> None:
-    """Note for the audit that somebody has moved a run."""
+async def _note_moved(
+    conn: Connection, *, environment: str, run_id: UUID, to: datetime | timedelta, actor: str
+) -> None:
     after: dict[str, JsonValue] = (
         {"at": to.isoformat()} if isinstance(to, datetime) else {"after_seconds": to.total_seconds()}
     )
@@ -173,10 +182,11 @@ async def skip_next_tick(conn: Connection, *, environment: str, id: UUID, by: st
 
 
 async def move_run(
-    conn: Connection, *, environment: str, run_id: UUID, to: datetime | timedelta, by: str
+    conn: Connection, *, environment: str, run_id: UUID, to: datetime | timedelta, by: str, actor: str
 ) -> tuple[RunState, bool] | None:
     """Let a run that waits for its time be due at another one, or so long from now; a time of the past is now. Returns
     the state of the run, and whether it was moved: one that waits for no time is not. None when there is no such run.
+    To be called in a transaction. `actor` is who does it, for the audit.
     """
     row = await conn.fetchrow(
         """
@@ -211,4 +221,5 @@ async def move_run(
         run_id=run_id, chain_id=row["chain_id"], workflow=row["workflow"], depth=row["depth"],
     )  # fmt: skip
     await write_logs(conn, [line])
+    await _note_moved(conn, environment=environment, run_id=run_id, to=to, actor=actor)
     return state, True
