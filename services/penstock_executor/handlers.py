@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from penstock.broker.port import Delivery
 from penstock.contracts import envelope
+from penstock.contracts.envelope import Message
 from penstock.contracts.messages import DueRun, ExecuteRuns, RunAnswer, RunEvent
 from penstock.contracts.topology import executor_queue
 from penstock.domain.depth import MAX_DEPTH, parse_depth
@@ -29,6 +30,7 @@ from penstock.errors import (
 from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED, START_LATENESS_SECONDS
 from penstock.redaction import describe
+from penstock.store.notices import notify_of_dead_letter
 from penstock_executor.holding.leases import Lease, outlast
 from penstock_executor.performing.attempt import Attempt
 from penstock_executor.performing.outcome import announce, conclude, note_lost, write, write_plainly
@@ -52,9 +54,15 @@ async def receive(room: Room, delivery: Delivery) -> None:
     """Handle one message and settle it."""
     handle = HANDLERS.get(delivery.message.type or ExecuteRuns.TYPE)
     if handle is None:
-        await delivery.dead_letter(f"executors do not know messages of type {delivery.message.type!r}")
+        await _refuse(delivery, f"executors do not know messages of type {delivery.message.type!r}")
     else:
         await handle(room, delivery)
+
+
+async def _refuse(delivery: Delivery, reason: str) -> None:
+    DEAD_LETTERED.labels(executor_queue()).inc()
+    log.warning("message.dead_lettered", queue=executor_queue(), reason=reason)
+    await delivery.dead_letter(reason)
 
 
 async def execute_runs(room: Room, delivery: Delivery) -> None:
@@ -74,9 +82,7 @@ async def execute_runs(room: Room, delivery: Delivery) -> None:
             await room.publisher.execute(environment, depth, waiting)
         await delivery.ack()
     except DecodeError as error:
-        DEAD_LETTERED.labels(executor_queue()).inc()
-        log.warning("message.dead_lettered", queue=executor_queue(), reason=error.reason)
-        await delivery.dead_letter(error.reason)
+        await _refuse(delivery, error.reason)
     except (DatabaseUnavailable, BrokerUnavailable) as error:
         # Runs of this message that are claimed already are not claimed again when it comes back.
         log.warning(
@@ -222,6 +228,11 @@ async def note_cancelled(room: Room, delivery: Delivery) -> None:
         room.leases.cancel(RunEvent.decode(delivery.message.body).id)
     except DecodeError as error:
         log.warning("message.ignored", reason=error.reason)
+
+
+async def note_dead_letter(room: Room, message: Message, routing_key: str) -> None:
+    """A message of our queue was put into the dead letters: people are notified."""
+    await notify_of_dead_letter(room.database, executor_queue(), message, routing_key)
 
 
 Handle = Callable[[Room, Delivery], Awaitable[None]]

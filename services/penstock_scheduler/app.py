@@ -4,7 +4,7 @@ from functools import partial
 
 from penstock.contracts.topology import SCHEDULER_QUEUE
 from penstock.runtime import Consumer, Edges, Resources, Stop, run_service
-from penstock_scheduler.handlers import MAX_MESSAGES, receive
+from penstock_scheduler.handlers import MAX_MESSAGES, note_dead_letter, receive
 from penstock_scheduler.loops import list_loops
 from penstock_scheduler.room import Room, open_room
 from penstock_scheduler.settings import SchedulerSettings
@@ -21,7 +21,7 @@ async def serve(settings: SchedulerSettings, stop: Stop, resources: Resources | 
 def make_edges(room: Room) -> Edges[Room]:
     """Where a scheduler meets the outside, what it does by itself, and how it ends."""
     return Edges(
-        consumers=(Consumer(SCHEDULER_QUEUE, partial(receive, room), MAX_MESSAGES),),
+        consumers=(Consumer(SCHEDULER_QUEUE, partial(receive, room), MAX_MESSAGES, partial(note_dead_letter, room)),),
         loops=list_loops(room),
         finish=room.finish,
         release=room.release,

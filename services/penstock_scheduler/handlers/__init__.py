@@ -17,9 +17,9 @@ from penstock.domain.runs import Rejected
 from penstock.errors import BrokerUnavailable, DatabaseUnavailable, DecodeError
 from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED
+from penstock.store.notices import notify_of_dead_letter
 from penstock_scheduler.admitting.unnamed import forget, is_unnamed
 from penstock_scheduler.handlers.children import schedule_children
-from penstock_scheduler.handlers.dead_letters import request_notice
 from penstock_scheduler.handlers.messages import Reply, schedule_run
 from penstock_scheduler.room import Room
 from penstock_scheduler.rules import describe_problem
@@ -73,6 +73,11 @@ async def wake_scheduler(room: Room, message: Message) -> None:
     room.nudges.tick.set()
 
 
+async def note_dead_letter(room: Room, message: Message, routing_key: str) -> None:
+    """A message of our queue was put into the dead letters: people are notified."""
+    await notify_of_dead_letter(room.database, SCHEDULER_QUEUE, message, routing_key)
+
+
 async def _refuse(room: Room, delivery: Delivery, error: DecodeError) -> None:
     message = delivery.message
     DEAD_LETTERED.labels(SCHEDULER_QUEUE).inc()
@@ -83,7 +88,6 @@ async def _refuse(room: Room, delivery: Delivery, error: DecodeError) -> None:
             message.reply_to, message.correlation_id, exact_json.dumps(describe_problem(rejection)), PROBLEM_TYPE
         )
     await delivery.dead_letter(error.reason)
-    await request_notice(room, delivery.routing_key)
 
 
 Handle = Callable[[Room, Message], Awaitable[Reply | None]]

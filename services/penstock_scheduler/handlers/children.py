@@ -15,8 +15,8 @@ from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED
 from penstock.runs.requests import RunRequest
 from penstock.store.logs import Subject, error_line, write_logs
+from penstock.store.notices import notify_of_dead_letter
 from penstock_scheduler import rules
-from penstock_scheduler.handlers.dead_letters import request_notice
 from penstock_scheduler.room import Room
 
 log = get_logger(__name__)
@@ -65,7 +65,7 @@ async def _park(room: Room, message: Message, environment: str, child: ChildRun,
     routing_key = schedule_routing_key(environment, child.workflow)
     parked = park(alone, reason=reason, exchange=SCHEDULE_EXCHANGE, routing_key=routing_key)
     await room.broker.publish(DEAD_LETTER_EXCHANGE, routing_key, parked)
-    await request_notice(room, routing_key)
+    await notify_of_dead_letter(room.database, SCHEDULER_QUEUE, alone, routing_key)
     async with room.database.connection() as conn:
         await write_logs(
             conn,

@@ -12,7 +12,7 @@ from typing import Final
 from uuid import uuid4
 
 from penstock.broker.dead_letters import park
-from penstock.broker.port import Consumer, Handler
+from penstock.broker.port import Consumer, Handler, Listener
 from penstock.broker.routing import matches
 from penstock.contracts.envelope import UNNAMED, Message
 from penstock.contracts.topology import Queue, Topology
@@ -55,14 +55,18 @@ class _Queue:
         self._fresh.append(entry)
         self.dispatch()
 
-    def put_back(self, entry: _Entry, *, is_failure: bool) -> None:
-        """Before all that was never delivered. A failure beyond the limit goes to the dead letters instead."""
+    def put_back(self, entry: _Entry, *, is_failure: bool) -> bool:
+        """Before all that was never delivered. A failure beyond the limit goes to the dead letters instead; whether it
+        was one.
+        """
         entry.failures += is_failure
-        if entry.failures > self.definition.delivery_limit and self.definition.dead_letter_exchange:
+        is_dead = entry.failures > self.definition.delivery_limit and bool(self.definition.dead_letter_exchange)
+        if is_dead:
             self._dead_letter(entry, self.definition)
         else:
             self._returned.append(entry)
         self.dispatch()
+        return is_dead
 
     def dispatch(self) -> None:
         while waiting := self._returned or self._fresh:
@@ -117,8 +121,8 @@ class InProcessDelivery:
 
     async def reject(self) -> None:
         """See the port."""
-        if self._begin_to_settle():
-            self._subscription.queue.put_back(self._entry, is_failure=True)
+        if self._begin_to_settle() and self._subscription.queue.put_back(self._entry, is_failure=True):
+            await self._subscription.report_dead_letter(self._entry)
 
     async def requeue(self) -> None:
         """See the port."""
@@ -141,6 +145,7 @@ class InProcessDelivery:
             await self.reject()
         else:
             await self.ack()
+            await self._subscription.report_dead_letter(self._entry)
 
     def _begin_to_settle(self) -> bool:
         was_settled, self._is_settled = self._is_settled, True
@@ -151,9 +156,17 @@ class InProcessDelivery:
 
 class _Subscription:
     def __init__(
-        self, broker: "InProcessBroker", queue: _Queue, handler: Handler, *, prefetch: int, settles_on_arrival: bool
+        self,
+        broker: "InProcessBroker",
+        queue: _Queue,
+        handler: Handler,
+        *,
+        prefetch: int,
+        settles_on_arrival: bool,
+        on_dead_letter: Listener | None,
     ) -> None:
         self.queue = queue
+        self._on_dead_letter = on_dead_letter
         self.unsettled: dict[InProcessDelivery, None] = {}  # in order of arrival
         self._broker = broker
         self._handler = handler
@@ -194,6 +207,10 @@ class _Subscription:
             raise BrokerUnavailable(f"queue {self.queue.definition.name!r} has no dead letters")
         copy = park(entry.message, reason=reason, exchange=entry.exchange, routing_key=entry.routing_key)
         await self._broker.publish(exchange, entry.routing_key, copy)
+
+    async def report_dead_letter(self, entry: _Entry) -> None:
+        if self._on_dead_letter is not None:
+            await self._on_dead_letter(entry.message, entry.routing_key)
 
     async def stop(self) -> None:
         """See the port."""
@@ -318,12 +335,14 @@ class InProcessBroker:
             for queue in self._node.route(exchange, routing_key):
                 queue.put(_Entry(message, exchange, routing_key))
 
-    async def consume(self, queue: str, handler: Handler, *, prefetch: int) -> Consumer:
+    async def consume(
+        self, queue: str, handler: Handler, *, prefetch: int, on_dead_letter: Listener | None = None
+    ) -> Consumer:
         """See the port. Raises BrokerUnavailable when the topology has no such queue."""
         known = self._node.queues.get(queue)
         if known is None:
             raise BrokerUnavailable(f"there is no queue {queue!r}")
-        return self._subscribe(known, handler, prefetch=prefetch)
+        return self._subscribe(known, handler, prefetch=prefetch, on_dead_letter=on_dead_letter)
 
     async def open_reply_queue(self, handler: Handler) -> str:
         """See the port."""
@@ -364,9 +383,13 @@ class InProcessBroker:
         return self._subscribe(queue, handler, prefetch=0, settles_on_arrival=True)
 
     def _subscribe(
-        self, queue: _Queue, handler: Handler, *, prefetch: int, settles_on_arrival: bool = False
-    ) -> _Subscription:
-        subscription = _Subscription(self, queue, handler, prefetch=prefetch, settles_on_arrival=settles_on_arrival)
+        self, queue: _Queue, handler: Handler, *, prefetch: int, settles_on_arrival: bool = False,
+        on_dead_letter: Listener | None = None,
+    ) -> _Subscription:  # fmt: skip
+        subscription = _Subscription(
+            self, queue, handler, prefetch=prefetch, settles_on_arrival=settles_on_arrival,
+            on_dead_letter=on_dead_letter,
+        )  # fmt: skip
         self._subscriptions.append(subscription)
         queue.consumers.append(subscription)
         queue.dispatch()

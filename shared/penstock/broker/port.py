@@ -51,6 +51,10 @@ the broker rejects it.
 """
 
 
+Listener = Callable[[Message, str], Awaitable[None]]
+"""Called with a message, as it came, and its routing key. It must not raise."""
+
+
 class Consumer(Protocol):
     """A subscription to one queue."""
 
@@ -86,8 +90,14 @@ class Broker(Protocol):
     def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
         """Publish without waiting or confirm: events and answers. Never raises; dropped while the broker is away."""
 
-    async def consume(self, queue: str, handler: Handler, *, prefetch: int) -> Consumer:
-        """Deliver messages of `queue` to `handler`, at most `prefetch` unsettled at once, also after reconnects."""
+    async def consume(
+        self, queue: str, handler: Handler, *, prefetch: int, on_dead_letter: Listener | None = None
+    ) -> Consumer:
+        """Deliver messages of `queue` to `handler`, at most `prefetch` unsettled at once, also after reconnects.
+
+        `on_dead_letter` hears of each message that this consumer has put into the dead letters, after it was taken
+        there: because it was asked to, or because the message could not be decoded, or was rejected or lost too often.
+        """
 
     async def open_reply_queue(self, handler: Handler) -> str:
         """A queue of this process, deleted with it; returns its name for `reply_to`. Publish to it over exchange `""`.

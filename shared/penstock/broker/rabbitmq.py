@@ -24,7 +24,7 @@ from penstock.broker.driver import (
     within,
 )
 from penstock.broker.link import Link
-from penstock.broker.port import Consumer, Handler
+from penstock.broker.port import Consumer, Handler, Listener
 from penstock.broker.publishing import PublishChannels
 from penstock.broker.subscription import Source, Subscription
 from penstock.contracts.envelope import Message
@@ -114,10 +114,12 @@ class RabbitBroker:
         if self._publish_link.is_up:
             self._channels.publish_soon(exchange, routing_key, message)
 
-    async def consume(self, queue: str, handler: Handler, *, prefetch: int) -> Consumer:
+    async def consume(
+        self, queue: str, handler: Handler, *, prefetch: int, on_dead_letter: Listener | None = None
+    ) -> Consumer:
         """See the port."""
         known = next((known for known in self._topology.queues if known.name == queue), None)
-        source = Source(queue, prefetch=prefetch)
+        source = Source(queue, prefetch=prefetch, on_dead_letter=on_dead_letter)
         if known is not None:
             source = replace(
                 source, dead_letter_exchange=known.dead_letter_exchange, delivery_limit=known.delivery_limit

@@ -25,7 +25,7 @@ from penstock.broker.driver import (
     open_channel,
     within,
 )
-from penstock.broker.port import Handler
+from penstock.broker.port import Handler, Listener
 from penstock.broker.wire import Arrival, decode, wrap_requeued
 from penstock.contracts.envelope import UNNAMED, UNNAMED_AGAIN, Message
 from penstock.contracts.topology import DELIVERY_LIMIT, LOSS_LIMIT
@@ -52,6 +52,7 @@ class Source:
     dead_letter_exchange: str | None = None
     delivery_limit: int = DELIVERY_LIMIT
     declare: Declare | None = None
+    on_dead_letter: Listener | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -125,6 +126,7 @@ class RabbitDelivery:
             await self.return_rejected()
         else:
             await self.ack()
+            await self._subscription.report_dead_letter(self)
 
     @property
     def connection(self) -> Connection:
@@ -268,6 +270,11 @@ class Subscription:
             raise BrokerUnavailable(f"queue {self.queue!r} has no dead letters")
         copy = park(delivery.message, reason=reason, exchange=delivery.exchange, routing_key=delivery.routing_key)
         await self._publish(exchange, delivery.routing_key, copy)
+
+    async def report_dead_letter(self, delivery: RabbitDelivery) -> None:
+        """Have the one who consumes know of it."""
+        if self._source.on_dead_letter is not None:
+            await self._source.on_dead_letter(delivery.message, delivery.routing_key)
 
     async def reject(self, delivery: RabbitDelivery) -> None:
         """Deliver it again, and count that; beyond the limit, dead-letter it.

@@ -15,7 +15,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from aiohttp import web
 
-from penstock.broker.port import Broker, Handler
+from penstock.broker.port import Broker, Handler, Listener
 from penstock.broker.port import Consumer as BrokerConsumer
 from penstock.broker.rabbitmq import connect as connect_broker
 from penstock.contracts.topology import topology
@@ -47,11 +47,14 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A queue that a service consumes, what handles its messages, and how many of them are held at a time."""
+    """A queue that a service consumes, what handles its messages, and how many of them are held at a time.
+    `on_dead_letter` hears of those that end in the dead letters.
+    """
 
     queue: str
     handle: Handler
     prefetch: int
+    on_dead_letter: Listener | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,9 @@ async def _take_work(name: str, room: Room, edges: Edges[Room], broker: Broker, 
     async with AsyncExitStack() as stack:
         consumers: list[BrokerConsumer] = []
         for queue in edges.consumers:
-            consumer = await broker.consume(queue.queue, queue.handle, prefetch=queue.prefetch)
+            consumer = await broker.consume(
+                queue.queue, queue.handle, prefetch=queue.prefetch, on_dead_letter=queue.on_dead_letter
+            )
             stack.push_async_callback(consumer.stop)
             consumers.append(consumer)
         for topic in edges.subscriptions:

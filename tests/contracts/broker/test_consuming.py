@@ -43,6 +43,28 @@ async def test_rejected_message_comes_again_until_the_limit_and_is_dead_lettered
     assert (inbox.bodies, dead.bodies) == ([b"poison"] * (LIMIT + 1), [b"poison"])
 
 
+async def test_the_one_who_consumes_hears_of_each_message_that_is_dead_lettered(broker: Broker) -> None:
+    heard: list[tuple[bytes, str]] = []
+
+    async def hear(message: Message, routing_key: str) -> None:
+        heard.append((message.body, routing_key))
+
+    async def settle(delivery: Delivery) -> None:
+        match delivery.message.body:
+            case b"good":
+                await delivery.ack()
+            case b"misunderstood":
+                await delivery.dead_letter("no")
+            case _:
+                await delivery.reject()
+
+    await broker.consume("work", settle, prefetch=10, on_dead_letter=hear)
+    await publish(broker, b"good", b"misunderstood", b"poison")
+    await eventually(lambda: len(heard) == 2)
+    assert {body for body, _ in heard} == {b"misunderstood", b"poison"}
+    assert {key for _, key in heard} == {"live.notify"}
+
+
 async def test_requeued_message_comes_again_as_it_was_and_is_not_counted(broker: Broker) -> None:
     async def requeue_often(delivery: Delivery) -> None:
         await (delivery.requeue() if len(inbox.deliveries) <= 4 * LIMIT else delivery.ack())
