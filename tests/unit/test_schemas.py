@@ -13,10 +13,12 @@ from pydantic import JsonValue
 
 from penstock.reading.actions import ACTIONS
 from penstock.reading.documents import read_documents, to_json
-from penstock.reading.loader import load_files
+from penstock.reading.loader import Severity, load_files
 from penstock.reading.places import Report
 from penstock.reading.schemas import Schema, build_schemas
 from penstock.reading.schemas.forms import FORMS
+from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.recipes import Secrets
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = build_schemas()
@@ -63,7 +65,7 @@ def test_every_app_of_ours_fits(app: Path) -> None:
         ("app", "app: shop\nadmins: [nobody]"),
         ("app", "app: shop\nenvironments: {production: {depth_limit: 5}}"),
         ("app", "app: shop\nenvironments: {live: {depth_limit: -1}}"),
-        ("app", "app: shop\nsources: {s: {scheme: slack, secrets: [a]}}"),
+        ("app", "app: shop\nsources: {s: {scheme: slac, secrets: [a]}}"),
         ("app", "app: shop\nsources: {s: {scheme: stripe, secrets: [a], header: X}}"),
         ("app", "app: shop\nsources: {s: {scheme: hmac, secrets: [a], header: X, algorithm: md5}}"),
         ("app", "app: shop\nsources: {s: {scheme: hmac, secrets: [a], header: X, signed: nothing}}"),
@@ -108,6 +110,26 @@ def test_a_broken_file_does_not_fit_and_the_reader_agrees(kind: str, text: str) 
 
 
 UNKNOWN = "zzzzzzzz"
+
+
+def keys_of_scheme(scheme: str) -> tuple[str, ...]:
+    """The way to the keys that a source of this scheme has."""
+    head = ("properties", "sources", "additionalProperties", "allOf")
+    cases = walk(SCHEMAS["app.schema.json"], head)
+    assert isinstance(cases, list)
+    for index, _ in enumerate(cases):
+        names = walk(cases[index], ("if", "properties", "scheme", "enum"))
+        if isinstance(names, list) and scheme in names:
+            return (*head, str(index), "then", "properties")
+    raise AssertionError(f"no case of the schema is about {scheme}")
+
+
+def walk(place: JsonValue, path: tuple[str, ...]) -> JsonValue:
+    for part in path:
+        place = place[int(part)] if isinstance(place, list) else place[part] if isinstance(place, dict) else None
+    return place
+
+
 HMAC = f"sources: {{s: {{scheme: hmac, secrets: [a], header: X, {UNKNOWN}: 1}}}}"
 PLACES: list[tuple[str, str, tuple[str, ...]]] = [
     ("app", f"app: a\n{UNKNOWN}: 1", ("properties",)),
@@ -116,21 +138,21 @@ PLACES: list[tuple[str, str, tuple[str, ...]]] = [
         f"app: a\nenvironments: {{live: {{{UNKNOWN}: 1}}}}",
         ("properties", "environments", "properties", "live", "properties"),
     ),
-    ("app", f"app: a\n{HMAC}", ("properties", "sources", "additionalProperties", "then", "properties")),
+    ("app", f"app: a\n{HMAC}", keys_of_scheme("hmac")),
     (
         "app",
         f"app: a\nsources: {{s: {{scheme: stripe, secrets: [a], {UNKNOWN}: 1}}}}",
-        ("properties", "sources", "additionalProperties", "else", "properties"),
+        keys_of_scheme("stripe"),
     ),
     (
         "app",
         f"app: a\nsources: {{s: {{scheme: hmac, secrets: [a], header: X, timestamp: {{header: T, {UNKNOWN}: 1}}}}}}",
-        ("properties", "sources", "additionalProperties", "then", "properties", "timestamp", "properties"),
+        (*keys_of_scheme("hmac"), "timestamp", "properties"),
     ),
     (
         "app",
         f"app: a\nsources: {{s: {{scheme: stripe, secrets: [a], type: {{header: T, {UNKNOWN}: 1}}}}}}",
-        ("properties", "sources", "additionalProperties", "else", "properties", "type", "properties"),
+        (*keys_of_scheme("stripe"), "type", "properties"),
     ),
     (
         "app",
@@ -174,14 +196,39 @@ PLACES: list[tuple[str, str, tuple[str, ...]]] = [
     ("kind", "text", "path"), PLACES, ids=lambda value: "/".join(value) if isinstance(value, tuple) else None
 )
 def test_a_schema_has_the_keys_that_the_reader_knows(kind: str, text: str, path: tuple[str, ...]) -> None:
-    place: JsonValue = SCHEMAS[f"{kind}.schema.json"]
-    for part in path:
-        place = place[int(part)] if isinstance(place, list) else place[part] if isinstance(place, dict) else None
+    place = walk(SCHEMAS[f"{kind}.schema.json"], path)
     assert isinstance(place, dict), path
     files = {"app.yaml": "app: a"} | ({"app.yaml": text} if kind == "app" else {f"{kind}s/one.yaml": text})
     problems = load_files({name: content.encode() for name, content in files.items()}).problems
     (known,) = [match[1] for problem in problems if (match := re.search(rf"{UNKNOWN}'; known are (.*)", str(problem)))]
     assert set(place) == set(known.split(", "))
+
+
+@pytest.mark.parametrize("scheme", PROVIDERS)
+def test_the_schema_of_a_source_has_the_keys_of_its_scheme_and_needs_the_same(scheme: str) -> None:
+    written = sound_source(scheme)
+    assert (validate("app", f"app: a\n{written}"), find_errors(written)) == ([], [])
+    known = walk(SCHEMAS["app.schema.json"], keys_of_scheme(scheme))
+    assert isinstance(known, dict)
+    (problem,) = find_errors(f"{written}\n    {UNKNOWN}: 1")
+    assert problem.endswith(f"known are {', '.join(sorted(known))}")
+    for key in (*PROVIDERS[scheme].needs, *(() if PROVIDERS[scheme].secrets is Secrets.NONE else ("secrets",))):
+        without = re.sub(rf"^    {key}: .*$", "", written, flags=re.MULTILINE)
+        assert validate("app", f"app: a\n{without}"), key
+        assert f"app.yaml:3: the source 's' needs {key!r}" in find_errors(without)[0]
+
+
+def sound_source(scheme: str) -> str:
+    """A source with no more than its scheme needs."""
+    provider = PROVIDERS[scheme]
+    secrets = [] if provider.secrets is Secrets.NONE else ["secrets: ['${secrets.A}']"]
+    return "\n    ".join(["sources:\n  s:", f"scheme: {scheme}", *secrets, *provider.needs.values()])
+
+
+def find_errors(sources: str) -> list[str]:
+    """The problems that the reader finds in an app with these sources, but for warnings."""
+    found = load_files({"app.yaml": f"app: a\n{sources}\n".encode()}).problems
+    return [str(problem) for problem in found if problem.severity is Severity.ERROR]
 
 
 def test_every_action_has_a_schema_with_its_own_arguments() -> None:

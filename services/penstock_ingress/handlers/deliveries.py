@@ -24,13 +24,13 @@ from penstock.metrics import DELIVERIES
 from penstock.runs.deliveries import NewDelivery
 from penstock.runs.requests import CheckedRun, RunRequest, accept_run
 from penstock.store.deployments import CompiledDeployment
+from penstock.webhooks import SignedRequest, Verdict
 from penstock_ingress.accepting.acceptance import Entry
 from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.room import Room
-from penstock_ingress.rules.deliveries import SourcePlan, decode_payload
+from penstock_ingress.rules.deliveries import MAX_TYPE_LENGTH, SourcePlan, decode_payload
 from penstock_ingress.rules.headers import read_trace_context, storable_headers
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem, unavailable
-from penstock_ingress.rules.signatures import SignedRequest, Verdict
 from penstock_ingress.rules.undecodable import Undecodable
 
 log = get_logger(__name__)
@@ -101,13 +101,15 @@ def _check_signature(plan: SourcePlan, call: WebhookCall) -> None:
     """Raises Refusal unless one of the secrets has signed the request. A secret that is not set may be the one, so that
     is no 401.
     """
-    verdict = plan.check(call.request, clock.now().timestamp()) if plan.has_secret else Verdict.FORGED
+    verdict = plan.check(call.request, clock.now().timestamp()) if plan.is_checkable else Verdict.FORGED
     if verdict is Verdict.GENUINE:
         return
     if verdict is Verdict.FORGED and plan.missing:
         _count(call.source, "secret_missing")
         log.error("delivery.secret_missing", source=call.source, environment=call.environment, secrets=plan.missing)
-        raise Refusal(unavailable("a secret of this source is not set on the server", 60))
+        raise Refusal(
+            unavailable("a secret of this source is not set on the server, or not of the form that its scheme has", 60)
+        )
     _count(call.source, verdict.value)
     raise Refusal(problem(401, _REFUSED))
 
@@ -121,8 +123,9 @@ def _prepare(
     except Undecodable as error:
         _count(call.source, "undecodable")
         raise Refusal(problem(400, str(error))) from None
-    kind = plan.type_of(headers, payload)
-    workflows = plan.workflows_for(kind)
+    types = plan.types_of(headers, payload)
+    kind = ",".join(types)[:MAX_TYPE_LENGTH] if types else None
+    workflows = plan.workflows_for(types)
     kept = storable_headers(headers)
     context: dict[str, JsonValue] = {
         "webhook": {

@@ -4,12 +4,13 @@ from typing import Final
 
 from aiohttp import web
 
+from penstock.webhooks import SignedRequest
 from penstock_ingress.handlers.deliveries import WebhookCall, check_source, receive_delivery
 from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
 from penstock_ingress.routes.transport import receiving
+from penstock_ingress.rules.deliveries import decode_payload
 from penstock_ingress.rules.replies import Reply
-from penstock_ingress.rules.signatures import SignedRequest
 
 BODY_SECONDS: Final = 10.0
 
@@ -19,5 +20,8 @@ async def answer_webhook(room: Room, request: web.BaseRequest, place: Place) -> 
     source = place.arguments[0]
     await check_source(room, place.environment, source)
     async with receiving(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS) as body:
-        signed = SignedRequest(request.method, request.rel_url.raw_path, request.headers, body.data)
+        url = request.rel_url
+        signed = SignedRequest(
+            request.method, url.raw_path, request.headers, body.data, url.raw_query_string, decode_payload
+        )
         return await receive_delivery(room, WebhookCall(place.environment, source, signed))

@@ -1,10 +1,10 @@
 """What a webhook request is: its type, the keys that its copies share, its payload, and the workflows that want it.
 
-The type is `type` in the body (Stripe), the header `X-GitHub-Event` (GitHub), or what the source's `type` picks; a
-delivery without one is wanted by `*` alone. The key is `id` in the body, `X-GitHub-Delivery`, or what `deduplicate`
-picks, for 30 days; where that is missing, a hash of the body, for the tolerance of the signed time, or 24 hours. Of a
-source whose id stands in a header that is not signed, copies are also known by what is signed. A NUL in a payload,
-which PostgreSQL cannot hold, becomes U+FFFD for the runs; the stored body keeps it.
+Type and id stand where the row of its scheme has them (`penstock.webhooks.providers`), or where the source's `type`
+and `deduplicate` pick them; a delivery without a type is wanted by `*` alone, and one that holds several events has the
+types of all. The key is the id, for 30 days; where that is missing, a hash of the body, for the tolerance of the signed
+time, or 24 hours, or as long as the row says. Of a source whose id is not signed, copies are also known by what is
+signed. A NUL in a payload, which PostgreSQL cannot hold, becomes U+FFFD for the runs; the stored body keeps it.
 """
 
 import hashlib
@@ -15,21 +15,30 @@ from typing import Final, NamedTuple
 from multidict import MultiMapping
 from pydantic import JsonValue
 
-from penstock.definitions.models import App, Pick, Source, Workflow
-from penstock.definitions.sources import ID_LIFETIME, find_id, is_id_signed
+from penstock.definitions.models import App, Workflow
+from penstock.definitions.sources import Source
 from penstock.expressions import compile_template
+from penstock.webhooks import SignedRequest, build_check, find_signed, is_usable
+from penstock.webhooks.places import find_value, find_values
+from penstock.webhooks.recipes import DEFAULT_TOLERANCE_SECONDS, Where
+from penstock.webhooks.sources import (
+    BODY_SECONDS,
+    ID_LIFETIME,
+    find_ids,
+    find_types,
+    is_id_signed,
+    list_proofs,
+    provider_of,
+    tolerance_of,
+)
 from penstock_ingress.rules.bodies import decode_body, without_nul
 from penstock_ingress.rules.headers import storable_text
-from penstock_ingress.rules.signatures import STRIPE_TOLERANCE_SECONDS, SignedRequest, build_check, find_signed
 
 MAX_KEY_LENGTH: Final = 255
 MAX_TYPE_LENGTH: Final = 255
-BODY_SECONDS: Final = 24 * 3600.0
-"""How long the same body is a copy, where nothing that is signed says when it was sent."""
 _MAX_TYPES: Final = 1000
 _NAMED_SECRET: Final = re.compile(r"\bsecrets\.([A-Za-z_][A-Za-z0-9_]*)")
 _LONE: Final = re.compile(r"\$\{[^{}]*\}")
-_TYPE: Final = {"stripe": Pick(payload="type"), "github": Pick(header="X-GitHub-Event")}
 
 
 class Keys(NamedTuple):
@@ -43,19 +52,23 @@ class Keys(NamedTuple):
 class SourcePlan:
     """All that is known of a source before a request arrives; built once per deployment.
 
-    `missing` are secrets that are not set. With no secret at all nothing can be checked, so nothing may be accepted.
+    `missing` are secrets that are not set, or are not what the scheme verifies with. With no secret at all nothing can
+    be checked, so nothing may be accepted; unless the scheme has none (`is_checkable`).
     """
 
     def __init__(self, source: Source, app: App, secrets: Mapping[str, JsonValue]) -> None:
-        resolved = [resolve_secret(text, secrets, source.place) for text in source.secrets]
+        resolved = [_resolve(source, text, secrets) for text in source.secrets]
         self.source = source
+        self.provider = provider_of(source)
         self.missing = tuple(text for text, secret in zip(source.secrets, resolved, strict=True) if secret is None)
-        self.has_secret = len(self.missing) < len(resolved)
-        self.check = build_check(source, [secret for secret in resolved if secret is not None])
-        self._type = source.type or _TYPE.get(source.scheme)
-        self._key = find_id(source)
+        self.is_checkable = len(self.missing) < len(resolved) or not resolved
+        self.secrets = [secret for secret in resolved if secret is not None]
+        self.check = build_check(source, self.secrets)
+        self._ids, self._types = find_ids(source), find_types(source)
         self._is_id_signed = is_id_signed(source)
-        self._tolerance_seconds = source.timestamp.tolerance_seconds if source.timestamp else STRIPE_TOLERANCE_SECONDS
+        self._tolerance_seconds = max(
+            (tolerance_of(source, proof) for proof in list_proofs(source)), default=DEFAULT_TOLERANCE_SECONDS
+        )
         self._wanted = [
             (_pattern(types), workflow)
             for workflow in app.workflows.values()
@@ -63,14 +76,21 @@ class SourcePlan:
         ]
         self._by_type: dict[str, tuple[Workflow, ...]] = {}
 
-    def type_of(self, headers: MultiMapping[str], payload: JsonValue) -> str | None:
-        """The type of a delivery, or None."""
-        kind = _pick(self._type, headers, payload)
-        return None if kind is None else kind[:MAX_TYPE_LENGTH]
+    def types_of(self, headers: MultiMapping[str], payload: JsonValue) -> tuple[str, ...]:
+        """The types of a delivery: one, or several when it holds several events, or none."""
+        for where in self._types:
+            if found := find_values(where, headers, payload):
+                if len(found) == 1:
+                    return (storable_text(found[0])[:MAX_TYPE_LENGTH],)
+                return tuple(dict.fromkeys(storable_text(kind)[:MAX_TYPE_LENGTH] for kind in found))
+        return ()
 
     def event_id_of(self, headers: MultiMapping[str], payload: JsonValue) -> str | None:
         """The id that the provider gives the event, or None."""
-        return _pick(self._key, headers, payload)
+        for places in self._ids:
+            if (found := _join(places, headers, payload)) is not None:
+                return storable_text(found)
+        return None
 
     def keys_of(self, request: SignedRequest, payload: JsonValue, now: float) -> Keys:
         """What copies of a delivery have in common. `now` is in seconds since 1970; the request is genuine."""
@@ -78,22 +98,30 @@ class SourcePlan:
         if id and self._is_id_signed:
             return Keys(_key(id))
         signed = find_signed(self.source, request)
-        signature_key = None if self._is_id_signed else hashlib.sha256(signed.content).hexdigest()
+        content = None if self._is_id_signed else signed.content
+        signature_key = None if content is None else hashlib.sha256(content).hexdigest()
         if id:
             return Keys(_key(id), signature_key)
         body = f"sha256:{hashlib.sha256(request.body).hexdigest()}"
+        if self.source.deduplicate is None and self.provider.copy_seconds is not None:
+            return Keys(body, signature_key, self.provider.copy_seconds)
         if signed.moment is None:
             return Keys(body, signature_key, BODY_SECONDS)
         # As long as the request itself could be sent again: a clock that is fast makes that longer.
         return Keys(body, signature_key, max(signed.moment - now, 0) + self._tolerance_seconds)
 
-    def workflows_for(self, kind: str | None) -> tuple[Workflow, ...]:
-        """The workflows that a delivery of this type starts."""
-        found = self._by_type.get(kind or "")
+    def workflows_for(self, types: Sequence[str]) -> tuple[Workflow, ...]:
+        """The workflows that a delivery of these types starts, each once."""
+        if len(types) < 2:
+            return self._workflows_for_one(types[0] if types else "")
+        return tuple({workflow.name: workflow for kind in types for workflow in self._workflows_for_one(kind)}.values())
+
+    def _workflows_for_one(self, kind: str) -> tuple[Workflow, ...]:
+        found = self._by_type.get(kind)
         if found is None:
-            found = tuple(workflow for pattern, workflow in self._wanted if pattern.fullmatch(kind or ""))
+            found = tuple(workflow for pattern, workflow in self._wanted if pattern.fullmatch(kind))
             if len(self._by_type) < _MAX_TYPES:
-                self._by_type[kind or ""] = found
+                self._by_type[kind] = found
         return found
 
 
@@ -127,15 +155,14 @@ def _pattern(types: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(".*".join(map(re.escape, kind.split("*"))) for kind in types), re.DOTALL)
 
 
-def _pick(pick: Pick | None, headers: MultiMapping[str], payload: JsonValue) -> str | None:
-    if pick is None:
-        return None
-    if pick.header is not None:
-        value: JsonValue = headers.get(pick.header)
-    else:
-        value = payload
-        for member in (pick.payload or "").split("."):
-            value = value.get(member) if isinstance(value, dict) else None
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    return storable_text(str(value))
+def _join(places: Sequence[Where], headers: MultiMapping[str], payload: JsonValue) -> str | None:
+    """The values of all these places together, if each has one that is not empty."""
+    if len(places) == 1:
+        return find_value(places[0], headers, payload) or None
+    values = [find_value(where, headers, payload) for where in places]
+    return "/".join(filter(None, values)) if all(values) else None
+
+
+def _resolve(source: Source, text: str, secrets: Mapping[str, JsonValue]) -> str | None:
+    secret = resolve_secret(text, secrets, source.place)
+    return secret if secret is not None and is_usable(source, secret) else None

@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from penstock.definitions.notifications import Notifications
+from penstock.definitions.sources import Source
 from penstock.domain.depth import DEFAULT_DEPTH_LIMIT
 from penstock.domain.ticks import UTC_ZONE, Overlap
 
@@ -284,38 +285,6 @@ class DataType(Model):
     fields: tuple[DataField, ...] = ()
     unique: tuple[tuple[str, ...], ...] = ()
     privacy: tuple[PrivacyRule, ...] = ()
-    place: str = ""
-
-
-class Pick(Model):
-    """Where in a webhook request a value stands: a header, or a dotted path into the JSON payload."""
-
-    header: str | None = None
-    payload: str | None = None
-
-
-class SourceTimestamp(Model):
-    """Where the signed time of a delivery stands, and how far it may be off in either direction."""
-
-    header: str
-    tolerance_seconds: float = 300.0
-
-
-class Source(Model):
-    """Who may send webhooks. `secrets` are texts that may embed `${secrets.NAME}`; any of them may have signed."""
-
-    name: str
-    scheme: Literal["stripe", "github", "hmac"]
-    secrets: tuple[str, ...]
-    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
-    encoding: Literal["hex", "base64", "base64url"] = "hex"
-    header: str | None = None
-    prefix: str = ""
-    signed: str = "{body}"
-    url: str | None = None
-    timestamp: SourceTimestamp | None = None
-    deduplicate: Pick | None = None
-    type: Pick | None = None
     place: str = ""
 
 

@@ -1,30 +1,62 @@
-"""What a source's copies are known by, and whether the signature covers it."""
+"""Who may send webhooks, as app.yaml says it."""
 
-from collections.abc import Mapping
-from datetime import timedelta
-from typing import Final
+from typing import Literal
 
-from penstock.definitions.models import Pick, Source
-
-ID_LIFETIME: Final = timedelta(days=30)
-"""How long an id is taken: longer than any sender tries again, or lets people send again by hand."""
-_IDS: Final[Mapping[str, Pick]] = {"stripe": Pick(payload="id"), "github": Pick(header="X-GitHub-Delivery")}
-"""The ids that schemes have of their own."""
+from pydantic import BaseModel
 
 
-def find_id(source: Source) -> Pick | None:
-    """Where the id of a delivery stands; None when it has none, so that copies are known by their body."""
-    return source.deduplicate or _IDS.get(source.scheme)
+class Pick(BaseModel, frozen=True, extra="forbid"):
+    """Where in a webhook request a value stands: a header, or a dotted path into the JSON payload."""
+
+    header: str | None = None
+    payload: str | None = None
 
 
-def is_id_signed(source: Source) -> bool:
-    """Whether nobody but the sender can change the id of a delivery. The body is always signed."""
-    pick = find_id(source)
-    return pick is None or pick.header is None or (source.scheme == "hmac" and "{id}" in source.signed)
+class SourceTimestamp(BaseModel, frozen=True, extra="forbid"):
+    """Where the signed time of a delivery stands, and how far it may be off in either direction.
+
+    With a prefix, such as `t=`, it is one of several parts of that header.
+    """
+
+    header: str
+    prefix: str = ""
+    tolerance_seconds: float = 300.0
 
 
-def is_time_signed(source: Source) -> bool:
-    """Whether a delivery says, covered by its signature, when it was made."""
-    return source.scheme == "stripe" or (
-        source.scheme == "hmac" and source.timestamp is not None and "{timestamp}" in source.signed
-    )
+class Trust(BaseModel, frozen=True, extra="forbid"):
+    """Where the certificates of a source may come from: hosts, in which `*` stands for any label, and the certificates
+    (PEM) that theirs have to lead to.
+    """
+
+    hosts: tuple[str, ...] = ()
+    ca: str | None = None
+
+
+class Source(BaseModel, frozen=True, extra="forbid"):
+    """Who may send webhooks. `secrets` are texts that may embed `${secrets.NAME}`; any of them may have signed.
+
+    `scheme` is a row of `penstock.webhooks.providers`, which says what else a source of it has. `header`, `prefix`,
+    `algorithm`, `encoding`, `key`, `signed` and `timestamp` are those of a signature that has no scheme of its own.
+    """
+
+    name: str
+    scheme: str
+    secrets: tuple[str, ...] = ()
+    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
+    encoding: Literal["hex", "base64", "base64url"] = "hex"
+    key: Literal["text", "hex", "base64"] = "text"
+    header: str | None = None
+    prefix: str = ""
+    signed: str = "{body}"
+    url: str | None = None
+    timestamp: SourceTimestamp | None = None
+    tolerance_seconds: float | None = None
+    verify_token: str | None = None
+    issuer: str | None = None
+    audience: tuple[str, ...] = ()
+    jwks: str | None = None
+    senders: tuple[str, ...] = ()
+    trust: Trust | None = None
+    deduplicate: Pick | None = None
+    type: Pick | None = None
+    place: str = ""

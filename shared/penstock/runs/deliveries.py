@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from penstock.db import Connection
-from penstock.definitions.sources import ID_LIFETIME
+from penstock.webhooks.sources import ID_LIFETIME
 
 DeliveryKey = tuple[str, str, str]
 """Environment, source, and what the copies of a delivery have in common."""

@@ -54,8 +54,8 @@ secret: "${secrets.OPS_HOOK}"}]""",
             "app.yaml:2: the source 's' needs 'scheme'; such as scheme: stripe",
         ),
         (
-            "app: a\nsources: {s: {scheme: slack, secrets: ['${secrets.A}']}}",
-            "app.yaml:2: unknown scheme 'slack'; known are github, hmac, stripe",
+            "app: a\nsources: {s: {scheme: slac, secrets: ['${secrets.A}']}}",
+            "app.yaml:2: unknown scheme 'slac'; did you mean 'slack'?",
         ),
         (
             "app: a\nsources: {s: {scheme: stripe}}",
@@ -72,7 +72,7 @@ secret: "${secrets.OPS_HOOK}"}]""",
         ),
         (
             "app: a\nsources: {s: {scheme: stripe, secrets: ['${secrets.A}'], header: X}}",
-            "app.yaml:2: unknown key 'header'; known are deduplicate, scheme, secrets, type",
+            "app.yaml:2: unknown key 'header'; known are deduplicate, scheme, secrets, tolerance, type",
         ),
         (
             "app: a\nsources: {s: {scheme: hmac, secrets: ['${secrets.A}']}}",

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from penstock.definitions.models import App
-from penstock.definitions.sources import is_id_signed, is_time_signed
+from penstock.definitions.sources import Pick, Source
+from penstock.webhooks.sources import is_id_signed, is_time_signed
 
 
 class Unsigned(NamedTuple):
@@ -22,12 +23,19 @@ def find_unsigned(app: App) -> Iterator[Unsigned]:
         # Of an id that the scheme has by itself nobody is warned: there is nothing that an author could do.
         pick = source.deduplicate
         if pick is not None and not is_id_signed(source):
-            better = "sign {id}, or " if source.scheme == "hmac" else ""
-            hint = (
-                "copies are known by what is signed too, so a replay is not new; if the sender can, "
-                f"{better}take an id from the payload: `deduplicate: {{payload: …}}`"
-            )
-            yield Unsigned(source.name, f"its id, the header {pick.header},", hint, source.place)
+            yield Unsigned(source.name, f"its id, {_name(pick)},", _hint(source, pick), source.place)
         if source.timestamp is not None and not is_time_signed(source):
             hint = "an old request can be sent again with a new time; sign {timestamp}"
             yield Unsigned(source.name, f"its time, the header {source.timestamp.header},", hint, source.place)
+
+
+def _name(pick: Pick) -> str:
+    return f"{pick.payload} in the payload" if pick.header is None else f"the header {pick.header}"
+
+
+def _hint(source: Source, pick: Pick) -> str:
+    known = "copies are known by what is signed too, so a replay is not new"
+    if pick.header is None:
+        return f"{known}; leave `deduplicate` out, and the scheme's own id is taken"
+    better = "sign {id}, or " if source.scheme == "hmac" else ""
+    return f"{known}; if the sender can, {better}take an id from the payload: `deduplicate: {{payload: …}}`"

@@ -2,7 +2,7 @@
 reader knows.
 """
 
-from typing import Final, get_args
+from typing import Final
 
 from penstock.definitions.fields import MAX_IDENTIFIER_BYTES
 from penstock.definitions.models import (
@@ -14,7 +14,6 @@ from penstock.definitions.models import (
     Respond,
     RunEnd,
     ScalarType,
-    Source,
 )
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.notices import NoticeKind
@@ -36,11 +35,10 @@ from penstock.reading.schemas.forms import (
     one_or_list,
     table,
 )
+from penstock.reading.schemas.sources import build_source
 from penstock.reading.schemas.steps import RETRIES, build_step_schemas
 
 _BASE: Final[Schema] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-_HEADER: Final[Schema] = {"type": "string", "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}
-_PICK: Final[Schema] = {**table({"header": _HEADER, "payload": TEXT}), "minProperties": 1, "maxProperties": 1}
 _FIELD_TYPE: Final[Schema] = {
     "type": "string",
     "description": "text, number, boolean, date, …, a data type, or a list of them",
@@ -83,7 +81,7 @@ def build_app_schema() -> Schema:
         },
         "notifications": {**_build_notifications(), "description": "How people are notified beside mail."},
         "environments": table(dict.fromkeys(ENVIRONMENTS, limits)),
-        "sources": {**named(_build_source(), NAME), "description": "Who may send webhooks to /webhooks/<source>."},
+        "sources": {**named(build_source(), NAME), "description": "Who may send webhooks to /webhooks/<source>."},
         "connectors": {**named(_build_connector(), NAME), "description": "Services that `call` steps call."},
         "email": _build_email(),
         "python": {
@@ -158,32 +156,6 @@ def build_workflow_schema() -> Schema:
         "steps": {**list_of({"$ref": "#/$defs/step"}), "maxItems": 1000},
     }
     return {**_BASE, "title": "Penstock: a workflow", **table(keys, "workflow"), "$defs": {**build_step_schemas()}}
-
-
-def _build_source() -> Schema:
-    shared: dict[str, Schema] = {
-        "secrets": {**one_or_list(TEXT), "description": 'Any of them may have signed: ["${secrets.NAME}"].'},
-        "deduplicate": {**_PICK, "description": "What copies of one delivery have in common."},
-        "type": {**_PICK, "description": "Where the type of a delivery stands."},
-    }
-    signed: dict[str, Schema] = {
-        "algorithm": choice(get_args(Source.model_fields["algorithm"].annotation)),
-        "encoding": choice(get_args(Source.model_fields["encoding"].annotation)),
-        "header": _HEADER,
-        "prefix": TEXT,
-        "signed": {**TEXT, "pattern": r"\{body\}"},
-        "url": TEXT,
-        "timestamp": table({"header": _HEADER, "tolerance": DURATION}, "header"),
-    }
-    ready = [scheme for scheme in get_args(Source.model_fields["scheme"].annotation) if scheme != "hmac"]
-    return {
-        "type": "object",
-        "properties": {"scheme": choice([*ready, "hmac"]), **shared, **signed},
-        "required": ["scheme", "secrets"],
-        "if": {"properties": {"scheme": {"const": "hmac"}}, "required": ["scheme"]},
-        "then": table({"scheme": ANYTHING, **shared, **signed}, "header"),
-        "else": table({"scheme": ANYTHING, **shared}),
-    }
 
 
 def _build_connector() -> Schema:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from penstock.definitions.models import Pick, Source, SourceTimestamp
-from penstock_ingress.rules.signatures import SignedRequest, Verdict, build_check
+from penstock.definitions.sources import Pick, Source, SourceTimestamp
+from penstock.webhooks import SignedRequest, Verdict, build_check
 
 SECRET = "test_secret_0123456789abcdef"
 BODY = (
