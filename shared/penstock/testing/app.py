@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import orjson
 from pydantic import JsonValue
 
+from penstock import clock
 from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import WakeScheduler
 from penstock.db import Connection
@@ -29,12 +30,13 @@ from penstock.testing import repository, time
 from penstock.testing.house import House
 from penstock.testing.replies import Delivered, Reply
 from penstock.testing.repository import Run
-from penstock.testing.signing import Unsigned, find_secret, sign
+from penstock.testing.signing import find_secret
 from penstock.things.changes import tell_changing_run
 from penstock.things.constraints import Where
 from penstock.things.files import begin_file, file_id, open_file
 from penstock.things.records import MAX_PAGE, NewThing, Order, Window, count_things, create_things, find_things
 from penstock.things.tables import USER
+from penstock.webhooks import Unsigned, sign
 
 T = TypeVar("T")
 _LOOK_SECONDS: Final = 0.05
@@ -260,16 +262,18 @@ class AppUnderTest:
         `type` and `id` are put where the source has them, in a header or in the payload, unless they are there already.
         Without an `id` each delivery has one of its own, so give one to send a copy. It is signed with the first of the
         source's secrets, or with `secret`, such as that of a forger. Raises LookupError for a source that the app does
-        not have, and ValueError when its secret is not set.
+        not have, and ValueError when its secret is not set, or when only the sender can sign.
         """
         known = (await self._deployments.refresh(self.environment)).app.sources
         if source not in known:
             raise LookupError(f"the app has no source {source!r}; it has {', '.join(sorted(known)) or 'none'}")
+        path = f"/webhooks/{source}"
         unsigned = Unsigned(
-            payload, id or uuid4().hex, type, headers or {}, urlsplit(self.url).path + f"/webhooks/{source}"
+            payload, clock.now().timestamp(), id or uuid4().hex, type, headers or {}, urlsplit(self.url).path + path
         )
         sent = sign(known[source], secret or find_secret(known[source]), unsigned)
-        reply = await self._request("POST", f"/webhooks/{source}", headers=sent.headers, data=sent.body)
+        query = f"?{sent.query}" if sent.query else ""
+        reply = await self._request("POST", path + query, headers=sent.headers, data=sent.body)
         return Delivered(reply.status, reply.headers, reply.body)
 
     async def signal(self, name: str, payload: JsonValue = None) -> None:

@@ -5,6 +5,7 @@ import hmac
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from multidict import CIMultiDict
@@ -14,27 +15,26 @@ from penstock import exact_json
 from penstock.definitions.sources import Source
 from penstock.webhooks.contents import FORM, build_content
 from penstock.webhooks.keys import ENCODERS, read_secret
-from penstock.webhooks.recipes import Basic, Nothing, PayloadToken, Proof, Recipe, Token
+from penstock.webhooks.recipes import Basic, Form, Nothing, PayloadToken, Proof, Recipe, Token, Where
 from penstock.webhooks.requests import SignedRequest
-from penstock.webhooks.sources import find_ids, find_types, list_proofs
+from penstock.webhooks.sources import find_ids, find_types, list_proofs, provider_of
 from penstock.webhooks.times import write_time
 
-_JSON = "application/json"
+_JSON: Final = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
 class Unsigned:
-    """What is to be signed: a payload, sent at `moment` (seconds since 1970). `id` and `type` stand where the scheme
-    has them in headers; in the payload they are the caller's. `headers` are further ones.
+    """What is to be signed: a payload, sent to `path` at `moment` (seconds since 1970). `id` and `type` are put where
+    the source has them, unless the payload or `headers` have them already.
     """
 
     payload: JsonValue
     moment: float
     id: str = ""
-    type: str = ""
+    type: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     path: str = "/"
-    is_form: bool = False
 
 
 def sign(source: Source, secret: str, unsigned: Unsigned) -> SignedRequest:
@@ -44,22 +44,47 @@ def sign(source: Source, secret: str, unsigned: Unsigned) -> SignedRequest:
     form.
     """
     proof = _pick_proof(source, secret)
-    headers = CIMultiDict({"Content-Type": FORM if unsigned.is_form else _JSON})
-    _set_places(headers, source, proof, unsigned)
-    headers.update(unsigned.headers)
+    is_form = provider_of(source).form is Form.TWIML and isinstance(unsigned.payload, dict)
+    headers = CIMultiDict({"Content-Type": FORM if is_form else _JSON, **unsigned.headers})
+    payload = _put(_first_id(source, proof), unsigned.id, headers, unsigned.payload)
+    payload = _put(next(iter(find_types(source)), None), unsigned.type, headers, payload)
     match proof:
         case Recipe():
-            return _sign_recipe(proof, source, secret, headers, unsigned)
+            return _sign_recipe(proof, source, secret, _Given(headers, payload, unsigned))
         case Token():
             headers[proof.header] = f"{proof.prefix}{secret}"
         case Basic():
             headers["Authorization"] = f"Basic {b64encode(secret.encode()).decode()}"
         case PayloadToken():
-            payload = _set(unsigned.payload, proof.payload.split("."), secret)
-            return SignedRequest("POST", unsigned.path, headers, _write(payload, unsigned))
-        case _:
+            payload = _set(payload, proof.payload.split("."), secret)
+        case Nothing():
             pass
-    return SignedRequest("POST", unsigned.path, headers, _write(unsigned.payload, unsigned))
+    return SignedRequest("POST", unsigned.path, headers, _write(payload, headers))
+
+
+class _Given(NamedTuple):
+    """What a recipe signs: headers that it may add to, and the payload with id and type."""
+
+    headers: CIMultiDict[str]
+    payload: JsonValue
+    unsigned: Unsigned
+
+
+def _first_id(source: Source, proof: Proof) -> Where | None:
+    """Where the id is put: what is signed as such, or the first place that is an id by itself."""
+    if isinstance(proof, Recipe) and proof.id is not None:
+        return proof.id
+    return next((places[0] for places in find_ids(source) if len(places) == 1), None)
+
+
+def _put(where: Where | None, value: str | None, headers: CIMultiDict[str], payload: JsonValue) -> JsonValue:
+    """The payload, with `value` in that place, or the headers with it; what is there already stays."""
+    if where is None or not value:
+        return payload
+    if where.header is not None:
+        headers.setdefault(where.header, value)
+        return payload
+    return _set(payload, (where.payload or "").split("."), value, is_kept=True)
 
 
 def _pick_proof(source: Source, secret: str) -> Proof:
@@ -71,39 +96,23 @@ def _pick_proof(source: Source, secret: str) -> Proof:
     raise ValueError(f"only the provider can sign for the scheme {source.scheme!r}, or this is not one of its secrets")
 
 
-def _set_places(headers: CIMultiDict[str], source: Source, proof: Proof, unsigned: Unsigned) -> None:
-    """Set the headers that hold the id and the type, the first of each that there may be."""
-    ids = [place.header for places in find_ids(source) for place in places if place.header is not None]
-    types = [place.header for place in find_types(source) if place.header is not None]
-    if isinstance(proof, Recipe) and proof.id is not None and proof.id.header is not None:
-        ids.insert(0, proof.id.header)
-    if ids and unsigned.id:
-        headers[ids[0]] = unsigned.id
-    if types and unsigned.type:
-        headers[types[0]] = unsigned.type
-
-
-def _sign_recipe(
-    recipe: Recipe, source: Source, secret: str, headers: CIMultiDict[str], unsigned: Unsigned
-) -> SignedRequest:
-    time, payload = recipe.time, unsigned.payload
+def _sign_recipe(recipe: Recipe, source: Source, secret: str, given: _Given) -> SignedRequest:
+    (headers, payload, unsigned), time = given, recipe.time
     text = write_time(unsigned.moment, recipe.unit)
     if time is not None and time.header is not None:
-        headers[time.header] = text
+        text = headers.setdefault(time.header, text)
     elif time is not None and time.part is not None:
         headers[recipe.header] = f"{time.part}{text}"
     elif time is not None and time.payload is not None:
         payload = _set(payload, time.payload.split("."), text if recipe.in_payload else int(text))
-    if recipe.in_payload is not None and recipe.id is not None and recipe.id.payload is not None:
-        payload = _set(payload, recipe.id.payload.split("."), unsigned.id)
-    request = _with_digest(SignedRequest("POST", unsigned.path, headers, _write(payload, unsigned)), recipe, source)
+    request = _with_digest(SignedRequest("POST", unsigned.path, headers, _write(payload, headers)), recipe, source)
     key = read_secret(recipe, secret)
     if key is None:
         raise ValueError(f"this is not a secret of the scheme {source.scheme!r}")
     digest = hmac.digest(key, build_content(recipe, source.url)(request, text), recipe.algorithm)
     signature = f"{recipe.prefix}{ENCODERS[recipe.encoding](digest)}"
     if recipe.in_payload is not None:
-        return request._replace(body=_write(_set(payload, recipe.in_payload.split("."), signature), unsigned))
+        return request._replace(body=_write(_set(payload, recipe.in_payload.split("."), signature), headers))
     before = headers.get(recipe.header)
     headers[recipe.header] = signature if before is None else f"{before}{recipe.separator}{signature}"
     return request
@@ -117,21 +126,23 @@ def _with_digest(request: SignedRequest, recipe: Recipe, source: Source) -> Sign
     return request._replace(query=f"{query}&{digest}" if query else digest)
 
 
-def _set(payload: JsonValue, path: Sequence[str], value: JsonValue) -> JsonValue:
-    """A payload with `value` on the path; what is not a mapping on the way is replaced by one, and a list is gone
-    through.
+def _set(payload: JsonValue, path: Sequence[str], value: JsonValue, *, is_kept: bool = False) -> JsonValue:
+    """A payload with `value` on the path, through every item of a list; what is in the way is replaced, unless it
+    `is_kept`.
     """
     if not path:
-        return value
+        return payload if is_kept and payload is not None else value
     member, *rest = path
-    if member == "*":
+    if member == "*" and (isinstance(payload, list) or payload is None or not is_kept):
         items = payload if isinstance(payload, list) else [{}]
-        return [_set(item, rest, value) for item in items]
+        return [_set(item, rest, value, is_kept=is_kept) for item in items]
+    if member == "*" or (is_kept and payload is not None and not isinstance(payload, dict)):
+        return payload
     inside = payload if isinstance(payload, dict) else {}
-    return {**inside, member: _set(inside.get(member), rest, value)}
+    return {**inside, member: _set(inside.get(member), rest, value, is_kept=is_kept)}
 
 
-def _write(payload: JsonValue, unsigned: Unsigned) -> bytes:
-    if unsigned.is_form and isinstance(payload, dict):
+def _write(payload: JsonValue, headers: CIMultiDict[str]) -> bytes:
+    if headers["Content-Type"] == FORM and isinstance(payload, dict):
         return urlencode(payload, doseq=True).encode()
     return exact_json.dumps(payload)

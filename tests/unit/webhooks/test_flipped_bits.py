@@ -46,7 +46,9 @@ def test_one_flipped_bit_of_the_body_is_forged(scheme: str) -> None:
     check = build_check(load_source(scheme), [secret_of(scheme)])
     for position in range(len(request.body) * 8):
         changed = request._replace(body=flip(request.body, position))
-        assert check(changed, NOW) is Verdict.FORGED, f"bit {position}"
+        # A form is signed as it is read: %e2 is %E2.
+        if scheme != "twilio" or changed.payload() != request.payload():
+            assert check(changed, NOW) is Verdict.FORGED, f"bit {position}"
 
 
 @pytest.mark.parametrize("scheme", SIGNING)
