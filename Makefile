@@ -4,13 +4,14 @@
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## virtual environment .venv with the locked dependencies; quick when nothing changed
+setup: ## .venv with the locked dependencies and every tool
 	@.ci/setup
 
-run: setup ## everything in one process, with the quickstart app and its demo: http://localhost:8080
+run: ## everything in one process, with the quickstart and its demo
+	@.ci/setup run
 	@.venv/bin/penstock up --app examples/quickstart --demo
 
-test: setup ## the full suite, on a real PostgreSQL and a real RabbitMQ that it provides itself
+test: setup ## the full suite, on a real PostgreSQL and RabbitMQ it provides
 	@.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup ## style, sizes, types, and who may import whom
@@ -29,6 +30,6 @@ check: lint test ## what CI runs
 bench: setup ## measures; prints figures and ratios
 	@.venv/bin/python -m tests.bench $(ARGS)
 
-clean: ## removes what setup and the tools made; the data in .penstock stays
+clean: ## removes what setup and tools made; data in .penstock stays
 	@rm -rf .venv dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

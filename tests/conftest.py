@@ -5,9 +5,11 @@ Without, they start when the first test asks for them.
 """
 
 import asyncio
+import logging
 import os
+import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -16,6 +18,7 @@ import pytest
 
 from penstock.errors import ConfigurationError
 from penstock.testing.databases import fresh_database, install_clock_at
+from tests.debian import fold
 from tests.private_servers import NoServer, PrivatePostgres, PrivateRabbitMQ
 from tests.servers import Servers, fresh_vhost, migrated_template, provide_servers, running_postgres, running_rabbitmq
 
@@ -35,6 +38,24 @@ class WorkerNode(Protocol):
 
     config: pytest.Config
     workerinput: dict[str, Any]
+
+
+class _Announcing(logging.Handler):
+    """Says at once what is found, started or installed for the tests: pytest shows only what failed tests print."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        super().__init__()
+        self._capturing = config.pluginmanager.getplugin("capturemanager")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with nullcontext() if self._capturing is None else self._capturing.global_and_fixture_disabled():
+            sys.stderr.write(fold("tests", record.getMessage()))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    log = logging.getLogger("tests.servers")
+    log.setLevel(logging.INFO)
+    log.addHandler(_Announcing(config))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -9,12 +9,14 @@ server is an error.
 import asyncio
 import fcntl
 import hashlib
+import logging
 import os
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
@@ -27,6 +29,8 @@ from penstock.testing.databases import drop_database, make_template
 from tests.private_servers import NoServer, PrivatePostgres, PrivateRabbitMQ
 
 OLDEST_POSTGRES = 150000
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,11 @@ async def provide_servers() -> AsyncIterator[Servers]:
     """The servers, for as long as the context lasts; those started here are stopped at its end. Raises NoServer."""
     async with AsyncExitStack() as stack:
         database_url = os.environ.get("PENSTOCK_TEST_DATABASE_URL") or await _find_postgres()
-        if not database_url:
-            database_url = (await stack.enter_async_context(running_postgres(is_durable=False))).url
+        if database_url:
+            _LOG.info(f"PostgreSQL is the one at {_place(database_url)}")
+        else:
+            with _timed("a PostgreSQL"):
+                database_url = (await stack.enter_async_context(running_postgres(is_durable=False))).url
         amqp_url = os.environ.get("PENSTOCK_TEST_AMQP_URL")
         management_url = os.environ.get("PENSTOCK_TEST_RABBITMQ_MANAGEMENT_URL")
         if amqp_url:
@@ -56,9 +63,24 @@ async def provide_servers() -> AsyncIterator[Servers]:
             amqp_url = "amqp://guest:guest@127.0.0.1:5672/"
             management_url = await _first_management(amqp_url, None)
             if management_url is None:  # without it tests could not be kept apart
-                node = await stack.enter_async_context(running_rabbitmq())
+                with _timed("a RabbitMQ node"):
+                    node = await stack.enter_async_context(running_rabbitmq())
                 amqp_url, management_url = node.url, node.management_url
+        _LOG.info(f"RabbitMQ is the one at {_place(amqp_url)}")
         yield Servers(database_url, amqp_url, management_url)
+
+
+@contextmanager
+def _timed(what: str) -> Iterator[None]:
+    begin = monotonic()
+    _LOG.info(f"starting {what} for the tests, in a temporary directory")
+    yield
+    _LOG.info(f"{what} is ready after {monotonic() - begin:.1f} s")
+
+
+def _place(url: str) -> str:
+    """Where a server is, without its credentials."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 @asynccontextmanager
