@@ -27,13 +27,16 @@ _NAMES_WORDS: Final = ("walls.py", "test_walls.py")
 _SQL: Final = re.compile(r"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|ALTER|CREATE|DROP)\s")
 _STILTED: Final = (
     (r"\banew\b", "again"),
-    (r"\bis no (?:number|text|list|time|date|duplicate|run|workflow|thing|object|key|cron)\b", "is not a …"),
+    (r"(?<!here )\b(?:is|are|was|were) no (?!longer\b|more\b)[a-z]\w*", "is not a …"),
     (r"\b(?:is|are|be|was|were) told\b", "is reported, is notified"),
     (r"\b(?:it is looked|is looked whether|looked whether)\b", "checks whether"),
     (r"\bwhoever\b", "everyone who, the one who"),
-    (r"\bgoes on\b", "continues"),
+    (r"\b(?:go|goes|going|gone|went) on\b", "continues"),
+    (r"\bso many\b", "this many, at most …"),
+    (r"\bin work\b", "in progress"),
+    (r"\b(?:told|tells?\b.{1,30}) apart\b", "distinguishes"),
     (r"\bno more until\b", "not … again until"),
-    (r"\bMOST_[A-Z]|\bLONGEST_[A-Z]|\bLEAST_[A-Z]", "MAX_, MIN_"),
+    (r"\b_?(?:MOST|LONGEST|LARGEST|LEAST|SHORTEST)_[A-Z]", "MAX_, MIN_"),
     (r"\b(?:can|could)(?:not|n't) be told\b", "cannot be determined"),
     (r"\b_?bury\b|\b_?buried\b", "dead-letter"),
 )

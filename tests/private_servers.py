@@ -192,7 +192,7 @@ class PrivateRabbitMQ:
         os.killpg(self._node.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen node go on."""
+        """Let a frozen node continue."""
         assert self._node is not None
         os.killpg(self._node.pid, signal.SIGCONT)
 

@@ -22,7 +22,7 @@ from penstock.things.records import PreparedThing
 class Group(NamedTuple):
     """What effects that share one statement have in common. Groups are applied in the order of their values.
 
-    `version` tells apart two versions of one data type; `fields` are those of an upsert.
+    `version` distinguishes two versions of one data type; `fields` are those of an upsert.
     """
 
     kind: str

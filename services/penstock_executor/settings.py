@@ -12,9 +12,9 @@ class ExecutorSettings(MailSettings, OutgoingSettings):
     """`PENSTOCK_*` of one executor process."""
 
     executor_concurrency: int = Field(
-        default=400, ge=1, le=10_000, description="Most runs that one executor performs at once"
+        default=400, ge=1, le=10_000, description="Maximum runs that one executor performs at once"
     )
     executor_threads: int = Field(
-        default=16, ge=1, le=1000, description="Most sync Python functions that it performs at once"
+        default=16, ge=1, le=1000, description="Maximum sync Python functions that it performs at once"
     )
     app: Path | None = Field(default=None, description="Directory of the app, for its Python workflows and actions")

@@ -22,5 +22,7 @@ class IngressSettings(CommonSettings):
         default=1024 * 1024, ge=1, le=64 * 1024 * 1024, description="Largest body that the public port reads"
     )
     max_requests: int = Field(
-        default=2000, ge=1, description="Most requests in work at once, and most that wait; more are answered 503"
+        default=2000,
+        ge=1,
+        description="Maximum requests in progress at once, and maximum waiting; others are answered 503",
     )

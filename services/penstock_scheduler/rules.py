@@ -42,8 +42,8 @@ def read_depth(headers: Mapping[str, object]) -> int:
     depth = parse_depth(value)
     if depth is None:
         raise DecodeError(
-            f"header depth: {_show(value)} is no whole number from 0 to {MAX_DEPTH}; send an AMQP integer, or leave it "
-            "out"
+            f"header depth: {_show(value)} is not a whole number from 0 to {MAX_DEPTH}; send an AMQP integer, or leave "
+            "it out"
         )
     return depth
 
@@ -64,7 +64,9 @@ def _read_id(headers: Mapping[str, object], name: str) -> UUID | None:
             raise TypeError
         return UUID(value)
     except (TypeError, ValueError):
-        raise DecodeError(f"header {name}: {_show(value)} is no id; send a run's id as text, or leave it out") from None
+        raise DecodeError(
+            f"header {name}: {_show(value)} is not an id; send a run's id as text, or leave it out"
+        ) from None
 
 
 def _show(value: object) -> str:

@@ -13,11 +13,9 @@ HTTP_SECONDS = Histogram(
     "penstock_http_request_seconds", "Time to answer", ("route",), buckets=_SECONDS, registry=REGISTRY
 )
 DELIVERIES = Counter(
-    "penstock_deliveries_total", "Webhook requests, by what became of them", ("source", "outcome"), registry=REGISTRY
+    "penstock_deliveries_total", "Webhook requests, by outcome", ("source", "outcome"), registry=REGISTRY
 )
-ADMISSIONS = Counter(
-    "penstock_admissions_total", "Requests for runs, by what became of them", ("outcome",), registry=REGISTRY
-)
+ADMISSIONS = Counter("penstock_admissions_total", "Requests for runs, by outcome", ("outcome",), registry=REGISTRY)
 TERMINATIONS = Counter(
     "penstock_terminated_runs_total", "Runs stopped by a protection", ("environment", "reason"), registry=REGISTRY
 )
@@ -50,7 +48,7 @@ WORKLOAD_UNITS = Counter(
 )
 REDISPATCHED = Counter("penstock_redispatched_runs_total", "Runs whose dispatch was lost", registry=REGISTRY)
 RECURRENCE_TICKS = Counter(
-    "penstock_recurrence_ticks_total", "Ticks of recurrences, by what became of them", ("outcome",), registry=REGISTRY
+    "penstock_recurrence_ticks_total", "Ticks of recurrences, by outcome", ("outcome",), registry=REGISTRY
 )
 
 

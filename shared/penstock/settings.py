@@ -59,14 +59,14 @@ def _find_place_problem(place: str) -> str | None:
         try:
             ip_address(in_brackets[1].partition("%")[0])
         except ValueError:
-            return "what stands in [ ] is not an IPv6 address"
+            return "the text in [ ] is not an IPv6 address"
     else:
         host, colon, port_text = place.partition(":")
         port = port_text if colon else None
         if not host:
             return "it names no host"
         if not _HOST.fullmatch(host):
-            return "its host holds characters that no host has"
+            return "its host contains characters that are not allowed in one"
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         return "its port is not a number from 1 to 65535"
     return None
@@ -104,14 +104,14 @@ class CommonSettings(BaseSettings):
         default="auto", description="auto: console in a terminal, else json"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least level that is written"
+        default="info", description="The lowest level that is written"
     )
     lease_seconds: float = Field(default=15.0, ge=1, le=600, description="How long a claim holds without being renewed")
     shutdown_grace_seconds: float = Field(
         default=25.0, ge=0, description="How long a soft stop may take to finish what is in flight"
     )
     database_connections: int = Field(
-        default=10, ge=2, le=200, description="Most PostgreSQL connections of one process"
+        default=10, ge=2, le=200, description="Maximum PostgreSQL connections per process"
     )
     secret_key: Annotated[SecretStr | None, AfterValidator(check_keyring)] = Field(
         default=None,

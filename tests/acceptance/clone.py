@@ -1,6 +1,6 @@
 """A small clone for tests of set-up: its real scripts, locks of one package each, and a project that builds itself.
 
-Nothing is downloaded: the packages lie in a directory, and the build may be held up until the test lets it go on.
+Nothing is downloaded: the packages lie in a directory, and the build may be held up until the test lets it continue.
 """
 
 import hashlib

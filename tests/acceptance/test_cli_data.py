@@ -81,7 +81,7 @@ async def test_bad_lines_are_reported_corrected_and_resumed(shop: Shop) -> None:
     }
     again = await shop.run("import", "order", "orders.csv")
     assert again.code == 1
-    assert "go on with --resume, or remove it" in again.err
+    assert "continue with --resume, or remove it" in again.err
     shop.orders.write_text("number,total\nA,1\nb,2\nC,3\nc,4\n")
     second = await shop.run("import", "order", "orders.csv", "--resume", "--json")
     assert (second.code, second.json) == (

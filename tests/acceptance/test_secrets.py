@@ -107,7 +107,7 @@ async def test_secrets_are_listed_removed_and_encrypted_again(database_url: str)
     gone = await penstock("secret", "remove", "A", environment=after)
     assert (gone.code, gone.err) == (
         1,
-        "penstock: development has no stored secret A; `penstock secret list` shows those there are\n",
+        "penstock: development has no stored secret A; `penstock secret list` lists them\n",
     )
     assert (await penstock("secret", "list", "-e", "development", environment=after)).out == "no secret is stored\n"
 

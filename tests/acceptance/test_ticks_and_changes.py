@@ -63,7 +63,7 @@ async def pass_hours(installation: Installation, hours: int) -> None:
 
 
 async def beats(installation: Installation, hours: int) -> None:
-    """Until every workflow has had so many hours, in both environments, and each was noticed."""
+    """Until every workflow has had this many hours, in both environments, and each was noticed."""
 
     async def look() -> None:
         for environment in ("live", "development"):

@@ -55,7 +55,7 @@ _FORGET_BUDGETS: Final = """
 
 
 async def measure_checks(postgres_url: str, rounds: int) -> Mapping[str, object]:
-    """Microseconds for each run, medians of so many batches, and their ratios. The two ways take turns, each with a
+    """Microseconds for each run, medians of this many batches, and their ratios. The two ways take turns, each with a
     database of its own. `roots` have no chain yet; beyond the default limits, `budgets` have a limit of their own, and
     `everything` a limit of workload too.
     """

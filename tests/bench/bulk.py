@@ -42,7 +42,7 @@ class MemoryPeak:
 
 
 async def measure_steps(installation: Installation, executor: Service, rows: int) -> dict[str, object]:
-    """Seconds of each step over so many orders, and by how many MB the executor grew."""
+    """Seconds of each step over this many orders, and by how many MB the executor grew."""
     value = await store_file(
         installation.database,
         environment="live",

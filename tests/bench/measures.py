@@ -272,7 +272,7 @@ async def _start_run(installation: Installation, ingress: Service, workflow: str
 
 
 async def _has_finished(installation: Installation, runs: int) -> bool:
-    """Whether so many runs have ended. Counts only when nothing is live any more: what watches must not cost what is
+    """Whether this many runs have ended. Counts only when nothing is live any more: what watches must not cost what is
     watched.
     """
     is_live = await installation.fetchval(

@@ -70,7 +70,7 @@ def test_a_setting_is_listed_with_its_default_and_a_sentence(name: str) -> None:
     assert field.description, f"{name} needs a description"
     value, is_commented_out, before = _listed()[name]
     assert before.startswith("# ")
-    assert before.endswith((".", "…")), f"{name}: {before!r} is no sentence"
+    assert before.endswith((".", "…")), f"{name}: {before!r} is not a sentence"
     assert is_commented_out == (not field.is_required())
     if not field.is_required():
         expected = "" if field.default in {None, ()} else str(field.default)

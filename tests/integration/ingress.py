@@ -210,7 +210,7 @@ class Ingress(Site):
         return run_id
 
     async def count_waiting(self, workflow: str, runs: int = 1) -> bool:
-        """Whether so many runs of `workflow` have not ended."""
+        """Whether this many runs of `workflow` have not ended."""
         found = await self.fetchval(
             "SELECT count(*) FROM penstock.runs WHERE workflow = $1 AND finished_at IS NULL", workflow
         )

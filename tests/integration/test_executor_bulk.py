@@ -236,7 +236,7 @@ async def test_a_bulk_commit_that_the_server_still_works_on_is_not_repeated(hous
     assert isinstance(commit.effect, CreateMany)
     lease = Lease(held, None, asyncio.get_running_loop().time() + 60)
     async with house.database.connection() as conn, conn.transaction():
-        # The first try, whose connection we have given up while it went on.
+        # The first try, whose connection we have given up while it continued.
         await hold_runs(conn, held=[(held.id, held.attempt)])
         await conn.execute(
             f'INSERT INTO {ENVIRONMENT}.thing ("_id", created_date, modified_date) VALUES ($1, now(), now())', "1x1"

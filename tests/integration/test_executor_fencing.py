@@ -1,5 +1,5 @@
-"""Who may write, and go on, when the database is slow to answer: a late commit is not repeated, a lease that ran out is
-respected.
+"""Who may write, and continue, when the database is slow to answer: a late commit is not repeated, a lease that ran out
+is respected.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ async def test_a_commit_that_the_server_still_works_on_is_not_repeated(house: Ho
     commit = Commit(held.id, held.attempt, ENVIRONMENT, [record], effect, record, ending, is_repeat=True)
     lease = Lease(held, None, asyncio.get_running_loop().time() + 60)
     async with house.database.connection() as conn, conn.transaction():
-        # The first try, whose connection we have given up while it went on.
+        # The first try, whose connection we have given up while it continued.
         await hold_runs(conn, held=[(held.id, held.attempt)])
         await create_things(conn, environment=ENVIRONMENT, data_type=kind, things=[thing])
         await record_steps(conn, records=[(held.id, held.attempt, record)])

@@ -1,4 +1,4 @@
-"""Expressions that are too heavy for the event loop, in every place of a workflow: the others go on meanwhile."""
+"""Expressions that are too heavy for the event loop, in every place of a workflow: the others continue meanwhile."""
 
 import time
 

@@ -21,10 +21,10 @@ from tests.factories import build_run, change_run
 
 SIZES = (1,) * 12
 CUSTOM_PLANS = 5
-"""PostgreSQL makes so many of a new statement before it considers one plan for all."""
+"""PostgreSQL plans a new statement this many times before it considers one plan for all."""
 MAX_TOUCHED_PER_RUN = 12
 ANALYZED = 60
-"""Autovacuum looks at a table for the first time when it has so many rows."""
+"""Autovacuum looks at a table for the first time when it has this many rows."""
 Perform = Callable[[Connection, int], Awaitable[object]]
 
 

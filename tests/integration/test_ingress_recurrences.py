@@ -184,7 +184,7 @@ async def test_one_that_was_set_is_replaced_and_deleted_and_that_of_a_trigger_is
             422,
             "more than 1000 ticks",
         ),
-        (f"/{THING}/pause", {}, 404, "is no id"),
+        (f"/{THING}/pause", {}, 404, "is not an id"),
         ("/0190a5f2-7c00-8a11-9b22-0123456789ab/trigger", {}, 404, "live has no recurrence"),
     ],
 )

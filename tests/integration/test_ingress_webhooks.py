@@ -140,9 +140,9 @@ async def test_what_is_not_genuine_is_refused_and_leaves_nothing(ingress: Ingres
 
 
 async def test_the_signature_is_checked_before_the_body_is_read_as_json(ingress: Ingress) -> None:
-    body, headers = sign_stripe(b"this is no JSON", secret="whsec_wrong")
+    body, headers = sign_stripe(b"this is not JSON", secret="whsec_wrong")
     assert (await ingress.send("POST", "/webhooks/stripe", data=body, headers=headers)).status == 401
-    body, headers = sign_stripe(b"this is no JSON")
+    body, headers = sign_stripe(b"this is not JSON")
     answer = await ingress.send("POST", "/webhooks/stripe", data=body, headers=headers)
     assert answer.status == 400
     assert "line 1" in str(answer.json["detail"])

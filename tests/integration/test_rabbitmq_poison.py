@@ -26,7 +26,7 @@ LATIN: Final = b"caf\xe9"
 
 
 def nest(levels: int, value: bytes = NESTED) -> bytes:
-    """A table within a table, so many levels deep."""
+    """A table within a table, this many levels deep."""
     for _ in range(levels):
         value = b"F" + table((b"a", value))
     return value

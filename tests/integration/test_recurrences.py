@@ -39,7 +39,7 @@ async def move(station: Station, by: timedelta) -> None:
 
 
 async def move_to(station: Station, seconds: int) -> datetime:
-    """Move to so many seconds past the next full hour; that hour."""
+    """Move to this many seconds past the next full hour; that hour."""
     now = await station.fetchval("SELECT clock_timestamp()")
     assert isinstance(now, datetime)
     hour = now.replace(minute=0, second=0, microsecond=0) + HOUR

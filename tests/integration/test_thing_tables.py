@@ -1,4 +1,4 @@
-"""The tables of data types: what a deployment adds, what it refuses, and that it drops nothing unless told to."""
+"""The tables of data types: what a deployment adds, what it refuses, and that it drops nothing unless asked to."""
 
 import pytest
 

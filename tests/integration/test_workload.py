@@ -117,7 +117,7 @@ steps:
             await house.publisher.dispatch(await house.summaries(run_id))
             run = await house.ended(run_id)
     assert (run["state"], run["attempt"], len(await house.things())) == ("succeeded", 2, 1)
-    # Create, and the call twice; then the call once more. Only the call that succeeded has told its bytes.
+    # Create, and the call twice; then the call once more. Only the call that succeeded has reported its bytes.
     assert first["workload"] == pytest.approx(3 * 0.6 + 0.5 + 2 * 0.1)
     transferred = len(b"[1,2]") + len(b'{"ok": true}')
     assert run["workload"] == pytest.approx(4 * 0.6 + 0.5 + 3 * 0.1 + transferred * 0.000003)

@@ -13,7 +13,7 @@ PAGE: Final = File(__file__).parents[2] / "docs" / "loops.md"
 BEGIN: Final = "<!-- The table is written by `python -m tests.loops.table`. -->\n"
 END: Final = "<!-- The end of the table. -->\n"
 ENDLESS: Final = 200
-"""So many hops stand for a loop without an end: more than any of the rules lets pass."""
+"""This many hops stand for a loop without an end: more than any of the rules lets pass."""
 
 
 def path_of(loop: Loop) -> Path:

@@ -12,7 +12,7 @@ AT_ONCE, TEN_MINUTES, A_DAY = timedelta(0), timedelta(minutes=10), timedelta(day
 
 
 def alone(link: Link, hops: int, every: timedelta = AT_ONCE) -> Path:
-    """A workflow that leads to itself so many times."""
+    """A workflow that leads to itself this many times."""
     return Path("a", [Hop("a", link)] * hops, every)
 
 

@@ -61,12 +61,12 @@ def test_connectors_are_read() -> None:
             "the header 'Content-Length' is set by the connection",
         ),
         ("{base_url: https://x, headers: {X: '${user._id}'}}", "unknown name 'user'"),
-        ("{base_url: https://x, headers: {Authorization: Bearer k}}", "a secret stands in the file"),
+        ("{base_url: https://x, headers: {Authorization: Bearer k}}", "the file contains a secret"),
         ("{base_url: https://x, headers: {X: 3}}", "the header 'X': expected text"),
         ("{base_url: https://x, allow_private: 3}", "an entry of 'allow_private': expected text"),
         (
             "{base_url: https://x, allow_private: [10.0.0.0/33]}",
-            "'10.0.0.0/33' is no network; write true, or addresses and networks",
+            "'10.0.0.0/33' is not a network; write true, or addresses and networks",
         ),
     ],
 )

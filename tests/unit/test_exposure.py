@@ -1,4 +1,4 @@
-"""Reading things with privacy rules for callers who are no admins is warned of, and only that."""
+"""Reading things with privacy rules for callers who are not admins makes a warning, and nothing else does."""
 
 import pytest
 

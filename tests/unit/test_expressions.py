@@ -111,7 +111,7 @@ def test_an_expression_has_a_value(source: str, value: JsonValue) -> None:
         ("", "the expression is empty"),
         ("1 +", "it ends too early"),
         ("params.n +* 1", "syntax error at '* 1'"),
-        ("len(params.n, 1)", "len(…) takes another number of arguments"),
+        ("len(params.n, 1)", "len(…) takes a different number of arguments"),
         ("params.n 1", "syntax error; is an operator, a comma or a quote missing?"),
     ],
 )

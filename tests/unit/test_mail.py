@@ -62,7 +62,7 @@ def test_what_is_no_address_is_named(text: str) -> None:
 
 def test_a_name_with_a_comma_needs_quotes() -> None:
     with pytest.raises(
-        ValueError, match=r"'Müller' is not a mail address, .*; a name with a comma in it stands in quotes"
+        ValueError, match=r"'Müller' is not a mail address, .*; put a name that contains a comma in quotes"
     ):
         parse_addresses("Müller, Hans <h@x.org>")
     with pytest.raises(ValueError, match="expected one mail address, got 2"):

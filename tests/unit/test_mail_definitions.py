@@ -62,7 +62,7 @@ email:
         ),
         (
             "email: {transport: postmark, from: a@b.c, api_key: x}",
-            '2: a secret stands in the file; write api_key: "${secrets.POSTMARK_',
+            '2: the file contains a secret; write api_key: "${secrets.POSTMARK_',
         ),
         (
             "email: {transport: postmark, from: a@b.c, api_key: '${params.a}'}",
@@ -107,7 +107,7 @@ def test_steps_that_write_mail(step: str) -> None:
 @pytest.mark.parametrize(
     ("step", "problem"),
     [
-        ("{email: }", "4: 'email' needs somebody to write to; such as \"${params.email}\""),
+        ("{email: }", "4: 'email' needs a recipient; such as \"${params.email}\""),
         ("{email: '', subject: s, text: t}", "4: 'email': nobody is named"),
         ("{email: ada, subject: s, text: t}", "4: 'email': 'ada' is not a mail address, such as ada@example.com"),
         ("{email: a@b.c, cc: [bob], subject: s, text: t}", "4: 'cc': 'bob' is not a mail address"),

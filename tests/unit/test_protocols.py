@@ -30,7 +30,7 @@ def test_a_report_is_written_at_most_every_few_seconds_and_says_how_often_it_hap
 
 
 def hold(*, seconds: float) -> Lease:
-    """A lease that ends in so many seconds."""
+    """A lease that ends in this many seconds."""
     now = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
     run = ClaimedRun(
         id=uuid4(), chain_id=uuid4(), parent_run_id=None, environment="live", workflow="greet", depth=0, depth_limit=10,
@@ -104,5 +104,5 @@ async def test_an_app_that_is_deployed_again_and_again_is_not_waited_for_for_eve
     async def decide(_: int) -> None:
         raise StaleDefinitions("a newer one is current")
 
-    with pytest.raises(StaleDefinitions, match="deployed again and again, and nothing was decided; try once more"):
+    with pytest.raises(StaleDefinitions, match="deployed again and again, so nothing was decided; try again"):
         await decide_by_current(look, decide)

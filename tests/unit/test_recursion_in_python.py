@@ -26,7 +26,7 @@ def workflow(body: str) -> str:
     return f"@app.workflow()\nasync def again(ctx: Context, n: int = 0):\n{body}"
 
 
-ENDLESS = "endless recursion: again → again; nothing on this way has a condition"
+ENDLESS = "endless recursion: again → again; nothing on this path has a condition"
 GUARDED = "recursion, under a condition: again → again"
 
 
@@ -85,7 +85,7 @@ def test_an_action_counts_for_the_workflow_that_runs_it(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
 
     assert findings(tmp_path / "a", action, yaml=plain) == [
-        "shop.py:5: endless recursion: round → round; nothing on this way has a condition"
+        "shop.py:5: endless recursion: round → round; nothing on this path has a condition"
     ]
     assert findings(tmp_path / "b", action, yaml=guarded) == ["shop.py:5: recursion, under a condition: round → round"]
 

@@ -87,7 +87,7 @@ async def test_a_loop_ends_at_whatever_moment_it_is_cancelled() -> None:
             await asyncio.sleep(0)
         task.cancel()
         ended, _ = await asyncio.wait({task}, timeout=5)
-        assert ended, f"it went on when cancelled after {turns} turns of the loop"
+        assert ended, f"it continued when cancelled after {turns} turns of the loop"
 
 
 async def test_pause_ends_early_when_woken_and_forgets_the_wake() -> None:

@@ -81,8 +81,8 @@ def test_nothing_is_no_record() -> None:
     ("content", "bad", "good"),
     [
         (b'a,b\n1,"2\n3,4\n5,6\n', {2: "a quote that is opened in it is not closed"}, {1, 3, 4}),
-        (b'a,b\n1,"2"x\n3,4\n', {2: "a closing quote is followed by something else"}, {1, 3}),
-        (b'a,b\n1,"2\n3,"4"\n5,6\n', {2: "a closing quote is followed by something else"}, {1, 3, 4}),
+        (b'a,b\n1,"2"x\n3,4\n', {2: "a closing quote is followed by something othe"}, {1, 3}),
+        (b'a,b\n1,"2\n3,"4"\n5,6\n', {2: "a closing quote is followed by something othe"}, {1, 3, 4}),
         (b"a,b\n1,\xe9\n3,4\n", {2: NOT_UTF8}, {1, 3}),
         (b'a,b\n1,"\n\xe9"\n3,4\n', {2: NOT_UTF8}, {1, 4}),
         (b"a,b\n1,2\r3,4\n5,6\n", {2: "it holds a carriage return outside of quotes"}, {1, 3}),

@@ -89,8 +89,14 @@ def test_constants_and_other_texts_are_not_sql_of_values(check: Check, code: str
         ("It is no number.", "'is no number': write is not a …"),
         ("Who is told of it", "'is told': write is reported, is notified"),
         ("whoever asks", "'whoever': write everyone who, the one who"),
+        ("these are no ids", "'are no ids': write is not a …"),
         ("the run goes on", "'goes on': write continues"),
+        ("while it was going on", "'going on': write continues"),
+        ("after so many runs", "'so many': write this many, at most …"),
+        ("while a request is in work", "'in work': write in progress"),
+        ("`id` tells two of them apart", "'tells two of them apart': write distinguishes"),
         ("MOST_RUNS = 1", "'MOST_R': write MAX_, MIN_"),
+        ("_SHORTEST_NAME = 1", "'_SHORTEST_N': write MAX_, MIN_"),
         ("def _bury() -> None: ...", "'_bury': write dead-letter"),
     ],
 )
@@ -98,6 +104,13 @@ def test_words_that_a_reader_stumbles_over_are_named(check: Check, text: str, fi
     assert check(f"fine\n{text}\n", name="page.md") == [f"2: {finding}"]
     assert check(f'"""{text}"""\n', parts=("words",)) == [f"1: {finding}"]
     assert check(f'"""{text}"""\n', parts=("functions", "modules", "sql")) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["There are no runs.", "Where is no list?", "It is no longer there.", "They are no more."]
+)
+def test_words_that_only_look_like_those_are_left_alone(check: Check, text: str) -> None:
+    assert check(f"{text}\n", name="page.md") == []
 
 
 def test_findings_fail_the_build_and_an_unknown_part_is_named(check: Check, capsys: pytest.CaptureFixture[str]) -> None:

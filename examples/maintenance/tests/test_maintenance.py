@@ -32,7 +32,7 @@ async def app(mailbox: Mailbox) -> AsyncIterator[AppUnderTest]:
 
 
 async def close_orders(app: AppUnderTest, *days_ago: int) -> None:
-    """An order for each, closed so many days ago."""
+    """An order for each, closed this many days ago."""
     for number, days in enumerate(days_ago):
         closed_at = datetime.now(UTC) - days * DAY
         await app.create("order", {"number": f"A-{number}", "total": 10 * number, "closed_at": closed_at.isoformat()})

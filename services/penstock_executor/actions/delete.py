@@ -1,4 +1,4 @@
-"""`delete: <thing or id>`: deletes a thing; one that is gone already is no error."""
+"""`delete: <thing or id>`: deletes a thing; it is not an error when the thing is gone already."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -136,7 +136,7 @@ _SEND: Final[Mapping[EmailTransport, Callable[[Call, EmailSettings, Mail, float]
 
 SPEC: Final = StepSpec(
     action=StepAction.EMAIL,
-    target="whom to write to",
+    target="a recipient",
     arguments=("cc", "bcc", "reply_to", "subject", "text", "html", "headers", "attachments"),
     awaited=email,
     consumes=consumption(Activity.CALL),

@@ -40,7 +40,7 @@ async def read_recipients(call: Call) -> Recipients:
         raise wrong(call, "there are no recipients: `email` is empty")
     count = len(recipients.to) + len(recipients.cc) + len(recipients.bcc)
     if count > MAX_RECIPIENTS:
-        hint = "write to each by `schedule_list`, so that nobody sees the others, and one that fails stops no other"
+        hint = "use `schedule_list` to write to each alone: nobody sees the others, and a failure stops only its own"
         raise wrong(call, f"a mail goes to at most {MAX_RECIPIENTS} addresses, and this one to {count}; {hint}")
     return recipients
 

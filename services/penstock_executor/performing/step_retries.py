@@ -2,7 +2,7 @@
 
 The wait is a record of its own beside the step's, under a path that counts the step's failed tries within this try of
 the run: once the wait is over the record is finished, and by it the next attempt knows how often the step has failed.
-So a step's tries are counted over attempts, crashes and deploys, and are no failures of the run.
+So a step's tries are counted over attempts, crashes and deploys, and do not count as failures of the run.
 """
 
 from collections.abc import Collection, Container

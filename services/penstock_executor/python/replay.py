@@ -100,8 +100,8 @@ class Past:
 
 def _went_astray(step: NamedStep, how: str) -> NonDeterministic:
     hint = (
-        "code has to ask for the same steps in the same order in each attempt: keep time, chance and answers of "
-        "others in `ctx.step`. If the code was changed meanwhile, start a new run instead"
+        "code has to ask for the same steps in the same order in each attempt: get the time, random values and answers "
+        "of other servers in `ctx.step`. If the code was changed meanwhile, start a new run instead"
     )
     error = NonDeterministic(
         f"the code does not do what it did in an earlier attempt: {how}; {hint}", kind="non_deterministic"

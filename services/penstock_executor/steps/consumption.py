@@ -73,22 +73,22 @@ def one_scheduled(counts: Counts, _: Outcome, __: JsonValue) -> None:
 
 
 def add_written(counts: Counts, number: JsonValue) -> None:
-    """So many things were written."""
+    """This many things were written."""
     counts[_WRITTEN] += number if isinstance(number, int) else 0
 
 
 def add_deleted(counts: Counts, number: JsonValue) -> None:
-    """So many things were deleted."""
+    """This many things were deleted."""
     counts[_DELETED] += number if isinstance(number, int) else 0
 
 
 def add_scheduled(counts: Counts, number: int) -> None:
-    """So many runs were scheduled."""
+    """This many runs were scheduled."""
     counts[_SCHEDULED] += number
 
 
 def add_returned(counts: Counts, number: int, shown: JsonValue) -> None:
-    """So many things were read, which are shown like this."""
+    """This many things were read, which are shown like this."""
     if number:
         counts[_RETURNED] += number
         counts[_CHARACTERS] += _count_characters(shown)

@@ -80,7 +80,7 @@ async def _hold(conn: Connection, held: Held) -> None:
 
 def _took_too_long() -> Transient:
     return Transient(
-        "the step took longer than its timeout, or than what was left of the run's; nothing of it was done. Give it a "
+        "the step took longer than its timeout, or than what was left of the run's; nothing was changed. Give it a "
         "longer `timeout`,"
         " or narrow `where`",
         kind="timeout",

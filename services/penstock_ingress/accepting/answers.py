@@ -77,14 +77,14 @@ class Answers:
             self.forget(waiter)
 
     def add(self, waiter: Waiter, *, is_urgent: bool = False) -> None:
-        """Have the waiter told; an urgent one is looked up at once."""
+        """Have the waiter answered; an urgent one is looked up at once."""
         self._waiters.setdefault(waiter.run_id, set()).add(waiter)
         if is_urgent:
             self._urgent.add(waiter.run_id)
         self._wake.set()
 
     def forget(self, waiter: Waiter) -> None:
-        """Have it told no more."""
+        """Stop answering it."""
         waiters = self._waiters[waiter.run_id]
         waiters.discard(waiter)
         if not waiters:

@@ -181,7 +181,7 @@ async def show_logs(room: Room, environment: str, query: Query) -> LogPage:
 
 
 async def show_audit(room: Room, environment: str, query: Query) -> AuditPage:
-    """Who steered what, newest first. Raises Refusal."""
+    """Who changed what, newest first. Raises Refusal."""
     wanted, after, limit = read_audit_filter(environment, query), read_log_token(query), read_limit(query)
     async with room.database.connection() as conn:
         page = await list_audit(conn, wanted, after=after, limit=limit)

@@ -142,7 +142,7 @@ async def pause(room: Room, environment: str, id: UUID, wanted: RecurrencePause,
 
 
 async def resume(room: Room, environment: str, id: UUID, actor: str) -> Recurrence:
-    """Let it tick again, from now on. Raises Refusal."""
+    """Resume a recurrence from now on. Raises Refusal."""
     await _get(room, environment, id)
     await room.database.in_transaction(partial(resume_recurrence, id=id, actor=actor))
     return await show_recurrence(room, environment, id)
@@ -212,7 +212,7 @@ async def trigger(room: Room, environment: str, id: UUID, caller: Caller) -> Run
 
 
 async def backfill(room: Room, environment: str, id: UUID, wanted: Backfill, caller: Caller) -> Backfilled:
-    """Start the runs of past ticks that had none. Raises Refusal."""
+    """Start runs for past ticks that had none. Raises Refusal."""
     recurrence, lineage = await _get(room, environment, id), await find_lineage(room, caller.headers, environment)
     async with room.database.connection() as conn:
         until = min(wanted.until, await get_time(conn))

@@ -14,8 +14,7 @@ from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem
 
 
 async def show_called_run(room: Room, environment: str, run_id: str, token: str | None, address: str | None) -> Reply:
-    """`{"run_id", "workflow", "state", …}`; of a run that has ended, also what its caller would have been told. Raises
-    Refusal.
+    """`{"run_id", "workflow", "state", …}`; of a run that has ended, also the answer for its caller. Raises Refusal.
 
     An admin may ask for every run, anybody else only for those that an anonymous caller has started from the same
     address; others are answered like those that do not exist.

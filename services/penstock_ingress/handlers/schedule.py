@@ -50,7 +50,7 @@ async def cancel_by_filter(room: Room, environment: str, query: Query, actor: st
         detail = f"this would cancel all that is coming in {environment}; narrow it down, or send all=true"
         raise Refusal(problem(422, detail))
     if is_all and not wanted.is_everything:
-        raise Refusal(problem(422, "all: give either all=true or what narrows it down"))
+        raise Refusal(problem(422, "all: give either all=true or a filter"))
     items = await room.database.in_transaction(partial(end_lists, of=wanted))
     cancelled: list[RunSummary] = []
     while runs := await room.database.in_transaction(partial(cancel_upcoming, of=wanted, most=_BATCH, by=_BY)):
@@ -80,7 +80,7 @@ async def cancel_one(room: Room, environment: str, id: UUID, actor: str) -> Canc
 
 
 async def move(room: Room, environment: str, id: UUID, wanted: Move, actor: str) -> Run:
-    """Let a run be due at another time. Raises Refusal for one that does not wait for a time."""
+    """Move a run to another time. Raises Refusal for one that does not wait for a time."""
     moved = await room.database.in_transaction(
         partial(move_run, environment=environment, run_id=id, to=wanted.to(), by=_BY, actor=actor)
     )

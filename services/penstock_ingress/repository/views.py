@@ -21,7 +21,7 @@ class EnvironmentSettings(Shown):
     depth_limit: int
     depth_policy: Literal["terminate", "observe"]
     chain_runs_limit: int
-    chain_workload_limit: float | None = Field(description="Most workload units that one chain may consume; null: none")
+    chain_workload_limit: float | None = Field(description="Maximum workload units per chain; null: none")
     notification_addresses: list[str]
     notification_webhooks: list[dict[str, str]] = Field(description="URL and the name of the secret of each")
     notification_slack: list[str]
@@ -30,7 +30,7 @@ class EnvironmentSettings(Shown):
         description="Units per calendar month (UTC); the addresses get a mail at 75 and 100 %; 0: none"
     )
     workload_spike_factor: float = Field(
-        description="How often the median hour of a week makes a spike; 0: nothing does"
+        description="An hour with this many times the week's median is a spike; 0: never"
     )
     workload_spike_minimum: float = Field(description="Workload units below which no hour is a spike")
 
@@ -78,8 +78,8 @@ class File(Shown):
 class SignalOutcome(Shown):
     """What became of a signal."""
 
-    woken: int = Field(description="Runs that waited for it and go on now")
-    kept: bool = Field(description="Nobody waited: for 24 hours it is kept for the first run that will")
+    woken: int = Field(description="Runs that waited for it and continue now")
+    kept: bool = Field(description="No run waited: the signal is kept for 24 hours, for the first one that does")
     duplicate: bool = Field(
         default=False, description="It was posted before, with the same Idempotency-Key; nothing was done"
     )
@@ -226,14 +226,14 @@ class Recurrence(Shown):
     workflow: str
     environment: str
     origin: Literal["trigger", "step"]
-    state: Literal["active", "paused", "ended"] = Field(description="`ended`: its times never come again")
+    state: Literal["active", "paused", "ended"] = Field(description="`ended`: it will not tick again")
     thing: str | None = Field(description="What it was set for")
     cron: str | None
     every: Every | None
     start: datetime | None
     end: datetime | None
     timezone: str
-    times: int | None = Field(description="So many ticks at most")
+    times: int | None = Field(description="At most this many ticks")
     ticks_left: int | None = Field(description="How many of these are left")
     overlap: Overlap
     catch_up_seconds: float

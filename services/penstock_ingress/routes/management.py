@@ -371,7 +371,7 @@ def _id(request: web.Request) -> UUID:
         return UUID(text)
     except ValueError:
         raise Refusal(
-            problem(404, f"{text[:50]!r} is no id; ids look like 0190a5f2-7c00-8a11-9b22-0123456789ab")
+            problem(404, f"{text[:50]!r} is not an id; ids look like 0190a5f2-7c00-8a11-9b22-0123456789ab")
         ) from None
 
 

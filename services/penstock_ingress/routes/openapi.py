@@ -89,8 +89,8 @@ OPERATIONS: Final = (
         query=("workflow", "state", "chain", "parent", "since", "until", "contains", *_PAGE), problems=(400, 404),
     ),
     Operation("runs/{id}", "get", "A run with its steps and log", RunDetails),
-    Operation("runs/{id}/cancel", "post", "End a run that has not ended by itself", CancelledRun, problems=(404, 503)),
-    Operation("runs/{id}/retry", "post", "Take a failed run up again, from the step that failed", Run, problems=(404,
+    Operation("runs/{id}/cancel", "post", "Cancel a run that has not ended", CancelledRun, problems=(404, 503)),
+    Operation("runs/{id}/retry", "post", "Retry a failed run from the step that failed", Run, problems=(404,
     409, 503)),
     Operation(
         "signals/{name}", "post", "Wake the runs that wait for this signal; with an Idempotency-Key, "
@@ -100,11 +100,12 @@ OPERATIONS: Final = (
     Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=_PAGE, problems=(400,
     404)),
     Operation(
-        "chains/{id}/stop", "post", "Admit and start nothing more of a chain, and cancel its live runs", StoppedChain,
+        "chains/{id}/stop", "post", "Stop a chain: admit and start no more of it, and cancel its live runs",
+        StoppedChain,
         body=ChainStopRequest, problems=(400, 404, 422, 503),
     ),
     Operation(
-        "chains/{id}/resume", "post", "Lift a stop, and readmit once each the runs that were cut and fit now",
+        "chains/{id}/resume", "post", "Resume a chain: lift its stop, and readmit the cut runs that fit now, once each",
         ResumedChain, body=ChainResumeRequest, problems=(400, 404, 422, 503),
     ),
     Operation(
@@ -116,7 +117,7 @@ OPERATIONS: Final = (
     Operation("settings", "put", "Change limits, or who is notified", EnvironmentSettings, body=SettingsChange,
     problems=(400, 404, 422)),
     Operation(
-        "audit", "get", "Who steered what, newest first", AuditPage,
+        "audit", "get", "Who changed what, newest first", AuditPage,
         query=("actor", "action", "since", "until", *_PAGE), problems=(400, 404),
     ),
     Operation(
@@ -133,22 +134,24 @@ OPERATIONS: Final = (
     Operation("recurrences", "get", "Recurrences, by workflow", RecurrencePage, query=("workflow", *_PAGE),
     problems=(400, 404)),
     Operation(
-        "recurrences", "post", "Let a workflow recur, for a thing or for none", Recurrence, body=NewRecurrence,
+        "recurrences", "post", "Set a recurrence of a workflow, for a thing or for the workflow alone",
+        Recurrence, body=NewRecurrence,
         problems=(400, 404, 422, 503),
     ),
     Operation("recurrences/{id}", "get", "A recurrence, with its next tick and its last run", Recurrence),
     Operation("recurrences/{id}", "delete", "End a recurrence", Recurrence, problems=(404, 409)),
     Operation("recurrences/next", "get", "The coming ticks of a cron expression", NextTicks, query=("cron",
     "timezone", "count"), problems=(400, 404)),
-    Operation("recurrences/{id}/next", "get", "Its coming ticks", NextTicks, query=("count",), problems=(400, 404)),
-    Operation("recurrences/{id}/ticks", "get", "What became of its last ticks, newest first", RecurrenceTickPage,
+    Operation("recurrences/{id}/next", "get", "The coming ticks of a recurrence", NextTicks, query=("count",),
+    problems=(400, 404)),
+    Operation("recurrences/{id}/ticks", "get", "The outcomes of its last ticks, newest first", RecurrenceTickPage,
     query=_PAGE, problems=(400, 404)),
-    Operation("recurrences/{id}/pause", "post", "Stop its ticks until it is resumed", Recurrence,
+    Operation("recurrences/{id}/pause", "post", "Pause a recurrence until it is resumed", Recurrence,
     body=RecurrencePause, problems=(400, 404)),
-    Operation("recurrences/{id}/resume", "post", "Let it tick again, from now on", Recurrence),
+    Operation("recurrences/{id}/resume", "post", "Resume a recurrence from now on", Recurrence),
     Operation("recurrences/{id}/trigger", "post", "Start a run now, as a tick would", Run, problems=(404, 422, 503)),
     Operation(
-        "recurrences/{id}/backfill", "post", "Start the runs of past ticks that had none", Backfilled, body=Backfill,
+        "recurrences/{id}/backfill", "post", "Start runs for past ticks that had none", Backfilled, body=Backfill,
         problems=(400, 404, 422, 503),
     ),
     Operation(
@@ -158,12 +161,12 @@ OPERATIONS: Final = (
     Operation("schedule", "delete", "Cancel what is coming", CancelledSchedule, query=(*_SCHEDULE, "all"),
     problems=(400, 404, 503)),
     Operation("schedule/pauses", "get", "The pauses that are in force", PausePage),
-    Operation("schedule/pause", "post", "Start nothing of an environment, a workflow, a chain, a list or a time", Pause,
-    body=NewPause, problems=(400, 404, 422)),
+    Operation("schedule/pause", "post", "Pause all that is coming, or that of a workflow, a chain, a list or a period",
+    Pause, body=NewPause, problems=(400, 404, 422)),
     Operation("schedule/resume", "post", "Lift a pause", Resumed, body=Resumption, problems=(400, 404, 422)),
     Operation("schedule/{id}", "delete", "Cancel a run, pass over a tick, or give up the rest of a list",
     CancelledSchedule, problems=(404, 409, 503)),
-    Operation("schedule/{id}/move", "post", "Let a run be due at another time", Run, body=Move, problems=(400, 404, 409,
+    Operation("schedule/{id}/move", "post", "Move a run to another time", Run, body=Move, problems=(400, 404, 409,
     422)),
     Operation("workflows", "get", "The workflows that are deployed", WorkflowList),
 )  # fmt: skip
@@ -174,28 +177,28 @@ _TEXT: Final[Document] = {"type": "string"}
 _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "name": ("The name that people see", _TEXT),
     "by": (
-        "By what to sum; with a chain by workflow or hour",
+        "What to group by; for a chain, workflow or hour",
         {"type": "string", "enum": list(WAYS), "default": WAYS[0]},
     ),
     "workflow": ("Only runs of this workflow", _TEXT),
     "state": (f"Only runs in these states, separated by commas: {', '.join(RunState)}", _TEXT),
-    "actor": ("Only what this one did: `admin`, the label of a token, or `cli:` and a system's user", _TEXT),
+    "actor": ("Only what this actor did: `admin`, the label of a token, or `cli:` and a system's user", _TEXT),
     "action": ("Only this action (`run.cancel`), or all of its kind (`run`)", _TEXT),
     "run": ("Only lines of this run", _ID),
     "chain": ("Only what belongs to this chain", _ID),
     "list": ("Only what belongs to this list", _ID),
-    "all": ("Without any filter: really everything", {"type": "boolean"}),
+    "all": ("Without any filter: everything", {"type": "boolean"}),
     "cron": ("The expression", _TEXT),
-    "timezone": ("Its time zone, UTC if there is none", _TEXT),
+    "timezone": ("The time zone of the expression; UTC by default", _TEXT),
     "count": ("How many ticks", {"type": "integer", "minimum": 1, "maximum": MAX_COUNT, "default": 10}),
     "parent": ("Only runs that this run has scheduled", _ID),
-    "level": ("Only lines of this level or worse", {"type": "string", "enum": list(LEVELS)}),
+    "level": ("Only lines of this level or above", {"type": "string", "enum": list(LEVELS)}),
     "since": ("From this time on", _TIME),
     "until": ("Before this time", _TIME),
-    "contains": ("Only what has this text in it; case does not matter", _TEXT),
-    "after": ("The page behind the one that gave this token", _TEXT),
+    "contains": ("Only what contains this text; case does not matter", _TEXT),
+    "after": ("The page after the one that gave this token", _TEXT),
     "limit": (
-        "Most results of a page",
+        "Maximum results per page",
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
     ),
 }
@@ -236,7 +239,7 @@ def _describe(operation: Operation) -> Document:
     ok: Document = {"description": "Done", "content": content}
     responses: Document = {str(operation.status): ok}
     if operation.answer is Run and operation.status == 201:
-        responses["200"] = {**ok, "description": "The run that this idempotency key has made before"}
+        responses["200"] = {**ok, "description": "The run that this idempotency key made before"}
     for status in sorted({401, 422, *operation.problems}):
         responses[str(status)] = {"description": "Not done", "content": _content("application/problem+json", Problem)}
     described: Document = {

@@ -1,8 +1,8 @@
 """The public port: one function from request to response, because chains of middlewares and route objects cost more
 than the rest.
 
-It finds the route, bounds how many requests are in work, lets browsers of other origins in where that is meant, counts,
-and turns every failure into an answer.
+It finds the route, bounds how many requests are in progress, lets browsers of other origins in where that is meant,
+counts, and turns every failure into an answer.
 """
 
 import time
@@ -92,7 +92,7 @@ class PublicPort:
         # Those who wait for a run hold nothing but a socket; those whose body is on its way are bounded on their own.
         in_work = self._open - self._room.answers.waiting - readers_of(request).count
         if in_work > self._room.settings.max_requests:
-            return unavailable("too many requests are in work; try again in a moment", 1)
+            return unavailable("too many requests are in progress; try again in a moment", 1)
         return await route.endpoint(self._room, request, place)
 
     def _count(self, route: str, status: int, seconds: float) -> None:
@@ -119,4 +119,4 @@ def _other_method(method: str, route: Route) -> Reply:
     allowed = ", ".join((*route.methods, "OPTIONS") if route.is_shared else route.methods)
     if method == "OPTIONS" and route.is_shared:
         return Reply(204, headers={**_PREFLIGHT, "Access-Control-Allow-Methods": allowed, "Allow": allowed})
-    return problem(405, f"{method} is not possible here, only {allowed}", {"Allow": allowed})
+    return problem(405, f"{method} is not allowed here, only {allowed}", {"Allow": allowed})

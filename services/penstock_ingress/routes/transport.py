@@ -56,8 +56,8 @@ async def _collect(request: web.BaseRequest, most: int, seconds: float) -> bytes
 
 @asynccontextmanager
 async def receiving(request: web.BaseRequest, *, most: int, seconds: float) -> AsyncIterator[ReceivedBody]:
-    """The body as `read_body` gives it, until it is released or the block ends. Of large ones only a few are in work
-    at once, because decoding multiplies them; the others wait their turn.
+    """The body as `read_body` gives it, until it is released or the block ends. Only a few large ones are decoded at
+    once, because decoding multiplies them; the others wait their turn.
     """
     data = await read_body(request, most=most, seconds=seconds)
     if len(data) <= LARGE_BYTES:
@@ -68,7 +68,7 @@ async def receiving(request: web.BaseRequest, *, most: int, seconds: float) -> A
         async with asyncio.timeout(_TURN_SECONDS):
             await turn.acquire()
     except TimeoutError:
-        raise Refusal(unavailable("too many large bodies are in work; try again in a moment", 1)) from None
+        raise Refusal(unavailable("too many large bodies are in progress; try again in a moment", 1)) from None
     body = ReceivedBody(data, turn.release)
     del data
     try:

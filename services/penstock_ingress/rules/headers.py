@@ -29,7 +29,7 @@ _REDACTED: Final = "[redacted]"
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """What `Prefer` (RFC 7240) asks for: an answer at once, or after so many seconds at the latest."""
+    """What `Prefer` (RFC 7240) asks for: an answer at once, or after this many seconds at the latest."""
 
     is_async: bool = False
     wait_seconds: int | None = None
@@ -91,7 +91,7 @@ def read_trace_context(headers: MultiMapping[str]) -> dict[str, JsonValue] | Non
 
 
 def storable_text(text: str) -> str:
-    """`text` as PostgreSQL can hold it: NUL and bytes that were no UTF-8 become U+FFFD."""
+    """`text` as PostgreSQL can hold it: NUL and bytes that are not UTF-8 become U+FFFD."""
     if text.isascii() and "\x00" not in text:
         return text
     return text.replace("\x00", "\ufffd").encode("utf-8", "surrogateescape").decode("utf-8", "replace")

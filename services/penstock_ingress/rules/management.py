@@ -84,7 +84,7 @@ class NewRun(Given):
         default=None, ge=0, le=9, description="0 (first) to 9 (last); none: the workflow's own"
     )
     idempotency_key: Storable | None = Field(
-        default=None, min_length=1, max_length=255, description="For 24 hours the same key makes no second run"
+        default=None, min_length=1, max_length=255, description="The same key makes no second run for 24 hours"
     )
 
     def due(self, now: datetime) -> datetime | timedelta | None:
@@ -118,12 +118,12 @@ class NewRecurrence(Given):
     )
     end: Moment | None = Field(default=None, description="No tick is later")
     timezone: Annotated[str, AfterValidator(_is_timezone)] = Field(default=UTC_ZONE, description="IANA time zone")
-    times: int | None = Field(default=None, ge=1, le=MAX_TIMES, description="So many ticks at most")
+    times: int | None = Field(default=None, ge=1, le=MAX_TIMES, description="At most this many ticks")
     overlap: Annotated[Overlap, Field(strict=False)] = Field(
         default=Overlap.ALLOW, description="What becomes of a tick while the run of the tick before has not ended"
     )
     pause_after_failures: int | None = Field(
-        default=None, ge=1, le=MAX_FAILURES, description="It pauses when so many runs in a row have failed"
+        default=None, ge=1, le=MAX_FAILURES, description="Pauses after this many failed runs in a row"
     )
 
     @model_validator(mode="after")
@@ -181,7 +181,7 @@ class Resumption(ScheduleChoice):
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.all and not self.of("").is_everything:
-            raise ValueError("give either `all` or what narrows it down")
+            raise ValueError("give either `all` or a filter")
         return self
 
 

@@ -39,7 +39,7 @@ async def receive(room: Room, delivery: Delivery) -> None:
         handle = HANDLERS.get(message.type or ScheduleRun.TYPE)
         if handle is None:
             raise DecodeError(
-                f"type: {message.type!r} is no message a scheduler knows; leave it out, or write {ScheduleRun.TYPE}"
+                f"type: {message.type!r} is not a message for schedulers; leave it out, or write {ScheduleRun.TYPE}"
             )
         reply = await handle(room, message)
     except DecodeError as error:

@@ -133,7 +133,7 @@ async def claim_item(conn: Connection, *, position: Position) -> Chunk | None:
 
 
 async def fail_list(conn: Connection, *, list_id: UUID, error: JsonValue) -> bool:
-    """Give a list up; the runs it has made already go on. False when it was not being expanded any more."""
+    """Give a list up; the runs it has made already continue. False when it was not being expanded any more."""
     status = await conn.execute(
         """
         UPDATE penstock.lists SET state = 'failed', error = $2, finished_at = clock_timestamp()

@@ -205,7 +205,7 @@ class RabbitBroker:
             except Exception as error:
                 if not is_away(error):
                     raise
-                # The others go on; this one is tried again at the next turn. Until then its queue grows, which
+                # The others continue; this one is tried again at the next turn. Until then its queue grows, which
                 # operators see.
                 log.warning("broker.consume_failed", queue=subscription.queue, error=f"{type(error).__name__}: {error}")
 

@@ -29,7 +29,7 @@ class Environment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where the database and the broker are. `amqp_url` is None when the broker is inside a `penstock up`, or not told.
+    """Where the database and the broker are. `amqp_url` is None when the broker is in a `penstock up`, or not given.
 
     `admin_url` is known of a `penstock up` only. `source` says, for people, how it was found.
     """

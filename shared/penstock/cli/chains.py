@@ -74,9 +74,7 @@ class ChainView:
 
 def add_commands(program: typer.Typer) -> None:
     """Add the group `chain`."""
-    group = typer.Typer(
-        help="Look at chains (all runs that come from one root), stop and resume them.", no_args_is_help=True
-    )
+    group = typer.Typer(help="Show, stop and resume chains: all runs that come from one root.", no_args_is_help=True)
     group.command("show", epilog=_EXAMPLES)(show)
     chain_control.add_commands(group)
     program.add_typer(group, name="chain", rich_help_panel="Operate")

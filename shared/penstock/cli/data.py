@@ -60,7 +60,7 @@ ExportRaw = Annotated[
 
 def add_commands(program: typer.Typer) -> None:
     """Add the group `data`."""
-    group = typer.Typer(help="Things from a file, and into one.", no_args_is_help=True)
+    group = typer.Typer(help="Import things from a file, and export them to one.", no_args_is_help=True)
     group.command("import", epilog=_IMPORT_EXAMPLES)(import_)
     group.command("export", epilog=_EXPORT_EXAMPLES)(export)
     program.add_typer(group, name="data", rich_help_panel="Operate")
@@ -94,8 +94,8 @@ def import_(
     head = _resumed(wanted, report) if resume else wanted
     if not resume and read_head(report) is not None:
         fail(
-            f"{report} says that an import of this file is not complete; go on with --resume, or remove it to import "
-            "everything again"
+            f"{report} says that an import of this file is not complete; continue with --resume, or remove it to "
+            "import everything again"
         )
     counts = asyncio.run(_import(file, report, head, data, is_resumed=resume, shows_progress=not as_json))
     if as_json:
@@ -113,7 +113,7 @@ def import_(
 
 
 def _resumed(wanted: ReportHead, report: Path) -> ReportHead:
-    """The import to go on with. Raises ConfigurationError when there is none, or when something else is wanted now."""
+    """The import to continue. Raises ConfigurationError when there is none, or when something else is wanted now."""
     head = read_head(report)
     if head is None:
         raise ConfigurationError(
@@ -130,9 +130,8 @@ def _resumed(wanted: ReportHead, report: Path) -> ReportHead:
             raise ConfigurationError(f"{report} is of an import with {what} {was or 'none'}, not {now or 'none'}")
     if head.lines != wanted.lines:
         raise ConfigurationError(
-            f"{wanted.file} had {head.lines} lines and has {wanted.lines} now; correct lines in place, as lines are "
-            "told apart by their"
-            " numbers. New lines are imported as a file of their own"
+            f"{wanted.file} had {head.lines} lines and has {wanted.lines} now; correct lines in place, because they "
+            "are identified by their numbers. Import new lines as a file of their own"
         )
     return head
 
@@ -285,7 +284,7 @@ def _format_of(given: str | None, file: Path) -> Format:
 
 @contextmanager
 def _progress(what: str, total: int | None, *, is_shown: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal; yields what moves it on by so many bytes."""
+    """A bar on standard error, if that is a terminal; yields what moves it on by a number of bytes."""
     console = VisibleConsole(stderr=True)
     if not is_shown or not console.is_terminal:
         yield lambda _: None

@@ -257,7 +257,7 @@ def _judge_queue(name: str, ready: int | None) -> Finding:
     found = _count(ready, "message")
     if name == DEAD_LETTER_QUEUE:
         advice = (
-            "somebody publishes what cannot be understood: the header `reason` of each message says why"
+            "some publisher sends messages that cannot be understood: the header `reason` of each message says why"
             if ready
             else ""
         )

@@ -107,7 +107,7 @@ Work = Callable[[Database, Recurrence], Awaitable[list[RunSummary]]]
 
 def add_commands(program: typer.Typer) -> None:
     """Add the group `recurrences`."""
-    group = typer.Typer(help="Look at what recurs, and steer it.", no_args_is_help=True)
+    group = typer.Typer(help="Show and control recurrences.", no_args_is_help=True)
     group.command("list", epilog=_LIST_EXAMPLES)(list_all)
     group.command("next", epilog=_NEXT_EXAMPLES)(show_next)
     group.command("ticks", epilog=_TICKS_EXAMPLES)(show_ticks)
@@ -159,7 +159,7 @@ async def _list(environment: Environment, workflow: str | None, data: Path | Non
 
 def show_next(
     what: What,
-    timezone: Annotated[str, typer.Option("--timezone", help="Of the expression.")] = UTC_ZONE,
+    timezone: Annotated[str, typer.Option("--timezone", help="Time zone of the expression.")] = UTC_ZONE,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many ticks.")] = 10,
     data: Data = None,
     as_json: AsJson = False,
@@ -265,7 +265,7 @@ def trigger(id: Id, data: Data = None, as_json: AsJson = False) -> None:
 
 
 def backfill(id: Id, since: Since, until: Until = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Start the runs of past ticks that had none."""
+    """Start runs for past ticks that had none."""
     begins_at, ends_at = _moment(since, "--since"), None if until is None else _moment(until, "--until")
     runs = asyncio.run(_start(id, data, partial(_backfill, since=begins_at, until=ends_at)))
     if as_json:

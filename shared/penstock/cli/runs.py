@@ -66,7 +66,7 @@ RunArgument = Annotated[
 def add_commands(program: typer.Typer) -> None:
     """Add `run` and the group `runs`."""
     program.command("run", epilog=_RUN_EXAMPLES, rich_help_panel="Operate")(run)
-    group = typer.Typer(help="Look at runs, end them, take failed ones up again.", no_args_is_help=True)
+    group = typer.Typer(help="Show, cancel and retry runs.", no_args_is_help=True)
     group.command("show", epilog=_SHOW_EXAMPLES)(show)
     run_lists.add_commands(group)
     interventions.add_commands(group)

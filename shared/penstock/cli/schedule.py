@@ -213,7 +213,7 @@ async def _list(
 
 def cancel(
     id: Annotated[
-        UUID | None, typer.Argument(metavar="[ID]", help="Of a run, recurrence or list.", parser=parse_any_id)
+        UUID | None, typer.Argument(metavar="[ID]", help="Id of a run, recurrence or list.", parser=parse_any_id)
     ] = None,
     environment: In = Environment.DEVELOPMENT,
     workflow: Of = None,
@@ -221,7 +221,7 @@ def cancel(
     until: Until = None,
     of_list: List = None,
     chain: Chain = None,
-    is_all: Annotated[bool, typer.Option("--all", help="Really everything in the environment.")] = False,
+    is_all: Annotated[bool, typer.Option("--all", help="Everything in the environment.")] = False,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -264,7 +264,7 @@ def move(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a run be due at another time."""
+    """Move a run to another time."""
     moved = asyncio.run(_move(id, environment, _due(at, after), data))
     if moved is None:
         fail(f"no run {id} in {environment}")
@@ -321,10 +321,10 @@ def resume(
     """Lift the pause that was made with the same options."""
     wanted = _filter(environment, workflow, since, until, of_list, chain)
     if is_all and not wanted.is_everything:
-        raise typer.BadParameter("give either --all or what narrows it down")
+        raise typer.BadParameter("give either --all or a filter")
     lifted = asyncio.run(_resume(wanted, missed, data, is_all=is_all))
     if not lifted and not is_all:
-        fail(f"{environment} has no pause of exactly this kind; `penstock schedule list` names those there are")
+        fail(f"{environment} has no pause of exactly this kind; `penstock schedule list` lists the pauses")
     _report(lifted, "resumed", as_json=as_json)
 
 

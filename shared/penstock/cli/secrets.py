@@ -60,7 +60,7 @@ To change the key: put the new one, a comma and the old one into PENSTOCK_SECRET
 rotate; take the old one out."""
 
 Name = Annotated[str, typer.Argument(help="As in secrets.NAME.", show_default=False)]
-In = Annotated[Environment, typer.Option("--environment", "-e", help="Where it holds.")]
+In = Annotated[Environment, typer.Option("--environment", "-e", help="The environment.")]
 Where = Annotated[
     Environment | None, typer.Option("--environment", "-e", help="Only of this one.", show_default="both")
 ]
@@ -68,7 +68,7 @@ Where = Annotated[
 
 def add_commands(program: typer.Typer) -> None:
     """Add the group `secret`."""
-    group = typer.Typer(help="Keep the secrets of apps, encrypted.", no_args_is_help=True)
+    group = typer.Typer(help="Store the secrets of apps, encrypted.", no_args_is_help=True)
     group.command("set", epilog=_SET_EXAMPLES)(set_)
     group.command("list", epilog=_LIST_EXAMPLES)(list_)
     group.command("remove", epilog=_REMOVE_EXAMPLES)(remove)
@@ -101,13 +101,13 @@ def _read_value(name: str) -> str:
         try:
             value = raw.decode().removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
-            fail("a secret is text, and this is no UTF-8; encode it first, for instance in base64")
+            fail("a secret is text in UTF-8, and this is not; encode it first, for example as base64")
         if len(raw) > MAX_BYTES:
             fail(f"a secret has at most {MAX_BYTES} bytes")
     if not value:
         fail(f"the value is empty; pipe it in, or run this in a terminal; `penstock secret remove {name}` removes one")
     if "\x00" in value:
-        fail("a secret is text, and this holds a NUL; encode it first, for instance in base64")
+        fail("a secret is text, and this holds a NUL; encode it first, for example as base64")
     return value
 
 
@@ -156,7 +156,7 @@ async def _list(data: Path | None) -> list[_Shown]:
 def remove(name: Name, environment: In = Environment.DEVELOPMENT, data: Data = None) -> None:
     """Forget a secret. What needs it fails from then on, and says so."""
     if not asyncio.run(_remove(name, environment, data)):
-        fail(f"{environment} has no stored secret {name}; `penstock secret list` shows those there are")
+        fail(f"{environment} has no stored secret {name}; `penstock secret list` lists them")
     console.print(f"[green]removed[/] {name} from {environment}")
 
 

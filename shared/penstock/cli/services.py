@@ -39,7 +39,10 @@ def executor(
     concurrency: Annotated[
         int | None,
         typer.Option(
-            min=1, max=10_000, help="Most runs performed at once [PENSTOCK_EXECUTOR_CONCURRENCY].", show_default=False
+            min=1,
+            max=10_000,
+            help="Maximum runs performed at once [PENSTOCK_EXECUTOR_CONCURRENCY].",
+            show_default=False,
         ),
     ] = None,
 ) -> None:

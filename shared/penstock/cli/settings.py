@@ -57,9 +57,9 @@ _AUDIT_EXAMPLES: Final = """Examples:
 The next page: --after with the `after` of the page before, in JSON."""
 _MAX: Final = 1000
 
-Of = Annotated[Environment, typer.Option("--environment", "-e", help="Where it holds.")]
+Of = Annotated[Environment, typer.Option("--environment", "-e", help="The environment.")]
 Changes = Annotated[list[str], typer.Argument(metavar="SETTING=VALUE...", help="What to change.", show_default=False)]
-Actor = Annotated[str | None, typer.Option("--actor", help="Only what this one did.", show_default=False)]
+Actor = Annotated[str | None, typer.Option("--actor", help="Only what this actor did.", show_default=False)]
 Action = Annotated[
     str | None, typer.Option("--action", help="Only this (run.cancel), or all of its kind (run).", show_default=False)
 ]

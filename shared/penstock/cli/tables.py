@@ -70,7 +70,7 @@ def _measure_cells(column: Column) -> int:
 
 
 def make_shortener(texts: Iterable[str]) -> Callable[[str], str]:
-    """Shortens the ids in a text to as many characters as tell all ids in `texts` apart, and its times to seconds."""
+    """Shortens the ids in a text to the characters that distinguish all ids in `texts`, and its times to seconds."""
     ids = {found for text in texts for found in _ID.findall(text)}
     length = next((size for size in range(_MIN_ID, 36) if len({id[:size] for id in ids}) == len(ids)), 36)
 

@@ -1,4 +1,4 @@
-"""`penstock up`: everything in one process, told to a person."""
+"""`penstock up`: everything in one process, shown to a person."""
 
 from dataclasses import replace
 from functools import partial
@@ -51,7 +51,7 @@ Environments = Annotated[
     typer.Option("--environment", "-e", help="Where to deploy the app; repeat it.", show_default="both"),
 ]
 IsDemo = Annotated[
-    bool, typer.Option("--demo", help="Play the quickstart's story once everything serves, and go on serving.")
+    bool, typer.Option("--demo", help="Play the quickstart's story once everything serves, and continue to serve.")
 ]
 Reload = Annotated[bool, typer.Option("--reload/--no-reload", help="Deploy again when a file of the app changes.")]
 

@@ -91,9 +91,9 @@ class Way(StrEnum):
     HOUR = "hour"
 
 
-In = Annotated[Environment, typer.Option("--environment", "-e", help="Where it was consumed.")]
-For = Annotated[Environment, typer.Option("--environment", "-e", help="Where it holds.")]
-By = Annotated[Way, typer.Option("--by", help="What to sum by.")]
+In = Annotated[Environment, typer.Option("--environment", "-e", help="The environment.")]
+For = Annotated[Environment, typer.Option("--environment", "-e", help="The environment.")]
+By = Annotated[Way, typer.Option("--by", help="What to group by.")]
 Since = Annotated[
     str | None, typer.Option("--since", help="From this time (ISO 8601), or so long ago (7d).", show_default="30d")
 ]
@@ -115,18 +115,22 @@ Allowance = Annotated[
         min=0,
         max=_MAX_UNITS,
         metavar="UNITS",
-        help="Of a calendar month (UTC); told at 75 and 100 %. 0: none.",
+        help="Units per calendar month (UTC), reported at 75 and 100 %. 0: none.",
     ),
 ]
 SpikeFactor = Annotated[
     float | None,
     typer.Option(
-        "--spike-factor", min=0, max=_MAX_UNITS, metavar="N", help="How often the usual hour is a spike. 0: none."
+        "--spike-factor",
+        min=0,
+        max=_MAX_UNITS,
+        metavar="N",
+        help="An hour with this many times the usual is a spike. 0: never.",
     ),
 ]
 SpikeMinimum = Annotated[
     float | None,
-    typer.Option("--spike-minimum", min=0, max=_MAX_UNITS, metavar="UNITS", help="Below which no hour is a spike."),
+    typer.Option("--spike-minimum", min=0, max=_MAX_UNITS, metavar="UNITS", help="An hour below this is not a spike."),
 ]
 
 
@@ -212,7 +216,7 @@ def _print(wanted: WorkloadFilter, sums: list[WorkloadSum], month: MonthlyWorklo
     print_words(f"[bright_black]{show_units(month.units)} in the month since {month.since:%Y-%m-%d}{share}[/]")
     if not sums:
         console.print(
-            "\nnothing was consumed" + ("" if wanted.chain_id else "; what was in the last seconds follows soon")
+            "\nnothing was consumed" + ("" if wanted.chain_id else "; the last few seconds may not be counted yet")
         )
         return
     count = "times" if wanted.by == Way.ACTIVITY else "runs"
@@ -220,7 +224,7 @@ def _print(wanted: WorkloadFilter, sums: list[WorkloadSum], month: MonthlyWorklo
     for known in sums:
         part = f"{known.units / total:.1%}" if total else "-"
         table.add_row(
-            show_text(known.key or "(requests of no workflow)"), f"{known.count:,}", f"{known.units:,.2f}", part
+            show_text(known.key or "(requests outside any workflow)"), f"{known.count:,}", f"{known.units:,.2f}", part
         )
     console.print()
     print_table(table)
@@ -267,7 +271,7 @@ def _read_weights(given: Mapping[str, str]) -> dict[Activity, float | None]:
     changes: dict[Activity, float | None] = {}
     for name, text in given.items():
         if name not in frozenset(Activity):
-            raise ValueError(f"{name!r} is no activity; there are {', '.join(Activity)}")
+            raise ValueError(f"{name!r} is not an activity; the activities are {', '.join(Activity)}")
         try:
             weight = float(text) if text else None
         except ValueError:

@@ -40,7 +40,7 @@ VERSION: Final = "1.0.0"
 """Of the contract, not of the software: messages carry their own versions in their type."""
 _SCHEMA_REFERENCE: Final = "#/components/schemas/{model}"
 _DESCRIPTION: Final = """\
-What Penstock says and understands over AMQP 0-9-1. Bodies are JSON; commands are persistent.
+Penstock's messages over AMQP 0-9-1. Bodies are JSON; commands are persistent.
 Unknown fields are ignored, but for ScheduleRun, which is refused when it has any.
 
 *To schedule a run from any language*, publish `ScheduleRun` to the exchange `penstock.schedule`; `message_id` is the
@@ -59,13 +59,13 @@ _HEADERS: Final[dict[str, Document]] = {
     envelope.PARENT_RUN_ID: {
         "type": "string",
         "format": "uuid",
-        "description": "The run that asks; its stored depth + 1 is the least",
+        "description": "The run that asks; the new run is at least one deeper",
     },
     envelope.ENVIRONMENT: {"type": "string", "enum": ["development", "live"], "description": "Where the runs belong"},
     envelope.LANE: {"type": "string", "description": "The executors' queue"},
     envelope.IDEMPOTENCY_KEY: {
         "type": "string",
-        "description": "Stands before the property message_id as the idempotency key",
+        "description": "Takes precedence over the property message_id as the idempotency key",
     },
     envelope.TRACEPARENT: {"type": "string", "description": "W3C trace context"},
     envelope.REASON: {"type": "string", "description": "Why the message is among the dead letters"},
@@ -101,12 +101,12 @@ _ENVIRONMENT: Final[Document] = {
 }
 _SCHEDULE_ANSWER: Final[Document] = {
     "type": "object",
-    "description": "Answer to a ScheduleRun that has `reply_to`: what became of it, or a problem document (RFC 9457).",
+    "description": "Answer to a ScheduleRun that has `reply_to`: its outcome, or a problem document (RFC 9457).",
     "properties": {
         "run_id": {"type": "string", "format": "uuid", "description": "The run, when one was asked for"},
         "list_id": {"type": "string", "format": "uuid", "description": "The list, when a list was asked for"},
         "state": {"type": "string", "description": "Of the run or the list, when this was answered"},
-        "duplicate": {"type": "boolean", "description": "The message was known already; the id is what it made then"},
+        "duplicate": {"type": "boolean", "description": "True for a copy: the id is what the first message made"},
     },
 }
 
@@ -212,13 +212,13 @@ def _operations() -> Document:
             "receive", "schedule", (ScheduleChildren,), "Internal: admit what steps have scheduled"
         ),
         "nudgeScheduler": _operation(
-            "receive", "schedule", (ExpandList, WakeScheduler), "Internal: look at the rows sooner"
+            "receive", "schedule", (ExpandList, WakeScheduler), "Internal: check the rows now"
         ),
         "executeRuns": _operation(
             "send", "execute", (ExecuteRuns,), "Internal: hand runs that are due to the executors"
         ),
         "answerCaller": _operation(
-            "send", "replies", (RunAnswer,), "Internal: tell an ingress instance how a run ended"
+            "send", "replies", (RunAnswer,), "Internal: send an ingress instance the outcome of a run"
         ),
         "reportRun": _operation(
             "send", "runEvents", (RunEvent,), "What happened to a run; best effort after the commit, at least once"
@@ -227,7 +227,7 @@ def _operations() -> Document:
         "publishAppMessage": {
             "action": "send",
             "channel": {"$ref": "#/channels/appMessages"},
-            "summary": "What a `publish` step of an app says; confirmed by the broker, at least once, message_id the "
+            "summary": "What a `publish` step of an app sends; confirmed by the broker, at least once, message_id the "
             "same each time",
             "messages": [{"$ref": f"#/channels/appMessages/messages/{_APP_MESSAGE}"}],
         },

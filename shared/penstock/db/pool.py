@@ -35,7 +35,7 @@ _PATIENCE_SECONDS: Final = 20.0
 _PAUSE_SECONDS: Final = 0.5
 _MAX_TRIES: Final = 5
 _MAX_QUERIES: Final = 5_000
-"""A connection is replaced after so many queries, and its plans with it: a plan for a small table scans a large one."""
+"""A connection is replaced after this many queries, with its plans: a plan for a small table scans a large one."""
 
 
 def quote_identifier(name: str) -> str:

@@ -37,7 +37,7 @@ AGGREGATES: Final[Mapping[str, frozenset[str]]] = {
 
 
 def column_name(field: str) -> str:
-    """The column of a field: lower case, and `_` for what is no letter, digit or `_` of ASCII."""
+    """The column of a field: lower case, and `_` for everything but ASCII letters, digits and `_`."""
     return re.sub(r"[^a-z0-9_]", "_", field.lower())
 
 
@@ -66,7 +66,7 @@ def misfit(data_field: DataField, function: str | None) -> str | None:
         return None
     if function is None:
         cannot = kind.is_list or kind.name == ScalarType.ADDRESS
-        return f"groups cannot be made by {data_field.name}, which is a {kind}" if cannot else None
+        return f"things cannot be grouped by {data_field.name}, which is a {kind}" if cannot else None
     if kind.is_list or kind.name not in AGGREGATES[function]:
         return f"`{function}` needs a {' or '.join(sorted(AGGREGATES[function]))}, and {data_field.name} is a {kind}"
     return None

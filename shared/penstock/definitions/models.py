@@ -111,7 +111,7 @@ class WebhookTrigger(Model):
 
 class RecurrenceTrigger(Model):
     """`on: recurrence:`: a run at each tick of `cron` in `timezone`. Ticks missed by up to `catch_up_seconds` are made
-    up. It ticks not before `start`, not after `end`, and at most so many `times`; `pause_after_failures` in a row it
+    up. It ticks not before `start`, not after `end`, and at most `times` ticks; `pause_after_failures` in a row it
     pauses.
     """
 

@@ -123,6 +123,6 @@ def _refusal(email: str) -> str:
     hint = (
         "such as ada@example.com"
         if "@" in shown
-        else "such as ada@example.com; a name with a comma in it stands in quotes"
+        else "such as ada@example.com; put a name that contains a comma in quotes"
     )
     return f"{shown!r} is not a mail address, {hint}"

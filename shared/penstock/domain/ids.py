@@ -57,7 +57,7 @@ def new_thing_id() -> str:
 
 
 def new_thing_ids(count: int) -> list[str]:
-    """So many ids for things that are made at once, rising, so that these sort by id as they stand in their list."""
+    """This many ids for things that are made at once, rising, so that these sort by id as they stand in their list."""
     milliseconds = time.time_ns() // 1_000_000
     return [f"{milliseconds}x{digits}" for digits in sorted(_draw() % (9 * 10**17) + 10**17 for _ in range(count))]
 

@@ -1,4 +1,4 @@
-"""Lineage over HTTP: which run a request comes from, told in headers, so that a loop through other services is cut too.
+"""Lineage over HTTP: which run a request comes from, in headers, so that a loop through other services is cut too.
 
 *Model.* Every outgoing call of a run carries two headers. `traceparent` (W3C Trace Context) has the trace of the chain:
 that of the request that began it, else the chain's own id. `baggage` (W3C Baggage) has one entry of ours,

@@ -78,16 +78,16 @@ class SettingsChange(BaseModel):
     """Settings that are lists of texts."""
 
     depth_limit: Annotated[int, Field(ge=0, le=MAX_DEPTH)] | SkipJsonSchema[None] = Field(
-        default=None, description="Deepest run that is admitted"
+        default=None, description="Maximum depth of a run"
     )
     chain_runs_limit: Annotated[int, Field(ge=1, le=MAX_CHAIN_RUNS)] | SkipJsonSchema[None] = Field(
-        default=None, description="Most runs of one chain"
+        default=None, description="Maximum runs per chain"
     )
     depth_policy: Literal["terminate", "observe"] | SkipJsonSchema[None] = Field(
         default=None, description="What is done about runs that are too deep; `observe` only records them"
     )
     chain_workload_limit: _Units | SkipJsonSchema[None] = Field(
-        default=None, description="Most workload units that one chain may consume; 0: none"
+        default=None, description="Maximum workload units per chain; 0: none"
     )
     notification_addresses: Annotated[list[Address], Field(max_length=_MAX_ADDRESSES)] | SkipJsonSchema[None] = Field(
         default=None, description="Who is notified by mail"
@@ -107,7 +107,7 @@ class SettingsChange(BaseModel):
         default=None, description="Workload units per calendar month; 0: none"
     )
     workload_spike_factor: _Units | SkipJsonSchema[None] = Field(
-        default=None, description="How often the median hour of a week makes a spike; 0: nothing does"
+        default=None, description="An hour with this many times the week's median is a spike; 0: never"
     )
     workload_spike_minimum: _Units | SkipJsonSchema[None] = Field(
         default=None, description="Units below which no hour is a spike"

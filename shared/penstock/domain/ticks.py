@@ -24,7 +24,7 @@ _ALL_HOURS: Final = frozenset(range(24))
 _CRON_FIELDS: Final = (5, 6)
 MAX_TIMES: Final = 10**12
 MAX_FAILURES: Final = 100
-"""Of so many ticks it is known what became of them."""
+"""The outcomes of this many ticks are known."""
 _MACROS: Final = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",

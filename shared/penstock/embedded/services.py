@@ -23,7 +23,7 @@ class Service:
 
 
 def find_service(name: str) -> Service:
-    """The installed service. Raises ConfigurationError when there is none of that name, or it is no service."""
+    """The installed service. Raises ConfigurationError when there is none of that name, or it is not a service."""
     found = next(iter(entry_points(group=GROUP, name=name)), None)
     if found is None:
         raise ConfigurationError(
@@ -37,6 +37,6 @@ def find_service(name: str) -> Service:
     settings = get_type_hints(serve).get("settings")
     if not (isinstance(settings, type) and issubclass(settings, CommonSettings)):
         raise ConfigurationError(
-            f"{found.value} is no service: its first parameter must be `settings`, of a class of settings"
+            f"{found.value} is not a service: its first parameter must be `settings`, of a class of settings"
         )
     return Service(name, serve, settings)

@@ -31,12 +31,12 @@ class ServerSettings(BaseSettings):
     admin_port: int = Field(
         default=8081, ge=1, le=65535, description="Port of the probes, metrics and the management API"
     )
-    database_connections: int = Field(default=5, ge=2, le=200, description="Most PostgreSQL connections of one process")
+    database_connections: int = Field(default=5, ge=2, le=200, description="Maximum PostgreSQL connections per process")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto: console in a terminal, else json"
     )
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
-        default=None, description="The least level that is written"
+        default=None, description="The lowest level that is written"
     )
     shutdown_grace_seconds: float = Field(
         default=25.0, ge=0, description="How long a soft stop may take to finish what is in flight"

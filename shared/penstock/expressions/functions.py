@@ -44,14 +44,18 @@ _NUMBERS: Final = ("list of numbers",)
 TEXTS: Final = {
     "len": Function(("text or list",), "number", "how many characters or items there are", "len('Zoë')", 3),
     "upper": Function(("text",), "text", "in capitals", "upper('ada')", "ADA"),
-    "lower": Function(("text",), "text", "in small letters", "lower('Ada')", "ada"),
+    "lower": Function(("text",), "text", "in lower case", "lower('Ada')", "ada"),
     "trim": Function(("text",), "text", "without white space around it", "trim('  Ada ')", "Ada"),
     "split": Function(("text", "text"), "list of text", "between separators", "split('a,b', ',')", ["a", "b"]),
     "contains": Function(
         ("text or list", "any"), "boolean", "whether a text or an item is in it", "contains('order', 'der')", True
     ),
-    "startsWith": Function(("text", "text"), "boolean", "whether it begins so", "startsWith('order', 'or')", True),
-    "endsWith": Function(("text", "text"), "boolean", "whether it ends so", "endsWith('order', 'er')", True),
+    "startsWith": Function(
+        ("text", "text"), "boolean", "whether it begins with the other", "startsWith('order', 'or')", True
+    ),
+    "endsWith": Function(
+        ("text", "text"), "boolean", "whether it ends with the other", "endsWith('order', 'er')", True
+    ),
     "matches": Function(
         ("text", "text"), "boolean", "whether a regular expression is found in it", r"matches('A-17', '^[A-Z]-\d+$')",
         True,
@@ -69,8 +73,12 @@ NUMBERS: Final = {
     "abs": Function(("number",), "number", "without its sign", "abs(-2)", 2),
     "floor": Function(("number",), "number", "rounded down", "floor(2.7)", 2),
     "ceil": Function(("number",), "number", "rounded up", "ceil(2.1)", 3),
-    "round": Function(("number", "number"), "number", "rounded, to so many decimals", "round(2.345, 2)", 2.35, 1),
-    "trunc": Function(("number", "number"), "number", "cut off, after so many decimals", "trunc(2.789, 1)", 2.7, 1),
+    "round": Function(
+        ("number", "number"), "number", "rounded, to this number of decimals", "round(2.345, 2)", 2.35, 1
+    ),
+    "trunc": Function(
+        ("number", "number"), "number", "cut off, after this number of decimals", "trunc(2.789, 1)", 2.7, 1
+    ),
     "rand": Function(("number",), "number", "a random whole number from 0 to this one", "rand(0)", 0),
     "sum": Function(_NUMBERS, "number", "the sum; of none it is 0", "sum([1, 2, 3.5])", 6.5),
     "avg": Function(_NUMBERS, "number", "the average; of none it is an error", "avg([1, 2])", 1.5),
@@ -176,10 +184,10 @@ METHODS: Final = {
         _OTHER, "boolean", "whether it is the same, in this unit", f"{_D}.isSame('2026-01-01', 'month')", True, 1
     ),
     "isSameOrBefore": Function(
-        _OTHER, "boolean", "whether it is no later", f"{_D}.isSameOrBefore('2026-02-01')", True, 1
+        _OTHER, "boolean", "whether it is earlier or the same", f"{_D}.isSameOrBefore('2026-02-01')", True, 1
     ),
     "isSameOrAfter": Function(
-        _OTHER, "boolean", "whether it is no earlier", f"{_D}.isSameOrAfter('2026-02-01')", False, 1
+        _OTHER, "boolean", "whether it is later or the same", f"{_D}.isSameOrAfter('2026-02-01')", False, 1
     ),
     "year": _part("year", "its year", 2026),
     "quarter": _part("quarter", "its quarter, 1 to 4", 1),

@@ -314,7 +314,7 @@ def _syntax_message(source: str, message: str) -> tuple[str, int | None]:
     offset = len(source.encode()[: int(match[1])].decode(errors="ignore")) if match else None
     if message.startswith("Invalid function call"):
         name = re.search(r"`(\w+)`", message)
-        return f"{name[1] if name else 'a function'}(…) takes another number of arguments", None
+        return f"{name[1] if name else 'a function'}(…) takes a different number of arguments", None
     if "Unexpected end" in message or "token: None" in message or "Unexpected EOF" in message:
         return "it ends too early", offset
     if offset is not None and offset < len(source):

@@ -1,7 +1,7 @@
 """Spells an expression so that zen-engine does what it says.
 
 zen takes no member named `true` or `false`, and it counts a text's bytes where `len(…)`, `[a:b]` and `[i]` should count
-its characters. There is no own function to be had, so each is spelled with functions that do count characters.
+its characters. Functions of our own are not possible, so each is spelled with functions that do count characters.
 """
 
 from collections.abc import Sequence

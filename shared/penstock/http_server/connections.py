@@ -77,7 +77,7 @@ class Connection(web.RequestHandler):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is in work."""
+        """Whether no request is in progress."""
         return self._waiter is not None
 
     def data_received(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Requests whose body is still on its way, counted apart from those in work and bounded in number and in memory.
+"""Requests whose body is still on its way, counted apart from those in progress and bounded in number and in memory.
 
 Nobody is refused because others are slow. When there are too many readers, too many of one address, or too many bytes
 of unfinished bodies, the one that has been reading for longest is given up: a sender of ordinary speed is through in

@@ -36,7 +36,7 @@ def parse_smtp_url(url: str) -> MailServer:
     if "," in parts.netloc.rpartition("@")[2]:
         raise ValueError(f"it names more than one mail server; write it as {_EXAMPLE}")
     if parts.path not in {"", "/"} or parts.fragment:
-        raise ValueError(f"nothing but ?starttls=1 may stand behind host and port; write it as {_EXAMPLE}")
+        raise ValueError(f"only ?starttls=1 may follow host and port; write it as {_EXAMPLE}")
     assert parts.hostname, "a host has been found"
     is_starttls = _reads_starttls(parts.query)
     if is_starttls and parts.scheme == "smtps":
@@ -57,7 +57,7 @@ def _reads_starttls(query: str) -> bool:
     asked = parse_qs(query, keep_blank_values=True)
     value = asked.pop("starttls", ["no"])[-1].lower()
     if asked or value not in _YES | _NO:
-        raise ValueError(f"behind the ? only starttls=1 or starttls=0 may stand; write it as {_EXAMPLE}")
+        raise ValueError(f"only starttls=1 or starttls=0 may follow the ?; write it as {_EXAMPLE}")
     return value in _YES
 
 

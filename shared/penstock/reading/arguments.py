@@ -138,7 +138,7 @@ def signing_secret(reader: StepReader, key: str, node: Node) -> JsonValue:
     for secret in node.items if isinstance(node, Sequence) else (node,):
         if read_text(secret, f"{key!r}", reader.report) is not None and not is_template(secret):
             reader.report.warning(
-                secret.place, "a secret stands in the file", "write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>"
+                secret.place, "the file contains a secret", "write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>"
             )
     return anything(reader, key, node)
 

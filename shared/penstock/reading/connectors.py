@@ -73,7 +73,7 @@ def _read_headers(table: Table) -> dict[str, str]:
         headers[key.text] = text
         if key.text.lower() in _CREDENTIALS and not is_template(node):
             table.report.warning(
-                node.place, "a secret stands in the file", "write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>"
+                node.place, "the file contains a secret", "write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>"
             )
     return headers
 
@@ -86,6 +86,6 @@ def _read_allow_private(table: Table) -> bool | tuple[str, ...]:
     for network, place in networks:
         if not is_network(network):
             table.report.error(
-                place, f"{network!r} is no network", "write true, or addresses and networks such as 10.1.0.0/16"
+                place, f"{network!r} is not a network", "write true, or addresses and networks such as 10.1.0.0/16"
             )
     return tuple(network for network, _ in networks)

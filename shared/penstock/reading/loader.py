@@ -164,7 +164,7 @@ def _recursion_problems(app: App, code_steps: CodeSteps) -> Iterator[Problem]:
         file, line = _split_place(recursion.place)
         if recursion.calls:
             hint = (
-                "if that URL is this installation's, the chain continues over it; add `when:` on the way, or "
+                "if that URL is this installation's, the chain continues over it; add `when:` on that path, or "
                 "`recursive: true` if it is meant"
             )
             yield Problem(file, line, 1, f"recursion over HTTP: {recursion}", Severity.WARNING, hint)
@@ -172,8 +172,8 @@ def _recursion_problems(app: App, code_steps: CodeSteps) -> Iterator[Problem]:
             hint = "if that is meant, say so at the step: `recursion: why it ends` (in Python `# recursion: why`)"
             yield Problem(file, line, 1, f"recursion, under a condition: {recursion}", Severity.WARNING, hint)
         else:
-            hint = "add `when:` to a step on the way, or `recursive: true` to a workflow if it is meant"
-            message = f"endless recursion: {recursion}; nothing on this way has a condition"
+            hint = "add `when:` to a step on that path, or `recursive: true` to a workflow if it is meant"
+            message = f"endless recursion: {recursion}; nothing on this path has a condition"
             yield Problem(file, line, 1, message, hint=hint)
     for place in find_open_ends(app, code_steps):
         file, line = _split_place(place)

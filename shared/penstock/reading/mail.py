@@ -62,7 +62,7 @@ def _read_api_key(table: Table, transport: EmailTransport) -> str | None:
     if key is not None and node is not None:
         check_templates(node, _SECRETS, table.report)
         if "${" not in key:
-            table.report.warning(node.place, "a secret stands in the file", f"write {example}")
+            table.report.warning(node.place, "the file contains a secret", f"write {example}")
     return key
 
 
@@ -83,7 +83,7 @@ def recipients_target(reader: StepReader, key: str) -> JsonValue:
     """Whom an `email` step writes to."""
     node = reader.table.node(key)
     if node is None:
-        reader.missing(key, "somebody to write to", 'such as "${params.email}"')
+        reader.missing(key, "a recipient", 'such as "${params.email}"')
         return None
     return recipients(reader, key, node)
 

@@ -18,7 +18,7 @@ _STEP_ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(slots=True)
 class StepReader:
-    """A step being read: its mapping, what its expressions may use, and what its target has told so far.
+    """A step being read: its mapping, what its expressions may use, and what its target has shown so far.
 
     `results` are the data types of the earlier steps' results, by id (None: no thing); `result_type` is this one's.
     `given` are its arguments, once they are read.

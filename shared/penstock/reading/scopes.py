@@ -169,7 +169,7 @@ def _problem_of(reference: Reference, scope: Scope) -> str | None:
     root, *members = reference.path
     if root == "secrets" and scope.is_kept:
         return (
-            "a secret would be stored or shown here; read it in `when`, or in what leaves the house (http, call, "
+            "a secret would be stored or shown here; read it in `when`, or in a step that calls out (http, call, "
             "send, email, run)"
         )
     if root == "secrets" and not members:

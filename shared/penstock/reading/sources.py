@@ -81,7 +81,7 @@ def _read_secrets(table: Table, provider: Provider) -> tuple[str, ...]:
     for secret, place in secrets:
         if "${" not in secret and not provider.secrets.is_public:
             table.report.warning(
-                place, "a secret stands in the file", "write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>"
+                place, "the file contains a secret", "write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>"
             )
     return tuple(secret for secret, _ in secrets)
 

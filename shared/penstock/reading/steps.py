@@ -64,7 +64,7 @@ def _kind_of_result(step: Step | None, reader: StepReader) -> Kind:
 
 
 def _id_of(node: Node, position: int) -> str:
-    """The author's id, or `step<position>`. An `id` that is no name belongs to the action (`get: order`, `id:
+    """The author's id, or `step<position>`. An `id` that is not a name belongs to the action (`get: order`, `id:
     "${…}"`).
     """
     if isinstance(node, Mapping) and "id" in node.entries:

@@ -144,7 +144,7 @@ class DataSteps(Steps):
     def delete(
         self, thing: str | Thing, *, type: str | None = None, **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, None]:
-        """Delete a thing; one that is gone already is no error. An id needs its `type`."""
+        """Delete a thing; it is not an error when it is gone already. An id needs its `type`."""
         return self._ask(StepAction.DELETE, _id(thing), {"type": _type_of(thing, type)}, to_nothing, options)
 
     @checked

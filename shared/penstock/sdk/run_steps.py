@@ -109,7 +109,7 @@ class RunSteps(Steps):
     ) -> Coroutine[object, object, str]:
         """Runs of `workflow` again and again, by `cron` or by a period, for a thing or for none; the recurrence's id.
 
-        No tick is after `end`, and there are at most so many `times`; runs may overlap unless `overlap` says otherwise.
+        No tick is after `end`, and there are at most `times` ticks; runs may overlap unless `overlap` says otherwise.
         Set again for the same workflow and thing, it replaces what was set before.
         """
         what = f"recur {workflow}"
@@ -143,7 +143,7 @@ class RunSteps(Steps):
     def wait_for(
         self, name: str, match: Mapping[str, object] | None = None, **options: Unpack[StepOptions]
     ) -> Coroutine[object, object, JsonValue]:
-        """Go on when a signal of that name comes whose payload has the values of `match`; its payload, None after
+        """Continue when a signal of that name comes whose payload has the values of `match`; its payload, None after
         `timeout`.
         """
         arguments: dict[str, JsonValue] = {"match": None if match is None else to_object(match, f"wait_for {name}")}
@@ -187,7 +187,7 @@ class RunSteps(Steps):
         redirect: str | None = None,
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, None]:
-        """Answer the caller now and go on, in a workflow with `api(respond="on_return")`; else this joins what the
+        """Answer the caller now and continue, in a workflow with `api(respond="on_return")`; else this joins what the
         function returns.
 
         Instead of an object, the answer may be a `text` of a `content_type`, or a `redirect`.

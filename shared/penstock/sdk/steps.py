@@ -37,7 +37,7 @@ class Steps:
 
 
 def find_line(depth: int) -> SourceLine:
-    """The line that is being executed so many calls up; 0 is the caller's own."""
+    """The line that is being executed that many calls up; 0 is the caller's own."""
     frame = sys._getframe(depth + 1)
     if frame.f_code in CHECKS and frame.f_back is not None:
         frame = frame.f_back

@@ -60,7 +60,7 @@ def recurrence(
 ) -> RecurrenceTrigger:
     """A run at each tick of `cron` in `timezone`; ticks that were missed for at most `catch_up` are made up.
 
-    No tick is before `start` or after `end`, and there are at most so many `times`; it pauses when as many runs in a
+    No tick is before `start` or after `end`, and there are at most `times` ticks; it pauses when as many runs in a
     row have failed as `pause_after_failures` says. Raises ValueError for an expression or a zone that does not exist,
     a time without a zone, and numbers out of range.
     """

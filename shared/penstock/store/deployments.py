@@ -76,7 +76,7 @@ async def decide_by_current(
             return await decide(definitions)
         except StaleDefinitions:
             continue
-    raise StaleDefinitions("the app is being deployed again and again, and nothing was decided; try once more")
+    raise StaleDefinitions("the app is being deployed again and again, so nothing was decided; try again")
 
 
 class DeploymentCache:

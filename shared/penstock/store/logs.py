@@ -67,7 +67,7 @@ def error_line(
 ) -> LogLine:
     """A *Workflow error*: something of a workflow did not work, at `at` (None: now). A `warning` is tried again.
 
-    `details` has a `kind`, by which people and tests tell errors apart.
+    `details` has a `kind`, by which people and tests distinguish errors.
     """
     return LogLine(
         at=at or clock.now(),

@@ -151,8 +151,7 @@ def explain_unreadable(unreadable: Collection[StoredSecret], keyring: Keyring | 
         )
     return (
         f"stored secrets were encrypted with the key {wanted}, and {KEY_VARIABLE} holds {given}: {names}; add the key "
-        "they were encrypted"
-        f" with behind yours, separated by a comma, or set them again with `penstock secret set`"
+        "they were encrypted with after yours, separated by a comma, or set them again with `penstock secret set`"
     )
 
 

@@ -79,7 +79,7 @@ class AppUnderTest:
     async def run(
         self, workflow: str, parameters: Mapping[str, JsonValue] | None = None, *, within: float = 10.0
     ) -> Run:
-        """Start a run and wait until it has ended; the runs that it schedules go on: see `wait_until_idle`.
+        """Start a run and wait until it has ended; the runs that it schedules continue: see `wait_until_idle`.
 
         Raises Permanent for an unknown workflow and wrong parameters, AssertionError when it has not ended `within` so
         many seconds or waits for a time beyond.

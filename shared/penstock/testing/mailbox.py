@@ -93,7 +93,7 @@ class Mailbox:
                     answer = f"502 {rest or 'that'} is not understood"
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, recipients: list[str]) -> str:
-        writer.write(b"354 go on\r\n")
+        writer.write(b"354 continue\r\n")
         content = (await reader.readuntil(b"\r\n.\r\n")).removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n.")
         self.mails.append(Mail(tuple(recipients), message_from_bytes(content, EmailMessage, policy=default)))
         return "250 taken"

@@ -1,4 +1,4 @@
-"""What a test reads: runs with their steps and their lines of the log, and whether anything is going on at all."""
+"""What a test reads: runs with their steps and their lines of the log, and whether anything is still to be done."""
 
 from datetime import datetime
 from typing import Final

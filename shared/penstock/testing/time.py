@@ -15,7 +15,7 @@ _FUNCTIONS: Final = ("clock_timestamp", "statement_timestamp", "now")
 
 
 async def install_clock(conn: Connection) -> None:
-    """Let this database's time be moved. Connections made before this go on with the server's.
+    """Let this database's time be moved. Connections made before this continue with the server's.
 
     Before the migrations run, so that defaults of columns follow too. To be called again on a copy of a database that
     has it (CREATE DATABASE … TEMPLATE): the setting belongs to the database's name.

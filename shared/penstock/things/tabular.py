@@ -39,7 +39,7 @@ _PLAIN: Final = (
     ("unexpected end of data", "a quote that is opened in it is not closed"),
     (
         "expected after",
-        "a closing quote is followed by something else than the next cell; inside quotes, a quote is written twice",
+        "a closing quote is followed by something other than the next cell; inside quotes, a quote is written twice",
     ),
     (
         "new-line character",
@@ -166,7 +166,7 @@ class _Source:
         return line.text if line.text is not None else ""
 
     def give_back(self, first: int) -> None:
-        """Have all lines of this record but the first so many read again."""
+        """Have all lines of this record after the first few read again."""
         self.waiting.extendleft(reversed(self.taken[first:]))
         self.taken.clear()
 

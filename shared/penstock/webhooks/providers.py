@@ -211,7 +211,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         "Zoom",
         (Recipe("x-zm-signature", "v0:{timestamp}:{body}", "v0=", time=_header("x-zm-request-timestamp")),),
         types=(_payload("event"),),
-        copy_seconds=_MONTH,  # tried again for an hour, signed again; `event_ts` tells events apart
+        copy_seconds=_MONTH,  # tried again for an hour, signed again; `event_ts` differs per event
         handshake=Handshake.ZOOM,
         answer_seconds=3,
     ),
@@ -302,7 +302,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             ),
         ),
         types=(_payload("event"),),
-        copy_seconds=_MONTH,  # tried again for a day, signed again; `created_at` tells events apart
+        copy_seconds=_MONTH,  # tried again for a day, signed again; `created_at` differs per event
     ),
     # https://developers.intercom.com/docs/webhooks/setting-up-webhooks
     "intercom": Provider(

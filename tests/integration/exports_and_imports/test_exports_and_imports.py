@@ -230,5 +230,5 @@ async def test_lines_that_were_corrected_are_imported_and_no_others(orders: Data
 
 
 async def test_too_many_bad_lines_end_an_import(orders: Database) -> None:
-    with pytest.raises(Permanent, match="100000 lines could not be imported, which is too many to go on"):
+    with pytest.raises(Permanent, match="100000 lines could not be imported, which is too many to continue"):
         await import_orders(orders, b"total\n" + b"x\n" * 110_000, size=100_000)

@@ -127,7 +127,7 @@ async def test_below_a_run_that_is_yet_to_be_observed_none_is_the_first_of_its_p
 
 
 async def _pass_all(house: House, count: int) -> bool:
-    """Let all that wait go on; whether so many runs have ended."""
+    """Let all that wait continue; whether this many runs have ended."""
     await house.fetch("UPDATE penstock.waits SET until = clock_timestamp() WHERE until IS NULL OR until > now()")
     (row,) = await house.fetch("SELECT count(*) AS ended FROM penstock.runs WHERE finished_at IS NOT NULL")
     return bool(row["ended"] == count)

@@ -26,7 +26,7 @@ async def deploy(station: Station, *, cron: str = "0 * * * *", keys: str = "", p
 
 
 async def tick(station: Station, hours: int = 1) -> None:
-    """Let the recurrence be due since so many hours, and take a turn."""
+    """Let the recurrence have been due for this many hours, and take a turn."""
     now = await station.fetchval("SELECT date_trunc('hour', clock_timestamp())")
     assert isinstance(now, datetime)
     await station.fetch(

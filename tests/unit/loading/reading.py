@@ -5,7 +5,7 @@ from pathlib import Path
 from penstock.reading.loader import Severity, load_files
 
 ROOTS = "in scope here: now, params, recurrence, run, secrets, user"
-MEANT = "add `when:` to a step on the way, or `recursive: true` to a workflow if it is meant"
+MEANT = "add `when:` to a step on that path, or `recursive: true` to a workflow if it is meant"
 SHOP = Path(__file__).parents[1] / "apps" / "shop"
 APP = "app: shop\nsources:\n  stripe: {scheme: stripe, secrets: ['${secrets.S}']}\n"
 TYPES = """

@@ -167,7 +167,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_files() -> None:
 
 def test_endless_recursion_is_an_error_with_its_path() -> None:
     assert problems("workflow: w\nsteps: [{schedule: v}]\n---\nworkflow: v\nsteps:\n- {trigger: w}") == [
-        f"2: endless recursion: w → v → w; nothing on this way has a condition; {MEANT}"
+        f"2: endless recursion: w → v → w; nothing on this path has a condition; {MEANT}"
     ]
 
 

@@ -68,7 +68,7 @@ secret: "${secrets.OPS_HOOK}"}]""",
         ),
         (
             "app: a\nsources: {s: {scheme: stripe, secrets: [whsec]}}",
-            "app.yaml:2: a secret stands in the file; write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>",
+            "app.yaml:2: the file contains a secret; write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>",
         ),
         (
             "app: a\nsources: {s: {scheme: stripe, secrets: ['${secrets.A}'], header: X}}",

@@ -143,7 +143,7 @@ from tests.unit.loading.reading import step_problems
         ("{count: ordr}", "1: unknown data type 'ordr'; did you mean 'order'?"),
         ("{aggregate: order, sum: totl}", "1: unknown field of 'order' 'totl'; did you mean 'total'?"),
         ("{aggregate: order, sum: [total, number]}", "1: `sum` needs a number, and number is a text"),
-        ("{aggregate: order, by: tags}", "1: groups cannot be made by tags, which is a list of text"),
+        ("{aggregate: order, by: tags}", "1: things cannot be grouped by tags, which is a list of text"),
         ("{get: order, id: '17'}", "1: 'id': expected the id of a thing, such as 1700000000000x123456789012345678"),
         ("{get: order, id: '${run.id}', where: {total: 1}}", "1: where and id exclude each other; keep one of them"),
         (
@@ -234,7 +234,7 @@ from tests.unit.loading.reading import step_problems
         ),
         ("{send: https://a.b, secret: '${secrets.S}'}", "1: 'send' needs payload"),
         ("{send: https://a.b, payload: 1}", "1: 'send' needs secret"),
-        ("{send: https://a.b, payload: 1, secret: whsec_x}", "1: a secret stands in the file; write ${secrets.NAME}"),
+        ("{send: https://a.b, payload: 1, secret: whsec_x}", "1: the file contains a secret; write ${secrets.NAME}"),
         ("{send: https://a.b, payload: 1, secret: 5}", "1: 'secret': expected text, got a number; put it in quotes"),
         ("{publish: , body: 1}", "1: 'publish' needs a routing key; such as order.paid"),
         ("{publish: order.paid}", "1: 'publish' needs body"),

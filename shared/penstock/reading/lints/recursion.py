@@ -11,7 +11,7 @@ A step that calls one of the app's own API workflows or webhooks is an edge too,
 nobody can know here, so cycles over such edges are listed apart from the others. (At run time the call carries its
 chain, and the depth limit holds.)
 
-`recur` is no edge: what it sets is replaced when it is set again, and ticks later, as a root.
+`recur` is not an edge: what it sets is replaced when it is set again, and ticks later, as a root.
 `penstock.runs.recurrences.rows` says what bounds it.
 """
 

@@ -137,7 +137,7 @@ def build_workflow_schema() -> Schema:
         "parameters": named(parameter),
         "on": {
             **one_or_list(_build_triggers()),
-            "description": "What starts it. Without, other runs, messages and the command line can.",
+            "description": "What starts it. Without it, only other runs, messages and the command line do.",
         },
         "when": {**EXPRESSION, "description": "A bare expression; the run is skipped where it does not hold."},
         "timeout": {**DURATION, "description": "How long a run may take."},
@@ -191,19 +191,19 @@ def _recurrence() -> dict[str, Schema]:
         },
         "start": {**TEXT, "description": "No tick before this time."},
         "end": {**TEXT, "description": "No tick after this time."},
-        "times": {"type": "integer", "minimum": 1, "description": "So many ticks at most."},
+        "times": {"type": "integer", "minimum": 1, "description": "At most this many ticks."},
         "pause_after_failures": {
             "type": "integer",
             "minimum": 1,
             "maximum": MAX_FAILURES,
-            "description": "It pauses when so many runs in a row have failed.",
+            "description": "Pauses after this many failed runs in a row.",
         },
         "timezone": {**TEXT, "examples": ["UTC", "Europe/Paris"]},
         "overlap": {
             **choice([overlap.value for overlap in Overlap]),
             "description": "What becomes of a tick while the last run has not ended.",
         },
-        "catch_up": {**DURATION, "description": "How late a missed tick is still made up for."},
+        "catch_up": {**DURATION, "description": "How late a missed tick may still be made up."},
         "jitter": {**DURATION, "description": "By how much ticks are spread."},
     }
 

@@ -17,7 +17,7 @@ from penstock.store.logs import LogEvent, LogLine, write_logs
 from penstock.store.notices import Notice, request_notices
 
 KEPT_TICKS: Final = 100
-"""Of each recurrence, so many ticks are kept."""
+"""This many ticks of each recurrence are kept."""
 RECURRENCE_PAUSED: Final = "recurrence_paused"
 """The kind of the notification that a recurrence was paused because it failed."""
 Outcome = Literal["started", "skipped", "missed", "dropped", "refused"]

@@ -294,6 +294,6 @@ async def _store(
 
 
 async def stop_recurrence(conn: Connection, *, environment: str, id: UUID) -> bool:
-    """Delete a recurrence; runs that it has started go on. False when there is none of that id."""
+    """Delete a recurrence; runs that it has started continue. False when there is none of that id."""
     status = await conn.execute("DELETE FROM penstock.recurrences WHERE id = $1 AND environment = $2", id, environment)
     return status != "DELETE 0"

@@ -111,7 +111,7 @@ async def end_lists(conn: Connection, *, of: ScheduleFilter) -> int:
 
 
 async def cancel_upcoming(conn: Connection, *, of: ScheduleFilter, most: int, by: str) -> list[RunSummary]:
-    """Cancel at most so many runs that wait for their time and match; returns them. To be called until none is left,
+    """Cancel at most this many runs that wait for their time and match; returns them. To be called until none is left,
     each time in a transaction of its own.
     """
     rows = await conn.fetch(

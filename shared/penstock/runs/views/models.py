@@ -72,12 +72,12 @@ class Run(WithPayloads):
     )
     chain_id: UUID
     parent_run_id: UUID | None
-    attempt: int = Field(description="How often it was begun")
+    attempt: int = Field(description="How many times it was begun")
     parameters: Annotated[dict[str, JsonValue], SkipValidation]
     result: Stored = None
     error: Stored = None
     workload: float = Field(
-        description="Workload units of its attempts that have ended; those whose executor died count for nothing"
+        description="Workload units of its attempts that have ended; attempts whose executor died do not count"
     )
     waiting_for: WaitingFor | None = Field(description="Null when it is being performed, or has ended")
     recurrence: TickOf | None = Field(default=None, description="Of a run that a recurrence has started")

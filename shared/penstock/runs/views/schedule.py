@@ -1,4 +1,4 @@
-"""SQL of what is coming: scheduled runs, waits that end by the clock, next ticks, and items of lists that are no runs
+"""SQL of what is coming: scheduled runs, waits that end by the clock, next ticks, and items of lists that are not runs
 yet.
 """
 

@@ -196,7 +196,7 @@ async def list_bad_lines(conn: Connection, *, id: UUID, most: int) -> list[BadLi
 
 
 async def delete_old_imports(conn: Connection, *, most: int) -> int:
-    """Forget how far imports came that nobody can go on with: 30 days old, and of no run that may still be performed or
+    """Forget how far imports came that nobody can continue: 30 days old, and of no run that may still be performed or
     retried.
     """
     rows = await conn.fetch(

@@ -35,7 +35,7 @@ Guard = Callable[[Connection], Awaitable[None]]
 class ImportRequest:
     """What is imported: things of a type, from a `source` (an id or digest of the content) in a format.
 
-    `upsert` are the fields by which things that exist are found. So many bad lines are kept as `keeps` says. Lines that
+    `upsert` are the fields by which things that exist are found. At most `keeps` bad lines are kept. Lines that
     were bad before are tried again if they are in `tries_again`: somebody has corrected them. `is_raw`: apostrophes
     before what looks like a formula belong to the texts.
     """
@@ -169,9 +169,8 @@ class _Importer:
         self._show(self._progress)
         if self._progress.failed >= MAX_BAD_LINES:
             raise Permanent(
-                f"{self._progress.failed} lines could not be imported, which is too many to go on: does the file fit "
-                "the type?"
-                f" {self._progress.created} things were created",
+                f"{self._progress.failed} lines could not be imported, which is too many to continue: does the file "
+                f"fit the type? {self._progress.created} things were created",
                 kind="import",
             )
 
