@@ -125,7 +125,6 @@ async def _measure(database: Database, way: _Admit, runs: Sequence[CheckedRun]) 
 
 
 async def _admit_unchecked(conn: Connection, runs: Sequence[CheckedRun]) -> list[object]:
-    has_chains = any(run.request.lineage.parent_run_id for run in runs)
-    counted = await enter_chains(conn, runs) if has_chains else set()
-    found = await conn.fetch(_UNCHECKED[has_chains], *rows.arguments_of(runs, (), counted))
+    entered = await enter_chains(conn, runs)
+    found = await conn.fetch(_UNCHECKED[entered is not None], *rows.arguments_of(runs, (), ()))
     return [door._outcome(runs[row["position"] - 1], row, {}, {}) for row in found]

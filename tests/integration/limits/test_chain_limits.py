@@ -6,7 +6,7 @@ from uuid import UUID
 from penstock.db import Connection, Database
 from penstock.domain.cycles import Cycle
 from penstock.domain.ids import child_run_id
-from penstock.domain.runs import Admission, Admitted, ChainWarning, Terminated
+from penstock.domain.runs import Admission, Admitted, ChainWarning, Duplicate, Terminated
 from penstock.domain.states import Termination, Trigger
 from penstock.runs.admission import admit
 from penstock.runs.requests import CheckedRun
@@ -133,3 +133,40 @@ async def test_observing_and_terminating_name_the_same_runs_first(database: Data
                 break
             parent = outcome.run.id
     assert found == {"terminate": ["x3"], "observe": ["x3"]}
+
+
+async def test_run_that_names_a_chain_of_another_environment_is_cut_by_the_limit_of_its_own(
+    database: Database, conn: Connection
+) -> None:
+    await conn.execute("UPDATE penstock.environments SET chain_runs_limit = 3 WHERE name = 'development'")
+    (root,) = await admit_all(database, build_run(environment="live"))
+    assert isinstance(root, Admitted)
+    for _ in range(3):
+        await admit_all(database, build_run(environment="live", chain_id=root.run.id, depth=1))
+    (outcome,) = await admit_all(database, build_run(chain_id=root.run.id, depth=1))
+    assert isinstance(outcome, Terminated)
+    assert outcome.reason is Termination.CHAIN_LIMIT
+
+
+async def test_duplicates_do_not_hide_that_a_chain_is_stopped(database: Database, conn: Connection) -> None:
+    root = await admit_root(database)
+    known = build_child(root, "known")
+    await admit_all(database, known)
+    await conn.execute("UPDATE penstock.chains SET stopped_at = clock_timestamp()")
+    first, second = await admit_all(database, known, build_child(root, "new"))
+    assert isinstance(first, Duplicate)
+    assert isinstance(second, Terminated)
+    assert second.reason is Termination.CHAIN_STOPPED
+
+
+async def test_workload_of_a_large_chain_is_not_summed_up_for_each_run(database: Database, conn: Connection) -> None:
+    await conn.execute("UPDATE penstock.environments SET chain_workload_limit = 100")
+    root = await admit_root(database)
+    await admit_all(database, build_child(root, "a"))
+    await conn.execute("UPDATE penstock.chains SET runs = 1000, measured_runs = 1000, workload = 50")
+    await conn.execute("UPDATE penstock.runs SET workload = 60")
+    await admit_all(database, build_child(root, "b"))
+    assert await conn.fetchval("SELECT workload FROM penstock.chains") == 50
+    await conn.execute("UPDATE penstock.chains SET runs = 1020")
+    await admit_all(database, build_child(root, "c"))
+    assert await conn.fetchval("SELECT workload FROM penstock.chains") == 120

@@ -1,14 +1,14 @@
 """What admission counts and notes on a chain's row. Whoever holds the row's lock decides about the chain."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from pydantic import JsonValue
 
 from penstock import clock
 from penstock.db import Connection, Record
-from penstock.domain.depth import base_of, reaches_warning
+from penstock.domain.depth import WARNING_SHARE, reaches_warning
 from penstock.domain.notices import NoticeKind
 from penstock.domain.runs import ChainWarning
 from penstock.runs.requests import CheckedRun, RunRequest
@@ -22,22 +22,36 @@ and a small chain is measured at every admission.
 """
 
 
-async def enter_chains(conn: Connection, runs: Sequence[CheckedRun]) -> set[UUID]:
-    """Count the new runs into their chains and lock the chains' rows, in one order, until the transaction ends; returns
-    the ids of those runs. What the chains have consumed is measured first, where that is limited.
+class Entered(NamedTuple):
+    """The runs of a batch that were counted into their chains. `are_free`: nothing but their depth can cut them."""
+
+    counted: frozenset[UUID]
+    are_free: bool
+
+
+async def enter_chains(conn: Connection, runs: Sequence[CheckedRun]) -> Entered | None:
+    """Count the new runs into their chains and lock the chains' rows, in one order, until the transaction ends. What
+    the chains have consumed is measured first, where that is limited. None when every run is a root.
 
     A run that another transaction is about to commit may be counted too: only the insert, under the lock, knows which
     are new.
     """
-    rows = await _count_entering(conn, [run.request for run in runs])
-    due = [row["due_chain_id"] for row in rows if row["due_chain_id"] is not None]
+    requests = [run.request for run in runs if run.request.lineage.parent_run_id or run.request.lineage.chain_id]
+    if not requests:
+        return None
+    rows = await _count_entering(conn, requests)
+    watched = [row for row in rows if row["run_id"] is None]
+    due = [row["chain_id"] for row in watched if row["is_due"]]
     if due:
         await measure_chains(conn, sorted(due))
-    return {row["run_id"] for row in rows if row["run_id"] is not None}
+    counted = frozenset(row["run_id"] for row in rows if row["run_id"] is not None)
+    return Entered(counted, are_free=not watched and len(counted) == len(requests))
 
 
 async def _count_entering(conn: Connection, requests: Sequence[RunRequest]) -> list[Record]:
-    """A row with the `run_id` of each run that was counted, and one for each chain that has to be measured."""
+    """A row with the `run_id` of each run that was counted, and one with the `chain_id` of each chain that is watched:
+    stopped, granted something, near a limit, or of another environment. `is_due` chains have to be measured.
+    """
     return await conn.fetch(
         """
         WITH entering AS MATERIALIZED (
@@ -63,18 +77,24 @@ async def _count_entering(conn: Connection, requests: Sequence[RunRequest]) -> l
             ON CONFLICT (id) DO UPDATE
                 SET runs = c.runs + EXCLUDED.runs
                            - (SELECT count(*) FROM penstock.runs root WHERE root.id = EXCLUDED.id)
-            RETURNING c.id, c.runs > c.measured_runs * $5 AND c.environment = ANY(ARRAY(
-                SELECT e.name FROM penstock.environments e WHERE e.chain_workload_limit IS NOT NULL)) AS is_due
+            RETURNING c.id, c.environment, c.runs, c.extra_runs, c.measured_runs,
+                      c.stopped_at IS NOT NULL OR c.extra_depth > 0 AS is_special
         )
-        -- Not a join of the two: the planner expects few rows, and would compare each with each.
-        SELECT e.run_id, NULL::uuid AS due_chain_id FROM entering e
-        UNION ALL SELECT NULL, i.id FROM entered i WHERE i.is_due
+        SELECT e.run_id, NULL::uuid AS chain_id, false AS is_due FROM entering e
+        UNION ALL
+        SELECT NULL, c.id, e.chain_workload_limit IS NOT NULL AND c.runs > c.measured_runs * $5::float8
+        FROM entered c LEFT JOIN penstock.environments e ON e.name = c.environment
+        WHERE c.is_special OR e.chain_workload_limit IS NOT NULL
+           OR c.runs >= $6::float8 * (e.chain_runs_limit + c.extra_runs)
+           OR c.environment <> (SELECT min(o.environment) FROM entering o)
+           OR c.environment <> (SELECT max(o.environment) FROM entering o)
         """,
         [request.run_id for request in requests],
         [request.environment for request in requests],
         [request.lineage.chain_id for request in requests],
         [request.lineage.parent_run_id for request in requests],
         MEASURED_GROWTH,
+        WARNING_SHARE,
     )
 
 
@@ -113,7 +133,7 @@ async def warn_chains(conn: Connection, rows: Sequence[Record]) -> dict[UUID, li
     found = [
         (row, warning)
         for row in rows
-        if row["is_inserted"] and not row["termination"]
+        if (row["depth"] or row["chain_runs"]) and row["is_inserted"] and not row["termination"]
         for warning in _find_warnings(row)
     ]
     near_rows: list[tuple[Record, ChainWarning]] = []
@@ -137,9 +157,8 @@ async def warn_chains(conn: Connection, rows: Sequence[Record]) -> dict[UUID, li
 
 def _find_warnings(row: Record) -> Iterator[ChainWarning]:
     """The warnings that this run gives cause for: of few, and every run is looked at."""
-    budget, limit = row["budget"], row["effective_limit"] + (row["extra_depth"] or 0)
-    depth = row["depth"] - base_of(budget) if budget else row["depth"]
-    if reaches_warning(depth, limit) and not (budget and "falls" in budget):  # what decreases needs no budget
+    depth, limit = row["depth"] - (row["base"] or 0), row["effective_limit"] + (row["extra_depth"] or 0)
+    if reaches_warning(depth, limit) and not row["is_falling"]:  # what decreases needs no budget
         yield ChainWarning("depth", depth, limit)
     runs, limit = row["chain_runs"], row["chain_runs_limit"]
     if runs is not None and row["runs_warned_at"] is None and reaches_warning(runs, limit):

@@ -1,17 +1,19 @@
 """Requests become rows: one statement stores the deliveries, then places, judges and inserts their runs.
 
-It is put together from its parts, in the order in which they happen. A batch without deliveries, or without chains,
-does without the parts for these, because starting a part costs as much as several runs. Each run and each delivery
-comes as one row of a composite type. The arrays stand in subselects to hide their size: the planner would make a plan
-of its own for each size that it knows, and planning costs more than the statement.
+It is put together from its parts, in the order in which they happen. A batch does without the parts that it does not
+need, those for deliveries, parents and watched chains: starting a part costs as much as several runs. Each run and each
+delivery comes as one row of a composite type. The arrays stand in subselects to hide their size: the planner would make
+a plan of its own for each size that it knows, and planning costs more than the statement.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from enum import Enum
 from typing import Final
 from uuid import UUID
 
 from penstock import exact_json
 from penstock.db import Connection, Record
+from penstock.runs.admission.chains import Entered
 from penstock.runs.deliveries import NewDelivery
 from penstock.runs.requests import CheckedRun
 
@@ -99,7 +101,7 @@ _PLACED: Final = """
     )
     """
 
-_CHAINLESS: Final = """
+_UNWATCHED: Final = """
     weighed AS (
         SELECT p.*, NULL::bigint AS chain_runs, NULL::timestamptz AS stopped_at, NULL::float8 AS workload,
                NULL::bigint AS extra_runs, NULL::float8 AS extra_workload, NULL::integer AS extra_depth,
@@ -108,7 +110,7 @@ _CHAINLESS: Final = """
         FROM placed p
     )
     """
-_WEIGHED: Final = """
+_WATCHED: Final = """
     chained AS (
         SELECT p.*, c.runs, c.stopped_at, c.workload, c.extra_runs, c.extra_workload, c.extra_depth,
                c.runs_warned_at, c.workload_warned_at,
@@ -180,7 +182,8 @@ _INSERTED: Final = """
 
 _OUTCOME: Final = """
     j.ordinality AS position, j.id, j.chain_id, j.environment, j.workflow, j.depth, j.due_at AS scheduled_at,
-    coalesce(j.depth_limit, j.environment_limit) AS effective_limit, j.budget,
+    coalesce(j.depth_limit, j.environment_limit) AS effective_limit, (j.budget -> 'base')::integer AS base,
+    j.budget ? 'falls' AS is_falling,
     j.observed, j.extra_depth, j.chain_runs, j.chain_runs_limit + j.extra_runs AS chain_runs_limit,
     j.workload, j.chain_workload_limit + j.extra_workload AS chain_workload_limit,
     j.runs_warned_at, j.workload_warned_at,
@@ -202,43 +205,45 @@ _ANSWER_OF_DELIVERIES: Final = f"""
     ORDER BY j.ordinality
     """
 
-_ROOTS: Final = f"WITH {_CURRENT}, {_ASKED}, {_PARENTLESS}, {_PLACED}, {_CHAINLESS}, {_JUDGED}, {_INSERTED} {_ANSWER}"
-_CHAINS: Final = f"WITH {_CURRENT}, {_ASKED}, {_RELATED}, {_PLACED}, {_WEIGHED}, {_JUDGED}, {_INSERTED} {_ANSWER}"
-_ROOTS_OF_DELIVERIES: Final = f"""
-    WITH {_CURRENT}, {_DELIVERED}, {_ASKED_BY_DELIVERIES},
-         {_PARENTLESS}, {_PLACED}, {_CHAINLESS}, {_JUDGED}, {_INSERTED}
-    {_ANSWER_OF_DELIVERIES}
+
+class Chains(Enum):
+    """What a batch has to do with chains: its runs are roots, or nothing but depth can cut them, or their chains are
+    watched.
     """
-_CHAINS_OF_DELIVERIES: Final = f"""
-    WITH {_CURRENT}, {_DELIVERED}, {_ASKED_BY_DELIVERIES},
-         {_RELATED}, {_PLACED}, {_WEIGHED}, {_JUDGED}, {_INSERTED}
-    {_ANSWER_OF_DELIVERIES}
-    """
-STATEMENTS: Final[Mapping[tuple[bool, bool], str]] = {
-    (False, False): _ROOTS,
-    (False, True): _CHAINS,
-    (True, False): _ROOTS_OF_DELIVERIES,
-    (True, True): _CHAINS_OF_DELIVERIES,
+
+    NONE = "none"
+    FREE = "free"
+    WATCHED = "watched"
+
+
+_ROOTS: Final = f"{_PARENTLESS}, {_PLACED}, {_UNWATCHED}, {_JUDGED}, {_INSERTED}"
+_FREE: Final = f"{_RELATED}, {_PLACED}, {_UNWATCHED}, {_JUDGED}, {_INSERTED}"
+_CHAINED: Final = f"{_RELATED}, {_PLACED}, {_WATCHED}, {_JUDGED}, {_INSERTED}"
+_STATEMENTS: Final[Mapping[Chains, str]] = {
+    Chains.NONE: f"WITH {_CURRENT}, {_ASKED}, {_ROOTS} {_ANSWER}",
+    Chains.FREE: f"WITH {_CURRENT}, {_ASKED}, {_FREE} {_ANSWER}",
+    Chains.WATCHED: f"WITH {_CURRENT}, {_ASKED}, {_CHAINED} {_ANSWER}",
 }
-"""By whether the batch has deliveries, and whether it has chains."""
+_OF_DELIVERIES: Final[Mapping[Chains, str]] = {
+    Chains.NONE: f"WITH {_CURRENT}, {_DELIVERED}, {_ASKED_BY_DELIVERIES}, {_ROOTS} {_ANSWER_OF_DELIVERIES}",
+    Chains.FREE: f"WITH {_CURRENT}, {_DELIVERED}, {_ASKED_BY_DELIVERIES}, {_FREE} {_ANSWER_OF_DELIVERIES}",
+    Chains.WATCHED: f"WITH {_CURRENT}, {_DELIVERED}, {_ASKED_BY_DELIVERIES}, {_CHAINED} {_ANSWER_OF_DELIVERIES}",
+}
 
 
 async def insert_runs(
-    conn: Connection,
-    runs: Sequence[CheckedRun],
-    deliveries: Sequence[NewDelivery],
-    *,
-    has_chains: bool,
-    counted: Collection[UUID],
+    conn: Connection, runs: Sequence[CheckedRun], deliveries: Sequence[NewDelivery], entered: Entered | None
 ) -> list[Record]:
     """Store the deliveries, then place, judge and insert each run; skips keys and ids that exist.
 
-    `has_chains` is false when every run is a root of its own. Returns a row per run with its `position` from 1, except
-    for the runs of deliveries that are not new; without any, one row without a position. The first row has the ids of
-    the new deliveries in `delivered`. `holds` is false, and nothing was written, when anything was checked against
-    another deployment than the current one.
+    `entered` says which runs were counted into their chains; None when every run is a root. Returns a row per run with
+    its `position` from 1, except for the runs of deliveries that are not new; without any, one row without a position.
+    The first row has the ids of the new deliveries in `delivered`. `holds` is false, and nothing was written, when
+    anything was checked against another deployment than the current one.
     """
-    statement = STATEMENTS[bool(deliveries), has_chains]
+    chains = Chains.NONE if entered is None else Chains.FREE if entered.are_free else Chains.WATCHED
+    statement = _OF_DELIVERIES[chains] if deliveries else _STATEMENTS[chains]
+    counted = entered.counted if entered is not None and chains is Chains.WATCHED else ()
     return await conn.fetch(statement, *arguments_of(runs, deliveries, counted))
 
 
