@@ -1,14 +1,19 @@
 """Penstock: backend workflows that remember every step and can never run away.
 
 What services share and what app authors and internal services import. Services never import each other; this package
-never imports a service. The names below are what workflows in Python are written with.
+never imports a service. The names below are what workflows in Python are written with. Each is imported when it is
+asked for: all of them take a second, and most of the commands need none.
 """
 
-from penstock.errors import Permanent, Transient
-from penstock.sdk.app import App
-from penstock.sdk.context import Context
-from penstock.sdk.triggers import api, change, recurrence, retries, run_event, webhook
-from penstock.sdk.values import Page, Response, Thing
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penstock.errors import Permanent, Transient
+    from penstock.sdk.app import App
+    from penstock.sdk.context import Context
+    from penstock.sdk.triggers import api, change, recurrence, retries, run_event, webhook
+    from penstock.sdk.values import Page, Response, Thing
 
 __all__ = [
     "App",
@@ -25,3 +30,25 @@ __all__ = [
     "run_event",
     "webhook",
 ]
+_HOMES = {
+    "App": "penstock.sdk.app",
+    "Context": "penstock.sdk.context",
+    "Page": "penstock.sdk.values",
+    "Permanent": "penstock.errors",
+    "Response": "penstock.sdk.values",
+    "Thing": "penstock.sdk.values",
+    "Transient": "penstock.errors",
+    **dict.fromkeys(("api", "change", "recurrence", "retries", "run_event", "webhook"), "penstock.sdk.triggers"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

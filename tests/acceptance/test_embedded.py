@@ -262,10 +262,21 @@ async def test_only_the_environments_that_are_named_get_the_app(running: Up) -> 
     assert status == 404
 
 
+async def test_its_first_line_names_a_page_that_opens(running: Up) -> None:
+    await running.start("--no-reload")
+    (address,) = re.findall(r"http\S+", running.out.splitlines()[0])
+    assert address == f"{running.admin_url}/"
+    browser = {"Accept": "text/html,*/*;q=0.8"}
+    async with aiohttp.ClientSession(headers=browser) as http:
+        for target in (address, f"{running.url}/"):
+            async with http.get(target) as response:
+                assert (response.status, response.content_type) == (200, "text/html")
+
+
 async def test_a_port_that_is_taken_is_a_clear_error(running: Up) -> None:
     with (
         socket.create_server(("127.0.0.1", running.port)),
-        pytest.raises(AssertionError, match=f"cannot listen on 127.0.0.1:{running.port}"),
+        pytest.raises(AssertionError, match=f"cannot listen on 127.0.0.1:{running.port}.*another with --port"),
     ):
         await running.start()
     assert await running.stop() == 1
@@ -277,7 +288,7 @@ async def test_data_in_use_is_a_clear_error(running: Up) -> None:
     async with up(running.directory / "second") as second:
         second.directory.mkdir()
         (second.directory / "data").symlink_to(running.data)
-        with pytest.raises(AssertionError, match="in use by another `penstock up`"):
+        with pytest.raises(AssertionError, match=f"serves {second.data} already, at {running.admin_url}/"):
             await second.start()
         assert await second.stop() == 1
     assert (await running.command("doctor")).code == 0

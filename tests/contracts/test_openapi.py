@@ -1,20 +1,23 @@
-"""The management API as published: `docs/openapi/management.json` is what the ingress serves as `/openapi.json` on its
-admin port.
-"""
+"""The APIs as published: `docs/openapi` holds what the ingress serves as `/openapi.json`, one file for each port."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import orjson
+import pytest
 from pydantic import JsonValue
 
 from penstock_ingress.routes.openapi import describe_management
+from penstock_ingress.routes.public_openapi import describe_public
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi" / "management.json"
+DIRECTORY = Path(__file__).parents[2] / "docs" / "openapi"
+Describe = Callable[[], Mapping[str, JsonValue]]
+DOCUMENTS: Mapping[str, Describe] = {"management.json": describe_management, "public.json": describe_public}
 
 
-def render() -> bytes:
+def render(describe: Describe) -> bytes:
     """What the file has to hold. Without the version, so that a release does not change it."""
-    document = describe_management()
+    document = dict(describe())
     info = document["info"]
     assert isinstance(info, dict)
     return orjson.dumps(
@@ -22,12 +25,14 @@ def render() -> bytes:
     )
 
 
-def test_the_document_is_what_the_code_says() -> None:
-    assert DOCUMENT.read_bytes() == render(), "run `python -m tests.contracts.test_openapi`"
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_document_is_what_the_code_says(name: str) -> None:
+    assert (DIRECTORY / name).read_bytes() == render(DOCUMENTS[name]), "run `python -m tests.contracts.test_openapi`"
 
 
-def test_every_reference_leads_somewhere() -> None:
-    document = describe_management()
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_reference_leads_somewhere(name: str) -> None:
+    document = dict(DOCUMENTS[name]())
     references = _references(document)
     assert references
     for reference in references:
@@ -46,4 +51,5 @@ def _references(value: JsonValue) -> set[str]:
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_bytes(render())
+    for name, describe in DOCUMENTS.items():
+        (DIRECTORY / name).write_bytes(render(describe))

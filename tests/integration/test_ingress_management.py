@@ -34,13 +34,13 @@ def listed(answer: Answer) -> list[dict[str, object]]:
     return cast("list[dict[str, object]]", answer.json["results"])
 
 
-async def test_only_admins_come_in_but_probes_are_open(ingress: Ingress) -> None:
+async def test_only_admins_come_in_but_probes_and_pages_are_open(ingress: Ingress) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic x"}):
-        for path in ("/v1/live/runs", "/openapi.json", "/v1/nowhere", "/"):
+        for path in ("/v1/live/runs", "/v1/nowhere", "/nowhere"):
             answer = await ingress.manage("GET", path, headers=headers)
             assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
             assert answer.headers["content-type"] == "application/problem+json"
-        for path in ("/healthz", "/readyz", "/metrics"):
+        for path in ("/healthz", "/readyz", "/metrics", "/", "/docs", "/openapi.json"):
             assert (await ingress.manage("GET", path, headers=headers)).status == 200
 
 
@@ -315,7 +315,8 @@ async def test_every_route_is_described_and_everything_described_is_a_route(ingr
     routed = {
         (route.method.lower(), route.resource.canonical) for route in app.router.routes() if route.resource is not None
     }
-    assert described == {(method, path) for method, path in routed if method != "head" and path != "/openapi.json"}
+    pages = {"/", "/docs", "/openapi.json"}
+    assert described == {(method, path) for method, path in routed if method != "head" and path not in pages}
     text = json.dumps(document)
     schemas = cast("dict[str, dict[str, object]]", document["components"])["schemas"]
     for reference in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:

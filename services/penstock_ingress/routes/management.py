@@ -1,6 +1,4 @@
-"""The admin port: the management API under `/v1/{environment}`, and its description at `/openapi.json`. Needs an admin
-token.
-"""
+"""The admin port: the management API under `/v1/{environment}`, which needs an admin token, beside the open pages."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -35,7 +33,8 @@ from penstock_ingress.handlers.management import (
 from penstock_ingress.handlers.recurrences import Caller
 from penstock_ingress.handlers.workload import show_weights, show_workload, update_weights
 from penstock_ingress.room import Room
-from penstock_ingress.routes.openapi import describe_management, find_operation
+from penstock_ingress.routes.openapi import find_operation
+from penstock_ingress.routes.pages import OPEN_PATHS, add_pages
 from penstock_ingress.routes.transport import FailureReplies, read_body, read_pieces, to_response
 from penstock_ingress.rules.bodies import parse_json
 from penstock_ingress.rules.headers import read_idempotency_key, read_token
@@ -51,13 +50,13 @@ from penstock_ingress.rules.management import (
     Resumption,
     WeightsChange,
 )
-from penstock_ingress.rules.replies import JSON, Refusal, Reply, json_reply, problem
+from penstock_ingress.rules.replies import JSON, Refusal, Reply, problem
 from penstock_ingress.rules.undecodable import Undecodable
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _BODY_SECONDS: Final = 30.0
 _MAX_UNWANTED_BYTES: Final = 64 * 1024
-_OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_OPEN: Final = OPEN_PATHS | {"/healthz", "/readyz", "/metrics"}
 _ACTOR: Final = web.RequestKey("actor", str)
 """Where a request keeps who sends it, for the audit."""
 Model = TypeVar("Model", bound=BaseModel)
@@ -118,12 +117,12 @@ class ManagementApi:
         app.router.add_post("/v1/{environment}/schedule/resume", self._resume_schedule)
         app.router.add_delete("/v1/{environment}/schedule/{id}", self._cancel_scheduled)
         app.router.add_post("/v1/{environment}/schedule/{id}/move", self._move_scheduled)
-        app.router.add_get("/openapi.json", self._describe)
+        add_pages(app, self._room)
         return app
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Lets admins in, and turns every failure into a problem document. The probes are open."""
+        """Lets admins in, and turns every failure into a problem document. Pages and probes are open."""
         if request.path in _OPEN:
             return await handler(request)
         try:
@@ -325,9 +324,6 @@ class ManagementApi:
         """Without secrets, also where a caller has put one into a parameter."""
         document = self._room.secrets.redactor(_environment(request)).encoded(shown.encoded())
         return to_response(Reply(status, document, JSON, headers or {}))
-
-    async def _describe(self, _: web.Request) -> web.Response:
-        return to_response(json_reply(200, describe_management()))
 
 
 async def _check_known(request: web.Request) -> None:

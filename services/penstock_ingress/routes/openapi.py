@@ -243,6 +243,7 @@ def _describe(operation: Operation) -> Document:
     for status in sorted({401, 422, *operation.problems}):
         responses[str(status)] = {"description": "Not done", "content": _content("application/problem+json", Problem)}
     described: Document = {
+        "tags": [operation.path.split("/")[0].capitalize()],
         "summary": operation.summary,
         "operationId": "_".join(
             (operation.method, *operation.path.replace("{id}", "by_id").replace("{name}", "by_name").split("/"))

@@ -16,6 +16,7 @@ from penstock.http_server import readers_of, serving_handler
 from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from penstock_ingress.room import Room
 from penstock_ingress.routes.data import answer_list, answer_thing
+from penstock_ingress.routes.pages import answer_docs, answer_front, answer_openapi
 from penstock_ingress.routes.places import Place, Route
 from penstock_ingress.routes.transport import FailureReplies, to_response
 from penstock_ingress.routes.webhooks import answer_webhook
@@ -31,6 +32,12 @@ _ROUTES: Final = {
     ("obj", 2): Route("thing", ("GET",), answer_thing, is_shared=True),
 }
 _WEBHOOK: Final = Route("webhook", ("POST",), answer_webhook)
+_READ: Final = ("GET", "HEAD")
+_PAGES: Final = {
+    (): Route("front", _READ, answer_front, is_shared=True),
+    ("docs",): Route("docs", _READ, answer_docs, is_shared=True),
+    ("openapi.json",): Route("openapi", _READ, answer_openapi, is_shared=True),
+}
 _UNKNOWN: Final = "unknown"
 _SHARED: Final = {
     "Access-Control-Allow-Origin": "*",
@@ -112,7 +119,8 @@ def _find_route(segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | No
     if len(segments) > 3 and segments[:2] == _API:
         route = _ROUTES.get((segments[2], len(segments) - 3))
         return None if route is None else (route, segments[3:])
-    return None
+    page = _PAGES.get(segments)
+    return None if page is None else (page, ())
 
 
 def _other_method(method: str, route: Route) -> Reply:

@@ -1,5 +1,14 @@
 """The command line, one module per noun. Works on the database itself, so it needs no service to be running."""
 
-from penstock.cli.program import main
+from importlib import import_module
+
+from penstock.cli.interruption import stop_at_once
+
+
+def main() -> None:
+    """Run the command that the process was started with."""
+    stop_at_once()  # before anything else is imported, which takes a second
+    import_module("penstock.cli.program").main()
+
 
 __all__ = ["main"]

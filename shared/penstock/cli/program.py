@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from penstock.cli.identifiers import Command, add_prefixes
+from penstock.cli.interruption import interruptible
 from penstock.cli.output import complain
 from penstock.errors import PenstockError
 from penstock.logs import configure_logs
@@ -110,7 +111,17 @@ def _call(expected: Sequence[str], arguments: Sequence[str]) -> None:
     command = get_command(build_program(expected))
     assert isinstance(command, TyperCommand | TyperGroup), "typer makes no others"
     add_prefixes(command)
+    _make_interruptible(command)
     command(move_json(command, arguments), prog_name=_NAME)
+
+
+def _make_interruptible(command: Command) -> None:
+    if isinstance(command, TyperGroup):
+        for inner in command.commands.values():
+            assert isinstance(inner, TyperCommand | TyperGroup), "typer makes no others"
+            _make_interruptible(inner)
+    elif command.callback is not None:
+        command.callback = interruptible(command.callback)
 
 
 def move_json(command: Command, arguments: Sequence[str]) -> list[str]:

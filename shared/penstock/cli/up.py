@@ -10,7 +10,7 @@ import typer
 from penstock.cli.access import Environment
 from penstock.cli.apps import find_directory, print_problems
 from penstock.cli.deployments import print_plan
-from penstock.cli.output import complain, console, make_facts, show_text
+from penstock.cli.output import complain, console, make_facts, print_words, say, show_text
 from penstock.demo import Demo
 from penstock.embedded.deploying import Deployed
 from penstock.embedded.settings import ServerSettings
@@ -86,6 +86,7 @@ def up(
     story = Demo(options.app, console) if demo else None
     serve = partial(serve_all, options, _Terminal(), story)
     run_process("up", serve, grace_seconds=settings.shutdown_grace_seconds)
+    say("stopped", is_error=True)
     if story is not None and story.has_failed:
         raise typer.Exit(1)
 
@@ -111,13 +112,13 @@ class _Terminal:
         facts.add_row("app", self._describe_app(running))
         for name in running.environments:
             facts.add_row(name, f"{running.url}{'' if name == 'live' else '/version-test'}/api/1.1/wf/<workflow>")
-        facts.add_row("admin", f"{running.admin_url}/v1/{running.environments[0]}/runs")
+        facts.add_row("management", f"{running.admin_url}/v1/{running.environments[0]}/runs")
         facts.add_row("admin token", running.token if running.is_token_kept else "PENSTOCK_ADMIN_TOKEN")
         facts.add_row("database", show_text(running.database))
         facts.add_row("broker", running.broker)
         for name, secrets in (running.deployed.unset if running.deployed else {}).items():
             facts.add_row("secrets", _describe_unset(name, secrets))
-        console.print("[bold green]Penstock serves.[/] Ctrl-C stops it.")
+        print_words(f"[bold green]Penstock serves.[/] Open {running.admin_url}/  Ctrl-C stops it.")
         console.print(facts)
 
     def _describe_app(self, running: Running) -> str:

@@ -142,11 +142,15 @@ class Fleet:
                 )
             )
 
-    async def close(self) -> None:
-        """Cancel what still runs; each instance gives back what it holds."""
+    async def dismiss(self) -> None:
+        """End what accompanies the services."""
         for companion in self._companions:
             companion.cancel()
         await asyncio.gather(*self._companions, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Cancel what still runs; each instance gives back what it holds."""
+        await self.dismiss()
         for instance in self._instances:
             instance.is_leaving = True
             instance.task.cancel()

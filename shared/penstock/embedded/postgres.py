@@ -218,12 +218,19 @@ class PostgresServer:
     async def _initialise(self, directory: Path, binaries: Binaries, identity: Identity) -> None:
         options = ("-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync")
         command = (*identity.prefix, str(binaries.directory / "initdb"), "-D", str(directory), *options)
-        result = await asyncio.to_thread(
-            subprocess.run, command, capture_output=True, text=True, env=_environment(), check=False
+        # A session of its own: Ctrl-C is for us, and what it has begun is ended by us.
+        making = await asyncio.create_subprocess_exec(
+            *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=_environment(), start_new_session=True
         )
-        if result.returncode != 0:
+        try:
+            output, _ = await making.communicate()
+        finally:
+            if making.returncode is None:
+                os.killpg(making.pid, signal.SIGKILL)
+                await making.wait()
+        if making.returncode != 0:
             raise ConfigurationError(
-                f"PostgreSQL could not make {directory}: {result.stderr.strip() or result.stdout.strip()}"
+                f"PostgreSQL could not make {directory}: {output.decode(errors='replace').strip()}"
             )
         await asyncio.to_thread(sync_file_system, directory)
 

@@ -6,7 +6,6 @@ same way.
 """
 
 import os
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from penstock.broker.rabbitmq import connect
 from penstock.contracts.topology import topology
 from penstock.db import Database, open_database
 from penstock.db.migrations import migrate
+from penstock.embedded.claiming import Places, check_alone, check_ports, hold_directory
 from penstock.embedded.deploying import Deployed, deploy_directory, redeploy_on_change
 from penstock.embedded.fleet import Fleet, OpenBroker
 from penstock.embedded.keys import keep_key, keep_token
@@ -28,7 +28,7 @@ from penstock.embedded.services import SERVICES
 from penstock.embedded.settings import ServerSettings
 from penstock.encryption import parse_keyring
 from penstock.errors import ConfigurationError, PenstockError
-from penstock.runtime import Stop
+from penstock.runtime import Stop, unless_stopped
 from penstock.settings import KEY_VARIABLE, read_settings
 from penstock.store.secrets import Secrets
 
@@ -50,6 +50,11 @@ class Options:
     admin_port: int
     environments: tuple[str, ...]
     is_reloading: bool = True
+
+    @property
+    def places(self) -> Places:
+        """Where it listens."""
+        return Places(self.host, self.port, self.admin_host, self.admin_port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,43 +87,50 @@ Play = Callable[[Running], Coroutine[object, object, None]]
 
 
 async def serve_all(options: Options, show: Show, play: Play | None, stop: Stop) -> None:
-    """Serve until a soft stop, then drain. `play` runs once everything is ready.
+    """Serve until a soft stop, then drain. `play` runs once everything is ready. A stop before that gives it all up.
 
-    Raises ConfigurationError for whatever a person has to change first: a port that is taken, a data directory in use,
-    a broken app.
+    Raises ConfigurationError for what a person has to change first: a port that is taken, a data directory in use or
+    not to be written, a broken app.
     """
-    for host, port in ((options.host, options.port), (options.admin_host, options.admin_port)):
-        _check_port(host, port)
+    check_alone(options.data)  # first: such a neighbour has the ports too
+    check_ports(options.places)
+    hold_directory(options.data)
     async with AsyncExitStack() as stack:
-        options.data.mkdir(parents=True, exist_ok=True)
-        given = read_settings(ServerSettings)
-        database_url = given.database_url
-        if database_url is None:
-            database_url = await stack.enter_async_context(embedded_postgres(options.data))
-        token = given.admin_token.get_secret_value() if given.admin_token else keep_token(options.data)
-        os.environ[KEY_VARIABLE] = given.secret_key.get_secret_value() if given.secret_key else keep_key(options.data)
-        _provide(options, database_url, given.amqp_url or _IN_PROCESS, token)
-        database = await stack.enter_async_context(_open_database(database_url, given.database_connections))
-        await migrate(database)
-        secrets = Secrets(database, parse_keyring(os.environ[KEY_VARIABLE]))
-        await secrets.open()
-        deployed = await _deploy_first(database, options)
-        running = Running(
-            url=_url(options.host, options.port),
-            admin_url=_url(options.admin_host, options.admin_port),
-            token=token,
-            is_token_kept=given.admin_token is None,
-            environments=options.environments,
-            deployed=deployed,
-            database="PENSTOCK_DATABASE_URL" if given.database_url else f"PostgreSQL of its own in {options.data}",
-            broker="PENSTOCK_AMQP_URL" if given.amqp_url else "in this process",
-            fleet=Fleet(database_url, database, _broker_opener(given.amqp_url)),
-            secrets=secrets,
-        )
-        stack.enter_context(
-            announce(options.data, Presence(database_url, given.amqp_url, running.url, running.admin_url))
-        )
-        await _serve(running, database, options, show, play, stop)
+        begun = await unless_stopped(stop, _begin(stack, options))
+        if begun is not None:
+            running, database = begun
+            await _serve(running, database, options, show, play, stop)
+
+
+async def _begin(stack: AsyncExitStack, options: Options) -> tuple[Running, Database]:
+    """All that the services need. It is closed with the stack."""
+    given = read_settings(ServerSettings)
+    database_url = given.database_url
+    if database_url is None:
+        database_url = await stack.enter_async_context(embedded_postgres(options.data))
+    token = given.admin_token.get_secret_value() if given.admin_token else keep_token(options.data)
+    os.environ[KEY_VARIABLE] = given.secret_key.get_secret_value() if given.secret_key else keep_key(options.data)
+    _provide(options, database_url, given.amqp_url or _IN_PROCESS, token)
+    database = await stack.enter_async_context(_open_database(database_url, given.database_connections))
+    await migrate(database)
+    secrets = Secrets(database, parse_keyring(os.environ[KEY_VARIABLE]))
+    await secrets.open()
+    deployed = await _deploy_first(database, options)
+    running = Running(
+        url=_url(options.host, options.port),
+        admin_url=_url(options.admin_host, options.admin_port),
+        token=token,
+        is_token_kept=given.admin_token is None,
+        environments=options.environments,
+        deployed=deployed,
+        database="PENSTOCK_DATABASE_URL" if given.database_url else f"PostgreSQL of its own in {options.data}",
+        broker="PENSTOCK_AMQP_URL" if given.amqp_url else "in this process",
+        fleet=Fleet(database_url, database, _broker_opener(given.amqp_url)),
+        secrets=secrets,
+    )
+    presence = Presence(database_url, given.amqp_url, running.url, running.admin_url)
+    stack.enter_context(announce(options.data, presence))
+    return running, database
 
 
 async def _serve(
@@ -126,35 +138,24 @@ async def _serve(
 ) -> None:
     fleet = running.fleet
     try:
-        for name in SERVICES:
-            await fleet.start(name)
-        await fleet.wait_until_ready(running.admin_url)
-        show.serving(running)
-        if options.app is not None and options.is_reloading:
-            fleet.accompany(redeploy_on_change(database, options.app, options.environments, show.deployed))
-        if play is not None:
-            fleet.accompany(play(running))
-        await fleet.wait(stop)
+        if await unless_stopped(stop, _start_services(running)):
+            show.serving(running)
+            if options.app is not None and options.is_reloading:
+                fleet.accompany(redeploy_on_change(database, options.app, options.environments, show.deployed))
+            if play is not None:
+                fleet.accompany(play(running))
+            await fleet.wait(stop)
+        await fleet.dismiss()  # first: to the story that is played, services that leave look like services that fail
         await fleet.drain_all()
     finally:
         await fleet.close()
 
 
-def _check_port(host: str, port: int) -> None:
-    """Say at once that a port is taken, before anything is started."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # as the server will, so that connections closing do not count
-            probe.bind(address)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen on {host}:{port}: {error.strerror}; stop what uses it, or choose another port"
-        ) from None
+async def _start_services(running: Running) -> bool:
+    for name in SERVICES:
+        await running.fleet.start(name)
+    await running.fleet.wait_until_ready(running.admin_url)
+    return True
 
 
 def _provide(options: Options, database_url: str, amqp_url: str, token: str) -> None:

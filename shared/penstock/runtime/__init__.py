@@ -2,7 +2,7 @@
 begins and ends.
 """
 
-from penstock.runtime.life import Stop, pause, run_process, supervise
+from penstock.runtime.life import Stop, pause, run_process, supervise, unless_stopped
 from penstock.runtime.loops import Counts, Loop, repeat
 from penstock.runtime.probes import add_probes
 from penstock.runtime.service import Consumer, Edges, Resources, Serve, Subscription, run_service, start_service
@@ -23,4 +23,5 @@ __all__ = [
     "run_service",
     "start_service",
     "supervise",
+    "unless_stopped",
 ]

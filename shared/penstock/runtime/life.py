@@ -9,7 +9,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Final
+from typing import Final, TypeVar
 
 import uvloop
 
@@ -18,6 +18,7 @@ from penstock.logs import get_logger
 log = get_logger(__name__)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _CLEANUP_SECONDS: Final = 8.0
+T = TypeVar("T")
 Life = Callable[["Stop"], Coroutine[object, object, None]]
 
 
@@ -74,6 +75,18 @@ async def supervise(serve: Life, stop: Stop, *, grace_seconds: float) -> None:
         for task in (soft, hard, service):
             task.cancel()
         await asyncio.gather(soft, hard, return_exceptions=True)
+
+
+async def unless_stopped(stop: Stop, work: Coroutine[object, object, T]) -> T | None:
+    """What `work` returns; None when a soft stop is requested before, which cancels it."""
+    task, soft = asyncio.create_task(work), asyncio.create_task(stop.soft.wait())
+    try:
+        await asyncio.wait({task, soft}, return_when=asyncio.FIRST_COMPLETED)
+        return None if stop.soft.is_set() else task.result()
+    finally:
+        for one in (task, soft):
+            one.cancel()
+        await asyncio.gather(task, soft, return_exceptions=True)
 
 
 async def pause(seconds: float, stop: Stop, wake: asyncio.Event | None = None) -> None:

@@ -1,0 +1,73 @@
+"""What a browser finds on both ports: the first page, `/docs` and `/openapi.json`. Open to everyone: none of them says
+what is in the installation, but the first page of the admin port, which names the apps.
+"""
+
+from functools import cache
+
+from aiohttp import web
+from yarl import URL
+
+from penstock_ingress.handlers.serving import describe_serving
+from penstock_ingress.room import Room
+from penstock_ingress.routes.openapi import describe_management
+from penstock_ingress.routes.places import Place
+from penstock_ingress.routes.public_openapi import describe_public
+from penstock_ingress.routes.transport import to_response
+from penstock_ingress.rules.front import admin_as_html, admin_as_json, public_as_html, public_as_json
+from penstock_ingress.rules.html import prefers_html
+from penstock_ingress.rules.reference import render_reference
+from penstock_ingress.rules.replies import Reply, json_reply
+
+OPEN_PATHS = frozenset({"/", "/docs", "/openapi.json"})
+
+
+def add_pages(app: web.Application, room: Room) -> None:
+    """Add the pages of the admin port."""
+
+    async def show_front(request: web.Request) -> web.Response:
+        serving = await describe_serving(room)
+        if not prefers_html(request.headers.get("Accept")):
+            return to_response(admin_as_json(serving))
+        return to_response(admin_as_html(serving, _find_origin(request), room.settings.port))
+
+    async def show_docs(_: web.Request) -> web.Response:
+        return to_response(_management_page())
+
+    async def describe(_: web.Request) -> web.Response:
+        return to_response(json_reply(200, describe_management()))
+
+    app.router.add_get("/", show_front)
+    app.router.add_get("/docs", show_docs)
+    app.router.add_get("/openapi.json", describe)
+
+
+async def answer_front(_: Room, request: web.BaseRequest, __: Place) -> Reply:
+    """The first page of the public port."""
+    return public_as_html() if prefers_html(request.headers.get("Accept")) else public_as_json()
+
+
+async def answer_docs(_: Room, __: web.BaseRequest, ___: Place) -> Reply:
+    """The description of the public port, for people."""
+    return _public_page()
+
+
+async def answer_openapi(_: Room, __: web.BaseRequest, ___: Place) -> Reply:
+    """The same for programs."""
+    return json_reply(200, describe_public())
+
+
+def _find_origin(request: web.Request) -> URL:
+    try:
+        return request.url.origin()
+    except ValueError:  # the Host header is no name of a host
+        return URL.build(scheme="http", host="localhost")
+
+
+@cache
+def _management_page() -> Reply:
+    return render_reference(describe_management())
+
+
+@cache
+def _public_page() -> Reply:
+    return render_reference(describe_public())
