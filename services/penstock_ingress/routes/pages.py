@@ -59,7 +59,7 @@ async def answer_openapi(_: Room, __: web.BaseRequest, ___: Place) -> Reply:
 def _find_origin(request: web.Request) -> URL:
     try:
         return request.url.origin()
-    except ValueError:  # the Host header is no name of a host
+    except ValueError:  # the Host header is not a host name
         return URL.build(scheme="http", host="localhost")
 
 

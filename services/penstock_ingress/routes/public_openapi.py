@@ -126,7 +126,7 @@ _THINGS: Final[Document] = {
         _parameter("additional_sort_fields", "A JSON list of `{sort_field, descending}`", place="query"),
         _parameter("exclude_remaining", "Do not count what remains", place="query", schema=_YES_NO),
         _parameter("cursor", "How many to pass over", place="query", schema=_NUMBER),
-        _parameter("limit", "At most so many, up to 100", place="query", schema=_NUMBER),
+        _parameter("limit", "The size of a page, at most 100", place="query", schema=_NUMBER),
     ],
     "responses": {
         "200": _answer("A page", "ThingPage"),
