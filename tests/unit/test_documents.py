@@ -80,7 +80,7 @@ def test_nodes_know_their_lines_and_columns() -> None:
                 "quotes"
             ),
         ),
-        ("a: '", "w.yaml:1:5: this is not YAML: found unexpected end of stream"),
+        ("a: '", "w.yaml:1:4: this is not YAML: found unexpected end of stream; a quote is opened and not closed"),
         (
             "ab: {c: ${x}}",
             f"w.yaml:1:10: this is not YAML: expected ',' or '}}', but got '{{'; {UNQUOTED}",
@@ -89,7 +89,7 @@ def test_nodes_know_their_lines_and_columns() -> None:
         ("a: 1\nb: 2\na: 3", "w.yaml:3: duplicate key 'a'; it stands in line 1 already"),
         ("? [a]\n: b", "w.yaml:1: a key has to be text; put it in quotes"),
         (": b", "w.yaml:1: a key has to be text; put it in quotes"),
-        ("a: *b", "w.yaml:1: no anchor &b stands before *b"),
+        ("a: *b", "w.yaml:1: no anchor &b stands before *b; put a text that begins with * in quotes"),
         ("a: &a [*a]", "w.yaml:1: *a stands inside what it repeats, which would never end"),
         ("a: !!int '1'", "w.yaml:1: tags such as !!int are not supported; write the plain value"),
         ("a: !!set {b}", "w.yaml:1: tags such as !!set are not supported; write a plain list or mapping"),

@@ -17,7 +17,19 @@ def test_number_and_unit_are_read(text: str, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["", "5", "s", "5 s", "-5s", "5w", "1h30m", "1e3s", "٣s", "5S", "999999999d"])
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("5 s", "5s"), ("5S", "5s"), ("5w", "35d"), ("1h30m", "90m"), ("5 min", "5m"), ("5 minutes", "5m"),
+        ("PT5M", "5m"), ("P1DT2H", "26h"), ("2 hours and 5 minutes", "125m"), ("1,5 h", ""), ("5 x", ""), ("1e99 d", ""),
+    ],
+)  # fmt: skip
+def test_what_is_written_otherwise_is_recognised(text: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"did you mean {meant}\\?$" if meant else "write a number and a unit"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["", "5", "s", "-5s", "1e3s", "٣s", "999999999d"])
 def test_anything_else_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a duration; write|is longer than 100 years"):
         parse_duration(text)

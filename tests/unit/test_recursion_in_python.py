@@ -18,7 +18,8 @@ def findings(directory: Path, code: str, *, yaml: str = "") -> list[str]:
     (directory / "app.yaml").write_text(HEAD)
     (directory / "types" / "order.yaml").write_text(TYPES)
     (directory / "shop.py").write_text(IMPORTS + code)
-    (directory / "workflows" / "all.yaml").write_text(yaml)
+    if yaml:
+        (directory / "workflows" / "all.yaml").write_text(yaml)
     return [f"{problem.file}:{problem.line}: {problem.message}" for problem in load_app(directory).problems]
 
 

@@ -53,7 +53,9 @@ class AppCode:
         """Perform a workflow that is a function; what it returns is added to the answer."""
         name, parameters = frame.plan.definition.python, frame.scope["params"]
         assert name is not None
-        result = await self._call(frame, name, parameters if isinstance(parameters, dict) else {})
+        # Parameters were bound when the run was admitted. A required one is null where nobody called: after a webhook.
+        given = parameters if isinstance(parameters, dict) else {}
+        result = await self._call(frame, name, given, may_be_null=True)
         if result is not None and not isinstance(result, dict):
             raise Permanent(
                 f"{name} returned {type(result).__name__}; a workflow returns a mapping, a model, or None",
@@ -72,11 +74,13 @@ class AppCode:
         finally:
             attempt.journal.position = attempt.journal.position or position
 
-    async def _call(self, frame: Frame, name: str, given: Mapping[str, JsonValue]) -> JsonValue:
+    async def _call(
+        self, frame: Frame, name: str, given: Mapping[str, JsonValue], *, may_be_null: bool = False
+    ) -> JsonValue:
         """Call a function of the author's; what it returns. Its steps are performed in `frame`."""
         attempt = self._attempt
         directory, callee = await self._find(name)
-        arguments = callee.signature.bind(given)
+        arguments = callee.signature.bind(given, may_be_null=may_be_null)
         secrets = UsedSecrets(attempt.room.secrets, attempt.run.environment)
         frame.scope["secrets"] = attempt.room.secrets.values(attempt.run.environment)  # for connectors
         caller = Caller(directory, attempt.room.threads, await self._load_past())

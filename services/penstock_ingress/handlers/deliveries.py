@@ -162,12 +162,15 @@ def _prepare(
 def _run(workflow: Workflow, delivery_id: RunId, deployment: CompiledDeployment, common: RunRequest) -> CheckedRun:
     """A root run, or the next one of the chain that sent the delivery; `common` is what the runs of it have in common.
 
-    Workflows with a webhook trigger require no parameters; what was sent is in `webhook.payload`.
+    A delivery gives no parameters, so required ones are null; what was sent is in `webhook.payload`.
     """
+    parameters = bind_parameters(
+        workflow, {}, source=ValueSource.JSON, unknown="ignore", types=deployment.app.types, is_complete=False
+    )
     request = common._replace(
         run_id=child_run_id(delivery_id, workflow.name),
         workflow=workflow.name,
-        parameters=bind_parameters(workflow, {}, source=ValueSource.JSON, unknown="ignore", types=deployment.app.types),
+        parameters=parameters,
         delivery_id=delivery_id,
     )
     return accept_run(request, workflow, deployment.version)

@@ -87,7 +87,7 @@ async def create_recurrence(room: Room, environment: str, wanted: NewRecurrence,
 async def _set(
     room: Room, environment: str, wanted: NewRecurrence, actor: str, deployment: CompiledDeployment
 ) -> Recurrence:
-    request = RunRequest(new_run_id(), environment, wanted.workflow, wanted.parameters, Trigger.RECURRENCE)
+    request = RunRequest(new_run_id(), environment, wanted.workflow, wanted.parameters, Trigger.SCHEDULE)
     checked = check_run(request, deployment)
     if isinstance(checked, Rejected):
         raise refuse(checked)

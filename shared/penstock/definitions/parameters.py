@@ -33,16 +33,21 @@ def bind_parameters(
     source: ValueSource,
     unknown: Literal["ignore", "reject"],
     types: Mapping[str, DataType],
+    is_complete: bool = True,
 ) -> dict[str, JsonValue]:
     """The value of every declared parameter, in order; optional ones that are missing or null have their default.
 
+    A required one that is missing is a problem. Without `is_complete` it is null: in runs that nobody calls, such as
+    those of a webhook.
     Whether the things named by ids exist is not checked here. Raises ParameterProblem for the first parameter that is
     wrong.
     """
     if unknown == "reject":
         _reject_unknown(workflow, given)
     return {
-        parameter.name: _bind(workflow, parameter, given.get(parameter.name), source, types)
+        parameter.name: None
+        if not is_complete and not parameter.is_optional and given.get(parameter.name) is None
+        else _bind(workflow, parameter, given.get(parameter.name), source, types)
         for parameter in workflow.parameters
     }
 

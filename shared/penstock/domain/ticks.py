@@ -83,10 +83,11 @@ def check_cron(text: str) -> None:
     """
     if text.startswith("@") and text.lower() not in _MACROS:
         raise ValueError(f"{text!r} is not a cron expression: the macros are {', '.join(_MACROS)}")
-    if not text.startswith("@") and len(text.split()) not in _CRON_FIELDS:
+    if not text.startswith("@") and (fields := len(text.split())) not in _CRON_FIELDS:
         raise ValueError(
-            f"{text!r} is not a cron expression: write minute, hour, day of month, month and day of week, as in "
-            "0 3 * * 1-5, with the second before them if it matters, or a macro such as @daily"
+            f"{text!r} is not a cron expression: it takes five fields, and this has {fields}: minute, hour, day of "
+            "month, month and day of week, as in 0 3 * * 1-5; the second may stand before them, or write a macro such "
+            "as @daily"
         )
     try:
         never = next(iter(CronSim(_six_fields(text), datetime(2024, 1, 1, tzinfo=UTC))), None) is None

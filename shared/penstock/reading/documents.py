@@ -26,6 +26,7 @@ from ruamel.yaml.events import (
 from penstock.expressions.language import tidy
 from penstock.expressions.tokens import MAX_EXACT
 from penstock.reading.places import Place, Problem, Report, SourceFile, shorten
+from penstock.reading.slips import explain
 from penstock.storable import UNSTORABLE_REASON, is_storable
 
 MAX_FILE_BYTES: Final = 1024 * 1024
@@ -139,20 +140,13 @@ def _syntax_problem(source: SourceFile, error: YAMLError) -> Problem:
     if not isinstance(index, int):
         return Problem(source.name, None, None, f"this is not YAML: {error}".partition("\n")[0])
     reason = str((isinstance(error, MarkedYAMLError) and error.problem) or error).partition("\n")[0]
+    context = str((isinstance(error, MarkedYAMLError) and error.context) or "")
+    slip = explain(source.text, index, f"{context} {reason}")
+    if "not closed" in slip.hint and isinstance(error, MarkedYAMLError) and error.context_mark is not None:
+        index = error.context_mark.index
     line, column = source.locate(min(index, len(source.text)))
-    return Problem(
-        source.name, line, column, f"this is not YAML: {reason}", hint=_syntax_hint(source.text, index), is_exact=True
-    )
-
-
-def _syntax_hint(text: str, index: int) -> str:
-    if text[index - 1 : index + 1] == "${":
-        return 'put texts with ${…} in quotes inside { } and [ ], such as "${params.name}"'
-    if text[index : index + 1] == "\t":
-        return "indent with spaces, not with tabs"
-    if text[index : index + 1] == ":":
-        return "put a text with a colon and a space in quotes"
-    return ""
+    message = slip.message or f"this is not YAML: {reason}"
+    return Problem(source.name, line, column, message, hint=slip.hint, is_exact=True)
 
 
 class _Builder:
@@ -193,6 +187,7 @@ class _Builder:
             node = self.sequence(event, place, depth)
         else:
             node = self.mapping(event, place, depth)
+            node = self.refuse_doubled(node.place) if self.is_doubled(place) else node
         if event.anchor is not None:
             self.anchors[event.anchor] = node
         return node
@@ -201,7 +196,8 @@ class _Builder:
         is_plain = bool(event.implicit[0]) and event.style is None
         tag = None if event.tag is None else str(event.tag)
         if tag not in {None, "!", "tag:yaml.org,2002:str"}:
-            self.report.error(place, "tags such as !!int are not supported", "write the plain value")
+            hint = "write the plain value" if str(tag).startswith("tag:") else "put a text that begins with ! in quotes"
+            self.report.error(place, "tags such as !!int are not supported", hint)
         if not is_storable(event.value):
             self.report.error(
                 place,
@@ -242,6 +238,8 @@ class _Builder:
         while not self.is_end(following := next(self.events)):
             key = self.build(following, depth + 1)
             value = self.build(next(self.events), depth + 1)
+            if self.is_doubled(place):
+                continue
             if not isinstance(key, Scalar) or not key.text:
                 self.report.error(key.place, "a key has to be text", "put it in quotes")
             elif key.text in entries:
@@ -253,9 +251,21 @@ class _Builder:
                 entries[key.text] = (key, value)
         return Mapping(self.until(place, following), entries, self.nodes - before + 1)
 
+    def is_doubled(self, place: Place) -> bool:
+        """Whether this is `{{ name }}` without quotes, which YAML takes for a mapping with a mapping as its key."""
+        return self.source.text.startswith("{{", place.start)
+
+    def refuse_doubled(self, place: Place) -> Scalar:
+        """Reports it, once, as what it is; what stands for it is of no known type."""
+        written = self.source.text[place.start : place.end].strip("{} ")
+        self.report.error(place, "{{ }} puts nothing in here", f'write "${{{shorten(written)}}}" in quotes')
+        return Scalar(place, "${null}", "${null}")
+
     def follow(self, event: AliasEvent, place: Place) -> Node:
         if event.anchor not in self.anchors:
-            raise self.refuse(place, f"no anchor &{shorten(event.anchor)} stands before *{shorten(event.anchor)}")
+            name = shorten(event.anchor)
+            message, hint = f"no anchor &{name} stands before *{name}", "put a text that begins with * in quotes"
+            raise self.refuse(place, message, hint)
         node = self.anchors[event.anchor]
         if node is None:
             raise self.refuse(place, f"*{shorten(event.anchor)} stands inside what it repeats, which would never end")
@@ -271,8 +281,8 @@ class _Builder:
         if event.tag is not None and not event.implicit:
             self.report.error(place, "tags such as !!set are not supported", "write a plain list or mapping")
 
-    def refuse(self, place: Place, message: str) -> _Refused:
-        self.report.error(place, message)
+    def refuse(self, place: Place, message: str, hint: str = "") -> _Refused:
+        self.report.error(place, message, hint)
         return _Refused(message)
 
     def is_end(self, event: object) -> bool:

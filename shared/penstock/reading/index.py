@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from penstock.definitions.models import DataType, FieldType, Parameter, RetryPolicy, ScalarType
-from penstock.reading.documents import Node, Scalar, describe
+from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe
+from penstock.reading.habits import write_type
 from penstock.reading.places import Place, Report
 from penstock.reading.tables import Table
 
@@ -49,7 +50,12 @@ def read_field_type(
 ) -> FieldType | None:
     """`text`, `order`, `list of order` as a FieldType; None after reporting a problem."""
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
-        report.error(node.place, f"expected a type, got {describe(node)}", "such as text, number, or list of text")
+        hint = "such as text, number, or list of text"
+        if isinstance(node, Sequence) and len(node.items) == 1 and isinstance(node.items[0], Scalar):
+            hint = f"write list of {node.items[0].text}"
+        elif isinstance(node, Mapping) and "type" in node.entries and isinstance(node.entries["type"][1], Scalar):
+            hint = f"write the type alone: {node.entries['type'][1].text}"
+        report.error(node.place, f"expected a type, got {describe(node)}", hint)
         return None
     text = " ".join(node.value.split())
     name = text.removeprefix("list of ")
@@ -64,7 +70,8 @@ def read_field_type(
     if not report.is_partial or name.lower() in _OTHER_WORDS:
         known = (_SCALARS | type_names) - (frozenset() if is_any_allowed else {ScalarType.ANY.value})
         other = _OTHER_WORDS.get(name.lower())
-        report.unknown(node.place, "type", name, known, f"did you mean {other!r}?" if other in known else "")
+        hint = f"did you mean {other!r}?" if other in known else write_type(text)
+        report.unknown(node.place, "type", name, known, hint)
     return None
 
 

@@ -17,8 +17,9 @@ from penstock.reading.index import Index
 from penstock.reading.lints.exposure import find_exposures
 from penstock.reading.lints.python_calls import read_code_steps
 from penstock.reading.lints.recursion import CodeSteps, find_open_ends, find_recursions
+from penstock.reading.lints.unread import find_empty, find_misplaced, find_unlisted, find_unread
 from penstock.reading.lints.unsigned import find_unsigned
-from penstock.reading.places import Problem, Report, Severity
+from penstock.reading.places import Problem, Report, Severity, without_echoes
 from penstock.reading.python_files import read_python
 from penstock.reading.type_files import read_types
 from penstock.reading.workflow_files import read_outlines, read_workflow
@@ -55,8 +56,10 @@ def load_app(directory: Path) -> LoadResult:
         except OSError as error:
             report.is_partial = True
             report.problems.append(Problem(name, None, None, f"the file cannot be read ({error.strerror})"))
-    if APP_FILE not in files and not report.problems:
+    if APP_FILE not in files and not any(problem.severity is Severity.ERROR for problem in report.problems):
         reason, hint = f"there is no {APP_FILE} in {directory}", "it names the app, as in `app: shop`"
+        if (directory / "app.yml").is_file():
+            hint = f"rename app.yml to {APP_FILE}"
         if not directory.is_dir():
             reason, hint = f"there is no directory {directory}", f"name the one that holds {APP_FILE}"
         report.problems.append(Problem(APP_FILE, None, None, reason, hint=hint))
@@ -75,12 +78,16 @@ def load_files(files: dict[str, bytes]) -> LoadResult:
 
 def _list_files(directory: Path, report: Report) -> Iterator[Path]:
     found = [directory / APP_FILE] if (directory / APP_FILE).is_file() else []
+    report.problems.extend(find_misplaced(directory))
     for folder in ("types", "workflows"):
         for path in sorted((directory / folder).rglob("*")):
             is_hidden = any(
                 part.startswith(".") for part in path.relative_to(directory).parts
             )  # so mounts of Kubernetes keep versions
-            if is_hidden or path.suffix not in _KNOWN_SUFFIXES or not path.is_file():
+            if is_hidden or not path.is_file():
+                continue
+            if path.suffix not in _KNOWN_SUFFIXES:
+                report.problems.extend(find_unread(directory, path))
                 continue
             if path.parent == directory / folder:
                 found.append(path)
@@ -100,7 +107,10 @@ def _list_files(directory: Path, report: Report) -> Iterator[Path]:
 
 def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> LoadResult:
     documents = {name: read_documents(name, data, report) for name, data in sorted(files.items())}
+    report.problems.extend(find_empty(documents, report.problems))
     head = _read_head(documents.get(APP_FILE, []), report)
+    if directory is not None:
+        report.problems.extend(find_unlisted(directory, head.python))
     index = Index(
         types=read_types(_documents_in("types", documents), report),
         sources=frozenset(head.sources),
@@ -131,7 +141,7 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
             (*_recursion_problems(app, code_steps), *_exposure_problems(app), *_unsigned_problems(app))
         )
     problems = tuple(
-        sorted(report.problems, key=lambda problem: (problem.file, problem.line or 0, problem.column or 0))
+        sorted(without_echoes(report.problems), key=lambda one: (one.file, one.line or 0, one.column or 0))
     )
     is_sound = all(problem.severity is not Severity.ERROR for problem in problems)
     if is_sound and python.code is not None:

@@ -1,7 +1,7 @@
 """Problems, and the places they are found at: file, line and column, both counted from 1."""
 
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -87,16 +87,25 @@ class Report:
         line, column = place.file.locate(place.start)
         self.problems.append(Problem(place.file.name, line, column, message, hint=hint, is_exact=True))
 
-    def warning(self, place: Place, message: str, hint: str = "") -> None:
+    def warning(self, place: Place, message: str, hint: str = "", *, is_exact: bool = False) -> None:
         """Something that an author should know, and that does not prevent deploying."""
         line, column = place.file.locate(place.start)
-        self.problems.append(Problem(place.file.name, line, column, message, Severity.WARNING, hint))
+        self.problems.append(Problem(place.file.name, line, column, message, Severity.WARNING, hint, is_exact))
 
     def unknown(self, place: Place, kind: str, name: str, known: Collection[str], hint: str = "") -> None:
         """`unknown action 'emial'; did you mean 'email'?`; without a near miss, what there is."""
         listed = f"known are {', '.join(sorted(known))}" if 0 < len(known) <= 20 else ""
         near = did_you_mean(name, known).removeprefix("; ")
         self.error(place, f"unknown {kind} {shorten(name)!r}", hint or near or listed)
+
+
+def without_echoes(problems: Sequence[Problem]) -> Iterator[Problem]:
+    """The problems without warnings of what an error at the same place says already, and each of them once."""
+    wrong = {(one.file, one.line, one.column) for one in problems if one.severity is Severity.ERROR}
+    for problem in dict.fromkeys(problems):
+        is_echo = problem.line is not None and (problem.file, problem.line, problem.column) in wrong
+        if problem.severity is Severity.ERROR or not is_echo:
+            yield problem
 
 
 def shorten(text: str, length: int = 60) -> str:

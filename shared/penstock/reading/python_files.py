@@ -1,13 +1,15 @@
 """Makes ordinary workflows of an author's functions, and tells what is wrong with their modules: with file and line."""
 
+import inspect
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple, get_origin
 
 from penstock.definitions.models import (
     ApiTrigger,
     ChangeTrigger,
-    Parameter,
     RecurrenceTrigger,
     RunEndTrigger,
     WebhookTrigger,
@@ -16,10 +18,15 @@ from penstock.definitions.models import (
 from penstock.domain.depth import MAX_DEPTH
 from penstock.expressions import ExpressionError, compile_expression
 from penstock.reading.index import NAME, Index
-from penstock.reading.places import Place, Problem, Report
+from penstock.reading.places import Place, Problem, Report, Severity
 from penstock.reading.workflow_files import MAX_NAME
 from penstock.sdk.app import WorkflowOptions
 from penstock.sdk.code import Callee, Code, read_code, where
+
+_CONTEXTS: Final = frozenset({"ctx", "context", "c", ""})
+_NEVER_A_CONTEXT: Final = frozenset(
+    {str, int, float, bool, list, dict, tuple, datetime, Decimal, "str", "int", "float", "bool", "list", "dict"}
+)
 
 
 class PythonPart(NamedTuple):
@@ -49,9 +56,28 @@ def read_python(directory: Path | None, modules: Mapping[str, Place], index: Ind
     for name, callee in code.workflows.items():
         for options in code.options[name]:
             _add(workflows, _build(code, callee, options, index, report), report)
+    for callee in (*code.workflows.values(), *code.actions.values()):
+        _warn_without_context(code, callee, report)
     index.workflows.update({name: workflow.parameters for name, workflow in workflows.items()})
     index.actions.update({name: callee.signature.parameters for name, callee in code.actions.items()})
     return PythonPart(workflows, None if problems else code)
+
+
+def _warn_without_context(code: Code, callee: Callee, report: Report) -> None:
+    """A first parameter that is annotated as something else than a context, or named as nobody names one, was likely
+    meant as a parameter of the run.
+    """
+    first = next(iter(inspect.signature(callee.function).parameters.values()))
+    if get_origin(first.annotation) in _NEVER_A_CONTEXT or first.annotation in _NEVER_A_CONTEXT:
+        is_meant = False
+    else:
+        is_meant = first.annotation is not inspect.Parameter.empty or first.name.strip("_") in _CONTEXTS
+    if is_meant:
+        return
+    file, line = where(code.directory, callee.function)
+    message = f"{callee.function.__qualname__}: its first parameter, {first.name!r}, is given the context"
+    hint = "begin with (ctx: Context, …), or annotate it as Context"
+    report.problems.append(Problem(file, line, None, message, Severity.WARNING, hint))
 
 
 def _add(workflows: dict[str, Workflow], workflow: Workflow, report: Report) -> None:
@@ -81,16 +107,8 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
     run_ends = tuple(trigger for trigger in options.triggers if isinstance(trigger, RunEndTrigger))
     _check_sources(webhooks, index, place, report)
     _check_changes(changes, index, place, report)
-    if webhooks:
-        _check_no_required(
-            "webhook", callee.signature.parameters, "what was sent is in ctx.webhook['payload']", place, report
-        )
-    if recurrences:
-        _check_no_required("recurrence", callee.signature.parameters, "a tick gives none", place, report)
-    if changes:
-        _check_no_required("change", callee.signature.parameters, "what was changed is in ctx.change", place, report)
-    if run_ends:
-        _check_no_required("run", callee.signature.parameters, "what ended is in ctx.run_event", place, report)
+    starters = {"a webhook": webhooks, "a recurrence": recurrences, "a change": changes, "the end of a run": run_ends}
+    _warn_of_nulls([what for what, given in starters.items() if given], callee, place, report)
     return Workflow(
         name=options.name,
         label=options.label,
@@ -146,15 +164,19 @@ def _check_changes(changes: Sequence[ChangeTrigger], index: Index, place: str, r
             _error(report, place, f"`when` of the change trigger, `{change.when}`: {error.reason}")
 
 
-def _check_no_required(trigger: str, parameters: Sequence[Parameter], hint: str, place: str, report: Report) -> None:
-    required = [parameter.name for parameter in parameters if not parameter.is_optional]
-    if required:
-        names = ", ".join(required)
-        _error(
-            report,
-            place,
-            f"a workflow with a {trigger} trigger cannot require parameters ({names}); give them defaults: {hint}",
-        )
+def _warn_of_nulls(starters: Sequence[str], callee: Callee, place: str, report: Report) -> None:
+    """Runs that nobody calls give no parameters: required ones are None in them."""
+    required = [parameter.name for parameter in callee.signature.parameters if not parameter.is_optional]
+    if not starters or not required:
+        return
+    names, what = ", ".join(required), " or ".join(starters)
+    if callee.signature.model is not None:
+        _error(report, place, f"a run that {what} starts gives no {names}, which the model requires; give it a default")
+        return
+    hint = f"write {required[0]}: … | None = None; what is known is in ctx.webhook, ctx.change or ctx.run_event"
+    file, _, line = place.rpartition(":")
+    message = f"{names}: None in a run that {what} starts"
+    report.problems.append(Problem(file, int(line), None, message, Severity.WARNING, hint))
 
 
 def _error(report: Report, place: str, message: str) -> None:

@@ -14,7 +14,9 @@ from penstock.expressions.tokens import did_you_mean
 from penstock.reading.available import UNAVAILABLE
 from penstock.reading.documents import Mapping as MappingNode
 from penstock.reading.documents import Node, Scalar, Sequence, describe
-from penstock.reading.places import Place, Report
+from penstock.reading.lookalikes import find_lookalikes
+from penstock.reading.nullable import Nullable
+from penstock.reading.places import Place, Report, shorten
 
 RUN_MEMBERS: Final = frozenset(
     "id chain_id depth depth_limit attempt environment workflow scheduled_at started_at".split()
@@ -48,7 +50,8 @@ class Scope:
     """The names an expression may use at some place, with their members where these are known.
 
     `later_steps` are ids of the same workflow that have no result yet. `is_kept` says that what is computed here is
-    stored or shown, so that it may hold no secret. `kinds` are those of the names, where known.
+    stored or shown, so that it may hold no secret. `kinds` are those of the names, where known; `nullable` are required
+    parameters that may be null all the same.
     """
 
     names: frozenset[str]
@@ -56,6 +59,7 @@ class Scope:
     later_steps: frozenset[str] = frozenset()
     is_kept: bool = False
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    nullable: Nullable = field(default_factory=Nullable)
 
     def plus_item(self, item: Kind) -> "Scope":
         """The same scope where `item` and `index` are known, too."""
@@ -91,6 +95,10 @@ def check_templates(node: Node, scope: Scope, report: Report) -> None:
 
 def check_template(node: Scalar, scope: Scope, report: Report) -> list[Expression]:
     """The checked expressions of one text; those with problems are left out."""
+    if isinstance(node.value, str):
+        for found in find_lookalikes(node.value, scope.names, scope.kinds):
+            place, message = _exact(node, node.value, 0, found.offset), f"{shorten(found.written)!r} is plain text here"
+            report.warning(place, message, found.hint, is_exact=True)
     if not is_template(node) or not isinstance(node.value, str):
         return []
     try:
@@ -162,6 +170,7 @@ def _check(node: Scalar, part: Embedded, scope: Scope, report: Report) -> Expres
         place = _exact(node, part.source, part.offset, error.offset)
         report.exact_error(place, f"`{_one_line(part.source)}`: {error.reason}", error.hint)
         return None
+    scope.nullable.note(part.source, expression.references, lambda at: _exact(node, part.source, part.offset, at))
     return expression
 
 

@@ -11,6 +11,7 @@ from penstock.expressions.kinds import ANYTHING, Kind, object_of, or_error
 from penstock.reading.actions import ACTIONS, StepReader, read_arguments, read_target
 from penstock.reading.available import UNAVAILABLE, refuse_unavailable
 from penstock.reading.documents import Mapping, Node, Scalar
+from penstock.reading.habits import hint_for_action
 from penstock.reading.index import Index, read_retries
 from penstock.reading.places import Report
 from penstock.reading.scopes import Scope, check_expression
@@ -19,6 +20,13 @@ from penstock.reading.tables import Table
 MAX_STEPS: Final = 1_000
 _STEP_ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ACTIONS: Final = frozenset(action.value for action in StepAction)
+_ARGUMENTS: Final = frozenset(argument for spec in ACTIONS.values() for argument in spec.arguments)
+STEP_KEYS: Final = _ACTIONS | _ARGUMENTS | {"on_error"}
+"""What stands in steps and nowhere in the head of a workflow."""
+_OF_WORKFLOWS: Final = frozenset(
+    {"workflow", "parameters", "on", "steps", "depth_limit", "recursive", "ignore_privacy"}
+)
+_ENDING: Final = frozenset({StepAction.STOP, StepAction.FAIL})
 _SHARED_KEYS: Final = frozenset({"id", "when", "timeout", "retry", "on_error", "recursion"})
 
 
@@ -46,13 +54,16 @@ def read_steps(
             report.error(step_table.key_place("id"), f"two steps have the id {id!r}", "ids are unique in a workflow")
         members = {**scope.members, "steps": frozenset(results)}
         known = {**scope.kinds, "steps": object_of(kinds)}
-        inner = Scope(scope.names | {"steps", "state"}, members, frozenset(ids[position:]), kinds=known)
+        later, names = frozenset(ids[position:]), scope.names | {"steps", "state"}
+        inner = Scope(names, members, later, kinds=known, nullable=scope.nullable)
         reader = StepReader(step_table, inner, index, report, results, types_of_parameters, changed_type)
         step = _read_step(reader, id)
         results[id] = reader.result_type
         kinds[id] = _kind_of_result(step, reader)
         if step is not None:
             steps.append(step)
+            if step.action in _ENDING and step.when is not None:  # what follows is reached when it does not hold
+                scope = replace(scope, nullable=scope.nullable.where(step.when))
     return tuple(steps)
 
 
@@ -82,8 +93,8 @@ def _read_step(reader: StepReader, id: str) -> Step | None:
     if not (action is StepAction.GET and table.text("id") != id):
         _check_id(table, id, report)
     when, scope = table.node("when"), reader.scope
-    if not ACTIONS[action].takes_secrets:
-        reader.scope = replace(scope, is_kept=True)
+    given = scope.nullable.where(when.text) if isinstance(when, Scalar) else scope.nullable
+    reader.scope = replace(scope, is_kept=not ACTIONS[action].takes_secrets, nullable=given)
     target = read_target(reader, action)
     step = Step(
         id=id,
@@ -97,8 +108,12 @@ def _read_step(reader: StepReader, id: str) -> Step | None:
         recursion=_read_reason(table),
         place=str(table.place),
     )
-    table.close()
+    table.close(_explain_key)
     return step
+
+
+def _explain_key(key: str) -> str:
+    return "it belongs to the workflow, so begin it in the first column" if key in _OF_WORKFLOWS else ""
 
 
 def _check_id(table: Table, id: str, report: Report) -> None:
@@ -141,14 +156,23 @@ def _read_action(table: Table, report: Report) -> StepAction | None:
 
 
 def _report_no_action(table: Table, report: Report) -> None:
-    arguments = {argument for spec in ACTIONS.values() for argument in spec.arguments}
     for key in table.written:
         if key in UNAVAILABLE["action"] and refuse_unavailable(report, table.key_place(key), "action", key):
             return
-    unknown = [key for key in table.written if key not in _SHARED_KEYS and key not in arguments]
-    if unknown:
+    unknown = [key for key in table.written if key not in _SHARED_KEYS and key not in _ARGUMENTS]
+    named = next((key for key in table.written if table.peek(key) in _ACTIONS), None)
+    called = next((key for key in table.written if key not in _SHARED_KEYS and hint_for_action(key)), None)
+    if named is not None:
+        hint = f"write {table.peek(named)}: …"
+        report.error(table.key_place(named), f"the action is a key itself, not the value of {named!r}", hint)
+    elif called is not None:
+        report.unknown(table.key_place(called), "action", called, _ACTIONS, hint_for_action(called))
+    elif unknown:
         report.unknown(table.key_place(unknown[0]), "action", unknown[0], _ACTIONS | UNAVAILABLE["action"])
     elif table.written:
-        report.error(table.place, "this step has no action", f"it needs one of {', '.join(sorted(_ACTIONS))}")
+        first, hint = table.written[0], f"it needs one of {', '.join(sorted(_ACTIONS))}"
+        if first not in _SHARED_KEYS:
+            hint = f"if {first!r} belongs to the step above, remove the dash before it"
+        report.error(table.place, "this step has no action", hint)
     else:
         report.error(table.place, "this step is empty", f"it needs one of {', '.join(sorted(_ACTIONS))}")

@@ -1,21 +1,28 @@
 """Takes mappings apart: each key is asked for with the type it must have, and what was never asked for is unknown."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from enum import StrEnum
 from typing import TypeVar
 
 from penstock.domain.durations import parse_duration
 from penstock.reading.available import UNAVAILABLE, refuse_unavailable
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe
+from penstock.reading.habits import hint_for_key
 from penstock.reading.places import Place, Report
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
-class Table:
-    """A mapping being read. `what` names it in messages (`a workflow`). Close it when all known keys were asked for."""
+def _nowhere_else(_key: str) -> str:
+    return ""
 
-    def __init__(self, node: Node | None, place: Place, what: str, report: Report) -> None:
+
+class Table:
+    """A mapping being read. `what` names it in messages (`a workflow`), `hint` says how to write one. Close it when all
+    known keys were asked for.
+    """
+
+    def __init__(self, node: Node | None, place: Place, what: str, report: Report, hint: str = "") -> None:
         self.place = place
         self.what = what
         self.report = report
@@ -27,7 +34,9 @@ class Table:
         if isinstance(node, Mapping):
             self._entries = node.entries
         elif node is not None and not self._is_mapping:
-            report.error(node.place, f"{what} is written as keys and values, not as {describe(node)}")
+            report.error(
+                node.place, f"{what} is written as keys and values, not as {describe(node)}", hint or _colon(node)
+            )
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries
@@ -51,13 +60,21 @@ class Table:
         """Whether the key has a value; it is a problem if not."""
         if self.node(key) is not None:
             return True
+        other = next((one for one in self._entries if hint_for_key(one, {key}) and key not in self._entries), None)
         if self._is_mapping:
-            self.report.error(self.key_place(key), f"{self.what} needs {key!r}", f"such as {example}")
+            place = self.key_place(key if other is None else other)
+            hint = f"such as {example}" if other is None else f"write {key}: in place of {other}:"
+            self.report.error(place, f"{self.what} needs {key!r}", hint)
         return False
 
-    def table(self, key: str, what: str) -> "Table":
+    def peek(self, key: str) -> str:
+        """The text under a key, as it is written, without asking for it; empty if it is not a single value."""
+        node = self._entries[key][1] if key in self._entries else None
+        return node.text if isinstance(node, Scalar) else ""
+
+    def table(self, key: str, what: str, hint: str = "") -> "Table":
         """The mapping under a key; an empty one if it is missing."""
-        return Table(self.node(key), self.key_place(key), what, self.report)
+        return Table(self.node(key), self.key_place(key), what, self.report, hint)
 
     def text(self, key: str, default: str | None = None) -> str | None:
         """The text under a key."""
@@ -71,7 +88,9 @@ class Table:
             return default
         if isinstance(node, Scalar) and isinstance(node.value, bool):
             return node.value
-        self.expected(node, key, "true or false")
+        word = node.text.lower() if isinstance(node, Scalar) else ""
+        meant = "true" if word in {"yes", "on", "true"} else "false" if word in {"no", "off", "false"} else ""
+        self.expected(node, key, "true or false", f"write {meant}, without quotes" if meant else "")
         return default
 
     def number(self, key: str, low: float, high: float) -> float | None:
@@ -141,7 +160,8 @@ class Table:
         node = self.node(key)
         if node is None or isinstance(node, Sequence):
             return () if node is None else node.items
-        self.report.error(node.place, f"{key!r} is a list of {what}, not {describe(node)}")
+        hint = "begin each with a dash" if isinstance(node, Mapping) else ""
+        self.report.error(node.place, f"{key!r} is a list of {what}, not {describe(node)}", hint)
         return ()
 
     def entries(self) -> Iterator[tuple[Scalar, Node]]:
@@ -149,20 +169,34 @@ class Table:
         self._known.update(self._entries)
         yield from self._entries.values()
 
-    def expected(self, node: Node, key: str, expected: str) -> None:
+    def expected(self, node: Node, key: str, expected: str, hint: str = "") -> None:
         """Reports that the value of a key is something else than expected."""
         found = f"{node.text!r}" if isinstance(node, Scalar) and len(node.text) < 40 else describe(node)
-        self.report.error(node.place, f"{key!r}: expected {expected}, got {found}")
+        if "number" in expected and isinstance(node, Scalar) and isinstance(node.value, str) and node.text.isdecimal():
+            hint = "write it without quotes"
+        self.report.error(node.place, f"{key!r}: expected {expected}, got {found}", hint)
 
-    def close(self) -> None:
-        """Reports the keys nobody asked for."""
+    def close(self, explain: Callable[[str], str] = _nowhere_else) -> None:
+        """Reports the keys nobody asked for; `explain` gives a hint for a key that belongs elsewhere."""
         for key, (scalar, _) in self._entries.items():
             if key in self._known:
                 continue
             if key not in UNAVAILABLE["key"] or not refuse_unavailable(self.report, scalar.place, "key", key):
-                self.report.unknown(
-                    scalar.place, "key", key, self._known, "" if self._known else f"{self.what} takes no keys"
-                )
+                hint = self._indentation(key) or hint_for_key(key, self._known) or explain(key)
+                hint = hint or ("" if self._known else f"{self.what} takes no keys")
+                self.report.unknown(scalar.place, "key", key, self._known, hint)
+
+    def _indentation(self, key: str) -> str:
+        """Whether a key may be meant to stand below the one before it, which has no value."""
+        keys = list(self._entries)
+        above = keys[keys.index(key) - 1] if keys.index(key) else ""
+        is_empty = above in self._known and isinstance(node := self._entries[above][1], Scalar) and node.value is None
+        return f"indent it, so that it stands below {above}:" if is_empty else ""
+
+
+def _colon(node: Node) -> str:
+    is_slip = isinstance(node, Scalar) and ":" in node.text and ": " not in node.text and "/" not in node.text
+    return "put a space after the colon" if is_slip else ""
 
 
 def read_text(node: Node, what: str, report: Report) -> str | None:

@@ -19,6 +19,7 @@ from penstock.definitions.models import (
 from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES, Overlap
 from penstock.reading.available import refuse_unavailable
 from penstock.reading.documents import Node, Scalar, Sequence
+from penstock.reading.habits import hint_for_trigger, write_trigger
 from penstock.reading.index import Index
 from penstock.reading.places import Report
 from penstock.reading.results import kind_of_thing
@@ -26,7 +27,7 @@ from penstock.reading.scopes import Scope, check_expression
 from penstock.reading.tables import Table
 from penstock.reading.times import read_cron, read_time, read_timezone
 
-_TRIGGERS: Final = frozenset({"api", "webhook", "recurrence", "change", "run"})
+TRIGGERS: Final = frozenset({"api", "webhook", "recurrence", "change", "run"})
 
 
 class Triggers(NamedTuple):
@@ -49,12 +50,12 @@ def read_triggers(table: Table, index: Index, report: Report) -> Triggers:
     changes: list[ChangeTrigger] = []
     run_ends: list[RunEndTrigger] = []
     for item in node.items if isinstance(node, Sequence) else (node,):
-        triggers = Table(item, item.place, "'on'", report)
+        triggers = Table(item, item.place, "'on'", report, _write_on(item))
         for key, value in triggers.entries():
             if key.text == "api":
                 if api is not None:
                     report.error(key.place, "a workflow has one api trigger", "remove this one")
-                api = _read_api(Table(value, key.place, "the api trigger", report))
+                api = _read_api(Table(value, key.place, "the api trigger", report, write_trigger("api")))
             elif key.text == "webhook":
                 read = [_read_webhook(table, index) for table in _tables(value, key, "the webhook trigger", report)]
                 webhooks.extend(webhook for webhook in read if webhook is not None)
@@ -67,13 +68,22 @@ def read_triggers(table: Table, index: Index, report: Report) -> Triggers:
             elif key.text == "run":
                 run_ends += [_read_run_end(table, index) for table in _tables(value, key, "the run trigger", report)]
             elif not refuse_unavailable(report, key.place, "trigger", key.text):
-                report.unknown(key.place, "trigger", key.text, _TRIGGERS)
+                report.unknown(key.place, "trigger", key.text, TRIGGERS, hint_for_trigger(key.text))
     return Triggers(api, tuple(webhooks), tuple(recurrences), tuple(changes), tuple(run_ends))
 
 
 def _tables(node: Node, key: Scalar, what: str, report: Report) -> list[Table]:
     """A trigger that may be given several times: one mapping, or a list of them."""
-    return [Table(one, key.place, what, report) for one in (node.items if isinstance(node, Sequence) else (node,))]
+    nodes = node.items if isinstance(node, Sequence) else (node,)
+    return [Table(one, key.place, what, report, write_trigger(key.text)) for one in nodes]
+
+
+def _write_on(node: Node) -> str:
+    """How a trigger is written that is only named, as in `on: api`."""
+    if not isinstance(node, Scalar):
+        return ""
+    hint = write_trigger(node.text) if node.text in TRIGGERS else hint_for_trigger(node.text)
+    return hint.replace("write ", "write on: {", 1) + "}" if hint.startswith("write ") else hint
 
 
 def _read_api(table: Table) -> ApiTrigger:

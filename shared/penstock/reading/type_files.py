@@ -44,6 +44,11 @@ def read_types(documents: Iterable[Node], report: Report) -> dict[str, DataType]
 
 
 def _read_type_name(table: Table) -> str | None:
+    if "workflow" in table and "type" not in table:
+        table.report.error(
+            table.key_place("workflow"), "this is a workflow among the data types", "move it to workflows/"
+        )
+        return None
     if not table.require("type", "type: order"):
         return None
     name = table.text("type")
@@ -89,7 +94,7 @@ def _with_email(user: DataType, table: Table | None, report: Report) -> DataType
 
 def _read_fields(table: Table, names: frozenset[str], report: Report) -> tuple[DataField, ...]:
     fields: dict[str, DataField] = {}
-    for key, node in table.table("fields", "'fields'").entries():
+    for key, node in table.table("fields", "'fields'", "such as number: text").entries():
         column = column_name(key.text)
         field_type = read_field_type(node, names, report, is_any_allowed=False)
         if column in _BUILT_IN_COLUMNS:

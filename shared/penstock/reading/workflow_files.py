@@ -1,6 +1,7 @@
 """Reads workflows/*.yaml: the head of each workflow (parameters, triggers, limits); `steps` reads the rest."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from penstock.definitions.models import (
@@ -15,6 +16,7 @@ from penstock.definitions.values import coerce_value
 from penstock.domain.depth import MAX_DEPTH
 from penstock.reading.documents import Mapping, Node, Scalar, to_json
 from penstock.reading.index import Index, read_field_type, read_name, read_retries
+from penstock.reading.nullable import Nullable
 from penstock.reading.places import Report, shorten
 from penstock.reading.results import kinds_in_scope, kinds_of_parameters
 from penstock.reading.scopes import (
@@ -29,9 +31,9 @@ from penstock.reading.scopes import (
     check_expression,
     is_template,
 )
-from penstock.reading.steps import read_steps
+from penstock.reading.steps import STEP_KEYS, read_steps
 from penstock.reading.tables import Table
-from penstock.reading.triggers import Triggers, read_triggers
+from penstock.reading.triggers import TRIGGERS, Triggers, read_triggers
 
 MAX_NAME: Final = 200
 """Routing keys, `<environment>.<workflow>`, have at most 255 bytes."""
@@ -51,6 +53,9 @@ def read_outlines(documents: Iterable[Node], index: Index, report: Report) -> li
     outlines: dict[str, Outline] = {}
     for document in documents:
         table = Table(document, document.place, "a workflow", report)
+        if "type" in table and "workflow" not in table:
+            report.error(table.key_place("type"), "this is a data type among the workflows", "move it to types/")
+            continue
         name = read_name(table, "workflow", "workflow: create_thing", MAX_NAME)
         if name is None:
             continue
@@ -71,17 +76,8 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
     table = outline.table
     triggers = read_triggers(table, index, report)
     scope = _scope_of(outline, triggers, index)
-    if triggers.webhooks:
-        _check_no_required(outline, "webhook", "make them optional; what was sent is in webhook.payload", report)
-    if triggers.recurrences:
-        _check_no_required(outline, "recurrence", "make them optional: a tick gives none", report)
-    if triggers.changes:
-        _check_no_required(
-            outline, "change", "make them optional; what was changed is in change.before and change.after", report
-        )
-    if triggers.run_ends:
-        _check_no_required(outline, "run", "make them optional; what ended is in run_event", report)
     when = table.node("when")
+    where_met = replace(scope, nullable=scope.nullable.where(when.text)) if isinstance(when, Scalar) else scope
     priority, timeout_seconds = table.integer("priority", 0, 9), table.seconds("timeout", is_zero_allowed=False)
     is_recursive, decreases = _read_recursion(outline, report)
     workflow = Workflow(
@@ -101,11 +97,35 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
         decreases=decreases,
         priority=DEFAULT_PRIORITY if priority is None else priority,
         ignore_privacy=table.boolean("ignore_privacy"),
-        steps=read_steps(table, scope, outline.parameters, index, report, triggers.changes),
+        steps=read_steps(table, where_met, outline.parameters, index, report, triggers.changes),
         place=str(table.place),
     )
-    table.close()
+    table.close(_explain_key)
+    scope.nullable.warn(*_starting_without_parameters(triggers), report)
     return workflow
+
+
+def _starting_without_parameters(triggers: Triggers) -> tuple[list[str], str]:
+    """What starts runs without parameters, in words, and where what it knows is read."""
+    found = [
+        (what, where)
+        for given, what, where in (
+            (triggers.webhooks, "a webhook", "webhook.payload"),
+            (triggers.recurrences, "a recurrence", ""),
+            (triggers.changes, "a change", "change.after"),
+            (triggers.run_ends, "the end of a run", "run_event"),
+        )
+        if given
+    ]
+    known = [where for _, where in found if where]
+    return [what for what, _ in found], f"; what is known is in {', '.join(known)}" if known else ""
+
+
+def _explain_key(key: str) -> str:
+    """Where a key belongs that stands beside `steps` and the like."""
+    if key in TRIGGERS:
+        return "it belongs below on:, so indent it"
+    return "it belongs to a step, so indent it" if key in STEP_KEYS else ""
 
 
 def _read_recursion(outline: Outline, report: Report) -> tuple[bool, str | None]:
@@ -135,13 +155,16 @@ def _scope_of(outline: Outline, triggers: Triggers, index: Index) -> Scope:
     }  # fmt: skip
     changed = {trigger.type for trigger in triggers.changes}
     thing = index.types.get(changed.pop()) if len(changed) == 1 else None
-    return Scope(frozenset(names), members, kinds=kinds_in_scope(outline.parameters, index.types.get("user"), thing))
+    kinds = kinds_in_scope(outline.parameters, index.types.get("user"), thing)
+    is_called = not _starting_without_parameters(triggers)[0]
+    required = frozenset(parameter.name for parameter in outline.parameters if not parameter.is_optional)
+    return Scope(frozenset(names), members, kinds=kinds, nullable=Nullable(frozenset() if is_called else required))
 
 
 def _read_parameters(table: Table, index: Index, report: Report) -> tuple[Parameter, ...]:
     type_names = frozenset(index.types)
     parameters: list[Parameter] = []
-    for key, node in table.table("parameters", "'parameters'").entries():
+    for key, node in table.table("parameters", "'parameters'", "such as name: text").entries():
         if not key.text.isprintable() or len(key.text) > MAX_PARAMETER_NAME:
             report.error(
                 key.place,
@@ -181,13 +204,3 @@ def _read_long_parameter(key: Scalar, node: Mapping, type_names: frozenset[str],
         report.error(default.place, f"the default of {key.text!r}: {error}")
         return None
     return Parameter(name=key.text, type=field_type, is_optional=True, default=value)
-
-
-def _check_no_required(outline: Outline, trigger: str, hint: str, report: Report) -> None:
-    required = [parameter.name for parameter in outline.parameters if not parameter.is_optional]
-    if required:
-        report.error(
-            outline.table.key_place("parameters"),
-            f"a workflow with a {trigger} trigger cannot require parameters ({', '.join(required)})",
-            hint,
-        )

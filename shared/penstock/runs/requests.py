@@ -21,6 +21,8 @@ from penstock.expressions import Expression, ExpressionError, compile_expression
 from penstock.runs.idempotency import IdempotencyKey
 from penstock.store.deployments import CompiledDeployment
 
+_NOT_CALLED: Final = frozenset({Trigger.WEBHOOK, Trigger.RECURRENCE, Trigger.CHANGE, Trigger.RUN_EVENT})
+"""Nobody gives the runs of these triggers parameters, so required ones are null in them."""
 MAX_SHOWN: Final = 200
 """Characters of a value that is not a number, in the error that names it."""
 
@@ -80,7 +82,12 @@ def check_run(request: RunRequest, deployment: CompiledDeployment) -> CheckedRun
         )
     try:
         bound = bind_parameters(
-            definition, request.parameters, source=ValueSource.JSON, unknown="reject", types=deployment.app.types
+            definition,
+            request.parameters,
+            source=ValueSource.JSON,
+            unknown="reject",
+            types=deployment.app.types,
+            is_complete=request.trigger not in _NOT_CALLED,
         )
     except ParameterProblem as problem:
         code = "missing_parameter" if problem.code == "MISSING_DATA" else "invalid_parameter"

@@ -6,7 +6,9 @@ the source has the same second and size.
 """
 
 import importlib
+import inspect
 import os
+import re
 import sys
 import threading
 import traceback
@@ -16,6 +18,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Final, NamedTuple
 
+from penstock.expressions.tokens import did_you_mean
 from penstock.sdk.app import App
 
 _IMPORTING: Final = threading.RLock()
@@ -116,7 +119,22 @@ def _import(directory: Path, name: str) -> ModuleType | ImportProblem:
 
 def _problem(directory: Path, error: BaseException) -> ImportProblem:
     file, line = find_place(directory, error.__traceback__) or (None, None)
-    return ImportProblem(file, line, f"{type(error).__name__}: {error}")
+    return ImportProblem(file, line, _explain_decorator(error) or f"{type(error).__name__}: {error}")
+
+
+def _explain_decorator(error: BaseException) -> str:
+    """What is wrong with `@app.workflow` or `@app.action` as an author wrote it; empty for every other error."""
+    text = str(error) if isinstance(error, TypeError) else ""
+    if text.startswith("App.action() "):
+        return "write @app.action without brackets; it takes no options"
+    if not text.startswith("App.workflow() "):
+        return ""
+    match = re.search(r"unexpected keyword argument '(\w+)'", text)
+    if match is None:
+        return "write @app.workflow() with brackets, and each option by its name"
+    known = [name for name in inspect.signature(App.workflow).parameters if name != "self"]
+    hint = did_you_mean(match[1], known) or f"; it takes {', '.join(known)}"
+    return f"@app.workflow(…) takes no {match[1]!r}{hint}"
 
 
 @contextmanager

@@ -65,29 +65,33 @@ class Signature:
         """As a workflow declares them."""
         return tuple(argument.parameter for argument in self.arguments)
 
-    def bind(self, given: Mapping[str, JsonValue]) -> dict[str, object]:
-        """The keyword arguments of a call; what is missing or null has its default. Raises Permanent naming what does
-        not fit.
+    def bind(self, given: Mapping[str, JsonValue], *, may_be_null: bool = False) -> dict[str, object]:
+        """The keyword arguments of a call; what is missing or null has its default. With `may_be_null`, a required one
+        that is null is None. Raises Permanent naming what does not fit.
         """
         if self.model is not None and self.packed_as is not None:
             values: dict[str, JsonValue] = {name: value for name, value in given.items() if value is not None}
             return {self.packed_as: _validate(TypeAdapter(self.model), values, "")}
-        self._check_names(given)
+        self._check_names(given, may_be_null=may_be_null)
         bound: dict[str, object] = {}
         for parameter, adapter, default in self.arguments:
             value = given.get(parameter.name)
-            is_left_out = value is None and default is not inspect.Parameter.empty
-            bound[parameter.name] = default if is_left_out else _validate(adapter, value, parameter.name)
+            if value is None and default is not inspect.Parameter.empty:
+                bound[parameter.name] = default
+            elif value is None and may_be_null:
+                bound[parameter.name] = None
+            else:
+                bound[parameter.name] = _validate(adapter, value, parameter.name)
         return bound
 
-    def _check_names(self, given: Mapping[str, JsonValue]) -> None:
+    def _check_names(self, given: Mapping[str, JsonValue], *, may_be_null: bool) -> None:
         known = [argument.parameter.name for argument in self.arguments]
         if unknown := [name for name in given if name not in known]:
             raise Permanent(
                 f"there is no parameter {unknown[0]!r}; known are {', '.join(known) or 'none'}", kind="parameters"
             )
         required = [argument.parameter.name for argument in self.arguments if not argument.parameter.is_optional]
-        if missing := [name for name in required if given.get(name) is None]:
+        if missing := [name for name in required if given.get(name) is None and not may_be_null]:
             raise Permanent(f"the parameter {missing[0]!r} is missing", kind="parameters")
 
 

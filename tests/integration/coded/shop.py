@@ -352,7 +352,8 @@ def write_app(directory: Path, code: str = CODE, yaml: str = YAML) -> Path:
     (directory / "workflows").mkdir(exist_ok=True)
     (directory / "app.yaml").write_text("app: coded\npython: [shop]\n")
     (directory / "types" / "note.yaml").write_text("type: note\nfields: {text: text, number: number}\n")
-    (directory / "workflows" / "all.yaml").write_text(yaml)
+    if yaml:
+        (directory / "workflows" / "all.yaml").write_text(yaml)
     (directory / "shop.py").write_text(code)
     return directory
 

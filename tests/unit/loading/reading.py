@@ -19,7 +19,7 @@ OTHER = "workflow: other\nparameters: {n: number, t: {type: text, optional: true
 def problems(workflow: str = "", *, app: str = APP, types: str = TYPES) -> list[str]:
     """The problems of an app with this workflow file, without the name of that file."""
     files = {"app.yaml": app, "types/order.yaml": types, "workflows/other.yaml": OTHER, "workflows/w.yaml": workflow}
-    result = load_files({name: text.encode() for name, text in files.items()})
+    result = load_files({name: text.encode() for name, text in files.items() if text or name == "app.yaml"})
     assert (result.app is None) == any(problem.severity is Severity.ERROR for problem in result.problems)
     return [str(problem).removeprefix("workflows/w.yaml:") for problem in result.problems]
 
