@@ -1,5 +1,5 @@
-"""Runs that nobody calls, of a workflow that requires parameters: a webhook, a tick, a change and the end of a run start
-it with null, while callers are held to what is required.
+"""Runs that nobody calls, of a workflow that requires parameters: a webhook, a tick, a change and the end of a run
+start it with null, while callers are held to what is required.
 """
 
 from collections.abc import AsyncIterator

@@ -16,6 +16,7 @@ from penstock.reading.documents import Node, read_documents
 from penstock.reading.index import Index
 from penstock.reading.lints.exposure import find_exposures
 from penstock.reading.lints.python_calls import read_code_steps
+from penstock.reading.lints.python_slips import find_slips
 from penstock.reading.lints.recursion import CodeSteps, find_open_ends, find_recursions
 from penstock.reading.lints.unread import find_empty, find_misplaced, find_unlisted, find_unread
 from penstock.reading.lints.unsigned import find_unsigned
@@ -137,6 +138,7 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
     )
     if not report.is_partial:
         code_steps = {} if python.code is None else read_code_steps(python.code)
+        report.problems.extend(() if python.code is None else find_slips(python.code, index))
         report.problems.extend(
             (*_recursion_problems(app, code_steps), *_exposure_problems(app), *_unsigned_problems(app))
         )

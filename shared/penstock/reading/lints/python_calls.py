@@ -13,12 +13,12 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from pydantic import JsonValue
 
 from penstock.definitions.models import Step, StepAction
+from penstock.reading.lints.python_sources import Function, Sources, Text, argument, literal, method_on
 from penstock.sdk.code import Code
 
 ANY_WORKFLOW: Final = None
@@ -47,7 +47,6 @@ _GIVING_THINGS: Final = frozenset({"create", "get"})
 _REASON: Final = re.compile(r"#\s*recursion:\s*(\S.*?)\s*$")
 _MAX_DEPTH: Final = 20
 """Functions that call each other are followed so far."""
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
 _CONDITIONAL: Final = (
     ast.If, ast.IfExp, ast.While, ast.For, ast.AsyncFor, ast.ExceptHandler, ast.match_case, ast.BoolOp, ast.Lambda,
     ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.FunctionDef, ast.AsyncFunctionDef,
@@ -57,59 +56,16 @@ _LEAVING: Final = (ast.Return, ast.Raise, ast.Break, ast.Continue, ast.Assert)
 
 def read_code_steps(code: Code) -> dict[str, tuple[Step, ...]]:
     """For each workflow (`module:function`) and action (`module.function`), the steps that its source asks for."""
-    sources = _Sources(code.directory)
+    sources = Sources(code.directory)
     callees = {**code.workflows, **code.actions}
     return {name: tuple(_Reader(sources).read(callee.function)) for name, callee in callees.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """One function's syntax tree, with the lines of its file."""
-
-    node: _Function
-    lines: list[str]
-    file: str
-
-
-class _Sources:
-    """The files of the app directory, each parsed once."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory.resolve()
-        self._files: dict[Path, tuple[ast.Module, list[str]] | None] = {}
-
-    def find(self, function: Callable[..., object]) -> _Text | None:
-        """The source of a function of the app; None for one that stands elsewhere or cannot be read."""
-        code = inspect.unwrap(function).__code__
-        path = Path(code.co_filename).resolve()
-        if not path.is_relative_to(self._directory):
-            return None
-        parsed = self._parse(path)
-        if parsed is None:
-            return None
-        tree, lines = parsed
-        for node in ast.walk(tree):
-            if isinstance(node, _Function) and node.name == code.co_name:
-                first = min((one.lineno for one in node.decorator_list), default=node.lineno)
-                if first <= code.co_firstlineno <= node.lineno:
-                    return _Text(node, lines, path.relative_to(self._directory).as_posix())
-        return None
-
-    def _parse(self, path: Path) -> tuple[ast.Module, list[str]] | None:
-        if path not in self._files:
-            try:
-                text = path.read_text()
-                self._files[path] = ast.parse(text), text.splitlines()
-            except (OSError, ValueError, SyntaxError, RecursionError):
-                self._files[path] = None
-        return self._files[path]
 
 
 @dataclass(slots=True)
 class _Reader:
     """Reads one workflow's or action's function, and those it hands its context to."""
 
-    sources: _Sources
+    sources: Sources
     seen: set[tuple[str, int]] = field(default_factory=set)
 
     def read(self, function: Callable[..., object], position: int = 0, *, is_guarded: bool = False) -> Iterator[Step]:
@@ -141,7 +97,7 @@ class _Reader:
             yield from self.read(called, position, is_guarded=is_guarded)
 
 
-def _calls_in(function: _Function) -> Iterator[tuple[ast.Call, bool]]:
+def _calls_in(function: Function) -> Iterator[tuple[ast.Call, bool]]:
     """Every call in the body, in order, and whether something decides that it is reached."""
     may_have_left = False
     for statement in function.body:
@@ -171,13 +127,13 @@ def _may_leave(statement: ast.stmt) -> bool:
     return False
 
 
-def _step_of(call: ast.Call, context: str, types: Mapping[str, str], text: _Text, is_guarded: bool) -> Step | None:
+def _step_of(call: ast.Call, context: str, types: Mapping[str, str], text: Text, is_guarded: bool) -> Step | None:
     """The step that a call on the context is, if it is one that starts or changes something."""
-    method = _method_on(call, context)
+    method = method_on(call, context)
     when, place = UNDER_CONDITION if is_guarded else None, f"{text.file}:{call.lineno}"
     reason = _reason_of(call, text.lines)
     if method in _STARTING:
-        name = _literal(_argument(call, 0, "workflow"))
+        name = literal(argument(call, 0, "workflow"))
         target = name if isinstance(name, str) else ANY_WORKFLOW
         action = _STARTING[method]
         return Step(id=place, action=action, target=target, when=when, place=place, recursion=reason)
@@ -187,21 +143,21 @@ def _step_of(call: ast.Call, context: str, types: Mapping[str, str], text: _Text
         if kind is None:
             return None
         arguments: dict[str, JsonValue] = {"set": _values_of(call, values)}
-        if _argument(call, 99, "upsert") is not None:
+        if argument(call, 99, "upsert") is not None:
             arguments["upsert"] = [UNKNOWN]
         if method in _OF_A_THING:
             arguments["type"] = kind
-            arguments |= {name: UNKNOWN for name in ("add", "remove") if _argument(call, 99, name) is not None}
+            arguments |= {name: UNKNOWN for name in ("add", "remove") if argument(call, 99, name) is not None}
         return Step(id=place, action=action, target=kind, arguments=arguments, when=when, place=place, recursion=reason)
     return None
 
 
 def _type_changed(call: ast.Call, method: str, types: Mapping[str, str]) -> str | None:
     if method not in _OF_A_THING:
-        name = _literal(_argument(call, 0, "type"))
+        name = literal(argument(call, 0, "type"))
         return name if isinstance(name, str) else None
-    name = _literal(_argument(call, 99, "type"))
-    thing = _argument(call, 0, "thing")
+    name = literal(argument(call, 99, "type"))
+    thing = argument(call, 0, "thing")
     if isinstance(name, str):
         return name
     return types.get(thing.id) if isinstance(thing, ast.Name) else None
@@ -211,62 +167,42 @@ def _values_of(call: ast.Call, position: int | None) -> JsonValue:
     """The values a call sets: those that are literals as they are, UNKNOWN for others, or for all of them."""
     if position is None:
         return UNKNOWN
-    given = _argument(call, position, "values")
+    given = argument(call, position, "values")
     if given is None:
         return {}
     if not isinstance(given, ast.Dict):
         return UNKNOWN
     values: dict[str, JsonValue] = {}
     for key, value in zip(given.keys, given.values, strict=True):
-        name = None if key is None else _literal(key)
+        name = None if key is None else literal(key)
         if not isinstance(name, str):
             return UNKNOWN
-        known = _literal(value)
+        known = literal(value)
         is_null = isinstance(value, ast.Constant) and value.value is None
         values[name] = None if is_null else known if isinstance(known, str | int | float) else UNKNOWN
     return values
 
 
-def _types_of_names(function: _Function, context: str) -> dict[str, str]:
+def _types_of_names(function: Function, context: str) -> dict[str, str]:
     """The data types of the names that hold what `ctx.create("type", …)` or `ctx.get("type", …)` gave."""
     types: dict[str, str] = {}
     for node in ast.walk(function):
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Await):
             continue
         call, targets = node.value.value, node.targets
-        if isinstance(call, ast.Call) and _method_on(call, context) in _GIVING_THINGS:
-            kind = _literal(_argument(call, 0, "type"))
+        if isinstance(call, ast.Call) and method_on(call, context) in _GIVING_THINGS:
+            kind = literal(argument(call, 0, "type"))
             if isinstance(kind, str) and len(targets) == 1 and isinstance(targets[0], ast.Name):
                 types[targets[0].id] = kind
     return types
 
 
-def _method_on(call: ast.Call, context: str) -> str:
-    func = call.func
-    is_ours = isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and func.value.id == context
-    return func.attr if is_ours and isinstance(func, ast.Attribute) else ""
-
-
 def _position_of(call: ast.Call, context: str) -> int | None:
     """Where a call hands on the context, among its positional arguments."""
-    for position, argument in enumerate(call.args):
-        if isinstance(argument, ast.Name) and argument.id == context:
+    for position, given in enumerate(call.args):
+        if isinstance(given, ast.Name) and given.id == context:
             return position
     return None
-
-
-def _argument(call: ast.Call, position: int, name: str) -> ast.expr | None:
-    for keyword in call.keywords:
-        if keyword.arg == name:
-            return keyword.value
-    return call.args[position] if position < len(call.args) else None
-
-
-def _literal(node: ast.expr | None) -> object:
-    try:
-        return None if node is None else ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return None
 
 
 def _reason_of(call: ast.Call, lines: list[str]) -> str | None:
