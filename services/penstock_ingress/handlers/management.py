@@ -45,9 +45,6 @@ from penstock_ingress.repository.views import (
     LogPage,
     RunPage,
     Stopped,
-    WorkflowList,
-    WorkflowParameter,
-    WorkflowSummary,
 )
 from penstock_ingress.room import Room
 from penstock_ingress.rules.headers import read_trace_context
@@ -198,28 +195,3 @@ async def update_settings(room: Room, environment: str, change: SettingsChange, 
     """Change settings; they hold for what is admitted from now on."""
     work = partial(change_settings, environment=environment, change=change, actor=actor)
     return EnvironmentSettings.model_validate(await room.database.in_transaction(work))
-
-
-async def show_workflows(room: Room, environment: str) -> WorkflowList:
-    """The workflows that are deployed now."""
-    deployment = await room.definitions.newest(environment)
-    workflows = [
-        WorkflowSummary(
-            name=workflow.name,
-            label=workflow.label,
-            parameters=[
-                WorkflowParameter(
-                    name=known.name, type=str(known.type), is_optional=known.is_optional, default=known.default
-                )
-                for known in workflow.parameters
-            ],
-            triggers=[
-                *(["api"] if workflow.api else []),
-                *(["webhook"] if workflow.webhooks else []),
-                *(["recurrence"] if workflow.recurrences else []),
-                *(["change"] if workflow.changes else []),
-            ],
-        )
-        for workflow in deployment.app.workflows.values()
-    ]
-    return WorkflowList(version=deployment.version, results=workflows)

@@ -97,13 +97,13 @@ async def show_pauses(room: Room, environment: str) -> PausePage:
     """The pauses that are in force."""
     async with room.database.connection() as conn:
         found = await list_pauses(conn, environment=environment)
-    return PausePage(results=[_show(pause) for pause in found], after=None)
+    return PausePage(results=[show_pause(pause) for pause in found], after=None)
 
 
 async def pause(room: Room, environment: str, wanted: NewPause, actor: str) -> Pause:
     """Start nothing that matches until it is resumed; the same pause again changes nothing."""
     work = partial(pause_schedule, of=wanted.of(environment), note=wanted.note, actor=actor)
-    return _show(await room.database.in_transaction(work))
+    return show_pause(await room.database.in_transaction(work))
 
 
 async def resume(room: Room, environment: str, wanted: Resumption, actor: str) -> Resumed:
@@ -114,7 +114,7 @@ async def resume(room: Room, environment: str, wanted: Resumption, actor: str) -
     )
     if not lifted and not wanted.all:
         raise Refusal(problem(404, await _describe_missing(room, of)))
-    return Resumed(resumed=[_show(pause) for pause in lifted], missed=wanted.missed)
+    return Resumed(resumed=[show_pause(pause) for pause in lifted], missed=wanted.missed)
 
 
 async def _describe_missing(room: Room, of: ScheduleFilter) -> str:
@@ -141,7 +141,8 @@ def _report(room: Room, runs: Sequence[RunSummary]) -> None:
         room.publisher.run_event(RunState.CANCELLED.value, run, reason=f"cancelled by {_BY}")
 
 
-def _show(of: pauses.Pause) -> Pause:
+def show_pause(of: pauses.Pause) -> Pause:
+    """A pause as it is shown."""
     return Pause(
         id=of.id,
         environment=of.of.environment,

@@ -135,31 +135,6 @@ class Chain(Shown):
     tree: ChainTree
 
 
-class WorkflowParameter(Shown):
-    """A parameter that a workflow declares."""
-
-    name: str
-    type: str
-    is_optional: bool
-    default: JsonValue = None
-
-
-class WorkflowSummary(Shown):
-    """A workflow that is deployed; `triggers` are `api`, `webhook`, `recurrence` and `change`."""
-
-    name: str
-    label: str
-    parameters: list[WorkflowParameter]
-    triggers: list[str]
-
-
-class WorkflowList(Shown):
-    """The workflows of the current deployment; `version` 0 says that nothing is deployed."""
-
-    version: int
-    results: list[WorkflowSummary]
-
-
 class WorkloadPart(Shown):
     """What was consumed by one workflow, in one activity, or in one hour; one of the three is set.
 

@@ -3,20 +3,16 @@
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 from urllib.parse import quote
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BaseModel, JsonValue, ValidationError
 
-from penstock import exact_json
-from penstock.contracts.messages import describe
-from penstock.definitions.models import ENVIRONMENTS
 from penstock.domain.policies import SettingsChange
 from penstock.runs.views.models import Shown
 from penstock.store.audit import ADMIN
-from penstock_ingress.handlers import chains, recurrences, schedule
+from penstock_ingress.handlers import chains, recurrences
 from penstock_ingress.handlers.files import MAX_FILE_BYTES, find_file, keep_file
 from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run, send_signal
 from penstock_ingress.handlers.management import (
@@ -27,7 +23,6 @@ from penstock_ingress.handlers.management import (
     show_run,
     show_runs,
     show_settings,
-    show_workflows,
     update_settings,
 )
 from penstock_ingress.handlers.recurrences import Caller
@@ -35,31 +30,31 @@ from penstock_ingress.handlers.workload import show_weights, show_workload, upda
 from penstock_ingress.room import Room
 from penstock_ingress.routes.openapi import find_operation
 from penstock_ingress.routes.pages import OPEN_PATHS, add_pages
+from penstock_ingress.routes.requests import (
+    ACTOR,
+    BODY_SECONDS,
+    MAX_BODY_BYTES,
+    decode,
+    read_environment,
+    read_id,
+    read_model,
+)
+from penstock_ingress.routes.schedule import ScheduleRoutes
 from penstock_ingress.routes.transport import FailureReplies, read_body, read_pieces, to_response
-from penstock_ingress.rules.bodies import parse_json
 from penstock_ingress.rules.headers import read_idempotency_key, read_token
 from penstock_ingress.rules.management import (
     Backfill,
     ChainResumeRequest,
     ChainStopRequest,
-    Move,
-    NewPause,
     NewRecurrence,
     NewRun,
     RecurrencePause,
-    Resumption,
     WeightsChange,
 )
 from penstock_ingress.rules.replies import JSON, Refusal, Reply, problem
-from penstock_ingress.rules.undecodable import Undecodable
 
-MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-_BODY_SECONDS: Final = 30.0
 _MAX_UNWANTED_BYTES: Final = 64 * 1024
 _OPEN: Final = OPEN_PATHS | {"/healthz", "/readyz", "/metrics"}
-_ACTOR: Final = web.RequestKey("actor", str)
-"""Where a request keeps who sends it, for the audit."""
-Model = TypeVar("Model", bound=BaseModel)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _RecurrenceVerb = Callable[[Room, str, UUID, str], Awaitable[Shown]]
 _RECURRENCE_VERBS: Final[tuple[tuple[str, str, _RecurrenceVerb], ...]] = (
@@ -96,7 +91,6 @@ class ManagementApi:
         app.router.add_get("/v1/{environment}/workload", self._get_workload)
         app.router.add_get("/v1/{environment}/workload/weights", self._get_weights)
         app.router.add_put("/v1/{environment}/workload/weights", self._put_weights)
-        app.router.add_get("/v1/{environment}/workflows", self._list_workflows)
         app.router.add_get("/v1/{environment}/recurrences", self._list_recurrences)
         app.router.add_post("/v1/{environment}/recurrences", self._create_recurrence)
         app.router.add_get("/v1/{environment}/recurrences/next", self._next_of_cron)
@@ -110,13 +104,7 @@ class ManagementApi:
             )
         app.router.add_post("/v1/{environment}/recurrences/{id}/backfill", self._backfill_recurrence)
         app.router.add_post("/v1/{environment}/recurrences/{id}/trigger", self._trigger_recurrence)
-        app.router.add_get("/v1/{environment}/schedule", self._list_schedule)
-        app.router.add_delete("/v1/{environment}/schedule", self._cancel_schedule)
-        app.router.add_get("/v1/{environment}/schedule/pauses", self._list_pauses)
-        app.router.add_post("/v1/{environment}/schedule/pause", self._pause_schedule)
-        app.router.add_post("/v1/{environment}/schedule/resume", self._resume_schedule)
-        app.router.add_delete("/v1/{environment}/schedule/{id}", self._cancel_scheduled)
-        app.router.add_post("/v1/{environment}/schedule/{id}/move", self._move_scheduled)
+        ScheduleRoutes(self._room, self._show).add_to(app.router)
         add_pages(app, self._room)
         return app
 
@@ -142,11 +130,11 @@ class ManagementApi:
         if token is None or not self._room.admins.is_admin(token):
             detail = "an admin token is needed: send it as Authorization: Bearer …; PENSTOCK_ADMIN_TOKEN sets it"
             raise Refusal(problem(401, detail, {"WWW-Authenticate": "Bearer"}))
-        request[_ACTOR] = ADMIN
+        request[ACTOR] = ADMIN
 
     async def _create_run(self, request: web.Request) -> web.Response:
-        environment = _environment(request)
-        run, is_new = await create_run(self._room, environment, await _read(request, NewRun), request.headers)
+        environment = read_environment(request)
+        run, is_new = await create_run(self._room, environment, await read_model(request, NewRun), request.headers)
         location = {"Location": f"/v1/{environment}/runs/{run.id}"}
         return (
             self._show(request, run, 201, location)
@@ -155,35 +143,42 @@ class ManagementApi:
         )
 
     async def _list_runs(self, request: web.Request) -> web.Response:
-        return self._show(request, await show_runs(self._room, _environment(request), request.query))
+        return self._show(request, await show_runs(self._room, read_environment(request), request.query))
 
     async def _get_run(self, request: web.Request) -> web.Response:
-        return self._show(request, await show_run(self._room, _environment(request), _id(request)))
+        return self._show(request, await show_run(self._room, read_environment(request), read_id(request)))
 
     async def _cancel_run(self, request: web.Request) -> web.Response:
-        return self._show(request, await cancel_run(self._room, _environment(request), _id(request), request[_ACTOR]))
+        return self._show(
+            request, await cancel_run(self._room, read_environment(request), read_id(request), request[ACTOR])
+        )
 
     async def _retry_run(self, request: web.Request) -> web.Response:
         return self._show(
-            request, await retry_failed_run(self._room, _environment(request), _id(request), request[_ACTOR])
+            request, await retry_failed_run(self._room, read_environment(request), read_id(request), request[ACTOR])
         )
 
     async def _send_signal(self, request: web.Request) -> web.Response:
-        environment, key = _environment(request), read_idempotency_key(request.headers.getall("Idempotency-Key", ()))
-        body = await read_body(request, most=MAX_BODY_BYTES, seconds=_BODY_SECONDS)
+        environment, key = (
+            read_environment(request),
+            read_idempotency_key(request.headers.getall("Idempotency-Key", ())),
+        )
+        body = await read_body(request, most=MAX_BODY_BYTES, seconds=BODY_SECONDS)
         return self._show(request, await send_signal(self._room, environment, request.match_info["name"], body, key))
 
     async def _get_chain(self, request: web.Request) -> web.Response:
-        return self._show(request, await show_chain(self._room, _environment(request), _id(request), request.query))
+        return self._show(
+            request, await show_chain(self._room, read_environment(request), read_id(request), request.query)
+        )
 
     async def _store_file(self, request: web.Request) -> web.Response:
-        environment, name = _environment(request), request.query.get("name", "file")
-        pieces = read_pieces(request, most=MAX_FILE_BYTES, seconds=_BODY_SECONDS)
+        environment, name = read_environment(request), request.query.get("name", "file")
+        pieces = read_pieces(request, most=MAX_FILE_BYTES, seconds=BODY_SECONDS)
         stored = await keep_file(self._room, environment, name, request.content_type, pieces)
         return self._show(request, stored, 201, {"Location": f"/v1/{environment}/files/{stored.file}"})
 
     async def _send_file(self, request: web.Request) -> web.StreamResponse:
-        stored = await find_file(self._room, _environment(request), _id(request))
+        stored = await find_file(self._room, read_environment(request), read_id(request))
         headers = {
             "Content-Type": stored.content_type,
             "Content-Length": str(stored.size),
@@ -198,86 +193,91 @@ class ManagementApi:
         return response
 
     async def _get_settings(self, request: web.Request) -> web.Response:
-        return self._show(request, await show_settings(self._room, _environment(request)))
+        return self._show(request, await show_settings(self._room, read_environment(request)))
 
     async def _put_settings(self, request: web.Request) -> web.Response:
         return self._show(
             request,
             await update_settings(
-                self._room, _environment(request), await _read(request, SettingsChange), request[_ACTOR]
+                self._room, read_environment(request), await read_model(request, SettingsChange), request[ACTOR]
             ),
         )
 
     async def _stop_chain(self, request: web.Request) -> web.Response:
-        wanted = await _read(request, ChainStopRequest, is_optional=True)
+        wanted = await read_model(request, ChainStopRequest, is_optional=True)
         return self._show(
-            request, await chains.stop(self._room, _environment(request), _id(request), wanted, request[_ACTOR])
+            request, await chains.stop(self._room, read_environment(request), read_id(request), wanted, request[ACTOR])
         )
 
     async def _resume_chain(self, request: web.Request) -> web.Response:
-        wanted = await _read(request, ChainResumeRequest, is_optional=True)
+        wanted = await read_model(request, ChainResumeRequest, is_optional=True)
         return self._show(
-            request, await chains.resume(self._room, _environment(request), _id(request), wanted, request[_ACTOR])
+            request,
+            await chains.resume(self._room, read_environment(request), read_id(request), wanted, request[ACTOR]),
         )
 
     async def _list_audit(self, request: web.Request) -> web.Response:
-        return self._show(request, await show_audit(self._room, _environment(request), request.query))
+        return self._show(request, await show_audit(self._room, read_environment(request), request.query))
 
     async def _list_logs(self, request: web.Request) -> web.Response:
-        return self._show(request, await show_logs(self._room, _environment(request), request.query))
+        return self._show(request, await show_logs(self._room, read_environment(request), request.query))
 
     async def _get_workload(self, request: web.Request) -> web.Response:
-        return self._show(request, await show_workload(self._room, _environment(request), request.query))
+        return self._show(request, await show_workload(self._room, read_environment(request), request.query))
 
     async def _get_weights(self, request: web.Request) -> web.Response:
-        return self._show(request, await show_weights(self._room, _environment(request)))
+        return self._show(request, await show_weights(self._room, read_environment(request)))
 
     async def _put_weights(self, request: web.Request) -> web.Response:
         return self._show(
             request,
             await update_weights(
-                self._room, _environment(request), await _read(request, WeightsChange), request[_ACTOR]
+                self._room, read_environment(request), await read_model(request, WeightsChange), request[ACTOR]
             ),
         )
 
     async def _list_recurrences(self, request: web.Request) -> web.Response:
-        return self._show(request, await recurrences.show_recurrences(self._room, _environment(request), request.query))
+        return self._show(
+            request, await recurrences.show_recurrences(self._room, read_environment(request), request.query)
+        )
 
     async def _create_recurrence(self, request: web.Request) -> web.Response:
-        wanted = await _read(request, NewRecurrence)
+        wanted = await read_model(request, NewRecurrence)
         return self._show(
-            request, await recurrences.create_recurrence(self._room, _environment(request), wanted, request[_ACTOR])
+            request, await recurrences.create_recurrence(self._room, read_environment(request), wanted, request[ACTOR])
         )
 
     async def _get_recurrence(self, request: web.Request) -> web.Response:
-        return self._show(request, await recurrences.show_recurrence(self._room, _environment(request), _id(request)))
+        return self._show(
+            request, await recurrences.show_recurrence(self._room, read_environment(request), read_id(request))
+        )
 
     async def _with_recurrence(self, verb: _RecurrenceVerb, request: web.Request) -> web.Response:
-        return self._show(request, await verb(self._room, _environment(request), _id(request), request[_ACTOR]))
+        return self._show(request, await verb(self._room, read_environment(request), read_id(request), request[ACTOR]))
 
     async def _next_of_cron(self, request: web.Request) -> web.Response:
-        _environment(request)
+        read_environment(request)
         return self._show(request, await recurrences.show_next_of_cron(self._room, request.query))
 
     async def _next_ticks(self, request: web.Request) -> web.Response:
-        environment, id = _environment(request), _id(request)
+        environment, id = read_environment(request), read_id(request)
         return self._show(request, await recurrences.show_next(self._room, environment, id, request.query))
 
     async def _list_ticks(self, request: web.Request) -> web.Response:
-        id, environment = _id(request), _environment(request)
+        id, environment = read_id(request), read_environment(request)
         return self._show(request, await recurrences.show_ticks(self._room, environment, id, request.query))
 
     async def _pause_recurrence(self, request: web.Request) -> web.Response:
-        environment, wanted = _environment(request), await _read(request, RecurrencePause, is_optional=True)
-        actor = request[_ACTOR]
-        return self._show(request, await recurrences.pause(self._room, environment, _id(request), wanted, actor))
+        environment, wanted = read_environment(request), await read_model(request, RecurrencePause, is_optional=True)
+        actor = request[ACTOR]
+        return self._show(request, await recurrences.pause(self._room, environment, read_id(request), wanted, actor))
 
     async def _backfill_recurrence(self, request: web.Request) -> web.Response:
-        id, wanted = _id(request), await _read(request, Backfill)
+        id, wanted = read_id(request), await read_model(request, Backfill)
         return self._show(
             request,
             await recurrences.backfill(
-                self._room, _environment(request), id, wanted, Caller(request.headers, request[_ACTOR])
+                self._room, read_environment(request), id, wanted, Caller(request.headers, request[ACTOR])
             ),
         )
 
@@ -285,44 +285,15 @@ class ManagementApi:
         return self._show(
             request,
             await recurrences.trigger(
-                self._room, _environment(request), _id(request), Caller(request.headers, request[_ACTOR])
+                self._room, read_environment(request), read_id(request), Caller(request.headers, request[ACTOR])
             ),
         )
-
-    async def _list_schedule(self, request: web.Request) -> web.Response:
-        return self._show(request, await schedule.show_schedule(self._room, _environment(request), request.query))
-
-    async def _cancel_schedule(self, request: web.Request) -> web.Response:
-        environment, actor = _environment(request), request[_ACTOR]
-        return self._show(request, await schedule.cancel_by_filter(self._room, environment, request.query, actor))
-
-    async def _list_pauses(self, request: web.Request) -> web.Response:
-        return self._show(request, await schedule.show_pauses(self._room, _environment(request)))
-
-    async def _pause_schedule(self, request: web.Request) -> web.Response:
-        environment, wanted = _environment(request), await _read(request, NewPause)
-        return self._show(request, await schedule.pause(self._room, environment, wanted, request[_ACTOR]))
-
-    async def _resume_schedule(self, request: web.Request) -> web.Response:
-        environment, wanted = _environment(request), await _read(request, Resumption)
-        return self._show(request, await schedule.resume(self._room, environment, wanted, request[_ACTOR]))
-
-    async def _cancel_scheduled(self, request: web.Request) -> web.Response:
-        environment, actor = _environment(request), request[_ACTOR]
-        return self._show(request, await schedule.cancel_one(self._room, environment, _id(request), actor))
-
-    async def _move_scheduled(self, request: web.Request) -> web.Response:
-        environment, wanted, actor = _environment(request), await _read(request, Move), request[_ACTOR]
-        return self._show(request, await schedule.move(self._room, environment, _id(request), wanted, actor))
-
-    async def _list_workflows(self, request: web.Request) -> web.Response:
-        return self._show(request, await show_workflows(self._room, _environment(request)))
 
     def _show(
         self, request: web.Request, shown: Shown, status: int = 200, headers: dict[str, str] | None = None
     ) -> web.Response:
         """Without secrets, also where a caller has put one into a parameter."""
-        document = self._room.secrets.redactor(_environment(request)).encoded(shown.encoded())
+        document = self._room.secrets.redactor(read_environment(request)).encoded(shown.encoded())
         return to_response(Reply(status, document, JSON, headers or {}))
 
 
@@ -335,8 +306,8 @@ async def _check_known(request: web.Request) -> None:
     if unknown and resource is not None:
         raise _unknown("query parameter", unknown, known)
     if operation is not None and operation.body is None and not operation.is_upload and request.can_read_body:
-        body = await read_body(request, most=_MAX_UNWANTED_BYTES, seconds=_BODY_SECONDS)
-        given = _decode(body) if body.strip() else {}
+        body = await read_body(request, most=_MAX_UNWANTED_BYTES, seconds=BODY_SECONDS)
+        given = decode(body) if body.strip() else {}
         if given != {}:
             raise _unknown("key", sorted(given) if isinstance(given, dict) else ["(the body)"], ())
 
@@ -345,47 +316,3 @@ def _unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> Refusal:
     listed = ", ".join(repr(name[:50]) for name in names[:10])
     hint = f"known are {', '.join(known)}" if known else f"there is no {kind} here, leave it out"
     return Refusal(problem(422, f"unknown {kind} {listed}; {hint}"))
-
-
-def _decode(body: bytes) -> JsonValue:
-    try:
-        return parse_json(body)
-    except Undecodable as error:
-        raise Refusal(problem(400, str(error))) from None
-
-
-def _environment(request: web.Request) -> str:
-    environment = request.match_info["environment"]
-    if environment not in ENVIRONMENTS:
-        raise Refusal(problem(404, f"there is no environment {environment[:50]!r}, only {' and '.join(ENVIRONMENTS)}"))
-    return environment
-
-
-def _id(request: web.Request) -> UUID:
-    text = request.match_info["id"]
-    try:
-        return UUID(text)
-    except ValueError:
-        raise Refusal(
-            problem(404, f"{text[:50]!r} is not an id; ids look like 0190a5f2-7c00-8a11-9b22-0123456789ab")
-        ) from None
-
-
-async def _read(request: web.Request, model: type[Model], *, is_optional: bool = False) -> Model:
-    body = await read_body(request, most=MAX_BODY_BYTES, seconds=_BODY_SECONDS)
-    if is_optional and not body.strip():
-        body = b"{}"
-    try:
-        return _with_exact_numbers(model.model_validate_json(body), body)
-    except ValidationError as error:
-        is_json = all(found["type"] != "json_invalid" for found in error.errors())
-        raise Refusal(problem(422 if is_json else 400, describe(error))) from None
-
-
-def _with_exact_numbers(read: Model, body: bytes) -> Model:
-    """`read` with the parameters as `body` has them: pydantic reads floats."""
-    if "parameters" not in type(read).model_fields or not exact_json.has_long_number(body):
-        return read
-    fields = exact_json.loads(body)
-    parameters = fields.get("parameters") if isinstance(fields, dict) else None
-    return read.model_copy(update={"parameters": parameters}) if isinstance(parameters, dict) else read

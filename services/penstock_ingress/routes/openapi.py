@@ -37,9 +37,9 @@ from penstock_ingress.repository.views import (
     SignalOutcome,
     StoppedChain,
     WeightList,
-    WorkflowList,
     WorkloadPage,
 )
+from penstock_ingress.repository.workflow_views import WorkflowDetails, WorkflowList
 from penstock_ingress.rules.management import (
     Backfill,
     ChainResumeRequest,
@@ -53,6 +53,8 @@ from penstock_ingress.rules.management import (
     RecurrencePause,
     Resumption,
     WeightsChange,
+    WorkflowPause,
+    WorkflowResumption,
 )
 
 PREFIX: Final = "/v1/{environment}/"
@@ -169,6 +171,12 @@ OPERATIONS: Final = (
     Operation("schedule/{id}/move", "post", "Move a run to another time", Run, body=Move, problems=(400, 404, 409,
     422)),
     Operation("workflows", "get", "The workflows that are deployed", WorkflowList),
+    Operation("workflows/{name}", "get", "A workflow: its definition, the versions that changed it, and who starts "
+    "whom", WorkflowDetails),
+    Operation("workflows/{name}/pause", "post", "Start no run of a workflow until it is resumed", Pause,
+    body=WorkflowPause, problems=(400, 404, 422)),
+    Operation("workflows/{name}/resume", "post", "Lift the pause of a workflow", Resumed, body=WorkflowResumption,
+    problems=(400, 404, 422)),
 )  # fmt: skip
 _ID: Final[Document] = {"type": "string", "format": "uuid"}
 _TIME: Final[Document] = {"type": "string", "format": "date-time"}

@@ -185,6 +185,22 @@ class Resumption(ScheduleChoice):
         return self
 
 
+class WorkflowPause(Given):
+    """A pause of a workflow. The body may be left out."""
+
+    note: Storable | None = Field(default=None, max_length=1000, description="For people: why")
+
+
+class WorkflowResumption(Given):
+    """The end of a workflow's pause. The body may be left out."""
+
+    missed: Annotated[Missed, Field(strict=False)] = Field(
+        default=Missed.QUEUE,
+        description="`queue`: what became due meanwhile runs; `drop`: runs that had not begun are cancelled, ticks "
+        "passed over",
+    )
+
+
 class Move(Given):
     """Another time for a run that waits for its time; a time of the past means now."""
 

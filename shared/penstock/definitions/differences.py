@@ -39,6 +39,11 @@ def find_differences(before: App | None, after: App) -> list[Difference]:
     return found
 
 
+def is_same_definition(before: JsonValue, after: JsonValue) -> bool:
+    """Whether two stored definitions say the same, wherever in its file each stands."""
+    return _without_places(before) == _without_places(after)
+
+
 def _is_named(value: JsonValue) -> bool:
     """Whether this is a mapping of names to definitions."""
     return isinstance(value, dict) and all(isinstance(item, dict) for item in value.values())

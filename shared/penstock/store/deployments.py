@@ -8,7 +8,10 @@ environment's row, and `admit` compares it in the same statement that creates ru
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from datetime import datetime
+from typing import Final, NamedTuple, TypeVar
+
+from pydantic import JsonValue
 
 from penstock.db import Connection, Database
 from penstock.definitions.compiled import CompiledApp
@@ -17,6 +20,8 @@ from penstock.errors import ConfigurationError, StaleDefinitions
 
 Definitions = TypeVar("Definitions")
 Decided = TypeVar("Decided")
+MAX_VERSIONS: Final = 100
+"""Deployments of which it is shown what they have changed."""
 _MAX_CACHED: Final = 20
 _MAX_TURNS: Final = 5
 
@@ -60,6 +65,31 @@ async def load_version(conn: Connection, *, environment: str, version: int) -> A
     if content is None:
         raise ConfigurationError(f"{environment} has no deployment {version}")
     return App.model_validate(content)
+
+
+class WorkflowVersion(NamedTuple):
+    """A workflow as one deployment has it, as it is stored; None where it has none of that name."""
+
+    version: int
+    deployed_at: datetime
+    definition: JsonValue
+
+
+async def list_workflow_versions(conn: Connection, *, environment: str, workflow: str) -> list[WorkflowVersion]:
+    """A workflow in each of the last hundred deployments, the newest first, and in the one before them."""
+    rows = await conn.fetch(
+        """
+        SELECT d.version, d.deployed_at, d.app #> ARRAY['workflows', $2] AS definition
+        FROM penstock.deployments d
+        WHERE d.environment = $1
+        ORDER BY d.version DESC
+        LIMIT $3
+        """,
+        environment,
+        workflow,
+        MAX_VERSIONS + 1,
+    )
+    return [WorkflowVersion(*row) for row in rows]
 
 
 async def decide_by_current(

@@ -48,6 +48,19 @@ class Recursion(NamedTuple):
         return self.path[0] + "".join(f"{arrow}{name}" for arrow, name in zip(arrows, self.path[1:], strict=True))
 
 
+class Start(NamedTuple):
+    """That runs of `source` start runs of `target`: `by` a kind of step, `change` or `run` (the end of a run).
+
+    `is_guarded`: a condition stands on the way. `place` is the step, or the trigger, as `file:line`.
+    """
+
+    source: str
+    target: str
+    by: str
+    is_guarded: bool
+    place: str
+
+
 class _Edge(NamedTuple):
     is_guarded: bool
     place: str
@@ -82,6 +95,23 @@ def find_recursions(app: App, code_steps: CodeSteps | None = None) -> list[Recur
     found = [Recursion(path, is_guarded=False, place=place) for path, place in unguarded.items()]
     found += [Recursion(path, is_guarded=True, place=place) for path, place in guarded.items()]
     return [*found, *_find_over_calls(app, graph)][:_MAX_LISTED]
+
+
+def list_starts(app: App) -> list[Start]:
+    """Who starts whom, by what the definitions say, deliberate recursion included; steps in Python are not read."""
+    starts: dict[Start, None] = {}
+    for name, workflow in app.workflows.items():
+        for step in workflow.steps:
+            by = step.action.value if ACTIONS[step.action].starts else "change"
+            for target, is_guarded in _targets_of(step, app):
+                if target in app.workflows:
+                    guarded = workflow.when is not None or step.when is not None or is_guarded
+                    starts[Start(name, target, by, guarded, step.place)] = None
+        for other in app.workflows.values():
+            for trigger in other.run_ends:
+                if other.name != name and trigger.covers(name):
+                    starts[Start(name, other.name, "run", is_guarded=True, place=trigger.place)] = None
+    return list(starts)
 
 
 def _find_over_calls(app: App, graph: _Graph) -> list[Recursion]:

@@ -1,0 +1,74 @@
+"""What the management API shows of the workflows that are deployed."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from penstock.runs.views.models import Shown
+from penstock_ingress.repository.views import Pause
+
+
+class WorkflowParameter(Shown):
+    """A parameter that a workflow declares."""
+
+    name: str
+    type: str
+    is_optional: bool
+    default: JsonValue = None
+
+
+class WorkflowSummary(Shown):
+    """A workflow that is deployed; `triggers` are `api`, `webhook`, `recurrence`, `change` and `run`."""
+
+    name: str
+    label: str
+    parameters: list[WorkflowParameter]
+    triggers: list[str]
+
+
+class WorkflowList(Shown):
+    """The workflows of the current deployment; `version` 0 says that nothing is deployed."""
+
+    version: int
+    results: list[WorkflowSummary]
+
+
+class WorkflowChange(Shown):
+    """A deployment that has added, changed or removed a workflow."""
+
+    version: int
+    deployed_at: datetime
+    change: Literal["added", "changed", "removed"]
+
+
+class WorkflowStart(Shown):
+    """That runs of one workflow start those of another."""
+
+    workflow: str
+    starts: str
+    by: str = Field(description="The step that does: `schedule`, `schedule_list` or `trigger`; `change` or `run` of a "
+                                "trigger")  # fmt: skip
+    is_guarded: bool = Field(description="Whether a condition stands on the way")
+    place: str = Field(description="`file:line`")
+
+
+class WorkflowGraph(Shown):
+    """Who starts whom, as far as the definitions say; what steps in Python start is not in it."""
+
+    starts: list[WorkflowStart]
+    started_by: list[WorkflowStart]
+    cycles: list[list[str]] = Field(description="Cycles that lead through it; a path begins and ends with one workflow")
+
+
+class WorkflowDetails(WorkflowSummary):
+    """A workflow as it is deployed; `definition` leaves out what is as it is by default."""
+
+    environment: str
+    version: int = Field(description="The deployment that holds now")
+    definition: dict[str, JsonValue]
+    versions: list[WorkflowChange] = Field(
+        description="Which of the last hundred deployments changed it, the newest first"
+    )
+    graph: WorkflowGraph
+    pauses: list[Pause] = Field(description="Those of this workflow that are in force")
