@@ -144,7 +144,7 @@ async def test_check_finds_nothing_wrong_with_the_quickstart() -> None:
     outcome = await penstock("check", str(QUICKSTART), environment=clean_environment())
     assert outcome.code == 0
     assert outcome.out.splitlines() == [
-        "ok  quickstart: 9 workflows, 4 data types, 1 sources",
+        "ok  quickstart: 9 workflows, 3 data types, 1 source",
         "secrets: STRIPE_WEBHOOK_SECRET",
     ]
 

@@ -1,9 +1,11 @@
 """The documents, done: their commands and requests on a real `penstock up`, their Python as a reader would run it."""
 
 import asyncio
+import hmac
 import re
 import shlex
 import sys
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -83,6 +85,21 @@ async def test_the_requests_of_the_documents_are_answered(running: Up) -> None:
             await eventually(partial(_is_answered, http, running, line))
 
 
+async def test_a_webhook_that_is_signed_by_hand_is_accepted(running: Up) -> None:
+    """What the page has openssl and curl do; they need not be on the machine that tests."""
+    await running.command("secret", "set", "STRIPE_WEBHOOK_SECRET", "--environment", "development", stdin="whsec_test")
+    (block,) = [block for block in read_blocks(ROOT / "docs" / "testing.md") if "openssl" in block.text]
+    (*_, line), values = [line for _, line in shell_lines(block)], {"MOMENT": str(int(time.time()))}
+    values["BODY"] = re.findall("BODY='(.*?)'", block.text)[0]
+    assert 'printf %s "$MOMENT.$BODY" | openssl dgst -sha256 -hmac whsec_test' in block.text
+    signed = f"{values['MOMENT']}.{values['BODY']}".encode()
+    values["SIGNATURE"] = hmac.digest(b"whsec_test", signed, "sha256").hex()
+    line = line.replace('"$BODY"', shlex.quote(values["BODY"]))
+    request = re.sub(r"\$([A-Z]+)", lambda name: values[name[1]], line)
+    async with aiohttp.ClientSession() as http:
+        await eventually(partial(_is_taken, http, running, request))  # once the secret, set a moment ago, is known
+
+
 async def test_the_paths_that_the_documents_name_are_there(running: Up) -> None:
     samples = {"environment": "live", "workflow": "start", "type": "thing", "source": "stripe", "name": "x"}
     asked = requests_of_documents()
@@ -101,7 +118,18 @@ async def test_the_paths_that_the_documents_name_are_there(running: Up) -> None:
 
 
 async def _is_answered(http: aiohttp.ClientSession, running: Up, line: str) -> bool:
-    """Send what curl would send."""
+    """Send what curl would send; its answer has to be 200."""
+    status, text = await _send(http, running, line)
+    assert status == 200, text
+    return True
+
+
+async def _is_taken(http: aiohttp.ClientSession, running: Up, line: str) -> bool:
+    status, _ = await _send(http, running, line)
+    return status == 200
+
+
+async def _send(http: aiohttp.ClientSession, running: Up, line: str) -> tuple[int, str]:
     text = line.replace("$(cat .penstock/admin-token)", running.token).replace("$TOKEN", running.token)
     words = iter(shlex.split(text)[1:])
     method, path, headers, body, query = "", "", dict[str, str](), None, dict[str, str]()
@@ -122,8 +150,7 @@ async def _is_answered(http: aiohttp.ClientSession, running: Up, line: str) -> b
             path = re.sub(r"^(http://)?localhost:8080", "", word)
     url = f"{running.url}{path}"
     async with http.request(method or "POST", url, headers=headers, data=body, params=query) as response:
-        assert response.status == 200, await response.text()
-        return True
+        return response.status, await response.text()
 
 
 def python_of(name: str, sign: str) -> Block:

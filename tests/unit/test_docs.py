@@ -32,7 +32,7 @@ from tests.docs import (
 )
 from tests.pages import parts, problems_of, write_app, write_app_with
 
-PROGRAMS = {"penstock", "make", "git", "cd", "curl", "alias", "export", "stripe", "pytest", "pip"}
+PROGRAMS = {"penstock", "make", "git", "cd", "curl", "alias", "export", "stripe", "pytest", "pip", "python"}
 BLOCKS = [block for path in DOCUMENTS for block in read_blocks(path)]
 PAGES = sorted({block.place.path for block in BLOCKS if block.language == "yaml"})
 

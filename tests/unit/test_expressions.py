@@ -29,6 +29,7 @@ SCOPE: dict[str, JsonValue] = {
 }
 NAMES = frozenset(SCOPE)
 PLACE = "workflows/a.yaml:3"
+RANGE_ALONE = "a range is not a list by itself; write map([1..10], #)"
 NULL_HINT = "write ?? to stand in for null, as in (a ?? 0)"
 ORDER_HINT = "only numbers and dates have an order: write d(a) < d(b) for times"
 BOOLEAN_HINT = "compare with something to get true or false"
@@ -62,6 +63,8 @@ def problem_of(source: str) -> str:
         ("map(params.items as each, each.b)", ["x", "y"]),
         ("filter(params.items, #.a > params.n + 2)", [{"a": 7, "b": "y"}]),
         ("params.n in [1..3]", True),
+        ("params.n not in ((3..5])", True),
+        ("map(([1..3]) as x, x)", [1, 2, 3]),
         ("params.n in (3..9)", False),
         ("d(now).add('1d')", "2026-01-02T00:00:00Z"),
         ("`${params.name} has ${params.n + 1}`", "Ada has 4"),
@@ -99,6 +102,7 @@ def test_an_expression_has_a_value(source: str, value: JsonValue) -> None:
         ("#.a", "# has a meaning only inside all, count, filter, flatMap, map, none, one, some"),
         ("map([1..params.n], #)", "a range needs two numbers from -10000 to 10000, such as [1..10]"),
         ("map([1..10001], #)", "a range needs two numbers from -10000 to 10000, such as [1..10]"),
+        *((source, RANGE_ALONE) for source in ("[1..3]", "sum([1..3])", "{a: (1..3)}", "[1..3][0]", "[[1..3]]")),
         (
             "12345678901234567890",
             "12345678901234567890 has more digits than a number keeps; write it as text, in quotes",

@@ -1,5 +1,6 @@
 """`penstock check`: everything that is wrong with an app directory, one problem a line."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
@@ -82,14 +83,16 @@ def print_problems(problems: tuple[Problem, ...]) -> None:
 
 def _summary(loaded: LoadResult) -> str:
     errors = sum(problem.severity is Severity.ERROR for problem in loaded.problems)
-    warnings = len(loaded.problems) - errors
-    counts = ", ".join(
-        f"{count} {word}{'' if count == 1 else 's'}"
-        for count, word in ((errors, "error"), (warnings, "warning"))
-        if count
-    )
+    found = {"error": errors, "warning": len(loaded.problems) - errors}
+    problems = _count({word: count for word, count in found.items() if count})
     if loaded.app is None:
-        return f"[red]{counts}[/]"
+        return f"[red]{problems}[/]"
     app = loaded.app
-    held = f"{len(app.workflows)} workflows, {len(app.types)} data types, {len(app.sources)} sources"
-    return f"[green]ok[/]  {show_text(app.name)}: {held}" + (f"; {counts}" if counts else "")
+    types = [kind for kind in app.types.values() if kind.place]  # `user` is there without a file, too
+    held = _count({"workflow": len(app.workflows), "data type": len(types), "source": len(app.sources)})
+    return f"[green]ok[/]  {show_text(app.name)}: {held}" + (f"; {problems}" if problems else "")
+
+
+def _count(things: Mapping[str, int]) -> str:
+    """`2 workflows, 1 source`."""
+    return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in things.items())

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 OTHER_FUNCTIONS: Final[Mapping[str, str]] = {
-    "range": "write [1..10] for a range",
+    "range": "write map([1..10], #) for a list of numbers",
     "json": "a value that is only ${…} keeps its type; inside a longer text, objects are written as JSON",
     "format": "write d(now).format('%Y-%m-%d') for a date; put values into a text as `…${…}…`",
     "size": "write len(…)",

@@ -75,7 +75,8 @@ closures inside each other, name the item: `map(params.orders as order, map(orde
 ## Ranges
 
 A range needs two literal numbers, from -%(range)s to %(range)s. It stands after `in`, or as the list that `map` and the
-like go through. Square brackets include an end and round ones leave it out.
+like go through; by itself it is not a list: write `map([1..10], #)`. Square brackets include an end and round ones
+leave it out.
 
 ## Objects
 
@@ -141,7 +142,7 @@ FACTS: Final[tuple[tuple[str, str, JsonValue], ...]] = (
 )
 """What is asked most often, each with an example and its result."""
 _HABITS: Final = (
-    ("`range(1, 10)`", "`[1..10]`"),
+    ("`range(1, 10)`", "`map([1..10], #)`"),
     ("`x.length`, `size(x)`", "`len(x)`"),
     ("`x => x.total`, `lambda x: …`", "`#.total`"),
     ("`[x.total for x in xs]`", "`map(xs, #.total)`"),

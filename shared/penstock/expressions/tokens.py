@@ -222,7 +222,18 @@ class _Reader:
                 f"a range needs two numbers from -{MAX_RANGE} to {MAX_RANGE}, such as [1..10]",
                 self.tokens[index].offset,
             )
+        if not self.takes_range(low - 2):
+            raise Unreadable("a range is not a list by itself; write map([1..10], #)", self.tokens[low - 1].offset)
         self.frames[-1].has_range = True
+
+    def takes_range(self, index: int) -> bool:
+        """Whether what stands before a range, also in brackets, is something that goes through ranges."""
+        while self.token(index).text == "(" and self.token(index - 1).kind != "name":
+            index -= 1
+        before = self.token(index - 1).text
+        return self.token(index).text == "in" or (
+            self.token(index).text == "(" and (before == "in" or before in CLOSURES)
+        )
 
     def read_name(self, index: int) -> int:
         """Takes a name and the members that follow it; returns the index of what comes next."""
