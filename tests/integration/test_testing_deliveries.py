@@ -1,11 +1,15 @@
 """Webhooks that the test kit sends: each is signed as its sender would, and goes through the real check."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from penstock.testing import AppUnderTest, open_app
+from penstock.webhooks.providers import PROVIDERS
+from tests.unit.webhooks.sources import SIGNING, WHSEC, secret_of, write_source
 
 APP_YAML = """
 app: lab
@@ -109,6 +113,34 @@ async def test_what_cannot_be_signed_says_why(app: AppUnderTest) -> None:
         await app.deliver("strype", {})
     with pytest.raises(ValueError, match="no secret of the source 'unset' is set"):
         await app.deliver("unset", {})
+
+
+async def test_every_scheme_that_a_secret_can_sign_is_accepted_and_forgeries_are_not(tmp_path: Path) -> None:
+    """One app with a source of each provider; what only the provider can sign says so."""
+    secrets = {f"S_{scheme.upper()}": secret_of(scheme) for scheme in PROVIDERS} | {"V": "verify"}
+    sources = {scheme: write_source(scheme) for scheme in PROVIDERS}
+    for scheme, source in sources.items():
+        if "secrets" in source:
+            source["secrets"] = [f"${{secrets.S_{scheme.upper()}}}"]
+    triggers = [{"source": scheme} for scheme in PROVIDERS]
+    (tmp_path / "workflows").mkdir()
+    (tmp_path / "app.yaml").write_text(json.dumps({"app": "lab", "sources": sources}))
+    (tmp_path / "workflows" / "note.yaml").write_text(
+        json.dumps({"workflow": "note", "on": {"webhook": triggers}, "steps": [{"log": "noted"}]})
+    )
+    async with open_app(tmp_path, secrets=secrets) as app:
+        for scheme in PROVIDERS:
+            payload: JsonValue = {"text": scheme, "n": 1}
+            if scheme not in {*SIGNING, "none"}:
+                with pytest.raises(ValueError, match="only the provider can sign"):
+                    await app.deliver(scheme, payload)
+                continue
+            delivered = await app.deliver(scheme, payload, type="ping")
+            assert delivered.status in {200, 202, 204}, (scheme, delivered)
+            if scheme != "none":
+                forged = await app.deliver(scheme, {"text": scheme, "n": 2}, secret=WHSEC.replace("M", "N"))
+                assert (forged.status, forged.run_ids) == (401, []), (scheme, forged)
+        assert len(await app.list_runs("note")) == len(SIGNING) + 1
 
 
 async def test_live_is_delivered_to_where_it_is_served(tmp_path: Path) -> None:

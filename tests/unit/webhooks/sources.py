@@ -38,12 +38,23 @@ SIGNING = [
 """Schemes whose requests can be made with the secret that verifies them."""
 
 
-def load_source(scheme: str, **keys: JsonValue) -> Source:
-    """The source of an app.yaml that has what its scheme needs, and `keys`."""
-    needs = {"url": URL, "verify_token": "${secrets.V}", "header": "X-Signature", "audience": URL, "issuer": URL}
+def write_source(scheme: str, **keys: JsonValue) -> dict[str, JsonValue]:
+    """The source in an app.yaml that has what its scheme needs, and `keys`."""
+    needs: dict[str, JsonValue] = {
+        "url": URL,
+        "verify_token": "${secrets.V}",
+        "header": "X-Signature",
+        "audience": URL,
+        "issuer": URL,
+    }
     provider = PROVIDERS[scheme]
-    secrets = {} if provider.secrets is Secrets.NONE else {"secrets": ["${secrets.S}"]}
-    source = {"scheme": scheme, **secrets, **{key: needs[key] for key in provider.needs}, **keys}
+    secrets: dict[str, JsonValue] = {} if provider.secrets is Secrets.NONE else {"secrets": ["${secrets.S}"]}
+    return {"scheme": scheme, **secrets, **{key: needs[key] for key in provider.needs}, **keys}
+
+
+def load_source(scheme: str, **keys: JsonValue) -> Source:
+    """That source, read."""
+    source = write_source(scheme, **keys)
     result = load_files({"app.yaml": json.dumps({"app": "a", "sources": {"s": source}}).encode()})
     assert result.app is not None, result.problems
     return result.app.sources["s"]
