@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from penstock.definitions.values import format_date
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
-from penstock.runs.waits import Wait
+from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogEvent, LogLine, Subject, error_line
 from penstock_executor.effects import BulkEffect, Effect
 

@@ -9,7 +9,7 @@ from typing import Final
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
 from penstock.db import Database
-from penstock.domain.addresses import Address
+from penstock.domain.mail_addresses import Address
 from penstock.mail.smtp import MailClient
 from penstock.outgoing.client import Outgoing
 from penstock.runtime import Resources, Stop

@@ -12,7 +12,7 @@ import pytest
 from penstock.db import Connection
 from penstock.domain.policies import SettingsChange
 from penstock.runs.recurrences.rows import step_recurrence_id, trigger_recurrence_id
-from penstock.runs.schedule.changes import cancel_entry, move_run
+from penstock.runs.schedule.interventions import cancel_entry, move_run
 from penstock.store.audit import Act, AuditAction, note_acts
 from penstock.store.policies import change_settings
 from tests.integration.ingress import Answer, Ingress, running_ingress, write_app

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from penstock.db import Record, open_database
 from penstock.runtime import Resources, Stop
 from penstock.testing import open_app
-from penstock_scheduler.loops.changes import start_changes
+from penstock_scheduler.loops.change_triggers import start_changes
 from penstock_scheduler.room import Room, furnish
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, Outside, serve_outside

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from penstock.runtime import Resources, Stop
-from penstock_scheduler.loops.changes import start_changes
+from penstock_scheduler.loops.change_triggers import start_changes
 from penstock_scheduler.room import furnish
 from tests.integration.executing import House
 from tests.integration.scheduling import build_settings

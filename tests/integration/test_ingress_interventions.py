@@ -11,7 +11,7 @@ import pytest
 from pydantic import JsonValue
 
 from penstock.db import Connection
-from penstock.runs.waits import Wait, begin_waits, lock_signals
+from penstock.runs.waits_and_signals import Wait, begin_waits, lock_signals
 from tests.eventually import eventually
 from tests.integration.ingress import ADMIN, Ingress, running_ingress, write_app
 

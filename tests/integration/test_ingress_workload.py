@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from penstock.domain.workload import PUBLISHED_WEIGHTS
+from penstock.domain.weights import PUBLISHED_WEIGHTS
 from tests.integration.ingress import Ingress, running_ingress, write_app
 
 HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)

@@ -4,7 +4,7 @@ from penstock.db import Record
 from penstock.domain.runs import RunSummary
 from penstock.runs.cancellations import cancel_runs, retry_run
 from penstock.runtime import Resources, Stop
-from penstock_scheduler.loops.run_events import start_run_events
+from penstock_scheduler.loops.run_triggers import start_run_events
 from penstock_scheduler.room import furnish
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House

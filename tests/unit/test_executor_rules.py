@@ -16,7 +16,7 @@ from penstock.errors import (
     Transient,
 )
 from penstock.expressions import ExpressionError
-from penstock.outgoing.addresses import PRIVATE, is_allowed
+from penstock.outgoing.address_guard import PRIVATE, is_allowed
 from penstock_executor.rules import (
     DeadLetter,
     Decision,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from penstock.domain.addresses import Address, make_address, parse_address, parse_addresses
+from penstock.domain.mail_addresses import Address, make_address, parse_address, parse_addresses
 from penstock.mail.message import Attachment, Mail, split_content_type, write_mail
 from penstock.mail.settings import MailServer, MailSettings, parse_smtp_url
 

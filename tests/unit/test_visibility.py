@@ -3,7 +3,7 @@
 import pytest
 
 from penstock.definitions.models import PrivacyRule
-from penstock.things.visibility import Visibility, visibility
+from penstock.things.privacy import Visibility, visibility
 from tests.factories import build_type
 
 ORDER = build_type("order", {"number": "text", "total": "number"})

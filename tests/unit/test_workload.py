@@ -4,17 +4,8 @@ import pytest
 from pydantic import JsonValue
 
 from penstock.definitions.models import StepAction
-from penstock.domain.workload import (
-    ACTIVITIES,
-    POSITIONS,
-    PUBLISHED_WEIGHTS,
-    Activity,
-    add_counts,
-    make_weights,
-    no_counts,
-    shown_units,
-    weigh,
-)
+from penstock.domain.weights import PUBLISHED_WEIGHTS, make_weights, weigh
+from penstock.domain.workload import ACTIVITIES, POSITIONS, Activity, add_counts, no_counts, shown_units
 from penstock_executor.actions import SPECS
 from penstock_executor.steps.consumption import used_by_reading
 from penstock_executor.steps.outcomes import Done, Outcome

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from penstock.definitions.models import EmailSettings, EmailTransport, StepAction
-from penstock.domain.addresses import Address, parse_address
+from penstock.domain.mail_addresses import Address, parse_address
 from penstock.domain.mail_headers import is_header_name, is_ours
 from penstock.domain.workload import Activity
 from penstock.errors import Permanent, Transient

@@ -14,7 +14,7 @@ from yarl import URL
 
 from penstock import exact_json
 from penstock.definitions.models import EmailSettings
-from penstock.domain.addresses import Address
+from penstock.domain.mail_addresses import Address
 from penstock.errors import Permanent, Transient
 from penstock.expressions import compile_template
 from penstock.mail.message import Mail

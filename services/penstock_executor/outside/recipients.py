@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
-from penstock.domain.addresses import Address, make_address, parse_addresses
+from penstock.domain.mail_addresses import Address, make_address, parse_addresses
 from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
 from penstock.things.records import Window, find_things

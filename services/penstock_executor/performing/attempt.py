@@ -18,7 +18,7 @@ from penstock.errors import Permanent, Transient
 from penstock.expressions.bounded import evaluate, holds
 from penstock.expressions.language import TooMuchWork
 from penstock.redaction import Redactor
-from penstock.runs.waits import Wait
+from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogEvent
 from penstock_executor.holding.leases import Lease, outlast
 from penstock_executor.performing.frame import Frame, open_frame

@@ -13,7 +13,7 @@ from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable, LeaseLost
 from penstock.logs import get_logger
 from penstock.metrics import RUN_SECONDS, RUNS_FINISHED
-from penstock.runs.waits import Wait
+from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogEvent, LogLine
 from penstock_executor.holding.leases import Lease
 from penstock_executor.performing.attempt import Attempt

@@ -13,7 +13,7 @@ from typing import Final
 from penstock.definitions.models import RetryPolicy
 from penstock.definitions.values import format_date
 from penstock.errors import Transient
-from penstock.runs.waits import Wait
+from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogLine
 from penstock_executor.rules import Failure, retry_delay
 from penstock_executor.runs import ClaimedRun, StepRecord

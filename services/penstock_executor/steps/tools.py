@@ -9,7 +9,7 @@ from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import ChildRun
 from penstock.db import Connection, Database
 from penstock.definitions.models import App
-from penstock.domain.addresses import Address
+from penstock.domain.mail_addresses import Address
 from penstock.mail.smtp import MailClient
 from penstock.outgoing.exchange import Request, Response
 from penstock.store.installation import Installation

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from penstock.db import Coalescer, Connection, Database, UniqueViolation, isolate
 from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent
 from penstock.logs import get_logger
-from penstock.runs.waits import begin_waits, lock_signals
+from penstock.runs.waits_and_signals import begin_waits, lock_signals
 from penstock.things.changes import is_unattributed, tell_changing_run
 from penstock_executor.effects import BulkEffect, Effect
 from penstock_executor.holding.leases import Lease, outlast

@@ -13,7 +13,7 @@ from penstock.db import Coalescer, Connection, Database
 from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Duplicate, Rejected, RunSummary
 from penstock.runs.idempotency import IdempotencyKey, bind_keys
-from penstock.runs.waits import post_signal
+from penstock.runs.waits_and_signals import post_signal
 
 _MAX_AT_ONCE: Final = 100
 Outcome = list[RunSummary] | Duplicate | Rejected

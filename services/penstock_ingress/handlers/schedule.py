@@ -9,7 +9,7 @@ from penstock.domain.runs import RunSummary
 from penstock.domain.schedule import ScheduleFilter
 from penstock.domain.states import RunState
 from penstock.runs.schedule import pauses
-from penstock.runs.schedule.changes import (
+from penstock.runs.schedule.interventions import (
     Cancelled,
     cancel_entry,
     cancel_upcoming,

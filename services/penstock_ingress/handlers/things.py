@@ -15,8 +15,8 @@ from penstock.definitions.models import DataType
 from penstock.domain.workload import Activity
 from penstock.store.deployments import CompiledDeployment
 from penstock.things.constraints import ConstraintProblem
+from penstock.things.privacy import Visibility, visibility
 from penstock.things.records import Order, Page, Thing, Window, find_things, get_thing
-from penstock.things.visibility import Visibility, visibility
 from penstock_ingress.room import Room
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.headers import storable_text

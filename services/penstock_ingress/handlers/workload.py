@@ -4,15 +4,10 @@ from collections.abc import Mapping
 from functools import partial
 
 from penstock import clock
-from penstock.domain.workload import PUBLISHED_WEIGHTS, Activity, shown_units
-from penstock.store.workload_sums import (
-    WorkloadFilter,
-    WorkloadSum,
-    change_weights,
-    get_weights,
-    list_months,
-    sum_workload,
-)
+from penstock.domain.weights import PUBLISHED_WEIGHTS
+from penstock.domain.workload import Activity, shown_units
+from penstock.store.weights import change_weights, get_weights
+from penstock.store.workload_sums import WorkloadFilter, WorkloadSum, list_months, sum_workload
 from penstock_ingress.handlers.pages import read_limit, read_position, read_workload_filter, write_position
 from penstock_ingress.repository.views import Weight, WeightList, WorkloadMonth, WorkloadPage, WorkloadPart
 from penstock_ingress.room import Room

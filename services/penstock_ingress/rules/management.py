@@ -20,7 +20,8 @@ from penstock.domain.moments import to_utc
 from penstock.domain.policies import MAX_CHAIN_RUNS, MAX_UNITS
 from penstock.domain.schedule import Missed, ScheduleFilter
 from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES, UTC_ZONE, Every, Overlap, check_cron, check_timezone
-from penstock.domain.workload import MAX_WEIGHT, Activity
+from penstock.domain.weights import MAX_WEIGHT
+from penstock.domain.workload import Activity
 from penstock.storable import UNSTORABLE_REASON, is_storable
 
 

@@ -5,15 +5,15 @@ from functools import partial
 from penstock.domain.notices import Channel
 from penstock.runtime import Loop
 from penstock.store.workload import FLUSH_SECONDS
-from penstock_scheduler.loops.changes import start_changes
+from penstock_scheduler.loops.change_triggers import start_changes
 from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
 from penstock_scheduler.loops.inbox import admit_inbox
-from penstock_scheduler.loops.lists import advance_sequential, expand_lists, finish_lists
+from penstock_scheduler.loops.list_expansion import advance_sequential, expand_lists, finish_lists
 from penstock_scheduler.loops.notifying import delete_old_notifications, gather_notices, send_notifications
 from penstock_scheduler.loops.pausing import hold_back
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.recurrences import pause_failing_recurrences, tick_recurrences
-from penstock_scheduler.loops.run_events import start_run_events
+from penstock_scheduler.loops.run_triggers import start_run_events
 from penstock_scheduler.loops.upkeep import (
     delete_expired_keys,
     delete_old_files,

@@ -24,8 +24,8 @@ from yarl import URL
 
 from penstock import clock, exact_json
 from penstock.db import Connection
-from penstock.domain.addresses import Address, parse_address
 from penstock.domain.letters import Letter, write_letter
+from penstock.domain.mail_addresses import Address, parse_address
 from penstock.domain.notices import Channel, kind_of, read_period
 from penstock.errors import Permanent, Transient
 from penstock.expressions import compile_template

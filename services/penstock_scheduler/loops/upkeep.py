@@ -8,7 +8,7 @@ from penstock import clock
 from penstock.metrics import OLDEST_READY_SECONDS, RUNS_READY, RUNS_SCHEDULED, RUNS_WAITING
 from penstock.runs.idempotency import KEY_LIFETIME
 from penstock.runs.recurrences.history import delete_old_ticks
-from penstock.runs.waits import delete_expired_signals
+from penstock.runs.waits_and_signals import delete_expired_signals
 from penstock.runtime import Counts
 from penstock.things.files import delete_expired_files
 from penstock.things.imports.batches import delete_old_imports

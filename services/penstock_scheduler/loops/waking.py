@@ -1,7 +1,7 @@
-"""Runs whose wait is over are queued and handed to executors; `penstock.runs.waits` tells the whole protocol."""
+"""Runs whose wait is over are queued and handed to executors; see `penstock.runs.waits_and_signals`."""
 
 from penstock.db import Connection
-from penstock.runs.waits import forget_waits, wake_runs
+from penstock.runs.waits_and_signals import forget_waits, wake_runs
 from penstock.runtime import Counts
 from penstock_scheduler.loops.dispatching import BATCH, Due, end_stopped, hand_on
 from penstock_scheduler.repository import waits as repository

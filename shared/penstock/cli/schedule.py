@@ -33,7 +33,7 @@ from penstock.cli.values import read_due, read_moment, split_pairs
 from penstock.domain.runs import RunSummary
 from penstock.domain.schedule import Missed, ScheduleFilter
 from penstock.domain.states import RunState
-from penstock.runs.schedule.changes import (
+from penstock.runs.schedule.interventions import (
     Cancelled,
     cancel_entry,
     cancel_upcoming,

@@ -33,18 +33,13 @@ from penstock.cli.values import read_moment, split_pairs
 from penstock.db import Connection
 from penstock.domain.durations import parse_duration
 from penstock.domain.policies import SettingsChange
-from penstock.domain.workload import MAX_WEIGHT, PUBLISHED_WEIGHTS, Activity, shown_units
+from penstock.domain.weights import MAX_WEIGHT, PUBLISHED_WEIGHTS
+from penstock.domain.workload import Activity, shown_units
 from penstock.runs.views.chains import find_chain
 from penstock.store.audit import name_cli_actor
 from penstock.store.policies import change_settings
-from penstock.store.workload_sums import (
-    MonthlyWorkload,
-    WorkloadFilter,
-    WorkloadSum,
-    change_weights,
-    list_months,
-    sum_workload,
-)
+from penstock.store.weights import change_weights
+from penstock.store.workload_sums import MonthlyWorkload, WorkloadFilter, WorkloadSum, list_months, sum_workload
 
 _EXAMPLES: Final = """Examples:
 

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from penstock.domain.addresses import parse_address
 from penstock.domain.depth import MAX_DEPTH
+from penstock.domain.mail_addresses import parse_address
 from penstock.domain.notices import NoticeKind, check_period
 
 MAX_CHAIN_RUNS: Final = 10**12

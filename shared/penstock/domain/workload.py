@@ -1,13 +1,12 @@
-"""Workload units: what runs and requests consume, by activity, and what each activity weighs (BUBBLE 6.2).
+"""Workload: what runs and requests do, counted by activity. What each activity weighs is in `weights`.
 
 Counts are kept as a list with a place per activity, because a run is metered in memory, step by step, and that must
-cost next to nothing. Weights are a tuple in the same order; an environment may weigh an activity differently than the
-published figures do.
+cost next to nothing.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
-from operator import add, mul
+from operator import add
 from typing import Final
 
 
@@ -44,31 +43,9 @@ class Activity(StrEnum):
 
 Counts = list[int]
 """How often each activity happened, in the order of ACTIVITIES."""
-Weights = tuple[float, ...]
-"""What each activity weighs, in workload units, in the order of ACTIVITIES."""
 
 ACTIVITIES: Final = tuple(Activity)
 POSITIONS: Final[Mapping[Activity, int]] = {activity: position for position, activity in enumerate(ACTIVITIES)}
-MAX_WEIGHT: Final = 1_000_000.0
-
-PUBLISHED_WEIGHTS: Final[Mapping[Activity, float]] = {
-    Activity.RUN: 0.0,
-    Activity.ACTION: 0.6,
-    Activity.SEARCH: 0.3,
-    Activity.THING_RETURNED: 0.015,
-    Activity.CHARACTER_RETURNED: 0.000003,
-    Activity.AGGREGATE: 0.2,
-    Activity.GROUPED_AGGREGATE: 0.3,
-    Activity.THING_WRITTEN: 0.5,
-    Activity.THING_DELETED: 0.1,
-    Activity.CHANGE_EVALUATED: 0.05,
-    Activity.API_REQUEST: 0.01,
-    Activity.API_BYTE: 0.000003,
-    Activity.CALL: 0.1,
-    Activity.ITEM_SCHEDULED: 0.1,
-    Activity.PYTHON_CALL: 0.2,
-    Activity.PYTHON_MILLISECOND: 0.0005,
-}
 _NOTHING: Final = (0,) * len(ACTIVITIES)
 
 
@@ -80,17 +57,6 @@ def no_counts() -> Counts:
 def add_counts(some: Counts, more: Counts) -> Counts:
     """Both together."""
     return list(map(add, some, more))
-
-
-def weigh(counts: Counts, weights: Weights) -> float:
-    """The workload units of `counts`."""
-    units: float = sum(map(mul, counts, weights))
-    return units
-
-
-def make_weights(changed: Mapping[str, float]) -> Weights:
-    """The published weights, but for those in `changed`; what is not an activity of this release is left out."""
-    return tuple(changed.get(activity.value, PUBLISHED_WEIGHTS[activity]) for activity in ACTIVITIES)
 
 
 def shown_units(units: float) -> float:

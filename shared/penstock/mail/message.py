@@ -15,7 +15,7 @@ from email.utils import format_datetime
 from itertools import chain
 from typing import Final
 
-from penstock.domain.addresses import Address
+from penstock.domain.mail_addresses import Address
 
 _POLICY: Final = SMTP.clone(cte_type="7bit")  # so that servers without 8BITMIME take it
 _LINE: Final = 76

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, unquote
 
 from pydantic import Field, SecretStr, field_validator
 
-from penstock.domain.addresses import Address, parse_address
+from penstock.domain.mail_addresses import Address, parse_address
 from penstock.settings import CommonSettings, check_server_url
 
 _PORTS: Final = {"smtp": 25, "smtps": 465}

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import aiosmtplib
 
 from penstock import clock
-from penstock.domain.addresses import Address
+from penstock.domain.mail_addresses import Address
 from penstock.mail.connections import Connections, Line
 from penstock.mail.message import Mail, write_mail
 from penstock.mail.settings import MailServer

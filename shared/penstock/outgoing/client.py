@@ -35,7 +35,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from penstock.errors import Permanent, Transient
-from penstock.outgoing.addresses import Network, is_allowed
+from penstock.outgoing.address_guard import Network, is_allowed
 from penstock.outgoing.exchange import Request, Response
 
 MAX_BODY_BYTES: Final = 10 * 1024 * 1024

@@ -13,8 +13,8 @@ from penstock.definitions.models import (
 )
 from penstock.definitions.notifications import Notifications
 from penstock.definitions.sources import Source
-from penstock.domain.addresses import parse_address
 from penstock.domain.depth import MAX_DEPTH
+from penstock.domain.mail_addresses import parse_address
 from penstock.reading.connectors import read_connectors
 from penstock.reading.documents import Node, Scalar
 from penstock.reading.index import read_name

@@ -14,7 +14,7 @@ from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 from penstock.runs.lists import reopen_lists
 from penstock.runs.summaries import SUMMARY, summary_from_row
-from penstock.runs.waits import forget_waits
+from penstock.runs.waits_and_signals import forget_waits
 from penstock.store.audit import Act, AuditAction, note_acts
 from penstock.store.logs import LogEvent, LogLine, write_logs
 

@@ -26,7 +26,7 @@ from penstock.domain.states import RunState, Termination
 from penstock.runs.admission.chains import measure_chains
 from penstock.runs.lists import reopen_lists
 from penstock.runs.summaries import SUMMARY, summary_from_row
-from penstock.runs.waits import forget_waits
+from penstock.runs.waits_and_signals import forget_waits
 from penstock.store.audit import Act, AuditAction, note_acts
 from penstock.store.logs import LogEvent, LogLine, write_logs
 from penstock.store.notices import Notice, request_notices

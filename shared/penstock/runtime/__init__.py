@@ -2,10 +2,10 @@
 begins and ends.
 """
 
-from penstock.runtime.life import Stop, pause, run_process, supervise, unless_stopped
 from penstock.runtime.loops import Counts, Loop, repeat
 from penstock.runtime.probes import add_probes
 from penstock.runtime.service import Consumer, Edges, Resources, Serve, Subscription, run_service, start_service
+from penstock.runtime.shutdown import Stop, pause, run_process, supervise, unless_stopped
 
 __all__ = [
     "Consumer",

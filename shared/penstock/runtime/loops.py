@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from penstock.errors import DatabaseUnavailable
 from penstock.logs import get_logger
-from penstock.runtime.life import Stop, pause
+from penstock.runtime.shutdown import Stop, pause
 
 log = get_logger(__name__)
 Room = TypeVar("Room")

@@ -24,9 +24,9 @@ from penstock.db.migrations import find_pending
 from penstock.errors import ConfigurationError
 from penstock.http_server import serving
 from penstock.logs import configure_logs, get_logger
-from penstock.runtime.life import Stop, run_process
 from penstock.runtime.loops import Loop, Room, repeat
 from penstock.runtime.probes import add_probes
+from penstock.runtime.shutdown import Stop, run_process
 from penstock.settings import CommonSettings
 
 log = get_logger(__name__)

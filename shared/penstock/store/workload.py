@@ -14,19 +14,11 @@ from typing import Final
 
 from penstock.db import Connection, Database
 from penstock.definitions.models import ENVIRONMENTS
-from penstock.domain.workload import (
-    ACTIVITIES,
-    POSITIONS,
-    Activity,
-    Counts,
-    Weights,
-    add_counts,
-    make_weights,
-    no_counts,
-    weigh,
-)
+from penstock.domain.weights import Weights, make_weights, weigh
+from penstock.domain.workload import ACTIVITIES, POSITIONS, Activity, Counts, add_counts, no_counts
 from penstock.logs import get_logger
 from penstock.metrics import WORKLOAD_UNITS
+from penstock.store.weights import list_changed_weights
 
 log = get_logger(__name__)
 
@@ -124,12 +116,3 @@ async def add_consumed(conn: Connection, *, consumed: Sequence[Consumed]) -> Non
         [part.count for part in consumed],
         [part.units for part in consumed],
     )
-
-
-async def list_changed_weights(conn: Connection) -> dict[str, dict[str, float]]:
-    """By environment, the weights that differ from the published ones, by activity."""
-    rows = await conn.fetch("SELECT environment, activity, weight FROM penstock.workload_weights")
-    changed: dict[str, dict[str, float]] = {environment: {} for environment in ENVIRONMENTS}
-    for row in rows:
-        changed[row["environment"]][row["activity"]] = row["weight"]
-    return changed

@@ -1,18 +1,13 @@
-"""Workload as people look at it: sums by workflow, activity or hour, the month against its allowance, and what
-activities weigh.
-"""
+"""Workload as people look at it: sums by workflow, activity or hour, and the month against its allowance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from pydantic import JsonValue
-
 from penstock.db import Connection, Record
-from penstock.domain.workload import ACTIVITIES, PUBLISHED_WEIGHTS, Activity, shown_units
-from penstock.store.audit import Act, AuditAction, note_acts
+from penstock.domain.workload import shown_units
 
 WAYS: Final = ("workflow", "activity", "hour")
 """By what workload may be summed."""
@@ -135,44 +130,3 @@ async def list_months(conn: Connection) -> list[MonthlyWorkload]:
     return [
         MonthlyWorkload(row["name"], row["since"], shown_units(row["units"]), row["workload_allowance"]) for row in rows
     ]
-
-
-async def get_weights(conn: Connection, *, environment: str) -> dict[Activity, float]:
-    """What each activity weighs there now."""
-    rows = await conn.fetch(
-        "SELECT activity, weight FROM penstock.workload_weights WHERE environment = $1", environment
-    )
-    changed = {row["activity"]: row["weight"] for row in rows}
-    return {activity: changed.get(activity.value, PUBLISHED_WEIGHTS[activity]) for activity in ACTIVITIES}
-
-
-async def change_weights(
-    conn: Connection, *, environment: str, changes: Mapping[Activity, float | None], actor: str
-) -> dict[Activity, float]:
-    """Let activities weigh something else (None: what is published), and note who did; what each weighs now. Every
-    process goes by it within seconds. To be called in a transaction.
-    """
-    before = await get_weights(conn, environment=environment)
-    await conn.execute(
-        """
-        WITH change AS MATERIALIZED (
-            SELECT * FROM unnest($2::text[], $3::float8[]) AS q (activity, weight)
-        ), gone AS (
-            DELETE FROM penstock.workload_weights w USING change q
-            WHERE w.environment = $1 AND w.activity = q.activity AND q.weight IS NULL
-        )
-        INSERT INTO penstock.workload_weights (environment, activity, weight)
-        SELECT $1, q.activity, q.weight FROM change q WHERE q.weight IS NOT NULL
-        ON CONFLICT (environment, activity) DO UPDATE SET weight = EXCLUDED.weight, changed_at = EXCLUDED.changed_at
-        """,
-        environment,
-        [activity.value for activity in changes],
-        list(changes.values()),
-    )
-    after = await get_weights(conn, environment=environment)
-    changed = [activity for activity in after if after[activity] != before[activity]]
-    if changed:
-        was: JsonValue = {activity.value: before[activity] for activity in changed}
-        now: JsonValue = {activity.value: after[activity] for activity in changed}
-        await note_acts(conn, [Act(environment, actor, AuditAction.WEIGHTS_SET, "", was, now)])
-    return after

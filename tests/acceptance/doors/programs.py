@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from penstock.cli.program import run_program
-from penstock.domain.addresses import parse_address
+from penstock.domain.mail_addresses import parse_address
 from penstock.expressions.language import compile_expression
 from penstock.expressions.templates import compile_template
 from penstock.expressions.tokens import ExpressionError

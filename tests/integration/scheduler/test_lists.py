@@ -11,7 +11,7 @@ from penstock.contracts.messages import ListEvent
 from penstock.domain.ids import child_run_id
 from penstock.runs.cancellations import retry_run
 from penstock.runs.chains import ChainName, Grant, resume_chain, stop_chain
-from penstock_scheduler.loops.lists import advance_sequential, expand_chunk, expand_lists, finish_lists
+from penstock_scheduler.loops.list_expansion import advance_sequential, expand_chunk, expand_lists, finish_lists
 from tests.eventually import eventually
 from tests.integration.scheduler.taking_turns import count_is, state_is, store_list
 from tests.integration.scheduling import ENVIRONMENT, WORKFLOWS, Station

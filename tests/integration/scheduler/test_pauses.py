@@ -16,7 +16,7 @@ from penstock.domain.schedule import Missed, ScheduleFilter
 from penstock.runs.recurrences.rows import trigger_recurrence_id
 from penstock.runs.schedule.pauses import lift_pauses, pause_schedule
 from penstock.runs.views.runs import find_run
-from penstock.runs.waits import Wait, begin_waits
+from penstock.runs.waits_and_signals import Wait, begin_waits
 from penstock_executor.repository.claims import claim_runs
 from penstock_scheduler.loops.dispatching import dispatch_due
 from penstock_scheduler.loops.pausing import hold_back

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
-from penstock.runs.waits import post_signal
+from penstock.runs.waits_and_signals import post_signal
 from penstock.testing.time import advance
 from tests.integration.executing import ENVIRONMENT, House
 

@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
-from penstock.runs.waits import SIGNAL_LIFETIME, delete_expired_signals
+from penstock.runs.waits_and_signals import SIGNAL_LIFETIME, delete_expired_signals
 from tests.eventually import eventually
 from tests.integration.executing import House
 from tests.integration.waiting.moving import ANYTHING, PAYMENT, advance_time, count_is, count_waits, send_signal
