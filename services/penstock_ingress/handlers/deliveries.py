@@ -2,10 +2,9 @@
 answered.
 """
 
-from collections.abc import Sequence
+import asyncio
 from functools import cache, partial
 from typing import Final, NamedTuple
-from uuid import UUID
 
 from multidict import MultiMapping
 from prometheus_client import Counter
@@ -25,16 +24,20 @@ from penstock.runs.deliveries import NewDelivery
 from penstock.runs.requests import CheckedRun, RunRequest, accept_run
 from penstock.store.deployments import CompiledDeployment
 from penstock.webhooks import SignedRequest, Verdict
-from penstock_ingress.accepting.acceptance import Entry
+from penstock_ingress.accepting.acceptance import COMMIT_SECONDS, Accepted, Entry
 from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.room import Room
+from penstock_ingress.rules.acknowledgements import Received, acknowledge
 from penstock_ingress.rules.deliveries import MAX_TYPE_LENGTH, SourcePlan, decode_payload
+from penstock_ingress.rules.handshakes import answer_handshake, answer_probe, check_method
 from penstock_ingress.rules.headers import read_trace_context, storable_headers
-from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem, unavailable
+from penstock_ingress.rules.replies import Refusal, Reply, problem, unavailable
 from penstock_ingress.rules.undecodable import Undecodable
 
 log = get_logger(__name__)
 
+_MARGIN_SECONDS: Final = 0.5
+"""How long before its sender gives up a delivery is answered at the latest."""
 _REFUSED: Final = (
     "the signature is missing, wrong or too old; check the secret of this source, and the clock of the sender"
 )
@@ -79,16 +82,47 @@ async def _find_plan(room: Room, environment: str, source: str, deployment: Comp
 
 async def _receive(room: Room, call: WebhookCall, delivery_id: RunId, deployment: CompiledDeployment) -> Reply:
     plan = await _find_plan(room, call.environment, call.source, deployment)
+    if (reply := _answer_unsigned(plan, call)) is not None:
+        return reply
     _check_signature(plan, call)
+    payload = _decode(call)
+    if (reply := answer_handshake(plan, call.request, payload, clock.now().timestamp())) is not None:
+        _count(call.source, "handshake")
+        return reply
     lineage = await find_lineage(room, call.headers, call.environment)
-    entry = _prepare(plan, call, delivery_id, lineage, deployment)
-    accepted = await room.acceptance.accept(entry)
+    entry = _prepare(plan, _Read(call, payload), delivery_id, lineage, deployment)
+    accepted = await _accept(room, plan, entry)
     _meter(room, call, entry)
-    if accepted.duplicate_of is not None:
+    if (first := accepted.duplicate_of) is not None:
         _count(call.source, "duplicate")
-        return _accepted(accepted.duplicate_of.id, accepted.duplicate_of.run_ids, is_duplicate=True)
-    _count(call.source, "accepted" if entry.runs else "unmatched")
-    return _accepted(delivery_id, [run.request.run_id for run in entry.runs], is_duplicate=False)
+        outcome = Received(first.id, first.run_ids, is_duplicate=True)
+    else:
+        _count(call.source, "accepted" if entry.runs else "unmatched")
+        outcome = Received(delivery_id, [run.request.run_id for run in entry.runs], is_duplicate=False)
+    return acknowledge(plan.provider.form, call.request, payload, outcome)
+
+
+def _answer_unsigned(plan: SourcePlan, call: WebhookCall) -> Reply | None:
+    """The answer to a request that carries nothing to be stored. Raises Refusal for a method that means nothing."""
+    check_method(plan, call.request.method)
+    reply = answer_probe(plan, call.request)
+    if reply is not None:
+        _count(call.source, "handshake")
+    return reply
+
+
+async def _accept(room: Room, plan: SourcePlan, entry: Entry) -> Accepted:
+    """Store the delivery before its sender gives up. Raises Refusal (503) when that takes longer; it may be stored all
+    the same, and what is sent again is then a copy.
+    """
+    seconds = plan.provider.answer_seconds
+    if seconds is None or seconds > COMMIT_SECONDS + _MARGIN_SECONDS:
+        return await room.acceptance.accept(entry)
+    try:
+        async with asyncio.timeout(seconds - _MARGIN_SECONDS):
+            return await room.acceptance.accept(entry)
+    except TimeoutError:
+        raise Refusal(unavailable("the delivery could not be stored in time; send it again", 1)) from None
 
 
 def _meter(room: Room, call: WebhookCall, entry: Entry) -> None:
@@ -114,15 +148,25 @@ def _check_signature(plan: SourcePlan, call: WebhookCall) -> None:
     raise Refusal(problem(401, _REFUSED))
 
 
-def _prepare(
-    plan: SourcePlan, call: WebhookCall, delivery_id: RunId, lineage: Lineage, deployment: CompiledDeployment
-) -> Entry:
-    body, headers = call.request.body, call.headers
+def _decode(call: WebhookCall) -> JsonValue:
     try:
-        payload = decode_payload(body, headers.get("Content-Type", ""))
+        return decode_payload(call.request.body, call.headers.get("Content-Type", ""))
     except Undecodable as error:
         _count(call.source, "undecodable")
         raise Refusal(problem(400, str(error))) from None
+
+
+class _Read(NamedTuple):
+    """A genuine request, and what its body says."""
+
+    call: WebhookCall
+    payload: JsonValue
+
+
+def _prepare(
+    plan: SourcePlan, read: _Read, delivery_id: RunId, lineage: Lineage, deployment: CompiledDeployment
+) -> Entry:
+    (call, payload), body, headers = read, read.call.request.body, read.call.headers
     types = plan.types_of(headers, payload)
     kind = ",".join(types)[:MAX_TYPE_LENGTH] if types else None
     workflows = plan.workflows_for(types)
@@ -174,12 +218,6 @@ def _run(workflow: Workflow, delivery_id: RunId, deployment: CompiledDeployment,
         delivery_id=delivery_id,
     )
     return accept_run(request, workflow, deployment.version)
-
-
-def _accepted(delivery_id: UUID, run_ids: Sequence[UUID], *, is_duplicate: bool) -> Reply:
-    return json_reply(
-        200, {"status": "accepted", "delivery_id": delivery_id, "run_ids": run_ids, "duplicate": is_duplicate}
-    )
 
 
 @cache

@@ -31,7 +31,7 @@ _ROUTES: Final = {
     ("obj", 1): Route("things", ("GET",), answer_list, is_shared=True),
     ("obj", 2): Route("thing", ("GET",), answer_thing, is_shared=True),
 }
-_WEBHOOK: Final = Route("webhook", ("POST",), answer_webhook)
+_WEBHOOK: Final = Route("webhook", ("POST", "GET", "HEAD"), answer_webhook)
 _READ: Final = ("GET", "HEAD")
 _PAGES: Final = {
     (): Route("front", _READ, answer_front, is_shared=True),

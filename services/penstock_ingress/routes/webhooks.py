@@ -1,4 +1,4 @@
-"""`POST /webhooks/{source}`."""
+"""`/webhooks/{source}`: deliveries by POST; a few providers verify the address by GET or HEAD."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ BODY_SECONDS: Final = 10.0
 
 
 async def answer_webhook(room: Room, request: web.BaseRequest, place: Place) -> Reply:
-    """Receive a delivery."""
+    """Receive a delivery, or answer a question about the address."""
     source = place.arguments[0]
     await check_source(room, place.environment, source)
     async with receiving(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS) as body:

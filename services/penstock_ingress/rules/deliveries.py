@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from penstock.definitions.models import App, Workflow
 from penstock.definitions.sources import Source
 from penstock.expressions import compile_template
-from penstock.webhooks import SignedRequest, build_check, find_signed, is_usable
+from penstock.webhooks import SignedRequest, Verdict, build_check, find_signed, is_usable
 from penstock.webhooks.places import find_value, find_values
 from penstock.webhooks.recipes import DEFAULT_TOLERANCE_SECONDS, Where
 from penstock.webhooks.sources import (
@@ -64,6 +64,7 @@ class SourcePlan:
         self.is_checkable = len(self.missing) < len(resolved) or not resolved
         self.secrets = [secret for secret in resolved if secret is not None]
         self.check = build_check(source, self.secrets)
+        self.verify_token = source.verify_token and resolve_secret(source.verify_token, secrets, source.place)
         self._ids, self._types = find_ids(source), find_types(source)
         self._is_id_signed = is_id_signed(source)
         self._tolerance_seconds = max(
@@ -75,6 +76,10 @@ class SourcePlan:
             if (types := _types(workflow, source.name))
         ]
         self._by_type: dict[str, tuple[Workflow, ...]] = {}
+
+    def find_signer(self, request: SignedRequest, now: float) -> str:
+        """The secret that has signed a genuine request."""
+        return next(one for one in self.secrets if build_check(self.source, [one])(request, now) is Verdict.GENUINE)
 
     def types_of(self, headers: MultiMapping[str], payload: JsonValue) -> tuple[str, ...]:
         """The types of a delivery: one, or several when it holds several events, or none."""

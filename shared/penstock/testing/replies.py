@@ -30,13 +30,17 @@ class Delivered(Reply):
     def run_ids(self) -> list[UUID]:
         """The runs that the delivery has started; of a copy, those of the first one; none for one that was refused."""
         ids = self._member("run_ids")
+        if ids is None:
+            ids = [*filter(None, self.headers.get("Penstock-Run-Ids", "").split(", "))]
         return [UUID(str(id)) for id in ids] if isinstance(ids, list) else []
 
     @property
     def is_duplicate(self) -> bool:
         """Whether it was recognised as a copy."""
-        return self._member("duplicate") is True
+        return self._member("duplicate") is True or "Penstock-Duplicate" in self.headers
 
     def _member(self, name: str) -> JsonValue:
-        body = self.json() if self.status == 200 else None
+        """A member of the answer, where it is one of ours: some senders want another, and headers say it then."""
+        is_ours = self.status in {200, 202} and "Penstock-Delivery-Id" not in self.headers
+        body = self.json() if is_ours else None
         return body.get(name) if isinstance(body, dict) else None
