@@ -37,7 +37,7 @@ def describe_public() -> Document:
             "/api/1.1/runs/{id}": {"get": _RUN},
             "/api/1.1/obj/{type}": {"get": _THINGS},
             "/api/1.1/obj/{type}/{id}": {"get": _THING},
-            "/webhooks/{source}": {"post": _WEBHOOK},
+            "/webhooks/{source}": {"post": _WEBHOOK, "get": _HANDSHAKE},
         },
         "components": {
             "securitySchemes": {
@@ -152,12 +152,25 @@ _WEBHOOK: Final[Document] = {
     "operationId": "post_webhook",
     "tags": ["Webhooks"],
     "summary": "Deliver a webhook",
-    "description": "Signed as the source's scheme has it. Answered when it and its runs are stored.",
-    "parameters": [_parameter("source", "Its name in app.yaml")],
+    "description": "Signed as the source's scheme has it. Answered when it and its runs are stored, in the form that "
+    "its provider wants; a handshake is answered as the provider documents it.",
+    "parameters": [
+        _parameter("source", "Its name in app.yaml"),
+        _parameter("validationToken", "Of Microsoft Graph: answered as plain text", place="query"),
+    ],
     "requestBody": {"required": True, "content": {"*/*": {}}},
     "security": [{}],
     "responses": {
-        "200": _answer("It is stored, or was before", "Delivery"),
+        "200": {
+            "description": "It is stored, or was before",
+            "content": {
+                _JSON: {"schema": {"anyOf": [{"$ref": f"{_REF}Delivery"}, _ANY]}},
+                "text/xml": {"schema": _TEXT},
+                "text/plain": {"schema": _TEXT},
+            },
+        },
+        "202": _answer("The same, to Microsoft Graph", "Delivery"),
+        "204": {"description": "The same, to Discord"},
         "400": _problem("It can be read neither as JSON nor as a form"),
         "401": _problem("The signature is missing, wrong or too old"),
         "404": _problem("There is no such source"),
@@ -165,6 +178,30 @@ _WEBHOOK: Final[Document] = {
         "413": _problem("The body is too large"),
         "415": _problem("The body is compressed"),
         "503": _problem("Nothing was stored; send it again after Retry-After"),
+    },
+}
+
+
+_HANDSHAKE: Final[Document] = {
+    "operationId": "get_webhook",
+    "tags": ["Webhooks"],
+    "summary": "Verify the address of a source",
+    "description": "By Meta (`hub.challenge`) and Dropbox (`challenge`) alone.",
+    "parameters": [
+        _parameter("source", "Its name in app.yaml"),
+        _parameter("challenge", "What Dropbox wants to read again", place="query"),
+        _parameter("hub.mode", "`subscribe`", place="query"),
+        _parameter("hub.verify_token", "The source's `verify_token`", place="query"),
+        _parameter("hub.challenge", "What Meta wants to read again", place="query"),
+    ],
+    "security": [{}],
+    "responses": {
+        "200": {"description": "The challenge", "content": {"text/plain": {"schema": _TEXT}}},
+        "400": _problem("There is no challenge, or it is too long"),
+        "401": _problem("The token is not the source's"),
+        "404": _problem("There is no such source"),
+        "405": _problem("The provider of this source sends deliveries only"),
+        "503": _problem("Nothing was decided; send it again after Retry-After"),
     },
 }
 
