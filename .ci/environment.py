@@ -47,6 +47,7 @@ _OUT_OF_REACH: Final = re.compile(
     r"|name resolution|network is unreachable|no route to host|proxyerror|max retries exceeded",
     re.IGNORECASE,
 )
+_UNTRUSTED: Final = re.compile(r"certificate.?verify.?failed|invalid peer certificate|unknownissuer", re.IGNORECASE)
 
 
 class Failed(Exception):
@@ -270,10 +271,10 @@ def _fetch_uv(programs: "Programs", pip: tuple[str, ...]) -> str | None:
     if not _has_pip():
         raise Failed(".venv has neither uv nor pip. Remove it (make clean), and start again.")
     try:
-        with stage("downloading uv, which installs the rest, about 25 MB"):
+        with stage("downloading uv, the installer, about 25 MB"):
             programs.run(*pip, "install", "--retries", "2", "uv")
     except Failed as failure:
-        if _OUT_OF_REACH.search(failure.output):
+        if _OUT_OF_REACH.search(failure.output) or _UNTRUSTED.search(failure.output):
             raise
         say("uv is not to be had here; pip installs instead")
     return _find_uv()
@@ -310,6 +311,12 @@ class Programs:
         if _ENVIRONMENT.is_dir():
             _LOG.write_text("\n".join(self._said))
             details = f" ({_LOG} has the details)"
+        if _UNTRUSTED.search(done.stdout):
+            raise Failed(
+                "the package registry's certificate is not trusted here, so nothing can be installed: name the file of "
+                f"the authority that signed it in PIP_CERT and SSL_CERT_FILE{details}.",
+                done.stdout,
+            )
         if _OUT_OF_REACH.search(done.stdout):
             raise Failed(
                 "no package registry is within reach, so nothing can be installed: check the network, or name a "

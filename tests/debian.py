@@ -63,10 +63,9 @@ def describe(plan: Plan, package: str) -> str:
 def fold(speaker: str, text: str) -> str:
     """What `speaker` says, in lines for a terminal of 80 columns."""
     indent = " " * (len(speaker) + 2)
-    lines = textwrap.wrap(
-        f"{speaker}: {text}", 78, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
-    return "\n".join((*lines, ""))
+    together = re.sub(r"(\d) (s|MB)\b", "\\1\u00a0\\2", f"{speaker}: {text}")  # a number stays with its unit
+    lines = textwrap.wrap(together, 78, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join((*lines, "")).replace("\u00a0", " ")
 
 
 def megabytes(count: int) -> str:

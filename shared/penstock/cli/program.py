@@ -28,6 +28,7 @@ _MODULES: Final = {
     "ingress": "services",
     "scheduler": "services",
     "executor": "services",
+    "new": "new",
     "check": "apps",
     "eval": "trying",
     "deploy": "deployments",
