@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
         say(str(failure))
         return 1
     except KeyboardInterrupt:
-        say("stopped; the same command starts again where nothing is half done")
+        say("stopped; the same command starts it again")
         return 130
     return 0
 
@@ -186,10 +186,12 @@ def make_environment(programs: "Programs") -> None:
     """An empty environment, by uv or with pip in it. Raises Failed."""
     version = sys.version.split()[0]
     shutil.rmtree(_ENVIRONMENT, ignore_errors=True)
+    _ENVIRONMENT.mkdir()
+    _STAMP.write_text(f"{BEGUN}\n")
     uv = shutil.which("uv")
     if uv is not None:
         with stage(f"making an environment in .venv with Python {version}, by uv"):
-            programs.run(uv, "venv", "--python", sys.executable, str(_ENVIRONMENT))
+            programs.run(uv, "venv", "--allow-existing", "--python", sys.executable, str(_ENVIRONMENT))
         return
     has_ensurepip = _has_ensurepip()
     if not has_ensurepip and not debian.has_apt():

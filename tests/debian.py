@@ -77,18 +77,36 @@ def has_apt() -> bool:
     return shutil.which("apt-get") is not None and shutil.which("dpkg-deb") is not None
 
 
-def _run(command: Sequence[str], directory: Path | None = None) -> Run:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-    return subprocess.run(
+def _run(command: Sequence[str], directory: Path | None = None, *, is_whole: bool = False) -> Run:
+    """Run a program to its end. One that `is_whole` survives Ctrl-C, which then waits for it: a system is not left with
+    half a package.
+    """
+    process = subprocess.Popen(
         command,
         cwd=directory,
-        env=environment,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=True,
-        timeout=SECONDS,
+        start_new_session=is_whole,
     )
+    try:
+        out, err = process.communicate(timeout=SECONDS)
+    except KeyboardInterrupt:
+        if is_whole:
+            _LOG.info(f"waiting for {command[0]}, which is not interrupted half-way")
+        else:
+            process.kill()
+        process.communicate()
+        raise
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, command, out, err)
+    return Run(command, process.returncode, out, err)
 
 
 def _reason(error: Exception) -> str:
@@ -123,7 +141,7 @@ def install(package: str) -> bool:
             _run((*apt, "update"))
             plan = read_plan(_run((*apt, "--simulate", *wanted)).stdout, _run((*apt, "--print-uris", *wanted)).stdout)
             _LOG.info(describe(plan, package))
-            _run((*apt, *wanted))
+            _run((*apt, *wanted), is_whole=True)
     except (OSError, subprocess.SubprocessError) as error:
         _LOG.info(f"{package} cannot be installed: {_reason(error)}")
         return False
@@ -152,10 +170,7 @@ def unpack(package: str, wanted: Sequence[str], directory: Path) -> bool:
             names = sorted({line for line in listed if line.startswith(tuple(wanted)) and ":" not in line})
             uris = _run(("apt-get", *options, "-qq", "--print-uris", "download", *names)).stdout
             size = megabytes(read_plan("", uris).download)
-            _LOG.info(
-                f"unpacking {package} into {directory}: {len(names)} package files, {size} to download; the system "
-                "stays as it is"
-            )
+            _LOG.info(f"unpacking {package} into {directory}, {size} to download; the system stays as it is")
             _run(("apt-get", *options, "-qq", "download", *names), debs)
             for deb in sorted(debs.glob("*.deb")):
                 _run(("dpkg-deb", "-x", str(deb), str(directory / "root")))

@@ -66,10 +66,10 @@ class Clone:
     def __init__(self, directory: Path, packages: Path, uv: Path | None) -> None:
         self.directory: Final = directory
         self._packages: Final = packages
-        self._programs: Final = packages / "programs"
-        self._programs.mkdir(parents=True)
+        self.programs: Final = packages / "programs"
+        self.programs.mkdir(parents=True)
         if uv is not None:
-            (self._programs / "uv").symlink_to(uv)
+            (self.programs / "uv").symlink_to(uv)
         for name in _SCRIPTS:
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, directory / name)
@@ -110,7 +110,7 @@ class Clone:
             name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "VIRTUAL_ENV"))
         }
         own = {
-            "PATH": f"{self._programs}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{self.programs}:/usr/local/bin:/usr/bin:/bin",
             "PYTHON": str(getattr(sys, "_base_executable", sys.executable)),
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_NO_INDEX": "1",

@@ -4,6 +4,8 @@ import importlib.util
 import os
 import pty
 import re
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from penstock.testing.ports import find_port
 from tests.acceptance.clone import Clone, interrupt, read_until, wait
+from tests.acceptance.console import ROOT
 from tests.eventually import eventually
 
 UV = Path(sys.prefix) / "bin" / "uv"
@@ -75,6 +78,21 @@ def test_ctrl_c_ends_it_quietly_and_the_next_starts_from_scratch(clone: Clone) -
     assert (again.code, clone.installed(), half.exists()) == (0, {"greeting", "tools"}, False), again.text
 
 
+def test_an_environment_that_was_not_made_to_its_end_is_made_again(tmp_path: Path) -> None:
+    clone = Clone(tmp_path / "clone", tmp_path / "packages", None)
+    uv = clone.programs / "uv"
+    uv.write_text('#!/bin/sh\n"$PYTHON" -m venv --without-pip .venv\ntouch .venv/half\nexit 1\n')
+    uv.chmod(0o755)
+    assert clone.set_up("run").code == 1
+    assert (clone.directory / ".venv" / "half").exists()
+    uv.unlink()
+    if INSTALLERS[0] is not None:
+        uv.symlink_to(INSTALLERS[0])
+    again = clone.set_up("run")
+    assert (again.code, clone.installed()) == (0, {"greeting"}), again.text
+    assert not (clone.directory / ".venv" / "half").exists()
+
+
 async def test_what_a_killed_one_left_running_is_waited_for(clone: Clone) -> None:
     gate = clone.hold_up()
     killed = clone.start("run")
@@ -91,6 +109,26 @@ async def test_what_a_killed_one_left_running_is_waited_for(clone: Clone) -> Non
     again = wait(process, begun)
     assert (again.code, clone.installed()) == (0, {"greeting"}), again.text
     assert "an environment in .venv" in again.text
+
+
+async def test_ctrl_c_waits_for_what_must_not_be_interrupted(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    process = _run_whole(f"cat '{gate}'; touch '{tmp_path / 'whole'}'")
+    waiting = await eventually(lambda: _reach(gate))
+    interrupt(process)
+    os.close(waiting)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, "KeyboardInterrupt" in said) == (-signal.SIGINT, True)
+    assert (tmp_path / "whole").exists()
+
+
+def _run_whole(script: str) -> subprocess.Popen[str]:
+    """Run a script as apt-get is run while it installs."""
+    program = "from tests.debian import _run; import sys; _run(('sh', '-c', sys.argv[1]), is_whole=True)"
+    return subprocess.Popen(
+        (sys.executable, "-c", program, script), cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def _reach(gate: Path) -> int:

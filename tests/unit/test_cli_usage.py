@@ -20,9 +20,10 @@ COMMANDS = (
     ("recurrences", "ticks"),
     ("schedule",), ("schedule", "list"), ("schedule", "cancel"), ("schedule", "move"), ("schedule", "pause"),
     ("schedule", "resume"),
-    ("data", "import"), ("data", "export"), ("settings", "show"), ("settings", "set"), ("audit",),
+    ("new",), ("data", "import"), ("data", "export"), ("settings", "show"), ("settings", "set"), ("audit",),
 )  # fmt: skip
 PRINTS_DATA = (
+    ("new",),
     ("migrate",),
     ("check",),
     ("eval",),
