@@ -21,10 +21,9 @@ _SOURCE_KEYS: Final = frozenset({"scheme", "secrets"})
 
 
 def parts() -> list[Block]:
-    """The blocks of YAML that no comment calls a file."""
-    return [
-        block for path in DOCUMENTS for block in read_blocks(path) if block.language == "yaml" and block.file is None
-    ]
+    """The blocks of YAML, and of workflows in Python, that no comment calls a file."""
+    blocks = [block for path in DOCUMENTS for block in read_blocks(path) if block.file is None]
+    return [block for block in blocks if block.language == "yaml" or "app = App()" in block.text]
 
 
 def write_app(page: Path, directory: Path) -> Path:
@@ -50,6 +49,11 @@ def write_app_with(block: Block, directory: Path) -> Path:
     else:
         app = directory / "app"
         copytree(ROOT / block.host, app)
+    if block.language == "python":
+        module = f"part_{block.place.line}"
+        (app / f"{module}.py").write_text(block.text)
+        _add_to_app(app, f"python: [{module}]\n", {"python"})
+        return app
     content = YAML(typ="safe", pure=True).load(block.text.replace("\n---\n", "\n"))
     _add_part(app, block.text, content)
     return app

@@ -113,10 +113,12 @@ def test_a_part_of_an_app_fits_into_the_app_of_its_page(block: Block, tmp_path: 
         "retries: {attempt: 3}\n",
         "- creat: order\n",
         "scheme: stripe\nsecrets: []\n",
+        "from penstock import App\n\napp = App()\n\n\n@app.workflow()\nasync def wrong(): ...\n",
     ],
 )
 def test_a_part_that_is_wrong_is_found(text: str, tmp_path: Path) -> None:
-    block = Block(Place(tmp_path / "page.md", 1), "yaml", text)
+    language = "python" if "import" in text else "yaml"
+    block = Block(Place(tmp_path / "page.md", 1), language, text)
     (tmp_path / "page.md").write_text("")
     assert problems_of(write_app_with(block, tmp_path)) != []
 
