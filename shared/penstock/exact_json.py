@@ -6,7 +6,6 @@ document with a run of 16 digits outside of texts is read a second time, so the 
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
@@ -27,7 +26,7 @@ _IS_DIGIT: Final = bytes(48 if chr(code) in "0123456789." else 32 for code in ra
 _LONG_RUN: Final = b"0" * 16
 _SAMPLED_RUN: Final = b"0" * 4
 _SAMPLE: Final = 4
-_NUMBER_START: Final = re.compile(rb"(?:^|[:,\[\s])-?[\d.]{16}")
+_BEFORE_NUMBER: Final = b":,[ \t\n\r\f\v"
 _NUL: Final = b"\\u0000"
 _MAX_DEPTH: Final = 255
 """As deep as orjson writes."""
@@ -110,7 +109,15 @@ def has_long_number(document: bytes | str) -> bool:
     # A run of 16 covers four samples in a row, and most documents have no such four.
     if _SAMPLED_RUN not in raw[_SAMPLE - 1 :: _SAMPLE].translate(_IS_DIGIT):
         return False
-    return _LONG_RUN in raw.translate(_IS_DIGIT) and _NUMBER_START.search(raw) is not None
+    digits = raw.translate(_IS_DIGIT)
+    start = digits.find(_LONG_RUN)
+    while start >= 0:
+        before = start - 1 if raw[start - 1 : start] == b"-" else start
+        if before == 0 or raw[before - 1] in _BEFORE_NUMBER:
+            return True
+        end = digits.find(b" ", start)
+        start = digits.find(_LONG_RUN, end) if end >= 0 else -1
+    return False
 
 
 def _load_exactly(document: bytes | str) -> JsonValue:

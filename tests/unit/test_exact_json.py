@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,29 @@ def test_a_number_beyond_a_float_is_refused_from_outside_and_read_from_the_datab
         exact_json.loads(number)
     stored = exact_json.loads_stored(f"[{number}]".encode())
     assert exact_json.dumps(stored).decode() == f"[{number}]"
+
+
+@pytest.mark.parametrize(
+    ("document", "has_one"),
+    [
+        (b'{"id":"evt_1234567890123456789","n":1}', False),
+        (b'{"id":"1234567890123456789"}', False),
+        (b'{"id":"evt_1234567890123456789","n":1234567890123456789}', True),
+        (b'["a 1234567890123456789"]', True),  # it errs on the safe side
+        (b"-1234567890123456789", True),
+        (b"1234567890123456789", True),
+    ],
+)
+def test_digits_in_a_text_do_not_cost_a_second_reading(document: bytes, has_one: bool) -> None:
+    assert exact_json.has_long_number(document) is has_one
+
+
+PIECES = st.sampled_from(["1", "12345678", "1234567890123456", "0.5", "-", ",", ":", "[", " ", "\n", '"', "e", "_"])
+
+
+@given(st.lists(PIECES, max_size=30).map("".join))
+def test_no_long_number_is_overlooked(document: str) -> None:
+    assert exact_json.has_long_number(document) or not re.search(r"(?:^|[:,\[\s])-?[\d.]{16}", document)
 
 
 def test_an_exact_number_survives_copying_and_is_shown_with_its_digits() -> None:

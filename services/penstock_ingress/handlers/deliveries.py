@@ -171,22 +171,25 @@ def _prepare(
     kind = ",".join(types)[:MAX_TYPE_LENGTH] if types else None
     workflows = plan.workflows_for(types)
     kept = storable_headers(headers)
+    now = clock.now()
+    keys = plan.keys_of(call.request, payload, now.timestamp())
     context: dict[str, JsonValue] = {
         "webhook": {
             "source": call.source,
             "id": str(delivery_id),
-            "event_id": plan.event_id_of(headers, payload),
+            "event_id": keys.event_id,
             "type": kind,
             "payload": payload,
             "headers": {**kept},
-            "received_at": format_date(clock.now()),
+            "received_at": format_date(now),
         }
     }
     if (trace := read_trace_context(headers)) is not None:
         context["trace"] = trace
-    common = RunRequest(delivery_id, call.environment, "", {}, Trigger.WEBHOOK, lineage, context=context)
-    runs = tuple(_run(workflow, delivery_id, deployment, common) for workflow in workflows)
-    keys = plan.keys_of(call.request, payload, clock.now().timestamp())
+    common = RunRequest(
+        delivery_id, call.environment, "", {}, Trigger.WEBHOOK, lineage, context=context, delivery_id=delivery_id
+    )
+    runs = tuple(_run(workflow, deployment, common) for workflow in workflows)
     delivery = NewDelivery(
         id=delivery_id,
         environment=call.environment,
@@ -203,20 +206,19 @@ def _prepare(
     return Entry(runs, delivery)
 
 
-def _run(workflow: Workflow, delivery_id: RunId, deployment: CompiledDeployment, common: RunRequest) -> CheckedRun:
-    """A root run, or the next one of the chain that sent the delivery; `common` is what the runs of it have in common.
+def _run(workflow: Workflow, deployment: CompiledDeployment, common: RunRequest) -> CheckedRun:
+    """A root run, or the next one of the chain that sent the delivery; `common` is what the runs of it have in common,
+    with the delivery's id for theirs.
 
-    A delivery gives no parameters, so required ones are null; what was sent is in `webhook.payload`.
+    Workflows with a webhook trigger require no parameters; what was sent is in `webhook.payload`.
     """
-    parameters = bind_parameters(
-        workflow, {}, source=ValueSource.JSON, unknown="ignore", types=deployment.app.types, is_complete=False
+    parameters = (
+        bind_parameters(workflow, {}, source=ValueSource.JSON, unknown="ignore", types=deployment.app.types)
+        if workflow.parameters
+        else {}
     )
-    request = common._replace(
-        run_id=child_run_id(delivery_id, workflow.name),
-        workflow=workflow.name,
-        parameters=parameters,
-        delivery_id=delivery_id,
-    )
+    run_id = child_run_id(common.run_id, workflow.name)
+    request = common._replace(run_id=run_id, workflow=workflow.name, parameters=parameters)
     return accept_run(request, workflow, deployment.version)
 
 

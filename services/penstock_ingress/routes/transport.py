@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 from aiohttp import web
@@ -54,27 +53,20 @@ async def _collect(request: web.BaseRequest, most: int, seconds: float) -> bytes
     return bytes(body)
 
 
-@asynccontextmanager
-async def receiving(request: web.BaseRequest, *, most: int, seconds: float) -> AsyncIterator[ReceivedBody]:
-    """The body as `read_body` gives it, until it is released or the block ends. Only a few large ones are decoded at
-    once, because decoding multiplies them; the others wait their turn.
+async def receive(request: web.BaseRequest, *, most: int, seconds: float) -> ReceivedBody:
+    """The body as `read_body` gives it, to be released by the caller. Of large ones only a few are in progress at once,
+    because decoding multiplies them; the others wait their turn.
     """
     data = await read_body(request, most=most, seconds=seconds)
     if len(data) <= LARGE_BYTES:
-        yield ReceivedBody(data)
-        return
+        return ReceivedBody(data)
     turn = readers_of(request).large_in_work
     try:
         async with asyncio.timeout(_TURN_SECONDS):
             await turn.acquire()
     except TimeoutError:
         raise Refusal(unavailable("too many large bodies are in progress; try again in a moment", 1)) from None
-    body = ReceivedBody(data, turn.release)
-    del data
-    try:
-        yield body
-    finally:
-        body.release()
+    return ReceivedBody(data, turn.release)
 
 
 async def read_pieces(request: web.BaseRequest, *, most: int, seconds: float) -> AsyncIterator[bytes]:

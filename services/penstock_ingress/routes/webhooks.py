@@ -8,7 +8,7 @@ from penstock.webhooks import SignedRequest
 from penstock_ingress.handlers.deliveries import WebhookCall, check_source, receive_delivery
 from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
-from penstock_ingress.routes.transport import receiving
+from penstock_ingress.routes.transport import receive
 from penstock_ingress.rules.deliveries import decode_payload
 from penstock_ingress.rules.replies import Reply
 
@@ -19,7 +19,7 @@ async def answer_webhook(room: Room, request: web.BaseRequest, place: Place) -> 
     """Receive a delivery, or answer a question about the address."""
     source = place.arguments[0]
     await check_source(room, place.environment, source)
-    async with receiving(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS) as body:
+    with await receive(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS) as body:
         url = request.rel_url
         signed = SignedRequest(
             request.method, url.raw_path, request.headers, body.data, url.raw_query_string, decode_payload

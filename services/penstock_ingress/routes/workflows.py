@@ -10,7 +10,7 @@ from penstock_ingress.handlers.runs import show_called_run
 from penstock_ingress.handlers.workflows import ApiCall, authorize_call, call_workflow
 from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
-from penstock_ingress.routes.transport import receiving
+from penstock_ingress.routes.transport import receive
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.forms import parse_form
 from penstock_ingress.rules.headers import read_token
@@ -34,7 +34,7 @@ async def answer_workflow(room: Room, request: web.BaseRequest, place: Place) ->
         ip=request.remote,
     )
     await authorize_call(room, call)
-    async with receiving(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS) as body:
+    with await receive(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS) as body:
         reply = await call_workflow(room, call, body)
     used = {Activity.API_REQUEST: 1, Activity.API_BYTE: body.size + len(reply.body)}
     room.meter.count(place.environment, call.workflow, used)

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Final, Literal, NoReturn, cast
+from types import TracebackType
+from typing import Final, Literal, NoReturn, Self, cast
 
 from pydantic import JsonValue
 
@@ -21,7 +22,9 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class ReceivedBody:
-    """A body as it was sent. It is released as soon as nobody needs it, because its request may be open for minutes."""
+    """A body as it was sent. It is released as soon as nobody needs it, because its request may be open for minutes;
+    at the latest at the end of a `with` block.
+    """
 
     __slots__ = ("_on_release", "data", "size")
 
@@ -29,6 +32,14 @@ class ReceivedBody:
         self.data = data
         self.size = len(data)
         self._on_release = on_release
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
 
     def release(self) -> None:
         """Drop the data, and let the next large body have its turn."""

@@ -42,11 +42,14 @@ _LONE: Final = re.compile(r"\$\{[^{}]*\}")
 
 
 class Keys(NamedTuple):
-    """What copies of a delivery have in common, and for how long. `signature_key` is there if the id is not signed."""
+    """What copies of a delivery have in common, and for how long. `signature_key` is there if the id is not signed.
+    `event_id` is the id that the provider gives the event, if it gives one.
+    """
 
     dedup_key: str
     signature_key: str | None = None
     seconds: float = ID_LIFETIME.total_seconds()
+    event_id: str | None = None
 
 
 class SourcePlan:
@@ -101,12 +104,12 @@ class SourcePlan:
         """What copies of a delivery have in common. `now` is in seconds since 1970; the request is genuine."""
         id = self.event_id_of(request.headers, payload)
         if id and self._is_id_signed:
-            return Keys(_key(id))
+            return Keys(_key(id), event_id=id)
         signed = find_signed(self.source, request)
         content = None if self._is_id_signed else signed.content
         signature_key = None if content is None else hashlib.sha256(content).hexdigest()
         if id:
-            return Keys(_key(id), signature_key)
+            return Keys(_key(id), signature_key, event_id=id)
         body = f"sha256:{hashlib.sha256(request.body).hexdigest()}"
         if self.source.deduplicate is None and self.provider.copy_seconds is not None:
             return Keys(body, signature_key, self.provider.copy_seconds)

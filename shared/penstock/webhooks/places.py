@@ -28,7 +28,11 @@ def find_values(where: Where, headers: MultiMapping[str], payload: JsonValue) ->
     if where.header is not None:
         value = headers.get(where.header)
         return [] if value is None else [value]
-    found = (_text(value) for value in _walk(payload, (where.payload or "").split(".")))
+    path = where.payload or ""
+    if "*" not in path:
+        text = _text(_member(payload, path))
+        return [] if text is None else [text]
+    found = (_text(value) for value in _walk(payload, path.split(".")))
     return [text for text in found if text is not None]
 
 
@@ -41,6 +45,15 @@ def find_value(where: Where, headers: MultiMapping[str], payload: JsonValue) -> 
 def count_items(where: Where, payload: JsonValue) -> int:
     """How many values, of whatever kind, stand there."""
     return sum(1 for _ in _walk(payload, (where.payload or "").split(".")))
+
+
+def _member(value: JsonValue, path: str) -> JsonValue:
+    """The value on a path without `*`; None where there is none."""
+    for member in path.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(member)
+    return value
 
 
 def _walk(value: JsonValue, path: list[str]) -> Iterator[JsonValue]:
