@@ -24,7 +24,7 @@ from penstock.runtime import Counts
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import write_logs
 from penstock_scheduler.admitting.taking import admit_taken, describe_refusals, refusal_line
-from penstock_scheduler.repository.inbox import InboxRequest, list_inbox, take_inbox
+from penstock_scheduler.repository.inbox import InboxRequest, has_inbox, list_inbox, take_inbox
 from penstock_scheduler.room import Room
 
 log = get_logger(__name__)
@@ -36,6 +36,9 @@ _ORIGIN: Final = " for penstock.schedule()"
 
 async def admit_inbox(room: Room) -> Counts:
     """Admit what waits in the inbox."""
+    async with room.database.connection() as conn:
+        if not await has_inbox(conn):
+            return Counts({"requests": 0})
     taken = 0
     while not room.stop.soft.is_set():
         outcomes = await _take_turn(room)

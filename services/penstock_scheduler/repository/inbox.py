@@ -45,6 +45,12 @@ async def take_inbox(conn: Connection, *, most: int, only: Sequence[int] | None 
     return [InboxRequest(**row) for row in rows]
 
 
+async def has_inbox(conn: Connection) -> bool:
+    """Whether anything waits; a loop that looks twenty times a second asks this before it opens a transaction."""
+    found: bool = await conn.fetchval("SELECT EXISTS (SELECT FROM penstock.inbox)")
+    return found
+
+
 async def list_inbox(conn: Connection, *, most: int) -> list[int]:
     """The requests that have waited longest, the oldest first; locks none."""
     rows = await conn.fetch("SELECT id FROM penstock.inbox ORDER BY id LIMIT $1", most)
