@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 
+import penstock
 from penstock import Context
 from penstock.definitions.models import StepAction
 from penstock.reading.actions import ACTIONS
@@ -72,3 +73,9 @@ def test_the_page_on_python_names_each_step_of_a_context() -> None:
     steps = {name for name, member in inspect.getmembers(Context, inspect.isfunction) if not name.startswith("_")}
     assert len(steps) > 30
     assert steps - words_of("python.md") == set()
+
+
+def test_the_page_on_python_names_what_is_imported_and_each_option_of_a_workflow() -> None:
+    options = set(inspect.signature(penstock.App.workflow).parameters) - {"self"}
+    results = {"Page", "Response", "Thing"}  # what steps return, which nobody has to import
+    assert {*penstock.__all__, *options} - results - words_of("python.md") == set()

@@ -312,6 +312,32 @@ def test_a_recursion_that_decreases_is_read_and_its_parameters_are_known(tmp_pat
     ]
 
 
+CONDITION = (
+    "@app.workflow({on}when={when!r}, ignore_privacy=True)\nasync def walk(ctx: Context, left: int = 0) -> None: ...\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("on", "when"), [("", "params.left > run.depth"), ("on=[webhook('stripe')], ", "webhook.payload.paid ?? false")]
+)
+def test_a_condition_is_that_of_a_workflow_in_yaml(tmp_path: Path, on: str, when: str) -> None:
+    walk = load(write(tmp_path, CONDITION.format(on=on, when=when))).workflows["walk"]
+    assert (walk.when, walk.ignore_privacy) == (when, True)
+
+
+@pytest.mark.parametrize(
+    ("when", "problem"),
+    [
+        ("params.right > 0", "there is no parameter 'right'"),
+        ("webhook.payload.paid", "unknown name 'webhook'; in scope here: now, params, recurrence, run, secrets, user"),
+        ("params.left >", "it ends too early"),
+    ],
+)
+def test_a_condition_that_cannot_be_meant_is_reported_with_its_place(tmp_path: Path, when: str, problem: str) -> None:
+    directory = write(tmp_path, CONDITION.format(on="", when=when))
+    assert problems_of(directory) == [f"shop.py:3: `when`, `{when}`: {problem}"]
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

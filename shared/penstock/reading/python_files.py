@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,11 +20,18 @@ from penstock.domain.depth import MAX_DEPTH
 from penstock.expressions import ExpressionError, compile_expression
 from penstock.reading.index import NAME, Index
 from penstock.reading.places import Place, Problem, Report, Severity
+from penstock.reading.scopes import ALWAYS
 from penstock.reading.workflow_files import MAX_NAME
 from penstock.sdk.app import WorkflowOptions
 from penstock.sdk.code import Callee, Code, read_code, where
 
 _CONTEXTS: Final = frozenset({"ctx", "context", "c", ""})
+_NAMES: Final = {
+    ApiTrigger: "request",
+    WebhookTrigger: "webhook",
+    ChangeTrigger: "change",
+    RunEndTrigger: "run_event",
+}
 _NEVER_A_CONTEXT: Final = frozenset(
     {str, int, float, bool, list, dict, tuple, datetime, Decimal, "str", "int", "float", "bool", "list", "dict"}
 )
@@ -97,7 +105,8 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
         )
     if options.depth_limit is not None and not 0 <= options.depth_limit <= MAX_DEPTH:
         _error(report, place, f"depth_limit goes from 0 to {MAX_DEPTH}")
-    _check_decreases(options.decreases, callee, place, report)
+    _check_expression("decreases", options.decreases, {"params"}, callee, place, report)
+    _check_expression("when", options.when, _names_in(options), callee, place, report)
     apis = [trigger for trigger in options.triggers if isinstance(trigger, ApiTrigger)]
     if len(apis) > 1:
         _error(report, place, "a workflow has one api trigger; remove the others")
@@ -124,23 +133,35 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
         is_recursive=options.is_recursive,
         decreases=options.decreases,
         priority=options.priority,
+        when=options.when,
+        ignore_privacy=options.ignore_privacy,
         python=callee.name,
         place=place,
     )
 
 
-def _check_decreases(decreases: str | None, callee: Callee, place: str, report: Report) -> None:
-    if decreases is None:
+def _names_in(options: WorkflowOptions) -> AbstractSet[str]:
+    """What the condition of a run may name: it is the runs that somebody calls that have a `request`, and so on."""
+    kinds = {type(trigger) for trigger in options.triggers}
+    return ALWAYS | {name for kind, name in _NAMES.items() if kind in kinds}
+
+
+def _check_expression(
+    key: str, source: str | None, names: AbstractSet[str], callee: Callee, place: str, report: Report
+) -> None:
+    if source is None:
         return
     try:
-        expression = compile_expression(decreases, names={"params"})
+        expression = compile_expression(source, names=names)
     except ExpressionError as error:
-        _error(report, place, f"`decreases`, `{decreases}`: {error.reason}")
+        _error(report, place, f"`{key}`, `{source}`: {error.reason}")
         return
     known = {parameter.name for parameter in callee.signature.parameters}
-    unknown = {reference.path[1] for reference in expression.references if reference.path[1:]} - known
-    if unknown:
-        _error(report, place, f"`decreases`, `{decreases}`: there is no parameter {min(unknown)!r}")
+    given = {
+        reference.path[1] for reference in expression.references if reference.path[0] == "params" and reference.path[1:]
+    }
+    if unknown := given - known:
+        _error(report, place, f"`{key}`, `{source}`: there is no parameter {min(unknown)!r}")
 
 
 def _check_sources(webhooks: Sequence[WebhookTrigger], index: Index, place: str, report: Report) -> None:

@@ -25,6 +25,8 @@ class WorkflowOptions:
     is_recursive: bool
     decreases: str | None
     priority: int
+    when: str | None
+    ignore_privacy: bool
 
 
 class App:
@@ -50,12 +52,15 @@ class App:
         depth_limit: int | None = None,
         recursive: bool | Mapping[str, str] = False,
         priority: int = DEFAULT_PRIORITY,
+        when: str | None = None,
+        ignore_privacy: bool = False,
     ) -> Callable[[F], F]:
         """Make a workflow of a function `(ctx, …)`; its name is the function's unless `name` is given.
 
         `on` is what starts it from outside; `retries` how often it is tried in all, or what `penstock.retries` gives;
         `timeout` ends each try. `recursive` says that recursion is meant; `{"decreases": "params.remaining"}` proves
-        that it ends. Raises ValueError for options out of range.
+        that it ends. `when` is an expression, as in YAML: where it does not hold, the run is skipped. `ignore_privacy`
+        says that it is meant to read past privacy rules. Raises ValueError for options out of range.
         """
         policy = RetryPolicy(attempts=retries) if isinstance(retries, int) else retries
         seconds = to_seconds(timeout)
@@ -67,7 +72,7 @@ class App:
             _check_function(function, "workflow")
             options = WorkflowOptions(
                 name or function.__name__, label, tuple(on), policy, seconds, depth_limit, bool(recursive), decreases,
-                priority,
+                priority, when, ignore_privacy,
             )  # fmt: skip
             self.workflows.append((function, options))
             return function

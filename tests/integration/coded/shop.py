@@ -43,6 +43,11 @@ async def replayed(ctx: Context, name: str) -> dict:
     return {"id": thing.id, "number": again.number, "text": thing["text"], "attempt": ctx.run.attempt}
 
 
+@app.workflow(when="params.name != '' and run.attempt == 1", on=[api(auth="public")])
+async def picky(ctx: Context, name: str) -> dict:
+    return {"called": count(f"picky {name}")}
+
+
 @app.workflow()
 async def calling_out(ctx: Context) -> dict:
     return {"first": ctx.outgoing_headers(), "second": ctx.outgoing_headers()}

@@ -135,3 +135,11 @@ async def test_a_step_that_the_code_cancels_is_the_end_of_it(app: AppUnderTest) 
         never.set()
     assert (error["kind"], "give the step `timeout=`" in error["message"]) == ("cancelled", True)
     assert await app.count("note") == 0
+
+
+async def test_a_run_whose_condition_is_not_met_is_skipped_and_its_code_not_called(shared: AppUnderTest) -> None:
+    skipped = await shared.run("picky", {"name": ""})
+    assert (skipped.state, skipped.result) == ("skipped", None)
+    assert (await shared.post("/api/1.1/wf/picky", {"name": ""})).status == 400
+    assert "picky " not in probe("CALLS")
+    assert (await shared.run("picky", {"name": "axe"})).result == {"called": 1}
