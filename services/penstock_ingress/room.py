@@ -12,7 +12,7 @@ from penstock.store.installation import Installation
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
 from penstock_ingress.accepting.acceptance import Acceptance
-from penstock_ingress.accepting.access import AdminTokens
+from penstock_ingress.accepting.access import Access
 from penstock_ingress.accepting.answers import Answers
 from penstock_ingress.accepting.definitions import Definitions
 from penstock_ingress.accepting.signals import Signals
@@ -32,7 +32,7 @@ class Room:
     acceptance: Acceptance
     answers: Answers
     signals: Signals
-    admins: AdminTokens
+    access: Access
     reply_to: str
     meter: Meter
     installation: Installation
@@ -70,7 +70,7 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
         acceptance=Acceptance(resources.database, resources.broker, publisher),
         answers=answers,
         signals=Signals(resources.database),
-        admins=AdminTokens(settings.admin_token),
+        access=Access(resources.database, settings.admin_token),
         reply_to=await resources.broker.open_reply_queue(answers.receive),
         meter=Meter(resources.database),
         installation=Installation(resources.database),

@@ -237,7 +237,7 @@ async def test_browsers_of_other_origins_may_ask(ingress: Ingress) -> None:
 
 
 async def test_there_is_nothing_elsewhere(ingress: Ingress) -> None:
-    for path in ("/", "/api/1.1", "/api/1.1/wf", "/api/2.0/wf/greet", "/api/1.1/wf/greet/more", "/%00"):
+    for path in ("/api/1.1", "/api/1.1/wf", "/api/2.0/wf/greet", "/api/1.1/wf/greet/more", "/%00"):
         answer = await ingress.send("GET", path)
         assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json")
 

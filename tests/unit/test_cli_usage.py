@@ -20,10 +20,13 @@ COMMANDS = (
     ("recurrences", "ticks"),
     ("schedule",), ("schedule", "list"), ("schedule", "cancel"), ("schedule", "move"), ("schedule", "pause"),
     ("schedule", "resume"),
+    ("token", "create"), ("token", "list"), ("token", "revoke"),
     ("new",), ("data", "import"), ("data", "export"), ("settings", "show"), ("settings", "set"), ("audit",),
 )  # fmt: skip
 PRINTS_DATA = (
     ("new",),
+    ("token", "create"),
+    ("token", "list"),
     ("migrate",),
     ("check",),
     ("eval",),

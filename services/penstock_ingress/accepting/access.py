@@ -1,34 +1,47 @@
-"""Who is calling: an admin, or nobody in particular. Tokens are compared by their hashes, in constant time."""
+"""Who is calling: an admin, a user of the app, or nobody in particular."""
 
-import hashlib
 import hmac
+from collections.abc import Sequence
+from typing import Final
 
 from pydantic import SecretStr
 
-from penstock_ingress.rules import bubble
-from penstock_ingress.rules.replies import Refusal
+from penstock.db import Coalescer, Database
+from penstock.domain.callers import ANONYMOUS, ROOT, Caller
+from penstock.store.tokens import digest_token, find_callers
+
+_LANES: Final = 2
+_MAX_PER_LOOK: Final = 200
+_Found = tuple[str | None, Caller] | None
 
 
-class AdminTokens:
-    """The tokens that are an admin in every environment; without any, nobody is."""
+class Access:
+    """Recognizes callers by their tokens: the one of the settings, or one that is stored.
 
-    def __init__(self, token: SecretStr | None) -> None:
-        self._digest = None if token is None else _digest(token.get_secret_value())
+    Stored tokens are looked up for every request, those that arrive together in one query: what was revoked is refused
+    at once, by every process.
+    """
 
-    def is_admin(self, token: str) -> bool:
-        """Whether `token` is one of them."""
-        return self._digest is not None and hmac.compare_digest(self._digest, _digest(token))
+    def __init__(self, database: Database, root: SecretStr | None) -> None:
+        self._database = database
+        self._root = None if root is None else digest_token(root.get_secret_value())
+        self._looks: Coalescer[bytes, _Found] = Coalescer(self._look_up, lanes=_LANES, most=_MAX_PER_LOOK)
 
-    def identify(self, token: str | None) -> bool:
-        """Whether the caller of the public port is an admin; False for an anonymous one. Raises Refusal for a token
-        nobody has.
+    async def identify(self, token: str | None, environment: str | None) -> Caller | None:
+        """Who bears `token`: anonymous without one; None for a token that nobody has, or that does not hold in
+        `environment` (None: in whichever it holds). Raises DatabaseUnavailable.
         """
         if token is None:
-            return False
-        if not self.is_admin(token):
-            raise Refusal(bubble.invalid_token(token))
-        return True
+            return ANONYMOUS
+        digest = digest_token(token)
+        if self._root is not None and hmac.compare_digest(self._root, digest):
+            return ROOT
+        found = await self._looks.submit(digest)
+        if found is None or (environment is not None and found[0] not in {None, environment}):
+            return None
+        return found[1]
 
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+    async def _look_up(self, digests: list[bytes]) -> Sequence[_Found]:
+        async with self._database.connection() as conn:
+            found = await find_callers(conn, digests=list(set(digests)))
+        return [found.get(digest) for digest in digests]

@@ -55,7 +55,7 @@ from penstock_ingress.rules.management import Backfill, NewRecurrence, Recurrenc
 from penstock_ingress.rules.replies import Refusal, problem
 
 
-class Caller(NamedTuple):
+class Request(NamedTuple):
     """Who asks for runs: the headers say which run of ours, if it is one; `actor` says it for the audit."""
 
     headers: MultiMapping[str]
@@ -190,7 +190,7 @@ async def show_ticks(room: Room, environment: str, id: UUID, query: Mapping[str,
     return RecurrenceTickPage(results=results, after=None if page.after is None else write_token(page.after, 0))
 
 
-async def trigger(room: Room, environment: str, id: UUID, caller: Caller) -> Run:
+async def trigger(room: Room, environment: str, id: UUID, caller: Request) -> Run:
     """Start a run now, as a tick would; the times of the recurrence stay as they are. Raises Refusal."""
     recurrence, lineage = await _get(room, environment, id), await find_lineage(room, caller.headers, environment)
 
@@ -211,7 +211,7 @@ async def trigger(room: Room, environment: str, id: UUID, caller: Caller) -> Run
     return found.plain
 
 
-async def backfill(room: Room, environment: str, id: UUID, wanted: Backfill, caller: Caller) -> Backfilled:
+async def backfill(room: Room, environment: str, id: UUID, wanted: Backfill, caller: Request) -> Backfilled:
     """Start runs for past ticks that had none. Raises Refusal."""
     recurrence, lineage = await _get(room, environment, id), await find_lineage(room, caller.headers, environment)
     async with room.database.connection() as conn:

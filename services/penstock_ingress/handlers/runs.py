@@ -3,35 +3,42 @@
 from uuid import UUID
 
 from penstock.definitions.models import Auth
+from penstock.domain.callers import Caller
 from penstock.domain.states import RunState, Trigger
 from penstock.store.deployments import CompiledDeployment
-from penstock_ingress.handlers.workflows import ADMIN
+from penstock_ingress.handlers.workflows import check_permission
 from penstock_ingress.repository.answers import CalledRun, find_called_run
 from penstock_ingress.room import Room
-from penstock_ingress.rules import bubble
 from penstock_ingress.rules.answers import describe_error
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem
 
 
-async def show_called_run(room: Room, environment: str, run_id: str, token: str | None, address: str | None) -> Reply:
+async def show_called_run(room: Room, environment: str, run_id: str, caller: Caller, address: str | None) -> Reply:
     """`{"run_id", "workflow", "state", …}`; of a run that has ended, also the answer for its caller. Raises Refusal.
 
-    An admin may ask for every run, anybody else only for those that an anonymous caller has started from the same
-    address; others are answered like those that do not exist.
+    An admin may ask for every run within the token's scope, a user for their own, anybody else for those that an
+    anonymous caller has started from the same address; others are answered like those that do not exist.
     """
-    is_admin = room.admins.identify(token)
     run = await _find_run(room, environment, run_id)
 
     async def check(deployment: CompiledDeployment) -> None:
         workflow = deployment.app.workflows.get(run.workflow)
-        is_public = workflow is not None and workflow.api is not None and workflow.api.auth is Auth.PUBLIC
-        if not is_public and not is_admin:
-            raise Refusal(bubble.unauthorized(f"Permission denied: the workflow {run.workflow} needs an API token"))
+        if caller.role is None:
+            auth = Auth.ADMIN if workflow is None or workflow.api is None else workflow.api.auth
+            check_permission(caller, run.workflow, auth)
 
     await room.definitions.decide(environment, check)
-    if not is_admin and (run.caller == ADMIN or run.address is None or run.address != address):
+    if not _may_see(caller, run, address):
         raise _absent(environment, run_id)
     return json_reply(200, _describe(run), {"Penstock-Run-Id": str(run.id)})
+
+
+def _may_see(caller: Caller, run: CalledRun, address: str | None) -> bool:
+    if caller.role is not None:
+        return caller.reaches_workflow(run.workflow) and caller.sees_payloads
+    if caller.user_id is not None:
+        return run.caller == caller.name
+    return run.caller == caller.name and run.address is not None and run.address == address
 
 
 async def _find_run(room: Room, environment: str, run_id: str) -> CalledRun:

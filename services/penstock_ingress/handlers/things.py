@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from penstock.definitions.fields import find_field
 from penstock.definitions.models import DataType
+from penstock.domain.callers import Caller
 from penstock.domain.workload import Activity
 from penstock.store.deployments import CompiledDeployment
 from penstock.things.constraints import ConstraintProblem
@@ -25,13 +26,12 @@ from penstock_ingress.rules.searches import Search, read_search
 
 
 async def list_things(
-    room: Room, environment: str, type_name: str, query: Mapping[str, JsonValue], token: str | None
+    room: Room, environment: str, type_name: str, query: Mapping[str, JsonValue], caller: Caller
 ) -> Reply:
     """A page of things: `{"response": {"cursor", "results", "count", "remaining"}}`. Raises Refusal."""
-    is_admin = room.admins.identify(token)
     data_type = await _find_exposed_type(room, environment, type_name)
     search = read_search(query)
-    seen = visibility(data_type, is_admin=is_admin)
+    seen = visibility(data_type, is_admin=_sees_all(caller, data_type))
     page = await _find(room, environment, data_type, search, seen) if seen.may_find else Page([], None, 0)
     body: dict[str, JsonValue] = {
         "cursor": search.cursor,
@@ -45,11 +45,10 @@ async def list_things(
     return reply
 
 
-async def show_thing(room: Room, environment: str, type_name: str, thing_id: str, token: str | None) -> Reply:
+async def show_thing(room: Room, environment: str, type_name: str, thing_id: str, caller: Caller) -> Reply:
     """One thing: `{"response": {"_id", …}}`. Raises Refusal."""
-    is_admin = room.admins.identify(token)
     data_type = await _find_exposed_type(room, environment, type_name)
-    seen = visibility(data_type, is_admin=is_admin)
+    seen = visibility(data_type, is_admin=_sees_all(caller, data_type))
     thing = None
     if storable_text(thing_id) == thing_id and (seen.fields is None or seen.fields):
         async with room.database.connection() as conn:
@@ -60,6 +59,10 @@ async def show_thing(room: Room, environment: str, type_name: str, thing_id: str
     reply = json_reply(200, {"response": _show(thing, seen)})
     _meter(room, environment, reply, {Activity.THING_RETURNED: 1})
     return reply
+
+
+def _sees_all(caller: Caller, data_type: DataType) -> bool:
+    return caller.role is not None and caller.sees_payloads and caller.reaches_type(data_type.name)
 
 
 def _meter(room: Room, environment: str, reply: Reply, read: Mapping[Activity, int]) -> None:

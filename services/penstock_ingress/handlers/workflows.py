@@ -16,6 +16,7 @@ from multidict import MultiMapping
 from pydantic import JsonValue
 
 from penstock.definitions.models import ApiTrigger, Auth, Respond, Workflow
+from penstock.domain.callers import Caller, Role
 from penstock.domain.ids import RunId, new_run_id
 from penstock.domain.runs import Admitted, Duplicate, Rejected, Terminated
 from penstock.domain.states import Trigger
@@ -40,16 +41,12 @@ from penstock_ingress.rules.headers import (
 from penstock_ingress.rules.parameters import read_parameters
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem
 
-ADMIN: Final = "admin"
-ANONYMOUS: Final = "anonymous"
 RUNS_PATH: Final = "/api/1.1/runs/"
 
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One request to `/api/1.1/wf/{workflow}`. `query` is without `api_token`; `token` is the caller's, from wherever
-    it stood.
-    """
+    """One request to `/api/1.1/wf/{workflow}`. `query` is without `api_token`."""
 
     environment: str
     prefix: str
@@ -57,7 +54,7 @@ class ApiCall:
     method: str
     headers: MultiMapping[str]
     query: Mapping[str, JsonValue]
-    token: str | None
+    caller: Caller
     ip: str | None
 
 
@@ -84,10 +81,9 @@ class Started:
 
 async def authorize_call(room: Room, call: ApiCall) -> None:
     """Raises Refusal when this caller may not call this workflow, or there is none; asked before a body is read."""
-    is_admin = room.admins.identify(call.token)
 
     async def find(deployment: CompiledDeployment) -> None:
-        _find_exposed(deployment, call, is_admin=is_admin)
+        _find_exposed(deployment, call)
 
     await room.definitions.decide(call.environment, find)
 
@@ -123,21 +119,33 @@ def _terminated(terminated: Terminated) -> Reply:
     return bubble.wrapped(500, "ERROR", message)
 
 
-def _find_exposed(deployment: CompiledDeployment, call: ApiCall, *, is_admin: bool) -> tuple[Workflow, ApiTrigger]:
+def _find_exposed(deployment: CompiledDeployment, call: ApiCall) -> tuple[Workflow, ApiTrigger]:
     workflow = deployment.app.workflows.get(call.workflow)
     if workflow is None or workflow.api is None or workflow.api.method != call.method:
         raise Refusal(
             bubble.not_found(f"Workflow not found: no workflow {call.workflow} can be called here with {call.method}")
         )
-    if workflow.api.auth is not Auth.PUBLIC and not is_admin:
-        raise Refusal(bubble.unauthorized(f"Permission denied: the workflow {call.workflow} needs an API token"))
+    check_permission(call.caller, workflow.name, workflow.api.auth)
     return workflow, workflow.api
+
+
+def check_permission(caller: Caller, workflow: str, auth: Auth) -> None:
+    """Raises Refusal unless this caller may call the workflow: anybody a public one, users of the app and operators the
+    others, as far as their tokens reach.
+    """
+    is_user = caller.user_id is not None and auth is Auth.USER
+    if caller.role is not None:
+        if not (caller.may(Role.OPERATOR) and caller.reaches_workflow(workflow)):
+            raise Refusal(bubble.unauthorized(f"Permission denied: this token may not start the workflow {workflow}"))
+    elif auth is not Auth.PUBLIC and not is_user:
+        needed = "an API token" if auth is Auth.ADMIN else "an API token, or that of a user"
+        raise Refusal(bubble.unauthorized(f"Permission denied: the workflow {workflow} needs {needed}"))
 
 
 async def _start(room: Room, received: _Received, deployment: CompiledDeployment) -> Started:
     """Admit the run, checked against `deployment`."""
     call, run_id = received.call, received.run_id
-    workflow, trigger = _find_exposed(deployment, call, is_admin=room.admins.identify(call.token))
+    workflow, trigger = _find_exposed(deployment, call)
     content_type = call.headers.get("Content-Type", "")
     request = RunRequest(
         run_id=run_id,
@@ -170,7 +178,7 @@ def _bind_key(call: ApiCall, body: bytes) -> IdempotencyKey | None:
     key = read_idempotency_key(call.headers.getall("Idempotency-Key", ()))
     if key is None:
         return None
-    principal = f"{ANONYMOUS} {call.ip}" if call.token is None else ADMIN
+    principal = f"{call.caller.name} {call.ip}" if call.caller.is_anonymous else call.caller.name
     query, content_type = urlencode(call.query, doseq=True), call.headers.get("Content-Type", "")
     target = f"{call.method}\n/api/1.1/wf/{call.workflow}\n{query}\n{content_type}\n"
     fingerprint = hashlib.sha256(target.encode("utf-8", "surrogateescape") + body).digest()
@@ -187,7 +195,7 @@ def _context(call: ApiCall) -> dict[str, JsonValue]:
         "ip": call.ip,
     }
     trace = read_trace_context(call.headers)
-    context: dict[str, JsonValue] = {"request": request, "caller": ANONYMOUS if call.token is None else ADMIN}
+    context: dict[str, JsonValue] = {"request": request, "caller": call.caller.name}
     return context if trace is None else {**context, "trace": trace}
 
 

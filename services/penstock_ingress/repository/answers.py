@@ -14,7 +14,7 @@ from penstock.domain.states import RunState
 
 @dataclass(frozen=True, slots=True)
 class CalledRun:
-    """A run as its caller may see it. `caller` says whether that was an admin, `address` where the call came from."""
+    """A run as its caller may see it. `caller` is the name of who called, `address` where the call came from."""
 
     id: UUID
     environment: str
@@ -74,3 +74,9 @@ async def find_called_run(conn: Connection, *, run_id: UUID) -> CalledRun | None
         caller=row["caller"],
         address=row["address"],
     )
+
+
+async def find_workflow_of_run(conn: Connection, *, run_id: UUID) -> str | None:
+    """The workflow of the run with this id, or None."""
+    workflow: str | None = await conn.fetchval("SELECT workflow FROM penstock.runs WHERE id = $1", run_id)
+    return workflow

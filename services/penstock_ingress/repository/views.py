@@ -35,6 +35,36 @@ class EnvironmentSettings(Shown):
     workload_spike_minimum: float = Field(description="Workload units below which no hour is a spike")
 
 
+class Token(Shown):
+    """A token, without itself."""
+
+    id: UUID
+    label: str
+    role: Literal["viewer", "operator", "admin"] | None = Field(description="Null for that of a user")
+    user: str | None = Field(description="The user's `_id`")
+    environment: str | None = Field(description="Null: both")
+    workflows: list[str] | None = Field(description="The workflows that it reaches; null: all")
+    types: list[str] | None = Field(description="The data types that it reaches; null: all")
+    payloads: bool = Field(description="Whether its bearer sees parameters, results, errors and messages")
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute")
+
+
+class MadeToken(Token):
+    """A token that was made."""
+
+    token: str = Field(description="It, this once")
+
+
+class TokenPage(Shown):
+    """Tokens that hold, newest first."""
+
+    results: list[Token]
+    after: str | None
+
+
 class StoppedChain(Shown):
     """What became of a request to stop a chain."""
 

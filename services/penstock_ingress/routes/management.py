@@ -11,7 +11,6 @@ from aiohttp import web
 
 from penstock.domain.policies import SettingsChange
 from penstock.runs.views.models import Shown
-from penstock.store.audit import ADMIN
 from penstock_ingress.handlers import chains, recurrences
 from penstock_ingress.handlers.files import MAX_FILE_BYTES, find_file, keep_file
 from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run, send_signal
@@ -25,14 +24,15 @@ from penstock_ingress.handlers.management import (
     show_settings,
     update_settings,
 )
-from penstock_ingress.handlers.recurrences import Caller
 from penstock_ingress.handlers.workload import show_weights, show_workload, update_weights
 from penstock_ingress.room import Room
 from penstock_ingress.routes.openapi import find_operation
 from penstock_ingress.routes.pages import OPEN_PATHS, add_pages
+from penstock_ingress.routes.permissions import check_permission, check_workflow
 from penstock_ingress.routes.requests import (
     ACTOR,
     BODY_SECONDS,
+    CALLER,
     MAX_BODY_BYTES,
     decode,
     read_environment,
@@ -40,6 +40,7 @@ from penstock_ingress.routes.requests import (
     read_model,
 )
 from penstock_ingress.routes.schedule import ScheduleRoutes
+from penstock_ingress.routes.tokens import TokenRoutes
 from penstock_ingress.routes.transport import FailureReplies, read_body, read_pieces, to_response
 from penstock_ingress.rules.headers import read_idempotency_key, read_token
 from penstock_ingress.rules.management import (
@@ -105,6 +106,7 @@ class ManagementApi:
         app.router.add_post("/v1/{environment}/recurrences/{id}/backfill", self._backfill_recurrence)
         app.router.add_post("/v1/{environment}/recurrences/{id}/trigger", self._trigger_recurrence)
         ScheduleRoutes(self._room, self._show).add_to(app.router)
+        TokenRoutes(self._room, self._show).add_to(app.router)
         add_pages(app, self._room)
         return app
 
@@ -114,7 +116,7 @@ class ManagementApi:
         if request.path in _OPEN:
             return await handler(request)
         try:
-            self._check_token(request)
+            await self._check_caller(request)
             await _check_known(request)
             return await handler(request)
         except web.HTTPException as error:
@@ -123,18 +125,27 @@ class ManagementApi:
         except Exception as error:
             return to_response(self._failures.reply_to(error, "management"))
 
-    def _check_token(self, request: web.Request) -> None:
+    async def _check_caller(self, request: web.Request) -> None:
+        """Raises Refusal (401, 403) unless an admin calls who may do this."""
         token: str | None = None
         with suppress(ValueError):
             token = read_token(request.headers.get("Authorization"), None)
-        if token is None or not self._room.admins.is_admin(token):
-            detail = "an admin token is needed: send it as Authorization: Bearer …; PENSTOCK_ADMIN_TOKEN sets it"
+        caller = await self._room.access.identify(token, request.match_info.get("environment"))
+        if caller is None or caller.role is None:
+            detail = (
+                "an admin token is needed: send it as Authorization: Bearer …; PENSTOCK_ADMIN_TOKEN sets one, "
+                "`penstock token create` makes others"
+            )
             raise Refusal(problem(401, detail, {"WWW-Authenticate": "Bearer"}))
-        request[ACTOR] = ADMIN
+        resource = request.match_info.route.resource
+        operation = None if resource is None else find_operation(request.method, resource.canonical)
+        await check_permission(self._room, request, operation, caller)
+        request[CALLER], request[ACTOR] = caller, caller.name
 
     async def _create_run(self, request: web.Request) -> web.Response:
-        environment = read_environment(request)
-        run, is_new = await create_run(self._room, environment, await read_model(request, NewRun), request.headers)
+        environment, wanted = read_environment(request), await read_model(request, NewRun)
+        check_workflow(request[CALLER], wanted.workflow)
+        run, is_new = await create_run(self._room, environment, wanted, request.headers)
         location = {"Location": f"/v1/{environment}/runs/{run.id}"}
         return (
             self._show(request, run, 201, location)
@@ -277,7 +288,7 @@ class ManagementApi:
         return self._show(
             request,
             await recurrences.backfill(
-                self._room, read_environment(request), id, wanted, Caller(request.headers, request[ACTOR])
+                self._room, read_environment(request), id, wanted, recurrences.Request(request.headers, request[ACTOR])
             ),
         )
 
@@ -285,15 +296,21 @@ class ManagementApi:
         return self._show(
             request,
             await recurrences.trigger(
-                self._room, read_environment(request), read_id(request), Caller(request.headers, request[ACTOR])
+                self._room,
+                read_environment(request),
+                read_id(request),
+                recurrences.Request(request.headers, request[ACTOR]),
             ),
         )
 
     def _show(
         self, request: web.Request, shown: Shown, status: int = 200, headers: dict[str, str] | None = None
     ) -> web.Response:
-        """Without secrets, also where a caller has put one into a parameter."""
-        document = self._room.secrets.redactor(read_environment(request)).encoded(shown.encoded())
+        """Without secrets, also where a caller has put one into a parameter; and without payloads, for callers who may
+        not see them.
+        """
+        document = shown.encoded() if request[CALLER].sees_payloads else shown.encoded_without_payloads()
+        document = self._room.secrets.redactor(read_environment(request)).encoded(document)
         return to_response(Reply(status, document, JSON, headers or {}))
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic.json_schema import models_json_schema
 
 from penstock.definitions.models import ENVIRONMENTS
+from penstock.domain.callers import Role
 from penstock.domain.policies import SettingsChange
 from penstock.domain.states import RunState
 from penstock.runs.views.models import Run, RunDetails
@@ -24,6 +25,7 @@ from penstock_ingress.repository.views import (
     EnvironmentSettings,
     File,
     LogPage,
+    MadeToken,
     NextTicks,
     Pause,
     PausePage,
@@ -36,6 +38,8 @@ from penstock_ingress.repository.views import (
     SchedulePage,
     SignalOutcome,
     StoppedChain,
+    Token,
+    TokenPage,
     WeightList,
     WorkloadPage,
 )
@@ -52,6 +56,7 @@ from penstock_ingress.rules.management import (
     Problem,
     RecurrencePause,
     Resumption,
+    WantedToken,
     WeightsChange,
     WorkflowPause,
     WorkflowResumption,
@@ -79,6 +84,14 @@ class Operation:
     problems: Sequence[int] = (404,)
     is_upload: bool = False
     is_download: bool = False
+    role: Role | None = None
+
+    @property
+    def needed_role(self) -> Role:
+        """The least role that may do this: unless it says otherwise, viewers look and operators act."""
+        if self.role is not None:
+            return self.role
+        return Role.VIEWER if self.method == "get" else Role.OPERATOR
 
 
 _PAGE: Final = ("after", "limit")
@@ -117,7 +130,7 @@ OPERATIONS: Final = (
     Operation("files/{id}", "get", "The content of a file, such as a workflow has exported", File, is_download=True),
     Operation("settings", "get", "Limits, and who is notified", EnvironmentSettings),
     Operation("settings", "put", "Change limits, or who is notified", EnvironmentSettings, body=SettingsChange,
-    problems=(400, 404, 422)),
+    problems=(400, 404, 422), role=Role.ADMIN),
     Operation(
         "audit", "get", "Who changed what, newest first", AuditPage,
         query=("actor", "action", "since", "until", *_PAGE), problems=(400, 404),
@@ -132,7 +145,7 @@ OPERATIONS: Final = (
     ),
     Operation("workload/weights", "get", "What each activity weighs", WeightList),
     Operation("workload/weights", "put", "Change what activities weigh", WeightList, body=WeightsChange, problems=(400,
-    404, 422)),
+    404, 422), role=Role.ADMIN),
     Operation("recurrences", "get", "Recurrences, by workflow", RecurrencePage, query=("workflow", *_PAGE),
     problems=(400, 404)),
     Operation(
@@ -177,6 +190,11 @@ OPERATIONS: Final = (
     body=WorkflowPause, problems=(400, 404, 422)),
     Operation("workflows/{name}/resume", "post", "Lift the pause of a workflow", Resumed, body=WorkflowResumption,
     problems=(400, 404, 422)),
+    Operation("tokens", "get", "The tokens that hold, newest first", TokenPage, query=_PAGE, problems=(400, 404),
+    role=Role.ADMIN),
+    Operation("tokens", "post", "Make a token; it is shown this once", MadeToken, body=WantedToken, status=201,
+    problems=(400, 404, 422), role=Role.ADMIN),
+    Operation("tokens/{id}", "delete", "End a token at once", Token, problems=(404,), role=Role.ADMIN),
 )  # fmt: skip
 _ID: Final[Document] = {"type": "string", "format": "uuid"}
 _TIME: Final[Document] = {"type": "string", "format": "date-time"}
@@ -248,11 +266,12 @@ def _describe(operation: Operation) -> Document:
     responses: Document = {str(operation.status): ok}
     if operation.answer is Run and operation.status == 201:
         responses["200"] = {**ok, "description": "The run that this idempotency key made before"}
-    for status in sorted({401, 422, *operation.problems}):
+    for status in sorted({401, 403, 422, *operation.problems}):
         responses[str(status)] = {"description": "Not done", "content": _content("application/problem+json", Problem)}
     described: Document = {
         "tags": [operation.path.split("/")[0].capitalize()],
         "summary": operation.summary,
+        "description": f"Needs the role `{operation.needed_role}`.",
         "operationId": "_".join(
             (operation.method, *operation.path.replace("{id}", "by_id").replace("{name}", "by_name").split("/"))
         ),

@@ -9,6 +9,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from penstock import exact_json
 from penstock.contracts.messages import describe
 from penstock.definitions.models import ENVIRONMENTS
+from penstock.domain.callers import Caller
 from penstock_ingress.routes.transport import read_body
 from penstock_ingress.rules.bodies import parse_json
 from penstock_ingress.rules.replies import Refusal, problem
@@ -18,6 +19,8 @@ MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 BODY_SECONDS: Final = 30.0
 ACTOR: Final = web.RequestKey("actor", str)
 """Where a request keeps who sends it, for the audit."""
+CALLER: Final = web.RequestKey("caller", Caller)
+"""Where it keeps what that one may do."""
 Model = TypeVar("Model", bound=BaseModel)
 
 

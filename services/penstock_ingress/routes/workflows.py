@@ -5,6 +5,7 @@ from typing import Final
 from aiohttp import web
 from pydantic import JsonValue
 
+from penstock.domain.callers import Caller
 from penstock.domain.workload import Activity
 from penstock_ingress.handlers.runs import show_called_run
 from penstock_ingress.handlers.workflows import ApiCall, authorize_call, call_workflow
@@ -23,6 +24,7 @@ BODY_SECONDS: Final = 30.0
 async def answer_workflow(room: Room, request: web.BaseRequest, place: Place) -> Reply:
     """Call an API workflow."""
     query, token = read_query(request)
+    caller = await identify(room, token, place.environment)
     call = ApiCall(
         environment=place.environment,
         prefix=place.prefix,
@@ -30,7 +32,7 @@ async def answer_workflow(room: Room, request: web.BaseRequest, place: Place) ->
         method=request.method,
         headers=request.headers,
         query=query,
-        token=token,
+        caller=caller,
         ip=request.remote,
     )
     await authorize_call(room, call)
@@ -44,7 +46,16 @@ async def answer_workflow(room: Room, request: web.BaseRequest, place: Place) ->
 async def answer_run(room: Room, request: web.BaseRequest, place: Place) -> Reply:
     """Show a run to its caller."""
     _, token = read_query(request)
-    return await show_called_run(room, place.environment, place.arguments[0], token, request.remote)
+    caller = await identify(room, token, place.environment)
+    return await show_called_run(room, place.environment, place.arguments[0], caller, request.remote)
+
+
+async def identify(room: Room, token: str | None, environment: str) -> Caller:
+    """Who is calling. Raises Refusal for a token that nobody has, before anything else is looked at."""
+    caller = await room.access.identify(token, environment)
+    if caller is None:
+        raise Refusal(bubble.invalid_token(token or ""))
+    return caller
 
 
 def read_query(request: web.BaseRequest) -> tuple[dict[str, JsonValue], str | None]:

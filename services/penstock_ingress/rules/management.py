@@ -1,7 +1,7 @@
 """What is sent to the management API, and its problems. `/openapi.json` is generated from these models."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import (
@@ -70,6 +70,35 @@ class ChainResumeRequest(Given):
     extra_workload: float = Field(
         default=0, ge=0, le=MAX_UNITS, allow_inf_nan=False, description="Units beyond `chain_workload_limit`"
     )
+
+
+class WantedToken(Given):
+    """A token that is asked for: for an admin with a role, or for a user of the app."""
+
+    role: Literal["viewer", "operator", "admin"] | None = Field(
+        default=None,
+        description="What its bearer may do: look, also act, or everything; by default `admin`",
+    )
+    user: Storable | None = Field(
+        default=None, min_length=1, max_length=320, description="Instead of a role: `_id` or email of a user"
+    )
+    label: Storable = Field(default="", max_length=100, description="Who or what bears it; the audit names it")
+    expires: Annotated[str, AfterValidator(_is_duration)] | None = Field(
+        default=None, description="How long it holds, such as `30d`; none: until it is revoked, for a user a day"
+    )
+    workflows: list[Storable] | None = Field(default=None, max_length=1000, description="Reaches these workflows alone")
+    types: list[Storable] | None = Field(default=None, max_length=1000, description="Reaches these data types alone")
+    payloads: bool = Field(default=True, description="Whether its bearer sees parameters, results, errors and messages")
+
+    @model_validator(mode="after")
+    def _is_for_one(self) -> Self:
+        if self.role is not None and self.user is not None:
+            raise ValueError("give either `role` or `user`, not both")
+        if self.expires is not None and not parse_duration(self.expires):
+            raise ValueError("expires: a token has to hold for longer than that")
+        if self.user is not None and not (self.workflows is None and self.types is None and self.payloads):
+            raise ValueError("`workflows`, `types` and `payloads` are for tokens with a role")
+        return self
 
 
 class NewRun(Given):

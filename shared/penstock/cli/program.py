@@ -43,6 +43,7 @@ _MODULES: Final = {
     "settings": "settings",
     "audit": "settings",
     "secret": "secrets",
+    "token": "tokens",
     "data": "data",
     "doctor": "doctor",
 }

@@ -40,6 +40,8 @@ class AuditAction(StrEnum):
     SECRET_SET = "secret.set"
     SECRET_REMOVE = "secret.remove"
     SECRET_ROTATE = "secret.rotate"
+    TOKEN_CREATE = "token.create"
+    TOKEN_REVOKE = "token.revoke"
 
 
 class Act(NamedTuple):

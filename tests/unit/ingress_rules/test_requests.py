@@ -9,7 +9,6 @@ from multidict import CIMultiDict
 from pydantic import JsonValue
 
 from penstock.definitions.models import App, FieldType, Parameter, Workflow
-from penstock_ingress.accepting.access import AdminTokens
 from penstock_ingress.rules.bodies import parse_json, without_nul
 from penstock_ingress.rules.environments import split_path
 from penstock_ingress.rules.forms import parse_form
@@ -23,7 +22,6 @@ from penstock_ingress.rules.headers import (
 )
 from penstock_ingress.rules.multipart import parse_multipart
 from penstock_ingress.rules.parameters import read_parameters
-from penstock_ingress.rules.replies import Refusal
 from penstock_ingress.rules.undecodable import Undecodable
 from tests.unit.ingress_rules.asking import refused
 
@@ -63,12 +61,6 @@ def test_the_token_stands_in_the_header_or_else_in_the_query(
 def test_a_header_without_bearer_and_a_token_is_refused_whatever_else_is_given(header: str) -> None:
     with pytest.raises(ValueError, match="has to read `Bearer` and a token"):
         read_token(header, "abc")
-
-
-def test_without_a_configured_token_nobody_is_an_admin() -> None:
-    assert not AdminTokens(None).is_admin("")
-    with pytest.raises(Refusal):
-        AdminTokens(None).identify("")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ WaitReason = Literal[
 Stored = Annotated[JsonValue, SkipValidation]
 """A value as it is stored. To validate it would take digits from its numbers."""
 _WRITTEN_BY_OTHERS = ("parameters", "result", "error")
+_PAYLOADS = frozenset({*_WRITTEN_BY_OTHERS, "message", "details", "match", "payload"})
+"""What shows, wherever it stands, values that are not ours."""
 
 
 class Shown(BaseModel):
@@ -26,7 +28,23 @@ class Shown(BaseModel):
 
     def encoded(self) -> bytes:
         """As JSON, all digits of its numbers included; times in UTC end in Z."""
-        return exact_json.dumps(self.model_dump(), option=orjson.OPT_UTC_Z, default=str)  # the driver has its own UUID
+        return _encoded(self.model_dump())
+
+    def encoded_without_payloads(self) -> bytes:
+        """The same for somebody who may not see what callers and authors have written: null in its place."""
+        return _encoded(_without_payloads(self.model_dump()))
+
+
+def _encoded(document: object) -> bytes:
+    return exact_json.dumps(document, option=orjson.OPT_UTC_Z, default=str)  # the driver has its own UUID
+
+
+def _without_payloads(document: object) -> object:
+    if isinstance(document, dict):
+        return {name: None if name in _PAYLOADS else _without_payloads(value) for name, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_without_payloads(item) for item in document]
+    return document
 
 
 class WithPayloads(Shown):

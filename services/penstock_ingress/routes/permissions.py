@@ -1,0 +1,66 @@
+"""What the bearer of a token may do with the management API: by role, environment and scope."""
+
+from typing import Final
+from uuid import UUID
+
+from aiohttp import web
+
+from penstock.domain.callers import Caller, Role
+from penstock_ingress.repository.answers import find_workflow_of_run
+from penstock_ingress.room import Room
+from penstock_ingress.routes.openapi import Operation
+from penstock_ingress.rules.replies import Refusal, problem
+
+_OF_ONE_RUN: Final = "runs/{id}"
+_NEW_RUN: Final = "runs"
+
+
+async def check_permission(room: Room, request: web.Request, operation: Operation | None, caller: Caller) -> None:
+    """Raises Refusal (403) unless this caller may do this. What a new run starts is checked with `check_workflow`."""
+    role = Role.VIEWER if operation is None else operation.needed_role
+    if not caller.may(role):
+        raise _forbidden(f"this needs a token with the role {role}; this one has the role {caller.role}")
+    if operation is None:
+        return
+    if not caller.sees_payloads and (operation.is_download or "contains" in request.query):
+        raise _forbidden("this token has no sight of payloads")
+    if caller.workflows is not None:
+        await _check_scope(room, request, operation, caller)
+
+
+async def _check_scope(room: Room, request: web.Request, operation: Operation, caller: Caller) -> None:
+    """A token for some workflows reaches what belongs to these alone: their runs, and lists that name one of them."""
+    if operation.path == _NEW_RUN and operation.method == "post":
+        return  # the body names the workflow
+    if operation.path.startswith(_OF_ONE_RUN):
+        check_workflow(caller, await _find_workflow(room, request))
+    elif "workflow" in operation.query and "workflow" in request.query:
+        check_workflow(caller, request.query["workflow"])
+    elif operation.path.startswith("workflows/{name}"):
+        check_workflow(caller, request.match_info["name"])
+    else:
+        raise _beyond(caller)
+
+
+def check_workflow(caller: Caller, workflow: str | None) -> None:
+    """Raises Refusal (403) unless this workflow is within the token's scope."""
+    if caller.workflows is not None and workflow not in caller.workflows:
+        raise _beyond(caller)
+
+
+async def _find_workflow(room: Room, request: web.Request) -> str | None:
+    try:
+        run_id = UUID(request.match_info["id"])
+    except ValueError:
+        return None
+    async with room.database.connection() as conn:
+        return await find_workflow_of_run(conn, run_id=run_id)
+
+
+def _beyond(caller: Caller) -> Refusal:
+    names = ", ".join(sorted(caller.workflows or ())[:20]) or "none"
+    return _forbidden(f"this token reaches what belongs to some workflows alone ({names}); name one with `workflow`")
+
+
+def _forbidden(detail: str) -> Refusal:
+    return Refusal(problem(403, detail))

@@ -1,0 +1,58 @@
+"""Who calls, and what that caller may do."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Role(StrEnum):
+    """What the bearer of an admin token may do; each role may do what the one before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    def covers(self, other: "Role") -> bool:
+        """Whether this role may do what `other` may."""
+        return _RANKS[self] >= _RANKS[other]
+
+
+_RANKS: Final = {role: rank for rank, role in enumerate(Role)}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who calls. `role` is set for admins, `user_id` for users of the app, neither for anonymous callers.
+
+    `name` distinguishes callers: in the audit, for idempotency keys, and as the one whom a run answers. `workflows` and
+    `types` are those that the caller may reach; None stands for all.
+    """
+
+    name: str
+    role: Role | None = None
+    user_id: str | None = None
+    workflows: frozenset[str] | None = None
+    types: frozenset[str] | None = None
+    sees_payloads: bool = True
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nothing is known of the caller but an address."""
+        return self.role is None and self.user_id is None
+
+    def may(self, role: Role) -> bool:
+        """Whether the caller may do what `role` may."""
+        return self.role is not None and self.role.covers(role)
+
+    def reaches_workflow(self, name: str) -> bool:
+        """Whether this workflow is within the caller's scope."""
+        return self.workflows is None or name in self.workflows
+
+    def reaches_type(self, name: str) -> bool:
+        """Whether this data type is within the caller's scope."""
+        return self.types is None or name in self.types
+
+
+ANONYMOUS: Final = Caller("anonymous")
+ROOT: Final = Caller("admin", Role.ADMIN)
+"""The bearer of the admin token of the settings."""

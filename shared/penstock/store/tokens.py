@@ -1,0 +1,208 @@
+"""Tokens of admins and users. A token is shown once, when it is made; what is stored is its hash.
+
+Every use is looked up, so that a token that was revoked is refused from that moment on, by all processes.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock.db import Connection, Record
+from penstock.definitions.models import ENVIRONMENTS
+from penstock.domain.callers import Caller, Role
+from penstock.domain.ids import new_run_id
+from penstock.store.audit import Act, AuditAction, note_acts
+
+PREFIX: Final = "pst_"
+USER_LIFETIME: Final = timedelta(days=1)
+"""How long a user's token holds unless its maker says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token that is asked for: with a role, or of a user. `environment` None stands for both.
+
+    Whoever names workflows or types lets the token reach nothing else.
+    """
+
+    role: Role | None = None
+    user_id: str | None = None
+    environment: str | None = None
+    label: str = ""
+    workflows: Collection[str] | None = None
+    types: Collection[str] | None = None
+    sees_payloads: bool = True
+    lifetime: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """A token as it is stored."""
+
+    id: UUID
+    environment: str | None
+    role: Role | None
+    user_id: str | None
+    label: str
+    workflows: tuple[str, ...] | None
+    types: tuple[str, ...] | None
+    sees_payloads: bool
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+def digest_token(token: str) -> bytes:
+    """What is stored of a token. It is random, so a fast hash is enough."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+async def create_token(conn: Connection, wanted: NewToken, *, actor: str) -> tuple[str, StoredToken]:
+    """Make a token; it, and what is stored of it. To be called in a transaction."""
+    token = PREFIX + secrets.token_urlsafe(32)
+    workflows, types = _scope(wanted)
+    lifetime = USER_LIFETIME if wanted.lifetime is None and wanted.user_id is not None else wanted.lifetime
+    row = await conn.fetchrow(
+        """
+        INSERT INTO penstock.tokens (id, digest, environment, role, user_id, label, workflows, types, sees_payloads,
+                                     created_by, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, clock_timestamp() + $11::interval)
+        RETURNING *
+        """,
+        new_run_id(),
+        digest_token(token),
+        wanted.environment,
+        None if wanted.role is None else wanted.role.value,
+        wanted.user_id,
+        wanted.label,
+        workflows,
+        types,
+        wanted.sees_payloads,
+        actor,
+        lifetime,
+    )
+    assert row is not None, "INSERT … RETURNING answers with the row"
+    stored = _from_row(row)
+    await _note(conn, AuditAction.TOKEN_CREATE, stored, actor)
+    return token, stored
+
+
+def _scope(wanted: NewToken) -> tuple[list[str] | None, list[str] | None]:
+    """Workflows and types; where only one of them is named, nothing of the other is reached."""
+    if wanted.workflows is None and wanted.types is None:
+        return None, None
+    return sorted(wanted.workflows or ()), sorted(wanted.types or ())
+
+
+async def list_tokens(
+    conn: Connection, *, environment: str | None = None, after: tuple[datetime, UUID] | None = None, limit: int
+) -> list[StoredToken]:
+    """Tokens that hold now, the newest first: all, or those that hold in `environment`."""
+    rows = await conn.fetch(
+        """
+        SELECT * FROM penstock.tokens
+        WHERE revoked_at IS NULL
+          AND (expires_at IS NULL OR expires_at > clock_timestamp())
+          AND ($1::text IS NULL OR environment IS NULL OR environment = $1)
+          AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))
+        ORDER BY created_at DESC, id DESC
+        LIMIT $4
+        """,
+        environment,
+        after[0] if after else None,
+        after[1] if after else None,
+        limit,
+    )
+    return [_from_row(row) for row in rows]
+
+
+async def revoke_token(conn: Connection, *, id: UUID, environment: str | None = None, actor: str) -> StoredToken | None:
+    """End a token at once; None when none holds that has this id (in `environment`, if one is given). To be called in a
+    transaction.
+    """
+    row = await conn.fetchrow(
+        """
+        UPDATE penstock.tokens
+        SET revoked_at = clock_timestamp()
+        WHERE id = $1 AND revoked_at IS NULL AND ($2::text IS NULL OR environment IS NULL OR environment = $2)
+        RETURNING *
+        """,
+        id,
+        environment,
+    )
+    if row is None:
+        return None
+    stored = _from_row(row)
+    await _note(conn, AuditAction.TOKEN_REVOKE, stored, actor)
+    return stored
+
+
+async def find_callers(conn: Connection, *, digests: Sequence[bytes]) -> dict[bytes, tuple[str | None, Caller]]:
+    """Who bears which of these tokens, as far as they hold, each with the environment in which it holds (None: both).
+    Notes that they were used, to the minute.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT t.*, t.last_used_at IS NULL OR t.last_used_at < clock_timestamp() - interval '1 minute' AS is_news
+        FROM penstock.tokens t
+        WHERE t.digest = ANY($1::bytea[])
+          AND t.revoked_at IS NULL
+          AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
+        """,
+        list(digests),
+    )
+    used = [row["id"] for row in rows if row["is_news"]]
+    if used:
+        await conn.execute(
+            "UPDATE penstock.tokens SET last_used_at = clock_timestamp() WHERE id = ANY($1::uuid[])", used
+        )
+    return {row["digest"]: (row["environment"], _caller_of(row)) for row in rows}
+
+
+def _caller_of(row: Record) -> Caller:
+    if row["user_id"] is not None:
+        return Caller(f"user {row['user_id']}", user_id=row["user_id"])
+    return Caller(
+        f"token {row['label'] or row['id']}",
+        role=Role(row["role"]),
+        workflows=None if row["workflows"] is None else frozenset(row["workflows"]),
+        types=None if row["types"] is None else frozenset(row["types"]),
+        sees_payloads=row["sees_payloads"],
+    )
+
+
+def _from_row(row: Record) -> StoredToken:
+    return StoredToken(
+        id=row["id"],
+        environment=row["environment"],
+        role=None if row["role"] is None else Role(row["role"]),
+        user_id=row["user_id"],
+        label=row["label"],
+        workflows=None if row["workflows"] is None else tuple(row["workflows"]),
+        types=None if row["types"] is None else tuple(row["types"]),
+        sees_payloads=row["sees_payloads"],
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        last_used_at=row["last_used_at"],
+    )
+
+
+async def _note(conn: Connection, action: AuditAction, token: StoredToken, actor: str) -> None:
+    after: dict[str, JsonValue] = {
+        "role": None if token.role is None else token.role.value,
+        "user": token.user_id,
+        "label": token.label,
+        "expires_at": None if token.expires_at is None else token.expires_at.isoformat(),
+    }
+    where = ENVIRONMENTS if token.environment is None else (token.environment,)
+    await note_acts(conn, [Act(environment, actor, action, str(token.id), after={**after}) for environment in where])

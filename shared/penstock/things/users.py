@@ -1,0 +1,13 @@
+"""The users of an app: things of the type `user`, which every environment has."""
+
+from penstock.db import Connection
+from penstock.things.tables import USER, qualified_table
+
+
+async def find_user(conn: Connection, *, environment: str, who: str) -> str | None:
+    """The `_id` of the user with this id, or this email (in any case); None when there is none, or several."""
+    table = qualified_table(environment, USER.name)
+    if await conn.fetchval("SELECT to_regclass($1)", table) is None:  # nothing has been deployed yet
+        return None
+    rows = await conn.fetch(f'SELECT "_id" FROM {table} WHERE "_id" = $1 OR lower("email") = lower($1) LIMIT 2', who)
+    return rows[0]["_id"] if len(rows) == 1 else None
