@@ -175,7 +175,7 @@ def _alone() -> Iterator[int]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say("another set-up is at work here; waiting for it")
+                say("another set-up is in progress here; waiting for it")
                 fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock
     finally:
@@ -221,7 +221,7 @@ def _pip_from_debian(scratch: Path) -> Path:
     wheels = list(scratch.glob("root/usr/share/python-wheels/pip-*.whl"))
     if not wheels:
         raise Failed(
-            "pip is not to be had. Install the package python3-venv as root, or uv as yourself, and start again."
+            "pip is not available. Install the package python3-venv as root, or uv as yourself, and start again."
         )
     return wheels[0]
 
@@ -243,7 +243,7 @@ def install(programs: "Programs", level: str) -> None:
         except Failed:
             if not _has_pip():
                 raise
-            say("uv did not succeed; pip tries, which may know a package index that uv does not")
+            say("uv failed; trying pip, which may know a package index that uv does not")
     _install_by(
         programs,
         level,
@@ -278,7 +278,7 @@ def _fetch_uv(programs: "Programs", pip: tuple[str, ...]) -> str | None:
     except Failed as failure:
         if _OUT_OF_REACH.search(failure.output) or _UNTRUSTED.search(failure.output):
             raise
-        say("uv is not to be had here; pip installs instead")
+        say("uv is not available here; pip installs instead")
     return _find_uv()
 
 

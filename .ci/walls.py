@@ -35,6 +35,8 @@ _STILTED: Final = (
     (r"\bso many\b", "this many, at most …"),
     (r"\bin work\b", "in progress"),
     (r"\b(?:told|tells?\b.{1,30}) apart\b", "distinguishes"),
+    (r"\b(?:to|cannot|can) be had\b", "is available"),
+    (r"\bfor ever\b", "forever"),
     (r"\bno more until\b", "not … again until"),
     (r"\b_?(?:MOST|LONGEST|LARGEST|LEAST|SHORTEST)_[A-Z]", "MAX_, MIN_"),
     (r"\b(?:can|could)(?:not|n't) be told\b", "cannot be determined"),

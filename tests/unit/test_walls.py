@@ -95,6 +95,8 @@ def test_constants_and_other_texts_are_not_sql_of_values(check: Check, code: str
         ("after so many runs", "'so many': write this many, at most …"),
         ("while a request is in work", "'in work': write in progress"),
         ("`id` tells two of them apart", "'tells two of them apart': write distinguishes"),
+        ("pip is not to be had here", "'to be had': write is available"),
+        ("it waits for ever", "'for ever': write forever"),
         ("MOST_RUNS = 1", "'MOST_R': write MAX_, MIN_"),
         ("_SHORTEST_NAME = 1", "'_SHORTEST_N': write MAX_, MIN_"),
         ("def _bury() -> None: ...", "'_bury': write dead-letter"),

@@ -15,7 +15,7 @@ from penstock.definitions.values import format_date
 from penstock.errors import Transient
 from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogLine
-from penstock_executor.rules import Failure, retry_delay
+from penstock_executor.rules.retries import Failure, retry_delay
 from penstock_executor.runs import ClaimedRun, StepRecord
 
 MAX_PAUSE_SECONDS: Final = 5.0

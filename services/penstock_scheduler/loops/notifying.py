@@ -90,7 +90,9 @@ async def _gather(conn: Connection, *, environment: str, kind: str) -> tuple[int
         return 0, taken.times
     ways = _list_ways(targets)
     if not ways:
-        log.warning("notification.failed", environment=environment, kind=kind, reason="nobody is to be notified there")
+        log.warning(
+            "notification.failed", environment=environment, kind=kind, reason="no way to notify anybody is set there"
+        )
     content: dict[str, JsonValue] = {
         **taken.details,
         "count": taken.times,

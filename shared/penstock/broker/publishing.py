@@ -133,7 +133,7 @@ class PublishChannels:
             if not self._waiting:
                 self._has_waiting.clear()
             if channel is not None and is_open(channel):
-                # A deadline, because a full socket of a hanging broker would hold this task for ever.
+                # A deadline, because a full socket of a hanging broker would hold this task forever.
                 with AbsenceIgnored():
                     await within(_WRITE_LIMIT_SECONDS, _write(channel, batch))
             self._report_dropped()

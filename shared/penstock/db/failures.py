@@ -33,7 +33,7 @@ _AWAY_CLASSES: Final = frozenset(
         "F0",  # configuration file error
     }
 )
-"""Not XX (internal error): `invalid memory alloc request size` is one, and comes again with the same data for ever."""
+"""Not XX (internal error): `invalid memory alloc request size` is one, and comes again with the same data forever."""
 _AWAY_CODES: Final = frozenset(
     {
         "25006",  # read-only transaction: this server was a primary before a failover

@@ -79,8 +79,8 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection for single statements. Raises DatabaseUnavailable when it cannot be had, breaks, or waits for a
-        lock.
+        """A connection for single statements. Raises DatabaseUnavailable when there is none, it breaks, or a lock
+        is not free in time.
         """
         try:
             async with self._connection() as connection:

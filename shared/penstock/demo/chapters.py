@@ -82,7 +82,7 @@ def _invoice_paid(event_id: str, number: str) -> JsonValue:
 
 
 async def play_recursion(scene: Scene) -> list[Check]:
-    """Three ways to schedule for ever; the depth limit ends each."""
+    """Three ways to schedule forever; the depth limit ends each."""
     limit = await scene.client.get_depth_limit()
     routes = (
         ("itself", "start → create_thing ↻", limit),

@@ -85,7 +85,7 @@ class _AppRunner(web.AppRunner):
 @asynccontextmanager
 async def serving(app: web.Application, host: str, port: int, *, limit_seconds: float = 5.0) -> AsyncIterator[int]:
     """Serve `app` while the block runs; yields the port. Leaving stops listening, then gives open requests
-    `limit_seconds`. Raises ConfigurationError when the port cannot be had.
+    `limit_seconds`. Raises ConfigurationError when the port is in use.
     """
     app.on_response_prepare.append(_remove_server_header)
     runner = _AppRunner(app, handle_signals=False, shutdown_timeout=limit_seconds)

@@ -1,5 +1,5 @@
-"""What is done, in the same transaction, when a protection stops runs: say so on the run and in the log, and note whom
-to tell.
+"""What follows in the same transaction when a protection stops runs: it is noted on the run and in the log, and for
+those who are notified.
 """
 
 from collections.abc import Mapping, Sequence

@@ -36,7 +36,7 @@ _MAX_AT_ONCE: Final = 5000
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a run waits for in the step of that path: a time, or a signal and until a time (None: for ever).
+    """What a run waits for in the step of that path: a time, or a signal and until a time (None: forever).
 
     Of a signal's payload, every member of `match` has to be equal; None takes any payload.
     """

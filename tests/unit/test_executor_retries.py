@@ -17,7 +17,7 @@ from penstock.errors import (
 )
 from penstock.expressions import ExpressionError
 from penstock.outgoing.address_guard import PRIVATE, is_allowed
-from penstock_executor.rules import (
+from penstock_executor.rules.retries import (
     DeadLetter,
     Decision,
     Discard,
