@@ -110,6 +110,8 @@ def _name_slip(texts: Sequence[str], kinds: Sequence[str], index: int) -> str:
         return "[x for x in list] is written map(list, #), with # for the item"
     if text == "is" and following in {"None", "null", "not", "nil", "undefined"}:
         return "`is not None` is written != null" if following == "not" else "`is None` is written == null"
+    if text == "is" and following in {"defined", "empty", "none", "undefined"}:
+        return f"`is {following}` is written {'!=' if following == 'defined' else '=='} null"
     if text in {"if", "unless"}:
         return "`a if b else c` is written b ? a : c"
     if text in {"AND", "OR", "NOT", "IN"}:

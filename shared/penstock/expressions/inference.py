@@ -252,6 +252,11 @@ class _Reader:
             self.position += 3
             return self.member(kind, first.text[1:-1], first.offset, start)
         self.position += 1
+        if kind.word == "object" and kind.members is not None and first.kind == "number" and self.peek(1).text == "]":
+            written = self.written(start, self.position - 1)
+            listed = next((name for name, member in kind.members.items() if member.word == "list"), "")
+            hint = f"write {written}.{listed}[{first.text}]" if listed else f"name a member, as in {written}.id"
+            self.refuse(f"{written} is {kind}, not a list", first.offset, hint)
         is_slice = self.accept(":")
         if not (is_slice and self.peek().text == "]"):
             self.expression()

@@ -135,6 +135,8 @@ def _skip_text(source: str, position: int, tokens: list[Token], open_signs: list
 def _unknown_character(character: str) -> str:
     if character in "'\"":
         return f"a {character} is opened and not closed"
+    if character == "|":
+        return "a filter such as `a | upper` is written upper(a)"
     return f"{character!r} has no meaning in an expression (quote it if it is text)"
 
 

@@ -259,7 +259,7 @@ def read_arguments(reader: StepReader, action: StepAction) -> dict[str, JsonValu
                 table.key_place(both[1]), f"{' and '.join(both)} exclude each other", "keep one of them"
             )
     for group in spec.required:
-        if not any(key in given for key in group):
+        if not any(key in given for key in group) and not table.has_other_word_for(*group):
             reader.report.error(table.place, f"{action.value!r} needs {' or '.join(group)}")
     if action is StepAction.GET and "thing" in given:  # the other spelling, beside which the step can have an id
         given["id"] = given.pop("thing")

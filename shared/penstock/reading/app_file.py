@@ -71,7 +71,7 @@ def _read_admins(table: Table) -> tuple[str, ...]:
 def _read_python(table: Table) -> dict[str, Place]:
     modules: dict[str, Place] = {}
     for name, place in table.texts("python"):
-        if _MODULE.fullmatch(name):
+        if _MODULE.fullmatch(name) and not name.endswith(".py"):
             modules.setdefault(name, place)
         else:
             hint = (

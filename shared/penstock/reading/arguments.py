@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from penstock.definitions.connectors import find_path_problem
-from penstock.definitions.models import FieldType, Parameter
+from penstock.definitions.models import FieldType, Parameter, ScalarType
 from penstock.definitions.values import coerce_value
 from penstock.domain.durations import parse_duration
 from penstock.domain.moments import to_utc
@@ -17,6 +17,8 @@ from penstock.expressions.templates import split_text
 from penstock.expressions.tokens import ExpressionError
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe, to_json
 from penstock.reading.expected import check_field_value, check_list, check_text, check_thing, kind_of_items
+from penstock.reading.habits import write_constraint
+from penstock.reading.lookalikes import is_expression
 from penstock.reading.reader import StepReader
 from penstock.reading.scopes import Scope, check_expression, check_templates, children, is_template
 from penstock.reading.tables import read_text
@@ -112,7 +114,8 @@ def time(reader: StepReader, key: str, node: Node) -> JsonValue:
         try:
             to_utc(datetime.fromisoformat(node.text if isinstance(node, Scalar) else ""))
         except ValueError:
-            reader.table.expected(node, key, "a time with its zone, such as 2026-01-31T09:00:00Z")
+            hint = 'did you mean "${now}"?' if isinstance(node, Scalar) and node.text == "now" else ""
+            reader.table.expected(node, key, "a time with its zone, such as 2026-01-31T09:00:00Z", hint)
     return anything(reader, key, node)
 
 
@@ -203,7 +206,8 @@ def check_required(reader: StepReader, what: str, declared: tuple[Parameter, ...
     node = reader.table.node("with")
     given = node.entries if isinstance(node, Mapping) else {}
     missing = [parameter.name for parameter in declared if not parameter.is_optional and parameter.name not in given]
-    if missing and (node is None or isinstance(node, Mapping)):
+    is_named_otherwise = "with" not in reader.table and reader.table.has_other_word_for("with")
+    if missing and (node is None or isinstance(node, Mapping)) and not is_named_otherwise:
         names = ", ".join(repr(one) for one in missing)
         reader.report.error(reader.table.place, f"'with' lacks {names}, which {what} requires")
 
@@ -215,7 +219,20 @@ def check_constant(reader: StepReader, name: str, node: Node, kind: FieldType) -
     try:
         coerce_value(kind, to_json(node))
     except ValueError as error:
-        reader.report.error(node.place, f"{name!r}: {error}")
+        reader.report.error(node.place, f"{name!r}: {error}", _hint_for(reader, node, kind))
+
+
+def _hint_for(reader: StepReader, node: Node, kind: FieldType) -> str:
+    """What may be meant by a text where something else is expected."""
+    text = node.value if isinstance(node, Scalar) else None
+    if not isinstance(text, str):
+        return ""
+    if kind.name == ScalarType.BOOLEAN and text.lower() in {"yes", "true", "on", "no", "false", "off"}:
+        return f"write {'true' if text.lower() in {'yes', 'true', 'on'} else 'false'}, without quotes"
+    if kind.name == ScalarType.NUMBER and text.strip("<>= ").replace(".", "").isdecimal():
+        operator = text[: len(text) - len(text.lstrip("<>= "))].strip()
+        return write_constraint(operator, text.strip("<>= ")) if operator else "write it without quotes"
+    return f'did you mean "${{{text.strip()}}}"?' if is_expression(text, reader.scope.names, reader.scope.kinds) else ""
 
 
 def _is_computed(node: Node) -> bool:

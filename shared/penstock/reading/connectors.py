@@ -5,7 +5,7 @@ from typing import Final
 
 from penstock.definitions.connectors import CONNECTION_HEADERS, find_base_url_problem, is_network
 from penstock.definitions.models import Connector
-from penstock.reading.documents import Scalar
+from penstock.reading.documents import Node, Scalar
 from penstock.reading.index import NAME
 from penstock.reading.scopes import Scope, check_templates, is_template
 from penstock.reading.tables import Table, read_text
@@ -24,10 +24,16 @@ def read_connectors(table: Table) -> dict[str, Connector]:
                 key.place, f"{key.text!r} is not a name", "use at most 63 of the characters A-Z a-z 0-9 _ -"
             )
             continue
-        connector = _read_connector(key.text, Table(node, key.place, f"the connector {key.text!r}", table.report))
+        connector = _read_connector(
+            key.text, Table(node, key.place, f"the connector {key.text!r}", table.report, _write(node))
+        )
         if connector is not None:
             connectors[key.text] = connector
     return connectors
+
+
+def _write(node: Node) -> str:
+    return f"write {{base_url: {node.text}}}" if isinstance(node, Scalar) else ""
 
 
 def _read_connector(name: str, table: Table) -> Connector | None:

@@ -198,6 +198,7 @@ class _Builder:
         if tag not in {None, "!", "tag:yaml.org,2002:str"}:
             hint = "write the plain value" if str(tag).startswith("tag:") else "put a text that begins with ! in quotes"
             self.report.error(place, "tags such as !!int are not supported", hint)
+            return Scalar(place, "", None)  # of what is refused, nothing more is said
         if not is_storable(event.value):
             self.report.error(
                 place,

@@ -21,6 +21,7 @@ from penstock.reading.arguments import anything, check_constant
 from penstock.reading.available import refuse_unavailable
 from penstock.reading.documents import Mapping, Node, Sequence, describe, to_json
 from penstock.reading.expected import check_field_value, check_list, kind_of_items
+from penstock.reading.habits import hint_for_choice
 from penstock.reading.places import Place
 from penstock.reading.reader import StepReader
 from penstock.reading.scopes import Scope, check_templates, is_template, kind_of_node
@@ -169,7 +170,8 @@ def _where(reader: StepReader, node: Node, data_type: DataType | None) -> JsonVa
         ]
     if not isinstance(node, Mapping):
         expected = "a mapping of fields to values, or a list of {key, constraint_type, value}"
-        reader.report.error(node.place, f"'where' is {expected}, not {describe(node)}")
+        hint = "such as {paid: true}, or [{key: total, constraint_type: greater than, value: 3}]"
+        reader.report.error(node.place, f"'where' is {expected}, not {describe(node)}", hint)
         return {}
     kept: dict[str, JsonValue] = {}
     for name, value in node.entries.values():
@@ -213,7 +215,9 @@ def _check_kind(reader: StepReader, table: Table, kind: str, field: DataField | 
     place = table.key_place("constraint_type")
     if kind not in CONSTRAINT_TYPES:
         if not refuse_unavailable(reader.report, place, "constraint_type", kind):
-            reader.report.unknown(place, "constraint_type", kind, CONSTRAINT_TYPES)
+            reader.report.unknown(
+                place, "constraint_type", kind, CONSTRAINT_TYPES, hint_for_choice(kind, CONSTRAINT_TYPES)
+            )
     elif field is not None and kind not in constraint_types(field.type):
         fitting = ", ".join(sorted(constraint_types(field.type)))
         reader.report.error(

@@ -47,6 +47,10 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "type": ("types", "table", "model", "event", "events"),
     "over": ("list", "items", "loop", "with_items", "for_each", "foreach", "each"),
     "operations": ("operation", "on", "events"),
+    "find": ("read", "list", "search"),
+    "view": ("see", "show", "read_fields"),
+    "modify": ("edit", "write", "change", "update"),
+    "delete": ("remove", "destroy"),
     "auth": ("authentication", "access", "public"),
     "key": ("idempotency_key", "task_id", "workflow_id"),
 }
@@ -95,6 +99,46 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "run": "run: {states: [failed]}",
 }
 """Each trigger as it is written."""
+
+
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "public": ("none", "anonymous", "everyone", "open", "anyone", "no"),
+    "admin": ("private", "token", "bearer", "secret"),
+    "when_done": ("sync", "wait", "end", "finished"),
+    "at_once": ("async", "immediately", "accepted", "now"),
+    "continue": ("ignore", "skip", "resume", "pass"),
+    "fail": ("abort", "stop", "raise", "exit"),
+    "skip": ("forbid", "drop", "Forbid"),
+    "allow": ("Allow", "parallel"),
+    "cancel_other": ("replace", "Replace", "cancel"),
+    "failed": ("failure", "error"),
+    "create": ("insert", "insert", "created", "new"),
+    "update": ("change", "updated", "modify"),
+    "delete": ("remove", "deleted"),
+    "greater than": (">", "gt", "more than", "after"),
+    "less than": ("<", "lt", "before"),
+    "equals": ("=", "==", "eq", "is"),
+    "not equal": ("!=", "<>", "ne", "is not"),
+    "text contains": ("like", "LIKE", "ilike", "matches"),
+    "is_empty": ("is null", "null", "exists"),
+    "in": ("one of", "any of"),
+    "terminate": ("cut", "stop", "kill"),
+    "observe": ("warn", "log", "off"),
+    "smtp": ("mail", "email"),
+}
+"""Values of ours, and what they are called elsewhere."""
+
+
+def hint_for_choice(word: str, known: Collection[str]) -> str:
+    """`did you mean 'public'?` for a value that another tool has."""
+    meant = [ours for ours, others in _CHOICES.items() if ours in known and word in others]
+    return f"did you mean {meant[0]!r}?" if meant else ""
+
+
+def write_constraint(operator: str, value: str) -> str:
+    """How a comparison is written in `where`."""
+    kind = next((ours for ours, others in _CHOICES.items() if operator in others), "greater than")
+    return f"write where: [{{key: …, constraint_type: {kind}, value: {value}}}]"
 
 
 def hint_for_key(word: str, known: Collection[str]) -> str:

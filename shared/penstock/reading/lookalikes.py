@@ -34,6 +34,8 @@ def find_lookalikes(text: str, names: frozenset[str], kinds: Mapping[str, Kind])
     for literal, start in _literals(text):
         for match in _DOUBLED.finditer(literal):
             meant = _ELSEWHERE.sub("params.", match[1].partition("|")[0].strip())
+            members = kinds["params"].members if "params" in kinds else None
+            meant = f"params.{meant}" if meant in (members or ()) else meant
             hint = f"write ${{{meant}}}; for the braces themselves write ${{'{{{{'}} {match[1]} }}}}"
             yield Lookalike(match[0], start + match.start(), hint)
         for match in _OTHER.finditer(literal):
@@ -41,7 +43,7 @@ def find_lookalikes(text: str, names: frozenset[str], kinds: Mapping[str, Kind])
             is_doubled = literal[max(match.start() - 1, 0)] == "{"
             if meant.partition(".")[0] in names and not is_doubled:
                 yield Lookalike(match[0], start + match.start(), f"write ${{{meant}}}")
-    if "${" not in text and _is_bare(text.strip(), names, kinds):
+    if "${" not in text and "." in text and is_expression(text.strip(), names, kinds):
         yield Lookalike(text.strip(), 0, f'write "${{{text.strip()}}}"')
 
 
@@ -61,9 +63,11 @@ def _literals(text: str) -> Iterator[tuple[str, int]]:
     yield text[position:], position
 
 
-def _is_bare(text: str, names: frozenset[str], kinds: Mapping[str, Kind]) -> bool:
+def is_expression(text: str, names: frozenset[str], kinds: Mapping[str, Kind]) -> bool:
     """Whether the whole text reads as an expression that may be meant: of names in scope, with members they have."""
     match = _BARE.search(text)
+    if text == "now":
+        return text in names
     if match is None or len(text) > 200 or match[0].partition(".")[0] not in names:
         return False
     if _CERTAIN.fullmatch(text):

@@ -4,6 +4,7 @@ exist.
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 from penstock.expressions import Expression, ExpressionError, Reference, compile_expression
@@ -75,6 +76,9 @@ def check_expression(node: Node, key: str, scope: Scope, report: Report) -> str 
     if text.startswith("${") and text.endswith("}"):
         report.error(node.place, f"{key!r} takes a bare expression", f"write {text[2:-1].strip()} without ${{ }}")
         return None
+    if text.startswith("{{") and text.endswith("}}"):
+        report.error(node.place, f"{key!r} takes a bare expression", f"write {text.strip('{} ')} without {{{{ }}}}")
+        return None
     if _check(node, Embedded(text, 0), scope, report) is None:
         return None
     if key == "when" and (kind := infer(text, scope.kinds)).is_decided and kind.word != "boolean":
@@ -138,7 +142,7 @@ def kind_of_node(node: Node, scope: Scope) -> Kind:
     if source is None:
         return TEXT
     try:
-        compile_expression(source, names=scope.names)
+        _compile(source, scope.names)
         return infer(source, scope.kinds)
     except (ExpressionError, Mismatch):
         return ANYTHING
@@ -152,9 +156,15 @@ def children(node: Node) -> Iterator[Node]:
         yield from (value for _, value in node.entries.values())
 
 
+@lru_cache(maxsize=500)
+def _compile(source: str, names: frozenset[str]) -> Expression:
+    """What is checked is compiled twice otherwise: for its problems, and for its kind."""
+    return compile_expression(source, names=names)
+
+
 def _check(node: Scalar, part: Embedded, scope: Scope, report: Report) -> Expression | None:
     try:
-        expression = compile_expression(part.source, names=scope.names)
+        expression = _compile(part.source, scope.names)
     except ExpressionError as error:
         place = _exact(node, part.source, part.offset, error.offset or 0)
         report.exact_error(place, f"`{_one_line(part.source)}`: {error.reason}", _hint_for(part.source, error))
@@ -194,6 +204,8 @@ def _problem_of(reference: Reference, scope: Scope) -> str | None:
 
 
 def _hint_for(source: str, error: ExpressionError) -> str:
+    if error.reason.startswith("syntax error") and source.startswith("{") and source.endswith("}"):
+        return f"write ${{{source.strip('{} ')}}}, with one pair of braces"
     if not error.reason.startswith("unknown name") or error.offset is None:
         return ""
     name = source[error.offset :].partition(".")[0].strip()

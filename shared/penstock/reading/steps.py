@@ -26,6 +26,7 @@ STEP_KEYS: Final = _ACTIONS | _ARGUMENTS | {"on_error"}
 _OF_WORKFLOWS: Final = frozenset(
     {"workflow", "parameters", "on", "steps", "depth_limit", "recursive", "ignore_privacy"}
 )
+_TAKING_MAPPINGS: Final = frozenset({StepAction.RETURN, StepAction.STATE, StepAction.CANCEL})
 _ENDING: Final = frozenset({StepAction.STOP, StepAction.FAIL})
 _SHARED_KEYS: Final = frozenset({"id", "when", "timeout", "retry", "on_error", "recursion"})
 
@@ -92,6 +93,8 @@ def _read_step(reader: StepReader, id: str) -> Step | None:
         return None
     if not (action is StepAction.GET and table.text("id") != id):
         _check_id(table, id, report)
+    if _reports_misplaced(reader, action):
+        return None
     when, scope = table.node("when"), reader.scope
     given = scope.nullable.where(when.text) if isinstance(when, Scalar) else scope.nullable
     reader.scope = replace(scope, is_kept=not ACTIONS[action].takes_secrets, nullable=given)
@@ -110,6 +113,18 @@ def _read_step(reader: StepReader, id: str) -> Step | None:
     )
     table.close(_explain_key)
     return step
+
+
+def _reports_misplaced(reader: StepReader, action: StepAction) -> bool:
+    """Whether the arguments stand below the action instead of beside it."""
+    node = reader.table.node(action.value)
+    if not isinstance(node, Mapping) or action in _TAKING_MAPPINGS:
+        return False
+    below = [key for key in node.entries if key in {*ACTIONS[action].arguments, "to", "url", "type", "workflow"}]
+    if below:
+        message = f"{' and '.join(map(repr, below))}: the arguments of {action.value!r} stand beside it, not below it"
+        reader.report.error(node.place, message, f"write {action.value}: …, and below it, in its column, its arguments")
+    return bool(below)
 
 
 def _explain_key(key: str) -> str:
@@ -174,5 +189,5 @@ def _report_no_action(table: Table, report: Report) -> None:
         if first not in _SHARED_KEYS:
             hint = f"if {first!r} belongs to the step above, remove the dash before it"
         report.error(table.place, "this step has no action", hint)
-    else:
+    elif table.is_mapping:
         report.error(table.place, "this step is empty", f"it needs one of {', '.join(sorted(_ACTIONS))}")

@@ -7,7 +7,7 @@ from typing import TypeVar
 from penstock.domain.durations import parse_duration
 from penstock.reading.available import UNAVAILABLE, refuse_unavailable
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe
-from penstock.reading.habits import hint_for_key
+from penstock.reading.habits import hint_for_choice, hint_for_key
 from penstock.reading.places import Place, Report
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -28,12 +28,10 @@ class Table:
         self.report = report
         self._entries: dict[str, tuple[Scalar, Node]] = {}
         self._known: set[str] = set()
-        self._is_mapping = (
-            node is None or isinstance(node, Mapping) or (isinstance(node, Scalar) and node.value is None)
-        )
+        self.is_mapping = node is None or isinstance(node, Mapping) or (isinstance(node, Scalar) and node.value is None)
         if isinstance(node, Mapping):
             self._entries = node.entries
-        elif node is not None and not self._is_mapping:
+        elif node is not None and not self.is_mapping:
             report.error(
                 node.place, f"{what} is written as keys and values, not as {describe(node)}", hint or _colon(node)
             )
@@ -61,11 +59,16 @@ class Table:
         if self.node(key) is not None:
             return True
         other = next((one for one in self._entries if hint_for_key(one, {key}) and key not in self._entries), None)
-        if self._is_mapping:
+        if self.is_mapping:
             place = self.key_place(key if other is None else other)
             hint = f"such as {example}" if other is None else f"write {key}: in place of {other}:"
             self.report.error(place, f"{self.what} needs {key!r}", hint)
+            self._known |= {one for one in self._entries if one == other}
         return False
+
+    def has_other_word_for(self, *keys: str) -> bool:
+        """Whether an unknown key is what another tool calls one of `keys`; it is reported when the table is closed."""
+        return any(hint_for_key(word, keys) for word in self._entries if word not in self._known)
 
     def peek(self, key: str) -> str:
         """The text under a key, as it is written, without asking for it; empty if it is not a single value."""
@@ -143,7 +146,7 @@ class Table:
         if isinstance(node, Scalar) and node.text in choices:
             return node.text
         if isinstance(node, Scalar):
-            self.report.unknown(node.place, key, node.text, choices)
+            self.report.unknown(node.place, key, node.text, choices, hint_for_choice(node.text, choices))
         else:
             self.expected(node, key, f"one of {', '.join(choices)}")
         return None
@@ -161,6 +164,8 @@ class Table:
         if node is None or isinstance(node, Sequence):
             return () if node is None else node.items
         hint = "begin each with a dash" if isinstance(node, Mapping) else ""
+        if isinstance(node, Scalar) and what.startswith("fields"):
+            hint = f"write [{node.text}]"
         self.report.error(node.place, f"{key!r} is a list of {what}, not {describe(node)}", hint)
         return ()
 

@@ -79,7 +79,10 @@ def thing_target(reader: StepReader, key: str) -> JsonValue:
             take.coerce_thing(node)
         except ValueError:
             text = node.text if isinstance(node, Scalar) else "steps.thing"
-            reader.report.error(node.place, f"{key!r} needs a thing or its id", f'did you mean "${{{text}}}"?')
+            hint = f'did you mean "${{{text}}}"?'
+            if text in reader.index.types:
+                hint = f'such as "${{steps.{text}}}"; write {key}_many: {text} for all that meet a where'
+            reader.report.error(node.place, f"{key!r} needs a thing or its id", hint)
             return None
     check_templates(node, reader.scope, reader.report)
     check_thing(reader, key, node)

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from penstock.domain.moments import read_iso, to_utc
 from penstock.domain.ticks import UTC_ZONE, Every, Overlap, check_cron, check_timezone, list_timezones
+from penstock.expressions.tokens import did_you_mean
 from penstock.reading.arguments import anything
 from penstock.reading.documents import Node, Scalar
 from penstock.reading.places import Report
@@ -79,10 +80,18 @@ def _is_cron(text: str, node: Node, key: str, report: Report) -> bool:
     return True
 
 
+def _zone_hint(text: str, zones: frozenset[str]) -> str:
+    return "" if did_you_mean(text, zones) else "such as Europe/Paris or UTC"
+
+
 def _is_timezone(text: str, node: Node, report: Report) -> bool:
     try:
         check_timezone(text)
     except ValueError:
-        report.unknown(node.place, "time zone", text, list_timezones())
+        zones = list_timezones()
+        city = text.strip().replace(" ", "_").casefold()
+        meant = min((zone for zone in zones if zone.casefold().endswith(f"/{city}")), default="")
+        hint = f"did you mean {meant!r}?" if meant else ""
+        report.unknown(node.place, "time zone", text, zones, hint or _zone_hint(text, zones))
         return False
     return True

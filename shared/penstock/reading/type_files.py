@@ -179,7 +179,8 @@ def _read_rule(name: str, table: Table, data_type: DataType, report: Report) -> 
 
 def _read_constraints(node: Node, data_type: DataType, report: Report) -> dict[str, JsonValue]:
     if not isinstance(node, Mapping) or not node.entries:
-        report.error(node.place, f"'when' of a privacy rule is a mapping of fields to values, not {describe(node)}")
+        message = f"'when' of a privacy rule is a mapping of fields to values, not {describe(node)}"
+        report.error(node.place, message, 'such as {created_by: "${user._id}"}')
         return {}
     constraints: dict[str, JsonValue] = {}
     for key, value in node.entries.values():

@@ -162,7 +162,10 @@ def test_problems_of_app_yaml(app: str, problem: str) -> None:
         ),
         (
             "type: order\nprivacy: [{name: a, when: [b]}]",
-            "2: 'when' of a privacy rule is a mapping of fields to values, not a list",
+            (
+                "2: 'when' of a privacy rule is a mapping of fields to values, not a list; such as "
+                '{created_by: "${user._id}"}'
+            ),
         ),
         (
             "type: order\nfields: {A b: text, a_b: text}",
@@ -174,7 +177,10 @@ def test_problems_of_app_yaml(app: str, problem: str) -> None:
         ),
         ("type: order\nunique: [numbr]\nfields: {number: text}", "2: unknown field 'numbr'; did you mean 'number'?"),
         ("type: order\nunique: [t]\nfields: {t: list of text}", "2: 't' is a list of text, which cannot be unique"),
-        ("type: order\nunique: number", "2: 'unique' is a list of fields, or of lists of fields, not text"),
+        (
+            "type: order\nunique: number",
+            "2: 'unique' is a list of fields, or of lists of fields, not text; write [number]",
+        ),
         (
             "type: user\nfields: {email: number}",
             "2: the field 'email' of user is built in as text; write email: text, or leave it out",
@@ -288,7 +294,7 @@ def test_problems_of_data_types(types: str, problem: str) -> None:
         ("workflow: w\non: [{api: {}}, {api: {}}]", "2: a workflow has one api trigger; remove this one"),
         ("workflow: w\non: {api: {method: PUT}}", "2: unknown method 'PUT'; known are GET, POST"),
         ("workflow: w\non: {api: {auth: admins}}", "2: unknown auth 'admins'; did you mean 'admin'?"),
-        ("workflow: w\non: {api: {respond: now}}", "2: unknown respond 'now'; known are at_once, on_return, when_done"),
+        ("workflow: w\non: {api: {respond: now}}", "2: unknown respond 'now'; did you mean 'at_once'?"),
         ("workflow: w\non: {api: {when_skipped: 204}}", "2: unknown when_skipped '204'; did you mean '200'?"),
         ("workflow: w\non: {webhook: {types: [a]}}", "2: the webhook trigger needs 'source'; such as source: stripe"),
         ("workflow: w\non: {webhook: {source: strip}}", "2: unknown source 'strip'; did you mean 'stripe'?"),

@@ -41,7 +41,7 @@ from tests.unit.loading.reading import step_problems
             "1: 'a-b' cannot be the id of a step; use letters, digits and _, so that steps.<id> works in expressions",
         ),
         ("{log: x, whn: a}", "1: unknown key 'whn'; did you mean 'when'?"),
-        ("{log: x, on_error: ignore}", "1: unknown on_error 'ignore'; known are continue, fail"),
+        ("{log: x, on_error: ignore}", "1: unknown on_error 'ignore'; did you mean 'continue'?"),
         ("{log: x, retry: {attempts: 0}}", "1: 'attempts': expected a whole number from 1 to 1000, got '0'"),
         ("{log: x, when: steps.later == 1}", "1:18: `steps.later == 1`: unknown step 'later'; known are thing"),
         ("{log: '${steps.thin._id}'}", "1:12: `steps.thin._id`: unknown step 'thin'; did you mean 'thing'?"),
