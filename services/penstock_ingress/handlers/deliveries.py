@@ -210,10 +210,11 @@ def _run(workflow: Workflow, deployment: CompiledDeployment, common: RunRequest)
     """A root run, or the next one of the chain that sent the delivery; `common` is what the runs of it have in common,
     with the delivery's id for theirs.
 
-    Workflows with a webhook trigger require no parameters; what was sent is in `webhook.payload`.
+    A delivery gives no parameters, so required ones are null; what was sent is in `webhook.payload`.
     """
+    types = deployment.app.types
     parameters = (
-        bind_parameters(workflow, {}, source=ValueSource.JSON, unknown="ignore", types=deployment.app.types)
+        bind_parameters(workflow, {}, source=ValueSource.JSON, unknown="ignore", types=types, is_complete=False)
         if workflow.parameters
         else {}
     )

@@ -112,7 +112,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "allow": ("Allow", "parallel"),
     "cancel_other": ("replace", "Replace", "cancel"),
     "failed": ("failure", "error"),
-    "create": ("insert", "insert", "created", "new"),
+    "create": ("insert", "created", "new"),
     "update": ("change", "updated", "modify"),
     "delete": ("remove", "deleted"),
     "greater than": (">", "gt", "more than", "after"),
