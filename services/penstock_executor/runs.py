@@ -108,7 +108,8 @@ class ClaimedRun:
 class StepRecord:
     """That a step was performed, or not. `outcome` is `succeeded`, `skipped`, `waiting` or `failed`.
 
-    A failed one with a result was passed over (`on_error: continue`), and is finished like the others.
+    A failed one with a result was passed over (`on_error: continue`), and is finished like the others. `finished_at` is
+    None when it finishes with the commit that writes it, `tries` when there was one.
     """
 
     step: str
@@ -117,6 +118,8 @@ class StepRecord:
     started_at: datetime
     result: JsonValue = None
     error: JsonValue = None
+    finished_at: datetime | None = None
+    tries: list[JsonValue] | None = None
 
 
 @dataclass(frozen=True, slots=True)

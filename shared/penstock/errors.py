@@ -21,16 +21,24 @@ class DecodeError(PenstockError):
 class Transient(PenstockError):
     """It may work later (time-out, connection, 429, 5xx, deadlock): retried by the run's policy.
 
-    `retry_after_seconds` is what the other side asked for, if it did; `place` the author's `file:line`, where it is
-    known.
+    `retry_after_seconds` is what the other side asked for, if it did, and `status` the HTTP status that it answered
+    with; `place` the author's `file:line`, where it is known.
     """
 
     place: str | None = None
 
-    def __init__(self, message: str, *, kind: str = "transient", retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str = "transient",
+        retry_after_seconds: float | None = None,
+        status: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retry_after_seconds = retry_after_seconds
+        self.status = status
 
 
 class Permanent(PenstockError):

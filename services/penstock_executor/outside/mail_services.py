@@ -156,5 +156,5 @@ def _refusal(service: str, response: Response, said: str) -> Permanent | Transie
     words = said or response.body[:_MAX_EXCERPT].decode(errors="replace")
     message = f"{service} answered with status {response.status}: {words}"
     if response.status in {408, 429} or response.status >= 500:
-        return Transient(message, kind="email", retry_after_seconds=retry_after(response))
+        return Transient(message, kind="email", retry_after_seconds=retry_after(response), status=response.status)
     return Permanent(message, kind="email")

@@ -72,7 +72,7 @@ def refusal(request: Request, response: Response) -> Permanent | Transient:
     """The error for a status: Transient for 408, 425, 429 and 5xx, after `Retry-After`; Permanent for all others."""
     message = describe_refusal(request, response)
     if response.status in _TRANSIENT or response.status >= 500:
-        return Transient(message, kind="http", retry_after_seconds=retry_after(response))
+        return Transient(message, kind="http", retry_after_seconds=retry_after(response), status=response.status)
     return Permanent(message, kind="http")
 
 

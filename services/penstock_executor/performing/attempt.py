@@ -100,6 +100,7 @@ class Attempt:
             await self.journal.commit()
         self.journal.position = Position(path, definition.place, definition.action)
         record = StepRecord(path, definition.action, "succeeded", self._begin_step(step, frame))
+        self.journal.performed = record
         try:
             if frame.plan.secrets:
                 self._require(step.secrets[0])
@@ -141,23 +142,25 @@ class Attempt:
         policy = step.definition.retry or step.spec.retries
         if policy is None:
             return await self._apply(await self._act(step, record, frame), record, step, frame, may_defer=may_defer)
-        retries = StepRetries(policy, self.run, record.step, self.finished)
+        retries = StepRetries(policy, self.run, record, self.finished)
         while True:
             try:
-                return await self._apply(await self._act(step, record, frame), record, step, frame, may_defer=may_defer)
-            except TookTooLong:
-                raise
-            except Transient as error:
-                delay = retries.next_delay(error)
+                outcome = await self._act(step, record, frame)
+                retries.note_success(self.timing)
+                return await self._apply(outcome, record, step, frame, may_defer=may_defer)
+            except (Permanent, Transient) as error:
+                failure = self.describe(error, record.step, step.definition.place)
+                retries.note_failure(self.timing, error, failure)
+                delay = None if isinstance(error, Permanent | TookTooLong) else retries.next_delay(error)
                 if delay is None:
                     raise
                 if delay > MAX_PAUSE_SECONDS:
-                    failure = self.describe(error, record.step, step.definition.place)
-                    wait, paused, line = retries.put_off(failure, record.started_at, self.timing.now(), delay)
+                    wait, paused, line = retries.put_off(failure, self.timing.now(), delay)
                     self.journal.record(paused)
                     self.room.logbook.write(line)
                     raise Suspended(wait) from None
                 await self.timing.within(None, asyncio.sleep(delay))
+                retries.begin_again(self.timing)
 
     async def _act(self, step: StepPlan, record: StepRecord, frame: Frame) -> Outcome:
         spec = step.spec
@@ -186,6 +189,7 @@ class Attempt:
 
     async def _wait_for(self, call: Call, awaited: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
         """Await an action within the step's and the run's time limits, and wait while the database is away."""
+        self.journal.finish_all(call.now)
         if call.plan.spec.minds_its_time:
             return await outlast(self.lease, lambda: awaited(call))
         seconds = call.plan.definition.timeout_seconds

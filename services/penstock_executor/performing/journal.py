@@ -5,6 +5,7 @@ before it is durable; a crash in between only means that it is done again.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from pydantic import JsonValue
@@ -39,7 +40,7 @@ class _Pending:
 class Journal:
     """The journal of one attempt. `position` is the step that an error belongs to, None before the first."""
 
-    __slots__ = ("_lease", "_pending", "_records", "_room", "must_commit", "position", "used")
+    __slots__ = ("_lease", "_pending", "_records", "_room", "must_commit", "performed", "position", "used")
 
     def __init__(self, room: Room, lease: Lease) -> None:
         self._room = room
@@ -49,6 +50,8 @@ class Journal:
         self.must_commit = False
         """Something happened that has to be durable before the run waits for anything else."""
         self.position: Position | None = None
+        self.performed: StepRecord | None = None
+        """The step that was begun last; it is not recorded before it has ended."""
         self.used = no_counts()
         """What the attempt has consumed; its run's total has it once the ending is written."""
 
@@ -56,6 +59,12 @@ class Journal:
         """Remember that a step was performed; written with the next commit."""
         self._records.append(record)
         self.must_commit |= must_commit
+
+    def finish_all(self, at: datetime) -> None:
+        """What is recorded has ended by then: the run is about to wait, and its journal may be written much later."""
+        for record in self._records:
+            if record.finished_at is None and record.outcome != "waiting":
+                record.finished_at = at
 
     def defer(self, write: Write, record: StepRecord, position: Position) -> None:
         """Have an effect written with the next commit. There is at most one: commit before you defer another."""
@@ -91,7 +100,7 @@ class Journal:
         except Exception:
             if pending is not None:
                 self._records = records[: pending.index]
-                self.position = pending.position
+                self.position, self.performed = pending.position, pending.record
             raise
         if ending is not None:
             self._room.meter.add(run.environment, run.workflow, self.used)

@@ -49,6 +49,9 @@ def conclude(attempt: Attempt, error: Exception) -> Ending | None:
             assert_never(never)
     if position is not None:
         record = StepRecord(position.path, position.action, "failed", attempt.timing.now(), error=failure.to_json())
+        performed = attempt.journal.performed
+        if performed is not None and performed.step == position.path:
+            record.started_at, record.tries = performed.started_at, performed.tries
         attempt.journal.record(record)
     if failure.kind == "internal":
         # The traceback once: the run is tried again by its policy, perhaps many times.

@@ -10,30 +10,56 @@ from datetime import datetime, timedelta
 from random import random
 from typing import Final
 
+from pydantic import JsonValue
+
 from penstock.definitions.models import RetryPolicy
 from penstock.definitions.values import format_date
-from penstock.errors import Transient
+from penstock.errors import Permanent, Transient
 from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogLine
+from penstock_executor.performing.timing import Timing
 from penstock_executor.rules.retries import Failure, retry_delay
 from penstock_executor.runs import ClaimedRun, StepRecord
 
 MAX_PAUSE_SECONDS: Final = 5.0
 """A pause up to this long keeps the slot: giving it up and being claimed again costs a few statements."""
+
 _ACTION: Final = "retry"
 """What the record of a wait has instead of a kind of step."""
 
 
 class StepRetries:
-    """The tries of one step of one run. `failures` are those that have failed, in this attempt and earlier ones."""
+    """The tries of one step of one run. `failures` are those that have failed, in this attempt and earlier ones.
 
-    __slots__ = ("_path", "_policy", "_run", "failures")
+    The tries of this attempt are noted in the step's record once one of them has failed.
+    """
 
-    def __init__(self, policy: RetryPolicy, run: ClaimedRun, path: str, finished: Collection[str]) -> None:
+    __slots__ = ("_policy", "_record", "_run", "_started_at", "_tries", "failures")
+
+    def __init__(self, policy: RetryPolicy, run: ClaimedRun, record: StepRecord, finished: Collection[str]) -> None:
         self._policy = policy
         self._run = run
-        self._path = path
-        self.failures = count_failures(finished, path, run.failures, policy.attempts - 1) if finished else 0
+        self._record = record
+        self._started_at = record.started_at
+        self._tries: list[JsonValue] = []
+        self.failures = count_failures(finished, record.step, run.failures, policy.attempts - 1) if finished else 0
+
+    def begin_again(self, timing: Timing) -> None:
+        """The next try begins."""
+        self._started_at = timing.now()
+
+    def note_success(self, timing: Timing) -> None:
+        """The try has succeeded, unless its effect is refused."""
+        if self._tries:
+            self._record.tries = [*self._tries, self._describe(timing)]
+
+    def note_failure(self, timing: Timing, error: Permanent | Transient, failure: Failure) -> None:
+        """The try has failed."""
+        described = self._describe(timing)
+        if isinstance(error, Transient) and error.status is not None:
+            described["status"] = error.status
+        self._tries.append(described | {"error": failure.to_json()})
+        self._record.tries = self._tries
 
     def next_delay(self, error: Transient) -> float | None:
         """Seconds until the next try, after one that failed; None when there is none."""
@@ -42,15 +68,19 @@ class StepRetries:
             return None
         return retry_delay(self._policy, self.failures - 1, error, random())
 
-    def put_off(
-        self, failure: Failure, started_at: datetime, now: datetime, delay: float
-    ) -> tuple[Wait, StepRecord, LogLine]:
+    def put_off(self, failure: Failure, now: datetime, delay: float) -> tuple[Wait, StepRecord, LogLine]:
         """Have the run wait until the step is to be tried again: the wait, its record, and a line of the log."""
-        path = pause_path(self._path, self._run.failures, self.failures)
+        step = self._record.step
+        path = pause_path(step, self._run.failures, self.failures)
         until, error = now + timedelta(seconds=delay), failure.to_json()
         message = f"{failure.message} (tried again at {format_date(until)})"
-        line = self._run.error_line(message, now, level="warning", step=self._path, details=error)
-        return Wait(path, until), StepRecord(path, _ACTION, "waiting", started_at, error=error), line
+        line = self._run.error_line(message, now, level="warning", step=step, details=error)
+        paused = StepRecord(path, _ACTION, "waiting", self._record.started_at, error=error, tries=self._tries)
+        return Wait(path, until), paused, line
+
+    def _describe(self, timing: Timing) -> dict[str, JsonValue]:
+        started_at, now = self._started_at, timing.now()
+        return {"attempt": self._run.attempt, "started_at": started_at.isoformat(), "finished_at": now.isoformat()}
 
 
 def pause_path(path: str, run_failures: int, failures: int) -> str:

@@ -27,13 +27,22 @@ _END_ATTEMPTS: Final = """
     """
 _HELD_BY: Final = "WHERE r.id = q.id AND r.attempt = q.attempt AND r.state || '' = 'running'"
 _RECORD_STEPS: Final = """
-    INSERT INTO penstock.steps AS s (run_id, attempt, step, action, outcome, started_at, result, error)
-    SELECT e.id, e.attempt, q.step, q.action, q.outcome, q.started_at, q.result, q.error
+    INSERT INTO penstock.steps AS s
+        (run_id, attempt, step, action, outcome, started_at, finished_at, result, error, tries)
+    SELECT e.id, e.attempt, q.step, q.action, q.outcome, q.started_at, coalesce(q.finished_at, clock_timestamp()),
+           q.result, q.error, q.tries
     """
 _UNLESS_FINISHED: Final = """
     ON CONFLICT (run_id, step) DO UPDATE
         SET attempt = EXCLUDED.attempt, outcome = EXCLUDED.outcome, started_at = EXCLUDED.started_at,
-            finished_at = EXCLUDED.finished_at, result = EXCLUDED.result, error = EXCLUDED.error
+            finished_at = EXCLUDED.finished_at, result = EXCLUDED.result, error = EXCLUDED.error,
+            tries = CASE s.outcome WHEN 'failed' THEN
+                coalesce(s.tries, jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('attempt', s.attempt,
+                    'started_at', s.started_at, 'finished_at', s.finished_at, 'error', s.error))))
+                || coalesce(EXCLUDED.tries, jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
+                    'attempt', EXCLUDED.attempt, 'started_at', EXCLUDED.started_at,
+                    'finished_at', EXCLUDED.finished_at, 'error', EXCLUDED.error))))
+                ELSE EXCLUDED.tries END
         WHERE s.outcome IN ('failed', 'waiting')
     """
 
@@ -100,10 +109,15 @@ def _whole_document(commit: Commit) -> dict[str, object]:
 
 
 def _document(record: StepRecord) -> dict[str, object]:
-    return {
+    document = {
         "step": record.step, "action": record.action, "outcome": record.outcome, "started_at": record.started_at,
         "result": record.result, "error": record.error,
     }  # fmt: skip
+    if record.finished_at is not None:
+        document["finished_at"] = record.finished_at
+    if record.tries is not None:
+        document["tries"] = record.tries
+    return document
 
 
 _statements: Final[dict[Shape, str]] = {}
@@ -129,7 +143,8 @@ def _finish_statement(commit: Commit) -> str:
             recorded AS (
                 {_RECORD_STEPS}
                 FROM ended e, jsonb_to_recordset(e.steps) AS q (
-                    step text, action text, outcome text, started_at timestamptz, result jsonb, error jsonb
+                    step text, action text, outcome text, started_at timestamptz, finished_at timestamptz, result jsonb,
+                        error jsonb, tries jsonb
                 )
                 {_UNLESS_FINISHED}
             ){made}
@@ -160,7 +175,8 @@ async def record_steps(conn: Connection, *, records: Sequence[tuple[UUID, int, S
         )
         {_RECORD_STEPS}
         FROM e, jsonb_to_recordset(e.steps) AS q (
-            step text, action text, outcome text, started_at timestamptz, result jsonb, error jsonb
+            step text, action text, outcome text, started_at timestamptz, finished_at timestamptz, result jsonb,
+                        error jsonb, tries jsonb
         )
         {_UNLESS_FINISHED}
         """,

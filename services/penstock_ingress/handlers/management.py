@@ -29,12 +29,14 @@ from penstock_ingress.accepting.acceptance import Entry
 from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.handlers.pages import (
     read_audit_filter,
+    read_audit_token,
     read_limit,
     read_log_filter,
     read_log_token,
     read_run_filter,
     read_run_token,
     read_tree_token,
+    write_log_token,
     write_token,
 )
 from penstock_ingress.repository.views import (
@@ -174,12 +176,12 @@ async def show_logs(room: Room, environment: str, query: Query) -> LogPage:
     wanted, after, limit = read_log_filter(environment, query), read_log_token(query), read_limit(query)
     async with room.database.connection() as conn:
         page = await list_logs(conn, wanted, after=after, limit=limit)
-    return LogPage(results=page.results, after=write_token(*page.after) if page.after else None)
+    return LogPage(results=page.results, after=write_log_token(page.after) if page.after else None)
 
 
 async def show_audit(room: Room, environment: str, query: Query) -> AuditPage:
     """Who changed what, newest first. Raises Refusal."""
-    wanted, after, limit = read_audit_filter(environment, query), read_log_token(query), read_limit(query)
+    wanted, after, limit = read_audit_filter(environment, query), read_audit_token(query), read_limit(query)
     async with room.database.connection() as conn:
         page = await list_audit(conn, wanted, after=after, limit=limit)
     return AuditPage(results=page.results, after=write_token(*page.after) if page.after else None)

@@ -11,7 +11,7 @@ import orjson
 from penstock.domain.moments import read_iso, to_utc
 from penstock.domain.schedule import ScheduleFilter
 from penstock.domain.states import RunState
-from penstock.runs.views.audit import AuditFilter
+from penstock.runs.views.audit import AuditFilter, AuditPlace
 from penstock.runs.views.chains import TreePlace
 from penstock.runs.views.logs import LogFilter, LogPlace
 from penstock.runs.views.runs import RunFilter, RunPlace
@@ -150,8 +150,28 @@ def read_run_token(query: Mapping[str, str]) -> RunPlace | None:
         raise _not_ours() from None
 
 
+def write_log_token(place: LogPlace) -> str:
+    """The token of the page behind this place of the log."""
+    at, id, shown = place
+    return write_token(f"{at.isoformat()}/{shown}", id)
+
+
 def read_log_token(query: Mapping[str, str]) -> LogPlace | None:
     """Where a page of log lines begins. Raises Refusal."""
+    place = _read_token(query)
+    if place is None:
+        return None
+    if not isinstance(place[1], int) or not isinstance(place[0], str):
+        raise _not_ours()
+    at, _, shown = place[0].partition("/")
+    try:
+        return to_utc(datetime.fromisoformat(at)), place[1], int(shown)
+    except ValueError:
+        raise _not_ours() from None
+
+
+def read_audit_token(query: Mapping[str, str]) -> AuditPlace | None:
+    """Where a page of acts begins. Raises Refusal."""
     place = _read_token(query)
     if place is None:
         return None

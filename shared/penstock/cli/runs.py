@@ -1,6 +1,7 @@
 """`penstock run` and `penstock runs show`: start a run, and look at one."""
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 from uuid import UUID
@@ -33,7 +34,7 @@ from penstock.cli.output import (
 from penstock.cli.starting import Started, start_run, wait_for_end
 from penstock.cli.values import split_pairs
 from penstock.domain.states import RunState
-from penstock.runs.views.models import LogEntry, RunDetails, RunFacts, Step
+from penstock.runs.views.models import LogEntry, RunDetails, RunFacts, Step, Try
 from penstock.runs.views.runs import find_run_details
 
 _RUN_EXAMPLES: Final = """Examples:
@@ -48,6 +49,7 @@ _SHOW_EXAMPLES: Final = (
     "Examples:\n\n  penstock runs show 0190a5f2-7c00-8a11-9b22-0123456789ab\n\n  penstock runs "
     "show ID --json | jq .error"
 )
+_MAX_OUTCOME: Final = 120
 _LEVEL_STYLES: Final = {"error": "red", "warning": "yellow", "info": "", "debug": "bright_black"}
 
 Pairs = Annotated[
@@ -155,7 +157,7 @@ async def _read(run_id: UUID, data: Path | None) -> RunDetails | None:
         return run.without_secrets(redactor).model_copy(update={"steps": steps})
 
 
-def _facts(run: RunFacts) -> Group:
+def _facts(run: RunDetails) -> Group:
     facts = make_facts()
     facts.add_row("state", show_state(run.state))
     facts.add_row("environment", run.environment)
@@ -163,6 +165,8 @@ def _facts(run: RunFacts) -> Group:
     facts.add_row("depth", f"{run.depth} (limit {run.depth_budget})")
     facts.add_row("chain", str(run.chain_id))
     facts.add_row("parent", str(run.parent_run_id or "-"))
+    if run.list_id is not None:
+        facts.add_row("list", str(run.list_id))
     facts.add_row("attempt", f"{run.attempt}" + (f", with deployment {run.version}" if run.version else ""))
     facts.add_row("due", show_time(run.scheduled_at))
     # A run that continues after a wait or a retry is due again long after it has started.
@@ -170,6 +174,10 @@ def _facts(run: RunFacts) -> Group:
     facts.add_row("started", f"{show_time(run.started_at)}{late}")
     facts.add_row("finished", f"{show_time(run.finished_at)}  (took {show_seconds(run.started_at, run.finished_at)})")
     facts.add_row("workload", f"{run.workload:,.4g} units")
+    if isinstance(run.webhook, dict):
+        source, kind, delivery = (show_text(str(run.webhook.get(name) or "-")) for name in ("source", "type", "id"))
+        facts.add_row("webhook", f"{source}  {kind}  delivery {delivery}")
+        facts.add_row("payload", show_value(run.webhook.get("payload")))
     facts.add_row("parameters", show_value(run.parameters))
     if run.result is not None:
         facts.add_row("result", show_value(run.result))
@@ -182,16 +190,47 @@ def _facts(run: RunFacts) -> Group:
 def _step_table(steps: list[Step]) -> list[Text | Table]:
     if not steps:
         return []
-    table = make_table(
-        "step", "action", "outcome", "attempt", "took", "result", numbers=("attempt", "took"), wrapped="result"
-    )
+    columns = ("step", "action", "outcome", "started", "took", "result")
+    table = make_table(*columns, numbers=("took",), wrapped="result")
     for step in steps:
         colour = {"succeeded": "green", "failed": "red", "waiting": "cyan"}.get(step.outcome, "bright_black")
-        shown = step.error if step.error is not None else step.result
-        took = show_seconds(step.started_at, step.finished_at)
-        text = "" if shown is None else show_value(shown, 120)
-        table.add_row(show_text(step.step), step.action, f"[{colour}]{step.outcome}[/]", str(step.attempt), took, text)
+        table.add_row(
+            show_text(step.step),
+            step.action,
+            f"[{colour}]{step.outcome}[/]",
+            _show_clock(step.started_at),
+            show_seconds(step.started_at, step.finished_at),
+            _show_outcome(step),
+        )
+        for number, tried in enumerate(step.tries if len(step.tries) > 1 else (), start=1):
+            table.add_row(f"  try {number}", "", *_describe_try(tried, step))
     return [make_text(""), table]
+
+
+def _show_outcome(step: Step) -> Text:
+    """Why it failed, or the beginning of its result: in a terminal as much as one line holds."""
+    if isinstance(step.error, dict) and "message" in step.error:
+        return make_text(str(step.error["message"])[:_MAX_OUTCOME])
+    if step.result is None:
+        return make_text("")
+    text = Text.from_markup(show_value(step.result, _MAX_OUTCOME))
+    if console.is_terminal:
+        text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _describe_try(tried: Try, step: Step) -> tuple[str, ...]:
+    """Outcome, start, duration; and why it failed, with what came after."""
+    is_last = tried is step.tries[-1]
+    outcome = "failed" if tried.error is not None else step.outcome if is_last else "-"
+    status = "" if tried.status is None else f" ({tried.status})"
+    message = tried.error.get("message") if isinstance(tried.error, dict) else None
+    said = [] if message is None else [str(message)[:_MAX_OUTCOME]]
+    if not is_last and tried.pause_seconds is not None:
+        said.append(f"again after {tried.pause_seconds:,.1f} s")
+    took = show_seconds(tried.started_at, tried.finished_at)
+    colour = "red" if outcome == "failed" else "green" if outcome == "succeeded" else "bright_black"
+    return f"[{colour}]{outcome}{status}[/]", _show_clock(tried.started_at), took, show_text("; ".join(said))
 
 
 def _log_table(lines: list[LogEntry]) -> list[Text | Table]:
@@ -201,5 +240,9 @@ def _log_table(lines: list[LogEntry]) -> list[Text | Table]:
     for line in lines:
         style = _LEVEL_STYLES.get(line.level, "")
         text = f"{line.event}{f' [{line.step}]' if line.step else ''}{f': {line.message}' if line.message else ''}"
-        table.add_row(f"{line.at:%H:%M:%S}.{line.at.microsecond // 1000:03}", make_text(text, style))
+        table.add_row(_show_clock(line.at), make_text(text, style))
     return [make_text(""), table]
+
+
+def _show_clock(moment: datetime) -> str:
+    return f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03}"

@@ -17,8 +17,10 @@ class LogEvent(StrEnum):
     """What a line says, in the words of Bubble's server logs, so that people find what they look for."""
 
     STARTED = "running event"
+    CONDITION_PASSED = "event condition passed"
     CONDITION_NOT_PASSED = "event condition failed, terminating"
     ACTION_CONDITION_FAILED = "action condition failed"
+    ACTION_COMPLETED = "action completed"
     FINISHED = "event completed"
     WORKFLOW_ERROR = "error occurred during workflow execution"
     OUTPUT = "plugin action console output"

@@ -1,16 +1,20 @@
-"""SQL of what is shown of the log, which `penstock.store.logs` writes."""
+"""What is shown of the log, which `penstock.store.logs` writes: lines of all, and those of a run."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from penstock.db import Connection
 from penstock.runs.views.models import LogEntry
-from penstock.runs.views.pages import Page, make_page
+from penstock.runs.views.pages import Page
+from penstock.runs.views.unfolding import ENDS, list_courses, unfold
 
-LogPlace = tuple[datetime, int]
+LogPlace = tuple[datetime, int, int]
+"""Time and id of a stored line, and how many of the lines that it stands for were shown."""
+_DERIVED: Final = "running event event condition passed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,41 @@ class LogFilter:
     until: datetime | None = None
     contains: str | None = None
 
+    def admits(self, line: LogEntry) -> bool:
+        """Whether a line that was unfolded is wanted; its run is."""
+        text = " ".join(part for part in (line.event, line.message, line.workflow, line.step) if part)
+        return (
+            (self.levels is None or line.level in self.levels)
+            and (self.since is None or line.at >= self.since)
+            and (self.until is None or line.at < self.until)
+            and (self.contains is None or self.contains.lower() in text.lower())
+        )
+
 
 async def list_logs(
     conn: Connection, wanted: LogFilter, *, after: LogPlace | None, limit: int
 ) -> Page[LogEntry, LogPlace]:
-    """Lines that meet the filter, newest first."""
+    """Lines that meet the filter, newest first. The lines of a run that has ended stand together, where its end is."""
+    rows = await _list_rows(conn, wanted, after, limit)
+    courses = await list_courses(conn, lines=rows)
+    results: list[LogEntry] = []
+    place: LogPlace | None = None
+    for row in rows:
+        newest_first = unfold(row, courses)[::-1]
+        is_begun = after is not None and (row.at, row.id) == after[:2]
+        for number, line in enumerate(newest_first, start=1):
+            if (is_begun and after is not None and number <= after[2]) or not wanted.admits(line):
+                continue
+            if len(results) == limit:
+                return Page(results, place)
+            results.append(line)
+            place = (row.at, row.id, number)
+    is_more = len(rows) > limit + 1
+    return Page(results, (rows[-1].at, rows[-1].id, len(unfold(rows[-1], courses))) if is_more else None)
+
+
+async def _list_rows(conn: Connection, wanted: LogFilter, after: LogPlace | None, limit: int) -> list[LogEntry]:
+    """The stored lines of a page, from the one at `after` on, and one more."""
     rows = await conn.fetch(
         """
         SELECT l.id, l.at, l.environment, l.level, l.event, l.message, l.run_id, l.chain_id, l.workflow, l.step,
@@ -41,8 +75,16 @@ async def list_logs(
           AND ($4::text[] IS NULL OR l.level = ANY($4))
           AND ($5::timestamptz IS NULL OR l.at >= $5)
           AND ($6::timestamptz IS NULL OR l.at < $6)
-          AND ($7::text IS NULL OR strpos(lower(concat_ws(' ', l.event, l.message, l.workflow, l.step)), lower($7)) > 0)
-          AND ($8::timestamptz IS NULL OR (l.at, l.id) < ($8, $9::bigint))
+          AND ($7::text IS NULL OR strpos(lower(concat_ws(' ', l.event, l.message, l.workflow, l.step)), lower($7)) > 0
+               OR (l.event = ANY($11::text[]) AND (
+                   strpos(lower($12 || ' ' || l.workflow), lower($7)) > 0
+                   OR EXISTS (
+                       SELECT FROM penstock.steps s
+                       WHERE s.run_id = l.run_id
+                         AND strpos(lower(concat_ws(' ', 'action completed', s.action, l.workflow, s.step)), lower($7))
+                             > 0
+                   ))))
+          AND ($8::timestamptz IS NULL OR (l.at, l.id) <= ($8, $9::bigint))
         ORDER BY l.at DESC, l.id DESC
         LIMIT $10
         """,
@@ -55,9 +97,11 @@ async def list_logs(
         wanted.contains,
         after[0] if after else None,
         after[1] if after else None,
-        limit + 1,
+        limit + 2,
+        list(ENDS),
+        _DERIVED,
     )
-    return make_page([LogEntry.model_validate(dict(row)) for row in rows], limit, lambda line: (line.at, line.id))
+    return [LogEntry.model_validate(dict(row)) for row in rows]
 
 
 async def list_run_logs(
@@ -77,7 +121,19 @@ async def list_run_logs(
         run_ids,
         limit,
     )
+    lines = [LogEntry.model_validate(dict(row)) for row in rows]
+    courses = await list_courses(conn, lines=lines)
     found: defaultdict[UUID, list[LogEntry]] = defaultdict(list)
-    for row in rows:
-        found[row["run_id"]].append(LogEntry.model_validate(dict(row)))
+    for line in lines:
+        assert line.run_id is not None, "selected by it"
+        found[line.run_id] += unfold(line, courses)
+    for run_id, unfolded in found.items():
+        unfolded.sort(key=_order)
+        found[run_id] = unfolded if limit is None else unfolded[-limit:]
     return found
+
+
+def _order(line: LogEntry) -> tuple[datetime, int]:
+    """By time; a run begins before all else of its first moment, and ends after all else of its last."""
+    ranks = {"running event": 0, "event condition passed": 1}
+    return line.at, 3 if line.event in ENDS else ranks.get(line.event, 2)

@@ -16,7 +16,7 @@ WaitReason = Literal[
 ]
 Stored = Annotated[JsonValue, SkipValidation]
 """A value as it is stored. To validate it would take digits from its numbers."""
-_WRITTEN_BY_OTHERS = ("parameters", "result", "error")
+_WRITTEN_BY_OTHERS = ("parameters", "result", "error", "webhook")
 _PAYLOADS = frozenset({*_WRITTEN_BY_OTHERS, "message", "details", "match", "payload"})
 """What shows, wherever it stands, values that are not ours."""
 
@@ -105,6 +105,17 @@ class Run(WithPayloads):
     finished_at: datetime | None
 
 
+class Try(BaseModel):
+    """One try of a step."""
+
+    attempt: int = Field(description="The attempt of the run in which it was made")
+    started_at: datetime
+    finished_at: datetime | None = Field(description="Null while it waits")
+    status: int | None = Field(default=None, description="The HTTP status of the answer that made it fail")
+    error: Stored = None
+    pause_seconds: float | None = Field(default=None, description="How long after it the next one began")
+
+
 class Step(WithPayloads):
     """A step of a run, as it ended last."""
 
@@ -116,12 +127,13 @@ class Step(WithPayloads):
     finished_at: datetime
     result: Stored = None
     error: Stored = None
+    tries: list[Try] = Field(description="Each try, the last one included; none of a step that was skipped")
 
 
 class LogEntry(Shown):
     """A line of the log. `event` says in Bubble's words what it is about."""
 
-    id: int
+    id: int = Field(description="Of what is stored: one for all lines that say how a run went")
     at: datetime
     environment: str
     level: Literal["debug", "info", "warning", "error"]
@@ -182,6 +194,11 @@ class RunFacts(Run):
 class RunDetails(RunFacts):
     """A run with its steps and its newest log lines, the oldest of them first."""
 
+    list_id: UUID | None = Field(description="The list that it is an item of")
+    webhook: Stored = Field(
+        default=None,
+        description="The delivery that it was started by: source, id, event_id, type, payload, headers, received_at",
+    )
     steps: list[Step]
     logs: list[LogEntry]
 

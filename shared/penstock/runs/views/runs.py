@@ -12,6 +12,7 @@ from penstock.domain.states import RunState, Termination
 from penstock.runs.views.logs import list_run_logs
 from penstock.runs.views.models import Attempts, RunDetails, RunFacts, Step, Waiting, WaitingFor
 from penstock.runs.views.pages import Page, make_page
+from penstock.runs.views.tries import make_steps
 
 RunPlace = tuple[datetime, UUID]
 MAX_LOGS: Final = 500
@@ -112,26 +113,30 @@ async def find_run_details(conn: Connection, *, run_id: UUID, environment: str |
     run = await find_run(conn, run_id=run_id, environment=environment)
     if run is None:
         return None
+    origin = await conn.fetchrow(
+        "SELECT r.list_id, r.context -> 'webhook' AS webhook FROM penstock.runs r WHERE r.id = $1", run_id
+    )
     steps = await list_steps(conn, run_ids=[run_id])
     logs = await list_run_logs(conn, run_ids=[run_id], limit=MAX_LOGS)
-    return RunDetails(**dict(run), steps=steps[run_id], logs=logs[run_id])
+    return RunDetails(**dict(run), **dict(origin or {"list_id": None}), steps=steps[run_id], logs=logs[run_id])
 
 
 async def list_steps(conn: Connection, *, run_ids: Sequence[UUID]) -> defaultdict[UUID, list[Step]]:
     """The steps of runs, by run, in the order in which they began."""
     rows = await conn.fetch(
         """
-        SELECT s.run_id, s.step, s.action, s.outcome, s.attempt, s.started_at, s.finished_at, s.result, s.error
+        SELECT s.run_id, s.step, s.action, s.outcome, s.attempt, s.started_at, s.finished_at, s.result, s.error,
+               s.tries
         FROM penstock.steps s
         WHERE s.run_id = ANY($1::uuid[])
         ORDER BY s.started_at, s.finished_at, s.step
         """,
         run_ids,
     )
-    found: defaultdict[UUID, list[Step]] = defaultdict(list)
+    by_run: dict[UUID, list[Record]] = defaultdict(list)
     for row in rows:
-        found[row["run_id"]].append(Step.model_validate(dict(row)))
-    return found
+        by_run[row["run_id"]].append(row)
+    return defaultdict(list, {run_id: make_steps(of_run) for run_id, of_run in by_run.items()})
 
 
 async def has_run(conn: Connection, *, run_id: UUID, environment: str) -> bool:
