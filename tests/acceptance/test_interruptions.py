@@ -71,10 +71,11 @@ async def test_once_it_has_begun_it_closes_what_is_open(name: str) -> None:
         assert not (data / "postgres" / "postmaster.pid").exists(), "its database has ended in order"
 
 
-async def test_a_command_that_waits_ends_with_one_word(database_url: str) -> None:
-    environment = clean_environment(PENSTOCK_DATABASE_URL=database_url)
-    async with open_terminal("secret", "set", "KEY", "-e", "live", environment=environment) as terminal:
-        await eventually(lambda: ":" in terminal.text, within=60)
+async def test_a_command_that_asks_ends_with_one_word() -> None:
+    command = ("secret", "set", "KEY", "-e", "live")
+    async with open_terminal(*command, environment=clean_environment()) as terminal:
+        await terminal.wait_for("Value of KEY")
         terminal.interrupt()
-        assert await terminal.wait() != 0
+        assert await terminal.wait() == 130
+    assert terminal.text.splitlines()[-1] == "stopped", terminal.text
     assert "Traceback" not in terminal.text

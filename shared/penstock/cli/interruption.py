@@ -34,6 +34,10 @@ def interruptible(callback: Callable[..., T]) -> Callable[..., T]:
         except KeyboardInterrupt:
             sys.stdout.flush()
             _stop()
+        except Exception as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # a question was open, or closing has failed
+                _stop()
+            raise
         finally:
             stop_at_once()
 

@@ -122,7 +122,7 @@ def _make_interruptible(command: Command) -> None:
         for inner in command.commands.values():
             assert isinstance(inner, TyperCommand | TyperGroup), "typer makes no others"
             _make_interruptible(inner)
-    elif command.callback is not None:
+    if command.callback is not None:
         command.callback = interruptible(command.callback)
 
 
