@@ -258,3 +258,4 @@ async def test_what_started_a_run_is_shown_without_secrets(house: House) -> None
     assert (run.list_id, run.webhook) == (list_id, webhook)
     shown = run.without_secrets(Redactor([("WORD", "sesame-and-more")]))
     assert shown.webhook == {**webhook, "payload": {"key": "[secret WORD]"}}
+    assert b"sesame" not in run.encoded_without_payloads()
