@@ -28,6 +28,7 @@ come from context. No payloads; secrets are taken out of every line. The events:
 | `run.crashed` `run.internal_error` | executor | an error of ours, with its traceback |
 | `claim.termination_failed` `logs.not_written` | executor | what a batch could not do beside its main work |
 | `claim.observation_failed` | executor | the same |
+| `operation.turn_failed` | ingress, scheduler | a batch of an operation by filter; it is tried again |
 | `workload.warned` | scheduler | the month's allowance, or an hour far above the usual, was reached |
 | `workload.not_written` | all | what was metered in the last seconds of a process is lost |
 | `run.terminated` | scheduler, ingress, executor | a protection stopped a run |

@@ -51,13 +51,14 @@ async def test_a_run_is_scheduled_seen_moved_and_cancelled(environment: dict[str
     await run(environment, "move", str(first["id"]), "--at", "2041-01-31T09:00:00Z")
     listed = await penstock("schedule", "list", environment=environment)
     assert [line.split()[4] for line in listed.out.splitlines()[1:]] == ["list", "remind"]
-    assert await run(environment, "cancel", "--workflow", "remind") == {"cancelled": 1, "items": 0}
+    begun = await run(environment, "cancel", "--workflow", "remind")
+    assert (begun["cancelled"], begun["items"]) == (1, 0)
     assert await run(environment, "cancel", str(second["id"])) == {"cancelled": 1, "items": 0}
     audit = json.loads((await penstock("audit", "--json", environment=environment)).out)["results"]
     done = [(act["action"], act["subject"], act["after"]) for act in audited(audit)]
     assert done == [
         ("schedule.move", first["id"], {"at": "2041-01-31T09:00:00+00:00"}),
-        ("schedule.cancel", "", {"cancelled": 1, "items": 0}),
+        ("schedule.cancel", "", {"operation": begun["operation"], "total": 1}),
         ("schedule.cancel", second["id"], {"cancelled": 1, "items": 0}),
     ]
     again = await penstock("schedule", "cancel", str(second["id"]), environment=environment)

@@ -10,12 +10,8 @@ from penstock.domain.schedule import ScheduleFilter
 from penstock.domain.states import RunState
 from penstock.runs.schedule import pauses
 from penstock.runs.schedule.interventions import (
-    Cancelled,
     cancel_entry,
-    cancel_upcoming,
-    end_lists,
     move_run,
-    note_cancelled,
 )
 from penstock.runs.schedule.pauses import lift_pauses, list_pauses, pause_schedule
 from penstock.runs.views.models import Run
@@ -28,7 +24,6 @@ from penstock_ingress.rules.management import Move, NewPause, Resumption
 from penstock_ingress.rules.replies import Refusal, problem
 
 _BY: Final = "the management API"
-_BATCH: Final = 1000
 Query = Mapping[str, str]
 
 
@@ -38,28 +33,6 @@ async def show_schedule(room: Room, environment: str, query: Query) -> ScheduleP
     async with room.database.connection() as conn:
         page = await list_schedule(conn, wanted, after=after, limit=limit)
     return SchedulePage(results=page.results, after=page.after.write() if page.after else None)
-
-
-async def cancel_by_filter(room: Room, environment: str, query: Query, actor: str) -> CancelledSchedule:
-    """Cancel all runs that are coming and match, and the rest of lists that do; recurrences stay. Raises Refusal when
-    nothing narrows it down and `all` is not true.
-    """
-    wanted = read_schedule_filter(environment, query)
-    is_all = _read_all(query)
-    if wanted.is_everything and not is_all:
-        detail = f"this would cancel all that is coming in {environment}; narrow it down, or send all=true"
-        raise Refusal(problem(422, detail))
-    if is_all and not wanted.is_everything:
-        raise Refusal(problem(422, "all: give either all=true or a filter"))
-    items = await room.database.in_transaction(partial(end_lists, of=wanted))
-    cancelled: list[RunSummary] = []
-    while runs := await room.database.in_transaction(partial(cancel_upcoming, of=wanted, most=_BATCH, by=_BY)):
-        _report(room, runs)
-        cancelled += runs
-    if cancelled or items:
-        done = Cancelled(runs=cancelled, items=items)
-        await room.database.in_transaction(partial(note_cancelled, of=wanted, done=done, actor=actor))
-    return CancelledSchedule(cancelled=len(cancelled), items=items)
 
 
 async def cancel_one(room: Room, environment: str, id: UUID, actor: str) -> CancelledSchedule:
@@ -122,13 +95,6 @@ async def _describe_missing(room: Room, of: ScheduleFilter) -> str:
         count = len(await list_pauses(conn, environment=of.environment))
     others = f"; there are {count} others, see GET schedule/pauses, or send all: true" if count else ""
     return f"{of.environment} has no pause of exactly this filter{others}"
-
-
-def _read_all(query: Query) -> bool:
-    text = query.get("all", "false")
-    if text not in ("true", "false"):
-        raise Refusal(problem(400, "all: expected true or false"))
-    return text == "true"
 
 
 def _not_coming(run: Run) -> Refusal:

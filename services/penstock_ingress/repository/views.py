@@ -334,6 +334,23 @@ class Resumed(Shown):
     missed: Missed
 
 
+class Operation(Shown):
+    """What is done to all runs that meet a filter, and how far it is. It continues by itself; ask again."""
+
+    id: UUID
+    environment: str
+    kind: Literal["runs.cancel", "runs.retry", "schedule.cancel"]
+    state: Literal["running", "finished", "failed"]
+    filter: dict[str, JsonValue]
+    total: int = Field(description="How many runs met the filter when it began")
+    done: int = Field(description="How many were cancelled, or taken up again; some may have ended by themselves")
+    items: int = Field(description="Items of lists that were given up before they became runs")
+    error: str | None = Field(description="Why its last turn failed; it is tried again while the state is `running`")
+    actor: str
+    created_at: datetime
+    finished_at: datetime | None
+
+
 class CancelledSchedule(Shown):
     """What was cancelled."""
 

@@ -43,6 +43,7 @@ from penstock_ingress.repository.views import (
     WeightList,
     WorkloadPage,
 )
+from penstock_ingress.repository.views import Operation as RunsOperation
 from penstock_ingress.repository.workflow_views import WorkflowDetails, WorkflowList
 from penstock_ingress.rules.management import (
     Backfill,
@@ -56,6 +57,7 @@ from penstock_ingress.rules.management import (
     Problem,
     RecurrencePause,
     Resumption,
+    RunChoice,
     WantedToken,
     WeightsChange,
     WorkflowPause,
@@ -103,6 +105,11 @@ OPERATIONS: Final = (
         "runs", "get", "Runs, newest first", RunPage,
         query=("workflow", "state", "chain", "parent", "since", "until", "contains", *_PAGE), problems=(400, 404),
     ),
+    Operation("runs/cancel", "post", "Cancel the runs that meet a filter and have not ended, as an operation",
+    RunsOperation, body=RunChoice, status=202, problems=(400, 404, 422, 503)),
+    Operation("runs/retry", "post", "Take up again the runs that meet a filter and have failed, as an operation",
+    RunsOperation, body=RunChoice, status=202, problems=(400, 404, 422, 503)),
+    Operation("operations/{id}", "get", "An operation on many runs, and how far it is", RunsOperation),
     Operation("runs/{id}", "get", "A run with its steps and log", RunDetails),
     Operation("runs/{id}/cancel", "post", "Cancel a run that has not ended", CancelledRun, problems=(404, 503)),
     Operation("runs/{id}/retry", "post", "Retry a failed run from the step that failed", Run, problems=(404,
@@ -173,8 +180,8 @@ OPERATIONS: Final = (
         "schedule", "get", "What is coming, in the order in which it is due", SchedulePage,
         query=(*_SCHEDULE, *_PAGE), problems=(400, 404),
     ),
-    Operation("schedule", "delete", "Cancel what is coming", CancelledSchedule, query=(*_SCHEDULE, "all"),
-    problems=(400, 404, 503)),
+    Operation("schedule", "delete", "Cancel what is coming, as an operation", RunsOperation, query=(*_SCHEDULE, "all"),
+    status=202, problems=(400, 404, 503)),
     Operation("schedule/pauses", "get", "The pauses that are in force", PausePage),
     Operation("schedule/pause", "post", "Pause all that is coming, or that of a workflow, a chain, a list or a period",
     Pause, body=NewPause, problems=(400, 404, 422)),

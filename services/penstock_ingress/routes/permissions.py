@@ -9,10 +9,11 @@ from penstock.domain.callers import Caller, Role
 from penstock_ingress.repository.answers import find_workflow_of_run
 from penstock_ingress.room import Room
 from penstock_ingress.routes.openapi import Operation
+from penstock_ingress.rules.management import RunChoice
 from penstock_ingress.rules.replies import Refusal, problem
 
 _OF_ONE_RUN: Final = "runs/{id}"
-_NEW_RUN: Final = "runs"
+_NAMED_IN_BODY: Final = frozenset({"runs", "runs/cancel", "runs/retry"})
 
 
 async def check_permission(room: Room, request: web.Request, operation: Operation | None, caller: Caller) -> None:
@@ -30,7 +31,7 @@ async def check_permission(room: Room, request: web.Request, operation: Operatio
 
 async def _check_scope(room: Room, request: web.Request, operation: Operation, caller: Caller) -> None:
     """A token for some workflows reaches what belongs to these alone: their runs, and lists that name one of them."""
-    if operation.path == _NEW_RUN and operation.method == "post":
+    if operation.path in _NAMED_IN_BODY and operation.method == "post":
         return  # the body names the workflow
     if operation.path.startswith(_OF_ONE_RUN):
         check_workflow(caller, await _find_workflow(room, request))
@@ -46,6 +47,13 @@ def check_workflow(caller: Caller, workflow: str | None) -> None:
     """Raises Refusal (403) unless this workflow is within the token's scope."""
     if caller.workflows is not None and workflow not in caller.workflows:
         raise _beyond(caller)
+
+
+def check_choice(caller: Caller, wanted: RunChoice) -> None:
+    """Raises Refusal (403) unless this caller may mean these runs, and may know whether they hold a text."""
+    check_workflow(caller, wanted.workflow)
+    if wanted.contains is not None and not caller.sees_payloads:
+        raise _forbidden("this token has no sight of payloads")
 
 
 async def _find_workflow(room: Room, request: web.Request) -> str | None:

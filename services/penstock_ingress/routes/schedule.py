@@ -1,14 +1,16 @@
-"""The routes of the management API about what is coming, and about the workflows that it is."""
+"""The routes of the management API about what is coming, about many runs at once, and about workflows."""
 
 from typing import Protocol
 
 from aiohttp import web
 
 from penstock.runs.views.models import Shown
-from penstock_ingress.handlers import deployed, schedule
+from penstock_ingress.handlers import deployed, operations, schedule
+from penstock_ingress.repository.views import Operation
 from penstock_ingress.room import Room
-from penstock_ingress.routes.requests import ACTOR, read_environment, read_id, read_model
-from penstock_ingress.rules.management import Move, NewPause, Resumption, WorkflowPause, WorkflowResumption
+from penstock_ingress.routes.permissions import check_choice
+from penstock_ingress.routes.requests import ACTOR, CALLER, read_environment, read_id, read_model
+from penstock_ingress.rules.management import Move, NewPause, Resumption, RunChoice, WorkflowPause, WorkflowResumption
 
 
 class Show(Protocol):
@@ -30,6 +32,9 @@ class ScheduleRoutes:
         """Add the routes."""
         router.add_get("/v1/{environment}/schedule", self._list_schedule)
         router.add_delete("/v1/{environment}/schedule", self._cancel_schedule)
+        router.add_post("/v1/{environment}/runs/cancel", self._cancel_runs)
+        router.add_post("/v1/{environment}/runs/retry", self._retry_runs)
+        router.add_get("/v1/{environment}/operations/{id}", self._get_operation)
         router.add_get("/v1/{environment}/schedule/pauses", self._list_pauses)
         router.add_post("/v1/{environment}/schedule/pause", self._pause_schedule)
         router.add_post("/v1/{environment}/schedule/resume", self._resume_schedule)
@@ -45,7 +50,24 @@ class ScheduleRoutes:
 
     async def _cancel_schedule(self, request: web.Request) -> web.Response:
         environment, actor = read_environment(request), request[ACTOR]
-        return self._show(request, await schedule.cancel_by_filter(self._room, environment, request.query, actor))
+        begun = await operations.cancel_schedule(self._room, environment, request.query, actor)
+        return self._show(request, begun, 202, _location(begun))
+
+    async def _cancel_runs(self, request: web.Request) -> web.Response:
+        environment, wanted = read_environment(request), await read_model(request, RunChoice)
+        check_choice(request[CALLER], wanted)
+        begun = await operations.cancel_runs(self._room, environment, wanted, request[ACTOR])
+        return self._show(request, begun, 202, _location(begun))
+
+    async def _retry_runs(self, request: web.Request) -> web.Response:
+        environment, wanted = read_environment(request), await read_model(request, RunChoice)
+        check_choice(request[CALLER], wanted)
+        begun = await operations.retry_runs(self._room, environment, wanted, request[ACTOR])
+        return self._show(request, begun, 202, _location(begun))
+
+    async def _get_operation(self, request: web.Request) -> web.Response:
+        environment, id = read_environment(request), read_id(request)
+        return self._show(request, await operations.show_operation(self._room, environment, id))
 
     async def _list_pauses(self, request: web.Request) -> web.Response:
         return self._show(request, await schedule.show_pauses(self._room, read_environment(request)))
@@ -82,3 +104,7 @@ class ScheduleRoutes:
         environment, name = read_environment(request), request.match_info["name"]
         wanted = await read_model(request, WorkflowResumption, is_optional=True)
         return self._show(request, await deployed.resume(self._room, environment, name, wanted, request[ACTOR]))
+
+
+def _location(of: Operation) -> dict[str, str]:
+    return {"Location": f"/v1/{of.environment}/operations/{of.id}"}

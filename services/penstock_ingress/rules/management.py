@@ -19,6 +19,7 @@ from penstock.domain.durations import parse_duration
 from penstock.domain.moments import to_utc
 from penstock.domain.policies import MAX_CHAIN_RUNS, MAX_UNITS
 from penstock.domain.schedule import Missed, ScheduleFilter
+from penstock.domain.states import RunState
 from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES, UTC_ZONE, Every, Overlap, check_cron, check_timezone
 from penstock.domain.weights import MAX_WEIGHT
 from penstock.domain.workload import Activity
@@ -229,6 +230,33 @@ class WorkflowResumption(Given):
         description="`queue`: what became due meanwhile runs; `drop`: runs that had not begun are cancelled, ticks "
         "passed over",
     )
+
+
+class RunChoice(Given):
+    """Which runs; an empty filter only with `all`."""
+
+    workflow: Storable | None = Field(default=None, min_length=1, max_length=200)
+    state: Annotated[list[RunState], Field(strict=False, min_length=1, max_length=9)] | None = Field(
+        default=None, description="Only runs in these states"
+    )
+    chain: Annotated[UUID, Field(strict=False)] | None = None
+    parent: Annotated[UUID, Field(strict=False)] | None = Field(
+        default=None, description="Only runs that this run has scheduled"
+    )
+    since: Moment | None = Field(default=None, description="Only runs created from then on")
+    until: Moment | None = Field(default=None, description="Only runs created before")
+    contains: Storable | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Only runs with this text in their parameters, result or error",
+    )
+    all: bool = Field(default=False, description="Without any filter: really all of them")
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing narrows it down. States alone do not: all runs that can be meant are in some of them."""
+        return not any((self.workflow, self.chain, self.parent, self.since, self.until, self.contains, self.state))
 
 
 class Move(Given):

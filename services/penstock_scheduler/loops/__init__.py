@@ -10,6 +10,7 @@ from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
 from penstock_scheduler.loops.inbox import admit_inbox
 from penstock_scheduler.loops.list_expansion import advance_sequential, expand_lists, finish_lists
 from penstock_scheduler.loops.notifying import delete_old_notifications, gather_notices, send_notifications
+from penstock_scheduler.loops.operations import forget_operations, work_off_operations
 from penstock_scheduler.loops.pausing import hold_back
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.recurrences import pause_failing_recurrences, tick_recurrences
@@ -40,6 +41,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("pause_failing_recurrences", 5.0, pause_failing_recurrences),
         Loop("redispatch_lost", 2.0, redispatch_lost, nudges.redispatch),
         Loop("hold_back", 1.0, hold_back),
+        Loop("work_off_operations", 1.0, work_off_operations),
         Loop("reap_leases", 1.0, reap_leases),
         Loop("expand_lists", 1.0, expand_lists, nudges.expand),
         Loop("advance_sequential", 0.5, advance_sequential),
@@ -56,4 +58,5 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("delete_signals", 600.0, delete_signals),
         Loop("delete_old_notifications", 3600.0, delete_old_notifications),
         Loop("delete_old_workload", 3600.0, delete_old_workload),
+        Loop("forget_operations", 3600.0, forget_operations),
     )

@@ -1,19 +1,15 @@
-"""`penstock runs cancel` and `penstock runs retry`: end runs that have not ended, take up failed ones again."""
+"""Single runs at a terminal: end those that have not ended, take up failed ones again, and let executors know."""
 
 import asyncio
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 from uuid import UUID
-
-import typer
 
 from penstock.broker.publisher import Publisher
 from penstock.broker.rabbitmq import connect
 from penstock.cli.access import find_installation, open_installation
-from penstock.cli.database import Data
-from penstock.cli.identifiers import parse_run_id
-from penstock.cli.output import AsJson, complain, console, fail, print_json, show_state
+from penstock.cli.output import complain, console, fail, print_json, show_state
 from penstock.contracts.topology import topology
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
@@ -24,27 +20,11 @@ from penstock.runs.views.models import RunFacts
 from penstock.runs.views.runs import find_run
 from penstock.store.audit import name_cli_actor
 
-_CANCEL_EXAMPLES: Final = (
-    "Examples:\n\n  penstock runs cancel 0190a5f2-7c00-8a11-9b22-0123456789ab\n\n  penstock runs cancel ID ID --json"
-)
-_RETRY_EXAMPLES: Final = "Examples:\n\n  penstock runs retry 0190a5f2-7c00-8a11-9b22-0123456789ab"
 _BY: Final = "penstock runs"
 
-RunIds = Annotated[
-    list[UUID],
-    typer.Argument(metavar="ID", help="Id of a run; several may be given.", show_default=False, parser=parse_run_id),
-]
-RunId = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the run.", show_default=False, parser=parse_run_id)]
 
-
-def add_commands(group: typer.Typer) -> None:
-    """Add `cancel` and `retry` to the group `runs`."""
-    group.command("cancel", epilog=_CANCEL_EXAMPLES)(cancel)
-    group.command("retry", epilog=_RETRY_EXAMPLES)(retry)
-
-
-def cancel(run_ids: RunIds, data: Data = None, as_json: AsJson = False) -> None:
-    """Cancel runs that have not ended; a running one is stopped by its executor within seconds."""
+def cancel(run_ids: list[UUID], data: Path | None, as_json: bool) -> None:
+    """Cancel runs that have not ended, and report what became of each. Exits with 1 when there is no such run."""
     runs, cancelled = asyncio.run(_cancel(run_ids, data))
     unknown = [run_id for run_id in run_ids if run_id not in runs]
     if as_json:
@@ -78,8 +58,8 @@ async def _cancel_runs(conn: Connection, *, environment: str, run_ids: list[UUID
     return await cancel_runs(conn, environment=environment, run_ids=run_ids, by=_BY, actor=name_cli_actor())
 
 
-def retry(run_id: RunId, data: Data = None, as_json: AsJson = False) -> None:
-    """Take a failed run up again from the step that failed, with the definition it began with."""
+def retry(run_id: UUID, data: Path | None, as_json: bool) -> None:
+    """Take a failed run up again, and report it. Exits with 1 for a run that cannot be."""
     retried, is_dispatched = asyncio.run(_retry(run_id, data))
     if retried is None:
         fail(f"no run {run_id}")

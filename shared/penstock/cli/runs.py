@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from penstock.cli import interventions, run_lists
+from penstock.cli import many_runs, run_lists
 from penstock.cli.access import Environment, find_installation, find_redactor, open_installation
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_run_id
@@ -71,7 +71,7 @@ def add_commands(program: typer.Typer) -> None:
     group = typer.Typer(help="Show, cancel and retry runs.", no_args_is_help=True)
     group.command("show", epilog=_SHOW_EXAMPLES)(show)
     run_lists.add_commands(group)
-    interventions.add_commands(group)
+    many_runs.add_commands(group)
     program.add_typer(group, name="runs", rich_help_panel="Operate")
 
 

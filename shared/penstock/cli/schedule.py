@@ -16,6 +16,7 @@ from penstock.cli.access import Environment, find_installation, open_installatio
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_any_id, parse_chain_id, parse_list_id, parse_run_id
 from penstock.cli.interventions import publish
+from penstock.cli.operations import operate
 from penstock.cli.output import (
     AsJson,
     console,
@@ -30,16 +31,13 @@ from penstock.cli.output import (
 )
 from penstock.cli.starting import Started, start_run
 from penstock.cli.values import read_due, read_moment, split_pairs
-from penstock.domain.runs import RunSummary
 from penstock.domain.schedule import Missed, ScheduleFilter
 from penstock.domain.states import RunState
+from penstock.runs.operations import OperationKind
 from penstock.runs.schedule.interventions import (
     Cancelled,
     cancel_entry,
-    cancel_upcoming,
-    end_lists,
     move_run,
-    note_cancelled,
 )
 from penstock.runs.schedule.pauses import Pause, lift_pauses, list_pauses, pause_schedule
 from penstock.runs.views.pages import Page
@@ -84,7 +82,6 @@ _RESUME_EXAMPLES: Final = """Examples:
 What became due meanwhile runs, or with --missed drop: runs that had not begun are cancelled, ticks passed over."""
 _START: Final = "start"
 _BY: Final = "penstock schedule"
-_BATCH: Final = 1000
 _MAX: Final = 1000
 
 In = Annotated[Environment, typer.Option("--environment", "-e", help="Where.")]
@@ -229,7 +226,10 @@ def cancel(
     wanted = _filter(environment, workflow, since, until, of_list, chain)
     if sum((id is not None, is_all, not wanted.is_everything)) != 1:
         raise typer.BadParameter("give an id, options that narrow it down, or --all")
-    cancelled = asyncio.run(_cancel(id, wanted, data))
+    if id is None:
+        operate(OperationKind.CANCEL_SCHEDULE, wanted, by=_BY, data=data, as_json=as_json)
+        return
+    cancelled = asyncio.run(_cancel(id, environment, data))
     if cancelled is None:
         fail(f"nothing with the id {id} is coming in {environment}; `penstock schedule list` shows what is")
     count = len(cancelled.runs) + cancelled.ticks
@@ -239,19 +239,11 @@ def cancel(
         console.print(f"{count} cancelled" + (f", {cancelled.items} items given up" if cancelled.items else ""))
 
 
-async def _cancel(id: UUID | None, wanted: ScheduleFilter, data: Path | None) -> Cancelled | None:
+async def _cancel(id: UUID, environment: str, data: Path | None) -> Cancelled | None:
     async with open_installation(data) as database:
-        if id is not None:
-            cancel_one = partial(cancel_entry, environment=wanted.environment, id=id, by=_BY, actor=name_cli_actor())
-            done = await database.in_transaction(cancel_one)
-        else:
-            items, runs = await database.in_transaction(partial(end_lists, of=wanted)), list[RunSummary]()
-            while found := await database.in_transaction(partial(cancel_upcoming, of=wanted, most=_BATCH, by=_BY)):
-                runs += found
-            done = Cancelled(runs=runs, items=items)
-            if runs or items:
-                note = partial(note_cancelled, of=wanted, done=done, actor=name_cli_actor())
-                await database.in_transaction(note)
+        done = await database.in_transaction(
+            partial(cancel_entry, environment=environment, id=id, by=_BY, actor=name_cli_actor())
+        )
     await publish(data, cancelled=[] if done is None else done.runs, by=_BY)
     return done
 

@@ -126,6 +126,37 @@ async def retry_run(
     return None if state is None else NotRetried(RunState(state))
 
 
+async def retry_runs(conn: Connection, *, environment: str, run_ids: Sequence[UUID], by: str) -> list[RunSummary]:
+    """Have those of these runs that have failed start again now, as `retry_run` does, and log it; returns them. A
+    scheduler dispatches them.
+    """
+    rows = await conn.fetch(
+        f"""
+        WITH wanted AS MATERIALIZED (
+            SELECT r.id FROM penstock.runs r
+            WHERE r.id = ANY($2::uuid[]) AND r.environment = $1 AND r.state || '' = 'failed'
+            ORDER BY r.id
+            FOR UPDATE OF r
+        ), forgotten AS (
+            DELETE FROM penstock.steps s USING wanted w WHERE s.run_id = w.id AND s.action = 'retry'
+        )
+        UPDATE penstock.runs r
+        SET state = 'scheduled', failures = 0, crashes = 0, error = NULL, finished_at = NULL, owner = NULL,
+            scheduled_at = clock_timestamp(), dispatched_at = NULL
+        FROM wanted w
+        WHERE r.id = w.id
+        RETURNING {SUMMARY}, r.list_id
+        """,
+        environment,
+        run_ids,
+    )
+    await reopen_lists(conn, list_ids=[row["list_id"] for row in rows])
+    retried = [summary_from_row(row) for row in rows]
+    lines = [_line(run, "info", LogEvent.RETRIED, f"retried from the failed step by {by}") for run in retried]
+    await write_logs(conn, lines)
+    return retried
+
+
 def _about(run: RunSummary) -> JsonValue:
     return {"workflow": run.workflow, "state": run.state.value}
 

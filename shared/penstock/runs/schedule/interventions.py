@@ -1,4 +1,6 @@
-"""Cancel what is coming, by filter or one of it, and move a run to another time."""
+"""Cancel one of what is coming, give up the rest of lists, and move a run to another time. By filter, what is coming is
+cancelled by an operation, see `penstock.runs.operations`.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,7 +37,8 @@ async def cancel_entry(conn: Connection, *, environment: str, id: UUID, by: str,
     """
     done = await _cancel_entry(conn, environment=environment, id=id, by=by)
     if done is not None:
-        await note_cancelled(conn, of=ScheduleFilter(environment), done=done, actor=actor, subject=str(id))
+        after: JsonValue = {"cancelled": len(done.runs) + done.ticks, "items": done.items}
+        await note_acts(conn, [Act(environment, actor, AuditAction.SCHEDULE_CANCEL, str(id), None, after)])
     return done
 
 
@@ -58,15 +61,6 @@ async def _cancel_entry(conn: Connection, *, environment: str, id: UUID, by: str
         return Cancelled(ticks=1)
     items = await end_lists(conn, of=ScheduleFilter(environment, list_id=id))
     return Cancelled(items=items) if items else None
-
-
-async def note_cancelled(
-    conn: Connection, *, of: ScheduleFilter, done: Cancelled, actor: str, subject: str = ""
-) -> None:
-    """Note for the audit what somebody has cancelled: by filter, or the one entry `subject`."""
-    after: dict[str, JsonValue] = {"cancelled": len(done.runs) + done.ticks, "items": done.items}
-    before: dict[str, JsonValue] = {**of.describe()}
-    await note_acts(conn, [Act(of.environment, actor, AuditAction.SCHEDULE_CANCEL, subject, before or None, after)])
 
 
 async def _note_moved(
@@ -108,46 +102,6 @@ async def end_lists(conn: Connection, *, of: ScheduleFilter) -> int:
         of.chain_id,
     )
     return dropped
-
-
-async def cancel_upcoming(conn: Connection, *, of: ScheduleFilter, most: int, by: str) -> list[RunSummary]:
-    """Cancel at most this many runs that wait for their time and match; returns them. To be called until none is left,
-    each time in a transaction of its own.
-    """
-    rows = await conn.fetch(
-        """
-        SELECT q.id FROM (
-            (SELECT r.id, r.scheduled_at AS at FROM penstock.runs r
-             WHERE r.state = 'scheduled' AND r.environment = $1
-               AND ($2::text IS NULL OR r.workflow = $2)
-               AND ($3::timestamptz IS NULL OR r.scheduled_at >= $3)
-               AND ($4::timestamptz IS NULL OR r.scheduled_at < $4)
-               AND ($5::uuid IS NULL OR r.list_id = $5)
-               AND ($6::uuid IS NULL OR r.chain_id = $6)
-             ORDER BY r.scheduled_at LIMIT $7)
-            UNION ALL
-            (SELECT r.id, w.until FROM penstock.waits w
-             JOIN penstock.runs r ON r.id = w.run_id
-             WHERE w.until IS NOT NULL AND w.environment = $1 AND r.state || '' = 'waiting'
-               AND ($2::text IS NULL OR r.workflow = $2)
-               AND ($3::timestamptz IS NULL OR w.until >= $3)
-               AND ($4::timestamptz IS NULL OR w.until < $4)
-               AND ($5::uuid IS NULL OR r.list_id = $5)
-               AND ($6::uuid IS NULL OR r.chain_id = $6)
-             ORDER BY w.until LIMIT $7)
-        ) q
-        ORDER BY q.at LIMIT $7
-        """,
-        of.environment,
-        of.workflow,
-        of.since,
-        of.until,
-        of.list_id,
-        of.chain_id,
-        most,
-    )
-    run_ids = [row["id"] for row in rows]
-    return await cancel_runs(conn, environment=of.environment, run_ids=run_ids, by=by) if run_ids else []
 
 
 async def skip_next_tick(conn: Connection, *, environment: str, id: UUID, by: str) -> bool:

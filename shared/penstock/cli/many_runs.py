@@ -1,0 +1,126 @@
+"""`penstock runs cancel` and `retry`: of single runs by their ids, or of all that meet a filter."""
+
+from datetime import datetime
+from typing import Annotated, Final
+from uuid import UUID
+
+import typer
+
+from penstock import clock
+from penstock.cli import interventions
+from penstock.cli.access import Environment
+from penstock.cli.database import Data
+from penstock.cli.identifiers import parse_chain_id, parse_run_id
+from penstock.cli.operations import operate
+from penstock.cli.output import AsJson
+from penstock.cli.values import read_moment
+from penstock.domain.states import RunState
+from penstock.runs.operations import OperationKind
+from penstock.runs.views.runs import RunFilter
+
+_CANCEL_EXAMPLES: Final = """Examples:
+
+  penstock runs cancel 0190a5f2-7c00-8a11-9b22-0123456789ab
+
+  penstock runs cancel -e live --workflow reminder --state scheduled
+
+  penstock runs cancel -e live --all"""
+_RETRY_EXAMPLES: Final = """Examples:
+
+  penstock runs retry 0190a5f2-7c00-8a11-9b22-0123456789ab
+
+  penstock runs retry -e live --workflow charge --since 2030-01-31T09:00:00Z"""
+_BY: Final = "penstock runs"
+_LIVE: Final = (RunState.SCHEDULED, RunState.QUEUED, RunState.RUNNING, RunState.WAITING)
+
+RunIds = Annotated[
+    list[UUID] | None,
+    typer.Argument(metavar="[ID]...", help="Ids of runs, in any environment.", parser=parse_run_id),
+]
+RunId = Annotated[UUID | None, typer.Argument(metavar="[ID]", help="Id of the run.", parser=parse_run_id)]
+In = Annotated[Environment, typer.Option("--environment", "-e", help="Where, without ids.")]
+Of = Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help="Only runs of this workflow.")]
+States = Annotated[
+    list[RunState] | None, typer.Option("--state", "-s", help="Only runs in this state; repeat it for several.")
+]
+Chain = Annotated[
+    UUID | None, typer.Option("--chain", metavar="ID", help="Only runs of this chain.", parser=parse_chain_id)
+]
+Parent = Annotated[
+    UUID | None, typer.Option("--parent", metavar="ID", help="Only what this run has scheduled.", parser=parse_run_id)
+]
+Since = Annotated[str | None, typer.Option("--since", help="Only runs created from this time on (ISO 8601).")]
+Until = Annotated[str | None, typer.Option("--until", help="Only runs created before this time (ISO 8601).")]
+Text = Annotated[str | None, typer.Option("--contains", help="Only runs with this text in their JSON.")]
+All = Annotated[bool, typer.Option("--all", help="Everything in the environment.")]
+
+
+def add_commands(group: typer.Typer) -> None:
+    """Add `cancel` and `retry` to the group `runs`."""
+    group.command("cancel", epilog=_CANCEL_EXAMPLES)(cancel)
+    group.command("retry", epilog=_RETRY_EXAMPLES)(retry)
+
+
+def cancel(
+    run_ids: RunIds = None,
+    environment: In = Environment.DEVELOPMENT,
+    workflow: Of = None,
+    states: States = None,
+    chain: Chain = None,
+    parent: Parent = None,
+    since: Since = None,
+    until: Until = None,
+    contains: Text = None,
+    is_all: All = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel runs that have not ended, by id or all that match; a running one is stopped by its executor in seconds."""
+    wanted = RunFilter(
+        environment.value, workflow, states or None, chain, parent, _moment(since, "--since"),
+        _moment(until, "--until"), contains,
+    )  # fmt: skip
+    _check_one_way(bool(run_ids), wanted, is_all=is_all)
+    if run_ids:
+        interventions.cancel(run_ids, data, as_json)
+        return
+    if wrong := [state for state in states or () if state not in _LIVE]:
+        raise typer.BadParameter(f"runs that are {wrong[0]} have ended", param_hint="--state")
+    operate(OperationKind.CANCEL_RUNS, wanted, by=_BY, data=data, as_json=as_json)
+
+
+def retry(
+    run_id: RunId = None,
+    environment: In = Environment.DEVELOPMENT,
+    workflow: Of = None,
+    chain: Chain = None,
+    parent: Parent = None,
+    since: Since = None,
+    until: Until = None,
+    contains: Text = None,
+    is_all: All = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take failed runs up again from the step that failed: one by its id, or all that match."""
+    wanted = RunFilter(
+        environment.value, workflow, None, chain, parent, _moment(since, "--since"), _moment(until, "--until"), contains
+    )
+    _check_one_way(run_id is not None, wanted, is_all=is_all)
+    if run_id is not None:
+        interventions.retry(run_id, data, as_json)
+        return
+    operate(OperationKind.RETRY_RUNS, wanted, by=_BY, data=data, as_json=as_json)
+
+
+def _check_one_way(has_ids: bool, wanted: RunFilter, *, is_all: bool) -> None:
+    narrows = wanted != RunFilter(wanted.environment)
+    if sum((has_ids, narrows, is_all)) != 1:
+        raise typer.BadParameter("give ids, options that narrow it down, or --all")
+
+
+def _moment(text: str | None, option: str) -> datetime | None:
+    try:
+        return None if text is None else read_moment(text, clock.now())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None

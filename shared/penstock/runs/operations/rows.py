@@ -1,0 +1,212 @@
+"""Operations as they are stored: begun with their note for the audit, found, given up."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Literal, NamedTuple
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from penstock.db import Connection, Record
+from penstock.domain.ids import new_run_id
+from penstock.domain.schedule import ScheduleFilter
+from penstock.runs.operations.matching import count_failed, count_live, count_upcoming
+from penstock.runs.views.runs import RunFilter
+from penstock.store.audit import Act, AuditAction, note_acts
+
+MAX_FAILURES: Final = 5
+"""Turns in a row that may fail."""
+KEPT_FOR: Final = timedelta(days=30)
+"""How long an operation that is over can be looked at."""
+
+
+class OperationKind(StrEnum):
+    """What is done to all runs that meet a filter."""
+
+    CANCEL_RUNS = "runs.cancel"
+    """Those that have not ended are cancelled."""
+    RETRY_RUNS = "runs.retry"
+    """Those that have failed are taken up again."""
+    CANCEL_SCHEDULE = "schedule.cancel"
+    """Those that wait for their time are cancelled, and the rest of lists is given up."""
+
+
+_ACTIONS: Final = {
+    OperationKind.CANCEL_RUNS: AuditAction.RUN_CANCEL,
+    OperationKind.RETRY_RUNS: AuditAction.RUN_RETRY,
+    OperationKind.CANCEL_SCHEDULE: AuditAction.SCHEDULE_CANCEL,
+}
+
+
+class Asked(NamedTuple):
+    """Who asks for an operation: `actor` for the audit, and by what way (`by`) for the log of each run."""
+
+    actor: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation as it stands. `of` is a RunFilter, or of what is coming a ScheduleFilter."""
+
+    id: UUID
+    environment: str
+    kind: OperationKind
+    state: Literal["running", "finished", "failed"]
+    of: RunFilter | ScheduleFilter
+    filter: dict[str, JsonValue]
+    total: int
+    done: int
+    items: int
+    error: str | None
+    actor: str
+    asked_by: str
+    created_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state != "running"
+
+
+async def begin_operation(
+    conn: Connection, *, kind: OperationKind, of: RunFilter | ScheduleFilter, asked: Asked
+) -> Operation:
+    """Store an operation on what meets `of`, with its note for the audit. To be called in a transaction."""
+    environment = of.environment
+    assert environment is not None, "an operation belongs to one environment"
+    id, given, total = new_run_id(), describe_filter(of), await _count(conn, kind, of)
+    row = await conn.fetchrow(
+        """
+        INSERT INTO penstock.operations (id, environment, kind, filter, total, actor, asked_by)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        RETURNING *
+        """,
+        id,
+        environment,
+        kind.value,
+        given,
+        total,
+        *asked,
+    )
+    assert row is not None, "an insert returns its row"
+    after: JsonValue = {"operation": str(id), "total": total}
+    await note_acts(conn, [Act(environment, asked.actor, _ACTIONS[kind], "", given or None, after)])
+    return operation_from_row(row)
+
+
+async def _count(conn: Connection, kind: OperationKind, of: RunFilter | ScheduleFilter) -> int:
+    if isinstance(of, ScheduleFilter):
+        return await count_upcoming(conn, of)
+    return await (count_failed if kind is OperationKind.RETRY_RUNS else count_live)(conn, of)
+
+
+async def find_operation(conn: Connection, *, environment: str, id: UUID) -> Operation | None:
+    """An operation; None when the environment has none of that id."""
+    row = await conn.fetchrow("SELECT * FROM penstock.operations WHERE id = $1 AND environment = $2", id, environment)
+    return None if row is None else operation_from_row(row)
+
+
+async def list_running(conn: Connection) -> list[UUID]:
+    """The operations that are not over, the oldest first."""
+    rows = await conn.fetch("SELECT id FROM penstock.operations WHERE state = 'running' ORDER BY created_at, id")
+    return [row["id"] for row in rows]
+
+
+async def note_failure(conn: Connection, *, id: UUID, error: str) -> None:
+    """Note that a turn has failed; the operation has failed when it was one too many in a row."""
+    await conn.execute(
+        """
+        UPDATE penstock.operations o
+        SET failures = o.failures + 1, error = $2,
+            state = CASE WHEN o.failures + 1 >= $3 THEN 'failed' ELSE o.state END,
+            finished_at = CASE WHEN o.failures + 1 >= $3 THEN clock_timestamp() END
+        WHERE o.id = $1 AND o.state = 'running'
+        """,
+        id,
+        error,
+        MAX_FAILURES,
+    )
+
+
+async def delete_old_operations(conn: Connection) -> int:
+    """Forget operations that were over long ago; how many."""
+    status = await conn.execute(
+        "DELETE FROM penstock.operations WHERE state <> 'running' AND finished_at < clock_timestamp() - $1::interval",
+        KEPT_FOR,
+    )
+    return int(status.split()[-1])
+
+
+def describe_filter(of: RunFilter | ScheduleFilter) -> dict[str, JsonValue]:
+    """What narrows it down, by the names that people write."""
+    if isinstance(of, ScheduleFilter):
+        return {**of.describe()}
+    parts: dict[str, JsonValue] = {
+        "workflow": of.workflow,
+        "state": None if of.states is None else [str(state) for state in of.states],
+        "chain": None if of.chain_id is None else str(of.chain_id),
+        "parent": None if of.parent_run_id is None else str(of.parent_run_id),
+        "since": None if of.since is None else of.since.isoformat(),
+        "until": None if of.until is None else of.until.isoformat(),
+        "contains": of.contains,
+    }
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def operation_from_row(row: Record) -> Operation:
+    """An operation from all columns of its row."""
+    kind = OperationKind(row["kind"])
+    of = _read_schedule_filter(row) if kind is OperationKind.CANCEL_SCHEDULE else _read_run_filter(row)
+    return Operation(
+        id=row["id"],
+        environment=row["environment"],
+        kind=kind,
+        state=row["state"],
+        of=of,
+        filter=row["filter"],
+        total=row["total"],
+        done=row["done"],
+        items=row["items"],
+        error=row["error"],
+        actor=row["actor"],
+        asked_by=row["asked_by"],
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def _read_run_filter(row: Record) -> RunFilter:
+    given = row["filter"]
+    return RunFilter(
+        environment=row["environment"],
+        workflow=given.get("workflow"),
+        states=given.get("state"),
+        chain_id=_id(given.get("chain")),
+        parent_run_id=_id(given.get("parent")),
+        since=_moment(given.get("since")),
+        until=_moment(given.get("until")),
+        contains=given.get("contains"),
+    )
+
+
+def _read_schedule_filter(row: Record) -> ScheduleFilter:
+    given = row["filter"]
+    return ScheduleFilter(
+        environment=row["environment"],
+        workflow=given.get("workflow"),
+        since=_moment(given.get("since")),
+        until=_moment(given.get("until")),
+        list_id=_id(given.get("list")),
+        chain_id=_id(given.get("chain")),
+    )
+
+
+def _id(text: str | None) -> UUID | None:
+    return None if text is None else UUID(text)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

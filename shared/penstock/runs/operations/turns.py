@@ -1,0 +1,88 @@
+"""One turn at an operation: a batch of runs, and the operation's counts, in one transaction."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from penstock.db import Connection, Database
+from penstock.domain.runs import RunSummary
+from penstock.domain.schedule import ScheduleFilter
+from penstock.errors import PenstockError
+from penstock.logs import get_logger
+from penstock.runs.cancellations import cancel_runs, retry_runs
+from penstock.runs.operations.matching import list_failed, list_live, list_upcoming
+from penstock.runs.operations.rows import Operation, OperationKind, note_failure, operation_from_row
+from penstock.runs.schedule.interventions import end_lists
+
+log = get_logger(__name__)
+
+BATCH: Final = 1000
+"""Runs of one turn."""
+
+
+class Turn(NamedTuple):
+    """The operation after a turn, and the runs that it cancelled, or made due now."""
+
+    operation: Operation
+    cancelled: Sequence[RunSummary] = ()
+    retried: Sequence[RunSummary] = ()
+
+
+async def take_turn_of(database: Database, id: UUID) -> Turn | None:
+    """Take a turn in a transaction of its own. One that fails is noted on the operation and logged, and counts as none;
+    raises PenstockError, such as DatabaseUnavailable, when it is not the operation's fault.
+    """
+    try:
+        return await database.in_transaction(partial(take_turn, id=id))
+    except PenstockError:
+        raise
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        log.error("operation.turn_failed", operation_id=str(id), error=message, exc_info=error)
+        await database.in_transaction(partial(note_failure, id=id, error=message))
+        return None
+
+
+async def take_turn(conn: Connection, *, id: UUID) -> Turn | None:
+    """Deal with the next batch; None when the operation is over, or somebody else has it in hand. To be called in a
+    transaction.
+    """
+    row = await conn.fetchrow(
+        "SELECT * FROM penstock.operations WHERE id = $1 AND state = 'running' FOR UPDATE SKIP LOCKED", id
+    )
+    if row is None:
+        return None
+    operation = operation_from_row(row)
+    items = 0
+    if isinstance(operation.of, ScheduleFilter):
+        # First, and every time: the runs of a chunk that was being expanded can be cancelled afterwards.
+        items = await end_lists(conn, of=operation.of)
+    found = await _find(conn, operation)
+    deal = retry_runs if operation.kind is OperationKind.RETRY_RUNS else cancel_runs
+    runs = await deal(conn, environment=operation.environment, run_ids=found, by=operation.asked_by) if found else []
+    updated = await conn.fetchrow(
+        """
+        UPDATE penstock.operations o
+        SET done = o.done + $2, items = o.items + $3, failures = 0, error = NULL,
+            state = CASE WHEN $4 THEN 'finished' ELSE o.state END,
+            finished_at = CASE WHEN $4 THEN clock_timestamp() END
+        WHERE o.id = $1
+        RETURNING *
+        """,
+        id,
+        len(runs),
+        items,
+        len(found) < BATCH,
+    )
+    assert updated is not None, "the row is locked"
+    is_retry = operation.kind is OperationKind.RETRY_RUNS
+    return Turn(operation_from_row(updated), () if is_retry else runs, runs if is_retry else ())
+
+
+async def _find(conn: Connection, operation: Operation) -> list[UUID]:
+    of, before = operation.of, operation.created_at
+    if isinstance(of, ScheduleFilter):
+        return await list_upcoming(conn, of, before=before, most=BATCH)
+    find = list_failed if operation.kind is OperationKind.RETRY_RUNS else list_live
+    return await find(conn, of, before=before, most=BATCH)
