@@ -11,6 +11,7 @@ from prometheus_client import Counter
 from pydantic import JsonValue
 
 from penstock import clock
+from penstock.bodies import Undecodable
 from penstock.definitions.models import Workflow
 from penstock.definitions.parameters import ValueSource, bind_parameters
 from penstock.definitions.values import format_date
@@ -32,7 +33,6 @@ from penstock_ingress.rules.deliveries import MAX_TYPE_LENGTH, SourcePlan, decod
 from penstock_ingress.rules.handshakes import answer_handshake, answer_probe, check_method
 from penstock_ingress.rules.headers import read_trace_context, storable_headers
 from penstock_ingress.rules.replies import Refusal, Reply, problem, unavailable
-from penstock_ingress.rules.undecodable import Undecodable
 
 log = get_logger(__name__)
 

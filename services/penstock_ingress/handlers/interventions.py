@@ -4,6 +4,7 @@ import hashlib
 from typing import Final
 from uuid import UUID
 
+from penstock.bodies import Undecodable, parse_json, without_nul
 from penstock.domain.runs import Duplicate, Rejected
 from penstock.runs.cancellations import NotRetried, cancel_runs, retry_run
 from penstock.runs.idempotency import IdempotencyKey
@@ -12,9 +13,7 @@ from penstock.runs.views.runs import find_run
 from penstock_ingress.accepting.signals import Signal
 from penstock_ingress.repository.views import CancelledRun, SignalOutcome
 from penstock_ingress.room import Room
-from penstock_ingress.rules.bodies import parse_json, without_nul
 from penstock_ingress.rules.replies import Refusal, problem
-from penstock_ingress.rules.undecodable import Undecodable
 
 MAX_SIGNAL_NAME: Final = 200
 MAX_SIGNAL_BYTES: Final = 1024 * 1024

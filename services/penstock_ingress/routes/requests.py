@@ -7,13 +7,12 @@ from aiohttp import web
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from penstock import exact_json
+from penstock.bodies import Undecodable, parse_json
 from penstock.contracts.messages import describe
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.domain.callers import Caller
 from penstock_ingress.routes.transport import read_body
-from penstock_ingress.rules.bodies import parse_json
 from penstock_ingress.rules.replies import Refusal, problem
-from penstock_ingress.rules.undecodable import Undecodable
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 BODY_SECONDS: Final = 30.0

@@ -5,6 +5,8 @@ from typing import Final
 from aiohttp import web
 from pydantic import JsonValue
 
+from penstock.bodies import Undecodable
+from penstock.bodies.forms import parse_form
 from penstock.domain.callers import Caller
 from penstock.domain.workload import Activity
 from penstock_ingress.handlers.runs import show_called_run
@@ -13,10 +15,8 @@ from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
 from penstock_ingress.routes.transport import receive
 from penstock_ingress.rules import bubble
-from penstock_ingress.rules.forms import parse_form
 from penstock_ingress.rules.headers import read_token
 from penstock_ingress.rules.replies import Refusal, Reply
-from penstock_ingress.rules.undecodable import Undecodable
 
 BODY_SECONDS: Final = 30.0
 

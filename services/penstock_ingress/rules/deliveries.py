@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from multidict import MultiMapping
 from pydantic import JsonValue
 
+from penstock.bodies import decode_body, without_nul
 from penstock.definitions.models import App, Workflow
 from penstock.definitions.sources import Source
 from penstock.expressions import compile_template
@@ -31,7 +32,6 @@ from penstock.webhooks.sources import (
     provider_of,
     tolerance_of,
 )
-from penstock_ingress.rules.bodies import decode_body, without_nul
 from penstock_ingress.rules.headers import storable_text
 
 MAX_KEY_LENGTH: Final = 255

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
+from penstock.bodies import Undecodable, decode_body, kind_of
 from penstock.definitions.models import App, Parameter, Workflow
 from penstock.definitions.parameters import ParameterProblem, ValueSource, bind_parameters
 from penstock_ingress.rules import bubble
-from penstock_ingress.rules.bodies import decode_body, kind_of
 from penstock_ingress.rules.replies import Refusal, problem
-from penstock_ingress.rules.undecodable import Undecodable
 
 UNSUPPORTED = (
     "send parameters as application/json, application/x-www-form-urlencoded, multipart/form-data, or in the query"

@@ -6,10 +6,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from penstock.bodies import Undecodable, parse_json, without_nul
 from penstock_ingress.rules import bubble
-from penstock_ingress.rules.bodies import parse_json, without_nul
 from penstock_ingress.rules.replies import Refusal
-from penstock_ingress.rules.undecodable import Undecodable
 
 MAX_PAGE: Final = 100
 _MAX_CONSTRAINTS: Final = 100

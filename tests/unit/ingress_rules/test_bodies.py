@@ -6,17 +6,16 @@ import pytest
 from multidict import CIMultiDict
 from pydantic import JsonValue
 
+from penstock.bodies import Undecodable, decode_body, parse_json
+from penstock.bodies.forms import parse_body_form, parse_form
+from penstock.bodies.multipart import MAX_HEADER_BYTES, parse_multipart
 from penstock.definitions.models import App, FieldType, Parameter, Workflow
 from penstock.definitions.sources import Pick, Source
 from penstock.exact_json import dumps
 from penstock.webhooks import SignedRequest
-from penstock_ingress.rules.bodies import decode_body, parse_json
 from penstock_ingress.rules.deliveries import SourcePlan, decode_payload
-from penstock_ingress.rules.forms import parse_body_form, parse_form
 from penstock_ingress.rules.headers import storable_headers
-from penstock_ingress.rules.multipart import MAX_HEADER_BYTES, parse_multipart
 from penstock_ingress.rules.parameters import read_parameters
-from penstock_ingress.rules.undecodable import Undecodable
 from tests.unit.ingress_rules.asking import refused
 
 MULTIPART = "multipart/form-data; boundary=b"

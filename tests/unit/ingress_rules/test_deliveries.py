@@ -4,11 +4,11 @@ import pytest
 from multidict import CIMultiDict
 from pydantic import JsonValue
 
+from penstock.bodies import Undecodable
 from penstock.definitions.models import App, WebhookTrigger, Workflow
 from penstock.definitions.sources import Pick, Source, SourceTimestamp
 from penstock.webhooks import SignedRequest
 from penstock_ingress.rules.deliveries import Keys, SourcePlan, decode_payload, resolve_secret
-from penstock_ingress.rules.undecodable import Undecodable
 
 
 def build_plan(source: Source, *types: str, secrets: dict[str, str] | None = None) -> SourcePlan:

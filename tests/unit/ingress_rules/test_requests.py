@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from pydantic import JsonValue
 
+from penstock.bodies import Undecodable, parse_json, without_nul
+from penstock.bodies.forms import parse_form
+from penstock.bodies.multipart import parse_multipart
 from penstock.definitions.models import App, FieldType, Parameter, Workflow
-from penstock_ingress.rules.bodies import parse_json, without_nul
 from penstock_ingress.rules.environments import split_path
-from penstock_ingress.rules.forms import parse_form
 from penstock_ingress.rules.headers import (
     Preference,
     read_idempotency_key,
@@ -20,9 +21,7 @@ from penstock_ingress.rules.headers import (
     storable_headers,
     storable_text,
 )
-from penstock_ingress.rules.multipart import parse_multipart
 from penstock_ingress.rules.parameters import read_parameters
-from penstock_ingress.rules.undecodable import Undecodable
 from tests.unit.ingress_rules.asking import refused
 
 

@@ -5,7 +5,7 @@ include compressions and ciphers.
 import codecs
 from typing import Final
 
-from penstock_ingress.rules.undecodable import Undecodable
+from penstock.bodies.undecodable import Undecodable
 
 MAX_NAME_LENGTH: Final = 40
 _KNOWN: Final = frozenset(

@@ -10,9 +10,9 @@ from pydantic import JsonValue
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from penstock_ingress.rules.charsets import UTF_8, check_charset, decode_text, find_charset
-from penstock_ingress.rules.forms import MAX_FIELDS, gather
-from penstock_ingress.rules.undecodable import Undecodable
+from penstock.bodies.charsets import UTF_8, check_charset, decode_text, find_charset
+from penstock.bodies.forms import MAX_FIELDS, gather
+from penstock.bodies.undecodable import Undecodable
 
 MAX_HEADER_BYTES: Final = 8192
 """Of all headers of one part together."""

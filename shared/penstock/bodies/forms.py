@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl
 
 from pydantic import JsonValue
 
-from penstock_ingress.rules.charsets import UTF_8, decode_text, find_charset
-from penstock_ingress.rules.undecodable import Undecodable
+from penstock.bodies.charsets import UTF_8, decode_text, find_charset
+from penstock.bodies.undecodable import Undecodable
 
 MAX_FIELDS: Final = 1000
 _ITEM: Final = re.compile(r"([^\[\]]+)\[(\d{0,9})\]")

@@ -1,0 +1,9 @@
+"""Bodies of requests as data: JSON and forms, in any charset, bounded in depth and in the number of fields.
+
+Ingress decodes what arrives, and a delivery that is replayed is decoded once more as it was stored.
+"""
+
+from penstock.bodies.decoding import MAX_DEPTH, decode_body, kind_of, parse_json, without_nul
+from penstock.bodies.undecodable import Undecodable
+
+__all__ = ["MAX_DEPTH", "Undecodable", "decode_body", "kind_of", "parse_json", "without_nul"]
