@@ -19,6 +19,7 @@ from penstock.store.workload import Meter
 from penstock_scheduler.admitting.admissions import Admissions
 from penstock_scheduler.admitting.dispatches import Dispatches
 from penstock_scheduler.admitting.nudges import Nudges
+from penstock_scheduler.admitting.pause_watch import PauseWatch
 from penstock_scheduler.settings import SchedulerSettings
 
 BIG_MESSAGES: Final = 2
@@ -41,6 +42,7 @@ class Room:
     """Read only before a notification needs one."""
     outgoing: Outgoing
     stop: Stop
+    pauses: PauseWatch = field(default_factory=PauseWatch)
     big_messages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BIG_MESSAGES))
     """Big messages that are handled at a time: one may carry a hundred thousand items."""
 

@@ -6,13 +6,20 @@ milliseconds.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
+from penstock.broker.inprocess import InProcessBroker
+from penstock.contracts.topology import topology
 from penstock.db import Connection, Database
 from penstock.domain.runs import RunSummary
+from penstock.runs.schedule.pauses import park_queued_runs
+from penstock.runtime import Resources, Stop
+from penstock_scheduler.loops.pausing import WINDOW, hold_back
 from penstock_scheduler.repository import runs as repository
+from penstock_scheduler.room import furnish
+from tests.integration.scheduling import build_settings
 
 BATCH = 1000
 MAX_TOUCHED_PER_RUN = 12
@@ -77,3 +84,63 @@ async def test_rows_touched_grow_with_the_runs_that_wait(
             touched = await count_touched(conn) - before
     assert len(moved) == min(count, BATCH)
     assert touched <= MAX_TOUCHED_PER_RUN * count, f"{touched} rows were read to move {len(moved)} of {count} runs"
+
+
+async def spread(conn: Connection) -> None:
+    """Let the runs be dispatched one after the other, up to some seconds ago."""
+    await conn.execute("UPDATE penstock.runs SET dispatched_at = now() - random() * interval '1 hour' - interval '5 s'")
+
+
+async def pause(conn: Connection, **columns: object) -> None:
+    """A pause of `live`."""
+    names = ", ".join(["environment", *columns])
+    places = ", ".join(f"${number}" for number in range(1, len(columns) + 2))
+    await conn.execute(f"INSERT INTO penstock.pauses ({names}) VALUES ({places})", "live", *columns.values())
+    await conn.execute("UPDATE penstock.environments SET has_pauses = true WHERE name = 'live'")
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True], ids=["without statistics", "with statistics"])
+async def test_a_turn_of_hold_back_touches_as_many_rows_however_many_are_queued(
+    database: Database, is_analyzed: bool
+) -> None:
+    async with database.connection() as conn:
+        await store_runs(conn, "queued", 100_000)
+        await spread(conn)
+        for number in range(20):
+            await pause(conn, workflow=f"other{number}")
+        if is_analyzed:
+            await conn.execute("ANALYZE penstock.runs")
+        since: datetime | None = None
+        for look in range(3):
+            async with conn.transaction():
+                before = await count_touched(conn)
+                found = await park_queued_runs(conn, since=since, most=WINDOW)
+                touched = await count_touched(conn) - before
+            assert (found.parked, found.is_full) == (0, True)
+            assert touched <= 2 * WINDOW, f"look {look}: {touched} rows were read of a window of {WINDOW}"
+            since = found.next_since
+
+
+async def test_what_is_queued_is_looked_through_once_for_a_new_pause_and_then_only_what_is_new(
+    database: Database,
+) -> None:
+    async with database.connection() as conn:
+        await store_runs(conn, "queued", 12_000)
+        await spread(conn)
+        await pause(conn, workflow="other")
+        room = furnish(build_settings(), Resources(database, InProcessBroker(topology())), Stop())
+        waits = [(await hold_back(room)).wait_seconds for _ in range(4)]
+        assert waits == [0.0, 0.0, None, None], "the first three turns look at all of them"
+        async with conn.transaction():
+            before = await count_touched(conn)
+            await park_queued_runs(conn, since=room.pauses.since, most=WINDOW)
+            assert await count_touched(conn) - before == 0, "nothing was queued since"
+        await conn.execute(
+            "UPDATE penstock.runs SET dispatched_at = now() WHERE id = (SELECT id FROM penstock.runs LIMIT 1)"
+        )
+        await pause(conn, list_id=None, workflow="greet")
+        parked = 0
+        while (turn := await hold_back(room)).wait_seconds is not None:
+            parked += turn.done["parked"]
+        assert parked + turn.done["parked"] == 12_000
+        await room.release()

@@ -13,6 +13,7 @@ from penstock import clock
 from penstock.db import Connection
 from penstock.domain.ids import new_run_id
 from penstock.domain.schedule import Missed, ScheduleFilter
+from penstock.runs.cancellations import retry_run
 from penstock.runs.recurrences.rows import trigger_recurrence_id
 from penstock.runs.schedule.pauses import lift_pauses, pause_schedule
 from penstock.runs.views.runs import find_run
@@ -82,6 +83,19 @@ async def test_a_queued_run_is_neither_claimed_nor_lost_by_a_pause(station: Stat
     assert (await dispatch_due(room)).done["dispatched"] == 2
     assert set(await claim(station, run_ids)) == set(run_ids)
     assert (await hold_back(room)).done == {"parked": 0, "released": 0, "dropped": 0}
+
+
+async def test_what_is_queued_during_a_pause_is_parked_though_all_was_looked_through(station: Station) -> None:
+    (run_id,) = await admit_all(station, [root()])
+    await station.fetch("UPDATE penstock.runs SET state = 'failed', finished_at = clock_timestamp(), attempt = 1")
+    await pause(station)
+    room = station.furnish()
+    for _ in range(2):
+        assert (await hold_back(room)).done["parked"] == 0
+    async with station.database.connection() as conn:
+        await retry_run(conn, environment=ENVIRONMENT, run_id=run_id, by="a test")
+    assert (await hold_back(room)).done["parked"] == 1
+    assert await states(station) == ["scheduled"]
 
 
 async def test_other_workflows_and_environments_continue(station: Station) -> None:

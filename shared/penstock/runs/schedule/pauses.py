@@ -1,8 +1,9 @@
 """Pauses of the schedule: nothing that one of them matches is started until it is lifted.
 
 *In force.* A pause holds from its commit on, in the statements that start anything: a run that is due at admission is
-stored as `scheduled`, one that is due is parked instead of dispatched, a queued one is not claimed (and parked by the
-next turn of `hold_back`), and so it is with waits that are over and ticks that are due. Runs that are being performed
+stored as `scheduled`, one that is due is parked instead of dispatched, a queued one is not claimed (and parked by
+`hold_back`, which looks through all that is queued once for each new pause, a window at a time, and then only at what
+was queued since), and so it is with waits that are over and ticks that are due. Runs that are being performed
 continue. Parked rows are in none of the indexes of due rows, so they keep nobody waiting.
 
 *Lifted.* The row stays, with `lifted_at`, until a scheduler has released all that it had parked and that no other pause
@@ -14,8 +15,8 @@ matches a lifted pause that is not parked already, so what becomes due later run
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -30,6 +31,40 @@ _MATCHES_RUN: Final = "penstock.matches_pause(p, r.environment, r.workflow, r.ch
 _IS_HELD_RUN: Final = (
     "penstock.find_pause(r.environment, r.workflow, r.chain_id, r.list_id, r.scheduled_at) IS NOT NULL"
 )
+
+
+SEEN_LATE: Final = timedelta(seconds=2)
+"""How long a transaction may take that has queued a run, and be seen by the next look. What takes longer is seen when
+its run is dispatched again.
+"""
+# The window comes from the index of queued runs by the time of their dispatch, in its order, and each pause is compared
+# with it as a row: neither grows with what is queued. The subselect keeps the planner from the other partial indexes.
+_PARK: Final = f"""
+    WITH looked AS MATERIALIZED (
+        SELECT r.id, r.dispatched_at, r.environment, r.workflow, r.chain_id, r.list_id, r.scheduled_at
+        FROM penstock.runs r
+        WHERE r.state = 'queued' AND r.dispatched_at >= coalesce($1::timestamptz, '-infinity')
+        ORDER BY r.dispatched_at
+        LIMIT $2
+    ), held AS MATERIALIZED (
+        SELECT h.id FROM penstock.runs h
+        WHERE h.id = ANY(ARRAY(
+            SELECT r.id FROM looked r
+            WHERE EXISTS (SELECT FROM penstock.pauses p WHERE p.lifted_at IS NULL AND {_MATCHES_RUN})
+        ))
+        FOR NO KEY UPDATE OF h SKIP LOCKED
+    ), parked AS (
+        UPDATE penstock.runs r
+        SET state = 'scheduled', dispatched_at = NULL, parked_at = clock_timestamp()
+        WHERE r.id = ANY(ARRAY(SELECT h.id FROM held h)) AND r.state || '' = 'queued'
+        RETURNING r.id
+    )
+    SELECT (SELECT count(*) FROM parked) AS parked, count(*) AS looked,
+           CASE WHEN count(*) < $2 THEN statement_timestamp() - $3::interval
+                WHEN max(l.dispatched_at) = $1 THEN $1 + interval '1 microsecond'
+                ELSE max(l.dispatched_at) END AS next_since
+    FROM looked l
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,25 +167,30 @@ async def has_pauses(conn: Connection) -> bool:
     return found
 
 
-async def park_queued_runs(conn: Connection, *, most: int) -> int:
-    """Take back runs that were queued before the pause that matches them; how many."""
-    status = await conn.execute(
-        f"""
-        WITH found AS MATERIALIZED (
-            SELECT r.id FROM penstock.runs r
-            JOIN penstock.environments e ON e.name = r.environment AND e.has_pauses
-            WHERE r.state = 'queued' AND {_IS_HELD_RUN}
-            LIMIT $1
-            FOR NO KEY UPDATE OF r SKIP LOCKED
-        )
-        UPDATE penstock.runs r
-        SET state = 'scheduled', dispatched_at = NULL, parked_at = clock_timestamp()
-        FROM found f
-        WHERE r.id = f.id AND r.state || '' = 'queued'
-        """,
-        most,
-    )
-    return int(status.split()[-1])
+class Look(NamedTuple):
+    """A look at some queued runs: how many were taken back, whether there were as many as it looks at, and from which
+    moment on the next look has to begin.
+    """
+
+    parked: int
+    is_full: bool
+    next_since: datetime
+
+
+async def list_in_force(conn: Connection) -> frozenset[UUID]:
+    """The ids of the pauses that are in force, in all environments."""
+    rows = await conn.fetch("SELECT id FROM penstock.pauses WHERE lifted_at IS NULL")
+    return frozenset(row["id"] for row in rows)
+
+
+async def park_queued_runs(conn: Connection, *, since: datetime | None, most: int) -> Look:
+    """Take back runs that a pause matches, of the first `most` that were queued from `since` on (None: of all).
+
+    What is queued while it looks may not be seen yet, so the next look begins a little before the end of this one.
+    """
+    row = await conn.fetchrow(_PARK, since, most, SEEN_LATE)
+    assert row is not None, "an aggregate has a row"
+    return Look(row["parked"], row["looked"] >= most, row["next_since"])
 
 
 async def list_lifted(conn: Connection) -> list[UUID]:
