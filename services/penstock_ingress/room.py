@@ -15,6 +15,7 @@ from penstock_ingress.accepting.acceptance import Acceptance
 from penstock_ingress.accepting.access import Access
 from penstock_ingress.accepting.answers import Answers
 from penstock_ingress.accepting.definitions import Definitions
+from penstock_ingress.accepting.rates import Rates
 from penstock_ingress.accepting.signals import Signals
 from penstock_ingress.settings import IngressSettings
 
@@ -33,6 +34,7 @@ class Room:
     answers: Answers
     signals: Signals
     access: Access
+    rates: Rates
     reply_to: str
     meter: Meter
     installation: Installation
@@ -70,7 +72,8 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
         acceptance=Acceptance(resources.database, resources.broker, publisher),
         answers=answers,
         signals=Signals(resources.database),
-        access=Access(resources.database, settings.admin_token),
+        access=Access(resources.database, settings.admin_token, max_wrong=settings.max_wrong_tokens),
+        rates=Rates(settings.rate_limit),
         reply_to=await resources.broker.open_reply_queue(answers.receive),
         meter=Meter(resources.database),
         installation=Installation(resources.database),

@@ -2,6 +2,7 @@
 
 from pydantic import Field, SecretStr
 
+from penstock.networks import Networks
 from penstock.settings import CommonSettings
 
 
@@ -20,6 +21,23 @@ class IngressSettings(CommonSettings):
     )
     max_body_bytes: int = Field(
         default=1024 * 1024, ge=1, le=64 * 1024 * 1024, description="Largest body that the public port reads"
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Reverse proxies whose X-Forwarded-For names the client, as 10.1.0.0/16; by default none: the "
+        "client is who connects",
+    )
+    rate_limit: int = Field(
+        default=0,
+        ge=0,
+        description="Requests per minute of one token, or of one anonymous address, to workflows, runs and things, by "
+        "each process; others are answered 429. 0: no limit",
+    )
+    max_wrong_tokens: int = Field(
+        default=60,
+        ge=1,
+        description="Wrong tokens per minute from one address, until its tokens are answered 429; those that were "
+        "right before still work",
     )
     max_requests: int = Field(
         default=2000,

@@ -22,7 +22,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from penstock.errors import Permanent, Transient
-from penstock.outgoing.address_guard import PRIVATE, Network
+from penstock.networks import Network
+from penstock.outgoing.address_guard import PRIVATE
 from penstock.outgoing.client import MAX_BODY_BYTES, Outgoing
 from penstock.outgoing.exchange import Request, Response
 from tests.integration.executing import serve_outside

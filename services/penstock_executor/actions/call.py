@@ -9,7 +9,8 @@ from yarl import URL
 from penstock.definitions.connectors import find_base_url_problem, find_path_problem
 from penstock.definitions.models import StepAction
 from penstock.domain.workload import Activity
-from penstock.outgoing.address_guard import PRIVATE, Network
+from penstock.networks import Network
+from penstock.outgoing.address_guard import PRIVATE
 from penstock_executor.actions.http import DEFAULT_TIMEOUT_SECONDS, REQUEST_ARGUMENTS, perform
 from penstock_executor.outside.requests import build_request
 from penstock_executor.runs import Values

@@ -9,9 +9,12 @@ from pydantic import SecretStr
 from penstock.db import Coalescer, Database
 from penstock.domain.callers import ANONYMOUS, ROOT, Caller
 from penstock.store.tokens import digest_token, find_callers
+from penstock_ingress.accepting.rates import Rates
+from penstock_ingress.rules.replies import Refusal, too_many
 
 _LANES: Final = 2
 _MAX_PER_LOOK: Final = 200
+_MAX_RIGHT: Final = 10_000
 _Found = tuple[str | None, Caller] | None
 
 
@@ -22,18 +25,38 @@ class Access:
     at once, by every process.
     """
 
-    def __init__(self, database: Database, root: SecretStr | None) -> None:
+    def __init__(self, database: Database, root: SecretStr | None, *, max_wrong: int) -> None:
         self._database = database
+        self._wrong = Rates(max_wrong)
+        self._right: dict[bytes, None] = {}
         self._root = None if root is None else digest_token(root.get_secret_value())
         self._looks: Coalescer[bytes, _Found] = Coalescer(self._look_up, lanes=_LANES, most=_MAX_PER_LOOK)
 
-    async def identify(self, token: str | None, environment: str | None) -> Caller | None:
+    async def identify(self, token: str | None, environment: str | None, address: str | None) -> Caller | None:
         """Who bears `token`: anonymous without one; None for a token that nobody has, or that does not hold in
         `environment` (None: in whichever it holds). Raises DatabaseUnavailable.
+
+        Raises Refusal (429) where too many wrong tokens came from this address. Then only tokens that were right before
+        are looked at: nobody can guess on, and nobody is shut out by those who guess beside them.
         """
         if token is None:
             return ANONYMOUS
         digest = digest_token(token)
+        if digest not in self._right and self._wrong.is_exhausted(str(address)):
+            raise Refusal(too_many("too many wrong tokens came from this address; try again in a minute", 60))
+        caller = await self._find(digest, environment)
+        if caller is None:
+            self._wrong.take(str(address))
+        else:
+            self._remember(digest)
+        return caller
+
+    def _remember(self, digest: bytes) -> None:
+        if digest not in self._right and len(self._right) >= _MAX_RIGHT:
+            del self._right[next(iter(self._right))]
+        self._right[digest] = None
+
+    async def _find(self, digest: bytes, environment: str | None) -> Caller | None:
         if self._root is not None and hmac.compare_digest(self._root, digest):
             return ROOT
         found = await self._looks.submit(digest)

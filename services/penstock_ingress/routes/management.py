@@ -41,7 +41,7 @@ from penstock_ingress.routes.requests import (
 )
 from penstock_ingress.routes.schedule import ScheduleRoutes
 from penstock_ingress.routes.tokens import TokenRoutes
-from penstock_ingress.routes.transport import FailureReplies, read_body, read_pieces, to_response
+from penstock_ingress.routes.transport import FailureReplies, address_of, read_body, read_pieces, to_response
 from penstock_ingress.rules.headers import read_idempotency_key, read_token
 from penstock_ingress.rules.management import (
     Backfill,
@@ -130,7 +130,9 @@ class ManagementApi:
         token: str | None = None
         with suppress(ValueError):
             token = read_token(request.headers.get("Authorization"), None)
-        caller = await self._room.access.identify(token, request.match_info.get("environment"))
+        caller = await self._room.access.identify(
+            token, request.match_info.get("environment"), address_of(self._room, request)
+        )
         if caller is None or caller.role is None:
             detail = (
                 "an admin token is needed: send it as Authorization: Bearer …; PENSTOCK_ADMIN_TOKEN sets one, "

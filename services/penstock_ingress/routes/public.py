@@ -18,7 +18,7 @@ from penstock_ingress.room import Room
 from penstock_ingress.routes.data import answer_list, answer_thing
 from penstock_ingress.routes.pages import answer_docs, answer_front, answer_openapi
 from penstock_ingress.routes.places import Place, Route
-from penstock_ingress.routes.transport import FailureReplies, to_response
+from penstock_ingress.routes.transport import ALLOWANCE, FailureReplies, to_response
 from penstock_ingress.routes.webhooks import answer_webhook
 from penstock_ingress.routes.workflows import answer_run, answer_workflow
 from penstock_ingress.rules.environments import split_path
@@ -41,8 +41,10 @@ _PAGES: Final = {
 _UNKNOWN: Final = "unknown"
 _SHARED: Final = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Penstock-Run-Id, Idempotent-Replayed, Location, Preference-Applied, Retry-After",
+    "Access-Control-Expose-Headers": "Penstock-Run-Id, Idempotent-Replayed, Location, Preference-Applied, Retry-After, "
+    "RateLimit, RateLimit-Policy",
 }
+_NO_ALLOWANCE: Final[dict[str, str]] = {}
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Prefer, traceparent, tracestate, "
     "baggage",
@@ -89,7 +91,7 @@ class PublicPort:
         finally:
             self._open -= 1
         if found and found[0].is_shared:
-            reply = reply.with_headers(_SHARED)
+            reply = reply.with_headers({**_SHARED, **request.get(ALLOWANCE, _NO_ALLOWANCE)})
         self._count(name, reply.status, time.perf_counter() - started_at)
         return to_response(reply)
 

@@ -9,13 +9,25 @@ from aiohttp import web
 from penstock.errors import DatabaseUnavailable
 from penstock.http_server import LARGE_BYTES, BareResponse, readers_of, send_continue
 from penstock.logs import Reports, get_logger
+from penstock_ingress.room import Room
 from penstock_ingress.rules.bodies import ReceivedBody
+from penstock_ingress.rules.client_address import find_client
 from penstock_ingress.rules.replies import Refusal, Reply, problem, unavailable
 
 log = get_logger(__name__)
 
 RETRY_AFTER_SECONDS: Final = 5
+ALLOWANCE: Final = web.RequestKey("allowance", dict[str, str])
+"""Where a request keeps the headers that say how many more its caller may send."""
 _TURN_SECONDS: Final = 5.0
+
+
+def address_of(room: Room, request: web.BaseRequest) -> str | None:
+    """Where the request comes from, as far as the proxies that are trusted tell it."""
+    trusted = room.settings.trusted_proxies
+    if not trusted:
+        return request.remote
+    return find_client(request.remote, request.headers.getall("X-Forwarded-For", ()), trusted)
 
 
 async def read_body(request: web.BaseRequest, *, most: int, seconds: float) -> bytes:

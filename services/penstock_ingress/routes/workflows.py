@@ -13,10 +13,10 @@ from penstock_ingress.handlers.runs import show_called_run
 from penstock_ingress.handlers.workflows import ApiCall, authorize_call, call_workflow
 from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
-from penstock_ingress.routes.transport import receive
+from penstock_ingress.routes.transport import ALLOWANCE, address_of, receive
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.headers import read_token
-from penstock_ingress.rules.replies import Refusal, Reply
+from penstock_ingress.rules.replies import Refusal, Reply, too_many
 
 BODY_SECONDS: Final = 30.0
 
@@ -24,7 +24,7 @@ BODY_SECONDS: Final = 30.0
 async def answer_workflow(room: Room, request: web.BaseRequest, place: Place) -> Reply:
     """Call an API workflow."""
     query, token = read_query(request)
-    caller = await identify(room, token, place.environment)
+    caller = await identify(room, request, token, place.environment)
     call = ApiCall(
         environment=place.environment,
         prefix=place.prefix,
@@ -33,7 +33,7 @@ async def answer_workflow(room: Room, request: web.BaseRequest, place: Place) ->
         headers=request.headers,
         query=query,
         caller=caller,
-        ip=request.remote,
+        ip=address_of(room, request),
     )
     await authorize_call(room, call)
     with await receive(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS) as body:
@@ -46,15 +46,24 @@ async def answer_workflow(room: Room, request: web.BaseRequest, place: Place) ->
 async def answer_run(room: Room, request: web.BaseRequest, place: Place) -> Reply:
     """Show a run to its caller."""
     _, token = read_query(request)
-    caller = await identify(room, token, place.environment)
-    return await show_called_run(room, place.environment, place.arguments[0], caller, request.remote)
+    caller = await identify(room, request, token, place.environment)
+    return await show_called_run(room, place.environment, place.arguments[0], caller, address_of(room, request))
 
 
-async def identify(room: Room, token: str | None, environment: str) -> Caller:
-    """Who is calling. Raises Refusal for a token that nobody has, before anything else is looked at."""
-    caller = await room.access.identify(token, environment)
+async def identify(room: Room, request: web.BaseRequest, token: str | None, environment: str) -> Caller:
+    """Who is calling. Raises Refusal for a token that nobody has, before anything else is looked at, and for somebody
+    who calls too often.
+    """
+    address = address_of(room, request)
+    caller = await room.access.identify(token, environment, address)
     if caller is None:
         raise Refusal(bubble.invalid_token(token or ""))
+    if room.rates.is_bounded:
+        allowance = room.rates.take(f"address {address}" if caller.is_anonymous else caller.name)
+        if not allowance.is_allowed:
+            detail = f"more than {allowance.limit} requests in a minute; try again in {allowance.wait_seconds} s"
+            raise Refusal(too_many(detail, allowance.wait_seconds, allowance.headers))
+        request[ALLOWANCE] = allowance.headers
     return caller
 
 

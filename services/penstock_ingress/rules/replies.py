@@ -59,6 +59,11 @@ def problem(
     return Reply(status, exact_json.dumps(document), PROBLEM, headers or {})
 
 
+def too_many(detail: str, retry_after_seconds: int, headers: Mapping[str, str] | None = None) -> Reply:
+    """429: nothing was decided, so the request may be sent again, after that time."""
+    return problem(429, detail, {**(headers or {}), "Retry-After": str(retry_after_seconds)})
+
+
 def unavailable(detail: str, retry_after_seconds: int) -> Reply:
     """503: nothing was decided, so the request may be sent again."""
     return problem(503, detail, {"Retry-After": str(retry_after_seconds)})

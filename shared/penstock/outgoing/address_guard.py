@@ -8,10 +8,11 @@ their very address.
 """
 
 from collections.abc import Collection
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 from typing import Final
 
-Network = IPv4Network | IPv6Network
+from penstock.networks import Network
+
 Address = IPv4Address | IPv6Address
 
 _REFUSED: Final = tuple(

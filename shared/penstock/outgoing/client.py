@@ -35,7 +35,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from penstock.errors import Permanent, Transient
-from penstock.outgoing.address_guard import Network, is_allowed
+from penstock.networks import Network
+from penstock.outgoing.address_guard import is_allowed
 from penstock.outgoing.exchange import Request, Response
 
 MAX_BODY_BYTES: Final = 10 * 1024 * 1024

@@ -1,0 +1,41 @@
+"""The address of a client, also behind reverse proxies that are trusted."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from penstock.networks import Network
+
+_MAX_HOPS = 20
+
+
+def find_client(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> str | None:
+    """The client's address: the peer's, or what trusted proxies say in `X-Forwarded-For`.
+
+    Each proxy adds the address that it was called from, so the list is read from its end for as long as those who wrote
+    it are trusted: what stands before, anybody can have sent.
+    """
+    if not trusted or peer is None or not _is_trusted(peer, trusted):
+        return peer
+    client = peer
+    hops = [hop.strip() for value in forwarded_for for hop in value.split(",")]
+    for hop in reversed(hops[-_MAX_HOPS:]):
+        address = _read(hop)
+        if address is None:
+            return client
+        client = str(address)
+        if not _is_trusted(client, trusted):
+            return client
+    return client
+
+
+def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+    address = _read(text)
+    return address is not None and any(address in network for network in trusted if network.version == address.version)
+
+
+def _read(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text.removeprefix("[").partition("]")[0] if text.startswith("[") else text)
+    except ValueError:
+        return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
