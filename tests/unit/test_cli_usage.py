@@ -20,13 +20,15 @@ COMMANDS = (
     ("recurrences", "ticks"),
     ("schedule",), ("schedule", "list"), ("schedule", "cancel"), ("schedule", "move"), ("schedule", "pause"),
     ("schedule", "resume"),
-    ("token", "create"), ("token", "list"), ("token", "revoke"),
+    ("token", "create"), ("token", "list"), ("token", "revoke"), ("detected", "list"), ("detected", "accept"),
     ("new",), ("data", "import"), ("data", "export"), ("settings", "show"), ("settings", "set"), ("audit",),
 )  # fmt: skip
 PRINTS_DATA = (
     ("new",),
     ("token", "create"),
     ("token", "list"),
+    ("detected", "list"),
+    ("detected", "accept"),
     ("migrate",),
     ("check",),
     ("eval",),

@@ -216,6 +216,12 @@ def read_recurrence_token(query: Mapping[str, str]) -> tuple[str, UUID] | None:
         raise _not_ours() from None
 
 
+def read_name_token(query: Mapping[str, str]) -> str | None:
+    """The name behind which a page begins. Raises Refusal."""
+    place = _read_token(query)
+    return None if place is None else str(place[0])
+
+
 def write_position(position: int) -> str:
     """The token of the page that begins with the result at `position`, for what is summed again for each page."""
     return write_token(position, 0)

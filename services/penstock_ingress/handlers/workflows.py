@@ -83,7 +83,7 @@ async def authorize_call(room: Room, call: ApiCall) -> None:
     """Raises Refusal when this caller may not call this workflow, or there is none; asked before a body is read."""
 
     async def find(deployment: CompiledDeployment) -> None:
-        _find_exposed(deployment, call)
+        find_exposed(deployment, call)
 
     await room.definitions.decide(call.environment, find)
 
@@ -119,7 +119,8 @@ def _terminated(terminated: Terminated) -> Reply:
     return bubble.wrapped(500, "ERROR", message)
 
 
-def _find_exposed(deployment: CompiledDeployment, call: ApiCall) -> tuple[Workflow, ApiTrigger]:
+def find_exposed(deployment: CompiledDeployment, call: ApiCall) -> tuple[Workflow, ApiTrigger]:
+    """The workflow that is called, and its trigger. Raises Refusal when there is none that this caller may call."""
     workflow = deployment.app.workflows.get(call.workflow)
     if workflow is None or workflow.api is None or workflow.api.method != call.method:
         raise Refusal(
@@ -145,7 +146,7 @@ def check_permission(caller: Caller, workflow: str, auth: Auth) -> None:
 async def _start(room: Room, received: _Received, deployment: CompiledDeployment) -> Started:
     """Admit the run, checked against `deployment`."""
     call, run_id = received.call, received.run_id
-    workflow, trigger = _find_exposed(deployment, call)
+    workflow, trigger = find_exposed(deployment, call)
     content_type = call.headers.get("Content-Type", "")
     request = RunRequest(
         run_id=run_id,

@@ -72,3 +72,22 @@ class WorkflowDetails(WorkflowSummary):
     )
     graph: WorkflowGraph
     pauses: list[Pause] = Field(description="Those of this workflow that are in force")
+
+
+class Detected(Shown):
+    """What the last sample of a workflow suggests. Values are not kept, only names and types."""
+
+    workflow: str
+    parameters: list[WorkflowParameter]
+    yaml: str = Field(description="The key `parameters:` of the workflow, to be put into its file")
+    detected_at: datetime
+    detected_by: str = Field(description="Who sent the sample: `anonymous`, a user or a token")
+    accepted_at: datetime | None
+    accepted_by: str | None
+
+
+class DetectedPage(Shown):
+    """Suggestions, by workflow; `after` asks for the next page."""
+
+    results: list[Detected]
+    after: str | None

@@ -44,7 +44,7 @@ from penstock_ingress.repository.views import (
     WorkloadPage,
 )
 from penstock_ingress.repository.views import Operation as RunsOperation
-from penstock_ingress.repository.workflow_views import WorkflowDetails, WorkflowList
+from penstock_ingress.repository.workflow_views import Detected, DetectedPage, WorkflowDetails, WorkflowList
 from penstock_ingress.rules.management import (
     Backfill,
     ChainResumeRequest,
@@ -197,6 +197,10 @@ OPERATIONS: Final = (
     body=WorkflowPause, problems=(400, 404, 422)),
     Operation("workflows/{name}/resume", "post", "Lift the pause of a workflow", Resumed, body=WorkflowResumption,
     problems=(400, 404, 422)),
+    Operation("detected", "get", "The parameters that samples sent to `/initialize` suggest, by workflow", DetectedPage,
+    query=_PAGE, problems=(400, 404)),
+    Operation("detected/{name}", "get", "The parameters that the last sample of a workflow suggests", Detected),
+    Operation("detected/{name}/accept", "post", "Note that they are taken over; answers with the YAML", Detected),
     Operation("tokens", "get", "The tokens that hold, newest first", TokenPage, query=_PAGE, problems=(400, 404),
     role=Role.ADMIN),
     Operation("tokens", "post", "Make a token; it is shown this once", MadeToken, body=WantedToken, status=201,

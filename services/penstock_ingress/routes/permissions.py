@@ -37,7 +37,7 @@ async def _check_scope(room: Room, request: web.Request, operation: Operation, c
         check_workflow(caller, await _find_workflow(room, request))
     elif "workflow" in operation.query and "workflow" in request.query:
         check_workflow(caller, request.query["workflow"])
-    elif operation.path.startswith("workflows/{name}"):
+    elif operation.path.startswith(("workflows/{name}", "detected/{name}")):
         check_workflow(caller, request.match_info["name"])
     else:
         raise _beyond(caller)

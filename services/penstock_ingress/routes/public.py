@@ -20,7 +20,7 @@ from penstock_ingress.routes.pages import answer_docs, answer_front, answer_open
 from penstock_ingress.routes.places import Place, Route
 from penstock_ingress.routes.transport import ALLOWANCE, FailureReplies, to_response
 from penstock_ingress.routes.webhooks import answer_webhook
-from penstock_ingress.routes.workflows import answer_run, answer_workflow
+from penstock_ingress.routes.workflows import answer_initialize, answer_run, answer_workflow
 from penstock_ingress.rules.environments import split_path
 from penstock_ingress.rules.replies import Reply, problem, unavailable
 
@@ -31,6 +31,7 @@ _ROUTES: Final = {
     ("obj", 1): Route("things", ("GET",), answer_list, is_shared=True),
     ("obj", 2): Route("thing", ("GET",), answer_thing, is_shared=True),
 }
+_INITIALIZE: Final = Route("initialize", ("POST",), answer_initialize, is_shared=True)
 _WEBHOOK: Final = Route("webhook", ("POST", "GET", "HEAD"), answer_webhook)
 _READ: Final = ("GET", "HEAD")
 _PAGES: Final = {
@@ -118,6 +119,8 @@ class PublicPort:
 def _find_route(segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
     if len(segments) == 2 and segments[0] == "webhooks":
         return _WEBHOOK, segments[1:]
+    if len(segments) == 5 and segments[:3] == (*_API, "wf") and segments[4] == "initialize":
+        return _INITIALIZE, segments[3:4]
     if len(segments) > 3 and segments[:2] == _API:
         route = _ROUTES.get((segments[2], len(segments) - 3))
         return None if route is None else (route, segments[3:])

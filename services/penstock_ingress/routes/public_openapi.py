@@ -34,6 +34,7 @@ def describe_public() -> Document:
         "security": [{}, {"bearer": []}, {"query": []}],
         "paths": {
             "/api/1.1/wf/{workflow}": {"post": _call("post"), "get": _call("get")},
+            "/api/1.1/wf/{workflow}/initialize": {"post": _initialize()},
             "/api/1.1/runs/{id}": {"get": _RUN},
             "/api/1.1/obj/{type}": {"get": _THINGS},
             "/api/1.1/obj/{type}/{id}": {"get": _THING},
@@ -98,6 +99,27 @@ def _call(method: str) -> Document:
         content: Document = {name: {"schema": _ANY} for name in media_types}
         operation["requestBody"] = {"required": False, "content": content}
     return operation
+
+
+def _initialize() -> Document:
+    called = _call("post")
+    responses = called["responses"]
+    assert isinstance(responses, dict)
+    kept = ("401", "408", "413", "415", "503")
+    return {
+        **called,
+        "operationId": "initialize_workflow",
+        "summary": "Detect a workflow's parameters from a sample",
+        "description": "Behind /version-test alone. Nothing runs, and the values are not kept. A workflow that is not "
+        "public needs the token of an operator.",
+        "parameters": [_parameter("workflow", "Its name")],
+        "responses": {
+            "200": _answer("Names and types are proposed", "Detected"),
+            "400": _answer("The sample cannot be read", "Failure"),
+            "404": _answer("There is no such workflow for POST, or this is live", "Failure"),
+            **{status: responses[status] for status in kept},
+        },
+    }
 
 
 _RUN: Final[Document] = {
@@ -217,6 +239,7 @@ _SCHEMAS: Final[Document] = {
         status={"const": "success"},
         response={**_ANY, "description": "The keys that it returned; none if it returned nothing"},
     ),
+    "Detected": _shape("A sample was looked at", ("status",), status={"const": "success"}),
     "Accepted": _shape("A run that has not answered yet", ("status", "run_id"), status={"const": "accepted"},
                        run_id=_TEXT),
     "Failure": _shape(

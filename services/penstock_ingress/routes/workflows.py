@@ -9,6 +9,7 @@ from penstock.bodies import Undecodable
 from penstock.bodies.forms import parse_form
 from penstock.domain.callers import Caller
 from penstock.domain.workload import Activity
+from penstock_ingress.handlers.detecting import authorize_detection, detect
 from penstock_ingress.handlers.runs import show_called_run
 from penstock_ingress.handlers.workflows import ApiCall, authorize_call, call_workflow
 from penstock_ingress.room import Room
@@ -23,24 +24,35 @@ BODY_SECONDS: Final = 30.0
 
 async def answer_workflow(room: Room, request: web.BaseRequest, place: Place) -> Reply:
     """Call an API workflow."""
-    query, token = read_query(request)
-    caller = await identify(room, request, token, place.environment)
-    call = ApiCall(
-        environment=place.environment,
-        prefix=place.prefix,
-        workflow=place.arguments[0],
-        method=request.method,
-        headers=request.headers,
-        query=query,
-        caller=caller,
-        ip=address_of(room, request),
-    )
+    call = await _read_call(room, request, place)
     await authorize_call(room, call)
     with await receive(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS) as body:
         reply = await call_workflow(room, call, body)
     used = {Activity.API_REQUEST: 1, Activity.API_BYTE: body.size + len(reply.body)}
     room.meter.count(place.environment, call.workflow, used)
     return reply
+
+
+async def answer_initialize(room: Room, request: web.BaseRequest, place: Place) -> Reply:
+    """Detect the parameters of a workflow from a sample, and run nothing."""
+    call = await _read_call(room, request, place)
+    await authorize_detection(room, call)
+    with await receive(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS) as body:
+        return await detect(room, call, body.data)
+
+
+async def _read_call(room: Room, request: web.BaseRequest, place: Place) -> ApiCall:
+    query, token = read_query(request)
+    return ApiCall(
+        environment=place.environment,
+        prefix=place.prefix,
+        workflow=place.arguments[0],
+        method=request.method,
+        headers=request.headers,
+        query=query,
+        caller=await identify(room, request, token, place.environment),
+        ip=address_of(room, request),
+    )
 
 
 async def answer_run(room: Room, request: web.BaseRequest, place: Place) -> Reply:

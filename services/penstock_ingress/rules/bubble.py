@@ -16,6 +16,11 @@ def success(response: JsonValue, headers: Mapping[str, str] | None = None) -> Re
     return json_reply(200, {"status": "success", "response": {} if response is None else response}, headers)
 
 
+def detected() -> Reply:
+    """200 `{"status":"success"}`: the answer to a sample."""
+    return json_reply(200, {"status": "success"})
+
+
 def wrapped(status: int, code: str, message: str, http_status: int | None = None) -> Reply:
     """`{"statusCode":n,"body":{"status":CODE,"message":…}}`. `http_status` differs from n where a caller wants 200 all
     the same.

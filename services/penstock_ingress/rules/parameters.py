@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from penstock.bodies import Undecodable, decode_body, kind_of
+from penstock.bodies import Kind, Undecodable, decode_body, kind_of
 from penstock.definitions.models import App, Parameter, Workflow
 from penstock.definitions.parameters import ParameterProblem, ValueSource, bind_parameters
 from penstock_ingress.rules import bubble
@@ -21,11 +21,7 @@ def read_parameters(
     workflow: Workflow, app: App, query: Mapping[str, JsonValue], body: bytes, content_type: str
 ) -> dict[str, JsonValue]:
     """The value of every parameter; the body stands before the query. Raises Refusal in Bubble's words."""
-    kind = kind_of(content_type)
-    if body and kind is None:
-        raise Refusal(
-            problem(415, f"the content type {content_type.partition(';')[0]} is not supported; {UNSUPPORTED}")
-        )
+    kind = _check_kind(body, content_type)
     try:
         given = _decode(body, content_type)
         is_text = kind != "json" or not given
@@ -42,6 +38,27 @@ def read_parameters(
         raise Refusal(bubble.wrapped(400, "INVALID_DATA", str(error))) from None
     except ParameterProblem as error:
         raise Refusal(bubble.wrapped(400, error.code, error.message)) from None
+
+
+def read_sample(
+    query: Mapping[str, JsonValue], body: bytes, content_type: str
+) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
+    """The members of a JSON body, and the texts of a form and the query. Raises Refusal."""
+    kind = _check_kind(body, content_type)
+    try:
+        given = _decode(body, content_type)
+    except Undecodable as error:
+        raise Refusal(bubble.wrapped(400, "INVALID_DATA", str(error))) from None
+    return (given, dict(query)) if kind == "json" else ({}, {**query, **given})
+
+
+def _check_kind(body: bytes, content_type: str) -> Kind | None:
+    kind = kind_of(content_type)
+    if body and kind is None:
+        raise Refusal(
+            problem(415, f"the content type {content_type.partition(';')[0]} is not supported; {UNSUPPORTED}")
+        )
+    return kind
 
 
 def _decode(body: bytes, content_type: str) -> dict[str, JsonValue]:

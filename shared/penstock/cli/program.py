@@ -44,6 +44,7 @@ _MODULES: Final = {
     "audit": "settings",
     "secret": "secrets",
     "token": "tokens",
+    "detected": "detected",
     "data": "data",
     "doctor": "doctor",
 }

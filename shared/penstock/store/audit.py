@@ -42,6 +42,7 @@ class AuditAction(StrEnum):
     SECRET_ROTATE = "secret.rotate"
     TOKEN_CREATE = "token.create"
     TOKEN_REVOKE = "token.revoke"
+    DETECTED_ACCEPT = "detected.accept"
 
 
 class Act(NamedTuple):
