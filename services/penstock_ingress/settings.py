@@ -22,6 +22,9 @@ class IngressSettings(CommonSettings):
     max_body_bytes: int = Field(
         default=1024 * 1024, ge=1, le=64 * 1024 * 1024, description="Largest body that the public port reads"
     )
+    hide_api_documentation: bool = Field(
+        default=False, description="Show /api/1.1/meta and its swagger.json to bearers of an admin token alone"
+    )
     trusted_proxies: Networks = Field(
         default=(),
         description="Reverse proxies whose X-Forwarded-For names the client, as 10.1.0.0/16; by default none: the "

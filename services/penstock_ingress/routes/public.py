@@ -16,6 +16,7 @@ from penstock.http_server import readers_of, serving_handler
 from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from penstock_ingress.room import Room
 from penstock_ingress.routes.data import answer_list, answer_thing
+from penstock_ingress.routes.meta import answer_meta, answer_swagger
 from penstock_ingress.routes.pages import answer_docs, answer_front, answer_openapi
 from penstock_ingress.routes.places import Place, Route
 from penstock_ingress.routes.transport import ALLOWANCE, FailureReplies, to_response
@@ -38,6 +39,11 @@ _PAGES: Final = {
     (): Route("front", _READ, answer_front, is_shared=True),
     ("docs",): Route("docs", _READ, answer_docs, is_shared=True),
     ("openapi.json",): Route("openapi", _READ, answer_openapi, is_shared=True),
+}
+_EXACT: Final = {
+    **_PAGES,
+    (*_API, "meta"): Route("meta", _READ, answer_meta, is_shared=True),
+    (*_API, "meta", "swagger.json"): Route("swagger", _READ, answer_swagger, is_shared=True),
 }
 _UNKNOWN: Final = "unknown"
 _SHARED: Final = {
@@ -123,8 +129,9 @@ def _find_route(segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | No
         return _INITIALIZE, segments[3:4]
     if len(segments) > 3 and segments[:2] == _API:
         route = _ROUTES.get((segments[2], len(segments) - 3))
-        return None if route is None else (route, segments[3:])
-    page = _PAGES.get(segments)
+        if route is not None:
+            return route, segments[3:]
+    page = _EXACT.get(segments)
     return None if page is None else (page, ())
 
 

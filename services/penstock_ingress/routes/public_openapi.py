@@ -38,6 +38,8 @@ def describe_public() -> Document:
             "/api/1.1/runs/{id}": {"get": _RUN},
             "/api/1.1/obj/{type}": {"get": _THINGS},
             "/api/1.1/obj/{type}/{id}": {"get": _THING},
+            "/api/1.1/meta": {"get": _meta("get_meta", "What is exposed, in Bubble's form")},
+            "/api/1.1/meta/swagger.json": {"get": _meta("get_swagger", "What is exposed, as Swagger 2.0")},
             "/webhooks/{source}": {"post": _WEBHOOK, "get": _HANDSHAKE},
         },
         "components": {
@@ -118,6 +120,21 @@ def _initialize() -> Document:
             "400": _answer("The sample cannot be read", "Failure"),
             "404": _answer("There is no such workflow for POST, or this is live", "Failure"),
             **{status: responses[status] for status in kept},
+        },
+    }
+
+
+def _meta(operation: str, summary: str) -> Document:
+    return {
+        "operationId": operation,
+        "tags": ["Meta"],
+        "summary": summary,
+        "description": "Workflows with an api trigger and types of the Data API, by name.",
+        "responses": {
+            "200": {"description": "The document", "content": {_JSON: {"schema": _ANY}}},
+            "401": _answer("The token is wrong", "Unauthorized"),
+            "404": _answer("It is hidden from those without an admin token", "Failure"),
+            "503": _problem("Send it again after Retry-After"),
         },
     }
 

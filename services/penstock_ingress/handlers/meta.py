@@ -1,0 +1,33 @@
+"""Shows what an environment exposes, in Bubble's two forms. It names every workflow with an api trigger, those for
+admins too, and every type of the Data API with its fields; PENSTOCK_HIDE_API_DOCUMENTATION keeps that from strangers.
+"""
+
+from penstock.definitions.models import App
+from penstock.domain.callers import Caller
+from penstock_ingress.room import Room
+from penstock_ingress.rules import bubble
+from penstock_ingress.rules.meta import describe_meta
+from penstock_ingress.rules.replies import Refusal, Reply, json_reply
+from penstock_ingress.rules.swagger import describe_swagger
+
+_NO_APP = "penstock"
+_NO_CACHE = {"Cache-Control": "no-cache"}
+
+
+async def show_meta(room: Room, environment: str, caller: Caller) -> Reply:
+    """What `/meta` answers. Raises Refusal."""
+    app = await _find_app(room, environment, caller)
+    return json_reply(200, describe_meta(app, app.name if app else _NO_APP, environment), _NO_CACHE)
+
+
+async def show_swagger(room: Room, environment: str, prefix: str, caller: Caller) -> Reply:
+    """What `/meta/swagger.json` answers for the paths behind `prefix`. Raises Refusal."""
+    app = await _find_app(room, environment, caller)
+    return json_reply(200, describe_swagger(app, app.name if app else _NO_APP, prefix), _NO_CACHE)
+
+
+async def _find_app(room: Room, environment: str, caller: Caller) -> App | None:
+    if room.settings.hide_api_documentation and caller.role is None:
+        raise Refusal(bubble.not_found("Not found: this application shows its API documentation to API tokens alone"))
+    deployment = await room.definitions.newest(environment)
+    return deployment.app if deployment.version else None
