@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
 from penstock.db import Database
+from penstock.outgoing.client import Outgoing
 from penstock.runtime import Resources, Stop
 from penstock.store.installation import Installation
 from penstock.store.secrets import Secrets
@@ -15,6 +16,7 @@ from penstock_ingress.accepting.acceptance import Acceptance
 from penstock_ingress.accepting.access import Access
 from penstock_ingress.accepting.answers import Answers
 from penstock_ingress.accepting.definitions import Definitions
+from penstock_ingress.accepting.keys import KeyFetcher, fetching_keys
 from penstock_ingress.accepting.rates import Rates
 from penstock_ingress.accepting.signals import Signals
 from penstock_ingress.settings import IngressSettings
@@ -33,6 +35,7 @@ class Room:
     acceptance: Acceptance
     answers: Answers
     signals: Signals
+    keys: KeyFetcher
     access: Access
     rates: Rates
     reply_to: str
@@ -62,20 +65,22 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
     answers = Answers(resources.database)
     secrets = Secrets(resources.database, settings.keyring)
     await secrets.open()
-    yield Room(
-        settings=settings,
-        database=resources.database,
-        broker=resources.broker,
-        publisher=publisher,
-        definitions=Definitions(resources.database, secrets),
-        secrets=secrets,
-        acceptance=Acceptance(resources.database, resources.broker, publisher),
-        answers=answers,
-        signals=Signals(resources.database),
-        access=Access(resources.database, settings.admin_token, max_wrong=settings.max_wrong_tokens),
-        rates=Rates(settings.rate_limit),
-        reply_to=await resources.broker.open_reply_queue(answers.receive),
-        meter=Meter(resources.database),
-        installation=Installation(resources.database),
-        stop=stop,
-    )
+    async with fetching_keys(Outgoing(settings.outgoing_allow)) as keys:
+        yield Room(
+            settings=settings,
+            database=resources.database,
+            broker=resources.broker,
+            publisher=publisher,
+            definitions=Definitions(resources.database, secrets, keys.store),
+            secrets=secrets,
+            acceptance=Acceptance(resources.database, resources.broker, publisher),
+            answers=answers,
+            signals=Signals(resources.database),
+            keys=keys,
+            access=Access(resources.database, settings.admin_token, max_wrong=settings.max_wrong_tokens),
+            rates=Rates(settings.rate_limit),
+            reply_to=await resources.broker.open_reply_queue(answers.receive),
+            meter=Meter(resources.database),
+            installation=Installation(resources.database),
+            stop=stop,
+        )

@@ -3,10 +3,10 @@
 from pydantic import Field, SecretStr
 
 from penstock.networks import Networks
-from penstock.settings import CommonSettings
+from penstock.outgoing.settings import OutgoingSettings
 
 
-class IngressSettings(CommonSettings):
+class IngressSettings(OutgoingSettings):
     """`PENSTOCK_*` of one ingress process."""
 
     host: str = Field(default="127.0.0.1", description="Address of the public port")

@@ -17,6 +17,8 @@ come from context. No payloads; secrets are taken out of every line. The events:
 | `request.failed` | ingress | a request ended in an unexpected error |
 | `http.malformed` | all | requests that were not HTTP; at most one line every 5 s, with their number |
 | `delivery.secret_missing` | ingress | a webhook cannot be checked, because a secret of its source is not set |
+| `key.unavailable` | ingress | a certificate or a set of keys, by which webhooks are verified, cannot be fetched |
+| `subscription.confirmed` `subscription.unconfirmed` | ingress | AWS SNS asked to confirm a subscription |
 | `secrets.changed` `secrets.unreadable` | ingress, executor | secrets were changed; stored ones that no key decrypts |
 | `message.dead_lettered` | scheduler, executor | a message was not understood, and why |
 | `run.finished` | executor | one wide line per attempt |

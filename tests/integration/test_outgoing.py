@@ -24,8 +24,8 @@ from yarl import URL
 from penstock.errors import Permanent, Transient
 from penstock.networks import Network
 from penstock.outgoing.address_guard import PRIVATE
-from penstock.outgoing.client import MAX_BODY_BYTES, Outgoing
-from penstock.outgoing.exchange import Request, Response
+from penstock.outgoing.client import Outgoing
+from penstock.outgoing.exchange import MAX_BODY_BYTES, Request, Response
 from tests.integration.executing import serve_outside
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.1/32"),)

@@ -215,6 +215,7 @@ def test_the_schema_of_a_source_has_the_keys_of_its_scheme_and_needs_the_same(sc
     for key in (*PROVIDERS[scheme].needs, *(() if PROVIDERS[scheme].secrets is Secrets.NONE else ("secrets",))):
         without = re.sub(rf"^    {key}: .*$", "", written, flags=re.MULTILINE)
         assert validate("app", f"app: a\n{without}"), key
+        key = "jwks" if PROVIDERS[scheme].secrets is Secrets.KEY and key == "secrets" else key
         assert f"app.yaml:3: the source 's' needs {key!r}" in find_errors(without)[0]
 
 

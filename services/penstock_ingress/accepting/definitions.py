@@ -9,6 +9,7 @@ from penstock.db import Coalescer, Database
 from penstock.errors import StaleDefinitions
 from penstock.store.deployments import CompiledDeployment, DeploymentCache, decide_by_current, get_current_versions
 from penstock.store.secrets import Secrets
+from penstock.webhooks.stored_keys import KeyStore
 from penstock_ingress.rules.deliveries import SourcePlan
 from penstock_ingress.rules.replies import Refusal, unavailable
 
@@ -18,9 +19,10 @@ T = TypeVar("T")
 class Definitions:
     """The current deployment of each environment, and the plans made from it."""
 
-    def __init__(self, database: Database, secrets: Secrets) -> None:
+    def __init__(self, database: Database, secrets: Secrets, keys: KeyStore) -> None:
         self._database = database
         self._secrets = secrets
+        self._keys = keys
         self._cache = DeploymentCache(database)
         # One query at a time, whatever the number of requests that ask: a stranger's bad requests cost the database
         # next to nothing.
@@ -65,7 +67,7 @@ class Definitions:
         source = deployment.app.sources.get(name)
         if source is None:
             return None
-        plan = SourcePlan(source, deployment.app, self._secrets.values(environment))
+        plan = SourcePlan(source, deployment.app, self._secrets.values(environment), self._keys)
         self._plans[environment, name] = versions, plan
         return plan
 

@@ -30,9 +30,9 @@ from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.room import Room
 from penstock_ingress.rules.acknowledgements import Received, acknowledge
 from penstock_ingress.rules.deliveries import MAX_TYPE_LENGTH, SourcePlan, decode_payload
-from penstock_ingress.rules.handshakes import answer_handshake, answer_probe, check_method
+from penstock_ingress.rules.handshakes import answer_handshake, answer_probe, check_method, find_confirmation
 from penstock_ingress.rules.headers import read_trace_context, storable_headers
-from penstock_ingress.rules.replies import Refusal, Reply, problem, unavailable
+from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem, unavailable
 
 log = get_logger(__name__)
 
@@ -84,9 +84,9 @@ async def _receive(room: Room, call: WebhookCall, delivery_id: RunId, deployment
     plan = await _find_plan(room, call.environment, call.source, deployment)
     if (reply := _answer_unsigned(plan, call)) is not None:
         return reply
-    _check_signature(plan, call)
+    await _check_signature(room, plan, call)
     payload = _decode(call)
-    if (reply := answer_handshake(plan, call.request, payload, clock.now().timestamp())) is not None:
+    if (reply := await _answer_handshake(room, plan, _Read(call, payload))) is not None:
         _count(call.source, "handshake")
         return reply
     lineage = await find_lineage(room, call.headers, call.environment)
@@ -131,11 +131,29 @@ def _meter(room: Room, call: WebhookCall, entry: Entry) -> None:
     room.meter.count(call.environment, workflow, {Activity.API_REQUEST: 1, Activity.API_BYTE: len(call.request.body)})
 
 
-def _check_signature(plan: SourcePlan, call: WebhookCall) -> None:
-    """Raises Refusal unless one of the secrets has signed the request. A secret that is not set may be the one, so that
-    is no 401.
+async def _answer_handshake(room: Room, plan: SourcePlan, read: "_Read") -> Reply | None:
+    """The answer to a genuine request that is not a delivery; None for a delivery. Raises Refusal (503) when an address
+    that has to be asked for does not answer.
     """
-    verdict = plan.check(call.request, clock.now().timestamp()) if plan.is_checkable else Verdict.FORGED
+    url = find_confirmation(plan, read.payload)
+    if url is None:
+        return answer_handshake(plan, read.call.request, read.payload, clock.now().timestamp())
+    if not await room.keys.confirm(url, plan.source.trust.ca if plan.source.trust else None):
+        raise Refusal(unavailable("the subscription could not be confirmed; send this again", 20))
+    log.info("subscription.confirmed", source=read.call.source, environment=read.call.environment)
+    return json_reply(200, {"status": "confirmed"})
+
+
+async def _check_signature(room: Room, plan: SourcePlan, call: WebhookCall) -> None:
+    """Raises Refusal unless one of the secrets has signed the request. A secret that is not set may be the one, and a
+    key that cannot be fetched now too, so that is not a 401.
+    """
+    now = clock.now().timestamp()
+    wanted = plan.want(call.request, now)
+    if wanted is not None and not await room.keys.prepare(wanted, now):
+        _count(call.source, "key_unavailable")
+        raise Refusal(unavailable("the key of the signature cannot be fetched at this moment", 5))
+    verdict = plan.check(call.request, now) if plan.is_checkable else Verdict.FORGED
     if verdict is Verdict.GENUINE:
         return
     if verdict is Verdict.FORGED and plan.missing:

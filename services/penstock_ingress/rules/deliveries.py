@@ -19,9 +19,10 @@ from penstock.bodies import decode_body, without_nul
 from penstock.definitions.models import App, Workflow
 from penstock.definitions.sources import Source
 from penstock.expressions import compile_template
-from penstock.webhooks import SignedRequest, Verdict, build_check, find_signed, is_usable
+from penstock.webhooks import SignedRequest, Verdict, build_check, find_signed, is_usable, want, wants_documents
+from penstock.webhooks.certified import trusted_hosts
 from penstock.webhooks.places import find_value, find_values
-from penstock.webhooks.recipes import DEFAULT_TOLERANCE_SECONDS, Where
+from penstock.webhooks.recipes import DEFAULT_TOLERANCE_SECONDS, Certified, Where
 from penstock.webhooks.sources import (
     BODY_SECONDS,
     ID_LIFETIME,
@@ -32,6 +33,7 @@ from penstock.webhooks.sources import (
     provider_of,
     tolerance_of,
 )
+from penstock.webhooks.stored_keys import KeyStore, Wanted
 from penstock_ingress.rules.headers import storable_text
 
 MAX_KEY_LENGTH: Final = 255
@@ -59,14 +61,17 @@ class SourcePlan:
     be checked, so nothing may be accepted; unless the scheme has none (`is_checkable`).
     """
 
-    def __init__(self, source: Source, app: App, secrets: Mapping[str, JsonValue]) -> None:
+    def __init__(
+        self, source: Source, app: App, secrets: Mapping[str, JsonValue], keys: KeyStore | None = None
+    ) -> None:
         resolved = [_resolve(source, text, secrets) for text in source.secrets]
         self.source = source
         self.provider = provider_of(source)
         self.missing = tuple(text for text, secret in zip(source.secrets, resolved, strict=True) if secret is None)
         self.is_checkable = len(self.missing) < len(resolved) or not resolved
         self.secrets = [secret for secret in resolved if secret is not None]
-        self.check = build_check(source, self.secrets)
+        self.check = build_check(source, self.secrets, keys)
+        self._wants_documents = wants_documents(source)
         self.verify_token = source.verify_token and resolve_secret(source.verify_token, secrets, source.place)
         self._ids, self._types = find_ids(source), find_types(source)
         self._is_id_signed = is_id_signed(source)
@@ -79,6 +84,16 @@ class SourcePlan:
             if (types := _types(workflow, source.name))
         ]
         self._by_type: dict[str, tuple[Workflow, ...]] = {}
+
+    @property
+    def trusted_hosts(self) -> tuple[str, ...]:
+        """Where certificates, and what confirms subscriptions, may come from."""
+        certified = [proof for proof in self.provider.proofs if isinstance(proof, Certified)]
+        return trusted_hosts(certified[0], self.source) if certified else ()
+
+    def want(self, request: SignedRequest, now: float) -> Wanted | None:
+        """The document that has to be fetched before a request can be checked, if any."""
+        return want(self.source, request, now) if self._wants_documents else None
 
     def find_signer(self, request: SignedRequest, now: float) -> str:
         """The secret that has signed a genuine request."""
@@ -105,7 +120,7 @@ class SourcePlan:
         id = self.event_id_of(request.headers, payload)
         if id and self._is_id_signed:
             return Keys(_key(id), event_id=id)
-        signed = find_signed(self.source, request)
+        signed = find_signed(self.source, request, self.secrets)
         content = None if self._is_id_signed else signed.content
         signature_key = None if content is None else hashlib.sha256(content).hexdigest()
         if id:

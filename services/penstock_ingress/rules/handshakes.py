@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from pydantic import JsonValue
 
 from penstock.webhooks import SignedRequest
+from penstock.webhooks.certificates import is_trusted_url
 from penstock.webhooks.recipes import Handshake
 from penstock_ingress.rules.deliveries import SourcePlan
 from penstock_ingress.rules.headers import storable_text
@@ -61,8 +62,24 @@ def answer_handshake(plan: SourcePlan, request: SignedRequest, payload: JsonValu
             return json_reply(200, {"plainToken": token, "encryptedToken": encrypted})
         case Handshake.DISCORD if "event" not in payload and payload.get("type") in {0, 1}:
             return json_reply(200, {"type": 1}) if payload["type"] == 1 else Reply(204)
+        case Handshake.SNS if payload.get("Type") == "UnsubscribeConfirmation":
+            return json_reply(200, {"status": "unsubscribed"})
         case _:
             return None
+
+
+def find_confirmation(plan: SourcePlan, payload: JsonValue) -> str | None:
+    """The URL that confirms a subscription when it is asked for; None when this is not about one. Raises Refusal (401)
+    for one of a host that the source does not trust.
+    """
+    if plan.provider.handshake is not Handshake.SNS or not isinstance(payload, dict):
+        return None
+    if payload.get("Type") != "SubscriptionConfirmation":
+        return None
+    url, hosts = payload.get("SubscribeURL"), plan.trusted_hosts
+    if not isinstance(url, str) or not is_trusted_url(url, hosts):
+        raise Refusal(problem(401, f"SubscribeURL does not lead to a host that the source trusts: {', '.join(hosts)}"))
+    return url
 
 
 def _answer_meta(plan: SourcePlan, query: Mapping[str, str]) -> Reply:

@@ -39,7 +39,6 @@ from penstock.networks import Network
 from penstock.outgoing.address_guard import is_allowed
 from penstock.outgoing.exchange import Request, Response
 
-MAX_BODY_BYTES: Final = 10 * 1024 * 1024
 MAX_HEADER_BYTES: Final = 8190
 MAX_HEADERS: Final = 128
 CONNECT_SECONDS: Final = 10.0
@@ -131,12 +130,13 @@ class Outgoing:
                 headers=request.headers,
                 data=request.body,
                 allow_redirects=False,
+                ssl=request.tls or True,
                 timeout=ClientTimeout(total=None, sock_connect=min(timeout_seconds, CONNECT_SECONDS)),
             ) as response:
                 location = response.headers.get("Location")
                 if response.status in _REDIRECTS and location and not is_last:
                     return response.status, location
-                return await _read(response, shown)
+                return await _read(response, shown, request.max_bytes)
         except (ClientError, OSError, ValueError, TypeError, LineTooLong, ContentEncodingError) as error:
             raise _explain(error, shown) from None
 
@@ -227,13 +227,14 @@ def _causes(error: BaseException) -> list[BaseException]:
     return found
 
 
-async def _read(response: ClientResponse, shown: str) -> Response:
+async def _read(response: ClientResponse, shown: str, most: int) -> Response:
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.content.iter_any():
         size += len(chunk)  # after decompression, which is done in small parts
-        if size > MAX_BODY_BYTES:
-            raise Permanent(f"{shown} answered with more than {MAX_BODY_BYTES // 1024 // 1024} MiB", kind="too_large")
+        if size > most:
+            shown_most = f"{most // 1024 // 1024} MiB" if most >= 1024 * 1024 else f"{most} bytes"
+            raise Permanent(f"{shown} answered with more than {shown_most}", kind="too_large")
         chunks.append(chunk)
     headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
     return Response(response.status, headers, b"".join(chunks), response.charset)

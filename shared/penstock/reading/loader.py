@@ -48,7 +48,7 @@ def load_app(directory: Path) -> LoadResult:
     Never raises for what is written there, or for what cannot be read. A sound app's code is what this process performs
     from now on.
     """
-    report = Report()
+    report = Report(directory=directory)
     files: dict[str, bytes] = {}
     for path in _list_files(directory, report):
         name = path.relative_to(directory).as_posix()

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 
 from penstock.expressions.tokens import did_you_mean
 
@@ -71,11 +72,12 @@ class Place:
 @dataclass(slots=True)
 class Report:
     """Collects problems, so that all are reported at once. `is_partial`: some file could not be read, so names may be
-    missing.
+    missing. `directory` is that of the app, where it has one.
     """
 
     problems: list[Problem] = field(default_factory=list)
     is_partial: bool = False
+    directory: Path | None = None
 
     def error(self, place: Place, message: str, hint: str = "") -> None:
         """A problem that prevents deploying."""

@@ -4,17 +4,22 @@
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from penstock.definitions.sources import Pick, Source, SourceTimestamp
+from penstock.definitions.sources import Pick, Source, SourceTimestamp, Trust
 from penstock.reading.documents import Node
 from penstock.reading.index import NAME
+from penstock.reading.places import shorten
 from penstock.reading.scopes import Scope, check_templates, is_template
 from penstock.reading.tables import Table
+from penstock.webhooks.certificates import read_authorities
 from penstock.webhooks.providers import PROVIDERS
 from penstock.webhooks.recipes import Provider, Secrets
 
+_PEM: Final = "-----BEGIN CERTIFICATE-----"
+_HOST: Final = re.compile(r"(\*|[A-Za-z0-9_-]+)(\.(\*|[A-Za-z0-9_-]+))*(:\d{1,5})?")
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _SIGNED_PARTS: Final = frozenset({"body", "timestamp", "id", "url", "method", "path"})
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -57,6 +62,9 @@ def _read_source(name: str, table: Table) -> Source | None:
         return source
     if scheme == "hmac":
         _check_signed(table, source)
+    if "senders" in provider.takes and provider.secrets is Secrets.NONE and not source.senders:
+        hint = "list who may under `senders`: " + provider.senders
+        table.report.warning(table.place, f"everybody with an account there can send to {table.what}", hint)
     table.close()
     return source
 
@@ -68,7 +76,7 @@ def keys_of(scheme: str) -> tuple[str, ...]:
 
 
 def _read_secrets(table: Table, provider: Provider) -> tuple[str, ...]:
-    if provider.secrets is Secrets.NONE:
+    if provider.secrets is Secrets.NONE or (provider.secrets is Secrets.KEY and _has_keys_elsewhere(table)):
         return ()
     if not table.require("secrets", f'secrets: ["{provider.secrets.example}"]'):
         return ()
@@ -84,6 +92,16 @@ def _read_secrets(table: Table, provider: Provider) -> tuple[str, ...]:
                 place, "the file contains a secret", "write ${secrets.NAME} and set PENSTOCK_SECRET_<NAME>"
             )
     return tuple(secret for secret, _ in secrets)
+
+
+def _has_keys_elsewhere(table: Table) -> bool:
+    """Whether the keys are not shared ones: those of a set, or, which is a problem, none."""
+    has_secrets, has_set = table.node("secrets") is not None, table.node("jwks") is not None
+    if has_secrets and has_set:
+        table.report.error(table.key_place("secrets"), f"{table.what} needs either 'jwks' or 'secrets', not both")
+    elif not has_secrets:
+        table.require("jwks", "jwks: https://idp.example.com/.well-known/jwks.json, or secrets for HS256")
+    return not has_secrets or has_set
 
 
 def _read_pick(table: Table, key: str) -> Pick | None:
@@ -158,7 +176,52 @@ def _read_timestamp(table: Table, key: str) -> dict[str, object]:
     return {key: default if tolerance is None else default.model_copy(update={"tolerance_seconds": tolerance})}
 
 
+def _read_texts(table: Table, key: str) -> dict[str, object]:
+    return {key: tuple(text for text, _ in table.texts(key)) or None}
+
+
+def _read_jwks(table: Table, key: str) -> dict[str, object]:
+    node = table.node(key)
+    given = _read_url(table, key)
+    if node is not None and str(given[key]).startswith("http:"):
+        table.report.warning(node.place, "keys that come over http can be changed on their way", "write https://")
+    return given
+
+
+def _read_trust(table: Table, key: str) -> dict[str, object]:
+    if table.node(key) is None:
+        return {}
+    trust = table.table(key, f"{key!r}")
+    hosts, ca = trust.texts("hosts"), trust.text("ca")
+    for host, place in hosts:
+        if not _HOST.fullmatch(host):
+            table.report.error(place, f"{host!r} is not a host", "such as *.example.com or keys.example.com:8443")
+    if ca is not None:
+        ca = _read_authorities(trust, ca)
+    trust.close()
+    return {key: Trust(hosts=tuple(host for host, _ in hosts), ca=ca)}
+
+
+def _read_authorities(trust: Table, name: str) -> str | None:
+    """The certificates in a file of the app, or written out."""
+    node = trust.node("ca")
+    place = node.place if node is not None else trust.place
+    try:
+        text = name if _PEM in name else (trust.report.directory or Path()).joinpath(name).read_text()
+        read_authorities(text)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it does not hold a certificate as PEM"
+        trust.report.error(place, f"'ca': {shorten(name)!r} cannot be read ({reason})", "name a file of the app")
+        return None
+    return text
+
+
 _READERS: Final[Mapping[str, Callable[[Table, str], dict[str, object]]]] = {
+    "audience": _read_texts,
+    "issuer": _read_text,
+    "jwks": _read_jwks,
+    "senders": _read_texts,
+    "trust": _read_trust,
     "algorithm": _one_of("sha1", "sha256", "sha384", "sha512"),
     "encoding": _one_of("hex", "base64", "base64url"),
     "key": _one_of("text", "hex", "base64"),

@@ -85,11 +85,34 @@ class PayloadToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Certified:
+    """A signature by the key of a certificate whose URL the request names; `kind` says what is signed. Certificates
+    come from `hosts` unless the source trusts others.
+    """
+
+    kind: Literal["paypal", "sns"]
+    hosts: tuple[str, ...]
+    tolerance_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WebToken:
+    """A JSON Web Token in `Authorization: Bearer`, of these issuers and with these keys unless the source names
+    others. `senders` is the claim that says who sends.
+    """
+
+    issuers: tuple[str, ...] = ()
+    jwks: str | None = None
+    senders: str = "sub"
+    tolerance_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """Everybody may send."""
 
 
-Proof = Recipe | Token | Basic | PayloadToken | Nothing
+Proof = Recipe | Token | Basic | PayloadToken | Certified | WebToken | Nothing
 
 
 class Handshake(StrEnum):
@@ -151,6 +174,7 @@ class Provider:
     proof covers it. `types` are alternatives too. `copy_seconds` is for how long the same body is a copy, where it has
     no id: by default for as long as its time holds, or a day. `needs` are the keys a source of it must have beside
     `secrets`, `takes` those that it may have. `answer_seconds`: after that its sender gives up.
+    `senders` says what stands under that key.
     """
 
     title: str
@@ -165,9 +189,13 @@ class Provider:
     needs: Mapping[str, str] = field(default_factory=dict)
     takes: tuple[str, ...] = ()
     answer_seconds: float | None = None
+    senders: str = ""
     note: str = ""
 
     @property
     def is_timed(self) -> bool:
         """Whether a request says when it was made, so that an old one can be refused."""
-        return any(isinstance(proof, Recipe) and proof.time is not None for proof in self.proofs)
+        return any(
+            isinstance(proof, Certified | WebToken) or (isinstance(proof, Recipe) and proof.time is not None)
+            for proof in self.proofs
+        )

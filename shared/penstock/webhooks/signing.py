@@ -15,10 +15,22 @@ from penstock import exact_json
 from penstock.definitions.sources import Source
 from penstock.webhooks.contents import FORM, build_content
 from penstock.webhooks.keys import ENCODERS, read_secret
-from penstock.webhooks.recipes import Basic, Form, Nothing, PayloadToken, Proof, Recipe, Token, Where
+from penstock.webhooks.recipes import (
+    Basic,
+    Certified,
+    Form,
+    Nothing,
+    PayloadToken,
+    Proof,
+    Recipe,
+    Token,
+    WebToken,
+    Where,
+)
 from penstock.webhooks.requests import SignedRequest
 from penstock.webhooks.sources import find_ids, find_types, list_proofs, provider_of
 from penstock.webhooks.times import write_time
+from penstock.webhooks.web_tokens import make_shared_token
 
 _JSON: Final = "application/json"
 
@@ -57,7 +69,9 @@ def sign(source: Source, secret: str, unsigned: Unsigned) -> SignedRequest:
             headers["Authorization"] = f"Basic {b64encode(secret.encode()).decode()}"
         case PayloadToken():
             payload = _set(payload, proof.payload.split("."), secret)
-        case Nothing():
+        case WebToken():
+            headers["Authorization"] = f"Bearer {make_shared_token(source, secret, unsigned.moment)}"
+        case Certified() | Nothing():
             pass
     return SignedRequest("POST", unsigned.path, headers, _write(payload, headers))
 
@@ -92,6 +106,8 @@ def _pick_proof(source: Source, secret: str) -> Proof:
         if isinstance(proof, Recipe) and proof.is_symmetric and read_secret(proof, secret) is not None:
             return proof
         if isinstance(proof, Token | Basic | PayloadToken | Nothing):
+            return proof
+        if isinstance(proof, WebToken) and source.jwks is None and proof.jwks is None:
             return proof
     raise ValueError(f"only the provider can sign for the scheme {source.scheme!r}, or this is not one of its secrets")
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from penstock.definitions.sources import Pick, Source, SourceTimestamp
 from penstock.webhooks.providers import PROVIDERS
-from penstock.webhooks.recipes import Proof, Provider, Recipe, Token, Where
+from penstock.webhooks.recipes import Certified, Proof, Provider, Recipe, Token, WebToken, Where
 
 ID_LIFETIME: Final = timedelta(days=30)
 """How long an id is taken: longer than any sender tries again, or lets people send again by hand."""
@@ -36,7 +36,7 @@ def tolerance_of(source: Source, proof: Proof) -> float:
     """How far the time of a request may be off in either direction, in seconds."""
     if source.tolerance_seconds is not None:
         return source.tolerance_seconds
-    return proof.tolerance_seconds if isinstance(proof, Recipe) else 0.0
+    return proof.tolerance_seconds if isinstance(proof, Recipe | Certified | WebToken) else 0.0
 
 
 def find_ids(source: Source) -> tuple[tuple[Where, ...], ...]:
@@ -55,7 +55,7 @@ def is_id_signed(source: Source) -> bool:
     """Whether nobody but the sender can change the id of a delivery; so it is where nothing is signed, because who can
     send at all can send anything.
     """
-    recipes = [proof for proof in list_proofs(source) if isinstance(proof, Recipe)]
+    recipes = [proof for proof in list_proofs(source) if isinstance(proof, Recipe | Certified)]
     pick = source.deduplicate
     if pick is None or not recipes:
         return not recipes or provider_of(source).is_id_signed
@@ -64,7 +64,10 @@ def is_id_signed(source: Source) -> bool:
 
 def is_time_signed(source: Source) -> bool:
     """Whether a delivery says, covered by its signature, when it was made."""
-    return any(isinstance(proof, Recipe) and is_time_covered(proof) for proof in list_proofs(source))
+    return any(
+        isinstance(proof, Certified) or (isinstance(proof, Recipe) and is_time_covered(proof))
+        for proof in list_proofs(source)
+    )
 
 
 def is_time_covered(recipe: Recipe) -> bool:
@@ -74,7 +77,9 @@ def is_time_covered(recipe: Recipe) -> bool:
     return "{timestamp}" in recipe.signed or (recipe.time.payload is not None and recipe.covers_body)
 
 
-def _covers(proof: Recipe, where: Where) -> bool:
+def _covers(proof: Recipe | Certified, where: Where) -> bool:
+    if isinstance(proof, Certified):
+        return proof.kind == "sns" and where.payload is not None
     if where.payload is not None and proof.covers_body:
         return True
     return where == proof.id and "{id}" in proof.signed

@@ -12,14 +12,17 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 
 from penstock.definitions.sources import Source
+from penstock.webhooks.certified import build_certified_check, find_certified, want_certificate
 from penstock.webhooks.contents import build_content, find_part, find_text, is_digest_right, list_urls
 from penstock.webhooks.keys import DECODERS, read_public_key, read_secret, verify
 from penstock.webhooks.places import find_value, split_header
-from penstock.webhooks.recipes import Basic, Nothing, PayloadToken, Proof, Recipe, Token, Where
+from penstock.webhooks.recipes import Basic, Certified, Nothing, PayloadToken, Proof, Recipe, Token, WebToken, Where
 from penstock.webhooks.requests import Check, Signed, SignedRequest, Verdict
 from penstock.webhooks.sources import is_time_covered, list_proofs, tolerance_of
+from penstock.webhooks.stored_keys import KeyStore, Wanted
 from penstock.webhooks.times import is_recent, read_time
 from penstock.webhooks.tokens import build_basic_check, build_payload_token_check, build_token_check
+from penstock.webhooks.web_tokens import build_web_token_check, want_keys
 
 MAX_SIGNATURES: Final = 8
 """As many are tried where each costs some hundred microseconds."""
@@ -27,9 +30,11 @@ _Matcher = Callable[[bytes, Sequence[bytes]], bool]
 _RANK: Final = (Verdict.GENUINE, Verdict.FORGED, Verdict.STALE, Verdict.UNSIGNED)
 
 
-def build_check(source: Source, secrets: Sequence[str]) -> Check:
-    """The check of a source whose secrets are `secrets`; to be built once."""
-    checks = [_build(proof, source, secrets) for proof in list_proofs(source)]
+def build_check(source: Source, secrets: Sequence[str], store: KeyStore | None = None) -> Check:
+    """The check of a source whose secrets are `secrets`; to be built once. Certificates and key sets are those of the
+    store, where `want` says which are needed; a request whose key is not there is forged.
+    """
+    checks = [_build(proof, source, secrets, store or KeyStore()) for proof in list_proofs(source)]
     if len(checks) == 1:
         return checks[0]
     return lambda request, now: min((check(request, now) for check in checks), key=_RANK.index)
@@ -40,10 +45,27 @@ def is_usable(source: Source, secret: str) -> bool:
     return any(not isinstance(proof, Recipe) or _has_key(proof, secret) for proof in list_proofs(source))
 
 
-def find_signed(source: Source, request: SignedRequest) -> Signed:
+def want(source: Source, request: SignedRequest, now: float) -> Wanted | None:
+    """The document that has to be in the store before a request is checked; None when none is needed."""
+    for proof in list_proofs(source):
+        if isinstance(proof, Certified):
+            return want_certificate(proof, source, request, now)
+        if isinstance(proof, WebToken):
+            return want_keys(proof, source, request)
+    return None
+
+
+def wants_documents(source: Source) -> bool:
+    """Whether `want` may want any."""
+    return any(isinstance(proof, Certified | WebToken) for proof in list_proofs(source))
+
+
+def find_signed(source: Source, request: SignedRequest, secrets: Sequence[str] = ()) -> Signed:
     """What is signed of a request that is genuine."""
     proofs = list_proofs(source)
     for proof in proofs:
+        if isinstance(proof, Certified):
+            return find_certified(proof, secrets, request)
         if isinstance(proof, Recipe) and (len(proofs) == 1 or _signature_taker(proof)(_list_items(proof)(request))):
             time = "" if proof.time is None else find_text(proof, proof.time)(request)
             content = build_content(proof, source.url)(request, time)
@@ -51,7 +73,7 @@ def find_signed(source: Source, request: SignedRequest) -> Signed:
     return Signed(None, None)
 
 
-def _build(proof: Proof, source: Source, secrets: Sequence[str]) -> Check:
+def _build(proof: Proof, source: Source, secrets: Sequence[str], store: KeyStore) -> Check:
     match proof:
         case Recipe():
             return _build_recipe_check(proof, source, secrets)
@@ -61,6 +83,10 @@ def _build(proof: Proof, source: Source, secrets: Sequence[str]) -> Check:
             return build_basic_check(secrets)
         case PayloadToken():
             return build_payload_token_check(proof, secrets)
+        case Certified():
+            return build_certified_check(proof, source, secrets, store)
+        case WebToken():
+            return build_web_token_check(proof, source, secrets, store)
         case Nothing():
             return lambda _request, _now: Verdict.GENUINE
 

@@ -33,7 +33,7 @@ SIGNING = [
     for scheme, provider in PROVIDERS.items()
     if provider.secrets is not Secrets.NONE
     and (not provider.proofs or not isinstance(provider.proofs[0], Recipe) or provider.proofs[0].is_symmetric)
-    and (scheme not in {"paypal", "jwt"})
+    and scheme != "paypal"
 ]
 """Schemes whose requests can be made with the secret that verifies them."""
 

@@ -2,6 +2,8 @@
 
 from typing import Final, get_args
 
+from pydantic import JsonValue
+
 from penstock.definitions.sources import Source
 from penstock.reading.schemas.forms import ANYTHING, DURATION, TEXT, Schema, choice, one_or_list, table
 from penstock.reading.sources import keys_of
@@ -27,6 +29,14 @@ _KEYS: Final[dict[str, Schema]] = {
     "signed": {**TEXT, "pattern": r"\{body\}"},
     "url": {**_URL, "description": "The public URL, as the sender knows it."},
     "timestamp": table({"header": _HEADER, "prefix": TEXT, "tolerance": DURATION}, "header"),
+    "issuer": {**TEXT, "description": "Who makes the tokens, as `iss` says it."},
+    "audience": {**one_or_list(TEXT), "description": "For whom they are, as `aud` says it."},
+    "jwks": {**_URL, "description": "The URL of the issuer's keys."},
+    "senders": {**one_or_list(TEXT), "description": "Who may send: topics, service accounts, subjects."},
+    "trust": {
+        **table({"hosts": one_or_list(TEXT), "ca": TEXT}),
+        "description": "Where certificates may come from, and the file of those that they have to lead to.",
+    },
     "verify_token": {**TEXT, "description": "What the sender repeats when it verifies the URL: ${secrets.NAME}."},
 }
 
@@ -43,11 +53,19 @@ def build_source() -> Schema:
         "allOf": [
             {
                 "if": {"properties": {"scheme": choice(names)}, "required": ["scheme"]},
-                "then": table({"scheme": ANYTHING, **{key: _KEYS[key] for key in keys}}, *required),
+                "then": table(
+                    {"scheme": ANYTHING, **{key: _KEYS[key] for key in keys}}, *required, **_either(names[0])
+                ),
             }
             for (keys, required), names in schemes.items()
         ],
     }
+
+
+def _either(scheme: str) -> dict[str, JsonValue]:
+    """Keys of which a source of the scheme has one."""
+    is_either = PROVIDERS[scheme].secrets is Secrets.KEY
+    return {"oneOf": [{"required": ["jwks"]}, {"required": ["secrets"]}]} if is_either else {}
 
 
 def _list_keys(scheme: str, provider: Provider) -> tuple[str, ...]:
@@ -56,4 +74,5 @@ def _list_keys(scheme: str, provider: Provider) -> tuple[str, ...]:
 
 
 def _list_required(provider: Provider) -> tuple[str, ...]:
-    return (*(() if provider.secrets is Secrets.NONE else ("secrets",)), *provider.needs)
+    secrets = () if provider.secrets in {Secrets.NONE, Secrets.KEY} else ("secrets",)
+    return (*secrets, *provider.needs)

@@ -1,61 +1,20 @@
-"""The table of providers. Where a row departs from what the provider's own page says, or that page is silent, a comment
-says why.
-
-Tolerances are five minutes unless the provider's page or its own library says otherwise.
-"""
+"""Providers that prove themselves by a secret, or by a key that is written in app.yaml."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from penstock.webhooks.recipes import (
-    Basic,
-    Form,
-    Handshake,
-    Nothing,
-    PayloadToken,
-    Provider,
-    Recipe,
-    Secrets,
-    Token,
-    Where,
+from penstock.webhooks.providers.places import (
+    MONTH_SECONDS,
+    NEEDS_URL,
+    STANDARD,
+    header,
+    id_of,
+    payload,
+    standard_webhooks,
 )
+from penstock.webhooks.recipes import Basic, Form, Handshake, PayloadToken, Provider, Recipe, Secrets, Token, Where
 
-_DAY: Final = 86400.0
-_MONTH: Final = 30 * _DAY
-_URL: Final = {"url": "url: https://hooks.example.com/webhooks/NAME"}
-
-
-def _header(name: str) -> Where:
-    return Where(header=name)
-
-
-def _payload(path: str) -> Where:
-    return Where(payload=path)
-
-
-def _id(*places: Where) -> tuple[tuple[Where, ...], ...]:
-    """An id that is all of these values together."""
-    return (places,)
-
-
-def _standard(prefix: str) -> tuple[Recipe, Recipe]:
-    """Standard Webhooks (https://www.standardwebhooks.com): HMAC with `whsec_…`, and Ed25519 with `whpk_…`."""
-    shared = Recipe(
-        f"{prefix}-signature",
-        "{id}.{timestamp}.{body}",
-        "v1,",
-        encoding="base64",
-        key="base64",
-        key_prefix="whsec_",
-        time=_header(f"{prefix}-timestamp"),
-        id=_header(f"{prefix}-id"),
-    )
-    public = replace(shared, prefix="v1a,", algorithm="ed25519", key_prefix="whpk_", is_key_marked=True)
-    return shared, public
-
-
-_STANDARD: Final = _standard("webhook")
 _TWILIO: Final = Recipe(
     "X-Twilio-Signature",
     "{url}{form}",
@@ -65,21 +24,21 @@ _TWILIO: Final = Recipe(
     is_port_optional=True,
 )
 
-PROVIDERS: Final[Mapping[str, Provider]] = {
+SHARED: Final[Mapping[str, Provider]] = {
     # https://docs.stripe.com/webhooks/signature
     "stripe": Provider(
         "Stripe",
         (Recipe("Stripe-Signature", "{timestamp}.{body}", "v1=", time=Where(part="t=")),),
-        ids=_id(_payload("id")),
-        types=(_payload("type"),),
+        ids=id_of(payload("id")),
+        types=(payload("type"),),
     ),
     # https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries
     "github": Provider(
         "GitHub",
         (Recipe("X-Hub-Signature-256", prefix="sha256="),),
-        ids=_id(_header("X-GitHub-Delivery")),
+        ids=id_of(header("X-GitHub-Delivery")),
         is_id_signed=False,
-        types=(_header("X-GitHub-Event"),),
+        types=(header("X-GitHub-Event"),),
         answer_seconds=10,
     ),
     # https://docs.slack.dev/authentication/verifying-requests-from-slack
@@ -90,11 +49,11 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
                 "X-Slack-Signature",
                 "v0:{timestamp}:{body}",
                 "v0=",
-                time=_header("X-Slack-Request-Timestamp"),
+                time=header("X-Slack-Request-Timestamp"),
             ),
         ),
-        ids=_id(_payload("event_id")),
-        types=(_payload("event.type"), _payload("command"), _payload("type")),
+        ids=id_of(payload("event_id")),
+        types=(payload("event.type"), payload("command"), payload("type")),
         handshake=Handshake.SLACK,
         form=Form.SLACK,
         answer_seconds=3,
@@ -103,24 +62,24 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     "shopify": Provider(
         "Shopify",
         (Recipe("X-Shopify-Hmac-Sha256", encoding="base64"), Recipe("shopify-hmac-sha256", encoding="base64")),
-        ids=(*_id(_header("X-Shopify-Webhook-Id")), *_id(_header("shopify-webhook-id"))),
+        ids=(*id_of(header("X-Shopify-Webhook-Id")), *id_of(header("shopify-webhook-id"))),
         is_id_signed=False,
-        types=(_header("X-Shopify-Topic"), _header("shopify-topic")),
+        types=(header("X-Shopify-Topic"), header("shopify-topic")),
         answer_seconds=5,
     ),
     "standard_webhooks": Provider(
         "Standard Webhooks",
-        _STANDARD,
-        ids=_id(_header("webhook-id")),
-        types=(_payload("type"), _payload("event_type")),
+        STANDARD,
+        ids=id_of(header("webhook-id")),
+        types=(payload("type"), payload("event_type")),
         answer_seconds=15,
     ),
     # https://docs.svix.com/receiving/verifying-payloads/how-manual; some of its customers send the unbranded names
     "svix": Provider(
         "Svix",
-        (*_standard("svix"), *_STANDARD),
-        ids=(*_id(_header("svix-id")), *_id(_header("webhook-id"))),
-        types=(_payload("type"), _payload("event_type"), _payload("eventType")),
+        (*standard_webhooks("svix"), *STANDARD),
+        ids=(*id_of(header("svix-id")), *id_of(header("webhook-id"))),
+        types=(payload("type"), payload("event_type"), payload("eventType")),
         answer_seconds=15,
     ),
     # https://www.twilio.com/docs/usage/webhooks/webhooks-security; SHA-256 is for shared keys
@@ -128,15 +87,15 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         "Twilio",
         (_TWILIO, replace(_TWILIO, algorithm="sha256")),
         ids=(
-            *_id(_header("I-Twilio-Idempotency-Token")),
-            *_id(_payload("MessageSid"), _payload("MessageStatus")),
-            *_id(_payload("MessageSid"), _payload("SmsStatus")),
-            *_id(_payload("CallSid"), _payload("CallStatus"), _payload("SequenceNumber")),
+            *id_of(header("I-Twilio-Idempotency-Token")),
+            *id_of(payload("MessageSid"), payload("MessageStatus")),
+            *id_of(payload("MessageSid"), payload("SmsStatus")),
+            *id_of(payload("CallSid"), payload("CallStatus"), payload("SequenceNumber")),
         ),
         is_id_signed=False,
-        types=(_payload("MessageStatus"), _payload("SmsStatus"), _payload("CallStatus"), _payload("EventType")),
+        types=(payload("MessageStatus"), payload("SmsStatus"), payload("CallStatus"), payload("EventType")),
         form=Form.TWIML,
-        needs=_URL,
+        needs=NEEDS_URL,
         answer_seconds=15,
     ),
     # https://discord.com/developers/docs/interactions/overview
@@ -148,13 +107,13 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
                 "{timestamp}{body}",
                 key="hex",
                 algorithm="ed25519",
-                time=_header("X-Signature-Timestamp"),
+                time=header("X-Signature-Timestamp"),
             ),
         ),
         Secrets.PUBLIC_KEY,
-        ids=_id(_payload("id")),
-        types=(_payload("event.type"), _payload("type")),
-        copy_seconds=_MONTH,  # events have no id, and their own time in the body
+        ids=id_of(payload("id")),
+        types=(payload("event.type"), payload("type")),
+        copy_seconds=MONTH_SECONDS,  # events have no id, and their own time in the body
         handshake=Handshake.DISCORD,
         form=Form.DISCORD,
         answer_seconds=3,
@@ -169,12 +128,12 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
                 encoding="base64",
                 key="base64",
                 algorithm="p256",
-                time=_header("X-Twilio-Email-Event-Webhook-Timestamp"),
+                time=header("X-Twilio-Email-Event-Webhook-Timestamp"),
             ),
         ),
         Secrets.PUBLIC_KEY,
-        ids=_id(_payload("*.sg_event_id")),
-        types=(_payload("*.event"),),
+        ids=id_of(payload("*.sg_event_id")),
+        types=(payload("*.event"),),
     ),
     # https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks; inbound mail has no object
     "mailgun": Provider(
@@ -183,53 +142,53 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             Recipe(
                 signed="{timestamp}{id}",
                 in_payload="signature.signature",
-                time=_payload("signature.timestamp"),
-                id=_payload("signature.token"),
+                time=payload("signature.timestamp"),
+                id=payload("signature.token"),
             ),
             Recipe(
                 signed="{timestamp}{id}",
                 in_payload="signature",
-                time=_payload("timestamp"),
-                id=_payload("token"),
+                time=payload("timestamp"),
+                id=payload("token"),
             ),
         ),
-        ids=(*_id(_payload("signature.token")), *_id(_payload("token"))),
-        types=(_payload("event-data.event"),),
+        ids=(*id_of(payload("signature.token")), *id_of(payload("token"))),
+        types=(payload("event-data.event"),),
         note="the signature covers time and token, not the event",
     ),
     # https://developer.squareup.com/docs/webhooks/step3validate
     "square": Provider(
         "Square",
         (Recipe("x-square-hmacsha256-signature", "{url}{body}", encoding="base64"),),
-        ids=_id(_payload("event_id")),
-        types=(_payload("type"),),
-        needs=_URL,
+        ids=id_of(payload("event_id")),
+        types=(payload("type"),),
+        needs=NEEDS_URL,
         answer_seconds=10,
     ),
     # https://developers.zoom.us/docs/api/webhooks/
     "zoom": Provider(
         "Zoom",
-        (Recipe("x-zm-signature", "v0:{timestamp}:{body}", "v0=", time=_header("x-zm-request-timestamp")),),
-        types=(_payload("event"),),
-        copy_seconds=_MONTH,  # tried again for an hour, signed again; `event_ts` differs per event
+        (Recipe("x-zm-signature", "v0:{timestamp}:{body}", "v0=", time=header("x-zm-request-timestamp")),),
+        types=(payload("event"),),
+        copy_seconds=MONTH_SECONDS,  # tried again for an hour, signed again; `event_ts` differs per event
         handshake=Handshake.ZOOM,
         answer_seconds=3,
     ),
     # https://linear.app/developers/webhooks; its own library trusts the time in the body alone
     "linear": Provider(
         "Linear",
-        (Recipe("Linear-Signature", time=_payload("webhookTimestamp"), unit="ms", tolerance_seconds=60),),
-        ids=_id(_header("Linear-Delivery")),
+        (Recipe("Linear-Signature", time=payload("webhookTimestamp"), unit="ms", tolerance_seconds=60),),
+        ids=id_of(header("Linear-Delivery")),
         is_id_signed=False,
-        types=(_payload("type"),),
+        types=(payload("type"),),
         answer_seconds=5,
     ),
     # https://developer.paddle.com/webhooks/signature-verification; its library's 5 s are less than clocks differ
     "paddle": Provider(
         "Paddle",
         (Recipe("Paddle-Signature", "{timestamp}:{body}", "h1=", time=Where(part="ts="), separator=";"),),
-        ids=_id(_payload("event_id")),
-        types=(_payload("event_type"),),
+        ids=id_of(payload("event_id")),
+        types=(payload("event_type"),),
         answer_seconds=5,
     ),
     # https://developers.hubspot.com/docs/api/webhooks/validating-requests; an attempt's number is part of the body
@@ -240,21 +199,21 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
                 "X-HubSpot-Signature-v3",
                 "{method}{url}{body}{timestamp}",
                 encoding="base64",
-                time=_header("X-HubSpot-Request-Timestamp"),
+                time=header("X-HubSpot-Request-Timestamp"),
                 unit="ms",
             ),
         ),
-        ids=_id(_payload("*.eventId"), _payload("*.subscriptionId"), _payload("*.occurredAt")),
-        types=(_payload("*.subscriptionType"),),
-        needs=_URL,
+        ids=id_of(payload("*.eventId"), payload("*.subscriptionId"), payload("*.occurredAt")),
+        types=(payload("*.subscriptionType"),),
+        needs=NEEDS_URL,
         answer_seconds=5,
     ),
     # https://developers.facebook.com/docs/graph-api/webhooks/getting-started
     "meta": Provider(
         "Meta",
         (Recipe("X-Hub-Signature-256", prefix="sha256="),),
-        types=(_payload("object"),),
-        copy_seconds=_MONTH,  # tried again for 36 hours; each entry has a time
+        types=(payload("object"),),
+        copy_seconds=MONTH_SECONDS,  # tried again for 36 hours; each entry has a time
         handshake=Handshake.META,
         needs={"verify_token": "verify_token: ${secrets.META_VERIFY_TOKEN}"},
     ),
@@ -263,35 +222,35 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         "Postmark",
         (Basic(),),
         Secrets.USER,
-        ids=_id(_payload("RecordType"), _payload("ID")),
-        types=(_payload("RecordType"),),
-        copy_seconds=_MONTH,  # what has no id has a time
+        ids=id_of(payload("RecordType"), payload("ID")),
+        types=(payload("RecordType"),),
+        copy_seconds=MONTH_SECONDS,  # what has no id has a time
     ),
     # https://docs.gitlab.com/user/project/integrations/webhooks/; a signing token is whsec_ as in Standard Webhooks
     "gitlab": Provider(
         "GitLab",
-        (replace(_STANDARD[0], is_key_marked=True), Token("X-Gitlab-Token")),
+        (replace(STANDARD[0], is_key_marked=True), Token("X-Gitlab-Token")),
         Secrets.TOKEN,
-        ids=(*_id(_header("webhook-id")), *_id(_header("Idempotency-Key")), *_id(_header("X-Gitlab-Event-UUID"))),
+        ids=(*id_of(header("webhook-id")), *id_of(header("Idempotency-Key")), *id_of(header("X-Gitlab-Event-UUID"))),
         is_id_signed=False,
-        types=(_header("X-Gitlab-Event"),),
+        types=(header("X-Gitlab-Event"),),
         answer_seconds=10,
     ),
     # https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
     "bitbucket": Provider(
         "Bitbucket",
         (Recipe("X-Hub-Signature", prefix="sha256="),),
-        ids=_id(_header("X-Request-UUID")),
+        ids=id_of(header("X-Request-UUID")),
         is_id_signed=False,
-        types=(_header("X-Event-Key"),),
+        types=(header("X-Event-Key"),),
         answer_seconds=10,
     ),
     # https://www.typeform.com/developers/webhooks/secure-your-webhooks/
     "typeform": Provider(
         "Typeform",
         (Recipe("Typeform-Signature", prefix="sha256=", encoding="base64"),),
-        ids=_id(_payload("event_id")),
-        types=(_payload("event_type"),),
+        ids=id_of(payload("event_id")),
+        types=(payload("event_type"),),
     ),
     # https://developer.calendly.com/api-docs/ZG9jOjM2MzE2MDM4-webhook-signatures, which advises three minutes
     "calendly": Provider(
@@ -301,15 +260,15 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
                 "Calendly-Webhook-Signature", "{timestamp}.{body}", "v1=", time=Where(part="t="), tolerance_seconds=180
             ),
         ),
-        types=(_payload("event"),),
-        copy_seconds=_MONTH,  # tried again for a day, signed again; `created_at` differs per event
+        types=(payload("event"),),
+        copy_seconds=MONTH_SECONDS,  # tried again for a day, signed again; `created_at` differs per event
     ),
     # https://developers.intercom.com/docs/webhooks/setting-up-webhooks
     "intercom": Provider(
         "Intercom",
         (Recipe("X-Hub-Signature", prefix="sha1=", algorithm="sha1"),),
-        ids=_id(_payload("id")),
-        types=(_payload("topic"),),
+        ids=id_of(payload("id")),
+        types=(payload("topic"),),
         handshake=Handshake.HEAD,
         answer_seconds=5,
     ),
@@ -317,17 +276,17 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     "razorpay": Provider(
         "Razorpay",
         (Recipe("X-Razorpay-Signature"),),
-        ids=_id(_header("x-razorpay-event-id")),
+        ids=id_of(header("x-razorpay-event-id")),
         is_id_signed=False,
-        types=(_payload("event"),),
+        types=(payload("event"),),
         answer_seconds=5,
     ),
     # https://docs.lemonsqueezy.com/help/webhooks/signing-requests
     "lemon_squeezy": Provider(
         "Lemon Squeezy",
         (Recipe("X-Signature"),),
-        ids=_id(_payload("meta.event_name"), _payload("data.id"), _payload("data.attributes.updated_at")),
-        types=(_payload("meta.event_name"),),
+        ids=id_of(payload("meta.event_name"), payload("data.id"), payload("data.attributes.updated_at")),
+        types=(payload("meta.event_name"),),
     ),
     # https://www.dropbox.com/developers/reference/webhooks; equal bodies are different events, which say no more than
     # that something changed: only what follows at once is a copy
@@ -343,21 +302,11 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         "Microsoft Graph",
         (PayloadToken("value.*.clientState"),),
         Secrets.CLIENT_STATE,
-        ids=_id(_payload("value.*.id")),
-        types=(_payload("value.*.changeType"), _payload("value.*.lifecycleEvent")),
-        copy_seconds=_MONTH,  # without an id they have the etag
+        ids=id_of(payload("value.*.id")),
+        types=(payload("value.*.changeType"), payload("value.*.lifecycleEvent")),
+        copy_seconds=MONTH_SECONDS,  # without an id they have the etag
         handshake=Handshake.GRAPH,
         form=Form.GRAPH,
         answer_seconds=3,
     ),
-    "hmac": Provider(
-        "any HMAC",
-        (),
-        needs={"header": "header: X-Signature"},
-        takes=("algorithm", "encoding", "key", "prefix", "signed", "timestamp", "url"),
-    ),
-    "token": Provider("a shared token", (), Secrets.TOKEN, takes=("header", "prefix")),
-    "basic": Provider("basic authentication", (Basic(),), Secrets.USER),
-    "none": Provider("everybody", (Nothing(),), Secrets.NONE),
 }
-"""By scheme."""
