@@ -47,8 +47,8 @@ class KeyFetcher:
         self._failures: OrderedDict[tuple[str, str | None], _Failure] = OrderedDict()
 
     async def prepare(self, wanted: Wanted, now: float) -> bool:
-        """Have the document in the store if it can be had, at this time (seconds since 1970). False if that may be
-        different later, and there is none.
+        """Have the document in the store if it can be fetched, at this time (seconds since 1970). False if that may be
+        different later, and none is kept.
         """
         if self.store.is_current(wanted, now):
             return True
@@ -90,7 +90,7 @@ class KeyFetcher:
             self.store.keep(wanted, response.body, now)
             self._failures.pop(wanted.document, None)
         except (Transient, Permanent, ValueError) as error:
-            # Which certificate is asked for is up to a stranger; a set of keys that is not there is our own affair.
+            # Which certificate is asked for is up to a stranger; a set of keys that is missing is not their fault.
             self._fail(wanted, now, is_final=wanted.kind == "certificate" and not isinstance(error, Transient))
             log.warning("key.unavailable", url=wanted.url, error=str(error))
 
