@@ -30,7 +30,7 @@ from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.room import Room
 from penstock_ingress.rules.acknowledgements import Received, acknowledge
 from penstock_ingress.rules.deliveries import MAX_TYPE_LENGTH, SourcePlan, decode_payload
-from penstock_ingress.rules.handshakes import answer_handshake, answer_probe, check_method, find_confirmation
+from penstock_ingress.rules.handshakes import answer_handshake, answer_probe, find_confirmation, refuse_method
 from penstock_ingress.rules.headers import read_trace_context, storable_headers
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem, unavailable
 
@@ -86,7 +86,8 @@ async def _receive(room: Room, call: WebhookCall, delivery_id: RunId, deployment
         return reply
     await _check_signature(room, plan, call)
     payload = _decode(call)
-    if (reply := await _answer_handshake(room, plan, _Read(call, payload))) is not None:
+    is_asking = plan.provider.handshake is not None
+    if is_asking and (reply := await _answer_handshake(room, plan, _Read(call, payload))) is not None:
         _count(call.source, "handshake")
         return reply
     lineage = await find_lineage(room, call.headers, call.environment)
@@ -104,8 +105,9 @@ async def _receive(room: Room, call: WebhookCall, delivery_id: RunId, deployment
 
 def _answer_unsigned(plan: SourcePlan, call: WebhookCall) -> Reply | None:
     """The answer to a request that carries nothing to be stored. Raises Refusal for a method that means nothing."""
-    check_method(plan, call.request.method)
-    reply = answer_probe(plan, call.request)
+    if call.request.method not in plan.methods:
+        raise Refusal(refuse_method(plan, call.request.method))
+    reply = None if plan.provider.handshake is None else answer_probe(plan, call.request)
     if reply is not None:
         _count(call.source, "handshake")
     return reply

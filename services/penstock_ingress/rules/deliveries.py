@@ -67,6 +67,7 @@ class SourcePlan:
         resolved = [_resolve(source, text, secrets) for text in source.secrets]
         self.source = source
         self.provider = provider_of(source)
+        self.methods = ("POST", *(self.provider.handshake.methods if self.provider.handshake else ()))
         self.missing = tuple(text for text, secret in zip(source.secrets, resolved, strict=True) if secret is None)
         self.is_checkable = len(self.missing) < len(resolved) or not resolved
         self.secrets = [secret for secret in resolved if secret is not None]

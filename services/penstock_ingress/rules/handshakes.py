@@ -24,12 +24,10 @@ _PLAIN: Final = "text/plain; charset=utf-8"
 _MAX_FIELDS: Final = 100
 
 
-def check_method(plan: SourcePlan, method: str) -> None:
-    """Raises Refusal (405) for a method by which this source's provider sends nothing."""
-    allowed = ("POST", *(plan.provider.handshake.methods if plan.provider.handshake else ()))
-    if method not in allowed:
-        names = ", ".join(allowed)
-        raise Refusal(problem(405, f"{method} is not possible here, only {names}", {"Allow": names}))
+def refuse_method(plan: SourcePlan, method: str) -> Reply:
+    """405, for a method by which this source's provider sends nothing."""
+    names = ", ".join(plan.methods)
+    return problem(405, f"{method} is not possible here, only {names}", {"Allow": names})
 
 
 def answer_probe(plan: SourcePlan, request: SignedRequest) -> Reply | None:

@@ -17,6 +17,7 @@ from penstock.reading.tables import Table
 from penstock.webhooks.certificates import read_authorities
 from penstock.webhooks.providers import PROVIDERS
 from penstock.webhooks.recipes import Provider, Secrets
+from penstock.webhooks.sources import ID_LIFETIME
 
 _PEM: Final = "-----BEGIN CERTIFICATE-----"
 _HOST: Final = re.compile(r"(\*|[A-Za-z0-9_-]+)(\.(\*|[A-Za-z0-9_-]+))*(:\d{1,5})?")
@@ -162,7 +163,15 @@ def _one_of(*words: str) -> Callable[[Table, str], dict[str, object]]:
 
 
 def _read_tolerance(table: Table, key: str) -> dict[str, object]:
-    return {"tolerance_seconds": table.seconds(key, is_zero_allowed=False)}
+    return {"tolerance_seconds": _tolerance(table, key)}
+
+
+def _tolerance(table: Table, key: str) -> float | None:
+    seconds, node = table.seconds(key, is_zero_allowed=False), table.node(key)
+    if seconds is not None and node is not None and seconds > ID_LIFETIME.total_seconds():
+        most = f"{ID_LIFETIME.days}d"
+        table.report.error(node.place, f"{key!r}: at most {most}", "for so long copies of a delivery are known")
+    return seconds
 
 
 def _read_timestamp(table: Table, key: str) -> dict[str, object]:
@@ -170,7 +179,7 @@ def _read_timestamp(table: Table, key: str) -> dict[str, object]:
         return {}
     timestamp = table.table(key, f"{key!r}")
     timestamp.require("header", "header: X-Timestamp")
-    header, tolerance = _header(timestamp, "header"), timestamp.seconds("tolerance", is_zero_allowed=False)
+    header, tolerance = _header(timestamp, "header"), _tolerance(timestamp, "tolerance")
     default = SourceTimestamp(header=header or "", prefix=timestamp.text("prefix") or "")
     timestamp.close()
     return {key: default if tolerance is None else default.model_copy(update={"tolerance_seconds": tolerance})}

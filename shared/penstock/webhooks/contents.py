@@ -104,8 +104,8 @@ def _part(name: bytes | str, recipe: Recipe, url: str | None) -> Content:
         case "timestamp":
             return lambda _, time: _bytes(time)
         case "id":
-            find = find_text(recipe, recipe.id or Where(payload=""))
-            return lambda request, _: _bytes(find(request))
+            find, is_plain = find_text(recipe, recipe.id or Where(payload="")), bool(recipe.key_prefix)
+            return lambda request, _: _id_bytes(find(request), is_plain=is_plain)
         case "url":
             base, _, query = (url or "").partition("?")
             return lambda request, _: _bytes(f"{base}?{request.query or query}" if request.query or query else base)
@@ -113,6 +113,15 @@ def _part(name: bytes | str, recipe: Recipe, url: str | None) -> Content:
             return lambda request, _: request.method.encode()
         case _:
             return lambda request, _: _bytes(request.path)
+
+
+def _id_bytes(id: str, *, is_plain: bool) -> bytes:
+    """An id as it is signed. Raises ValueError where it has to be plain and has a full stop, which parts it from what
+    follows (Standard Webhooks).
+    """
+    if is_plain and "." in id:
+        raise ValueError("an id has no full stop")
+    return _bytes(id)
 
 
 def _sorted_form(request: SignedRequest, _time: str) -> bytes:

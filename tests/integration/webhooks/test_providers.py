@@ -189,3 +189,21 @@ async def test_an_interaction_of_discord_is_answered_that_more_will_follow(ingre
         answer = await send(ingress, "discord", send_for("discord", {"type": kind, "id": f"i{kind}"}))
         assert (answer.status, json.loads(answer.body)) == (200, expected)
         assert answer.headers["penstock-delivery-id"]
+
+
+async def test_a_sender_that_gives_up_soon_is_answered_before_and_sends_again(ingress: Ingress) -> None:
+    request = send_for("slack")
+    async with ingress.database.connection() as conn:
+        transaction = conn.transaction()
+        await transaction.start()
+        await conn.execute("LOCK TABLE penstock.deliveries IN ACCESS EXCLUSIVE MODE")
+        started = time.monotonic()
+        late = await send(ingress, "slack", request)
+        seconds = time.monotonic() - started
+        await transaction.rollback()
+    assert (late.status, "retry-after" in late.headers) == (503, True)
+    assert seconds < 3, "Slack waits for three"
+    again = await send(ingress, "slack", request)
+    assert again.status == 200
+    assert await ingress.count_deliveries() == 1
+    assert await ingress.fetchval("SELECT count(*) FROM penstock.runs WHERE workflow = 'on_slack'") == 1

@@ -117,3 +117,21 @@ def unsigned_headers(scheme: str, request: SignedRequest) -> list[str]:
         return []
     places = [where.header for places in PROVIDERS[scheme].ids for where in places]
     return [name for name in places if name is not None and name in request.headers]
+
+
+def test_the_unbranded_names_of_svix_and_the_newer_ones_of_shopify_are_known() -> None:
+    standard = sign_for("standard_webhooks")
+    assert verdict_of("svix", standard) is Verdict.GENUINE
+    assert make_plan(load_source("svix"), secret_of("svix")).event_id_of(standard.headers, None) == "id_1"
+    names = {"X-Shopify-Hmac-Sha256": "shopify-hmac-sha256", "X-Shopify-Webhook-Id": "shopify-webhook-id"}
+    shopify = sign_for("shopify")
+    headers = CIMultiDict((names.get(name, name), value) for name, value in shopify.headers.items())
+    assert verdict_of("shopify", shopify._replace(headers=headers)) is Verdict.GENUINE
+
+
+def test_gitlab_may_sign_instead_of_sending_its_token() -> None:
+    signed = sign_for("standard_webhooks")
+    check = build_check(load_source("gitlab"), [secret_of("standard_webhooks")])
+    assert check(signed, NOW) is Verdict.GENUINE
+    assert check(signed._replace(body=signed.body + b" "), NOW) is Verdict.FORGED
+    assert check(signed, NOW + 301) is Verdict.STALE

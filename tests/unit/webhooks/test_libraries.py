@@ -130,3 +130,11 @@ def test_paddle() -> None:
     ours = sign_for("paddle", at=time.time())
     assert Verifier().verify(PaddleRequest(ours), Secret(SECRET))
     assert verdict_of("paddle", ours, time.time()) is Verdict.GENUINE
+
+
+def test_an_id_that_could_be_read_as_part_of_the_time_is_refused() -> None:
+    at = datetime.fromtimestamp(int(AT), UTC)
+    for id, expected in (("msg_1", Verdict.GENUINE), ("msg_1.1699999999", Verdict.FORGED)):
+        signature = standardwebhooks.Webhook(WHSEC).sign(id, at, TEXT)
+        headers = {"webhook-id": id, "webhook-timestamp": str(int(AT)), "webhook-signature": signature}
+        assert check("standard_webhooks", headers, secret=WHSEC) is expected
