@@ -25,13 +25,13 @@ from penstock.store.installation import Installation
 from penstock.store.logs import LogLine
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
-from penstock_executor.holding.claims import Claims
+from penstock_executor.holding.claim_batches import Claims
 from penstock_executor.holding.leases import Lease, Leases
 from penstock_executor.holding.limits import Limits
 from penstock_executor.holding.slots import Slots
 from penstock_executor.holding.threads import Threads
 from penstock_executor.planning.library import Library
-from penstock_executor.repository.leases import release_runs
+from penstock_executor.repository.held_runs import release_runs
 from penstock_executor.settings import ExecutorSettings
 from penstock_executor.steps.tools import MAX_IDLE_CONNECTIONS, Mailing, Tools
 from penstock_executor.writing.bulk import hold_run

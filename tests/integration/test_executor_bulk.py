@@ -13,7 +13,7 @@ from penstock_executor.actions.create_many import CreateMany
 from penstock_executor.holding.leases import Lease
 from penstock_executor.repository.claims import claim_runs
 from penstock_executor.repository.commits import record_steps
-from penstock_executor.repository.leases import hold_runs
+from penstock_executor.repository.held_runs import hold_runs
 from penstock_executor.runs import ClaimedRun, Commit, StepRecord
 from penstock_executor.writing.commits import Commits
 from tests.eventually import eventually

@@ -17,18 +17,8 @@ from penstock.errors import (
 )
 from penstock.expressions import ExpressionError
 from penstock.outgoing.address_guard import PRIVATE, is_allowed
-from penstock_executor.rules.retries import (
-    DeadLetter,
-    Decision,
-    Discard,
-    Release,
-    Retry,
-    backoff,
-    decide,
-    describe_failure,
-    retry_delay,
-    spread,
-)
+from penstock_executor.rules.backoff import backoff, retry_delay, spread
+from penstock_executor.rules.failures import DeadLetter, Decision, Discard, Release, Retry, decide, describe_failure
 
 NOW = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
 THREE = RetryPolicy(attempts=3, backoff_seconds=5, factor=2, max_seconds=60, jitter=0.2)

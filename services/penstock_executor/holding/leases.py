@@ -17,7 +17,7 @@ from uuid import UUID
 from penstock.db import Database
 from penstock.errors import DatabaseUnavailable, LeaseLost
 from penstock.logs import get_logger
-from penstock_executor.repository.leases import list_held, renew_leases
+from penstock_executor.repository.held_runs import list_held, renew_leases
 from penstock_executor.runs import ClaimedRun
 
 log = get_logger(__name__)

@@ -27,7 +27,7 @@ from penstock_executor.performing.step_retries import MAX_PAUSE_SECONDS, StepRet
 from penstock_executor.performing.timing import Timing, TookTooLong
 from penstock_executor.planning.plans import Plans
 from penstock_executor.room import Room
-from penstock_executor.rules.retries import Failure, describe_failure
+from penstock_executor.rules.failures import Failure, describe_failure
 from penstock_executor.runs import Ending, StepRecord, Values
 from penstock_executor.steps.outcomes import Coded, Done, Nested, Outcome, Suspend, Write
 from penstock_executor.steps.specs import Becomes, Call, StepPlan

@@ -19,7 +19,7 @@ from penstock_executor.holding.leases import Lease
 from penstock_executor.performing.attempt import Attempt
 from penstock_executor.performing.journal import Journal
 from penstock_executor.room import Room
-from penstock_executor.rules.retries import DeadLetter, Discard, Failure, Release, Retry, decide, describe_failure
+from penstock_executor.rules.failures import DeadLetter, Discard, Failure, Release, Retry, decide, describe_failure
 from penstock_executor.runs import ClaimedRun, Ending, StepRecord
 
 log = get_logger(__name__)

@@ -18,7 +18,8 @@ from penstock.errors import Permanent, Transient
 from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogLine
 from penstock_executor.performing.timing import Timing
-from penstock_executor.rules.retries import Failure, retry_delay
+from penstock_executor.rules.backoff import retry_delay
+from penstock_executor.rules.failures import Failure
 from penstock_executor.runs import ClaimedRun, StepRecord
 
 MAX_PAUSE_SECONDS: Final = 5.0

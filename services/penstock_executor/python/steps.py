@@ -13,7 +13,7 @@ from penstock_executor.performing.frame import Frame
 from penstock_executor.python.paths import NamedStep
 from penstock_executor.python.plans import plan_step
 from penstock_executor.python.secrets import UsedSecrets
-from penstock_executor.rules.retries import Failure
+from penstock_executor.rules.failures import Failure
 from penstock_executor.runs import StepRecord
 from penstock_executor.steps.specs import Becomes
 

@@ -10,7 +10,7 @@ from penstock import exact_json
 from penstock.db import Connection
 from penstock.things.statements import insert_statement
 from penstock_executor.effects import Effect, Insertion
-from penstock_executor.repository.leases import Held
+from penstock_executor.repository.held_runs import Held
 from penstock_executor.runs import Commit, Ending, StepRecord
 
 Shape = tuple[str, str, tuple[str, ...]]

@@ -15,7 +15,7 @@ from penstock.db import Connection, Database, UniqueViolation
 from penstock.errors import LeaseLost, Permanent, Transient
 from penstock_executor.effects import BulkEffect
 from penstock_executor.repository.commits import find_committed, record_steps
-from penstock_executor.repository.leases import Held, hold_runs, wait_for_locks
+from penstock_executor.repository.held_runs import Held, hold_runs, wait_for_locks
 from penstock_executor.runs import ClaimedRun, Commit
 
 

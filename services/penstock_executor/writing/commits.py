@@ -26,7 +26,7 @@ from penstock_executor.repository.commits import (
     shape_of,
     store_answers,
 )
-from penstock_executor.repository.leases import Held, hold_runs
+from penstock_executor.repository.held_runs import Held, hold_runs
 from penstock_executor.runs import Commit
 from penstock_executor.writing.bulk import commit_bulk
 from penstock_executor.writing.effects import Results, apply_effects

@@ -1,4 +1,5 @@
-"""The depth rule: how deep a run is, and whether it may run. Asked at admission and again when a run is claimed.
+"""The depth rule: how deep a run is, and whether it may run. Judged at admission and again when a run is claimed, there
+by `penstock.judge_depth` in SQL, which this module states once more in Python.
 
 *Depth* counts scheduling hops. A root run has depth 0; a run that another run schedules has that run's depth + 1; all
 items of one list share one depth. Retries, redeliveries and replays keep their depth; `trigger` (a custom event) adds

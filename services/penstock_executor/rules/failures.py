@@ -19,6 +19,7 @@ from penstock.errors import (
 from penstock.expressions import ExpressionError
 from penstock.redaction import describe
 from penstock.storable import storable_text
+from penstock_executor.rules.backoff import retry_delay
 
 _MAX_MESSAGE: Final = 4000
 
@@ -87,27 +88,6 @@ def decide(policy: RetryPolicy, failures: int, error: Exception, now: datetime, 
     if failures + 1 >= policy.attempts:
         return DeadLetter(f"failed {failures + 1} of at most {policy.attempts} times")
     return Retry(now + timedelta(seconds=retry_delay(policy, failures, error, jitter)))
-
-
-def retry_delay(policy: RetryPolicy, failures: int, error: Exception, jitter: float) -> float:
-    """Seconds until the next try: the backoff, or what the other side asked for if longer; at most `policy.max`."""
-    delay = spread(backoff(policy, failures), policy.jitter, jitter)
-    if isinstance(error, Transient) and error.retry_after_seconds is not None:
-        delay = max(delay, min(error.retry_after_seconds, policy.max_seconds))
-    return delay
-
-
-def backoff(policy: RetryPolicy, failures: int) -> float:
-    """Seconds to wait after `failures` earlier failures: `backoff * factor ** failures`, at most `max`."""
-    try:
-        return min(policy.backoff_seconds * policy.factor**failures, policy.max_seconds)
-    except OverflowError:
-        return policy.max_seconds
-
-
-def spread(seconds: float, share: float, jitter: float) -> float:
-    """`seconds` moved by up to ± `share` of it; `jitter` from 0 to 1 says where to, 0.5 being not at all."""
-    return seconds * (1 + share * (2 * jitter - 1))
 
 
 def describe_failure(error: Exception, step: str | None = None, place: str | None = None) -> Failure:
