@@ -1,14 +1,15 @@
 """Penstock: backend workflows that remember every step and can never run away.
 
 What services share and what app authors and internal services import. Services never import each other; this package
-never imports a service. The names below are what workflows in Python are written with. Each is imported when it is
-asked for: all of them take a second, and most of the commands need none.
+never imports a service. The names below are what workflows in Python are written with, and what other programs start
+them with. Each is imported when it is asked for: all of them take a second, and most of the commands need none.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from penstock.client import Client, verify_webhook
     from penstock.errors import Permanent, Transient
     from penstock.sdk.app import App
     from penstock.sdk.context import Context
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "App",
+    "Client",
     "Context",
     "Page",
     "Permanent",
@@ -28,16 +30,19 @@ __all__ = [
     "recurrence",
     "retries",
     "run_event",
+    "verify_webhook",
     "webhook",
 ]
 _HOMES = {
     "App": "penstock.sdk.app",
+    "Client": "penstock.client",
     "Context": "penstock.sdk.context",
     "Page": "penstock.sdk.values",
     "Permanent": "penstock.errors",
     "Response": "penstock.sdk.values",
     "Thing": "penstock.sdk.values",
     "Transient": "penstock.errors",
+    "verify_webhook": "penstock.client",
     **dict.fromkeys(("api", "change", "recurrence", "retries", "run_event", "webhook"), "penstock.sdk.triggers"),
 }
 

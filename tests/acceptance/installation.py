@@ -76,7 +76,18 @@ class Installation:
 
     async def start(self, kind: str, *, is_awaited: bool = True, **settings: str) -> Service:
         """Start one service process and wait until it is ready."""
-        port, admin_port = find_port(), find_port()
+        service = await self._begin(kind, find_port(), find_port(), settings)
+        if is_awaited:
+            await eventually(lambda: self.is_ready(service), within=30)
+        return service
+
+    async def replace(self, gone: Service) -> Service:
+        """Start another process of that kind on the ports of one that is gone, and wait until it is ready."""
+        service = await self._begin(gone.kind, gone.port, gone.admin_port, {})
+        await eventually(lambda: self.is_ready(service), within=30)
+        return service
+
+    async def _begin(self, kind: str, port: int, admin_port: int, settings: Mapping[str, str]) -> Service:
         log = self.directory / f"{kind}-{len(self.services)}.log"
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")},
@@ -103,8 +114,6 @@ class Installation:
             )
         service = Service(kind, process, admin_port, port, log)
         self.services.append(service)
-        if is_awaited:
-            await eventually(lambda: self.is_ready(service), within=30)
         return service
 
     async def start_all(self) -> tuple[Service, Service, Service]:
