@@ -43,6 +43,13 @@ class ClaimedRun:
     finished: Values | None
     is_deep: bool = False
 
+    @property
+    def user_id(self) -> str | None:
+        """The `_id` of the user for whom the run works, and who is the creator of what it makes; None without one."""
+        user = (self.context or {}).get("user")
+        id = user.get("_id") if isinstance(user, dict) else None
+        return id if isinstance(id, str) else None
+
     def summarize(self, state: RunState) -> RunSummary:
         """This run for an event or a message, as being in `state`."""
         return RunSummary(

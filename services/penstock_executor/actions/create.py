@@ -11,7 +11,7 @@ from penstock.definitions.models import DataType, StepAction
 from penstock.domain.ids import new_thing_id
 from penstock.things.records import NewThing, PreparedThing, create_things, insert_prepared, prepare_thing
 from penstock_executor.effects import Effect, Group, Insertion
-from penstock_executor.steps.arguments import created_by, data_type, mapping, target_text
+from penstock_executor.steps.arguments import data_type, mapping, target_text
 from penstock_executor.steps.consumption import consumption, one_written
 from penstock_executor.steps.outcomes import Outcome, Write
 from penstock_executor.steps.specs import Call, StepSpec
@@ -76,7 +76,7 @@ class UpsertThing(Effect):
 def create(call: Call) -> Outcome:
     """The thing. Its id and dates are made here, so that later steps know it before it is committed."""
     kind = data_type(call, target_text(call))
-    thing = NewThing(new_thing_id(), mapping(call, "set"), created_by(call), call.now)
+    thing = NewThing(new_thing_id(), mapping(call, "set"), call.run.user_id, call.now)
     upsert = call.arguments.get("upsert")
     if isinstance(upsert, list) and upsert:
         return Write(UpsertThing(kind, thing, tuple(str(name) for name in upsert)))

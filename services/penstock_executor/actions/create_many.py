@@ -16,7 +16,7 @@ from penstock.expressions.language import describe_type
 from penstock.things.bulk import Row, insert_rows, prepare_row
 from penstock.things.records import NewThing
 from penstock_executor.effects import BulkEffect
-from penstock_executor.steps.arguments import created_by, data_type, target_text, wrong
+from penstock_executor.steps.arguments import data_type, target_text, wrong
 from penstock_executor.steps.consumption import add_written, consumption
 from penstock_executor.steps.outcomes import Outcome, Write
 from penstock_executor.steps.specs import Call, StepSpec
@@ -52,7 +52,7 @@ async def create_many(call: Call) -> Outcome:
             call,
             f"`from` has {len(items)} items; at most {_MAX_ITEMS} are possible. `import` takes files of any length",
         )
-    user, ids = created_by(call), new_thing_ids(len(items))
+    user, ids = call.run.user_id, new_thing_ids(len(items))
     scope, rows = dict(call.scope), list[Row]()
     for index, item in enumerate(items):
         scope["item"], scope["index"] = item, index

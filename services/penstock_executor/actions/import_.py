@@ -37,6 +37,7 @@ async def import_(call: Call) -> Outcome:
         run_id=call.run.id,
         keeps=_MAX_BAD_LINES,
         is_raw=flag(call, "raw"),
+        created_by=call.run.user_id,
     )
     result = await import_things(
         call.tools.database, request, content, guard=lambda conn: call.tools.hold(conn, call.run), limit=call.tools.bulk

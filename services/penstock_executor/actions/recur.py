@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Final, Self
 from uuid import UUID
 
-from pydantic import JsonValue
-
 from penstock.contracts.messages import WakeScheduler
 from penstock.db import Connection
 from penstock.definitions.models import StepAction
@@ -130,7 +128,7 @@ def recurring_thing(call: Call) -> str | None:
 
 def _context(call: Call) -> Values:
     """What the runs get of this one's: its user, as in Bubble."""
-    user: JsonValue = call.scope.get("user") if "user" in call.scope else (call.run.context or {}).get("user")
+    user = (call.run.context or {}).get("user")
     return {} if user is None else {"user": user}
 
 

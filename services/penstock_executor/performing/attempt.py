@@ -25,6 +25,7 @@ from penstock_executor.performing.frame import Frame, open_frame
 from penstock_executor.performing.journal import Journal, Position
 from penstock_executor.performing.step_retries import MAX_PAUSE_SECONDS, StepRetries
 from penstock_executor.performing.timing import Timing, TookTooLong
+from penstock_executor.performing.user import CurrentUser
 from penstock_executor.planning.plans import Plans
 from penstock_executor.room import Room
 from penstock_executor.rules.failures import Failure, describe_failure
@@ -68,6 +69,7 @@ class Attempt:
         self.plan = plans.workflow(lease.run.workflow)
         self.journal = Journal(room, lease)
         self.timing = Timing(lease, self.plan.definition.timeout_seconds)
+        self.user = CurrentUser(room.database, lease, plans.app)
         self.finished: Values = lease.run.finished or {}
         self.code: Code | None = None
 
@@ -76,7 +78,7 @@ class Attempt:
 
         Raises everything that ends the attempt otherwise.
         """
-        frame = self._open(self.plan.definition.name, self.run.parameters)
+        frame = await self._open(self.plan.definition.name, self.run.parameters)
         if self.plan.secrets and self.plan.when is not None:
             self._require(self.plan.when.secrets)
         if self.plan.when is not None and not self.finished and not await holds(self.plan.when, frame.scope):
@@ -251,7 +253,7 @@ class Attempt:
                 f"`trigger` is nested more than {MAX_NESTED} deep, at {nested.workflow}; schedule it instead",
                 kind="nesting",
             )
-        inner = self._open(nested.workflow, nested.parameters)
+        inner = await self._open(nested.workflow, nested.parameters)
         inner.prefix, inner.nesting, inner.may_defer = f"{path}/", frame.nesting + 1, may_defer
         if inner.plan.secrets and inner.plan.when is not None:
             self._require(inner.plan.when.secrets)
@@ -300,9 +302,10 @@ class Attempt:
         if frame.nesting:
             self.finished[record.step] = record.result
 
-    def _open(self, workflow: str, parameters: Values) -> Frame:
+    async def _open(self, workflow: str, parameters: Values) -> Frame:
         plan = self.plans.workflow(workflow)
-        return open_frame(plan, self.run, parameters, secrets=self.room.secrets, now=self.timing.now())
+        user = await self.user.find() if "user" in plan.roots else None
+        return open_frame(plan, self.run, parameters, secrets=self.room.secrets, now=self.timing.now(), user=user)
 
     def _require(self, secrets: frozenset[str]) -> None:
         """Raises Permanent when one of these is not set. It would read as null otherwise, and null == null is true."""

@@ -49,7 +49,9 @@ class Frame:
             self.answer = {**(self.answer or {}), **members}
 
 
-def open_frame(plan: WorkflowPlan, run: ClaimedRun, parameters: Values, *, secrets: Secrets, now: datetime) -> Frame:
+def open_frame(
+    plan: WorkflowPlan, run: ClaimedRun, parameters: Values, *, secrets: Secrets, now: datetime, user: Values | None
+) -> Frame:
     """A frame with what expressions see: only what this workflow reads is put there."""
     context = run.context or {}
     results: Values = {}
@@ -63,6 +65,8 @@ def open_frame(plan: WorkflowPlan, run: ClaimedRun, parameters: Values, *, secre
                 scope[root] = secrets.values(run.environment)
             case "now":
                 scope[root] = format_date(now)
+            case "user":
+                scope[root] = user
             case _:
                 scope[root] = context.get(root)
     return Frame(plan, scope, results, state)

@@ -86,7 +86,8 @@ class AppCode:
         caller = Caller(directory, attempt.room.threads, await self._load_past())
         engine = CodeEngine(AttemptSteps(attempt, secrets), frame, caller)
         seal = await attempt.room.tools.installation.find_seal()
-        context = Context(engine, describe_run(attempt.run), given, describe_surroundings(attempt.run, secrets, seal))
+        surroundings = describe_surroundings(attempt.run, await attempt.user.find(), secrets, seal)
+        context = Context(engine, describe_run(attempt.run), given, surroundings)
         if attempt.journal.must_commit:
             await attempt.journal.commit()
         attempt.journal.used[_CALLS] += 1

@@ -8,7 +8,7 @@ from penstock.sdk.engine import RunInfo
 from penstock.sdk.values import Thing
 from penstock_executor.outside.requests import lineage_headers
 from penstock_executor.python.secrets import UsedSecrets
-from penstock_executor.runs import ClaimedRun
+from penstock_executor.runs import ClaimedRun, Values
 
 
 def describe_run(run: ClaimedRun) -> RunInfo:
@@ -19,14 +19,15 @@ def describe_run(run: ClaimedRun) -> RunInfo:
     )  # fmt: skip
 
 
-def describe_surroundings(run: ClaimedRun, secrets: UsedSecrets, seal: LineageSeal) -> Surroundings:
+def describe_surroundings(
+    run: ClaimedRun, user: Values | None, secrets: UsedSecrets, seal: LineageSeal
+) -> Surroundings:
     """What code sees beside: secrets, the user, and what started the run."""
     context = run.context or {}
-    user = context.get("user")
     others = {
         name: value
         for name in ("webhook", "request", "change", "run_event", "recurrence")
         if isinstance(value := context.get(name), dict)
     }
-    of_user = Thing(user, "user") if isinstance(user, dict) else None
+    of_user = None if user is None else Thing(user, "user")
     return Surroundings(secrets, of_user, **others, outgoing_headers=partial(lineage_headers, run, seal))

@@ -114,13 +114,6 @@ def file_format(call: Call, file_name: str = "") -> Format:
     raise wrong(call, f"`format` has to be csv or jsonl, not {given[:40]!r}")
 
 
-def created_by(call: Call) -> str | None:
-    """The id of the user for whom the run works, who is the creator of what it makes; None when there is none."""
-    user = call.scope.get("user") if "user" in call.scope else (call.run.context or {}).get("user")
-    id = user.get("_id") if isinstance(user, dict) else None
-    return id if isinstance(id, str) else None
-
-
 def data_type(call: Call, name: str) -> DataType:
     """The data type of that name."""
     found = call.app.types.get(name) or (USER if name == USER.name else None)

@@ -11,6 +11,7 @@ from multidict import MultiMapping
 from pydantic import JsonValue
 
 from penstock import clock, exact_json
+from penstock.domain.callers import admin_user_id
 from penstock.domain.ids import RunId, new_run_id
 from penstock.domain.policies import SettingsChange
 from penstock.domain.runs import Duplicate, Rejected
@@ -83,6 +84,7 @@ async def _admit(
     deployment: CompiledDeployment,
 ) -> tuple[UUID, bool]:
     trace = read_trace_context(headers)
+    context: dict[str, JsonValue] = {"user": {"_id": admin_user_id(deployment.app.name, environment)}}
     scheduled_at = wanted.due(clock.now())
     request = RunRequest(
         run_id=run_id,
@@ -93,7 +95,7 @@ async def _admit(
         lineage=await find_lineage(room, headers, environment),
         scheduled_at=scheduled_at,
         priority=wanted.priority,
-        context=None if trace is None else {"trace": trace},
+        context=context if trace is None else {**context, "trace": trace},
         key=_key(wanted),
     )
     run = check_run(request, deployment)

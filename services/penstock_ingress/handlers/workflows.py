@@ -155,7 +155,7 @@ async def _start(room: Room, received: _Received, deployment: CompiledDeployment
         parameters=read_parameters(workflow, deployment.app, call.query, received.body.data, content_type),
         trigger=Trigger.API,
         lineage=await find_lineage(room, call.headers, call.environment),
-        context=_context(call),
+        context=_context(call, deployment.app.name),
         key=received.key,
     )
     run = accept_run(request, workflow, deployment.version)
@@ -186,8 +186,8 @@ def _bind_key(call: ApiCall, body: bytes) -> IdempotencyKey | None:
     return IdempotencyKey(f"api {principal} {call.method} {call.workflow}", key, fingerprint)
 
 
-def _context(call: ApiCall) -> dict[str, JsonValue]:
-    """What expressions see as `request`, and the trace that the run continues."""
+def _context(call: ApiCall, app: str) -> dict[str, JsonValue]:
+    """What expressions see as `request`, the user for whom the run works, and the trace that it continues."""
     query: dict[str, JsonValue] = {storable_text(name): storable_value(value) for name, value in call.query.items()}
     request: dict[str, JsonValue] = {
         "method": call.method,
@@ -195,8 +195,10 @@ def _context(call: ApiCall) -> dict[str, JsonValue]:
         "query": query,
         "ip": call.ip,
     }
-    trace = read_trace_context(call.headers)
+    trace, user_id = read_trace_context(call.headers), call.caller.find_user_id(app, call.environment)
     context: dict[str, JsonValue] = {"request": request, "caller": call.caller.name}
+    if user_id is not None:
+        context["user"] = {"_id": user_id}
     return context if trace is None else {**context, "trace": trace}
 
 

@@ -35,6 +35,10 @@ class Caller:
     types: frozenset[str] | None = None
     sees_payloads: bool = True
 
+    def find_user_id(self, app: str, environment: str) -> str | None:
+        """The `_id` of the user for whom this caller's runs work; None for anonymous callers."""
+        return self.user_id if self.role is None else admin_user_id(app, environment)
+
     @property
     def is_anonymous(self) -> bool:
         """Whether nothing is known of the caller but an address."""
@@ -53,6 +57,19 @@ class Caller:
         return self.types is None or name in self.types
 
 
+def admin_user_id(app: str, environment: str) -> str:
+    """The `_id` of the user that admins are in Bubble, `admin_user_APP_test` or `admin_user_APP_live`. Only
+    `Created By` has it: there is no such thing.
+    """
+    return f"{_ADMIN_USER}{app}_{'live' if environment == 'live' else 'test'}"
+
+
+def is_admin_user(user_id: str) -> bool:
+    """Whether this is the `_id` that admins have, rather than that of a user of the app."""
+    return user_id.startswith(_ADMIN_USER)
+
+
+_ADMIN_USER: Final = "admin_user_"
 ANONYMOUS: Final = Caller("anonymous")
 ROOT: Final = Caller("admin", Role.ADMIN)
 """The bearer of the admin token of the settings."""

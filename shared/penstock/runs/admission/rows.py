@@ -58,7 +58,7 @@ _PARENTLESS: Final = """
     related AS (
         SELECT q.*, NULL::uuid AS parent_id, NULL::uuid AS parent_chain_id, NULL::text AS parent_environment,
                NULL::text AS parent_workflow, NULL::integer AS parent_depth, NULL::integer AS parent_limit,
-               NULL::jsonb AS parent_budget, NULL::jsonb AS trace
+               NULL::jsonb AS parent_budget, NULL::jsonb AS trace, NULL::jsonb AS parent_user
         FROM asked q
     )
     """
@@ -66,11 +66,14 @@ _RELATED: Final = """
     related AS (
         SELECT q.*, p.id AS parent_id, p.chain_id AS parent_chain_id, p.environment AS parent_environment,
                p.workflow AS parent_workflow, p.depth AS parent_depth, p.depth_limit AS parent_limit,
-               p.budget AS parent_budget, p.trace
+               p.budget AS parent_budget, p.trace,
+               -- Who calls over HTTP says who they are. Baggage goes to every server that a run calls, and must not let
+               -- them act as its user.
+               CASE WHEN q.trigger NOT IN ('api', 'webhook') THEN p.parent_user END AS parent_user
         FROM asked q
         LEFT JOIN LATERAL (
             SELECT p.id, p.chain_id, p.environment, p.workflow, p.depth, p.depth_limit, p.budget,
-                   p.context -> 'trace' AS trace
+                   p.context -> 'trace' AS trace, p.context -> 'user' AS parent_user
             FROM penstock.runs p WHERE p.id = q.parent_run_id OFFSET 0
         ) p ON true
     )
@@ -169,9 +172,10 @@ _INSERTED: Final = """
                CASE WHEN j.termination IS NULL AND j.is_now THEN clock_timestamp() END,
                CASE WHEN j.termination IS NOT NULL THEN clock_timestamp() END,
                j.parameters::jsonb,
-               -- The trace, and the baggage of others, are handed down from run to run.
-               CASE WHEN j.trace IS NULL THEN j.context::jsonb
-                    ELSE jsonb_build_object('trace', j.trace) || coalesce(j.context::jsonb, '{}') END
+               -- The user, the trace, and the baggage of others are handed down from run to run.
+               CASE WHEN j.trace IS NULL AND j.parent_user IS NULL THEN j.context::jsonb
+                    ELSE jsonb_strip_nulls(jsonb_build_object('trace', j.trace, 'user', j.parent_user))
+                         || coalesce(j.context::jsonb, '{}') END
         FROM judged j
         WHERE j.problem IS NULL
         ORDER BY j.id

@@ -37,7 +37,7 @@ class ImportRequest:
 
     `upsert` are the fields by which things that exist are found. At most `keeps` bad lines are kept. Lines that
     were bad before are tried again if they are in `tries_again`: somebody has corrected them. `is_raw`: apostrophes
-    before what looks like a formula belong to the texts.
+    before what looks like a formula belong to the texts. `created_by` is the creator of things whose lines name none.
     """
 
     id: UUID
@@ -50,6 +50,7 @@ class ImportRequest:
     keeps: int = 100
     tries_again: Collection[int] = frozenset()
     is_raw: bool = False
+    created_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ class _Importer:
     async def _commit(self) -> None:
         ids = new_thing_ids(len(self._batch))
         for (_, row), id in zip(self._batch, ids, strict=True):
-            row.setdefault("created_by", None)
+            row.setdefault("created_by", self._request.created_by)
             row.setdefault("created_date", None)
             if row.get("_id") is None:
                 row["_id"] = id
