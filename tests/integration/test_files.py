@@ -6,13 +6,13 @@ from uuid import uuid4
 import pytest
 
 from penstock.db import Connection, Database
+from penstock.domain.files import plain_name
 from penstock.things.files import (
     CHUNK_BYTES,
     begin_file,
     delete_expired_files,
     file_id,
     open_file,
-    plain_name,
     store_file,
 )
 from penstock_scheduler.loops.upkeep import delete_old_files

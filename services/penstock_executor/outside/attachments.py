@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from penstock.expressions.language import describe_type
 from penstock.mail.message import Attachment
 from penstock.storable import storable_text
-from penstock.things.files import open_file
+from penstock.things.files import file_id, open_file
 from penstock_executor.runs import Values
 from penstock_executor.steps.arguments import wrong
 from penstock_executor.steps.specs import Call
@@ -26,6 +26,8 @@ async def read_attachments(call: Call) -> tuple[Attachment, ...]:
     for item in items:
         if item is None:  # of a step that was skipped
             continue
+        if isinstance(item, str) and (id := file_id(item)) is not None:
+            item = {"file": str(id)}
         if not isinstance(item, dict):
             raise wrong(call, f"an attachment has to be a file, and this is {describe_type(item)}")
         attachment = await _read_file(call, item) if "file" in item else _read_content(call, item)
@@ -44,6 +46,7 @@ async def _read_file(call: Call, item: Values) -> Attachment:
     if file is None:
         raise wrong(call, f"there is no file {name!r}: files are kept for seven days")
     _check_size(call, file.size, name)
+    name = name if "name" in item else file.name
     return Attachment(name, file.content_type, b"".join([chunk async for chunk in file]))
 
 

@@ -24,6 +24,7 @@ from penstock.runs.idempotency import IdempotencyKey
 from penstock.runs.requests import RunRequest, accept_run
 from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.accepting.acceptance import Entry
+from penstock_ingress.handlers.files import drop_uploads, keep_uploads
 from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.room import Room
 from penstock_ingress.rules import bubble
@@ -40,13 +41,16 @@ from penstock_ingress.rules.headers import (
 )
 from penstock_ingress.rules.parameters import read_parameters
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem
+from penstock_ingress.rules.uploads import Uploads
 
 RUNS_PATH: Final = "/api/1.1/runs/"
 
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One request to `/api/1.1/wf/{workflow}`. `query` is without `api_token`."""
+    """One request to `/api/1.1/wf/{workflow}`. `query` is without `api_token`; `origin` is what URLs of this port begin
+    with: `https://example.com`, or `//example.com`.
+    """
 
     environment: str
     prefix: str
@@ -56,6 +60,7 @@ class ApiCall:
     query: Mapping[str, JsonValue]
     caller: Caller
     ip: str | None
+    origin: str = "//localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +152,12 @@ async def _start(room: Room, received: _Received, deployment: CompiledDeployment
     """Admit the run, checked against `deployment`."""
     call, run_id = received.call, received.run_id
     workflow, trigger = find_exposed(deployment, call)
-    content_type = call.headers.get("Content-Type", "")
+    content_type, uploads = call.headers.get("Content-Type", ""), Uploads(f"{call.origin}{call.prefix}")
     request = RunRequest(
         run_id=run_id,
         environment=call.environment,
         workflow=workflow.name,
-        parameters=read_parameters(workflow, deployment.app, call.query, received.body.data, content_type),
+        parameters=read_parameters(workflow, deployment.app, call.query, received.body.data, content_type, uploads),
         trigger=Trigger.API,
         lineage=await find_lineage(room, call.headers, call.environment),
         context=_context(call, deployment.app.name),
@@ -160,7 +165,11 @@ async def _start(room: Room, received: _Received, deployment: CompiledDeployment
     )
     run = accept_run(request, workflow, deployment.version)
     is_awaited = _patience(room, trigger, received.preference) > 0
+    if uploads.files:
+        await keep_uploads(room, call.environment, run_id, uploads.files)
     accepted = await room.acceptance.accept(Entry((run,), reply_to=room.reply_to if is_awaited else None))
+    if uploads.files and isinstance(accepted.admissions[0], Duplicate | Rejected):
+        await drop_uploads(room, call.environment, uploads.files)
     match accepted.admissions[0]:
         case Admitted():
             return Started(run_id, trigger)

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
-from urllib.parse import quote
 from uuid import UUID
 
 from aiohttp import web
@@ -12,7 +11,7 @@ from aiohttp import web
 from penstock.domain.policies import SettingsChange
 from penstock.runs.views.models import Shown
 from penstock_ingress.handlers import chains, recurrences
-from penstock_ingress.handlers.files import MAX_FILE_BYTES, find_file, keep_file
+from penstock_ingress.handlers.files import MAX_FILE_BYTES, describe_file, find_file, keep_file, remove_file
 from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run, send_signal
 from penstock_ingress.handlers.management import (
     create_run,
@@ -86,6 +85,7 @@ class ManagementApi:
         app.router.add_post("/v1/{environment}/chains/{id}/resume", self._resume_chain)
         app.router.add_post("/v1/{environment}/files", self._store_file)
         app.router.add_get("/v1/{environment}/files/{id}", self._send_file)
+        app.router.add_delete("/v1/{environment}/files/{id}", self._delete_file)
         app.router.add_get("/v1/{environment}/settings", self._get_settings)
         app.router.add_put("/v1/{environment}/settings", self._put_settings)
         app.router.add_get("/v1/{environment}/audit", self._list_audit)
@@ -192,15 +192,12 @@ class ManagementApi:
         stored = await keep_file(self._room, environment, name, request.content_type, pieces)
         return self._show(request, stored, 201, {"Location": f"/v1/{environment}/files/{stored.file}"})
 
+    async def _delete_file(self, request: web.Request) -> web.Response:
+        return self._show(request, await remove_file(self._room, read_environment(request), read_id(request)))
+
     async def _send_file(self, request: web.Request) -> web.StreamResponse:
         stored = await find_file(self._room, read_environment(request), read_id(request))
-        headers = {
-            "Content-Type": stored.content_type,
-            "Content-Length": str(stored.size),
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(stored.name)}",
-            "X-Content-Type-Options": "nosniff",
-        }
-        response = web.StreamResponse(headers=headers)
+        response = web.StreamResponse(headers=describe_file(stored))
         await response.prepare(request)
         async for chunk in stored:
             await response.write(chunk)

@@ -135,6 +135,7 @@ OPERATIONS: Final = (
         problems=(400, 404, 408, 413, 415, 503),
     ),
     Operation("files/{id}", "get", "The content of a file, such as a workflow has exported", File, is_download=True),
+    Operation("files/{id}", "delete", "Delete a file; its URL leads nowhere then", File),
     Operation("settings", "get", "Limits, and who is notified", EnvironmentSettings),
     Operation("settings", "put", "Change limits, or who is notified", EnvironmentSettings, body=SettingsChange,
     problems=(400, 404, 422), role=Role.ADMIN),

@@ -16,10 +16,11 @@ from penstock.http_server import readers_of, serving_handler
 from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from penstock_ingress.room import Room
 from penstock_ingress.routes.data import answer_list, answer_thing
+from penstock_ingress.routes.files import answer_file
 from penstock_ingress.routes.meta import answer_meta, answer_swagger
 from penstock_ingress.routes.pages import answer_docs, answer_front, answer_openapi
 from penstock_ingress.routes.places import Place, Route
-from penstock_ingress.routes.transport import ALLOWANCE, FailureReplies, to_response
+from penstock_ingress.routes.transport import ALLOWANCE, FailureReplies, send_pieces, to_response
 from penstock_ingress.routes.webhooks import answer_webhook
 from penstock_ingress.routes.workflows import answer_initialize, answer_run, answer_workflow
 from penstock_ingress.rules.environments import split_path
@@ -33,6 +34,7 @@ _ROUTES: Final = {
     ("obj", 2): Route("thing", ("GET",), answer_thing, is_shared=True),
 }
 _INITIALIZE: Final = Route("initialize", ("POST",), answer_initialize, is_shared=True)
+_FILE: Final = Route("file", ("GET", "HEAD"), answer_file, is_shared=True)
 _WEBHOOK: Final = Route("webhook", ("POST", "GET", "HEAD"), answer_webhook)
 _READ: Final = ("GET", "HEAD")
 _PAGES: Final = {
@@ -81,7 +83,7 @@ class PublicPort:
         self._counters: dict[tuple[str, int], Counter] = {}
         self._histograms: dict[str, Histogram] = {}
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request."""
         started_at = time.perf_counter()
         environment, prefix, segments = split_path(request.path)
@@ -100,7 +102,7 @@ class PublicPort:
         if found and found[0].is_shared:
             reply = reply.with_headers({**_SHARED, **request.get(ALLOWANCE, _NO_ALLOWANCE)})
         self._count(name, reply.status, time.perf_counter() - started_at)
-        return to_response(reply)
+        return to_response(reply) if reply.content is None else await send_pieces(request, reply, reply.content)
 
     async def _answer(self, request: web.BaseRequest, route: Route, place: Place) -> Reply:
         if request.method not in route.methods:
@@ -123,6 +125,8 @@ class PublicPort:
 
 
 def _find_route(segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
+    if len(segments) in {2, 3} and segments[0] == "fileupload":
+        return _FILE, segments[1:]
     if len(segments) == 2 and segments[0] == "webhooks":
         return _WEBHOOK, segments[1:]
     if len(segments) == 5 and segments[:3] == (*_API, "wf") and segments[4] == "initialize":

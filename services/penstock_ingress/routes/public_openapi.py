@@ -40,6 +40,7 @@ def describe_public() -> Document:
             "/api/1.1/obj/{type}/{id}": {"get": _THING},
             "/api/1.1/meta": {"get": _meta("get_meta", "What is exposed, in Bubble's form")},
             "/api/1.1/meta/swagger.json": {"get": _meta("get_swagger", "What is exposed, as Swagger 2.0")},
+            "/fileupload/{id}/{name}": {"get": _FILE},
             "/webhooks/{source}": {"post": _WEBHOOK, "get": _HANDSHAKE},
         },
         "components": {
@@ -149,6 +150,17 @@ _RUN: Final[Document] = {
         "200": _answer("Its state, and its answer once there is one", "RunStatus"),
         "401": _answer("The token is wrong", "Unauthorized"),
         "404": _problem("The caller has started no such run"),
+        "503": _problem("Send it again after Retry-After"),
+    },
+}
+_FILE: Final[Document] = {
+    "operationId": "get_file",
+    "tags": ["Files"],
+    "summary": "A file that came with a call of a workflow",
+    "parameters": [_parameter("id", "Its id, which nobody can guess"), _parameter("name", "Its name; not looked at")],
+    "responses": {
+        "200": {"description": "Its content", "content": {"*/*": {}}},
+        "404": _problem("There is no such file"),
         "503": _problem("Send it again after Retry-After"),
     },
 }

@@ -1,13 +1,14 @@
 """Between aiohttp and the handlers: reads bodies within bounds, writes replies, and turns every failure into one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Final
 
 from aiohttp import web
 
 from penstock.errors import DatabaseUnavailable
-from penstock.http_server import LARGE_BYTES, BareResponse, readers_of, send_continue
+from penstock.http_server import LARGE_BYTES, BareResponse, BareStream, readers_of, send_continue
 from penstock.logs import Reports, get_logger
 from penstock_ingress.room import Room
 from penstock_ingress.rules.bodies import ReceivedBody
@@ -20,6 +21,7 @@ RETRY_AFTER_SECONDS: Final = 5
 ALLOWANCE: Final = web.RequestKey("allowance", dict[str, str])
 """Where a request keeps the headers that say how many more its caller may send."""
 _TURN_SECONDS: Final = 5.0
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
 
 
 def address_of(room: Room, request: web.BaseRequest) -> str | None:
@@ -109,6 +111,27 @@ def to_response(reply: Reply) -> web.Response:
     if reply.body:
         headers["Content-Type"] = reply.content_type
     return BareResponse(status=reply.status, body=reply.body, headers=headers)
+
+
+async def send_pieces(request: web.BaseRequest, reply: Reply, content: AsyncIterable[bytes]) -> web.StreamResponse:
+    """The reply with a content that is never whole in memory; to HEAD only its headers."""
+    response = BareStream(status=reply.status, headers={**reply.headers})
+    await response.prepare(request)
+    if request.method != "HEAD":
+        async for piece in content:
+            await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+def origin_of(room: Room, request: web.BaseRequest) -> str:
+    """What the URLs of this port begin with: PENSTOCK_PUBLIC_URL, else the host that the request names, without a
+    scheme, as Bubble writes URLs of files.
+    """
+    if room.settings.public_url:
+        return room.settings.public_url.rstrip("/")
+    host = request.headers.get("Host", "")
+    return f"//{host if _HOST.fullmatch(host) else 'localhost'}"
 
 
 class FailureReplies:

@@ -14,7 +14,7 @@ from penstock_ingress.handlers.runs import show_called_run
 from penstock_ingress.handlers.workflows import ApiCall, authorize_call, call_workflow
 from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
-from penstock_ingress.routes.transport import ALLOWANCE, address_of, receive
+from penstock_ingress.routes.transport import ALLOWANCE, address_of, origin_of, receive
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.headers import read_token
 from penstock_ingress.rules.replies import Refusal, Reply, too_many
@@ -52,6 +52,7 @@ async def _read_call(room: Room, request: web.BaseRequest, place: Place) -> ApiC
         query=query,
         caller=await identify(room, request, token, place.environment),
         ip=address_of(room, request),
+        origin=origin_of(room, request),
     )
 
 

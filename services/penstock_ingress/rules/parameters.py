@@ -11,6 +11,7 @@ from penstock.definitions.models import App, Parameter, Workflow
 from penstock.definitions.parameters import ParameterProblem, ValueSource, bind_parameters
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.replies import Refusal, problem
+from penstock_ingress.rules.uploads import Uploads
 
 UNSUPPORTED = (
     "send parameters as application/json, application/x-www-form-urlencoded, multipart/form-data, or in the query"
@@ -18,9 +19,11 @@ UNSUPPORTED = (
 
 
 def read_parameters(
-    workflow: Workflow, app: App, query: Mapping[str, JsonValue], body: bytes, content_type: str
+    workflow: Workflow, app: App, query: Mapping[str, JsonValue], body: bytes, content_type: str, uploads: Uploads
 ) -> dict[str, JsonValue]:
-    """The value of every parameter; the body stands before the query. Raises Refusal in Bubble's words."""
+    """The value of every parameter; the body stands before the query. Files are put into `uploads`, and their URLs are
+    the values. Raises Refusal in Bubble's words.
+    """
     kind = _check_kind(body, content_type)
     try:
         given = _decode(body, content_type)
@@ -32,8 +35,9 @@ def read_parameters(
         if is_text or not from_query:
             source = ValueSource.TEXT if is_text else ValueSource.JSON
             scalars = _last_of_lists(workflow, {**query, **given}) if is_text else given
+            scalars = uploads.replace(workflow, scalars)
             return bind_parameters(workflow, scalars, source=source, unknown="ignore", types=app.types)
-        return _bind_both(workflow, app, query, given, from_query)
+        return _bind_both(workflow, app, query, uploads.replace(workflow, given), from_query)
     except Undecodable as error:
         raise Refusal(bubble.wrapped(400, "INVALID_DATA", str(error))) from None
     except ParameterProblem as error:
@@ -62,7 +66,7 @@ def _check_kind(body: bytes, content_type: str) -> Kind | None:
 
 
 def _decode(body: bytes, content_type: str) -> dict[str, JsonValue]:
-    value = decode_body(body, content_type)
+    value = decode_body(body, content_type, takes_files=True)
     if not isinstance(value, dict):
         raise Undecodable("the body has to be a JSON object whose members are the parameters")
     return value

@@ -1,6 +1,6 @@
 """Answers as values, and the forms they have outside of Bubble's API: JSON, and problem details (RFC 9457)."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -17,16 +17,19 @@ PROBLEM: Final = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a caller is answered. `content_type` stands beside the other headers."""
+    """What a caller is answered. `content_type` stands beside the other headers. `content` is sent piece by piece in
+    place of a body; its headers say how long it is.
+    """
 
     status: int
     body: bytes = b""
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    content: AsyncIterable[bytes] | None = None
 
     def with_headers(self, headers: Mapping[str, str]) -> "Reply":
         """This reply with further headers."""
-        return Reply(self.status, self.body, self.content_type, {**self.headers, **headers})
+        return Reply(self.status, self.body, self.content_type, {**self.headers, **headers}, self.content)
 
 
 class Refusal(PenstockError):

@@ -32,8 +32,10 @@ def kind_of(content_type: str) -> Kind | None:
     return "multipart" if media_type == "multipart/form-data" else None
 
 
-def decode_body(body: bytes, content_type: str) -> JsonValue:
-    """What a body says; one without content is `{}`, whatever its type. Raises Undecodable."""
+def decode_body(body: bytes, content_type: str, *, takes_files: bool = False) -> JsonValue:
+    """What a body says; one without content is `{}`, whatever its type. Raises Undecodable, also for a multipart form
+    with a file, unless `takes_files`.
+    """
     match kind_of(content_type) if body.strip() else "nothing":
         case "nothing":
             return {}
@@ -42,7 +44,7 @@ def decode_body(body: bytes, content_type: str) -> JsonValue:
         case "form":
             return {**parse_body_form(body, content_type)}
         case "multipart":
-            return {**parse_multipart(body, content_type)}
+            return {**parse_multipart(body, content_type, takes_files=takes_files)}
         case _:
             raise Undecodable("the body is neither JSON nor a form")
 

@@ -33,11 +33,11 @@ def parse_body_form(body: bytes, content_type: str = "") -> dict[str, JsonValue]
     return parse_form(decode_text(body, charset), charset)
 
 
-def gather(pairs: Iterable[tuple[str, str]]) -> dict[str, JsonValue]:
+def gather(pairs: Iterable[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     """Values by name. A name that occurs several times has a list, in order; `name[]` and `name[3]` always have one, in
     the order of their numbers, and those without a number last.
     """
-    fields: dict[str, list[tuple[int, str]]] = {}
+    fields: dict[str, list[tuple[int, JsonValue]]] = {}
     lists: set[str] = set()
     for name, value in pairs:
         position = 0

@@ -3,6 +3,7 @@
 Never the standard library's `email`: it decodes encoded words and nested parts, in quadratic time and worse.
 """
 
+import base64
 from collections.abc import Iterator
 from typing import Final
 
@@ -21,12 +22,14 @@ _MAX_NAME_SHOWN: Final = 100
 _CHARSET_FIELD: Final = "_charset_"
 
 
-def parse_multipart(body: bytes, content_type: str) -> dict[str, JsonValue]:
-    """The text fields of a body of type multipart/form-data. Raises Undecodable, also when a field holds a file."""
+def parse_multipart(body: bytes, content_type: str, *, takes_files: bool = False) -> dict[str, JsonValue]:
+    """The fields of a body of type multipart/form-data. A file is `{"filename", "contents", "content_type"?}`, its
+    contents in base64. Raises Undecodable, also for a file unless `takes_files`.
+    """
     boundary = parse_options_header(content_type.encode("latin-1", "replace"))[1].get(b"boundary", b"")
     if not boundary:
         raise Undecodable("the multipart body cannot be read: its content type has no boundary")
-    form = _Form()
+    form = _Form(takes_files)
     try:
         parser = MultipartParser(
             boundary,
@@ -54,8 +57,10 @@ def parse_multipart(body: bytes, content_type: str) -> dict[str, JsonValue]:
 class _Form:
     """Collects what the parser reports. A part that is not a field, or one too many, ends the parsing at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, takes_files: bool) -> None:
         self._fields: list[tuple[str, bytes, str | None]] = []
+        self._files: dict[int, dict[str, JsonValue]] = {}
+        self._takes_files = takes_files
         self._parts = 0
         self.is_complete = False
         self.begin_part()
@@ -70,6 +75,7 @@ class _Form:
         self._name: str | None = None
         self._charset: str | None = None
         self._is_empty_file = False
+        self._file_name, self._content_type = "", ""
         self._data = bytearray()
 
     def add_header_name(self, data: bytes, start: int, end: int) -> None:
@@ -85,31 +91,42 @@ class _Form:
         self._header_name, self._header_value = bytearray(), bytearray()
         if name == b"content-disposition":
             self._read_disposition(value)
-        elif name == b"content-type" and b"charset" in value.lower():
-            self._charset = find_charset(value.decode("latin-1"))
+        elif name == b"content-type":
+            self._content_type = value.decode("latin-1")
 
     def end_headers(self) -> None:
         if self._name is None:
             raise Undecodable("the multipart body has a part without a name, which is not a field of a form")
+        if not self._file_name:
+            self._charset = find_charset(self._content_type) if "charset" in self._content_type.lower() else None
 
     def add_data(self, data: bytes, start: int, end: int) -> None:
         if self._is_empty_file:
-            raise Undecodable(f"the field {self._shown_name} holds a file; send the URL of the file instead")
+            if not self._takes_files:
+                raise self._holds_file()
+            self._file_name = "file"
         self._data += data[start:end]
 
     def end_part(self) -> None:
-        if self._name is not None and not self._is_empty_file:
-            self._fields.append((self._name, bytes(self._data), self._charset))
+        if self._name is None or (self._is_empty_file and not self._file_name):
+            return
+        if self._file_name:
+            contents = base64.b64encode(self._data).decode()
+            file: dict[str, JsonValue] = {"filename": self._file_name, "contents": contents}
+            if self._content_type:
+                file["content_type"] = self._content_type.partition(";")[0].strip()
+            self._files[len(self._fields)] = file
+        self._fields.append((self._name, b"" if self._file_name else bytes(self._data), self._charset))
 
     def end(self) -> None:
         self.is_complete = True
 
-    def fields(self) -> Iterator[tuple[str, str]]:
+    def fields(self) -> Iterator[tuple[str, JsonValue]]:
         """Names and values. A field `_charset_` says what the others are in that say nothing themselves."""
         named = next((raw for name, raw, _ in self._fields if name == _CHARSET_FIELD), b"utf-8")
         default = check_charset(decode_text(named, UTF_8))
-        for name, raw, charset in self._fields:
-            yield name, decode_text(raw, charset or default)
+        for position, (name, raw, charset) in enumerate(self._fields):
+            yield name, self._files.get(position) or decode_text(raw, charset or default)
 
     def _count(self, size: int) -> None:
         self._header_bytes += size
@@ -122,10 +139,14 @@ class _Form:
             return
         self._name = decode_text(options[b"name"], UTF_8)
         file_name = options.get(b"filename")
-        if file_name:
-            raise Undecodable(f"the field {self._shown_name} holds a file; send the URL of the file instead")
+        if file_name and not self._takes_files:
+            raise self._holds_file()
+        self._file_name = decode_text(file_name, UTF_8) if file_name else ""
         # What a browser sends for a file that nobody has chosen.
-        self._is_empty_file = file_name is not None
+        self._is_empty_file = file_name == b""
+
+    def _holds_file(self) -> Undecodable:
+        return Undecodable(f"the field {self._shown_name} holds a file; send the URL of the file instead")
 
     @property
     def _shown_name(self) -> str:

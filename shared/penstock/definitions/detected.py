@@ -20,7 +20,7 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?", re.ASCII)
 _MAX_DATE_LENGTH: Final = 40
 _ADDRESS: Final = frozenset({"address", "lat", "lng"})
-_FILE: Final = frozenset({"filename", "contents", "private", "attach_to"})
+_FILE: Final = frozenset({"filename", "contents", "content_type", "private", "attach_to"})
 
 
 class DetectedParameter(NamedTuple):

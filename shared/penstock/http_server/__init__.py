@@ -8,6 +8,6 @@ so that senders who are slow wait for nobody but themselves. `responses` makes t
 from penstock.http_server.connections import readers_of
 from penstock.http_server.listening import send_continue, serving, serving_handler
 from penstock.http_server.readers import LARGE_BYTES
-from penstock.http_server.responses import BareResponse
+from penstock.http_server.responses import BareResponse, BareStream
 
-__all__ = ["LARGE_BYTES", "BareResponse", "readers_of", "send_continue", "serving", "serving_handler"]
+__all__ = ["LARGE_BYTES", "BareResponse", "BareStream", "readers_of", "send_continue", "serving", "serving_handler"]

@@ -17,6 +17,14 @@ class BareResponse(web.Response):
         self.headers.popall(hdrs.SERVER, None)
 
 
+class BareStream(web.StreamResponse):
+    """The same for an answer that is sent piece by piece."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall(hdrs.SERVER, None)
+
+
 def problem_body(status: int, detail: str) -> bytes:
     """A problem document; `detail` says what was wrong and what to do."""
     title = HTTPStatus(status).phrase

@@ -5,7 +5,8 @@ Nothing here ever holds more than a chunk or two of a file. A file is seen once 
 behind expires with the rest.
 """
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID, uuid4
@@ -13,10 +14,12 @@ from uuid import UUID, uuid4
 from pydantic import JsonValue
 
 from penstock.db import Connection, Database
+from penstock.domain.files import NewFile, plain_name
 from penstock.storable import storable_text
 
 CHUNK_BYTES: Final = 256 * 1024
-_MAX_NAME: Final = 200
+_MAX_URL: Final = 2000
+_PUBLIC_URL: Final = re.compile(r"(?:https?:)?//[^/\s]+(?:/[^/\s]+)*/fileupload/([0-9a-f-]{36})(?:/[^/\s]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +146,52 @@ async def store_file(
     return await writer.finish()
 
 
-async def open_file(database: Database, *, environment: str, id: UUID) -> StoredFile | None:
-    """The file with that id, if it is of this environment, whole, and not yet expired; its content is read by iterating
-    over it.
+async def store_public_files(conn: Connection, *, environment: str, run_id: UUID, files: Sequence[NewFile]) -> None:
+    """Store files for everyone who knows their ids, until they are deleted. To be called in a transaction."""
+    await conn.executemany(
+        """
+        INSERT INTO penstock.files (id, environment, name, content_type, size, run_id, is_public, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, true, 'infinity')
+        """,
+        [
+            (file.id, environment, storable_text(file.name), file.content_type, len(file.content), run_id)
+            for file in files
+        ],
+    )
+    await conn.executemany(
+        "INSERT INTO penstock.file_chunks (file_id, position, content) VALUES ($1, $2, $3)",
+        [
+            (file.id, position, file.content[start : start + CHUNK_BYTES])
+            for file in files
+            for position, start in enumerate(range(0, len(file.content), CHUNK_BYTES))
+        ],
+    )
+
+
+async def delete_files(conn: Connection, *, environment: str, ids: Sequence[UUID]) -> int:
+    """Delete these files of an environment; returns how many there were."""
+    rows = await conn.fetch(
+        "DELETE FROM penstock.files WHERE id = ANY($1) AND environment = $2 RETURNING true", ids, environment
+    )
+    return len(rows)
+
+
+async def open_file(
+    database: Database, *, environment: str, id: UUID, is_for_strangers: bool = False
+) -> StoredFile | None:
+    """The file with that id, if it is of this environment, whole, and not yet expired; for strangers only if it is
+    public. Its content is read by iterating over it.
     """
     async with database.connection() as conn:
         row = await conn.fetchrow(
             """
             SELECT id, name, content_type, size FROM penstock.files
             WHERE id = $1 AND environment = $2 AND size IS NOT NULL AND expires_at > clock_timestamp()
+              AND (is_public OR NOT $3)
             """,
             id,
             environment,
+            is_for_strangers,
         )
     return None if row is None else StoredFile(row["id"], row["name"], row["content_type"], row["size"], database)
 
@@ -180,20 +217,11 @@ async def delete_expired_files(conn: Connection, *, most: int) -> int:
 
 
 def file_id(value: JsonValue) -> UUID | None:
-    """The id in a file value, or a file's id as text; None for anything else."""
+    """The id in a file value, a file's id as text, or the id in the URL of a public one; None for anything else."""
     given = value.get("file") if isinstance(value, dict) else value
+    if isinstance(given, str) and len(given) <= _MAX_URL and (url := _PUBLIC_URL.fullmatch(given)) is not None:
+        given = url[1]
     try:
         return UUID(given) if isinstance(given, str) and len(given) == len(str(UUID(int=0))) else None
     except ValueError:
         return None
-
-
-def plain_name(name: str) -> str:
-    """A file's name without folders and without characters that have a meaning in headers, so that it can be shown
-    anywhere.
-    """
-    last = name.replace("\\", "/").rpartition("/")[2]
-    return (
-        "".join(character for character in last if character.isprintable() and character != '"').strip()[:_MAX_NAME]
-        or "file"
-    )

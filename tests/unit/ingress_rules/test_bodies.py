@@ -16,6 +16,7 @@ from penstock.webhooks import SignedRequest
 from penstock_ingress.rules.deliveries import SourcePlan, decode_payload
 from penstock_ingress.rules.headers import storable_headers
 from penstock_ingress.rules.parameters import read_parameters
+from penstock_ingress.rules.uploads import Uploads
 from tests.unit.ingress_rules.asking import refused
 
 MULTIPART = "multipart/form-data; boundary=b"
@@ -99,12 +100,12 @@ def test_a_file_that_nobody_has_chosen_is_no_field() -> None:
 )
 def test_names_with_brackets_are_lists(text: str, expected: list[str]) -> None:
     assert parse_form(text) == {"tags": expected}
-    assert read_parameters(TAGS, App(name="a"), {}, text.encode(), FORM) == {"tags": expected}
+    assert read_parameters(TAGS, App(name="a"), {}, text.encode(), FORM, Uploads("//here")) == {"tags": expected}
 
 
 @pytest.mark.parametrize("text", ["tags[a]=1", "tags[0][b]=1", "tags[=1", "tags[0]x=1"])
 def test_brackets_that_are_not_a_list_are_refused_and_not_lost(text: str) -> None:
-    reply = refused(lambda: read_parameters(TAGS, App(name="a"), {}, text.encode(), FORM))
+    reply = refused(lambda: read_parameters(TAGS, App(name="a"), {}, text.encode(), FORM, Uploads("//here")))
     assert (reply.status, b"send a list as tags[]=" in reply.body) == (400, True)
 
 

@@ -22,6 +22,7 @@ from penstock_ingress.rules.headers import (
     storable_text,
 )
 from penstock_ingress.rules.parameters import read_parameters
+from penstock_ingress.rules.uploads import Uploads
 from tests.unit.ingress_rules.asking import refused
 
 
@@ -182,7 +183,7 @@ def build_workflow() -> Workflow:
 def parameters(
     query: dict[str, JsonValue], body: bytes = b"", content_type: str = "application/json"
 ) -> dict[str, JsonValue]:
-    return read_parameters(build_workflow(), App(name="a"), query, body, content_type)
+    return read_parameters(build_workflow(), App(name="a"), query, body, content_type, Uploads("//here"))
 
 
 def test_parameters_come_from_json_form_multipart_and_query_each_in_its_own_way() -> None:
