@@ -11,25 +11,22 @@ from prometheus_client import Counter
 from pydantic import JsonValue
 
 from penstock import clock
-from penstock.bodies import Undecodable
-from penstock.definitions.models import Workflow
-from penstock.definitions.parameters import ValueSource, bind_parameters
-from penstock.definitions.values import format_date
-from penstock.domain.ids import RunId, child_run_id, new_run_id
+from penstock.bodies import Undecodable, decode_payload
+from penstock.domain.ids import RunId, new_run_id
 from penstock.domain.lineage import Lineage
-from penstock.domain.states import Trigger
 from penstock.domain.workload import Activity
 from penstock.logs import get_logger
 from penstock.metrics import DELIVERIES
 from penstock.runs.deliveries import NewDelivery
-from penstock.runs.requests import CheckedRun, RunRequest, accept_run
+from penstock.runs.webhook_runs import Event, make_runs
 from penstock.store.deployments import CompiledDeployment
 from penstock.webhooks import SignedRequest, Verdict
+from penstock.webhooks.events import join_types
 from penstock_ingress.accepting.acceptance import COMMIT_SECONDS, Accepted, Entry
 from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.room import Room
 from penstock_ingress.rules.acknowledgements import Received, acknowledge
-from penstock_ingress.rules.deliveries import MAX_TYPE_LENGTH, SourcePlan, decode_payload
+from penstock_ingress.rules.deliveries import SourcePlan
 from penstock_ingress.rules.handshakes import answer_handshake, answer_probe, find_confirmation, refuse_method
 from penstock_ingress.rules.headers import read_trace_context, storable_headers
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem, unavailable
@@ -186,61 +183,37 @@ class _Read(NamedTuple):
 def _prepare(
     plan: SourcePlan, read: _Read, delivery_id: RunId, lineage: Lineage, deployment: CompiledDeployment
 ) -> Entry:
-    (call, payload), body, headers = read, read.call.request.body, read.call.headers
-    types = plan.types_of(headers, payload)
-    kind = ",".join(types)[:MAX_TYPE_LENGTH] if types else None
-    workflows = plan.workflows_for(types)
-    kept = storable_headers(headers)
+    (call, payload), headers = read, read.call.headers
+    types = plan.events.types_of(headers, payload)
     now = clock.now()
     keys = plan.keys_of(call.request, payload, now.timestamp())
-    context: dict[str, JsonValue] = {
-        "webhook": {
-            "source": call.source,
-            "id": str(delivery_id),
-            "event_id": keys.event_id,
-            "type": kind,
-            "payload": payload,
-            "headers": {**kept},
-            "received_at": format_date(now),
-        }
-    }
-    if (trace := read_trace_context(headers)) is not None:
-        context["trace"] = trace
-    common = RunRequest(
-        delivery_id, call.environment, "", {}, Trigger.WEBHOOK, lineage, context=context, delivery_id=delivery_id
+    event = Event(
+        delivery_id=delivery_id,
+        environment=call.environment,
+        source=call.source,
+        type=join_types(types),
+        event_id=keys.event_id,
+        payload=payload,
+        headers=storable_headers(headers),
+        received_at=now,
+        trace=read_trace_context(headers),
     )
-    runs = tuple(_run(workflow, deployment, common) for workflow in workflows)
+    runs = make_runs(event, plan.events.workflows_for(types), deployment, lineage)
     delivery = NewDelivery(
         id=delivery_id,
         environment=call.environment,
         source=call.source,
         dedup_key=keys.dedup_key,
-        type=kind,
+        type=event.type,
         version=deployment.version,
         run_ids=tuple(run.request.run_id for run in runs),
-        headers=kept,
-        body=body,
+        headers=event.headers,
+        body=call.request.body,
+        verdict=plan.verdict,
         signature_key=keys.signature_key,
         unique_seconds=keys.seconds,
     )
     return Entry(runs, delivery)
-
-
-def _run(workflow: Workflow, deployment: CompiledDeployment, common: RunRequest) -> CheckedRun:
-    """A root run, or the next one of the chain that sent the delivery; `common` is what the runs of it have in common,
-    with the delivery's id for theirs.
-
-    A delivery gives no parameters, so required ones are null; what was sent is in `webhook.payload`.
-    """
-    types = deployment.app.types
-    parameters = (
-        bind_parameters(workflow, {}, source=ValueSource.JSON, unknown="ignore", types=types, is_complete=False)
-        if workflow.parameters
-        else {}
-    )
-    run_id = child_run_id(common.run_id, workflow.name)
-    request = common._replace(run_id=run_id, workflow=workflow.name, parameters=parameters)
-    return accept_run(request, workflow, deployment.version)
 
 
 @cache

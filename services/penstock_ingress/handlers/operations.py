@@ -7,12 +7,11 @@ from uuid import UUID
 
 from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import WakeScheduler
-from penstock.domain.schedule import ScheduleFilter
 from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
 from penstock.runs import operations
-from penstock.runs.operations import Asked, OperationKind, Turn, begin_operation, find_operation, take_turn_of
+from penstock.runs.operations import Asked, Filter, OperationKind, Turn, begin_operation, find_operation, take_turn_of
 from penstock.runs.views.runs import RunFilter
 from penstock_ingress.handlers.pages import read_schedule_filter
 from penstock_ingress.repository.views import Operation
@@ -28,13 +27,13 @@ _LIVE: Final = frozenset({RunState.SCHEDULED, RunState.QUEUED, RunState.RUNNING,
 async def cancel_runs(room: Room, environment: str, wanted: RunChoice, actor: str) -> Operation:
     """Cancel the runs that have not ended and meet the filter. Raises Refusal."""
     _check_states(wanted, _LIVE, "cancelled")
-    return await _begin(room, OperationKind.CANCEL_RUNS, _read(environment, wanted, "cancel"), actor)
+    return await begin(room, OperationKind.CANCEL_RUNS, _read(environment, wanted, "cancel"), actor)
 
 
 async def retry_runs(room: Room, environment: str, wanted: RunChoice, actor: str) -> Operation:
     """Take up again the runs that have failed and meet the filter. Raises Refusal."""
     _check_states(wanted, frozenset({RunState.FAILED}), "retried")
-    return await _begin(room, OperationKind.RETRY_RUNS, _read(environment, wanted, "retry"), actor)
+    return await begin(room, OperationKind.RETRY_RUNS, _read(environment, wanted, "retry"), actor)
 
 
 async def cancel_schedule(room: Room, environment: str, query: Mapping[str, str], actor: str) -> Operation:
@@ -48,7 +47,7 @@ async def cancel_schedule(room: Room, environment: str, query: Mapping[str, str]
         raise Refusal(problem(422, detail))
     if is_all and not wanted.is_everything:
         raise Refusal(problem(422, "all: give either all=true or a filter"))
-    return await _begin(room, OperationKind.CANCEL_SCHEDULE, wanted, actor)
+    return await begin(room, OperationKind.CANCEL_SCHEDULE, wanted, actor)
 
 
 async def show_operation(room: Room, environment: str, id: UUID) -> Operation:
@@ -60,9 +59,10 @@ async def show_operation(room: Room, environment: str, id: UUID) -> Operation:
     return _show(found)
 
 
-async def _begin(room: Room, kind: OperationKind, of: RunFilter | ScheduleFilter, actor: str) -> Operation:
-    begin = partial(begin_operation, kind=kind, of=of, asked=Asked(actor, _BY))
-    begun = await room.database.in_transaction(begin)
+async def begin(room: Room, kind: OperationKind, of: Filter, actor: str) -> Operation:
+    """Begin an operation, and take its first turn. Raises Refusal."""
+    store = partial(begin_operation, kind=kind, of=of, asked=Asked(actor, _BY))
+    begun = await room.database.in_transaction(store)
     turn = await take_turn_of(room.database, begun.id)
     if turn is None:  # a scheduler was faster, or it failed
         return await show_operation(room, begun.environment, begun.id)
@@ -73,7 +73,8 @@ async def _begin(room: Room, kind: OperationKind, of: RunFilter | ScheduleFilter
 async def _announce(publisher: Publisher, turn: Turn) -> None:
     for run in turn.cancelled:
         publisher.run_event(RunState.CANCELLED.value, run, reason=f"cancelled by {_BY}")
-    if turn.retried:
+    publisher.announce(turn.admissions)
+    if turn.retried or turn.admissions:
         try:
             await publisher.nudge(turn.operation.environment, WakeScheduler.model_construct())
         except BrokerUnavailable as error:  # schedulers find the runs within a second

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 
+from penstock.domain.deliveries import OUTCOMES, DeliveryFilter
 from penstock.domain.moments import read_iso, to_utc
 from penstock.domain.schedule import ScheduleFilter
 from penstock.domain.states import RunState
@@ -44,6 +45,22 @@ def read_run_filter(environment: str, query: Mapping[str, str]) -> RunFilter:
         since=_read_moment(query, "since"),
         until=_read_moment(query, "until"),
         contains=read_text(query, "contains"),
+    )
+
+
+def read_delivery_filter(environment: str, query: Mapping[str, str]) -> DeliveryFilter:
+    """The filter in a query. Raises Refusal."""
+    outcome = query.get("outcome") or None
+    if outcome is not None and outcome not in OUTCOMES:
+        raise _wrong("outcome", f"one of {', '.join(OUTCOMES)}")
+    return DeliveryFilter(
+        environment=environment,
+        source=read_text(query, "source"),
+        type=read_text(query, "type"),
+        outcome=outcome,
+        since=_read_moment(query, "since"),
+        until=_read_moment(query, "until"),
+        run_id=_read_id(query, "run"),
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from penstock.domain.schedule import Missed
 from penstock.domain.states import RunState
 from penstock.domain.ticks import Every, Overlap
-from penstock.runs.views.models import AuditEntry, ChainRun, LogEntry, Run, Shown
+from penstock.runs.views.models import AuditEntry, ChainRun, Delivery, LogEntry, Run, Shown
 from penstock.runs.views.schedule import ScheduleEntry
 
 
@@ -126,6 +126,13 @@ class LogPage(Shown):
     """Log lines, newest first; `after` asks for the next page."""
 
     results: list[LogEntry]
+    after: str | None
+
+
+class DeliveryPage(Shown):
+    """Deliveries, newest first; `after` asks for the next page."""
+
+    results: list[Delivery]
     after: str | None
 
 
@@ -335,15 +342,20 @@ class Resumed(Shown):
 
 
 class Operation(Shown):
-    """What is done to all runs that meet a filter, and how far it is. It continues by itself; ask again."""
+    """What is done to all runs, or deliveries, that meet a filter, and how far it is. It continues by itself; ask
+    again.
+    """
 
     id: UUID
     environment: str
-    kind: Literal["runs.cancel", "runs.retry", "schedule.cancel"]
+    kind: Literal["runs.cancel", "runs.retry", "schedule.cancel", "deliveries.replay"]
     state: Literal["running", "finished", "failed"]
     filter: dict[str, JsonValue]
-    total: int = Field(description="How many runs met the filter when it began")
-    done: int = Field(description="How many were cancelled, or taken up again; some may have ended by themselves")
+    total: int = Field(description="How many met the filter when it began")
+    done: int = Field(
+        description="How many were cancelled, taken up again, or replayed; runs may have ended by themselves, and a "
+        "delivery whose source is not deployed any more is passed over"
+    )
     items: int = Field(description="Items of lists that were given up before they became runs")
     error: str | None = Field(description="Why its last turn failed; it is tried again while the state is `running`")
     actor: str

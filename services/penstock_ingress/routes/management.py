@@ -25,6 +25,7 @@ from penstock_ingress.handlers.management import (
 )
 from penstock_ingress.handlers.workload import show_weights, show_workload, update_weights
 from penstock_ingress.room import Room
+from penstock_ingress.routes.deliveries import DeliveryRoutes
 from penstock_ingress.routes.detected import DetectedRoutes
 from penstock_ingress.routes.openapi import find_operation
 from penstock_ingress.routes.pages import OPEN_PATHS, add_pages
@@ -109,6 +110,7 @@ class ManagementApi:
         ScheduleRoutes(self._room, self._show).add_to(app.router)
         TokenRoutes(self._room, self._show).add_to(app.router)
         DetectedRoutes(self._room, self._show).add_to(app.router)
+        DeliveryRoutes(self._room, self._show).add_to(app.router)
         add_pages(app, self._room)
         return app
 

@@ -11,9 +11,10 @@ from pydantic.json_schema import models_json_schema
 
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.domain.callers import Role
+from penstock.domain.deliveries import OUTCOMES
 from penstock.domain.policies import SettingsChange
 from penstock.domain.states import RunState
-from penstock.runs.views.models import Run, RunDetails
+from penstock.runs.views.models import Delivery, DeliveryDetails, Run, RunDetails
 from penstock.store.workload_sums import WAYS
 from penstock_ingress.handlers.pages import DEFAULT_LIMIT, LEVELS, MAX_COUNT, MAX_LIMIT
 from penstock_ingress.repository.views import (
@@ -22,6 +23,7 @@ from penstock_ingress.repository.views import (
     CancelledRun,
     CancelledSchedule,
     Chain,
+    DeliveryPage,
     EnvironmentSettings,
     File,
     LogPage,
@@ -49,6 +51,7 @@ from penstock_ingress.rules.management import (
     Backfill,
     ChainResumeRequest,
     ChainStopRequest,
+    DeliveryChoice,
     Move,
     NewPause,
     NewRecurrence,
@@ -202,6 +205,15 @@ OPERATIONS: Final = (
     query=_PAGE, problems=(400, 404)),
     Operation("detected/{name}", "get", "The parameters that the last sample of a workflow suggests", Detected),
     Operation("detected/{name}/accept", "post", "Note that they are taken over; answers with the YAML", Detected),
+    Operation(
+        "deliveries", "get", "Deliveries, newest first", DeliveryPage,
+        query=("source", "type", "outcome", "since", "until", "run", *_PAGE), problems=(400, 404),
+    ),
+    Operation("deliveries/{id}", "get", "A delivery with its headers and its body", DeliveryDetails),
+    Operation("deliveries/{id}/replay", "post", "Let a delivery start runs again, by the definitions of now; with an "
+    "Idempotency-Key, once", Delivery, status=201, problems=(400, 404, 409, 503)),
+    Operation("deliveries/replay", "post", "Replay the deliveries that meet a filter, the oldest first, as an "
+    "operation", RunsOperation, body=DeliveryChoice, status=202, problems=(400, 404, 413, 422, 503)),
     Operation("tokens", "get", "The tokens that hold, newest first", TokenPage, query=_PAGE, problems=(400, 404),
     role=Role.ADMIN),
     Operation("tokens", "post", "Make a token; it is shown this once", MadeToken, body=WantedToken, status=201,
@@ -222,7 +234,10 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "state": (f"Only runs in these states, separated by commas: {', '.join(RunState)}", _TEXT),
     "actor": ("Only what this actor did: `admin`, the label of a token, or `cli:` and a system's user", _TEXT),
     "action": ("Only this action (`run.cancel`), or all of its kind (`run`)", _TEXT),
-    "run": ("Only lines of this run", _ID),
+    "run": ("Only what belongs to this run", _ID),
+    "source": ("Only deliveries of this source", _TEXT),
+    "type": ("Only deliveries of this type, as it is shown", _TEXT),
+    "outcome": ("Only with this outcome", {"type": "string", "enum": list(OUTCOMES)}),
     "chain": ("Only what belongs to this chain", _ID),
     "list": ("Only what belongs to this list", _ID),
     "all": ("Without any filter: everything", {"type": "boolean"}),
@@ -276,8 +291,8 @@ def _describe(operation: Operation) -> Document:
     content = {_BYTES: {}} if operation.is_download else _content("application/json", operation.answer)
     ok: Document = {"description": "Done", "content": content}
     responses: Document = {str(operation.status): ok}
-    if operation.answer is Run and operation.status == 201:
-        responses["200"] = {**ok, "description": "The run that this idempotency key made before"}
+    if operation.answer in (Run, Delivery) and operation.status == 201:
+        responses["200"] = {**ok, "description": "What this idempotency key made before"}
     for status in sorted({401, 403, 422, *operation.problems}):
         responses[str(status)] = {"description": "Not done", "content": _content("application/problem+json", Problem)}
     described: Document = {

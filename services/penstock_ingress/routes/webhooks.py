@@ -4,12 +4,12 @@ from typing import Final
 
 from aiohttp import web
 
+from penstock.bodies import decode_payload
 from penstock.webhooks import SignedRequest
 from penstock_ingress.handlers.deliveries import WebhookCall, check_source, receive_delivery
 from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
 from penstock_ingress.routes.transport import receive
-from penstock_ingress.rules.deliveries import decode_payload
 from penstock_ingress.rules.replies import Reply
 
 BODY_SECONDS: Final = 10.0

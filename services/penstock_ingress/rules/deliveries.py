@@ -1,44 +1,40 @@
-"""What a webhook request is: its type, the keys that its copies share, its payload, and the workflows that want it.
+"""What a webhook request is: whether it is genuine, and the keys that its copies share.
 
 Type and id stand where the row of its scheme has them (`penstock.webhooks.providers`), or where the source's `type`
 and `deduplicate` pick them; a delivery without a type is wanted by `*` alone, and one that holds several events has the
-types of all. The key is the id, for 30 days; where that is missing, a hash of the body, for the tolerance of the signed
-time, or 24 hours, or as long as the row says. Of a source whose id is not signed, copies are also known by what is
-signed. A NUL in a payload, which PostgreSQL cannot hold, becomes U+FFFD for the runs; the stored body keeps it.
+types of all (`penstock.webhooks.events`). The key is the id, for 30 days; where that is missing, a hash of the body,
+for the tolerance of the signed time, or 24 hours, or as long as the row says. Of a source whose id is not signed,
+copies are also known by what is signed. A NUL in a payload, which PostgreSQL cannot hold, becomes U+FFFD for the runs;
+the stored body keeps it.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from multidict import MultiMapping
 from pydantic import JsonValue
 
-from penstock.bodies import decode_body, without_nul
-from penstock.definitions.models import App, Workflow
+from penstock.definitions.models import App
 from penstock.definitions.sources import Source
+from penstock.domain.deliveries import DeliveryVerdict
 from penstock.expressions import compile_template
 from penstock.webhooks import SignedRequest, Verdict, build_check, find_signed, is_usable, want, wants_documents
 from penstock.webhooks.certified import trusted_hosts
-from penstock.webhooks.places import find_value, find_values
-from penstock.webhooks.recipes import DEFAULT_TOLERANCE_SECONDS, Certified, Where
+from penstock.webhooks.events import Events
+from penstock.webhooks.recipes import DEFAULT_TOLERANCE_SECONDS, Certified
 from penstock.webhooks.sources import (
     BODY_SECONDS,
     ID_LIFETIME,
-    find_ids,
-    find_types,
     is_id_signed,
     list_proofs,
     provider_of,
     tolerance_of,
 )
 from penstock.webhooks.stored_keys import KeyStore, Wanted
-from penstock_ingress.rules.headers import storable_text
 
 MAX_KEY_LENGTH: Final = 255
-MAX_TYPE_LENGTH: Final = 255
-_MAX_TYPES: Final = 1000
 _NAMED_SECRET: Final = re.compile(r"\bsecrets\.([A-Za-z_][A-Za-z0-9_]*)")
 _LONE: Final = re.compile(r"\$\{[^{}]*\}")
 
@@ -74,17 +70,12 @@ class SourcePlan:
         self.check = build_check(source, self.secrets, keys)
         self._wants_documents = wants_documents(source)
         self.verify_token = source.verify_token and resolve_secret(source.verify_token, secrets, source.place)
-        self._ids, self._types = find_ids(source), find_types(source)
+        self.events = Events(source, app)
+        self.verdict: DeliveryVerdict = "genuine" if source.scheme != "none" else "unsigned"
         self._is_id_signed = is_id_signed(source)
         self._tolerance_seconds = max(
             (tolerance_of(source, proof) for proof in list_proofs(source)), default=DEFAULT_TOLERANCE_SECONDS
         )
-        self._wanted = [
-            (_pattern(types), workflow)
-            for workflow in app.workflows.values()
-            if (types := _types(workflow, source.name))
-        ]
-        self._by_type: dict[str, tuple[Workflow, ...]] = {}
 
     @property
     def trusted_hosts(self) -> tuple[str, ...]:
@@ -100,25 +91,13 @@ class SourcePlan:
         """The secret that has signed a genuine request."""
         return next(one for one in self.secrets if build_check(self.source, [one])(request, now) is Verdict.GENUINE)
 
-    def types_of(self, headers: MultiMapping[str], payload: JsonValue) -> tuple[str, ...]:
-        """The types of a delivery: one, or several when it holds several events, or none."""
-        for where in self._types:
-            if found := find_values(where, headers, payload):
-                if len(found) == 1:
-                    return (storable_text(found[0])[:MAX_TYPE_LENGTH],)
-                return tuple(dict.fromkeys(storable_text(kind)[:MAX_TYPE_LENGTH] for kind in found))
-        return ()
-
     def event_id_of(self, headers: MultiMapping[str], payload: JsonValue) -> str | None:
         """The id that the provider gives the event, or None."""
-        for places in self._ids:
-            if (found := _join(places, headers, payload)) is not None:
-                return storable_text(found)
-        return None
+        return self.events.id_of(headers, payload)
 
     def keys_of(self, request: SignedRequest, payload: JsonValue, now: float) -> Keys:
         """What copies of a delivery have in common. `now` is in seconds since 1970; the request is genuine."""
-        id = self.event_id_of(request.headers, payload)
+        id = self.events.id_of(request.headers, payload)
         if id and self._is_id_signed:
             return Keys(_key(id), event_id=id)
         signed = find_signed(self.source, request, self.secrets)
@@ -133,25 +112,6 @@ class SourcePlan:
             return Keys(body, signature_key, BODY_SECONDS)
         # As long as the request itself could be sent again: a clock that is fast makes that longer.
         return Keys(body, signature_key, max(signed.moment - now, 0) + self._tolerance_seconds)
-
-    def workflows_for(self, types: Sequence[str]) -> tuple[Workflow, ...]:
-        """The workflows that a delivery of these types starts, each once."""
-        if len(types) < 2:
-            return self._workflows_for_one(types[0] if types else "")
-        return tuple({workflow.name: workflow for kind in types for workflow in self._workflows_for_one(kind)}.values())
-
-    def _workflows_for_one(self, kind: str) -> tuple[Workflow, ...]:
-        found = self._by_type.get(kind)
-        if found is None:
-            found = tuple(workflow for pattern, workflow in self._wanted if pattern.fullmatch(kind))
-            if len(self._by_type) < _MAX_TYPES:
-                self._by_type[kind] = found
-        return found
-
-
-def decode_payload(body: bytes, content_type: str) -> JsonValue:
-    """The payload of a delivery: JSON, the fields of a form, or `{}` for an empty body. Raises Undecodable."""
-    return without_nul(decode_body(body, content_type), body)
 
 
 def resolve_secret(text: str, secrets: Mapping[str, JsonValue], place: str = "") -> str | None:
@@ -168,23 +128,6 @@ def resolve_secret(text: str, secrets: Mapping[str, JsonValue], place: str = "")
 
 def _key(id: str) -> str:
     return id if len(id) <= MAX_KEY_LENGTH else f"sha256:{hashlib.sha256(id.encode()).hexdigest()}"
-
-
-def _types(workflow: Workflow, source: str) -> Sequence[str]:
-    return [kind for trigger in workflow.webhooks if trigger.source == source for kind in trigger.types]
-
-
-def _pattern(types: Iterable[str]) -> re.Pattern[str]:
-    """Matches what one of `types` matches, `*` standing for any run of characters."""
-    return re.compile("|".join(".*".join(map(re.escape, kind.split("*"))) for kind in types), re.DOTALL)
-
-
-def _join(places: Sequence[Where], headers: MultiMapping[str], payload: JsonValue) -> str | None:
-    """The values of all these places together, if each has one that is not empty."""
-    if len(places) == 1:
-        return find_value(places[0], headers, payload) or None
-    values = [find_value(where, headers, payload) for where in places]
-    return "/".join(filter(None, values)) if all(values) else None
 
 
 def _resolve(source: Source, text: str, secrets: Mapping[str, JsonValue]) -> str | None:

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from penstock.domain.deliveries import DeliveryFilter, DeliveryOutcome
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.durations import parse_duration
 from penstock.domain.moments import to_utc
@@ -257,6 +258,24 @@ class RunChoice(Given):
     def is_everything(self) -> bool:
         """Whether nothing narrows it down. States alone do not: all runs that can be meant are in some of them."""
         return not any((self.workflow, self.chain, self.parent, self.since, self.until, self.contains, self.state))
+
+
+class DeliveryChoice(Given):
+    """Which deliveries are to be replayed; an empty filter only with `all`. Replays are left out."""
+
+    source: Storable | None = Field(default=None, min_length=1, max_length=200)
+    type: Storable | None = Field(default=None, min_length=1, max_length=255)
+    outcome: DeliveryOutcome | None = None
+    since: Moment | None = Field(default=None, description="Only those received from then on")
+    until: Moment | None = Field(default=None, description="Only those received before")
+    run: Annotated[UUID, Field(strict=False)] | None = Field(
+        default=None, description="Only the one that has started this run"
+    )
+    all: bool = Field(default=False, description="Without any filter: really all of them")
+
+    def of(self, environment: str) -> DeliveryFilter:
+        """The same as a filter."""
+        return DeliveryFilter(environment, self.source, self.type, self.outcome, self.since, self.until, self.run)
 
 
 class Move(Given):

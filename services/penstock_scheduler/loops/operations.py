@@ -10,7 +10,7 @@ async def work_off_operations(room: Room) -> Counts:
     """Take one turn at each; the next follows at once while there is more to do."""
     async with room.database.connection() as conn:
         running = await list_running(conn)
-    cancelled = retried = 0
+    cancelled = retried = replayed = 0
     is_more = False
     for id in running:
         turn = await take_turn_of(room.database, id)
@@ -18,14 +18,16 @@ async def work_off_operations(room: Room) -> Counts:
             continue
         _announce(room, turn)
         cancelled, retried = cancelled + len(turn.cancelled), retried + len(turn.retried)
+        replayed += len(turn.admissions)
         is_more |= not turn.operation.is_over
-    return Counts({"cancelled": cancelled, "retried": retried}, 0.0 if is_more else None)
+    return Counts({"cancelled": cancelled, "retried": retried, "replayed": replayed}, 0.0 if is_more else None)
 
 
 def _announce(room: Room, turn: Turn) -> None:
     for run in turn.cancelled:
         room.publisher.run_event(RunState.CANCELLED.value, run, reason=f"cancelled by {turn.operation.asked_by}")
-    if turn.retried:
+    room.publisher.announce(turn.admissions)
+    if turn.retried or turn.admissions:
         room.nudges.dispatch.set()
 
 

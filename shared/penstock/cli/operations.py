@@ -13,9 +13,15 @@ from penstock.cli.access import open_installation
 from penstock.cli.interventions import publish
 from penstock.cli.output import VisibleConsole, console, fail, print_json
 from penstock.db import Database
-from penstock.domain.schedule import ScheduleFilter
-from penstock.runs.operations import Asked, Operation, OperationKind, begin_operation, find_operation, take_turn_of
-from penstock.runs.views.runs import RunFilter
+from penstock.runs.operations import (
+    Asked,
+    Filter,
+    Operation,
+    OperationKind,
+    begin_operation,
+    find_operation,
+    take_turn_of,
+)
 from penstock.store.audit import name_cli_actor
 
 _LOOK_SECONDS: Final = 0.2
@@ -24,16 +30,17 @@ _WORDS: Final = {
     OperationKind.CANCEL_RUNS: "cancelled",
     OperationKind.RETRY_RUNS: "retried",
     OperationKind.CANCEL_SCHEDULE: "cancelled",
+    OperationKind.REPLAY_DELIVERIES: "replayed",
 }
 
 
-def operate(kind: OperationKind, of: RunFilter | ScheduleFilter, *, by: str, data: Path | None, as_json: bool) -> None:
+def operate(kind: OperationKind, of: Filter, *, by: str, data: Path | None, as_json: bool) -> None:
     """Do it to all that meets the filter, and report it. Exits with 1 when it failed."""
     operation = asyncio.run(_operate(kind, of, by, data, shows_progress=not as_json))
     word = _WORDS[kind]
     if operation.state == "failed":
         fail(
-            f"operation {operation.id} has failed after {operation.done} of {operation.total} runs: {operation.error}; "
+            f"operation {operation.id} has failed after {operation.done} of {operation.total}: {operation.error}; "
             "the same command continues with the rest"
         )
     if as_json:
@@ -43,9 +50,7 @@ def operate(kind: OperationKind, of: RunFilter | ScheduleFilter, *, by: str, dat
     console.print(f"{operation.done} {word}{items}")
 
 
-async def _operate(
-    kind: OperationKind, of: RunFilter | ScheduleFilter, by: str, data: Path | None, *, shows_progress: bool
-) -> Operation:
+async def _operate(kind: OperationKind, of: Filter, by: str, data: Path | None, *, shows_progress: bool) -> Operation:
     asked = Asked(name_cli_actor(), by)
     async with open_installation(data) as database:
         operation = await database.in_transaction(partial(begin_operation, kind=kind, of=of, asked=asked))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from penstock.db import Connection
+from penstock.domain.deliveries import DeliveryVerdict
 from penstock.webhooks.sources import ID_LIFETIME
 
 DeliveryKey = tuple[str, str, str]
@@ -19,25 +20,27 @@ DeliveryKey = tuple[str, str, str]
 
 class NewDelivery(NamedTuple):
     """A webhook request to be stored. `version` is the deployment that said which workflows want it; without any it is
-    unmatched.
+    unmatched. `origin_id` is the delivery that it replays; nothing is a copy of a replay, so it has no keys.
     """
 
     id: UUID
     environment: str
     source: str
-    dedup_key: str
+    dedup_key: str | None
     type: str | None
     version: int
     run_ids: tuple[UUID, ...]
     headers: Mapping[str, str]
     body: bytes
+    verdict: DeliveryVerdict | None = "genuine"
+    origin_id: UUID | None = None
     signature_key: str | None = None
     unique_seconds: float = ID_LIFETIME.total_seconds()
 
     @property
     def key(self) -> DeliveryKey:
         """What is unique."""
-        return self.environment, self.source, self.dedup_key
+        return self.environment, self.source, self.dedup_key or str(self.id)
 
 
 class StoredDelivery(NamedTuple):

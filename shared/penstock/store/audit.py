@@ -35,6 +35,7 @@ class AuditAction(StrEnum):
     SCHEDULE_RESUME = "schedule.resume"
     SCHEDULE_MOVE = "schedule.move"
     SCHEDULE_CANCEL = "schedule.cancel"
+    DELIVERY_REPLAY = "delivery.replay"
     APP_DEPLOY = "app.deploy"
     APP_PROMOTE = "app.promote"
     SECRET_SET = "secret.set"

@@ -6,14 +6,14 @@ import pytest
 from multidict import CIMultiDict
 from pydantic import JsonValue
 
-from penstock.bodies import Undecodable, decode_body, parse_json
+from penstock.bodies import Undecodable, decode_body, decode_payload, parse_json
 from penstock.bodies.forms import parse_body_form, parse_form
 from penstock.bodies.multipart import MAX_HEADER_BYTES, parse_multipart
 from penstock.definitions.models import App, FieldType, Parameter, Workflow
 from penstock.definitions.sources import Pick, Source
 from penstock.exact_json import dumps
 from penstock.webhooks import SignedRequest
-from penstock_ingress.rules.deliveries import SourcePlan, decode_payload
+from penstock_ingress.rules.deliveries import SourcePlan
 from penstock_ingress.rules.headers import storable_headers
 from penstock_ingress.rules.parameters import read_parameters
 from penstock_ingress.rules.uploads import Uploads

@@ -4,11 +4,11 @@ import pytest
 from multidict import CIMultiDict
 from pydantic import JsonValue
 
-from penstock.bodies import Undecodable
+from penstock.bodies import Undecodable, decode_payload
 from penstock.definitions.models import App, WebhookTrigger, Workflow
 from penstock.definitions.sources import Pick, Source, SourceTimestamp
 from penstock.webhooks import SignedRequest
-from penstock_ingress.rules.deliveries import Keys, SourcePlan, decode_payload, resolve_secret
+from penstock_ingress.rules.deliveries import Keys, SourcePlan, resolve_secret
 
 
 def build_plan(source: Source, *types: str, secrets: dict[str, str] | None = None) -> SourcePlan:
@@ -34,7 +34,7 @@ NO_HEADERS: CIMultiDict[str] = CIMultiDict()
     ],
 )
 def test_types_match_with_stars(types: tuple[str, ...], kind: str | None, is_wanted: bool) -> None:
-    assert bool(build_plan(STRIPE, *types).workflows_for((kind,) if kind else ())) is is_wanted
+    assert bool(build_plan(STRIPE, *types).events.workflows_for((kind,) if kind else ())) is is_wanted
 
 
 def keys(plan: SourcePlan, payload: JsonValue, headers: CIMultiDict[str] = NO_HEADERS, body: bytes = b"x") -> Keys:
@@ -44,13 +44,22 @@ def keys(plan: SourcePlan, payload: JsonValue, headers: CIMultiDict[str] = NO_HE
 def test_type_and_key_of_a_delivery_depend_on_the_scheme() -> None:
     payload: JsonValue = {"id": "evt_1", "type": "a.b", "data": {"id": 7, "kind": {"name": "k"}}}
     stripe = build_plan(STRIPE)
-    assert (stripe.types_of(NO_HEADERS, payload), keys(stripe, payload)) == (("a.b",), Keys("evt_1", event_id="evt_1"))
+    assert (stripe.events.types_of(NO_HEADERS, payload), keys(stripe, payload)) == (
+        ("a.b",),
+        Keys("evt_1", event_id="evt_1"),
+    )
     github = build_plan(Source(name="g", scheme="github", secrets=("x",)))
     headers = CIMultiDict({"x-github-event": "push", "X-GitHub-Delivery": "72d3162e"})
-    assert (github.types_of(headers, payload), keys(github, payload, headers).dedup_key) == (("push",), "72d3162e")
+    assert (github.events.types_of(headers, payload), keys(github, payload, headers).dedup_key) == (
+        ("push",),
+        "72d3162e",
+    )
     picks = {"type": Pick(payload="data.kind.name"), "deduplicate": Pick(payload="data.id")}
     partner = build_plan(Source(name="p", scheme="hmac", secrets=("x",), header="X", **picks))
-    assert (partner.types_of(headers, payload), keys(partner, payload, headers)) == (("k",), Keys("7", event_id="7"))
+    assert (partner.events.types_of(headers, payload), keys(partner, payload, headers)) == (
+        ("k",),
+        Keys("7", event_id="7"),
+    )
 
 
 def test_a_delivery_without_an_id_is_known_by_its_body_for_as_long_as_its_time_holds() -> None:

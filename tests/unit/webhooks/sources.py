@@ -7,13 +7,14 @@ from pathlib import Path
 from multidict import CIMultiDict
 from pydantic import JsonValue
 
+from penstock.bodies import decode_payload
 from penstock.definitions.models import App
 from penstock.definitions.sources import Source
 from penstock.reading.loader import load_files
 from penstock.webhooks import SignedRequest, Unsigned, Verdict, build_check, sign
 from penstock.webhooks.providers import PROVIDERS
 from penstock.webhooks.recipes import Recipe, Secrets
-from penstock_ingress.rules.deliveries import SourcePlan, decode_payload
+from penstock_ingress.rules.deliveries import SourcePlan
 
 NOW = 1_700_000_000.0
 URL = "https://hooks.example.test/in/abc?x=1"

@@ -30,12 +30,13 @@ _CURRENT: Final = """
 _DELIVERED: Final = """
     delivered AS (
         INSERT INTO penstock.deliveries (
-            id, environment, source, dedup_key, type, state, run_ids, headers, body, signature_key, unique_until
+            id, environment, source, dedup_key, type, state, run_ids, headers, body, signature_key, unique_until,
+            verdict, origin_id
         )
         SELECT q.id, q.environment, q.source, q.dedup_key, q.type,
                CASE q.run_ids WHEN '{}' THEN 'unmatched' ELSE 'accepted' END, q.run_ids, q.headers::jsonb, q.body,
-               q.signature_key, clock_timestamp() + make_interval(secs => q.unique_seconds)
-        FROM unnest((SELECT $4::penstock.asked_delivery[])) AS q
+               q.signature_key, clock_timestamp() + make_interval(secs => q.unique_seconds), q.verdict, q.origin_id
+        FROM unnest((SELECT $4::penstock.received_delivery[])) AS q
         JOIN current c ON c.holds
         ON CONFLICT DO NOTHING
         RETURNING id
@@ -290,7 +291,7 @@ def _run_row(run: CheckedRun, *, is_counted: bool) -> tuple[object, ...]:
 
 
 def _delivery_row(delivery: NewDelivery) -> tuple[object, ...]:
-    """A row of the type `penstock.asked_delivery`."""
+    """A row of the type `penstock.received_delivery`."""
     return (
         delivery.id,
         delivery.environment,
@@ -302,6 +303,8 @@ def _delivery_row(delivery: NewDelivery) -> tuple[object, ...]:
         delivery.body,
         delivery.signature_key,
         delivery.unique_seconds,
+        delivery.verdict,
+        delivery.origin_id,
     )
 
 

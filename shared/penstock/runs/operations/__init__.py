@@ -1,4 +1,4 @@
-"""What is done to many runs at once, by a filter: cancel them, retry them, cancel what is coming.
+"""What is done to many runs at once, by a filter: cancel them, retry them, cancel what is coming, replay deliveries.
 
 *Model.* An operation is a row. `begin_operation` writes it, with the number of runs that meet the filter and the note
 for the audit, in one transaction: that is the act. From then on everyone who has time takes turns at it: the process
@@ -6,8 +6,9 @@ that was asked takes the first at once, so that a small operation is over with t
 turn is one batch and the row's counts in one transaction, behind the row's lock.
 
 *Guarantees.* What meets the filter when the operation begins is dealt with once: a run that was cancelled or taken up
-again no longer meets it, and one that comes into being, or fails, after the beginning does not either. So a turn that
-is lost with its process is simply taken again, and an operation comes to its end however busy a chain is.
+again no longer meets it, and one that comes into being, or fails, after the beginning does not either. Deliveries,
+whose state says nothing, are taken in their order, and the row keeps how far that is. So a turn that is lost with its
+process is simply taken again, and an operation comes to its end however busy a chain is.
 
 *What fails.* A turn that fails is tried again by the next; after MAX_FAILURES in a row the operation has failed, and
 says why. What was done stays done.
@@ -17,6 +18,7 @@ from penstock.runs.operations.rows import (
     KEPT_FOR,
     MAX_FAILURES,
     Asked,
+    Filter,
     Operation,
     OperationKind,
     begin_operation,
@@ -32,6 +34,7 @@ __all__ = [
     "KEPT_FOR",
     "MAX_FAILURES",
     "Asked",
+    "Filter",
     "Operation",
     "OperationKind",
     "Turn",

@@ -1,5 +1,6 @@
 """Operations as they are stored: begun with their note for the audit, found, given up."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -9,9 +10,11 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from penstock.db import Connection, Record
+from penstock.domain.deliveries import DeliveryFilter
 from penstock.domain.ids import new_run_id
 from penstock.domain.schedule import ScheduleFilter
 from penstock.runs.operations.matching import count_failed, count_live, count_upcoming
+from penstock.runs.operations.replaying import Reached, count_replayable
 from penstock.runs.views.runs import RunFilter
 from penstock.store.audit import Act, AuditAction, note_acts
 
@@ -30,12 +33,16 @@ class OperationKind(StrEnum):
     """Those that have failed are taken up again."""
     CANCEL_SCHEDULE = "schedule.cancel"
     """Those that wait for their time are cancelled, and the rest of lists is given up."""
+    REPLAY_DELIVERIES = "deliveries.replay"
+    """Deliveries start runs again."""
 
 
+Filter = RunFilter | ScheduleFilter | DeliveryFilter
 _ACTIONS: Final = {
     OperationKind.CANCEL_RUNS: AuditAction.RUN_CANCEL,
     OperationKind.RETRY_RUNS: AuditAction.RUN_RETRY,
     OperationKind.CANCEL_SCHEDULE: AuditAction.SCHEDULE_CANCEL,
+    OperationKind.REPLAY_DELIVERIES: AuditAction.DELIVERY_REPLAY,
 }
 
 
@@ -48,13 +55,16 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation as it stands. `of` is a RunFilter, or of what is coming a ScheduleFilter."""
+    """An operation as it stands. `of` is a RunFilter, or of what is coming a ScheduleFilter, or a DeliveryFilter.
+
+    `reached` is the last delivery that was dealt with.
+    """
 
     id: UUID
     environment: str
     kind: OperationKind
     state: Literal["running", "finished", "failed"]
-    of: RunFilter | ScheduleFilter
+    of: Filter
     filter: dict[str, JsonValue]
     total: int
     done: int
@@ -64,6 +74,7 @@ class Operation:
     asked_by: str
     created_at: datetime
     finished_at: datetime | None
+    reached: Reached | None = None
 
     @property
     def is_over(self) -> bool:
@@ -71,9 +82,7 @@ class Operation:
         return self.state != "running"
 
 
-async def begin_operation(
-    conn: Connection, *, kind: OperationKind, of: RunFilter | ScheduleFilter, asked: Asked
-) -> Operation:
+async def begin_operation(conn: Connection, *, kind: OperationKind, of: Filter, asked: Asked) -> Operation:
     """Store an operation on what meets `of`, with its note for the audit. To be called in a transaction."""
     environment = of.environment
     assert environment is not None, "an operation belongs to one environment"
@@ -97,9 +106,11 @@ async def begin_operation(
     return operation_from_row(row)
 
 
-async def _count(conn: Connection, kind: OperationKind, of: RunFilter | ScheduleFilter) -> int:
+async def _count(conn: Connection, kind: OperationKind, of: Filter) -> int:
     if isinstance(of, ScheduleFilter):
         return await count_upcoming(conn, of)
+    if isinstance(of, DeliveryFilter):
+        return await count_replayable(conn, of)
     return await (count_failed if kind is OperationKind.RETRY_RUNS else count_live)(conn, of)
 
 
@@ -113,6 +124,38 @@ async def list_running(conn: Connection) -> list[UUID]:
     """The operations that are not over, the oldest first."""
     rows = await conn.fetch("SELECT id FROM penstock.operations WHERE state = 'running' ORDER BY created_at, id")
     return [row["id"] for row in rows]
+
+
+class Progress(NamedTuple):
+    """What one turn has done, and whether it was the last."""
+
+    done: int
+    items: int = 0
+    reached: Reached | None = None
+    is_over: bool = False
+
+
+async def note_progress(conn: Connection, *, id: UUID, progress: Progress) -> Operation:
+    """Add what a turn has done to its operation, whose row is locked."""
+    updated = await conn.fetchrow(
+        """
+        UPDATE penstock.operations o
+        SET done = o.done + $2, items = o.items + $3, failures = 0, error = NULL,
+            state = CASE WHEN $4 THEN 'finished' ELSE o.state END,
+            finished_at = CASE WHEN $4 THEN clock_timestamp() END,
+            reached_at = $5, reached_id = $6
+        WHERE o.id = $1
+        RETURNING *
+        """,
+        id,
+        progress.done,
+        progress.items,
+        progress.is_over,
+        progress.reached[0] if progress.reached else None,
+        progress.reached[1] if progress.reached else None,
+    )
+    assert updated is not None, "the row is locked"
+    return operation_from_row(updated)
 
 
 async def note_failure(conn: Connection, *, id: UUID, error: str) -> None:
@@ -140,9 +183,9 @@ async def delete_old_operations(conn: Connection) -> int:
     return int(status.split()[-1])
 
 
-def describe_filter(of: RunFilter | ScheduleFilter) -> dict[str, JsonValue]:
+def describe_filter(of: Filter) -> dict[str, JsonValue]:
     """What narrows it down, by the names that people write."""
-    if isinstance(of, ScheduleFilter):
+    if isinstance(of, ScheduleFilter | DeliveryFilter):
         return {**of.describe()}
     parts: dict[str, JsonValue] = {
         "workflow": of.workflow,
@@ -159,13 +202,12 @@ def describe_filter(of: RunFilter | ScheduleFilter) -> dict[str, JsonValue]:
 def operation_from_row(row: Record) -> Operation:
     """An operation from all columns of its row."""
     kind = OperationKind(row["kind"])
-    of = _read_schedule_filter(row) if kind is OperationKind.CANCEL_SCHEDULE else _read_run_filter(row)
     return Operation(
         id=row["id"],
         environment=row["environment"],
         kind=kind,
         state=row["state"],
-        of=of,
+        of=_FILTERS.get(kind, _read_run_filter)(row),
         filter=row["filter"],
         total=row["total"],
         done=row["done"],
@@ -175,6 +217,7 @@ def operation_from_row(row: Record) -> Operation:
         asked_by=row["asked_by"],
         created_at=row["created_at"],
         finished_at=row["finished_at"],
+        reached=None if row["reached_at"] is None else (row["reached_at"], row["reached_id"]),
     )
 
 
@@ -202,6 +245,25 @@ def _read_schedule_filter(row: Record) -> ScheduleFilter:
         list_id=_id(given.get("list")),
         chain_id=_id(given.get("chain")),
     )
+
+
+def _read_delivery_filter(row: Record) -> DeliveryFilter:
+    given = row["filter"]
+    return DeliveryFilter(
+        environment=row["environment"],
+        source=given.get("source"),
+        type=given.get("type"),
+        outcome=given.get("outcome"),
+        since=_moment(given.get("since")),
+        until=_moment(given.get("until")),
+        run_id=_id(given.get("run")),
+    )
+
+
+_FILTERS: Final[Mapping[OperationKind, Callable[[Record], Filter]]] = {
+    OperationKind.CANCEL_SCHEDULE: _read_schedule_filter,
+    OperationKind.REPLAY_DELIVERIES: _read_delivery_filter,
+}
 
 
 def _id(text: str | None) -> UUID | None:

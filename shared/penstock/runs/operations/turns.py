@@ -6,14 +6,24 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from penstock.db import Connection, Database
-from penstock.domain.runs import RunSummary
+from penstock.domain.deliveries import DeliveryFilter
+from penstock.domain.runs import Admission, RunSummary
 from penstock.domain.schedule import ScheduleFilter
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, StaleDefinitions
 from penstock.logs import get_logger
 from penstock.runs.cancellations import cancel_runs, retry_runs
 from penstock.runs.operations.matching import list_failed, list_live, list_upcoming
-from penstock.runs.operations.rows import Operation, OperationKind, note_failure, operation_from_row
+from penstock.runs.operations.replaying import replay_batch
+from penstock.runs.operations.rows import (
+    Operation,
+    OperationKind,
+    Progress,
+    note_failure,
+    note_progress,
+    operation_from_row,
+)
 from penstock.runs.schedule.interventions import end_lists
+from penstock.runs.views.runs import RunFilter
 
 log = get_logger(__name__)
 
@@ -22,11 +32,12 @@ BATCH: Final = 1000
 
 
 class Turn(NamedTuple):
-    """The operation after a turn, and the runs that it cancelled, or made due now."""
+    """The operation after a turn, the runs that it cancelled, or made due now, and what became of those of replays."""
 
     operation: Operation
     cancelled: Sequence[RunSummary] = ()
     retried: Sequence[RunSummary] = ()
+    admissions: Sequence[Admission] = ()
 
 
 async def take_turn_of(database: Database, id: UUID) -> Turn | None:
@@ -35,6 +46,8 @@ async def take_turn_of(database: Database, id: UUID) -> Turn | None:
     """
     try:
         return await database.in_transaction(partial(take_turn, id=id))
+    except StaleDefinitions:
+        return None  # somebody deployed meanwhile; the next turn takes the same batch
     except PenstockError:
         raise
     except Exception as error:
@@ -54,34 +67,31 @@ async def take_turn(conn: Connection, *, id: UUID) -> Turn | None:
     if row is None:
         return None
     operation = operation_from_row(row)
+    if isinstance(operation.of, DeliveryFilter):
+        return await _replay(conn, operation, operation.of)
     items = 0
     if isinstance(operation.of, ScheduleFilter):
         # First, and every time: the runs of a chunk that was being expanded can be cancelled afterwards.
         items = await end_lists(conn, of=operation.of)
-    found = await _find(conn, operation)
+    found = await _find(conn, operation, operation.of)
     deal = retry_runs if operation.kind is OperationKind.RETRY_RUNS else cancel_runs
     runs = await deal(conn, environment=operation.environment, run_ids=found, by=operation.asked_by) if found else []
-    updated = await conn.fetchrow(
-        """
-        UPDATE penstock.operations o
-        SET done = o.done + $2, items = o.items + $3, failures = 0, error = NULL,
-            state = CASE WHEN $4 THEN 'finished' ELSE o.state END,
-            finished_at = CASE WHEN $4 THEN clock_timestamp() END
-        WHERE o.id = $1
-        RETURNING *
-        """,
-        id,
-        len(runs),
-        items,
-        len(found) < BATCH,
-    )
-    assert updated is not None, "the row is locked"
+    progress = Progress(len(runs), items, is_over=len(found) < BATCH)
+    updated = await note_progress(conn, id=id, progress=progress)
     is_retry = operation.kind is OperationKind.RETRY_RUNS
-    return Turn(operation_from_row(updated), () if is_retry else runs, runs if is_retry else ())
+    return Turn(updated, () if is_retry else runs, runs if is_retry else ())
 
 
-async def _find(conn: Connection, operation: Operation) -> list[UUID]:
-    of, before = operation.of, operation.created_at
+async def _replay(conn: Connection, operation: Operation, of: DeliveryFilter) -> Turn:
+    batch = await replay_batch(
+        conn, of, operation_id=operation.id, before=operation.created_at, reached=operation.reached
+    )
+    progress = Progress(batch.replayed, is_over=batch.is_last, reached=batch.reached)
+    return Turn(await note_progress(conn, id=operation.id, progress=progress), admissions=batch.admissions)
+
+
+async def _find(conn: Connection, operation: Operation, of: RunFilter | ScheduleFilter) -> list[UUID]:
+    before = operation.created_at
     if isinstance(of, ScheduleFilter):
         return await list_upcoming(conn, of, before=before, most=BATCH)
     find = list_failed if operation.kind is OperationKind.RETRY_RUNS else list_live

@@ -8,6 +8,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SkipValidation
 
 from penstock import exact_json
+from penstock.domain.deliveries import DeliveryOutcome, DeliveryVerdict
 from penstock.domain.states import RunState
 from penstock.redaction import Redactor
 
@@ -16,7 +17,7 @@ WaitReason = Literal[
 ]
 Stored = Annotated[JsonValue, SkipValidation]
 """A value as it is stored. To validate it would take digits from its numbers."""
-_WRITTEN_BY_OTHERS = ("parameters", "result", "error", "webhook")
+_WRITTEN_BY_OTHERS = ("parameters", "result", "error", "webhook", "headers", "body")
 _PAYLOADS = frozenset({*_WRITTEN_BY_OTHERS, "message", "details", "match", "payload"})
 """What shows, wherever it stands, values that are not ours."""
 
@@ -145,6 +146,42 @@ class LogEntry(Shown):
     step: str | None
     depth: int | None
     details: Stored = None
+
+
+class Delivery(Shown):
+    """A webhook request that was let in, or a replay of one."""
+
+    id: UUID
+    environment: str
+    source: str
+    type: str | None = Field(description="Several are separated by commas")
+    verdict: DeliveryVerdict | None = Field(
+        description="`genuine`: it has proved who sent it; `unsigned`: its source has no secret; null: an earlier "
+        "release has stored it. A replay has that of its origin"
+    )
+    outcome: DeliveryOutcome = Field(description="`accepted`: it has started runs; `unmatched`: no workflow wanted it")
+    run_ids: list[UUID]
+    duplicates: int = Field(description="How often it was sent again")
+    received_at: datetime
+    size: int = Field(description="Bytes of the body")
+    origin_id: UUID | None = Field(description="The delivery that it replays")
+
+
+class DeliveryDetails(Delivery, WithPayloads):
+    """A delivery with what was sent."""
+
+    headers: dict[str, str] = Field(
+        description="Names in lower case; `authorization` and cookies are not kept, and other credentials read "
+        "`[redacted]`"
+    )
+    body_encoding: Literal["text", "base64"] = Field(description="How `body` is written: as it is, or in base64")
+    body: str
+    replays: list[UUID] = Field(description="The newest first")
+
+    @property
+    def plain(self) -> Delivery:
+        """The delivery as lists show it."""
+        return Delivery(**{name: getattr(self, name) for name in Delivery.model_fields})
 
 
 class AuditEntry(Shown):
