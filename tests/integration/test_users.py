@@ -4,6 +4,7 @@ which runs hand the user down.
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 import aiohttp
@@ -11,6 +12,7 @@ import pytest
 from pydantic import JsonValue
 
 from penstock.domain.callers import admin_user_id, is_admin_user
+from penstock.errors import Permanent
 from penstock.testing import AppUnderTest, Run, open_app
 from penstock.testing.replies import Reply
 
@@ -103,20 +105,17 @@ async def app(tmp_path: Path) -> AsyncIterator[AppUnderTest]:
         yield opened
 
 
-class Ada:
+class Ada(NamedTuple):
     """A user, and the headers that she calls with."""
 
-    def __init__(self, id: str, headers: dict[str, str]) -> None:
-        self.id = id
-        self.headers = headers
+    id: str
+    headers: dict[str, str]
 
 
-async def sign_in(app: AppUnderTest, email: str = "ada@example.com") -> Ada:
-    """A new user of this email, and her token."""
-    user = await app.create("user", {"email": email, "name": "Ada"})
-    url = f"{app.admin_url}/v1/{app.environment}/tokens"
-    token = (await post_as_admin(app, url, {"user": email}))["token"]
-    return Ada(str(user["_id"]), {"Authorization": f"Bearer {token}"})
+async def sign_in(app: AppUnderTest) -> Ada:
+    """A new user, and her token."""
+    user = await app.create("user", {"email": "ada@example.com", "name": "Ada"})
+    return Ada(user.id, await app.headers_for(user))
 
 
 async def post_as_admin(app: AppUnderTest, url: str, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -200,6 +199,24 @@ async def test_a_user_who_was_deleted_is_null_and_stays_the_creator(app: AppUnde
     await app.wait_until_idle()
     (note,) = await app.find("note")
     assert (note.get("text"), note.get("Created By")) == (None, ada.id)
+
+
+async def test_the_token_of_a_user_who_was_deleted_is_refused(app: AppUnderTest) -> None:
+    ada = await sign_in(app)
+    grace = await app.headers_for(await app.create("user", {"email": "grace@example.com"}))
+    await run_of(app, await app.post("/api/1.1/wf/leave", {}, headers=ada.headers))
+    assert (await app.post("/api/1.1/wf/look", {}, headers=ada.headers)).status == 401
+    assert (await app.post("/api/1.1/wf/look", {}, headers=grace)).status == 200
+    assert (await app.post("/api/1.1/wf/look", {}, headers=app.admin_headers)).status == 200
+
+
+async def test_headers_for_a_user_are_made_of_an_email_or_an_id(app: AppUnderTest) -> None:
+    ada = await sign_in(app)
+    for who in ("ADA@example.com", ada.id):
+        headers = await app.headers_for(who)
+        assert response_of(await app.post("/api/1.1/wf/look", {}, headers=headers))["id"] == ada.id
+    with pytest.raises(Permanent, match="no user with the id or email 'nobody'"):
+        await app.headers_for("nobody")
 
 
 async def test_a_call_that_continues_the_chain_of_a_user_does_not_act_as_that_user(app: AppUnderTest) -> None:

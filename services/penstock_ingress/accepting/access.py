@@ -1,14 +1,15 @@
 """Who is calling: an admin, a user of the app, or nobody in particular."""
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pydantic import SecretStr
 
-from penstock.db import Coalescer, Database
+from penstock.db import Coalescer, Connection, Database
 from penstock.domain.callers import ANONYMOUS, ROOT, Caller
 from penstock.store.tokens import digest_token, find_callers
+from penstock.things.users import list_existing_users
 from penstock_ingress.accepting.rates import Rates
 from penstock_ingress.rules.replies import Refusal, too_many
 
@@ -22,7 +23,7 @@ class Access:
     """Recognizes callers by their tokens: the one of the settings, or one that is stored.
 
     Stored tokens are looked up for every request, those that arrive together in one query: what was revoked is refused
-    at once, by every process.
+    at once, by every process. So is the token of a user who has been deleted.
     """
 
     def __init__(self, database: Database, root: SecretStr | None, *, max_wrong: int) -> None:
@@ -67,4 +68,18 @@ class Access:
     async def _look_up(self, digests: list[bytes]) -> Sequence[_Found]:
         async with self._database.connection() as conn:
             found = await find_callers(conn, digests=list(set(digests)))
-        return [found.get(digest) for digest in digests]
+            gone = await _find_deleted_users(conn, found.values())
+        return [None if found.get(digest) in gone else found.get(digest) for digest in digests]
+
+
+async def _find_deleted_users(
+    conn: Connection, bearers: Iterable[tuple[str | None, Caller]]
+) -> set[tuple[str | None, Caller]]:
+    """Those bearers who are users, and are not there any more; admins cost no query."""
+    of_users = {bearer for bearer in bearers if bearer[1].user_id is not None}
+    gone = set(of_users)
+    for environment in {environment for environment, _ in of_users if environment is not None}:
+        ids = {str(user.user_id) for where, user in of_users if where == environment}
+        existing = await list_existing_users(conn, environment=environment, ids=ids)
+        gone -= {bearer for bearer in of_users if bearer[0] == environment and bearer[1].user_id in existing}
+    return gone

@@ -26,6 +26,7 @@ from penstock.runs.admission import admit
 from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.sdk.values import Thing
 from penstock.store.deployments import DeploymentCache
+from penstock.store.tokens import NewToken, create_token
 from penstock.testing import repository, time
 from penstock.testing.house import House
 from penstock.testing.replies import Delivered, Reply
@@ -36,6 +37,7 @@ from penstock.things.constraints import Where
 from penstock.things.files import begin_file, file_id, open_file
 from penstock.things.records import MAX_PAGE, NewThing, Order, Window, count_things, create_things, find_things
 from penstock.things.tables import USER
+from penstock.things.users import find_user
 from penstock.webhooks import Unsigned, sign
 
 T = TypeVar("T")
@@ -213,6 +215,21 @@ class AppUnderTest:
         return await self._house.database.in_transaction(
             partial(_create, environment=self.environment, data_type=kind, thing=thing)
         )
+
+    async def headers_for(self, user: Thing | str) -> dict[str, str]:
+        """Headers that make a request one of this user of the app: the thing, its `_id`, or an email.
+
+        Raises Permanent when there is no such user, or several.
+        """
+        who = user if isinstance(user, str) else str(user["_id"])
+        return {"Authorization": f"Bearer {await self._house.database.in_transaction(partial(self._make_token, who))}"}
+
+    async def _make_token(self, who: str, conn: Connection) -> str:
+        user_id = await find_user(conn, environment=self.environment, who=who)
+        if user_id is None:
+            raise Permanent(f"{self.environment} has no user with the id or email {who!r}, or several")
+        wanted = NewToken(user_id=user_id, environment=self.environment)
+        return (await create_token(conn, wanted, actor="test"))[0]
 
     async def upload(self, name: str, content: bytes, *, content_type: str = "text/csv") -> JsonValue:
         """Store a file for an `import` or an attachment; the file value, to be given to a workflow as a parameter of

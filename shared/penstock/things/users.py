@@ -1,5 +1,7 @@
 """The users of an app: things of the type `user`, which every environment has."""
 
+from collections.abc import Collection
+
 from penstock.db import Connection
 from penstock.things.tables import USER, qualified_table
 
@@ -11,3 +13,10 @@ async def find_user(conn: Connection, *, environment: str, who: str) -> str | No
         return None
     rows = await conn.fetch(f'SELECT "_id" FROM {table} WHERE "_id" = $1 OR lower("email") = lower($1) LIMIT 2', who)
     return rows[0]["_id"] if len(rows) == 1 else None
+
+
+async def list_existing_users(conn: Connection, *, environment: str, ids: Collection[str]) -> frozenset[str]:
+    """Those of these `_id`s that users have. Some user has to have existed: the table has to be there."""
+    table = qualified_table(environment, USER.name)
+    rows = await conn.fetch(f'SELECT "_id" FROM {table} WHERE "_id" = ANY($1::text[])', sorted(ids))
+    return frozenset(row["_id"] for row in rows)
