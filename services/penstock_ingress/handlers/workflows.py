@@ -24,11 +24,12 @@ from penstock.runs.idempotency import IdempotencyKey
 from penstock.runs.requests import RunRequest, accept_run
 from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.accepting.acceptance import Entry
+from penstock_ingress.accepting.references import check_references
 from penstock_ingress.handlers.files import drop_uploads, keep_uploads
 from penstock_ingress.handlers.lineage import find_lineage
 from penstock_ingress.room import Room
 from penstock_ingress.rules import bubble
-from penstock_ingress.rules.answers import reply_for
+from penstock_ingress.rules.answers import redirect_failure, reply_for
 from penstock_ingress.rules.bodies import ReceivedBody
 from penstock_ingress.rules.headers import (
     Preference,
@@ -109,7 +110,7 @@ async def call_workflow(room: Room, call: ApiCall, body: ReceivedBody) -> Reply:
             headers["Idempotent-Replayed"] = "true"
             waiter.follow(started.run_id)
         if started.terminated is not None:
-            return _terminated(started.terminated).with_headers(headers)
+            return redirect_failure(_terminated(started.terminated), started.trigger).with_headers(headers)
         patience = _patience(room, started.trigger, preference)
         is_early = started.trigger.respond is Respond.ON_RETURN
         answer = await waiter.wait(patience, is_early=is_early) if patience > 0 else None
@@ -153,11 +154,16 @@ async def _start(room: Room, received: _Received, deployment: CompiledDeployment
     call, run_id = received.call, received.run_id
     workflow, trigger = find_exposed(deployment, call)
     content_type, uploads = call.headers.get("Content-Type", ""), Uploads(f"{call.origin}{call.prefix}")
+    try:
+        parameters = read_parameters(workflow, deployment.app, call.query, received.body.data, content_type, uploads)
+        await check_references(room.database, call.environment, workflow, deployment.app, parameters)
+    except Refusal as refusal:
+        raise Refusal(redirect_failure(refusal.reply, trigger)) from None
     request = RunRequest(
         run_id=run_id,
         environment=call.environment,
         workflow=workflow.name,
-        parameters=read_parameters(workflow, deployment.app, call.query, received.body.data, content_type, uploads),
+        parameters=parameters,
         trigger=Trigger.API,
         lineage=await find_lineage(room, call.headers, call.environment),
         context=_context(call, deployment.app.name),

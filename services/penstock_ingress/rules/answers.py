@@ -11,21 +11,38 @@ from typing import Final
 from pydantic import JsonValue
 from yarl import URL
 
+from penstock import exact_json
 from penstock.contracts.messages import RunAnswer
-from penstock.definitions.models import ApiTrigger
+from penstock.definitions.models import REDIRECT_TARGET, ApiTrigger
 from penstock.domain.states import RunState
 from penstock.expressions.templates import write_value
 from penstock_ingress.rules import bubble
-from penstock_ingress.rules.replies import Reply
+from penstock_ingress.rules.replies import JSON, Reply
 
 FAILED_BY_AUTHOR: Final = "failed"
 _INTERNAL: Final = "internal"
 _MEDIA_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;\s*[\w-]+=[\w.-]+)*", re.ASCII)
-_TARGET: Final = re.compile(r"(?:https?://|/(?!/))[\x21-\x7e]*")
 
 
 def reply_for(answer: RunAnswer, workflow: str, trigger: ApiTrigger) -> Reply:
     """The answer of a run that has ended, or has returned, as HTTP."""
+    return redirect_failure(_reply_for(answer, workflow, trigger), trigger)
+
+
+def redirect_failure(reply: Reply, trigger: ApiTrigger) -> Reply:
+    """A failure in Bubble's envelope as a redirect to where the workflow says, with `statusCode` and `message` in the
+    query, as with Bubble; every other reply as it is.
+    """
+    if trigger.redirect_on_error is None or reply.status < 400 or reply.content_type != JSON:
+        return reply
+    failure = exact_json.loads(reply.body)
+    if not isinstance(failure, dict) or not isinstance(body := failure.get("body"), dict):
+        return reply  # the flat envelope: a matter of the token
+    query: dict[str, JsonValue] = {"statusCode": failure["statusCode"], "message": body["message"]}
+    return _redirect(trigger.redirect_on_error, query)
+
+
+def _reply_for(answer: RunAnswer, workflow: str, trigger: ApiTrigger) -> Reply:
     match answer.state:
         case RunState.SKIPPED:
             return bubble.not_run(workflow, trigger.when_skipped)
@@ -37,7 +54,7 @@ def reply_for(answer: RunAnswer, workflow: str, trigger: ApiTrigger) -> Reply:
         case RunState.TERMINATED:
             return bubble.wrapped(500, "ERROR", describe_error(answer.error))
         case _:
-            return _returned(answer.result)
+            return _returned(answer.result, trigger.redirect)
 
 
 def describe_error(error: JsonValue) -> str:
@@ -48,7 +65,9 @@ def describe_error(error: JsonValue) -> str:
     return message
 
 
-def _returned(result: JsonValue) -> Reply:
+def _returned(result: JsonValue, page: str | None) -> Reply:
+    if page is not None and (result is None or isinstance(result, dict)):
+        result = {"redirect": page, **(result or {})}
     if not isinstance(result, dict):
         return bubble.success(result)
     text, content_type, target = result.get("text"), result.get("content_type"), result.get("redirect")
@@ -66,7 +85,7 @@ def _redirect(target: str, query: dict[str, JsonValue]) -> Reply:
         url = URL(target).extend_query({key: write_value(value) for key, value in query.items()})
     except ValueError:
         url = URL()
-    if not _TARGET.fullmatch(str(url)):
+    if not REDIRECT_TARGET.fullmatch(str(url)):
         return bubble.wrapped(
             500, "ERROR", "The workflow redirects to something that is neither an http(s) URL nor a path"
         )

@@ -1,4 +1,4 @@
-"""What an app exposes, as Bubble's `/meta` says it (BUBBLE 2.6): a list that Zapier and other clients build their menus
+"""What an app exposes, as Bubble's `/meta` says it: a list that Zapier and other clients build their menus
 from. Only workflows with an api trigger and types with `api: true` are in it.
 """
 

@@ -1,4 +1,4 @@
-"""The same as a Swagger 2.0 document, as Bubble's `/meta/swagger.json` (BUBBLE 2.6)."""
+"""The same as a Swagger 2.0 document, as Bubble's `/meta/swagger.json`."""
 
 from typing import Final
 

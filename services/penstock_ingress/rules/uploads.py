@@ -1,6 +1,6 @@
 """Files among the parameters of a call: each becomes a URL, as with Bubble, under which its content can be fetched.
 
-A file is an object `{"filename", "contents"}` with `contents` in base64 (BUBBLE 1.3), which is also what a file of a
+A file is an object `{"filename", "contents"}` with `contents` in base64, which is also what a file of a
 multipart form is read as. What is written here is stored only once the call is otherwise in order.
 """
 

@@ -3,6 +3,7 @@
 Durations are in seconds. Texts that embed `${…}` and bare expressions are kept as written; `expressions` compiles them.
 """
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple
@@ -21,6 +22,10 @@ DEFAULT_CHAIN_RUNS_LIMIT: Final = 1_000_000
 DEVELOPMENT_CHAIN_RUNS_LIMIT: Final = 10_000
 MAX_CHAIN_WORKLOAD: Final = 1e15
 DEFAULT_CATCH_UP_SECONDS: Final = 3600.0
+
+
+REDIRECT_TARGET: Final = re.compile(r"(?:https?://|/(?!/))[\x21-\x7e]*")
+"""Where callers may be sent: a URL, or a path of the same host."""
 
 
 class Model(BaseModel):
@@ -94,12 +99,17 @@ class Respond(StrEnum):
 
 
 class ApiTrigger(Model):
-    """`on: api:`: the workflow can be called over HTTP. `when_skipped` is the status when its condition is not met."""
+    """`on: api:`: the workflow can be called over HTTP. `when_skipped` is the status when its condition is not met.
+
+    `redirect` is where callers are sent with what it returns in the query, `redirect_on_error` with what went wrong.
+    """
 
     method: Literal["GET", "POST"] = "POST"
     auth: Auth = Auth.ADMIN
     respond: Respond = Respond.WHEN_DONE
     when_skipped: Literal[200, 400] = 400
+    redirect: str | None = None
+    redirect_on_error: str | None = None
 
 
 class WebhookTrigger(Model):

@@ -24,6 +24,8 @@ from penstock.storable import UNSTORABLE_REASON, is_storable
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _THING_ID: Final = re.compile(r"\d{1,20}x\d{1,40}", re.ASCII)
 _URL: Final = re.compile(r"(?:https?:)?//[^\s/]\S*", re.IGNORECASE)
+_MILLISECONDS: Final = re.compile(r"-?\d{9,17}", re.ASCII)
+"""Shorter ones are dates of ISO 8601, such as 20160113."""
 _ZONE_NAME: Final = re.compile(r"\s*\([^)]*\)$")
 _BOOLEANS: Final = {
     "true": True,
@@ -35,8 +37,17 @@ _BOOLEANS: Final = {
     "off": False,
     "0": False,
 }
-_WRITTEN_DATES: Final = ("%a %b %d %Y %H:%M:%S GMT%z", "%a %b %d %Y", "%m/%d/%Y")
-"""Besides ISO 8601, what JavaScript and Bubble's manual write: `Wed Jan 13 2016 16:45:09 GMT-0500 (EST)`, `01/13/2016`.
+_GREENWICH: Final = re.compile(r" ?(?:GMT|UTC)$")
+_MAX_WRITTEN: Final = 60
+_DAYS: Final = ("%a %b %d %Y", "%m/%d/%Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%d %b %Y", "%d %B %Y", "%Y/%m/%d")
+_TIMES: Final = ("", " %H:%M:%S", " %H:%M", " %I:%M %p", " %I:%M:%S %p")
+_WRITTEN_DATES: Final = (
+    "%a %b %d %Y %H:%M:%S GMT%z",
+    "%a, %d %b %Y %H:%M:%S %z",
+    *(f"{day}{time} %z" for day in _DAYS for time in _TIMES),
+)
+"""Besides ISO 8601, what JavaScript, mails and people write: `Wed Jan 13 2016 16:45:09 GMT-0500 (EST)`, `01/13/2016`.
+One without a zone gets that of UTC.
 """
 
 
@@ -165,6 +176,8 @@ def _coerce_date(value: JsonValue) -> JsonValue:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"expected a date, got {describe_type(value)}")
     try:
+        if isinstance(value, str) and _MILLISECONDS.fullmatch(value):
+            value = int(value)
         moment = _parse_date(value.strip()) if isinstance(value, str) else datetime.fromtimestamp(value / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         raise ValueError("expected a date such as 2022-12-22T09:45:37.369Z, or milliseconds since 1970") from None
@@ -183,15 +196,14 @@ def _parse_date(text: str) -> datetime:
 
 
 def _parse_written_date(text: str) -> datetime:
-    for form in _WRITTEN_DATES:
-        try:
-            return (
-                datetime.strptime(text, form).astimezone(UTC)
-                if "%z" in form
-                else datetime.strptime(f"{text} +0000", f"{form} %z")
-            )
-        except ValueError:
-            continue
+    if len(text) <= _MAX_WRITTEN:
+        text = _GREENWICH.sub(" +0000", text)
+        for candidate in (text, f"{text} +0000"):
+            for form in _WRITTEN_DATES:
+                try:
+                    return datetime.strptime(candidate, form).astimezone(UTC)
+                except ValueError:
+                    continue
     raise ValueError("no known form of a date")
 
 

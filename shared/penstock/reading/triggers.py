@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from penstock.definitions.fields import BUILT_IN_FIELDS
 from penstock.definitions.models import (
     DEFAULT_CATCH_UP_SECONDS,
+    REDIRECT_TARGET,
     ApiTrigger,
     Auth,
     ChangedBy,
@@ -93,9 +94,20 @@ def _read_api(table: Table) -> ApiTrigger:
         auth=table.choice("auth", Auth, Auth.ADMIN),
         respond=table.choice("respond", Respond, Respond.WHEN_DONE),
         when_skipped=200 if when_skipped == "200" else 400,
+        redirect=_read_target(table, "redirect"),
+        redirect_on_error=_read_target(table, "redirect_on_error"),
     )
     table.close()
     return trigger
+
+
+def _read_target(table: Table, key: str) -> str | None:
+    text, node = table.text(key), table.node(key)
+    if text is None or node is None or ("${" not in text and REDIRECT_TARGET.fullmatch(text)):
+        return text
+    hint = "such as https://example.com/thanks"
+    table.report.error(node.place, f"{text[:100]!r} is neither an http(s) URL nor a path", hint)
+    return None
 
 
 def _read_webhook(table: Table, index: Index) -> WebhookTrigger | None:

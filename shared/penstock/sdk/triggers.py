@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from penstock.definitions.models import (
+    REDIRECT_TARGET,
     ApiTrigger,
     Auth,
     ChangedBy,
@@ -32,11 +33,23 @@ def api(
     auth: Literal["public", "user", "admin"] = "admin",
     respond: Literal["when_done", "on_return", "at_once"] = "when_done",
     when_skipped: Literal[200, 400] = 400,
+    redirect: str | None = None,
+    redirect_on_error: str | None = None,
 ) -> ApiTrigger:
-    """The workflow can be called over HTTP, at `/api/1.1/wf/<name>`. Raises ValueError for what is not one of the
-    choices.
+    """The workflow can be called over HTTP, at `/api/1.1/wf/<name>`; with `redirect` its callers are sent to that page,
+    and with `redirect_on_error` to that one when it fails. Raises ValueError for what is not one of the choices.
     """
-    return ApiTrigger(method=method, auth=Auth(auth), respond=Respond(respond), when_skipped=when_skipped)
+    for target in (redirect, redirect_on_error):
+        if target is not None and ("${" in target or not REDIRECT_TARGET.fullmatch(target)):
+            raise ValueError(f"{target[:100]!r} is neither an http(s) URL nor a path")
+    return ApiTrigger(
+        method=method,
+        auth=Auth(auth),
+        respond=Respond(respond),
+        when_skipped=when_skipped,
+        redirect=redirect,
+        redirect_on_error=redirect_on_error,
+    )
 
 
 def webhook(source: str, types: Sequence[str] = ("*",)) -> WebhookTrigger:

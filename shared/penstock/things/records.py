@@ -163,6 +163,15 @@ async def get_thing(conn: Connection, *, environment: str, data_type: DataType, 
     return None if thing is None else read_thing(data_type, thing)
 
 
+async def find_missing(conn: Connection, *, environment: str, data_type: DataType, ids: Sequence[str]) -> set[str]:
+    """Those of `ids` that name no thing of the type."""
+    statement = f"""
+        SELECT id FROM unnest($1::text[]) AS asked (id)
+        WHERE NOT EXISTS (SELECT FROM {qualified_table(environment, data_type.name)} WHERE "_id" = asked.id)
+    """
+    return {row["id"] for row in await conn.fetch(statement, ids)}
+
+
 async def find_type_of(conn: Connection, *, environment: str, types: Iterable[DataType], id: str) -> DataType | None:
     """The data type of the thing with that id, or None when there is no such thing."""
     by_name = {data_type.name: data_type for data_type in types}

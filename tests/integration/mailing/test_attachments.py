@@ -1,11 +1,13 @@
 """Mails with attachments."""
 
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 from pydantic import JsonValue
 
 from penstock.db import Record
-from penstock.things.files import store_file
+from penstock.domain.files import NewFile
+from penstock.things.files import store_file, store_public_files
 from tests.integration.executing import ENVIRONMENT, House
 from tests.integration.mailing.writing import SENDER
 from tests.mail_server import MailServer, serve_mail
@@ -94,3 +96,16 @@ async def test_attachments_that_are_too_large_are_told(house: House) -> None:
     )
     run = await attach(house, MailServer(), file.to_json())
     assert "with 'big' the attachments have more than 18 MiB" in run["error"]["message"]
+
+
+async def test_a_file_that_came_with_a_call_is_attached_by_its_url(house: House) -> None:
+    file = NewFile(uuid4(), "receipt.txt", "text/plain", b"paid")
+    async with house.database.connection() as conn, conn.transaction():
+        await store_public_files(conn, environment=ENVIRONMENT, run_id=uuid4(), files=[file])
+    mind = MailServer()
+    url = f"//example.com/version-test/fileupload/{file.id}/receipt.txt"
+    assert (await attach(house, mind, url))["error"] is None
+    mail = mind.mails[0][1]
+    assert [(one.get_filename(), one.get_payload(decode=True)) for one in mail.iter_attachments()] == [
+        ("receipt.txt", b"paid")
+    ]

@@ -295,6 +295,10 @@ def test_problems_of_data_types(types: str, problem: str) -> None:
         ("workflow: w\non: {api: {method: PUT}}", "2: unknown method 'PUT'; known are GET, POST"),
         ("workflow: w\non: {api: {auth: admins}}", "2: unknown auth 'admins'; did you mean 'admin'?"),
         ("workflow: w\non: {api: {respond: now}}", "2: unknown respond 'now'; did you mean 'at_once'?"),
+        (
+            "workflow: w\non: {api: {redirect: 'javascript:alert(1)'}}",
+            "2: 'javascript:alert(1)' is neither an http(s) URL nor a path; such as https://example.com/thanks",
+        ),
         ("workflow: w\non: {api: {when_skipped: 204}}", "2: unknown when_skipped '204'; did you mean '200'?"),
         ("workflow: w\non: {webhook: {types: [a]}}", "2: the webhook trigger needs 'source'; such as source: stripe"),
         ("workflow: w\non: {webhook: {source: strip}}", "2: unknown source 'strip'; did you mean 'stripe'?"),

@@ -217,6 +217,11 @@ def _build_triggers() -> Schema:
             "description": "When the caller gets the answer.",
         },
         "when_skipped": {"enum": [200, 400, "200", "400"], "description": "The status when its condition is not met."},
+        "redirect": {**TEXT, "description": "Where callers are sent, with what it returns in the query."},
+        "redirect_on_error": {
+            **TEXT,
+            "description": "Where they are sent when it fails, with the reason in the query.",
+        },
     }
     webhook = table(
         {"source": TEXT, "types": {**one_or_list(TEXT), "description": "* stands for any characters."}}, "source"
