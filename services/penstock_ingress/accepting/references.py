@@ -1,36 +1,48 @@
 """Whether the things that a call names are there: one query for each data type, and none for calls without things."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
 from penstock.db import Database
 from penstock.definitions.models import App, Parameter, Workflow
+from penstock.runs.idempotency import IdempotencyKey, is_bound
 from penstock.things.records import find_missing
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.replies import Refusal
 
+Values = Mapping[str, JsonValue]
+
 
 async def check_references(
-    database: Database, environment: str, workflow: Workflow, app: App, values: Mapping[str, JsonValue]
+    database: Database, call: tuple[str, IdempotencyKey | None], workflow: Workflow, app: App, values: Values
 ) -> None:
     """Raises Refusal for the first parameter with an id that names nothing, as Bubble does, and DatabaseUnavailable.
+    `call` is its environment and its key: a copy is not refused, because its run may have deleted the thing.
+
     Things may be deleted a moment later, so a run cannot rely on it.
     """
     referring = [known for known in workflow.parameters if known.type.is_thing and values.get(known.name)]
     if not referring:
         return
-    missing: dict[str, set[str]] = {}
+    environment, key = call
     async with database.connection() as conn:
-        for name in {known.type.name for known in referring}:
-            ids = {id for known in referring if known.type.name == name for id in _ids(values[known.name])}
-            missing[name] = await find_missing(
-                conn, environment=environment, data_type=app.types[name], ids=sorted(ids)
+        missing = {
+            name: await find_missing(
+                conn, environment=environment, data_type=app.types[name], ids=sorted(_all_ids(referring, name, values))
             )
+            for name in {known.type.name for known in referring}
+        }
+        if key is not None and any(missing.values()) and await is_bound(conn, environment=environment, key=key):
+            return
     for known in referring:
         for index, id in enumerate(_ids(values[known.name])):
             if id in missing[known.type.name]:
                 raise _refuse(known, f"item {index}: " if known.type.is_list else "")
+
+
+def _all_ids(referring: Sequence[Parameter], type_name: str, values: Values) -> set[str]:
+    return {id for known in referring if known.type.name == type_name for id in _ids(values[known.name])}
 
 
 def _ids(value: JsonValue) -> Iterator[str]:

@@ -156,7 +156,7 @@ async def _start(room: Room, received: _Received, deployment: CompiledDeployment
     content_type, uploads = call.headers.get("Content-Type", ""), Uploads(f"{call.origin}{call.prefix}")
     try:
         parameters = read_parameters(workflow, deployment.app, call.query, received.body.data, content_type, uploads)
-        await check_references(room.database, call.environment, workflow, deployment.app, parameters)
+        await check_references(room.database, (call.environment, received.key), workflow, deployment.app, parameters)
     except Refusal as refusal:
         raise Refusal(redirect_failure(refusal.reply, trigger)) from None
     request = RunRequest(

@@ -61,6 +61,23 @@ async def bind_keys(
     }
 
 
+async def is_bound(conn: Connection, *, environment: str, key: IdempotencyKey) -> bool:
+    """Whether a request with this key came before, within its lifetime."""
+    found: bool = await conn.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM penstock.idempotency_keys
+            WHERE environment = $1 AND scope = $2 AND key = $3 AND created_at >= clock_timestamp() - $4::interval
+        )
+        """,
+        environment,
+        key.scope,
+        key.key,
+        KEY_LIFETIME,
+    )
+    return found
+
+
 async def bind_author_key(conn: Connection, *, environment: str, key: IdempotencyKey, first: UUID, other: UUID) -> UUID:
     """The id of the run that an author's `key` stands for, of everyone who gives it: `first`, or `other` when that is a
     run which the key no longer holds, because its time is over or the run was cancelled.

@@ -3,12 +3,13 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from penstock.things.records import NewThing, create_things
+from penstock.things.records import NewThing, create_things, delete_things
 from penstock.things.tables import USER
 from tests.integration.ingress import ADMIN_TOKEN, Ingress, JsonObject, running_ingress, write_app
 
@@ -142,6 +143,34 @@ async def test_a_thing_that_is_not_there_is_invalid_data(ingress: Ingress) -> No
     assert answer.wrapped[2] == "Invalid value for parameter team: item 1: there is no user with this id"
     elsewhere = await ingress.send("POST", f"/version-test{path}", json={"owner": USER_ID})
     assert (answer.status, elsewhere.status, await ingress.count_runs()) == (400, 400, runs)
+
+
+async def test_a_copy_is_the_run_it_was_even_when_that_run_has_deleted_the_thing(ingress: Ingress) -> None:
+    async with ingress.database.connection() as conn:
+        ada = NewThing(USER_ID, {"email": "ada@example.com"})
+        await create_things(conn, environment="live", data_type=USER, things=[ada])
+    call = partial(ingress.send, "POST", "/api/1.1/wf/of_users", json={"owner": USER_ID})
+    first = await call(headers={"Idempotency-Key": "k"})
+    async with ingress.database.connection() as conn:
+        assert await delete_things(conn, environment="live", data_type=USER, ids=[USER_ID]) == 1
+    copy = await call(headers={"Idempotency-Key": "k"})
+    assert (copy.status, copy.headers["idempotent-replayed"]) == (202, "true")
+    assert copy.headers["penstock-run-id"] == first.headers["penstock-run-id"]
+    assert (await call(headers={"Idempotency-Key": "other"})).status == 400
+    assert await ingress.count_runs() == 1
+
+
+async def test_texts_of_any_type_are_sent_as_they_are(ingress: Ingress) -> None:
+    for result, media_type, body in (
+        ({"text": "plain é"}, "text/plain; charset=utf-8", "plain é".encode()),
+        ({"text": "<a/>", "content_type": "application/xml"}, "application/xml", b"<a/>"),
+        ({"text": "a,b", "content_type": "text/csv; charset=utf-8"}, "text/csv; charset=utf-8", b"a,b"),
+        ({"text": "<a/>", "content_type": ""}, "text/plain; charset=utf-8", b"<a/>"),
+    ):
+        calling = asyncio.create_task(ingress.send("POST", GREET, json={"name": "Ada"}))
+        await ingress.finish_next("greet", result=result)
+        answer = await calling
+        assert (answer.status, answer.headers["content-type"], answer.body) == (200, media_type, body)
 
 
 async def test_callers_are_sent_on_with_what_was_returned(ingress: Ingress) -> None:
