@@ -103,7 +103,7 @@ async def test_what_a_killed_one_left_running_is_waited_for(clone: Clone) -> Non
     assert killed.stdout is not None
     killed.stdout.close()
     process = clone.start("run")
-    begun = read_until(process, "another set-up is at work here")
+    begun = read_until(process, "another set-up is in progress here")
     gate.unlink()
     os.close(waiting)
     again = wait(process, begun)
