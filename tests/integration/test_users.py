@@ -210,6 +210,15 @@ async def test_the_token_of_a_user_who_was_deleted_is_refused(app: AppUnderTest)
     assert (await app.post("/api/1.1/wf/look", {}, headers=app.admin_headers)).status == 200
 
 
+async def test_a_run_is_shown_with_its_user(app: AppUnderTest) -> None:
+    ada = await sign_in(app)
+    for headers, user in ((ada.headers, ada.id), (app.admin_headers, "admin_user_shop_test"), ({}, None)):
+        run = await run_of(app, await app.post("/api/1.1/wf/look", {}, headers=headers))
+        url = f"{app.admin_url}/v1/{app.environment}/runs/{run.id}"
+        async with aiohttp.ClientSession(headers=app.admin_headers) as http, http.get(url) as response:
+            assert (await response.json())["user"] == user
+
+
 async def test_headers_for_a_user_are_made_of_an_email_or_an_id(app: AppUnderTest) -> None:
     ada = await sign_in(app)
     for who in ("ADA@example.com", ada.id):

@@ -165,6 +165,8 @@ def _facts(run: RunDetails) -> Group:
     facts.add_row("depth", f"{run.depth} (limit {run.depth_budget})")
     facts.add_row("chain", str(run.chain_id))
     facts.add_row("parent", str(run.parent_run_id or "-"))
+    if run.user is not None:
+        facts.add_row("user", show_text(run.user))
     if run.list_id is not None:
         facts.add_row("list", str(run.list_id))
     facts.add_row("attempt", f"{run.attempt}" + (f", with deployment {run.version}" if run.version else ""))

@@ -232,6 +232,9 @@ class RunDetails(RunFacts):
     """A run with its steps and its newest log lines, the oldest of them first."""
 
     list_id: UUID | None = Field(description="The list that it is an item of")
+    user: str | None = Field(
+        description="The `_id` of the user for whom it works; `admin_user_…` when an admin has started its chain"
+    )
     webhook: Stored = Field(
         default=None,
         description="The delivery that it was started by: source, id, event_id, type, payload, headers, received_at",

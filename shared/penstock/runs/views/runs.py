@@ -114,11 +114,17 @@ async def find_run_details(conn: Connection, *, run_id: UUID, environment: str |
     if run is None:
         return None
     origin = await conn.fetchrow(
-        "SELECT r.list_id, r.context -> 'webhook' AS webhook FROM penstock.runs r WHERE r.id = $1", run_id
+        """
+        SELECT r.list_id, r.context -> 'user' ->> '_id' AS user, r.context -> 'webhook' AS webhook
+        FROM penstock.runs r WHERE r.id = $1
+        """,
+        run_id,
     )
     steps = await list_steps(conn, run_ids=[run_id])
     logs = await list_run_logs(conn, run_ids=[run_id], limit=MAX_LOGS)
-    return RunDetails(**dict(run), **dict(origin or {"list_id": None}), steps=steps[run_id], logs=logs[run_id])
+    return RunDetails(
+        **dict(run), **dict(origin or {"list_id": None, "user": None}), steps=steps[run_id], logs=logs[run_id]
+    )
 
 
 async def list_steps(conn: Connection, *, run_ids: Sequence[UUID]) -> defaultdict[UUID, list[Step]]:
