@@ -21,10 +21,15 @@ COMMANDS = (
     ("schedule",), ("schedule", "list"), ("schedule", "cancel"), ("schedule", "move"), ("schedule", "pause"),
     ("schedule", "resume"),
     ("token", "create"), ("token", "list"), ("token", "revoke"), ("detected", "list"), ("detected", "accept"),
+    ("deliveries", "list"), ("deliveries", "show"), ("deliveries", "replay"), ("deliveries", "tail"),
     ("new",), ("data", "import"), ("data", "export"), ("settings", "show"), ("settings", "set"), ("audit",),
 )  # fmt: skip
 PRINTS_DATA = (
     ("new",),
+    ("deliveries", "list"),
+    ("deliveries", "show"),
+    ("deliveries", "replay"),
+    ("deliveries", "tail"),
     ("token", "create"),
     ("token", "list"),
     ("detected", "list"),

@@ -67,6 +67,11 @@ def print_json(value: object) -> None:
     typer.echo(make_json_visible(exact_json.dumps(value, option=orjson.OPT_INDENT_2, default=_to_json).decode()))
 
 
+def print_json_line(value: object) -> None:
+    """`value` as JSON on one line, for what has no end."""
+    typer.echo(make_json_visible(exact_json.dumps(value, option=orjson.OPT_UTC_Z, default=_to_json).decode()))
+
+
 def _to_json(value: object) -> object:
     return value.model_dump() if isinstance(value, BaseModel) else str(value)
 

@@ -36,6 +36,7 @@ _MODULES: Final = {
     "migrate": "database",
     "run": "runs",
     "runs": "runs",
+    "deliveries": "deliveries",
     "chain": "chains",
     "schedule": "schedule",
     "recurrences": "recurrences",

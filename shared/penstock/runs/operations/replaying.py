@@ -15,6 +15,7 @@ from penstock.domain.ids import child_run_id
 from penstock.domain.runs import Admission
 from penstock.logs import get_logger
 from penstock.runs.replays import NotReplayable, Replay, find_lineages, find_origins, plan_replay, store_replays
+from penstock.runs.views.deliveries import MEETS, arguments_of
 from penstock.store.deployments import CompiledDeployment, load_current
 
 log = get_logger(__name__)
@@ -27,17 +28,7 @@ _DELAY: Final = timedelta(milliseconds=200)
 """Due runs are what schedulers look for, so these are stored as due a moment later."""
 Reached = tuple[datetime, UUID]
 
-_MEETS: Final = """
-    FROM penstock.deliveries d
-    WHERE d.environment = $1 AND d.origin_id IS NULL
-      AND ($2::text IS NULL OR d.source = $2)
-      AND ($3::text IS NULL OR d.type = $3)
-      AND ($4::text IS NULL OR d.state = $4)
-      AND ($5::timestamptz IS NULL OR d.received_at >= $5)
-      AND ($6::timestamptz IS NULL OR d.received_at < $6)
-      AND ($7::uuid IS NULL OR d.id = (
-          SELECT (r.context #>> '{webhook,id}')::uuid FROM penstock.runs r WHERE r.id = $7))
-    """
+_REPLAYABLE: Final = f"{MEETS} AND d.origin_id IS NULL"
 
 
 class Batch(NamedTuple):
@@ -51,7 +42,7 @@ class Batch(NamedTuple):
 
 async def count_replayable(conn: Connection, of: DeliveryFilter) -> int:
     """How many deliveries meet the filter, replays left out."""
-    count: int = await conn.fetchval(f"SELECT count(*) {_MEETS}", *_arguments(of))
+    count: int = await conn.fetchval(f"SELECT count(*) {_REPLAYABLE}", *arguments_of(of))
     return count
 
 
@@ -90,13 +81,13 @@ async def _find_next(
     """The next deliveries, as many as one turn may have in memory, and whether these are all."""
     rows = await conn.fetch(
         f"""
-        SELECT d.id, d.received_at, octet_length(d.body) AS size {_MEETS}
+        SELECT d.id, d.received_at, octet_length(d.body) AS size {_REPLAYABLE}
           AND d.received_at <= $8
           AND ($9::timestamptz IS NULL OR (d.received_at, d.id) > ($9, $10::uuid))
         ORDER BY d.received_at, d.id
         LIMIT $11
         """,
-        *_arguments(of),
+        *arguments_of(of),
         before,
         reached[0] if reached else None,
         reached[1] if reached else None,
@@ -109,7 +100,3 @@ async def _find_next(
             break
         kept.append(row)
     return kept, len(kept) == len(rows)
-
-
-def _arguments(of: DeliveryFilter) -> Sequence[object]:
-    return of.environment, of.source, of.type, of.outcome, of.since, of.until, of.run_id

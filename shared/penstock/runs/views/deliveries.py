@@ -1,6 +1,7 @@
 """SQL of what is shown of deliveries, and of how their requests were stored."""
 
 import base64
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -18,6 +19,18 @@ _DELIVERY: Final = """
     d.id, d.environment, d.source, d.type, d.verdict, d.state AS outcome, d.run_ids, d.duplicates, d.received_at,
     octet_length(d.body) AS size, d.origin_id
 """
+MEETS: Final = """
+    FROM penstock.deliveries d
+    WHERE ($1::text IS NULL OR d.environment = $1)
+      AND ($2::text IS NULL OR d.source = $2)
+      AND ($3::text IS NULL OR d.type = $3)
+      AND ($4::text IS NULL OR d.state = $4)
+      AND ($5::timestamptz IS NULL OR d.received_at >= $5)
+      AND ($6::timestamptz IS NULL OR d.received_at < $6)
+      AND ($7::uuid IS NULL OR d.id = (
+          SELECT (r.context #>> '{webhook,id}')::uuid FROM penstock.runs r WHERE r.id = $7))
+"""
+"""The deliveries that meet a filter; `arguments_of` has its arguments."""
 
 
 async def list_deliveries(
@@ -27,19 +40,42 @@ async def list_deliveries(
     rows = await conn.fetch(
         f"""
         SELECT {_DELIVERY}
-        FROM penstock.deliveries d
-        WHERE ($1::text IS NULL OR d.environment = $1)
-          AND ($2::text IS NULL OR d.source = $2)
-          AND ($3::text IS NULL OR d.type = $3)
-          AND ($4::text IS NULL OR d.state = $4)
-          AND ($5::timestamptz IS NULL OR d.received_at >= $5)
-          AND ($6::timestamptz IS NULL OR d.received_at < $6)
-          AND ($7::uuid IS NULL OR d.id = (
-              SELECT (r.context #>> '{{webhook,id}}')::uuid FROM penstock.runs r WHERE r.id = $7))
+        {MEETS}
           AND ($8::timestamptz IS NULL OR (d.received_at, d.id) < ($8, $9::uuid))
         ORDER BY d.received_at DESC, d.id DESC
         LIMIT $10
         """,
+        *arguments_of(wanted),
+        after[0] if after else None,
+        after[1] if after else None,
+        limit + 1,
+    )
+    return _make_page(rows, limit)
+
+
+async def list_received(
+    conn: Connection, wanted: DeliveryFilter, *, after: DeliveryPlace | None, limit: int
+) -> Page[Delivery, DeliveryPlace]:
+    """Deliveries that meet the filter, the oldest first."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {_DELIVERY}
+        {MEETS}
+          AND ($8::timestamptz IS NULL OR (d.received_at, d.id) > ($8, $9::uuid))
+        ORDER BY d.received_at, d.id
+        LIMIT $10
+        """,
+        *arguments_of(wanted),
+        after[0] if after else None,
+        after[1] if after else None,
+        limit + 1,
+    )
+    return _make_page(rows, limit)
+
+
+def arguments_of(wanted: DeliveryFilter) -> tuple[object, ...]:
+    """`$1` to `$7` of `MEETS`."""
+    return (
         wanted.environment,
         wanted.source,
         wanted.type,
@@ -47,10 +83,10 @@ async def list_deliveries(
         wanted.since,
         wanted.until,
         wanted.run_id,
-        after[0] if after else None,
-        after[1] if after else None,
-        limit + 1,
     )
+
+
+def _make_page(rows: Sequence[Record], limit: int) -> Page[Delivery, DeliveryPlace]:
     found = [Delivery.model_validate(dict(row)) for row in rows]
     return make_page(found, limit, lambda delivery: (delivery.received_at, delivery.id))
 
