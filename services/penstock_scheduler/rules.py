@@ -23,6 +23,7 @@ _STATUSES: Final = {
     "malformed": (400, "Malformed message"),
     "unknown_workflow": (404, "Unknown workflow"),
     "unknown_parent": (404, "Unknown parent run"),
+    "unknown_run": (404, "Unknown run"),
     "missing_parameter": (400, "Missing parameter"),
     "invalid_parameter": (400, "Invalid parameter"),
     "idempotency_conflict": (422, "Idempotency key used for another request"),
@@ -53,6 +54,11 @@ def read_context(headers: Mapping[str, object]) -> dict[str, JsonValue] | None:
     traceparent = headers.get(envelope.TRACEPARENT)
     trace = read_trace({"traceparent": traceparent}) if isinstance(traceparent, str) else {}
     return {"trace": {**trace}} if trace else None
+
+
+def read_wish(message: Message) -> str | None:
+    """The queue that wants the end of the run too, if the message asks for it."""
+    return message.reply_to if message.headers.get(envelope.ANSWER) == envelope.ANSWER_RESULT else None
 
 
 def _read_id(headers: Mapping[str, object], name: str) -> UUID | None:

@@ -9,11 +9,21 @@ from pydantic import JsonValue
 from penstock.domain.lineage import Lineage
 from penstock.domain.notices import Channel
 from penstock.domain.runs import Rejected
-from penstock.errors import DecodeError
+from penstock.errors import DecodeError, PenstockError
 
 
 class Refused(DecodeError):
     """A message that was understood, but asks for what cannot be: `rejection` says why."""
+
+    def __init__(self, rejection: Rejected) -> None:
+        super().__init__(rejection.message)
+        self.rejection = rejection
+
+
+class Denied(PenstockError):
+    """A question or request that was understood, and that the state of things answers with no. The sender hears why;
+    it is nobody else's concern, so the message is done with.
+    """
 
     def __init__(self, rejection: Rejected) -> None:
         super().__init__(rejection.message)

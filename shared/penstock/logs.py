@@ -83,6 +83,23 @@ def configure_logs(log_format: Literal["auto", "json", "console"], log_level: st
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
 
 
+def log_as_a_library() -> None:
+    """In a program of others that has not set structlog up: what is logged goes to `logging`, below `penstock`, and so
+    nowhere unless that program wants it. Structlog would print it.
+    """
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.stdlib.filter_by_level,
+                structlog.stdlib.add_log_level,
+                structlog.processors.format_exc_info,
+                structlog.processors.KeyValueRenderer(key_order=["event"]),
+            ],
+            wrapper_class=structlog.stdlib.BoundLogger,
+            logger_factory=structlog.stdlib.LoggerFactory(),
+        )
+
+
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """A logger; `name` is the module's."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(module=name)

@@ -13,6 +13,7 @@ from penstock import exact_json
 from penstock.contracts.messages import (
     COMMANDS,
     EVENTS,
+    FROM_OTHERS,
     ChildRun,
     Contract,
     DueRun,
@@ -20,6 +21,7 @@ from penstock.contracts.messages import (
     ListOfRuns,
     RunAnswer,
     ScheduleRun,
+    SendSignal,
 )
 from penstock.domain.states import RunState
 from penstock.errors import DecodeError
@@ -55,7 +57,7 @@ def test_golden_messages_show_every_field_of_what_they_hold() -> None:
     assert set(orjson.loads(_golden(ScheduleRun.TYPE))["list"]) == _field_names(ListOfRuns)
 
 
-@pytest.mark.parametrize("name", sorted(set(MESSAGES) - {ScheduleRun.TYPE}))
+@pytest.mark.parametrize("name", sorted(set(MESSAGES) - {model.TYPE for model in FROM_OTHERS}))
 def test_a_field_of_a_later_release_is_ignored(name: str) -> None:
     later = orjson.dumps(orjson.loads(_golden(name)) | {"a_field_of_next_year": {"deep": [1]}})
     assert MESSAGES[name].decode(later) == MESSAGES[name].decode(_golden(name))
@@ -126,6 +128,17 @@ def test_a_malformed_schedule_message_is_refused_with_a_reason(body: bytes, reas
 def test_an_unknown_key_of_what_others_send_is_refused_and_not_ignored() -> None:
     with pytest.raises(DecodeError, match="aftr: this key is not known; did you mean 'after'"):
         ScheduleRun.decode(orjson.dumps({"workflow": "a", "environment": "live", "aftr": "10m"}))
+
+
+@pytest.mark.parametrize("name", [model.TYPE for model in FROM_OTHERS])
+def test_a_message_of_others_is_refused_for_an_unknown_key(name: str) -> None:
+    with pytest.raises(DecodeError, match="bogus: this key is not known"):
+        MESSAGES[name].decode(orjson.dumps(orjson.loads(_golden(name)) | {"bogus": 1}))
+
+
+def test_a_signals_name_that_cannot_be_stored_is_refused() -> None:
+    with pytest.raises(DecodeError, match="cannot be stored"):
+        SendSignal.decode(orjson.dumps({"environment": "live", "name": "a\x00b"}))
 
 
 def test_an_unknown_state_is_refused() -> None:

@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from penstock import Client
+from penstock.client import SignalOutcome
 from penstock_executor.app import serve as serve_executor
 from penstock_executor.settings import ExecutorSettings
 from penstock_scheduler.app import serve as serve_scheduler
 from penstock_scheduler.settings import SchedulerSettings
+from tests.eventually import eventually
 from tests.integration.ingress import Ingress, running_ingress
 from tests.site import serving
 
@@ -56,6 +59,16 @@ on: {api: {method: POST, auth: admin, respond: at_once}}
 steps:
   - return: {told: true}
 """
+
+
+async def wake(site: Ingress, client: Client) -> None:
+    """Send the signal that `patient` waits for, once it does: before, the signal would be kept."""
+
+    async def is_waiting() -> bool:
+        return await site.fetchval("SELECT count(*) FROM penstock.runs WHERE state = 'waiting'") == 1
+
+    await eventually(is_waiting, within=30)
+    assert await client.signal("go", {"it": "is time"}) == SignalOutcome(woken=1)
 
 
 @asynccontextmanager

@@ -13,8 +13,7 @@ from aiohttp import web
 from penstock import Client
 from penstock.client import NotEnded, Refused, RunFailed, RunState, Unavailable, Unsupported
 from penstock.testing.ports import find_port
-from tests.eventually import eventually
-from tests.integration.client_site import APP, running_site
+from tests.integration.client_site import APP, running_site, wake
 from tests.integration.executing import serve_outside
 from tests.integration.ingress import ADMIN_TOKEN, Ingress, write_app
 
@@ -76,14 +75,10 @@ async def test_a_run_that_takes_too_long_continues_and_is_found_by_its_key(
         assert late.value.key == "patience"
         assert not (await client.status(late.value.run_id)).has_ended
         waiting = asyncio.create_task(client.run("patient", key="patience"))
-        await eventually(lambda: _is_woken(managing))
+        await wake(site, managing)
         assert await waiting == {"word": {"it": "is time"}}
         assert await site.fetchval("SELECT count(*) FROM penstock.runs WHERE workflow = 'patient'") == 1
         await site.fetch("DELETE FROM penstock.runs WHERE workflow = 'patient'")
-
-
-async def _is_woken(client: Client) -> bool:
-    return (await client.signal("go", {"it": "is time"})).woken == 1
 
 
 async def test_the_same_key_is_one_run_across_calls_and_another_request_is_refused(

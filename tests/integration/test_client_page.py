@@ -24,24 +24,31 @@ async def site(database_url: str, amqp_url: str, tmp_path: Path) -> AsyncIterato
         yield running
 
 
-async def test_the_program_of_the_page_does_what_it_says(site: Ingress, tmp_path: Path) -> None:
-    (block,) = [block for block in read_blocks(PAGE) if "Client(" in block.text and block.language == "python"]
-    program = tmp_path / "program.py"
-    program.write_text(block.text.replace("http://localhost:8081", site.admin_url))
+async def output_of(program: Path, sign: str, shown: str, url: str) -> list[str]:
+    """What the program of the page that holds `sign` prints, with `url` in place of the one that is shown."""
+    (block,) = [block for block in read_blocks(PAGE) if sign in block.text and block.language == "python"]
+    assert shown in block.text
+    program.write_text(block.text.replace(shown, url))
     environment = {**os.environ, "TOKEN": ADMIN_TOKEN}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-W", "error", str(program), env=environment, stdout=asyncio.subprocess.PIPE
     )
     async with asyncio.timeout(60):
         out, _ = await process.communicate()
-    assert out.decode().splitlines() == [
+    assert process.returncode == 0
+    return out.decode().splitlines()
+
+
+async def test_the_programs_of_the_page_do_what_they_say(site: Ingress, amqp_url: str, tmp_path: Path) -> None:
+    program, broker = tmp_path / "program.py", "amqp://guest:guest@localhost:5672/"
+    assert await output_of(program, "Client.amqp(", broker, amqp_url) == ["{'order': 'A-17', 'charged': 12.5}"]
+    assert await output_of(program, "Client(", "http://localhost:8081", site.admin_url) == [
         "{'order': 'A-17', 'charged': 12.5}",
         "failed failed A-18 needs an approval",
         "scheduled",
         "True",
         "woken=0 kept=True duplicate=False",
     ]
-    assert process.returncode == 0
 
 
 async def test_the_requests_of_the_page_are_answered(site: Ingress) -> None:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
+from uuid import UUID
 
 from penstock.broker.publisher import Publisher
 from penstock.db import Coalescer, Connection, Database
@@ -46,6 +47,7 @@ class Admissions:
         self._publisher = publisher
         self._dispatches = dispatches
         self._nudges = nudges
+        self._reply_to: dict[UUID, str] = {}
         self._coalescer: Coalescer[RunRequest, Admission] = Coalescer(self._flush, lanes=_LANES, most=BATCH)
 
     async def admit(self, wanted: Sequence[RunRequest]) -> list[Admission]:
@@ -58,6 +60,17 @@ class Admissions:
             if isinstance(outcome, DecodeError):
                 raise outcome
         return [outcome for outcome in outcomes if not isinstance(outcome, DecodeError)]
+
+    async def admit_awaited(self, run: RunRequest, reply_to: str | None) -> Admission:
+        """As `admit`, for one run whose answer the queue `reply_to` wants, if any. It gets it at best effort: only
+        where the run is new and due now, and nothing is lost on the way.
+        """
+        if reply_to is not None:
+            self._reply_to[run.run_id] = reply_to
+        try:
+            return (await self.admit([run]))[0]
+        finally:
+            self._reply_to.pop(run.run_id, None)
 
     async def try_to_admit(self, wanted: Sequence[RunRequest]) -> list[Admission | DecodeError]:
         """As `admit`, but with a DecodeError in place of each run that PostgreSQL cannot store."""
@@ -91,7 +104,9 @@ class Admissions:
         self._publisher.announce(outcomes)
         runs = [outcome.run for outcome in outcomes if isinstance(outcome, Admitted)]
         self._nudges.expect(run.scheduled_at for run in runs if run.state is RunState.SCHEDULED)
-        await self._dispatches.begin([run for run in runs if run.state is RunState.QUEUED])
+        due = [run for run in runs if run.state is RunState.QUEUED]
+        wished = {run.id: self._reply_to[run.id] for run in due if run.id in self._reply_to} if self._reply_to else None
+        await self._dispatches.begin(due, wished)
 
     async def _flush(self, wanted: list[RunRequest]) -> Sequence[Admission]:
         outcomes = await self._admit(wanted)

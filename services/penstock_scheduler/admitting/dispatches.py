@@ -4,8 +4,9 @@ A dispatch that fails is only logged. The rows stay `queued`, and `redispatch_lo
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
+from uuid import UUID
 
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
@@ -28,15 +29,17 @@ class Dispatches:
         self._under_way: set[asyncio.Task[None]] = set()
         self._failed = Reports(log.warning, "dispatch.failed")
 
-    async def begin(self, runs: Sequence[RunSummary]) -> None:
-        """Start to hand committed, queued runs to the executors; waits only while too many dispatches are under way."""
+    async def begin(self, runs: Sequence[RunSummary], reply_to: Mapping[UUID, str] | None = None) -> None:
+        """Start to hand committed, queued runs to the executors; waits only while too many dispatches are under way.
+        `reply_to` names the queues that want the answers, by run.
+        """
         if not runs:
             return
         if not self._broker.is_connected:
             self._failed.add(len(runs), error="the broker is away")
             return
         await self._room.acquire()
-        task = asyncio.create_task(self._dispatch(runs))
+        task = asyncio.create_task(self._dispatch(runs, reply_to))
         self._under_way.add(task)
         task.add_done_callback(self._end)
 
@@ -45,9 +48,9 @@ class Dispatches:
         while self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def _dispatch(self, runs: Sequence[RunSummary]) -> None:
+    async def _dispatch(self, runs: Sequence[RunSummary], reply_to: Mapping[UUID, str] | None) -> None:
         try:
-            await self._publisher.dispatch(runs)
+            await self._publisher.dispatch(runs, reply_to)
         except BrokerUnavailable as error:
             self._failed.add(len(runs), error=str(error))
 

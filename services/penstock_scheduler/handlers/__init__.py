@@ -8,10 +8,20 @@ held back and requeued.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+import orjson
+
 from penstock import exact_json
 from penstock.broker.port import Delivery
 from penstock.contracts.envelope import Message
-from penstock.contracts.messages import ExpandList, ScheduleChildren, ScheduleRun, WakeScheduler
+from penstock.contracts.messages import (
+    CancelRun,
+    ExpandList,
+    ScheduleChildren,
+    ScheduleRun,
+    SendSignal,
+    ShowRun,
+    WakeScheduler,
+)
 from penstock.contracts.topology import SCHEDULER_QUEUE
 from penstock.domain.runs import Rejected
 from penstock.errors import BrokerUnavailable, DatabaseUnavailable, DecodeError
@@ -20,10 +30,11 @@ from penstock.metrics import DEAD_LETTERED
 from penstock.store.notices import notify_of_dead_letter
 from penstock_scheduler.admitting.unnamed import forget, is_unnamed
 from penstock_scheduler.handlers.children import schedule_children
-from penstock_scheduler.handlers.messages import Reply, schedule_run
+from penstock_scheduler.handlers.interventions import cancel_run, send_signal, show_run
+from penstock_scheduler.handlers.messages import schedule_run
 from penstock_scheduler.room import Room
 from penstock_scheduler.rules import describe_problem
-from penstock_scheduler.runs import Refused
+from penstock_scheduler.runs import Denied, Refused
 
 log = get_logger(__name__)
 
@@ -44,6 +55,9 @@ async def receive(room: Room, delivery: Delivery) -> None:
         reply = await handle(room, message)
     except DecodeError as error:
         await _refuse(room, delivery, error)
+    except Denied as error:
+        _reply_with_problem(room, message, error.rejection)
+        await delivery.ack()
     except (DatabaseUnavailable, BrokerUnavailable) as error:
         log.warning(
             "database.unavailable" if isinstance(error, DatabaseUnavailable) else "broker.unreachable", error=str(error)
@@ -52,7 +66,8 @@ async def receive(room: Room, delivery: Delivery) -> None:
         await delivery.requeue()
     else:
         if reply is not None and message.reply_to:
-            room.publisher.reply(message.reply_to, message.correlation_id, exact_json.dumps(reply))
+            body = exact_json.dumps(reply, option=orjson.OPT_UTC_Z)
+            room.publisher.reply(message.reply_to, message.correlation_id, body)
         if not is_unnamed(message):
             await delivery.ack()
         elif await delivery.ack_and_confirm():
@@ -83,18 +98,25 @@ async def _refuse(room: Room, delivery: Delivery, error: DecodeError) -> None:
     DEAD_LETTERED.labels(SCHEDULER_QUEUE).inc()
     log.warning("message.dead_lettered", queue=SCHEDULER_QUEUE, message_id=message.message_id, reason=error.reason)
     rejection = error.rejection if isinstance(error, Refused) else Rejected("malformed", error.reason)
+    _reply_with_problem(room, message, rejection)
+    await delivery.dead_letter(error.reason)
+
+
+def _reply_with_problem(room: Room, message: Message, rejection: Rejected) -> None:
     if message.reply_to:
         room.publisher.reply(
             message.reply_to, message.correlation_id, exact_json.dumps(describe_problem(rejection)), PROBLEM_TYPE
         )
-    await delivery.dead_letter(error.reason)
 
 
-Handle = Callable[[Room, Message], Awaitable[Reply | None]]
+Handle = Callable[[Room, Message], Awaitable[Mapping[str, object] | None]]
 HANDLERS: Final[Mapping[str, Handle]] = {
     ScheduleRun.TYPE: schedule_run,
     ScheduleChildren.TYPE: schedule_children,
     ExpandList.TYPE: expand_list,
     WakeScheduler.TYPE: wake_scheduler,
+    ShowRun.TYPE: show_run,
+    CancelRun.TYPE: cancel_run,
+    SendSignal.TYPE: send_signal,
 }
 """By the message's type; none means ScheduleRun."""

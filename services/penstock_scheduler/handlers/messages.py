@@ -63,15 +63,14 @@ async def _schedule(room: Room, message: Message) -> Reply:
         context=rules.read_context(message.headers),
         key=key,
     )
-    (outcome,) = await room.admissions.admit([run])
-    match outcome:
+    match await room.admissions.admit_awaited(run, rules.read_wish(message)):
         case Admitted(run=admitted) | Terminated(run=admitted):
             room.meter.count(run.environment, run.workflow, {Activity.ITEM_SCHEDULED: 1})
             return {"run_id": str(admitted.id), "state": admitted.state.value, "duplicate": False}
         case Duplicate(of=run_id):
             return await _describe_duplicate(room, run_id, run.environment, key)
-        case Rejected():
-            raise Refused(outcome)
+        case Rejected() as rejected:
+            raise Refused(rejected)
 
 
 def read_key(message: Message) -> IdempotencyKey | None:

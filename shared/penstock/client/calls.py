@@ -25,7 +25,7 @@ TRY_SECONDS: Final = 30.0
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 _CONNECT_SECONDS: Final = 5.0
 _RETRIED: Final = frozenset({429, 502, 503, 504})
-_SHOWN: Final = 300
+MAX_SHOWN: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Answer:
             case {"body": {"message": str(message)}} | {"translation": str(message)} | {"detail": str(message)}:
                 return message
             case _:
-                return self.body[:_SHOWN].decode(errors="replace")
+                return self.body[:MAX_SHOWN].decode(errors="replace")
 
     def refusal(self) -> Refused:
         """This answer as an error."""

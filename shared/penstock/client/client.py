@@ -33,6 +33,17 @@ class Client:
     def __init__(self, url: str, token: str | None = None, *, environment: str = "live") -> None:
         self._way: Way = HttpWay(url, token, _check_environment(environment))
 
+    @classmethod
+    def amqp(cls, url: str, *, environment: str = "live") -> Self:
+        """A client that sends messages to RabbitMQ at `url`, such as `amqp://user:password@host:5672/vhost`; for
+        services that reach the broker, and no port of Penstock.
+        """
+        from penstock.client.over_amqp import AmqpWay
+
+        client = cls.__new__(cls)
+        client._way = AmqpWay(url, _check_environment(environment))
+        return client
+
     async def run(
         self,
         workflow: str,

@@ -61,7 +61,7 @@ class Port(Protocol):
 class Way(Protocol):
     """The way to a door, which is opened when it is first needed."""
 
-    async def open(self, deadline: Deadline) -> Port:
+    async def open(self, deadline: Deadline, /) -> Port:
         """The door. Raises Unavailable."""
 
     async def close(self) -> None:

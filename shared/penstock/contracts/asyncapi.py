@@ -18,6 +18,7 @@ from penstock.contracts import envelope, topology
 from penstock.contracts.messages import (
     COMMANDS,
     EVENTS,
+    CancelRun,
     ChainEvent,
     Contract,
     ExecuteRuns,
@@ -27,6 +28,8 @@ from penstock.contracts.messages import (
     RunEvent,
     ScheduleChildren,
     ScheduleRun,
+    SendSignal,
+    ShowRun,
     WakeScheduler,
     WorkloadEvent,
 )
@@ -41,7 +44,8 @@ VERSION: Final = "1.0.0"
 _SCHEMA_REFERENCE: Final = "#/components/schemas/{model}"
 _DESCRIPTION: Final = """\
 Penstock's messages over AMQP 0-9-1. Bodies are JSON; commands are persistent.
-Unknown fields are ignored, but for ScheduleRun, which is refused when it has any.
+Unknown fields are ignored, but for what others send (ScheduleRun, ShowRun, CancelRun, SendSignal), which is refused
+when it has any.
 
 *To schedule a run from any language*, publish `ScheduleRun` to the exchange `penstock.schedule`; `message_id` is the
 idempotency key.
@@ -68,6 +72,10 @@ _HEADERS: Final[dict[str, Document]] = {
         "description": "Takes precedence over the property message_id as the idempotency key",
     },
     envelope.TRACEPARENT: {"type": "string", "description": "W3C trace context"},
+    envelope.ANSWER: {
+        "type": "string",
+        "description": "`result`: the queue in reply_to also gets a RunAnswer when the run ends, at best effort",
+    },
     envelope.REASON: {"type": "string", "description": "Why the message is among the dead letters"},
 }
 _HEADERS_OF: Final[dict[str, tuple[str, ...]]] = {
@@ -77,7 +85,9 @@ _HEADERS_OF: Final[dict[str, tuple[str, ...]]] = {
         envelope.PARENT_RUN_ID,
         envelope.IDEMPOTENCY_KEY,
         envelope.TRACEPARENT,
+        envelope.ANSWER,
     ),
+    SendSignal.TYPE: (envelope.IDEMPOTENCY_KEY,),
     ScheduleChildren.TYPE: (envelope.DEPTH, envelope.ENVIRONMENT),
     ExecuteRuns.TYPE: (envelope.DEPTH, envelope.ENVIRONMENT, envelope.LANE),
     RunEvent.TYPE: (envelope.DEPTH,),
@@ -107,6 +117,44 @@ _SCHEDULE_ANSWER: Final[Document] = {
         "list_id": {"type": "string", "format": "uuid", "description": "The list, when a list was asked for"},
         "state": {"type": "string", "description": "Of the run or the list, when this was answered"},
         "duplicate": {"type": "boolean", "description": "True for a copy: the id is what the first message made"},
+    },
+}
+
+
+_RUN_ID: Final[Document] = {"type": "string", "format": "uuid"}
+_STATE: Final[Document] = {"type": "string", "enum": [state.value for state in RunState]}
+_ANSWERS: Final[Document] = {
+    "ScheduleAnswer": _SCHEDULE_ANSWER,
+    "RunStatus": {
+        "type": "object",
+        "description": "Answer to a ShowRun: the run as it is now, or a problem document (RFC 9457).",
+        "properties": {
+            "run_id": _RUN_ID,
+            "workflow": {"type": "string"},
+            "state": _STATE,
+            "result": {"description": "What the workflow has returned"},
+            "error": {"description": "Why it failed: `kind`, `message` and more"},
+            "created_at": {"type": "string", "format": "date-time"},
+            "finished_at": {"type": ["string", "null"], "format": "date-time"},
+        },
+    },
+    "CancelAnswer": {
+        "type": "object",
+        "description": "Answer to a CancelRun, or a problem document (RFC 9457).",
+        "properties": {
+            "run_id": _RUN_ID,
+            "state": _STATE,
+            "cancelled": {"type": "boolean", "description": "False for a run that had ended before"},
+        },
+    },
+    "SignalAnswer": {
+        "type": "object",
+        "description": "Answer to a SendSignal, or a problem document (RFC 9457).",
+        "properties": {
+            "woken": {"type": "integer", "description": "Runs that had waited for it"},
+            "kept": {"type": "boolean", "description": "Whether it is kept for a run that will wait for it"},
+            "duplicate": {"type": "boolean", "description": "True for a copy, which did nothing"},
+        },
     },
 }
 
@@ -142,7 +190,7 @@ def _channels() -> Document:
             topology.SCHEDULE_EXCHANGE,
             "{environment}.{workflow}",
             _ENVIRONMENT | {"workflow": {"description": "Name of the workflow"}},
-            (ScheduleRun, ScheduleChildren, ExpandList, WakeScheduler),
+            (ScheduleRun, ShowRun, CancelRun, SendSignal, ScheduleChildren, ExpandList, WakeScheduler),
         ),
         "execute": _channel(topology.EXECUTE_EXCHANGE, "{lane}", lane, (ExecuteRuns,)),
         "runEvents": _channel(
@@ -171,7 +219,7 @@ def _channels() -> Document:
             "description": "The queue that the property reply_to of the request names, over the default exchange",
             "messages": {
                 "RunAnswer": _reference("messages", "RunAnswer"),
-                "ScheduleAnswer": _reference("messages", "ScheduleAnswer"),
+                **{name: _reference("messages", name) for name in _ANSWERS},
             },
         },
         "deadLetters": {
@@ -200,14 +248,14 @@ def _channel(exchange: str, address: str, parameters: Document, models: tuple[ty
 
 
 def _operations() -> Document:
-    reply: Document = {
-        "address": {"location": "$message.header#/reply_to", "description": "The AMQP property reply_to"},
-        "channel": {"$ref": "#/channels/replies"},
-        "messages": [{"$ref": "#/channels/replies/messages/ScheduleAnswer"}],
-    }
     return {
         "scheduleRun": _operation("receive", "schedule", (ScheduleRun,), "Schedule a run, or a list of them")
-        | {"reply": reply},
+        | _reply("ScheduleAnswer"),
+        "showRun": _operation("receive", "schedule", (ShowRun,), "Report a run as it is now") | _reply("RunStatus"),
+        "cancelRun": _operation("receive", "schedule", (CancelRun,), "Cancel a run unless it has ended")
+        | _reply("CancelAnswer"),
+        "sendSignal": _operation("receive", "schedule", (SendSignal,), "Wake the runs that wait for a signal")
+        | _reply("SignalAnswer"),
         "scheduleChildren": _operation(
             "receive", "schedule", (ScheduleChildren,), "Internal: admit what steps have scheduled"
         ),
@@ -218,7 +266,7 @@ def _operations() -> Document:
             "send", "execute", (ExecuteRuns,), "Internal: hand runs that are due to the executors"
         ),
         "answerCaller": _operation(
-            "send", "replies", (RunAnswer,), "Internal: send an ingress instance the outcome of a run"
+            "send", "replies", (RunAnswer,), "The outcome of a run, to an ingress instance or to who has asked for it"
         ),
         "reportRun": _operation(
             "send", "runEvents", (RunEvent,), "What happened to a run; best effort after the commit, at least once"
@@ -233,6 +281,16 @@ def _operations() -> Document:
         },
         "reportList": _operation("send", "listEvents", (ListEvent,), "All runs of a list have ended"),
         "reportWorkload": _operation("send", "workloadEvents", (WorkloadEvent,), "Workload has reached a threshold"),
+    }
+
+
+def _reply(answer: str) -> Document:
+    return {
+        "reply": {
+            "address": {"location": "$message.header#/reply_to", "description": "The AMQP property reply_to"},
+            "channel": {"$ref": "#/channels/replies"},
+            "messages": [{"$ref": f"#/channels/replies/messages/{answer}"}],
+        }
     }
 
 
@@ -254,7 +312,7 @@ def _messages() -> Document:
         "payload": {},
         "bindings": {"amqp": {"contentEncoding": "utf-8", "messageType": topology.APP_MESSAGE_TYPE}},
     }
-    described["ScheduleAnswer"] = {"payload": _reference("schemas", "ScheduleAnswer")}
+    described |= {name: {"payload": _reference("schemas", name)} for name in _ANSWERS}
     described["DeadLetter"] = {"headers": _header_schema((envelope.REASON,), (envelope.REASON,)), "payload": {}}
     return described
 
@@ -281,7 +339,7 @@ def _schemas() -> Document:
         [(model, mode) for model in (*COMMANDS.values(), *EVENTS.values())], ref_template=_SCHEMA_REFERENCE
     )
     definitions: Document = schema["$defs"]
-    return definitions | {"ScheduleAnswer": _SCHEDULE_ANSWER}
+    return definitions | _ANSWERS
 
 
 def _reference(kind: str, name: str) -> Document:

@@ -13,6 +13,7 @@
 | `lane` | header `lane` | the executors' queue |
 | `idempotency_key` | header `idempotency-key` | stands before `message_id` as the idempotency key |
 | `traceparent` | header `traceparent` | W3C trace context |
+| `answer` | header `answer` | `result`: the queue in `reply_to` also wants the end of the run |
 """
 
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ ENVIRONMENT: Final = "environment"
 LANE: Final = "lane"
 IDEMPOTENCY_KEY: Final = "idempotency-key"
 TRACEPARENT: Final = "traceparent"
+ANSWER: Final = "answer"
+ANSWER_RESULT: Final = "result"
 UNNAMED: Final = "unnamed:"
 UNNAMED_AGAIN: Final = "unnamed-again:"
 """How the id begins that a broker gives to a message without one, when it arrives for the first time, or again: then

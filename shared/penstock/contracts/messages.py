@@ -1,5 +1,5 @@
 """One frozen model per message. Unknown fields of what our services send to each other are ignored on decode, so that a
-rolling deploy works; in what others send (`ScheduleRun`) they are mistakes, and refused. Removing, renaming or retyping
+rolling deploy works; in what others send (`FROM_OTHERS`) they are mistakes, and refused. Removing, renaming or retyping
 a field is a `.v2` beside the `.v1`. Field docs are the docs: `docs/asyncapi.yaml` is generated from them.
 """
 
@@ -16,9 +16,10 @@ from penstock.domain.durations import parse_duration
 from penstock.domain.moments import to_utc
 from penstock.domain.states import RunState
 from penstock.errors import DecodeError
+from penstock.storable import UNSTORABLE_REASON, is_storable
 
 Parameters = dict[str, JsonValue]
-_PASSED_THROUGH: Final = frozenset({"parameters", "result"})
+_PASSED_THROUGH: Final = frozenset({"parameters", "result", "payload"})
 """Fields with values of authors and callers, of which every digit stays."""
 
 
@@ -130,6 +131,43 @@ class ScheduleRun(Contract):
         return self
 
 
+class ShowRun(Contract):
+    """Report a run as it is now. Published by internal services to `penstock.schedule`, with `reply_to`."""
+
+    model_config = ConfigDict(extra="forbid")
+    TYPE: ClassVar[str] = "run.status.v1"
+    environment: str = Field(description="`development` or `live`")
+    run_id: UUID
+
+
+class CancelRun(Contract):
+    """Cancel a run unless it has ended. Published by internal services to `penstock.schedule`."""
+
+    model_config = ConfigDict(extra="forbid")
+    TYPE: ClassVar[str] = "run.cancel.v1"
+    environment: str = Field(description="`development` or `live`")
+    run_id: UUID
+
+
+class SendSignal(Contract):
+    """Wake the runs that wait for a signal, or keep it for one that will. Published by internal services to
+    `penstock.schedule`; `message_id` is the idempotency key.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    TYPE: ClassVar[str] = "signal.send.v1"
+    environment: str = Field(description="`development` or `live`")
+    name: str = Field(min_length=1, max_length=200, description="Name of the signal")
+    payload: JsonValue = Field(default=None, description="What the runs get, as the result of their step")
+
+    @field_validator("name")
+    @classmethod
+    def _is_storable(cls, value: str) -> str:
+        if not is_storable(value):
+            raise ValueError(UNSTORABLE_REASON)
+        return value
+
+
 class ChildRun(BaseModel):
     """One run that a step of a run schedules."""
 
@@ -194,7 +232,9 @@ class ExecuteRuns(Contract):
 
 
 class RunAnswer(Contract):
-    """Executor → ingress: the answer for a waiting caller. Not persistent: the answer is stored on the run too."""
+    """Executor → ingress, or the queue that a schedule message has named: the answer for a waiting caller. Not
+    persistent: the answer is stored on the run too.
+    """
 
     TYPE: ClassVar[str] = "run.answer.v1"
     run_id: UUID
@@ -286,7 +326,8 @@ class WorkloadEvent(Contract):
     at: datetime
 
 
-COMMANDS: Mapping[str, type[Contract]] = {
-    model.TYPE: model for model in (ScheduleRun, ScheduleChildren, ExpandList, WakeScheduler, ExecuteRuns, RunAnswer)
-}
+FROM_OTHERS: Final[tuple[type[Contract], ...]] = (ScheduleRun, ShowRun, CancelRun, SendSignal)
+"""Commands that internal services in any language send."""
+_INTERNAL: Final[tuple[type[Contract], ...]] = (ScheduleChildren, ExpandList, WakeScheduler, ExecuteRuns, RunAnswer)
+COMMANDS: Mapping[str, type[Contract]] = {model.TYPE: model for model in (*FROM_OTHERS, *_INTERNAL)}
 EVENTS: Mapping[str, type[Contract]] = {model.TYPE: model for model in (RunEvent, ChainEvent, ListEvent, WorkloadEvent)}
