@@ -50,6 +50,13 @@ def test_what_is_wrong_is_shown_with_a_caret_under_it(expression: str, message: 
     assert shown[caret.index("^") :].startswith(places[expression])
 
 
+def test_where_params_is_empty_the_option_that_gives_it_is_named() -> None:
+    outcome = run("params.n + 1")
+    assert outcome.exit_code == 1
+    assert outcome.stderr.splitlines()[-1] == '  `params` is empty; give it as JSON: --params \'{"name": "value"}\''
+    assert "--params" not in run("parms + 1", "--params", '{"n": 1}').stderr
+
+
 def test_the_line_with_the_mistake_is_shown_and_a_long_one_is_cut() -> None:
     outcome = run("1 +\n  " + "1 + " * 200 + "range(3)")
     _, shown, caret = outcome.stderr.splitlines()

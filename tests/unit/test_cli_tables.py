@@ -6,7 +6,7 @@ import pytest
 from rich.measure import Measurement
 from rich.table import Table
 
-from penstock.cli.output import VisibleConsole, make_table, show_time
+from penstock.cli.output import VisibleConsole, make_table, print_table, show_time
 from penstock.cli.tables import fit_table, make_shortener
 
 FIRST = "0190a5f2-7c00-8a11-9b22-0123456789ab"
@@ -93,3 +93,14 @@ def test_a_table_that_can_leave_out_nothing_cuts_its_widest_columns() -> None:
     assert line.startswith("name  xxx")
     assert "y" * 24 in line
     assert len(line) <= 60
+
+
+@pytest.mark.parametrize("empty", [("",), ("", "note")])
+def test_what_is_piped_is_one_line_per_row_though_columns_are_empty(
+    empty: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    table = make_table("due", "what", "id", "workflow", "depth", "items", *empty)
+    table.add_row(show_time(AT), "run", FIRST, "ask", "0", "-", *("" for _ in empty))
+    print_table(table)
+    _, *rows = capfd.readouterr().out.splitlines()
+    assert [row.split() for row in rows] == [["2030-01-31", "09:00:00.000Z", "run", FIRST, "ask", "0", "-"]]

@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from penstock import exact_json
-from penstock.cli.tables import FittedTable, fit_table
+from penstock.cli.tables import FittedTable, fit_table, measure_cells
 from penstock.domain.states import RunState
 from penstock.visible import make_json_visible, make_visible
 
@@ -183,7 +183,9 @@ def print_table(table: Table) -> None:
 
 
 def _measure(table: Table) -> int:
-    return Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    # rich gives an empty column one character, which it does not measure
+    empty = sum(measure_cells(column) == 0 for column in table.columns)
+    return Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum + empty
 
 
 def fits(lines: Sequence[str]) -> bool:

@@ -52,7 +52,7 @@ def _cut(table: Table, excess: int, elastic: Collection[str], shortest: int) -> 
     """Make the widest of the `elastic` columns narrower until `excess` characters are saved; False, and nothing is
     changed, when that would leave fewer than `shortest` in one.
     """
-    widths = {column.header: _measure_cells(column) for column in table.columns if column.header in elastic}
+    widths = {column.header: measure_cells(column) for column in table.columns if column.header in elastic}
     for _ in range(excess):
         widest = max(widths, key=widths.__getitem__, default=None)
         if widest is None or widths[widest] <= shortest:
@@ -64,7 +64,8 @@ def _cut(table: Table, excess: int, elastic: Collection[str], shortest: int) -> 
     return True
 
 
-def _measure_cells(column: Column) -> int:
+def measure_cells(column: Column) -> int:
+    """The width of the widest of its cells, its head among them, in characters of a terminal."""
     cells = (cell if isinstance(cell, Text) else Text.from_markup(str(cell)) for cell in (column.header, *column.cells))
     return max(cell.cell_len for cell in cells)
 

@@ -1,7 +1,7 @@
 """`penstock eval`: tries one expression, without an app and without a database."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 from pydantic import JsonValue
@@ -50,11 +50,10 @@ def evaluate(
         infer(expression, {"params": kind_of_value(parameters), "now": DATE})
         value = compiled.evaluate(scope)
     except ExpressionError as error:
-        _show_problem(expression, error.reason, error.offset)
-        raise typer.Exit(1) from None
+        _end(expression, error.reason, error.offset, parameters)
     except Mismatch as error:
-        _show_problem(expression, "; ".join(part for part in (error.reason, error.hint) if part), error.offset)
-        raise typer.Exit(1) from None
+        reason = "; ".join(part for part in (error.reason, error.hint) if part)
+        _end(expression, reason, error.offset, parameters)
     if as_json:
         print_json({"value": value, "type": describe_type(value)})
     elif console.is_terminal:
@@ -75,6 +74,14 @@ def _read_parameters(text: str) -> dict[str, JsonValue]:
     if not isinstance(value, dict):
         raise typer.BadParameter('parameters are an object, such as {"n": 3}', param_hint="--params")
     return value
+
+
+def _end(expression: str, reason: str, offset: int | None, parameters: dict[str, JsonValue]) -> NoReturn:
+    """Show what is wrong, with how parameters are given where none were, and end with exit code 1."""
+    _show_problem(expression, reason, offset)
+    if not parameters and "params" in expression:
+        say('  `params` is empty; give it as JSON: --params \'{"name": "value"}\'', is_error=True)
+    raise typer.Exit(1)
 
 
 def _show_problem(expression: str, reason: str, offset: int | None) -> None:

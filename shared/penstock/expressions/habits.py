@@ -78,6 +78,10 @@ OTHER_NAMES: Final[Mapping[str, str]] = {
     "env": "secrets and settings are read as secrets.NAME",
     "today": "write d(now).startOf('day')",
     "current_user": "write user",
+    "datetime": "write now, or d(a) to work with a date",
+    "Date": "write now, or d(a) to work with a date",
+    "Math": "functions stand by themselves: round(…), floor(…), abs(…)",
+    "JSON": "a value that is only ${…} keeps its type; inside a longer text, objects are written as JSON",
 }
 """Names that stand for something elsewhere."""
 

@@ -20,6 +20,7 @@ from penstock.reading.lints.python_slips import find_slips
 from penstock.reading.lints.recursion import CodeSteps, find_open_ends, find_recursions
 from penstock.reading.lints.unread import find_empty, find_misplaced, find_unlisted, find_unread
 from penstock.reading.lints.unsigned import find_unsigned
+from penstock.reading.lints.untyped import find_untyped
 from penstock.reading.places import Problem, Report, Severity, without_echoes
 from penstock.reading.python_files import read_python
 from penstock.reading.type_files import read_types
@@ -140,7 +141,12 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
         code_steps = {} if python.code is None else read_code_steps(python.code)
         report.problems.extend(() if python.code is None else find_slips(python.code, index))
         report.problems.extend(
-            (*_recursion_problems(app, code_steps), *_exposure_problems(app), *_unsigned_problems(app))
+            (
+                *_recursion_problems(app, code_steps),
+                *_exposure_problems(app),
+                *_unsigned_problems(app),
+                *_untyped_problems(app),
+            )
         )
     problems = tuple(
         sorted(without_echoes(report.problems), key=lambda one: (one.file, one.line or 0, one.column or 0))
@@ -213,6 +219,18 @@ def _unsigned_problems(app: App) -> Iterator[Problem]:
         file, line = _split_place(found.place)
         message = f"the signature of the source {found.source!r} does not cover {found.what} which anybody may change"
         yield Problem(file, line, 1, message, Severity.WARNING, found.hint)
+
+
+def _untyped_problems(app: App) -> Iterator[Problem]:
+    for found in find_untyped(app):
+        file, line = _split_place(found.place)
+        message = (
+            f"no webhook of {found.source!r} starts {found.workflow!r}: the trigger names types, and they have none"
+        )
+        hint = (
+            "leave `types` out, or say at the source where the type is: `type: {payload: type}` or `type: {header: …}`"
+        )
+        yield Problem(file, line, 1, message, Severity.WARNING, hint)
 
 
 def _split_place(place: str) -> tuple[str, int | None]:
