@@ -6,8 +6,8 @@ them with. Each is imported when it is asked for: all of them take a second, and
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # not from typing: until that is imported, Ctrl-C would be answered by a traceback
 if TYPE_CHECKING:
     from penstock.client import Client, verify_webhook
     from penstock.errors import Permanent, Transient

@@ -1,5 +1,7 @@
 """Ctrl-C in a terminal: whenever it comes, a command ends quietly."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,3 +81,11 @@ async def test_a_command_that_asks_ends_with_one_word() -> None:
         assert await terminal.wait() == 130
     assert terminal.text.splitlines()[-1] == "stopped", terminal.text
     assert "Traceback" not in terminal.text
+
+
+def test_hardly_anything_is_imported_before_ctrl_c_is_quiet() -> None:
+    listed = "import sys, penstock.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-c", listed], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    assert "penstock.cli.stopping" in modules
+    assert not modules & {"typing", "re", "asyncio", "penstock.cli.program"}

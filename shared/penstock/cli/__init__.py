@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from penstock.cli.interruption import stop_at_once
+from penstock.cli.stopping import stop_at_once
 
 
 def main() -> None:

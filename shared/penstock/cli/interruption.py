@@ -4,23 +4,15 @@ While the command is imported, and once it is done, the process ends at once. In
 KeyboardInterrupt, so that what is open is closed, or is handled by the command itself: services drain.
 """
 
-import os
 import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
-from types import FrameType
-from typing import Final, NoReturn, TypeVar
+from typing import TypeVar
 
-INTERRUPTED: Final = 130
-"""The exit code of a program that was ended by Ctrl-C, as shells have it: 128 and the signal's number."""
-_STOPPED: Final = b"stopped\n"
+from penstock.cli.stopping import handle_by, stop, stop_at_once
+
 T = TypeVar("T")
-
-
-def stop_at_once() -> None:
-    """Let Ctrl-C end the process where it is."""
-    _handle_by(_stop)
 
 
 def interruptible(callback: Callable[..., T]) -> Callable[..., T]:
@@ -29,27 +21,16 @@ def interruptible(callback: Callable[..., T]) -> Callable[..., T]:
     @wraps(callback)
     def call(*arguments: object, **given: object) -> T:
         try:
-            _handle_by(signal.default_int_handler)
+            handle_by(signal.default_int_handler)
             return callback(*arguments, **given)
         except KeyboardInterrupt:
             sys.stdout.flush()
-            _stop()
+            stop()
         except Exception as error:
             if isinstance(error.__context__, KeyboardInterrupt):  # a question was open, or closing has failed
-                _stop()
+                stop()
             raise
         finally:
             stop_at_once()
 
     return call
-
-
-def _handle_by(handler: Callable[[int, FrameType | None], object]) -> None:
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # so a shell starts what is to run in the background
-        signal.signal(signal.SIGINT, handler)
-
-
-def _stop(_: int = 0, __: FrameType | None = None) -> NoReturn:
-    # Not by an exception: within an import it may become another one, or be printed and forgotten.
-    os.write(2, _STOPPED)
-    os._exit(INTERRUPTED)
