@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from penstock.db import Database
+from penstock.db import Database, UndefinedTable
 from penstock.definitions.models import App, Parameter, Workflow
+from penstock.errors import StaleDefinitions
 from penstock.runs.idempotency import IdempotencyKey, is_bound
 from penstock.things.records import find_missing
 from penstock_ingress.rules import bubble
@@ -17,22 +18,25 @@ Values = Mapping[str, JsonValue]
 async def check_references(
     database: Database, call: tuple[str, IdempotencyKey | None], workflow: Workflow, app: App, values: Values
 ) -> None:
-    """Raises Refusal for the first parameter with an id that names nothing, as Bubble does, and DatabaseUnavailable.
-    `call` is its environment and its key: a copy is not refused, because its run may have deleted the thing.
+    """Raises Refusal for the first parameter with an id that names nothing, as Bubble does; StaleDefinitions where the
+    app has lost a type meanwhile; DatabaseUnavailable.
 
-    Things may be deleted a moment later, so a run cannot rely on it.
+    `call` is its environment and its key: a copy is not refused, because its run may have deleted the thing. Things may
+    be deleted a moment later too, so no run can rely on this check.
     """
     referring = [known for known in workflow.parameters if known.type.is_thing and values.get(known.name)]
     if not referring:
         return
     environment, key = call
+    ids = {name: sorted(_all_ids(referring, name, values)) for name in {known.type.name for known in referring}}
     async with database.connection() as conn:
-        missing = {
-            name: await find_missing(
-                conn, environment=environment, data_type=app.types[name], ids=sorted(_all_ids(referring, name, values))
-            )
-            for name in {known.type.name for known in referring}
-        }
+        try:
+            missing = {
+                name: await find_missing(conn, environment=environment, data_type=app.types[name], ids=ids[name])
+                for name in ids
+            }
+        except UndefinedTable:
+            raise StaleDefinitions("a data type may have been removed since") from None
         if key is not None and any(missing.values()) and await is_bound(conn, environment=environment, key=key):
             return
     for known in referring:

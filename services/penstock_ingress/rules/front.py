@@ -37,6 +37,7 @@ _PUBLIC_PLACES: Final = (
     ("POST", "/api/1.1/wf/{workflow}", "call an API workflow"),
     ("GET", "/api/1.1/runs/{id}", "what became of a call"),
     ("GET", "/api/1.1/obj/{type}", "things of a type (Data API)"),
+    ("GET", "/api/1.1/meta", "which workflows and types there are"),
     ("POST", "/webhooks/{source}", "deliver a webhook"),
 )
 

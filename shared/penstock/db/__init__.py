@@ -1,7 +1,16 @@
 """PostgreSQL: the pool, transactions, failures, migrations and the coalescer. Only this package imports asyncpg."""
 
 from penstock.db.coalescer import Coalescer, isolate
-from penstock.db.pool import Connection, Database, Record, Refused, UniqueViolation, open_database, quote_identifier
+from penstock.db.pool import (
+    Connection,
+    Database,
+    Record,
+    Refused,
+    UndefinedTable,
+    UniqueViolation,
+    open_database,
+    quote_identifier,
+)
 
 __all__ = [
     "Coalescer",
@@ -9,6 +18,7 @@ __all__ = [
     "Database",
     "Record",
     "Refused",
+    "UndefinedTable",
     "UniqueViolation",
     "isolate",
     "open_database",

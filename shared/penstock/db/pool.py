@@ -25,6 +25,7 @@ else:
     Connection, Pool, RawConnection = PoolConnectionProxy, asyncpg.Pool, asyncpg.Connection
 Record = asyncpg.Record
 UniqueViolation = asyncpg.UniqueViolationError
+UndefinedTable = asyncpg.UndefinedTableError
 Refused = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.ProgramLimitExceededError)
 """What a statement raises for data that does not fit the table: another row may fit."""
 T = TypeVar("T")

@@ -12,6 +12,7 @@ import pytest
 from penstock.things.records import NewThing, create_things, delete_things
 from penstock.things.tables import USER
 from tests.integration.ingress import ADMIN_TOKEN, Ingress, JsonObject, running_ingress, write_app
+from tests.site import deploy_directory
 
 GREET = "/api/1.1/wf/greet"
 LATER = {"Prefer": "respond-async"}
@@ -158,6 +159,21 @@ async def test_a_copy_is_the_run_it_was_even_when_that_run_has_deleted_the_thing
     assert copy.headers["penstock-run-id"] == first.headers["penstock-run-id"]
     assert (await call(headers={"Idempotency-Key": "other"})).status == 400
     assert await ingress.count_runs() == 1
+
+
+async def test_a_type_that_was_removed_a_moment_ago_is_not_a_failure(ingress: Ingress, tmp_path: Path) -> None:
+    path = "/api/1.1/wf/of_orders"
+    workflow = "workflow: of_orders\nparameters: {given: ticket}\non: {api: {auth: public}}\nsteps: []\n"
+    (tmp_path / "types/ticket.yaml").write_text("type: ticket\nfields: {name: text}\n")
+    await deploy_directory(ingress.database, write_app(tmp_path, more=MORE, of_orders=workflow))
+    assert (await ingress.send("POST", path, json={"given": NOBODY})).wrapped[1] == "INVALID_DATA"
+    (tmp_path / "types/ticket.yaml").unlink()
+    (tmp_path / "workflows/of_orders.yaml").unlink()
+    await deploy_directory(ingress.database, tmp_path)
+    async with ingress.database.connection() as conn:
+        await conn.execute('DROP TABLE "live"."ticket"')
+    answer = await ingress.send("POST", path, json={"given": NOBODY})
+    assert (answer.status, answer.wrapped[1]) == (404, "NOT_FOUND")
 
 
 async def test_texts_of_any_type_are_sent_as_they_are(ingress: Ingress) -> None:
