@@ -176,6 +176,20 @@ async def test_a_pause_beyond_the_deadline_is_not_waited_for() -> None:
             await client.run("echo", timeout_seconds=30)
 
 
+async def test_a_run_that_was_started_and_is_out_of_sight_has_not_ended() -> None:
+    run_id = UUID(int=17)
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "POST":
+            return web.json_response({"status": "accepted", "run_id": str(run_id)}, status=202)
+        return web.Response(status=404 if request.path == "/healthz" else 503)
+
+    async with serve_outside(answer) as url, Client(url) as client:
+        with pytest.raises(NotEnded) as late:
+            await client.run("echo", key="mine", timeout_seconds=0.5)
+    assert (late.value.run_id, late.value.key) == (run_id, "mine")
+
+
 async def test_nobody_at_the_url_is_unavailable_and_names_the_key_to_try_again_with(site: Ingress) -> None:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client(f"http://127.0.0.1:{find_port()}", ADMIN_TOKEN))

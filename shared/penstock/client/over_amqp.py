@@ -23,7 +23,7 @@ from penstock.client.port import Port, Wanted, WantedSignal
 from penstock.client.reading import read_answer
 from penstock.client.retries import Deadline, pause_before_retry
 from penstock.client.values import RunStatus, ScheduledRun, SignalOutcome
-from penstock.client.waiting import wait_for_end
+from penstock.client.waiting import look_at, wait_for_end
 from penstock.contracts import envelope
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import CancelRun, RunAnswer, SendSignal, ShowRun
@@ -182,7 +182,7 @@ class AmqpPort:
                 return ended if ended.has_ended else await wait_for_end(self.status, run_id, wanted.key, deadline)
             if deadline.remaining <= 0:
                 raise NotEnded(run_id, key=wanted.key)
-            found = await self.status(run_id, deadline)
+            found = await look_at(self.status, run_id, wanted.key, deadline)
             if found.has_ended:
                 return found
             pause = min(2 * pause, _MAX_LOOK_SECONDS)
