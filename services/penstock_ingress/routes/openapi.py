@@ -74,7 +74,7 @@ Document = dict[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One route: what goes in, what comes out, and the statuses of problems it may answer beside 401.
+    """One route: what goes in, what comes out, and the statuses of problems it may answer beside those of all.
 
     An upload takes bytes of any kind, a download answers them.
     """
@@ -99,6 +99,8 @@ class Operation:
         return Role.VIEWER if self.method == "get" else Role.OPERATOR
 
 
+_PROBLEMS_OF_ALL: Final = (400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
+"""Every operation looks up its caller and environment, and reads a body even where it wants none."""
 _PAGE: Final = ("after", "limit")
 _SCHEDULE: Final = ("workflow", "since", "until", "list", "chain")
 OPERATIONS: Final = (
@@ -293,7 +295,7 @@ def _describe(operation: Operation) -> Document:
     responses: Document = {str(operation.status): ok}
     if operation.answer in (Run, Delivery) and operation.status == 201:
         responses["200"] = {**ok, "description": "What this idempotency key made before"}
-    for status in sorted({401, 403, 422, *operation.problems}):
+    for status in sorted({*_PROBLEMS_OF_ALL, *operation.problems}):
         responses[str(status)] = {"description": "Not done", "content": _content("application/problem+json", Problem)}
     described: Document = {
         "tags": [operation.path.split("/")[0].capitalize()],

@@ -61,6 +61,12 @@ def _problem(about: str) -> Document:
     return _answer(about, "Problem", _PROBLEM)
 
 
+def _bad_request(about: str) -> Document:
+    """400 in either form: Bubble's for what its clients know, a problem for headers and for a broken body."""
+    forms: Document = {_JSON: {"schema": {"$ref": f"{_REF}Failure"}}, _PROBLEM: {"schema": {"$ref": f"{_REF}Problem"}}}
+    return {"description": about, "content": forms}
+
+
 def _parameter(name: str, about: str, *, place: str = "path", schema: Document | None = None) -> Document:
     return {
         "name": name,
@@ -69,6 +75,10 @@ def _parameter(name: str, about: str, *, place: str = "path", schema: Document |
         "description": about,
         "schema": schema or _TEXT,
     }
+
+
+_TOO_MANY: Final = _problem("The caller comes too often, or with too many wrong tokens; try again after Retry-After")
+_UNREADABLE: Final = _answer("The query cannot be read", "Failure")
 
 
 def _call(method: str) -> Document:
@@ -86,7 +96,7 @@ def _call(method: str) -> Document:
             "200": _answer("What it returned", "Success"),
             "202": _answer("It still runs; Location leads to its answer", "Accepted"),
             "302": {"description": "It returned `redirect`"},
-            "400": _answer("A parameter is wrong, its condition was not met, or it failed on purpose", "Failure"),
+            "400": _bad_request("A parameter or a header is wrong, its condition was not met, or it failed on purpose"),
             "401": _answer("The token is wrong, or one is needed", "Unauthorized"),
             "404": _answer("There is no such workflow for this method", "Failure"),
             "408": _problem("The body came too slowly"),
@@ -94,6 +104,7 @@ def _call(method: str) -> Document:
             "415": _problem("The body is compressed, or of a type that cannot be read"),
             "422": _problem("The key was used for another request"),
             "500": _answer("It failed", "Failure"),
+            "429": _TOO_MANY,
             "503": _problem("Nothing was decided; send it again after Retry-After"),
         },
     }
@@ -108,7 +119,7 @@ def _initialize() -> Document:
     called = _call("post")
     responses = called["responses"]
     assert isinstance(responses, dict)
-    kept = ("401", "408", "413", "415", "503")
+    kept = ("401", "408", "413", "415", "429", "503")
     return {
         **called,
         "operationId": "initialize_workflow",
@@ -118,7 +129,7 @@ def _initialize() -> Document:
         "parameters": [_parameter("workflow", "Its name")],
         "responses": {
             "200": _answer("Names and types are proposed", "Detected"),
-            "400": _answer("The sample cannot be read", "Failure"),
+            "400": _bad_request("The sample cannot be read"),
             "404": _answer("There is no such workflow for POST, or this is live", "Failure"),
             **{status: responses[status] for status in kept},
         },
@@ -133,8 +144,10 @@ def _meta(operation: str, summary: str) -> Document:
         "description": "Workflows with an api trigger and types of the Data API, by name.",
         "responses": {
             "200": {"description": "The document", "content": {_JSON: {"schema": _ANY}}},
+            "400": _UNREADABLE,
             "401": _answer("The token is wrong", "Unauthorized"),
             "404": _answer("It is hidden from those without an admin token", "Failure"),
+            "429": _TOO_MANY,
             "503": _problem("Send it again after Retry-After"),
         },
     }
@@ -148,8 +161,10 @@ _RUN: Final[Document] = {
     "parameters": [_parameter("id", "Of the run, as `Penstock-Run-Id` names it", schema={**_TEXT, "format": "uuid"})],
     "responses": {
         "200": _answer("Its state, and its answer once there is one", "RunStatus"),
+        "400": _UNREADABLE,
         "401": _answer("The token is wrong", "Unauthorized"),
         "404": _problem("The caller has started no such run"),
+        "429": _TOO_MANY,
         "503": _problem("Send it again after Retry-After"),
     },
 }
@@ -184,6 +199,7 @@ _THINGS: Final[Document] = {
         "400": _answer("A constraint or the order cannot be read", "Failure"),
         "401": _answer("The token is wrong", "Unauthorized"),
         "404": _answer("There is no such type here", "Failure"),
+        "429": _TOO_MANY,
         "503": _problem("Send it again after Retry-After"),
     },
 }
@@ -194,8 +210,10 @@ _THING: Final[Document] = {
     "parameters": [_parameter("type", "Its type"), _parameter("id", "Its `_id`")],
     "responses": {
         "200": _answer("The thing", "ThingAnswer"),
+        "400": _UNREADABLE,
         "401": _answer("The token is wrong", "Unauthorized"),
         "404": _answer("There is no such thing that the caller may see", "Failure"),
+        "429": _TOO_MANY,
         "503": _problem("Send it again after Retry-After"),
     },
 }
