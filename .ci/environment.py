@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests import debian  # its part about packages is the same for the tests' servers
 
-LOCKS: Final = {"run": "requirements.lock", "all": "requirements-dev.lock"}
+LOCKS: Final = {"run": ".ci/requirements.lock", "all": ".ci/requirements-dev.lock"}
 """What each level installs; each contains the one before."""
 BEGUN: Final = "begun"
 _ENVIRONMENT: Final = Path(".venv")

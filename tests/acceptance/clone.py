@@ -75,8 +75,8 @@ class Clone:
             shutil.copy(ROOT / name, directory / name)
         (directory / "pyproject.toml").write_text(_PROJECT)
         (directory / "building.py").write_text(_BACKEND)
-        self.lock("requirements.lock", "greeting")
-        self.lock("requirements-dev.lock", "greeting", "tools")
+        self.lock(".ci/requirements.lock", "greeting")
+        self.lock(".ci/requirements-dev.lock", "greeting", "tools")
 
     def lock(self, file: str, *names: str) -> None:
         """Write a lock that names these packages."""

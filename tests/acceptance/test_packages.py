@@ -85,7 +85,7 @@ def test_the_source_distribution_holds_what_it_takes_to_test_and_build_it(publis
     with tarfile.open(published.source) as source:
         names = {name.partition("/")[2] for name in source.getnames()}
     assert _tracked("shared", "services", "tests", "examples", "docs", "deploy", ".ci", "Makefile") <= names
-    assert {"requirements.lock", "requirements-dev.lock", "LICENSE", "README.md", "pyproject.toml"} <= names
+    assert {".ci/requirements.lock", ".ci/requirements-dev.lock", "LICENSE", "README.md", "pyproject.toml"} <= names
 
 
 async def test_an_installed_program_makes_and_checks_an_app(published: Published, tmp_path: Path) -> None:

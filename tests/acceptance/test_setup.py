@@ -37,7 +37,7 @@ def test_each_stage_is_said_as_it_begins_and_with_its_time_and_nothing_is_done_t
     assert first.code == 0, first.text
     for begun in (
         "an environment in .venv with Python",
-        "up to 1 MB: 1 packages of requirements.lock",
+        "up to 1 MB: 1 packages of .ci/requirements.lock",
         "Penstock itself",
     ):
         (number,) = [number for number, line in enumerate(first.lines) if begun in line]
@@ -55,7 +55,7 @@ def test_serving_installs_no_tools_and_what_has_them_keeps_them(clone: Clone) ->
     everything = clone.set_up()
     assert (everything.code, clone.installed()) == (0, {"greeting", "tools"}), everything.text
     assert clone.set_up("run").text == ""
-    clone.lock("requirements-dev.lock", "greeting", "newer_tools")
+    clone.lock(".ci/requirements-dev.lock", "greeting", "newer_tools")
     assert clone.set_up("run").code == 0
     assert clone.installed() == {"greeting", "newer_tools"}
 
@@ -64,7 +64,7 @@ def test_ctrl_c_ends_it_quietly_and_the_next_starts_from_scratch(clone: Clone) -
     assert clone.set_up("run").code == 0
     half = next(clone.directory.glob(".venv/lib/python*/site-packages")) / "half_written.py"
     half.touch()
-    clone.lock("requirements.lock", "greeting", "tools")
+    clone.lock(".ci/requirements.lock", "greeting", "tools")
     gate = clone.hold_up()
     process = clone.start("run")
     begun = read_until(process, "Penstock itself")

@@ -35,7 +35,7 @@ def _pins(lock: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", [".ci/requirements.lock", ".ci/requirements-dev.lock"])
 def test_a_lock_pins_each_package_with_hashes_and_says_its_size(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert re.match(r"# \d+ packages, \d+ MB to download\n", text)
@@ -45,7 +45,7 @@ def test_a_lock_pins_each_package_with_hashes_and_says_its_size(lock: str) -> No
 
 
 def test_serving_and_working_on_it_are_tested_with_the_same_versions() -> None:
-    serving, everything = _pins("requirements.lock"), _pins("requirements-dev.lock")
+    serving, everything = _pins(".ci/requirements.lock"), _pins(".ci/requirements-dev.lock")
     assert serving == {name: everything[name] for name in serving}
     assert not serving.keys() & {"mypy", "pytest", "ruff", "stripe"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
