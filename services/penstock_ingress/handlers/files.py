@@ -42,13 +42,16 @@ async def keep_uploads(room: Room, environment: str, run_id: UUID, files: Sequen
     """Store the files of a call, before its run is admitted: a run's files are there when it begins. A crash in between
     leaves a file that nobody knows of.
     """
-    await room.database.in_transaction(partial(store_public_files, environment=environment, run_id=run_id, files=files))
+    if files:
+        store = partial(store_public_files, environment=environment, run_id=run_id, files=files)
+        await room.database.in_transaction(store)
 
 
 async def drop_uploads(room: Room, environment: str, files: Sequence[NewFile]) -> None:
     """Delete the files of a call that made no run."""
-    ids = [file.id for file in files]
-    await room.database.in_transaction(partial(delete_files, environment=environment, ids=ids))
+    if files:
+        ids = [file.id for file in files]
+        await room.database.in_transaction(partial(delete_files, environment=environment, ids=ids))
 
 
 async def show_public_file(room: Room, environment: str, id: str) -> Reply:

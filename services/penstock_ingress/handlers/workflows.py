@@ -20,6 +20,7 @@ from penstock.domain.callers import Caller, Role
 from penstock.domain.ids import RunId, new_run_id
 from penstock.domain.runs import Admitted, Duplicate, Rejected, Terminated
 from penstock.domain.states import Trigger
+from penstock.errors import StaleDefinitions
 from penstock.runs.idempotency import IdempotencyKey
 from penstock.runs.requests import RunRequest, accept_run
 from penstock.store.deployments import CompiledDeployment
@@ -171,10 +172,13 @@ async def _start(room: Room, received: _Received, deployment: CompiledDeployment
     )
     run = accept_run(request, workflow, deployment.version)
     is_awaited = _patience(room, trigger, received.preference) > 0
-    if uploads.files:
-        await keep_uploads(room, call.environment, run_id, uploads.files)
-    accepted = await room.acceptance.accept(Entry((run,), reply_to=room.reply_to if is_awaited else None))
-    if uploads.files and isinstance(accepted.admissions[0], Duplicate | Rejected):
+    await keep_uploads(room, call.environment, run_id, uploads.files)
+    try:
+        accepted = await room.acceptance.accept(Entry((run,), reply_to=room.reply_to if is_awaited else None))
+    except StaleDefinitions:  # no run was made; after other errors there may be one
+        await drop_uploads(room, call.environment, uploads.files)
+        raise
+    if isinstance(accepted.admissions[0], Duplicate | Rejected):
         await drop_uploads(room, call.environment, uploads.files)
     match accepted.admissions[0]:
         case Admitted():

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from tests.integration.ingress import ADMIN, Ingress, running_ingress, write_app
+from tests.site import deploy_directory
 
 TAKE = """
 workflow: take
@@ -93,6 +94,14 @@ async def test_a_copy_of_a_call_stores_its_files_once(ingress: Ingress) -> None:
         assert (await ingress.send("POST", PATH, json={"receipt": in_json()}, headers=headers)).status == 202
     assert (await count_files(ingress), await ingress.count_runs()) == (1, 1)
     assert (await ingress.send("GET", path_of(ingress, await receipt_of(ingress)))).body == b"paid"
+
+
+async def test_a_call_that_meets_a_new_deployment_stores_its_files_once(ingress: Ingress, tmp_path: Path) -> None:
+    assert (await ingress.send("POST", PATH, json={"receipt": in_json()})).status == 202
+    other = "workflow: other\nsteps: []\n"
+    await deploy_directory(ingress.database, write_app(tmp_path, take=TAKE, other=other))
+    assert (await ingress.send("POST", PATH, json={"receipt": in_json()})).status == 202
+    assert (await count_files(ingress), await ingress.count_runs()) == (2, 2)
 
 
 async def test_files_that_are_not_public_are_not_served_to_strangers(ingress: Ingress) -> None:
