@@ -6,6 +6,7 @@ import signal
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from penstock.runs.operations.replaying import REPLAY_BATCH
 from tests.acceptance.console import PENSTOCK, clean_environment, penstock
 from tests.integration.ingress import SECRETS, STRIPE_SECRET, Ingress, running_ingress, sign_stripe, write_app
 from tests.site import deploy_directory
@@ -205,3 +207,27 @@ async def test_deliveries_are_forwarded_as_they_came_and_a_target_that_fails_end
     assert (json.loads(body)["id"], kind, "stripe-signature" in names, "x-api-key" in names) == (
         "evt_2", "application/json", True, False,
     )  # fmt: skip
+
+
+async def test_a_replay_that_fails_half_way_says_where_to_continue(
+    ingress: Ingress, environment: dict[str, str]
+) -> None:
+    newest = (await deliver(ingress, "evt_1", "other"))["delivery_id"]
+    async with ingress.database.connection() as conn:
+        await conn.execute(
+            """
+            INSERT INTO penstock.deliveries (id, environment, source, type, state, received_at, headers, body)
+            SELECT gen_random_uuid(), d.environment, d.source, d.type, d.state, d.received_at - n * interval '1 s',
+                   d.headers, d.body
+            FROM penstock.deliveries d, generate_series(1, $1) n
+            """,
+            REPLAY_BATCH,
+        )
+        await conn.execute("UPDATE penstock.deliveries SET headers = '17' WHERE id = $1::text::uuid", newest)
+        last = await conn.fetchval(
+            "SELECT received_at FROM penstock.deliveries ORDER BY received_at OFFSET $1", REPLAY_BATCH - 1
+        )
+    outcome = await penstock("deliveries", "replay", "-e", "live", "--all", environment=environment)
+    assert outcome.code == 1
+    assert f"has failed after {REPLAY_BATCH} of {REPLAY_BATCH + 1}" in outcome.err
+    assert f"add --since {(last + timedelta.resolution).isoformat()}" in outcome.err

@@ -245,6 +245,19 @@ async def test_a_filter_replays_what_came_from_outside_the_oldest_first(ingress:
     assert [act["after"]["total"] for act in acts] == [3, 2]
 
 
+async def test_a_filter_with_the_same_idempotency_key_begins_one_operation(ingress: Ingress) -> None:
+    await deliver(ingress, "evt_1")
+    headers = {**ADMIN, "Idempotency-Key": '"k1"'}
+    path, answers = "/v1/live/deliveries/replay", list[Answer]()
+    for wanted in ({"source": "stripe"}, {"source": "stripe"}, {"all": True}):
+        answers.append(await ingress.manage("POST", path, json=wanted, headers=headers))
+    assert [answer.status for answer in answers] == [202, 202, 422]
+    assert answers[0].json == answers[1].json
+    assert "used before with another filter" in str(answers[2].json["detail"])
+    assert await ingress.count_deliveries() == 2
+    assert await ingress.fetchval("SELECT count(*) FROM penstock.audit") == 1
+
+
 async def test_many_are_replayed_batch_by_batch_each_once(ingress: Ingress) -> None:
     sent = await deliver(ingress, "evt_1", "customer.made")
     await multiply(ingress, sent["delivery_id"], REPLAY_BATCH + 49)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import WakeScheduler
+from penstock.domain.ids import keyed_run_id
 from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
@@ -59,10 +60,13 @@ async def show_operation(room: Room, environment: str, id: UUID) -> Operation:
     return _show(found)
 
 
-async def begin(room: Room, kind: OperationKind, of: Filter, actor: str) -> Operation:
-    """Begin an operation, and take its first turn. Raises Refusal."""
-    store = partial(begin_operation, kind=kind, of=of, asked=Asked(actor, _BY))
+async def begin(room: Room, kind: OperationKind, of: Filter, actor: str, key: str | None = None) -> Operation:
+    """Begin an operation, and take its first turn; with a `key` that was used before, that of then. Raises Refusal."""
+    id = None if key is None else keyed_run_id(of.environment or "", kind.value, key)
+    store = partial(begin_operation, kind=kind, of=of, asked=Asked(actor, _BY), id=id)
     begun = await room.database.in_transaction(store)
+    if begun.of != of:
+        raise Refusal(problem(422, "this Idempotency-Key was used before with another filter; send a new one"))
     turn = await take_turn_of(room.database, begun.id)
     if turn is None:  # a scheduler was faster, or it failed
         return await show_operation(room, begun.environment, begun.id)

@@ -75,8 +75,10 @@ async def _replay(
     return done
 
 
-async def replay_deliveries(room: Room, environment: str, wanted: DeliveryChoice, actor: str) -> Operation:
-    """Replay the deliveries that meet the filter, the oldest first. Raises Refusal."""
+async def replay_deliveries(
+    room: Room, environment: str, wanted: DeliveryChoice, actor: str, key: str | None
+) -> Operation:
+    """Replay the deliveries that meet the filter, the oldest first; with the same `key`, once. Raises Refusal."""
     of = wanted.of(environment)
     if of.is_everything != wanted.all:
         detail = (
@@ -85,7 +87,7 @@ async def replay_deliveries(room: Room, environment: str, wanted: DeliveryChoice
             else "all: give either all: true or a filter"
         )
         raise Refusal(problem(422, detail))
-    return await operations.begin(room, OperationKind.REPLAY_DELIVERIES, of, actor)
+    return await operations.begin(room, OperationKind.REPLAY_DELIVERIES, of, actor, key)
 
 
 def _announce(room: Room, admissions: Sequence[Admission]) -> None:

@@ -32,8 +32,8 @@ class DeliveryRoutes:
         return self._show(request, await replays.show_delivery(self._room, read_environment(request), read_id(request)))
 
     async def _replay(self, request: web.Request) -> web.Response:
-        environment, key = read_environment(request), request.headers.getall("Idempotency-Key", ())
-        call = replays.ReplayCall(environment, read_id(request), read_idempotency_key(key), request[ACTOR])
+        environment, key = read_environment(request), _read_key(request)
+        call = replays.ReplayCall(environment, read_id(request), key, request[ACTOR])
         replay, is_new = await replays.replay_delivery(self._room, call)
         location = {"Location": f"/v1/{environment}/deliveries/{replay.id}"}
         if is_new:
@@ -42,5 +42,10 @@ class DeliveryRoutes:
 
     async def _replay_many(self, request: web.Request) -> web.Response:
         environment, wanted = read_environment(request), await read_model(request, DeliveryChoice)
-        begun = await replays.replay_deliveries(self._room, environment, wanted, request[ACTOR])
+        actor, key = request[ACTOR], _read_key(request)
+        begun = await replays.replay_deliveries(self._room, environment, wanted, actor, key)
         return self._show(request, begun, 202, {"Location": f"/v1/{environment}/operations/{begun.id}"})
+
+
+def _read_key(request: web.Request) -> str | None:
+    return read_idempotency_key(request.headers.getall("Idempotency-Key", ()))

@@ -215,7 +215,8 @@ OPERATIONS: Final = (
     Operation("deliveries/{id}/replay", "post", "Let a delivery start runs again, by the definitions of now; with an "
     "Idempotency-Key, once", Delivery, status=201, problems=(400, 404, 409, 503)),
     Operation("deliveries/replay", "post", "Replay the deliveries that meet a filter, the oldest first, as an "
-    "operation", RunsOperation, body=DeliveryChoice, status=202, problems=(400, 404, 413, 422, 503)),
+    "operation; with an Idempotency-Key, once", RunsOperation, body=DeliveryChoice, status=202, problems=(400, 404, 413,
+    422, 503)),
     Operation("tokens", "get", "The tokens that hold, newest first", TokenPage, query=_PAGE, problems=(400, 404),
     role=Role.ADMIN),
     Operation("tokens", "post", "Make a token; it is shown this once", MadeToken, body=WantedToken, status=201,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -41,13 +42,21 @@ def operate(kind: OperationKind, of: Filter, *, by: str, data: Path | None, as_j
     if operation.state == "failed":
         fail(
             f"operation {operation.id} has failed after {operation.done} of {operation.total}: {operation.error}; "
-            "the same command continues with the rest"
+            f"{_describe_rest(operation)}"
         )
     if as_json:
         print_json({"operation": operation.id, word: operation.done, "items": operation.items})
         return
     items = f", {operation.items} items given up" if operation.items else ""
     console.print(f"{operation.done} {word}{items}")
+
+
+def _describe_rest(operation: Operation) -> str:
+    """How to continue with what is left: a delivery that was replayed still meets the filter, a run does not."""
+    if operation.reached is None:
+        return "the same command continues with the rest"
+    since = operation.reached[0] + timedelta.resolution
+    return f"to continue with the rest, add --since {since.isoformat()}"
 
 
 async def _operate(kind: OperationKind, of: Filter, by: str, data: Path | None, *, shows_progress: bool) -> Operation:

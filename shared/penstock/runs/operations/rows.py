@@ -82,15 +82,21 @@ class Operation:
         return self.state != "running"
 
 
-async def begin_operation(conn: Connection, *, kind: OperationKind, of: Filter, asked: Asked) -> Operation:
-    """Store an operation on what meets `of`, with its note for the audit. To be called in a transaction."""
+async def begin_operation(
+    conn: Connection, *, kind: OperationKind, of: Filter, asked: Asked, id: UUID | None = None
+) -> Operation:
+    """Store an operation on what meets `of`, with its note for the audit. To be called in a transaction.
+
+    With an `id` that was used before, nothing is done: returns the operation that has it.
+    """
     environment = of.environment
     assert environment is not None, "an operation belongs to one environment"
-    id, given, total = new_run_id(), describe_filter(of), await _count(conn, kind, of)
+    given, total, id = describe_filter(of), await _count(conn, kind, of), id or new_run_id()
     row = await conn.fetchrow(
         """
         INSERT INTO penstock.operations (id, environment, kind, filter, total, actor, asked_by)
         VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (id) DO NOTHING
         RETURNING *
         """,
         id,
@@ -100,7 +106,10 @@ async def begin_operation(conn: Connection, *, kind: OperationKind, of: Filter, 
         total,
         *asked,
     )
-    assert row is not None, "an insert returns its row"
+    if row is None:
+        known = await find_operation(conn, environment=environment, id=id)
+        assert known is not None, "operations are kept for a month, and this one has been asked for again"
+        return known
     after: JsonValue = {"operation": str(id), "total": total}
     await note_acts(conn, [Act(environment, asked.actor, _ACTIONS[kind], "", given or None, after)])
     return operation_from_row(row)
