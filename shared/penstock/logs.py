@@ -17,6 +17,7 @@ come from context. No payloads; secrets are taken out of every line. The events:
 | `request.failed` | ingress | a request ended in an unexpected error |
 | `http.malformed` | all | requests that were not HTTP; at most one line every 5 s, with their number |
 | `delivery.secret_missing` | ingress | a webhook cannot be checked, because a secret of its source is not set |
+| `delivery.not_replayed` | ingress, scheduler | a replay by filter passed one over: its source is not deployed |
 | `key.unavailable` | ingress | a certificate or a set of keys, by which webhooks are verified, cannot be fetched |
 | `subscription.confirmed` `subscription.unconfirmed` | ingress | AWS SNS asked to confirm a subscription |
 | `secrets.changed` `secrets.unreadable` | ingress, executor | secrets were changed; stored ones that no key decrypts |
