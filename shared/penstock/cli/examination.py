@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+import orjson
 
 from penstock import clock
 from penstock.broker.rabbitmq import connect
@@ -214,9 +215,19 @@ async def _examine_services(installation: Installation) -> AsyncIterator[Finding
     yield Finding(
         "services",
         Verdict.OK if is_ready else Verdict.FAILED,
-        text,
+        describe_readiness(text),
         "" if is_ready else "look at what `penstock up` prints",
     )
+
+
+def describe_readiness(text: str) -> str:
+    """The answer of `/readyz` in words; as it is where it is another one."""
+    try:
+        answer = orjson.loads(text)
+        checks = ", ".join(f"{name} {'reached' if well else 'not reached'}" for name, well in answer["checks"].items())
+        return f"{answer['status']}: {checks}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return text
 
 
 async def _examine_broker(installation: Installation) -> AsyncIterator[Finding]:
