@@ -43,6 +43,10 @@ async def test_piped_it_prints_the_token_alone(environment: dict[str, str]) -> N
         (("--expires", "0s"), 2, "longer than that"),
         (("--label", "x" * 101), 2, "at most 100 characters"),
         (("--role", "owner"), 2, "owner"),
+        (("--workflow", ""), 2, "this is empty"),
+        (("--type", "order", "--type", ""), 2, "this is empty"),
+        (("--user", ""), 2, "this is empty"),
+        (("--label", "\udcff"), 2, "not text in UTF-8"),
     ],
 )
 async def test_what_cannot_be_a_token_is_refused(

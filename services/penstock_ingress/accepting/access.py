@@ -16,7 +16,6 @@ from penstock_ingress.rules.replies import Refusal, too_many
 _LANES: Final = 2
 _MAX_PER_LOOK: Final = 200
 _MAX_RIGHT: Final = 10_000
-_Found = tuple[str | None, Caller] | None
 
 
 class Access:
@@ -31,7 +30,7 @@ class Access:
         self._wrong = Rates(max_wrong)
         self._right: dict[bytes, None] = {}
         self._root = None if root is None else digest_token(root.get_secret_value())
-        self._looks: Coalescer[bytes, _Found] = Coalescer(self._look_up, lanes=_LANES, most=_MAX_PER_LOOK)
+        self._looks: Coalescer[bytes, Caller | None] = Coalescer(self._look_up, lanes=_LANES, most=_MAX_PER_LOOK)
 
     async def identify(self, token: str | None, environment: str | None, address: str | None) -> Caller | None:
         """Who bears `token`: anonymous without one; None for a token that nobody has, or that does not hold in
@@ -61,25 +60,23 @@ class Access:
         if self._root is not None and hmac.compare_digest(self._root, digest):
             return ROOT
         found = await self._looks.submit(digest)
-        if found is None or (environment is not None and found[0] not in {None, environment}):
+        if found is None or (environment is not None and found.environment not in {None, environment}):
             return None
-        return found[1]
+        return found
 
-    async def _look_up(self, digests: list[bytes]) -> Sequence[_Found]:
+    async def _look_up(self, digests: list[bytes]) -> Sequence[Caller | None]:
         async with self._database.connection() as conn:
             found = await find_callers(conn, digests=list(set(digests)))
             gone = await _find_deleted_users(conn, found.values())
-        return [None if found.get(digest) in gone else found.get(digest) for digest in digests]
+        return [None if (caller := found.get(digest)) in gone else caller for digest in digests]
 
 
-async def _find_deleted_users(
-    conn: Connection, bearers: Iterable[tuple[str | None, Caller]]
-) -> set[tuple[str | None, Caller]]:
-    """Those bearers who are users, and are not there any more; admins cost no query."""
-    of_users = {bearer for bearer in bearers if bearer[1].user_id is not None}
-    gone = set(of_users)
-    for environment in {environment for environment, _ in of_users if environment is not None}:
-        ids = {str(user.user_id) for where, user in of_users if where == environment}
+async def _find_deleted_users(conn: Connection, callers: Iterable[Caller]) -> set[Caller]:
+    """Those callers who are users, and are not there any more; admins cost no query."""
+    users = {caller for caller in callers if caller.user_id is not None}
+    gone = set(users)
+    for environment in {user.environment for user in users if user.environment is not None}:
+        ids = {str(user.user_id) for user in users if user.environment == environment}
         existing = await list_existing_users(conn, environment=environment, ids=ids)
-        gone -= {bearer for bearer in of_users if bearer[0] == environment and bearer[1].user_id in existing}
+        gone -= {user for user in users if user.environment == environment and user.user_id in existing}
     return gone

@@ -17,7 +17,8 @@ async def show_called_run(room: Room, environment: str, run_id: str, caller: Cal
     """`{"run_id", "workflow", "state", …}`; of a run that has ended, also the answer for its caller. Raises Refusal.
 
     An admin may ask for every run within the token's scope, a user for their own, anybody else for those that an
-    anonymous caller has started from the same address; others are answered like those that do not exist.
+    anonymous caller has started from the same address; others are answered like those that do not exist. Without sight
+    of payloads there is no answer in it.
     """
     run = await _find_run(room, environment, run_id)
 
@@ -30,12 +31,15 @@ async def show_called_run(room: Room, environment: str, run_id: str, caller: Cal
     await room.definitions.decide(environment, check)
     if not _may_see(caller, run, address):
         raise _absent(environment, run_id)
-    return json_reply(200, _describe(run), {"Penstock-Run-Id": str(run.id)})
+    described = _describe(run)
+    if not caller.sees_payloads:
+        described |= {name: None for name in ("response", "message") if name in described}
+    return json_reply(200, described, {"Penstock-Run-Id": str(run.id)})
 
 
 def _may_see(caller: Caller, run: CalledRun, address: str | None) -> bool:
     if caller.role is not None:
-        return caller.reaches_workflow(run.workflow) and caller.sees_payloads
+        return caller.reaches_workflow(run.workflow)
     if caller.user_id is not None:
         return run.caller == caller.name
     return run.caller == caller.name and run.address is not None and run.address == address

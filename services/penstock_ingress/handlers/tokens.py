@@ -19,6 +19,8 @@ async def make_token(room: Room, environment: str, wanted: WantedToken, caller: 
     """A new token that holds in this environment. Raises Refusal."""
     if caller.workflows is not None or caller.types is not None:
         raise Refusal(problem(403, "a token with a scope cannot make others"))
+    if wanted.user is not None and not caller.sees_payloads:
+        raise Refusal(problem(403, "a token without sight of payloads cannot make those of users"))
     async with room.database.connection() as conn:
         user = None if wanted.user is None else await find_user(conn, environment=environment, who=wanted.user)
     if wanted.user is not None and user is None:
@@ -49,13 +51,16 @@ async def show_tokens(room: Room, environment: str, query: Mapping[str, str]) ->
     )
 
 
-async def end_token(room: Room, environment: str, id: UUID, actor: str) -> Token:
-    """Revoke a token. Raises Refusal when none that holds here has this id."""
+async def end_token(room: Room, environment: str, id: UUID, caller: Caller) -> Token:
+    """Revoke a token. Raises Refusal when none has this id that holds here and nowhere else than the caller's own."""
     revoked = await room.database.in_transaction(
-        lambda conn: revoke_token(conn, id=id, environment=environment, actor=actor)
+        lambda conn: revoke_token(
+            conn, id=id, environment=environment, is_alone=caller.environment is not None, actor=caller.name
+        )
     )
     if revoked is None:
-        raise Refusal(problem(404, f"no token that holds in {environment} has the id {id}"))
+        alone = "" if caller.environment is None else " alone"
+        raise Refusal(problem(404, f"no token that holds in {environment}{alone} has the id {id}"))
     return Token(**_shown(revoked))
 
 

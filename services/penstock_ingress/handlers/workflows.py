@@ -112,7 +112,7 @@ async def call_workflow(room: Room, call: ApiCall, body: ReceivedBody) -> Reply:
             waiter.follow(started.run_id)
         if started.terminated is not None:
             return redirect_failure(_terminated(started.terminated), started.trigger).with_headers(headers)
-        patience = _patience(room, started.trigger, preference)
+        patience = _patience(room, call.caller, started.trigger, preference)
         is_early = started.trigger.respond is Respond.ON_RETURN
         answer = await waiter.wait(patience, is_early=is_early) if patience > 0 else None
     if answer is None:
@@ -171,7 +171,7 @@ async def _start(room: Room, received: _Received, deployment: CompiledDeployment
         key=received.key,
     )
     run = accept_run(request, workflow, deployment.version)
-    is_awaited = _patience(room, trigger, received.preference) > 0
+    is_awaited = _patience(room, call.caller, trigger, received.preference) > 0
     await keep_uploads(room, call.environment, run_id, uploads.files)
     try:
         accepted = await room.acceptance.accept(Entry((run,), reply_to=room.reply_to if is_awaited else None))
@@ -221,9 +221,10 @@ def _context(call: ApiCall, app: str) -> dict[str, JsonValue]:
     return context if trace is None else {**context, "trace": trace}
 
 
-def _patience(room: Room, trigger: ApiTrigger, preference: Preference) -> float:
-    """How many seconds the caller is kept waiting; none when too many wait already."""
-    if trigger.respond is Respond.AT_ONCE or room.answers.waiting >= room.settings.max_requests:
+def _patience(room: Room, caller: Caller, trigger: ApiTrigger, preference: Preference) -> float:
+    """How many seconds the caller is kept waiting; none when too many wait already, or it may not see the answer."""
+    is_full = room.answers.waiting >= room.settings.max_requests
+    if trigger.respond is Respond.AT_ONCE or is_full or not caller.sees_payloads:
         return 0.0
     longest = room.settings.respond_timeout_seconds
     if preference.wait_seconds is not None:

@@ -35,8 +35,8 @@ async def _check_scope(room: Room, request: web.Request, operation: Operation, c
         return  # the body names the workflow
     if operation.path.startswith(_OF_ONE_RUN):
         check_workflow(caller, await _find_workflow(room, request))
-    elif "workflow" in operation.query and "workflow" in request.query:
-        check_workflow(caller, request.query["workflow"])
+    elif "workflow" in operation.query and (named := request.query.get("workflow")):  # an empty one names none
+        check_workflow(caller, named)
     elif operation.path.startswith(("workflows/{name}", "detected/{name}")):
         check_workflow(caller, request.match_info["name"])
     else:

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from penstock_ingress.handlers import tokens
 from penstock_ingress.room import Room
-from penstock_ingress.routes.requests import ACTOR, CALLER, read_environment, read_id, read_model
+from penstock_ingress.routes.requests import CALLER, read_environment, read_id, read_model
 from penstock_ingress.routes.schedule import Show
 from penstock_ingress.rules.management import WantedToken
 
@@ -31,5 +31,5 @@ class TokenRoutes:
         return self._show(request, made, 201, {"Cache-Control": "no-store"})
 
     async def _revoke(self, request: web.Request) -> web.Response:
-        revoked = await tokens.end_token(self._room, read_environment(request), read_id(request), request[ACTOR])
+        revoked = await tokens.end_token(self._room, read_environment(request), read_id(request), request[CALLER])
         return self._show(request, revoked)

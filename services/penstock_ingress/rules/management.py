@@ -50,6 +50,7 @@ def _is_storable(value: str) -> str:
 
 Storable = Annotated[str, AfterValidator(_is_storable)]
 Moment = Annotated[datetime, AfterValidator(to_utc)]
+_Name = Annotated[Storable, Field(min_length=1, max_length=200)]
 
 
 class Given(BaseModel):
@@ -88,8 +89,8 @@ class WantedToken(Given):
     expires: Annotated[str, AfterValidator(_is_duration)] | None = Field(
         default=None, description="How long it holds, such as `30d`; none: until it is revoked, for a user a day"
     )
-    workflows: list[Storable] | None = Field(default=None, max_length=1000, description="Reaches these workflows alone")
-    types: list[Storable] | None = Field(default=None, max_length=1000, description="Reaches these data types alone")
+    workflows: list[_Name] | None = Field(default=None, max_length=1000, description="Reaches these workflows alone")
+    types: list[_Name] | None = Field(default=None, max_length=1000, description="Reaches these data types alone")
     payloads: bool = Field(default=True, description="Whether its bearer sees parameters, results, errors and messages")
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """`penstock token`: credentials of people and programs that call the two HTTP APIs."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from penstock.cli.output import (
 )
 from penstock.domain.callers import Role
 from penstock.domain.durations import parse_duration
+from penstock.storable import is_storable
 from penstock.store.audit import name_cli_actor
 from penstock.store.tokens import NewToken, StoredToken, create_token, list_tokens, revoke_token
 from penstock.things.users import find_user
@@ -82,6 +84,10 @@ def create(
         raise typer.BadParameter("a user's token has no role, no scope and no --no-payloads", param_hint="--user")
     if len(label) > _MAX_LABEL:
         raise typer.BadParameter(f"at most {_MAX_LABEL} characters", param_hint="--label")
+    _check_names("--user", [] if user is None else [user])
+    _check_names("--label", [label] if label else [])
+    _check_names("--workflow", workflow or [])
+    _check_names("--type", type or [])
     wanted = NewToken(
         role=None if user is not None else role or Role.ADMIN,
         environment=None if environment is None else environment.value,
@@ -97,6 +103,13 @@ def create(
         return
     say(token)
     say(f"token {stored.id} of {_bearer(stored)}, {_until(stored)}; it is not shown again", is_error=True)
+
+
+def _check_names(option: str, names: Iterable[str]) -> None:
+    """An empty name, as an unset variable of a shell gives it, must not look like a limit that is none."""
+    for name in names:
+        if not name or not is_storable(name):
+            raise typer.BadParameter("this is empty, or not text in UTF-8", param_hint=option)
 
 
 def _read_lifetime(text: str) -> timedelta:

@@ -25,7 +25,7 @@ class Caller:
     """Somebody who calls. `role` is set for admins, `user_id` for users of the app, neither for anonymous callers.
 
     `name` distinguishes callers: in the audit, for idempotency keys, and as the one whom a run answers. `workflows` and
-    `types` are those that the caller may reach; None stands for all.
+    `types` are those that the caller may reach, `environment` is the one in which the token holds; None stands for all.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Caller:
     workflows: frozenset[str] | None = None
     types: frozenset[str] | None = None
     sees_payloads: bool = True
+    environment: str | None = None
 
     def find_user_id(self, app: str, environment: str) -> str | None:
         """The `_id` of the user for whom this caller's runs work; None for anonymous callers."""

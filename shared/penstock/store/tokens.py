@@ -124,19 +124,23 @@ async def list_tokens(
     return [_from_row(row) for row in rows]
 
 
-async def revoke_token(conn: Connection, *, id: UUID, environment: str | None = None, actor: str) -> StoredToken | None:
-    """End a token at once; None when none holds that has this id (in `environment`, if one is given). To be called in a
-    transaction.
+async def revoke_token(
+    conn: Connection, *, id: UUID, environment: str | None = None, is_alone: bool = False, actor: str
+) -> StoredToken | None:
+    """End a token at once; None when none holds that has this id (in `environment`, if one is given; with `is_alone`,
+    in no other). To be called in a transaction.
     """
     row = await conn.fetchrow(
         """
         UPDATE penstock.tokens
         SET revoked_at = clock_timestamp()
-        WHERE id = $1 AND revoked_at IS NULL AND ($2::text IS NULL OR environment IS NULL OR environment = $2)
+        WHERE id = $1 AND revoked_at IS NULL
+          AND ($2::text IS NULL OR environment = $2 OR (environment IS NULL AND NOT $3))
         RETURNING *
         """,
         id,
         environment,
+        is_alone,
     )
     if row is None:
         return None
@@ -145,10 +149,8 @@ async def revoke_token(conn: Connection, *, id: UUID, environment: str | None = 
     return stored
 
 
-async def find_callers(conn: Connection, *, digests: Sequence[bytes]) -> dict[bytes, tuple[str | None, Caller]]:
-    """Who bears which of these tokens, as far as they hold, each with the environment in which it holds (None: both).
-    Notes that they were used, to the minute.
-    """
+async def find_callers(conn: Connection, *, digests: Sequence[bytes]) -> dict[bytes, Caller]:
+    """Who bears which of these tokens, as far as they hold. Notes that they were used, to the minute."""
     rows = await conn.fetch(
         """
         SELECT t.*, t.last_used_at IS NULL OR t.last_used_at < clock_timestamp() - interval '1 minute' AS is_news
@@ -164,18 +166,19 @@ async def find_callers(conn: Connection, *, digests: Sequence[bytes]) -> dict[by
         await conn.execute(
             "UPDATE penstock.tokens SET last_used_at = clock_timestamp() WHERE id = ANY($1::uuid[])", used
         )
-    return {row["digest"]: (row["environment"], _caller_of(row)) for row in rows}
+    return {row["digest"]: _caller_of(row) for row in rows}
 
 
 def _caller_of(row: Record) -> Caller:
     if row["user_id"] is not None:
-        return Caller(f"user {row['user_id']}", user_id=row["user_id"])
+        return Caller(f"user {row['user_id']}", user_id=row["user_id"], environment=row["environment"])
     return Caller(
         f"token {row['label'] or row['id']}",
         role=Role(row["role"]),
         workflows=None if row["workflows"] is None else frozenset(row["workflows"]),
         types=None if row["types"] is None else frozenset(row["types"]),
         sees_payloads=row["sees_payloads"],
+        environment=row["environment"],
     )
 
 

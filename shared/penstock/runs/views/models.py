@@ -1,7 +1,7 @@
 """What is shown of runs, steps, chains and the log. The management API's description is generated from these models."""
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 from uuid import UUID
 
 import orjson
@@ -15,10 +15,13 @@ from penstock.redaction import Redactor
 WaitReason = Literal[
     "due", "time", "signal", "runs", "concurrency", "rate", "sequence", "debounce", "retry", "paused", "executor"
 ]
+_WAIT_REASONS = get_args(WaitReason)
 Stored = Annotated[JsonValue, SkipValidation]
 """A value as it is stored. To validate it would take digits from its numbers."""
 _WRITTEN_BY_OTHERS = ("parameters", "result", "error", "webhook", "headers", "body")
-_PAYLOADS = frozenset({*_WRITTEN_BY_OTHERS, "message", "details", "match", "payload"})
+_PAYLOADS = frozenset(
+    {*_WRITTEN_BY_OTHERS, "message", "details", "match", "payload", "signal", "key", "contains", "reason"}
+)
 """What shows, wherever it stands, values that are not ours."""
 
 
@@ -40,9 +43,14 @@ def _encoded(document: object) -> bytes:
     return exact_json.dumps(document, option=orjson.OPT_UTC_Z, default=str)  # the driver has its own UUID
 
 
+def _without_payload(name: str, value: object) -> object:
+    is_ours = name not in _PAYLOADS or (name == "reason" and value in _WAIT_REASONS)
+    return _without_payloads(value) if is_ours else None
+
+
 def _without_payloads(document: object) -> object:
     if isinstance(document, dict):
-        return {name: None if name in _PAYLOADS else _without_payloads(value) for name, value in document.items()}
+        return {name: _without_payload(name, value) for name, value in document.items()}
     if isinstance(document, list | tuple):
         return [_without_payloads(item) for item in document]
     return document
