@@ -137,4 +137,17 @@ async def test_a_token_reaches_the_runs_of_its_workflows_and_learns_of_no_payloa
         headers = {"Authorization": f"Bearer {made.json['token']}"}
         answer = await ingress.manage("POST", "/v1/live/runs/cancel", json=body, headers=headers)
         assert answer.status == status, answer.body
+        if status == 202:
+            followed = await ingress.manage("GET", answer.headers["location"], headers=headers)
+            assert (followed.status, followed.json["done"]) == (200, 1)
     assert await count(ingress, "cancelled") == 2
+
+
+async def test_a_token_for_some_workflows_follows_no_other_operation(ingress: Ingress) -> None:
+    made = await ingress.manage("POST", "/v1/live/tokens", json={"role": "operator", "workflows": ["remind"]})
+    headers = {"Authorization": f"Bearer {made.json['token']}"}
+    for body in ({"workflow": "other"}, {"all": True}):
+        begun = await ingress.manage("POST", "/v1/live/runs/cancel", json=body)
+        path = f"/v1/live/operations/{begun.json['id']}"
+        assert (await ingress.manage("GET", path, headers=headers)).status == 403
+    assert (await ingress.manage("GET", f"/v1/live/operations/{NOBODY}", headers=headers)).status == 403

@@ -11,6 +11,7 @@ from penstock.domain.callers import ANONYMOUS, ROOT, Caller
 from penstock.store.tokens import digest_token, find_callers
 from penstock.things.users import list_existing_users
 from penstock_ingress.accepting.rates import Rates
+from penstock_ingress.rules.client_address import group_of
 from penstock_ingress.rules.replies import Refusal, too_many
 
 _LANES: Final = 2
@@ -41,12 +42,12 @@ class Access:
         """
         if token is None:
             return ANONYMOUS
-        digest = digest_token(token)
-        if digest not in self._right and self._wrong.is_exhausted(str(address)):
+        digest, group = digest_token(token), group_of(address)
+        if digest not in self._right and self._wrong.is_exhausted(group):
             raise Refusal(too_many("too many wrong tokens came from this address; try again in a minute", 60))
         caller = await self._find(digest, environment)
         if caller is None:
-            self._wrong.take(str(address))
+            self._wrong.take(group)
         else:
             self._remember(digest)
         return caller

@@ -6,13 +6,16 @@ from uuid import UUID
 from aiohttp import web
 
 from penstock.domain.callers import Caller, Role
+from penstock.runs.operations import find_operation
 from penstock_ingress.repository.answers import find_workflow_of_run
 from penstock_ingress.room import Room
 from penstock_ingress.routes.openapi import Operation
+from penstock_ingress.routes.requests import read_environment, read_id
 from penstock_ingress.rules.management import RunChoice
 from penstock_ingress.rules.replies import Refusal, problem
 
 _OF_ONE_RUN: Final = "runs/{id}"
+_OF_OPERATION: Final = "operations/{id}"
 _NAMED_IN_BODY: Final = frozenset({"runs", "runs/cancel", "runs/retry"})
 
 
@@ -30,20 +33,24 @@ async def check_permission(room: Room, request: web.Request, operation: Operatio
 
 
 async def _check_scope(room: Room, request: web.Request, operation: Operation, caller: Caller) -> None:
-    """A token for some workflows reaches what belongs to these alone: their runs, and lists that name one of them."""
+    """A token for some workflows reaches what belongs to these alone: their runs, operations on them, and lists that
+    name one of them.
+    """
     if operation.path in _NAMED_IN_BODY and operation.method == "post":
         return  # the body names the workflow
     if operation.path.startswith(_OF_ONE_RUN):
         check_workflow(caller, await _find_workflow(room, request))
     elif "workflow" in operation.query and (named := request.query.get("workflow")):  # an empty one names none
         check_workflow(caller, named)
+    elif operation.path == _OF_OPERATION:
+        check_workflow(caller, await _find_workflow_of_operation(room, request))
     elif operation.path.startswith(("workflows/{name}", "detected/{name}")):
         check_workflow(caller, request.match_info["name"])
     else:
         raise _beyond(caller)
 
 
-def check_workflow(caller: Caller, workflow: str | None) -> None:
+def check_workflow(caller: Caller, workflow: object) -> None:
     """Raises Refusal (403) unless this workflow is within the token's scope."""
     if caller.workflows is not None and workflow not in caller.workflows:
         raise _beyond(caller)
@@ -63,6 +70,13 @@ async def _find_workflow(room: Room, request: web.Request) -> str | None:
         return None
     async with room.database.connection() as conn:
         return await find_workflow_of_run(conn, run_id=run_id)
+
+
+async def _find_workflow_of_operation(room: Room, request: web.Request) -> object:
+    environment, id = read_environment(request), read_id(request)
+    async with room.database.connection() as conn:
+        found = await find_operation(conn, environment=environment, id=id)
+    return None if found is None else found.filter.get("workflow")
 
 
 def _beyond(caller: Caller) -> Refusal:

@@ -16,6 +16,7 @@ from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
 from penstock_ingress.routes.transport import ALLOWANCE, address_of, origin_of, receive
 from penstock_ingress.rules import bubble
+from penstock_ingress.rules.client_address import group_of
 from penstock_ingress.rules.headers import read_token
 from penstock_ingress.rules.replies import Refusal, Reply, too_many
 
@@ -72,7 +73,7 @@ async def identify(room: Room, request: web.BaseRequest, token: str | None, envi
     if caller is None:
         raise Refusal(bubble.invalid_token(token or ""))
     if room.rates.is_bounded:
-        allowance = room.rates.take(f"address {address}" if caller.is_anonymous else caller.name)
+        allowance = room.rates.take(f"address {group_of(address)}" if caller.is_anonymous else caller.name)
         if not allowance.is_allowed:
             detail = f"more than {allowance.limit} requests in a minute; try again in {allowance.wait_seconds} s"
             raise Refusal(too_many(detail, allowance.wait_seconds, allowance.headers))

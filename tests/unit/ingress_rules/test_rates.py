@@ -6,7 +6,7 @@ import pytest
 
 from penstock_ingress.accepting import rates
 from penstock_ingress.accepting.rates import Rates
-from penstock_ingress.rules.client_address import find_client
+from penstock_ingress.rules.client_address import find_client, group_of
 
 TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
@@ -65,6 +65,9 @@ def test_without_a_limit_nobody_is_exhausted() -> None:
         ("fd00::1", ["[2001:db8::7]"], "2001:db8::7"),
         ("10.0.0.1", [",".join(["203.0.113.7"] + ["10.2.2.2"] * 5000)], "10.2.2.2"),
         (None, ["203.0.113.7"], None),
+        ("10.0.0.1", ["203.0.113.7:4711"], "203.0.113.7"),  # as Azure's gateways write it
+        ("fd00::1", ["[2001:db8::7]:4711"], "2001:db8::7"),
+        ("10.0.0.1", ["1.1.1.1:a:b"], "10.0.0.1"),
     ],
 )
 def test_the_client_is_the_last_whom_a_trusted_proxy_names(
@@ -75,3 +78,20 @@ def test_the_client_is_the_last_whom_a_trusted_proxy_names(
 
 def test_without_trusted_proxies_the_client_is_who_connects() -> None:
     assert find_client("10.0.0.1", ["203.0.113.7"], ()) == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("address", "group"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("what:is:this", "what:is:this"),
+        (None, "None"),
+    ],
+)
+def test_one_host_of_ipv6_is_counted_once_whichever_of_its_addresses_it_uses(address: str | None, group: str) -> None:
+    assert group_of(address) == group
