@@ -44,7 +44,8 @@ def read_authorities(pem: str) -> Sequence[Certificate]:
 
 def is_trusted_url(url: object, hosts: Sequence[str]) -> bool:
     """Whether something may be fetched from there: over https, from one of the hosts, without a user. In a host, `*`
-    stands for one label; one with a port means that port alone.
+    stands for one label; one with a port means that port alone. A bucket of Amazon S3 has a host too, that of its
+    owner: `sns.s3.amazonaws.com` is not one of SNS.
     """
     if not isinstance(url, str) or len(url) > MAX_URL or not url.isascii() or not url.isprintable() or "\\" in url:
         return False
@@ -66,7 +67,8 @@ def _matches(parts: SplitResult, port: int, pattern: str) -> bool:
         return False
     labels, wanted = (parts.hostname or "").split("."), host.lower().strip("[]").split(".")
     return len(labels) == len(wanted) and all(
-        label == one or (one == "*" and label != "") for label, one in zip(labels, wanted, strict=True)
+        label == one or (one == "*" and label != "" and not label.startswith("s3"))
+        for label, one in zip(labels, wanted, strict=True)
     )
 
 

@@ -88,6 +88,8 @@ def test_a_certificate_of_a_trusted_host_vouches_for_itself_while_it_is_valid() 
         ("https://sns.eu-west-1.amazonaws.com.evil.example/a.pem", False),
         ("https://sns.a.b.amazonaws.com/a.pem", False),
         ("https://sns..amazonaws.com/a.pem", False),
+        ("https://sns.s3.amazonaws.com/a.pem", False),
+        ("https://sns.S3-us-west-2.amazonaws.com/a.pem", False),
         ("https://evil.example/sns.eu-west-1.amazonaws.com/a.pem", False),
         ("https://sns.eu-west-1.amazonaws.com@evil.example/a.pem", False),
         ("https://evil.example#sns.eu-west-1.amazonaws.com", False),
