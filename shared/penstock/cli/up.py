@@ -1,5 +1,6 @@
 """`penstock up`: everything in one process, shown to a person."""
 
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -84,7 +85,9 @@ def up(
     )
     configure_logs(settings.log_format, settings.log_level or ("error" if demo else "info"))
     story = Demo(options.app, console) if demo else None
-    serve = partial(serve_all, options, _Terminal(), story)
+    # Otherwise standard error is a log that programs read.
+    show = _Terminal(says_stages=demo or sys.stderr.isatty())
+    serve = partial(serve_all, options, show, story)
     run_process("up", serve, grace_seconds=settings.shutdown_grace_seconds)
     say("stopped", is_error=True)
     if story is not None and story.has_failed:
@@ -104,8 +107,13 @@ def _find_app(named: Path | None) -> Path | None:
 class _Terminal:
     """Shows a person what happens; see `penstock.embedded.up.Show`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, says_stages: bool) -> None:
+        self._says_stages = says_stages
         self._was_refused = False
+
+    def beginning(self, stage: str) -> None:
+        if self._says_stages:
+            say(f"{stage} …", is_error=True)
 
     def serving(self, running: Running) -> None:
         facts = make_facts()

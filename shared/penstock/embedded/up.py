@@ -76,6 +76,9 @@ class Running:
 class Show(Protocol):
     """Shows a person what happens."""
 
+    def beginning(self, stage: str) -> None:
+        """A part of the start begins that may take seconds."""
+
     def serving(self, running: Running) -> None:
         """All services are ready."""
 
@@ -96,25 +99,29 @@ async def serve_all(options: Options, show: Show, play: Play | None, stop: Stop)
     check_ports(options.places)
     hold_directory(options.data)
     async with AsyncExitStack() as stack:
-        begun = await unless_stopped(stop, _begin(stack, options))
+        begun = await unless_stopped(stop, _begin(stack, options, show))
         if begun is not None:
             running, database = begun
             await _serve(running, database, options, show, play, stop)
 
 
-async def _begin(stack: AsyncExitStack, options: Options) -> tuple[Running, Database]:
+async def _begin(stack: AsyncExitStack, options: Options, show: Show) -> tuple[Running, Database]:
     """All that the services need. It is closed with the stack."""
     given = read_settings(ServerSettings)
     database_url = given.database_url
     if database_url is None:
+        show.beginning(f"starting a PostgreSQL of its own in {options.data}")
         database_url = await stack.enter_async_context(embedded_postgres(options.data))
     token = given.admin_token.get_secret_value() if given.admin_token else keep_token(options.data)
     os.environ[KEY_VARIABLE] = given.secret_key.get_secret_value() if given.secret_key else keep_key(options.data)
     _provide(options, database_url, given.amqp_url or _IN_PROCESS, token)
     database = await stack.enter_async_context(_open_database(database_url, given.database_connections))
+    show.beginning("bringing the database up to date")
     await migrate(database)
     secrets = Secrets(database, parse_keyring(os.environ[KEY_VARIABLE]))
     await secrets.open()
+    if options.app is not None:
+        show.beginning(f"deploying the app in {options.app}")
     deployed = await _deploy_first(database, options)
     running = Running(
         url=_url(options.host, options.port),
@@ -138,6 +145,7 @@ async def _serve(
 ) -> None:
     fleet = running.fleet
     try:
+        show.beginning("starting the services")
         if await unless_stopped(stop, _start_services(running)):
             show.serving(running)
             if options.app is not None and options.is_reloading:
