@@ -281,7 +281,7 @@ def requests_of_documents() -> list[tuple[Place, str, str]]:
     for document in (path for path in DOCUMENTS if path.name != "CHANGELOG.md"):
         for place, line in read_prose(document):
             for span in _SPAN.finditer(line):
-                asked = re.fullmatch(r"(?:([A-Z]+(?:\|[A-Z]+)*) )?(/[^ ]*)", span[1])
+                asked = re.fullmatch(r"(?:([A-Z]+(?:\|[A-Z]+)*) )?(/(?!/)[^ ]*)", span[1])
                 if asked and asked[2] not in {"/", *_PARTS_OF_PATHS}:
                     found += [(place, method, asked[2]) for method in (asked[1] or "GET").split("|")]
     return found
