@@ -7,6 +7,7 @@ Without, they start when the first test asks for them.
 import asyncio
 import logging
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, nullcontext
@@ -53,6 +54,8 @@ class _Announcing(logging.Handler):
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # In the background of a script interrupts are ignored, also by what is started here; some tests send them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     log = logging.getLogger("tests.servers")
     log.setLevel(logging.INFO)
     log.addHandler(_Announcing(config))

@@ -54,7 +54,7 @@ async def test_workload_is_shown_to_people_and_programs(environment: dict[str, s
     assert shown.out.startswith("live  601.00 units since ")
     lines = [line.split() for line in shown.out.splitlines()]
     assert ["greet", "500", "600.00", "99.8%"] in lines
-    assert ["(requests", "of", "no", "workflow)", "0", "1.00", "0.2%"] in lines
+    assert ["(requests", "outside", "any", "workflow)", "0", "1.00", "0.2%"] in lines
     assert "nothing was consumed" in (await penstock("workload", environment=environment)).out
     printed = await penstock(
         "workload", "-e", "live", "--by", "activity", "--since", "2h", "--json", environment=environment

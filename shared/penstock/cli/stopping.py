@@ -22,9 +22,13 @@ def stop_at_once() -> None:
 
 
 def handle_by(handler: "Callable[[int, FrameType | None], object]") -> None:
-    """Let Ctrl-C call `handler`, unless it is ignored."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # so a shell starts what is to run in the background
+    """Let Ctrl-C call `handler`, unless it is ignored, or the program is called in a thread, where it never arrives."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what is to run in the background
+        return
+    try:
         signal.signal(signal.SIGINT, handler)
+    except ValueError:
+        return
 
 
 def stop(_: int = 0, __: "FrameType | None" = None) -> "NoReturn":

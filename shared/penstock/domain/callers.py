@@ -1,5 +1,6 @@
 """Who calls, and what that caller may do."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -67,10 +68,11 @@ def admin_user_id(app: str, environment: str) -> str:
 
 def is_admin_user(user_id: str) -> bool:
     """Whether this is the `_id` that admins have, rather than that of a user of the app."""
-    return user_id.startswith(_ADMIN_USER)
+    return _ADMIN_USER_ID.fullmatch(user_id) is not None
 
 
 _ADMIN_USER: Final = "admin_user_"
+_ADMIN_USER_ID: Final = re.compile(_ADMIN_USER + r"[^\x00\ud800-\udfff]{1,200}_(?:live|test)")
 ANONYMOUS: Final = Caller("anonymous")
 ROOT: Final = Caller("admin", Role.ADMIN)
 """The bearer of the admin token of the settings."""

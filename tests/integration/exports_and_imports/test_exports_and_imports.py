@@ -3,12 +3,14 @@ twice."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 from pydantic import JsonValue
 
 from penstock.db import Database
+from penstock.domain.callers import admin_user_id
 from penstock.errors import DatabaseUnavailable, Permanent
 from penstock.things.imports.importing import BATCH_ROWS, ImportRequest, import_things
 from penstock.things.records import create_things
@@ -20,7 +22,11 @@ from tests.integration.exports_and_imports.orders import EVERYTHING, VALUES, exp
 
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
 async def test_what_is_exported_can_be_imported_elsewhere_unchanged(orders: Database, format: Format) -> None:
-    things = [build_thing(**VALUES), build_thing(**dict.fromkeys(VALUES)), build_thing(number="ü", tags=[])]
+    things = [
+        replace(build_thing(**VALUES), created_by=admin_user_id("shop", "live")),
+        replace(build_thing(**dict.fromkeys(VALUES)), created_by="1700000000000x123456789012345678"),
+        build_thing(number="ü", tags=[]),
+    ]
     async with orders.connection() as conn:
         await create_things(conn, environment="live", data_type=EVERYTHING, things=things)
     exported = await export(orders, format=format, environment="live")

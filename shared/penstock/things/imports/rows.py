@@ -3,6 +3,7 @@ stored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from pydantic import JsonValue
@@ -11,6 +12,7 @@ from penstock import exact_json
 from penstock.definitions.fields import BUILT_IN_FIELDS, find_field
 from penstock.definitions.models import DataType, FieldType
 from penstock.definitions.values import coerce_value, compile_text_reader
+from penstock.domain.callers import is_admin_user
 from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
 from penstock.expressions.tokens import did_you_mean
@@ -21,6 +23,7 @@ Row = dict[str, JsonValue]
 _ID: Final = FieldType("user")
 """Any type of things: the form of ids is the same."""
 _MODIFIED: Final = "Modified Date"
+_CREATOR: Final = "created_by"
 _SURELY_SHORT: Final = 20
 """Characters of a unique text that need not be looked at more closely."""
 
@@ -137,10 +140,20 @@ class RowReader:
                 kind="import",
             )
         kind = _ID if field.name == "_id" else field.type
-        return Column(field.name, None if field.name == _MODIFIED else field.column, kind, compile_text_reader(kind))
+        read = compile_text_reader(kind)
+        if field.column == _CREATOR:
+            read = partial(_read_creator, read)
+        return Column(field.name, None if field.name == _MODIFIED else field.column, kind, read)
+
+
+def _read_creator(read: Callable[[str], JsonValue], text: str) -> JsonValue:
+    """A user's id, or that of the admins, which is in what is exported although there is no such thing."""
+    return text if is_admin_user(text) else read(text)
 
 
 def _coerce(column: Column, value: JsonValue) -> JsonValue:
+    if column.column == _CREATOR and isinstance(value, str) and is_admin_user(value):
+        return value
     try:
         coerced = coerce_value(column.type, value)
     except ValueError as error:
