@@ -56,7 +56,8 @@ async def test_while_it_is_imported_it_ends_with_one_word(name: str) -> None:
         await eventually(lambda: f"| {name}\n" in up.text.replace(" ", "").replace("|", "| "), within=60)
         up.interrupt()
         code = await up.wait()
-        assert (code, "Penstock serves" in up.text) == (130, False), up.text
+        # After the last import it may have begun to serve, which it ends in order.
+        assert (code in {0, 130}, "Penstock serves" in up.text) == (True, False), up.text
         assert up.text.splitlines()[-1] == "stopped"
         assert "Traceback" not in up.text
 

@@ -112,7 +112,9 @@ async def test_ten_thousand_waiting_runs_take_no_memory_of_the_executor(installa
     await _start_idlers(installation, MANY)
     await eventually(lambda: _count(installation, "waiting", MANY + 500), within=200, every=0.2)
     grown = memory.read() - before
-    assert grown < 20 * 1024 * 1024, f"{grown / 1024 / 1024:.1f} MiB more"
+    # What was in flight at the time of reading counts too, on a busy machine up to 27 MiB; a run that were kept, with
+    # its task and what it has read, would take more than ten KiB.
+    assert grown < MANY * 4 * 1024, f"{grown / 1024 / 1024:.1f} MiB more"
     posted = await installation.manage(ingress, "POST", "live/signals/everybody", {})
     assert posted == (200, {"woken": MANY + 500, "kept": False, "duplicate": False})
     await installation.settled(within=200)
