@@ -1,12 +1,11 @@
 """Makes tokens, lists those that hold, and ends them."""
 
 from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
 from penstock.domain.callers import Caller, Role
 from penstock.domain.durations import parse_duration
-from penstock.store.tokens import NewToken, StoredToken, create_token, list_tokens, revoke_token
+from penstock.store.tokens import NewToken, create_token, list_tokens, revoke_token
 from penstock.things.users import find_user
 from penstock_ingress.handlers.pages import read_limit, read_run_token, write_token
 from penstock_ingress.repository.views import MadeToken, Token, TokenPage
@@ -36,7 +35,7 @@ async def make_token(room: Room, environment: str, wanted: WantedToken, caller: 
         lifetime=None if wanted.expires is None else parse_duration(wanted.expires),
     )
     token, stored = await room.database.in_transaction(lambda conn: create_token(conn, asked, actor=caller.name))
-    return MadeToken(**_shown(stored), token=token)
+    return MadeToken(**stored.shown(), token=token)
 
 
 async def show_tokens(room: Room, environment: str, query: Mapping[str, str]) -> TokenPage:
@@ -46,7 +45,7 @@ async def show_tokens(room: Room, environment: str, query: Mapping[str, str]) ->
         found = await list_tokens(conn, environment=environment, after=after, limit=limit + 1)
     page = found[:limit]
     return TokenPage(
-        results=[Token(**_shown(token)) for token in page],
+        results=[Token(**token.shown()) for token in page],
         after=write_token(page[-1].created_at, page[-1].id) if len(found) > limit else None,
     )
 
@@ -61,21 +60,4 @@ async def end_token(room: Room, environment: str, id: UUID, caller: Caller) -> T
     if revoked is None:
         alone = "" if caller.environment is None else " alone"
         raise Refusal(problem(404, f"no token that holds in {environment}{alone} has the id {id}"))
-    return Token(**_shown(revoked))
-
-
-def _shown(token: StoredToken) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "label": token.label,
-        "role": token.role,
-        "user": token.user_id,
-        "environment": token.environment,
-        "workflows": token.workflows,
-        "types": token.types,
-        "payloads": token.sees_payloads,
-        "created_at": token.created_at,
-        "created_by": token.created_by,
-        "expires_at": token.expires_at,
-        "last_used_at": token.last_used_at,
-    }
+    return Token(**revoked.shown())

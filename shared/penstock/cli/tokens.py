@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 import typer
@@ -99,7 +99,7 @@ def create(
     )
     token, stored = asyncio.run(_create(wanted, user, data))
     if as_json:
-        print_json({**_shown(stored), "token": token})
+        print_json({**stored.shown(), "token": token})
         return
     say(token)
     say(f"token {stored.id} of {_bearer(stored)}, {_until(stored)}; it is not shown again", is_error=True)
@@ -138,7 +138,7 @@ def list_(environment: Where = None, data: Data = None, as_json: AsJson = False)
     """List the tokens that hold, the newest first."""
     found = asyncio.run(_list(environment, data))
     if as_json:
-        print_json_list([_shown(token) for token in found])
+        print_json_list([token.shown() for token in found])
         return
     table = make_table(
         "id", "bearer", "environment", "reaches", "expires", "last used", droppable=("last used", "expires", "reaches")
@@ -189,20 +189,3 @@ def _reach(token: StoredToken) -> str:
 
 def _until(token: StoredToken) -> str:
     return "until it is revoked" if token.expires_at is None else f"until {show_time(token.expires_at)}"
-
-
-def _shown(token: StoredToken) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "label": token.label,
-        "user": token.user_id,
-        "role": token.role,
-        "environment": token.environment,
-        "workflows": token.workflows,
-        "types": token.types,
-        "payloads": token.sees_payloads,
-        "created_at": token.created_at,
-        "created_by": token.created_by,
-        "expires_at": token.expires_at,
-        "last_used_at": token.last_used_at,
-    }

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -58,6 +58,23 @@ class StoredToken:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+
+    def shown(self) -> dict[str, Any]:
+        """What is shown of it, by the names that the API and the command line give it."""
+        return {
+            "id": self.id,
+            "label": self.label,
+            "user": self.user_id,
+            "role": self.role,
+            "environment": self.environment,
+            "workflows": self.workflows,
+            "types": self.types,
+            "payloads": self.sees_payloads,
+            "created_at": self.created_at,
+            "created_by": self.created_by,
+            "expires_at": self.expires_at,
+            "last_used_at": self.last_used_at,
+        }
 
 
 def digest_token(token: str) -> bytes:
