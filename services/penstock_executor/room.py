@@ -17,7 +17,7 @@ from penstock.db import Database
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
 from penstock.mail.smtp import MailClient
-from penstock.metrics import RUNS_RUNNING
+from penstock.metrics import EXECUTOR_SLOTS, RUNS_RUNNING
 from penstock.outgoing.client import Outgoing
 from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
@@ -167,6 +167,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
             stop=stop,
         )
         RUNS_RUNNING.set_function(lambda: room.slots.taken)
+        EXECUTOR_SLOTS.set(settings.executor_concurrency)
         yield room
 
 

@@ -24,7 +24,7 @@ class Sink:
 
 async def test_lone_item_leaves_at_once_and_what_comes_meanwhile_leaves_together() -> None:
     sink = Sink()
-    coalescer: Coalescer[int, int] = Coalescer(sink.flush, lanes=1)
+    coalescer: Coalescer[int, int] = Coalescer(sink.flush, name="tests", lanes=1)
     first = coalescer.submit(2)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -39,14 +39,14 @@ async def test_lone_item_leaves_at_once_and_what_comes_meanwhile_leaves_together
 async def test_items_of_one_turn_of_the_loop_share_a_batch_of_at_most_so_many() -> None:
     sink = Sink()
     sink.gate.set()
-    coalescer: Coalescer[int, int] = Coalescer(sink.flush, lanes=1, most=2)
+    coalescer: Coalescer[int, int] = Coalescer(sink.flush, name="tests", lanes=1, most=2)
     assert await asyncio.gather(*(coalescer.submit(number) for number in (2, 4, 6))) == [4, 8, 12]
     assert sink.batches == [[2, 4], [6]]
 
 
 async def test_lanes_bound_the_flushes_under_way() -> None:
     sink = Sink()
-    coalescer: Coalescer[int, int] = Coalescer(sink.flush, lanes=2, most=1)
+    coalescer: Coalescer[int, int] = Coalescer(sink.flush, name="tests", lanes=2, most=1)
     results = [coalescer.submit(number) for number in (2, 4, 6)]
     await asyncio.sleep(0.01)
     assert sink.batches == [[2], [4]]
@@ -57,7 +57,7 @@ async def test_lanes_bound_the_flushes_under_way() -> None:
 async def test_one_bad_item_fails_alone() -> None:
     sink = Sink()
     sink.gate.set()
-    coalescer: Coalescer[int, int] = Coalescer(sink.flush)
+    coalescer: Coalescer[int, int] = Coalescer(sink.flush, name="tests")
     results = await asyncio.gather(*(coalescer.submit(number) for number in (2, 3)), return_exceptions=True)
     assert results[0] == 4
     assert isinstance(results[1], ValueError)
@@ -73,7 +73,7 @@ async def test_flush_that_raises_fails_its_batch_and_the_next_one_goes_on() -> N
             raise ConnectionError("away")
         return items
 
-    coalescer: Coalescer[int, int] = Coalescer(flush)
+    coalescer: Coalescer[int, int] = Coalescer(flush, name="tests")
     with pytest.raises(ConnectionError, match="away"):
         await coalescer.submit(1)
     assert await coalescer.submit(2) == 2
@@ -81,7 +81,7 @@ async def test_flush_that_raises_fails_its_batch_and_the_next_one_goes_on() -> N
 
 async def test_waiter_that_gave_up_does_not_disturb_the_others() -> None:
     sink = Sink()
-    coalescer: Coalescer[int, int] = Coalescer(sink.flush)
+    coalescer: Coalescer[int, int] = Coalescer(sink.flush, name="tests")
     given_up, kept = coalescer.submit(2), coalescer.submit(4)
     given_up.cancel()
     sink.gate.set()
@@ -91,7 +91,7 @@ async def test_waiter_that_gave_up_does_not_disturb_the_others() -> None:
 
 async def test_drain_waits_for_everything_submitted() -> None:
     sink = Sink()
-    coalescer: Coalescer[int, int] = Coalescer(sink.flush, lanes=1, most=1)
+    coalescer: Coalescer[int, int] = Coalescer(sink.flush, name="tests", lanes=1, most=1)
     results = [coalescer.submit(number) for number in (2, 4)]
     sink.gate.set()
     await coalescer.drain()
@@ -118,7 +118,7 @@ class Table:
 
 async def test_a_flush_that_raises_is_repeated_by_halves_until_the_bad_item_stands_alone() -> None:
     table = Table()
-    coalescer: Coalescer[int, int] = Coalescer(table.flush)
+    coalescer: Coalescer[int, int] = Coalescer(table.flush, name="tests")
     results = await asyncio.gather(*(coalescer.submit(number) for number in (1, 2, -3, 4, 5)), return_exceptions=True)
     assert [result if isinstance(result, int) else str(result) for result in results] == [
         2,

@@ -40,7 +40,9 @@ class Claims:
         self._publisher = publisher
         self.owner = owner
         self._lease = lease
-        self._coalescer: Coalescer[Sequence[UUID], Claimed] = Coalescer(self._flush, lanes=_LANES, most=_MAX_REQUESTS)
+        self._coalescer: Coalescer[Sequence[UUID], Claimed] = Coalescer(
+            self._flush, name="claims", lanes=_LANES, most=_MAX_REQUESTS
+        )
 
     async def claim(self, run_ids: Sequence[UUID]) -> Claimed:
         """Claim those that can be, in order of priority.

@@ -17,6 +17,7 @@ from uuid import UUID
 from penstock.db import Database
 from penstock.errors import DatabaseUnavailable, LeaseLost
 from penstock.logs import get_logger
+from penstock.metrics import LEASES_LOST
 from penstock_executor.repository.held_runs import list_held, renew_leases
 from penstock_executor.runs import ClaimedRun
 
@@ -140,6 +141,7 @@ class Leases:
     def _lose(self, leases: Iterable[Lease]) -> None:
         for lease in leases:
             if self._held.get(lease.run.id) is lease and not lease.is_ending:
+                LEASES_LOST.inc()
                 log.warning(
                     "run.lease_lost", run_id=str(lease.run.id), attempt=lease.run.attempt, workflow=lease.run.workflow
                 )

@@ -4,6 +4,7 @@ A step that an earlier attempt has finished is not performed again; its result i
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
@@ -17,6 +18,7 @@ from penstock.domain.states import RunState
 from penstock.errors import Permanent, Transient
 from penstock.expressions.bounded import evaluate, holds
 from penstock.expressions.language import TooMuchWork
+from penstock.metrics import step_seconds
 from penstock.redaction import Redactor
 from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogEvent
@@ -192,10 +194,14 @@ class Attempt:
     async def _wait_for(self, call: Call, awaited: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
         """Await an action within the step's and the run's time limits, and wait while the database is away."""
         self.journal.finish_all(call.now)
-        if call.plan.spec.minds_its_time:
-            return await outlast(self.lease, lambda: awaited(call))
-        seconds = call.plan.definition.timeout_seconds
-        return await outlast(self.lease, lambda: self.timing.within(seconds, awaited(call)))
+        began = time.perf_counter()
+        try:
+            if call.plan.spec.minds_its_time:
+                return await outlast(self.lease, lambda: awaited(call))
+            seconds = call.plan.definition.timeout_seconds
+            return await outlast(self.lease, lambda: self.timing.within(seconds, awaited(call)))
+        finally:
+            step_seconds(call.plan.definition.action).observe(time.perf_counter() - began)
 
     async def _apply(
         self, outcome: Outcome, record: StepRecord, step: StepPlan, frame: Frame, *, may_defer: bool

@@ -12,7 +12,7 @@ from penstock.definitions.values import format_date
 from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable, LeaseLost
 from penstock.logs import get_logger
-from penstock.metrics import RUN_SECONDS, RUNS_FINISHED
+from penstock.metrics import LEASES_LOST, RUN_SECONDS, finished_runs
 from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogEvent, LogLine
 from penstock_executor.holding.leases import Lease
@@ -27,7 +27,6 @@ _SOON: Final = timedelta(seconds=3)
 _WRITES: Final = 3
 _PLAIN_RETRIES: Final = RetryPolicy(attempts=4, backoff_seconds=5, factor=3)
 """Of runs whose definition cannot be read, so that nobody knows their own."""
-_FINISHED: Final = {state: RUNS_FINISHED.labels(state.value) for state in RunState}
 
 
 def conclude(attempt: Attempt, error: Exception) -> Ending | None:
@@ -101,13 +100,14 @@ async def write_plainly(room: Room, lease: Lease, error: Exception) -> Ending | 
 
 def note_lost(run: ClaimedRun, reason: str) -> None:
     """The run belongs to another attempt by now, or to none: nothing of it is written here."""
+    LEASES_LOST.inc()
     log.warning("run.lease_lost", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason=reason)
 
 
 def announce(room: Room, lease: Lease, ending: Ending, seconds: float) -> None:
     """After the commit: count, publish the event, answer everyone who waits, and write the log. Best effort."""
     run = lease.run
-    _FINISHED[ending.state].inc()
+    finished_runs(run.environment, run.workflow, ending.state.value).inc()
     RUN_SECONDS.observe(seconds)
     if ending.state.is_final:
         reason = _reason(ending)

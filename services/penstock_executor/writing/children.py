@@ -54,7 +54,7 @@ class Children:
                     await self._publisher.schedule(environment, depth, part)
                 return [None] * len(children)
 
-            coalescer = self._coalescers[key] = Coalescer(flush, lanes=_LANES, most=_MAX_CHILDREN)
+            coalescer = self._coalescers[key] = Coalescer(flush, name="children", lanes=_LANES, most=_MAX_CHILDREN)
         return coalescer
 
 

@@ -46,7 +46,9 @@ class Commits:
         self._bulk = bulk
         self._watched: set[tuple[str, str]] = set()
         """Types of which changes are noted, as far as this executor had to learn it."""
-        self._coalescer: Coalescer[Commit, JsonValue] = Coalescer(self._flush, lanes=_LANES, most=_MAX_COMMITS)
+        self._coalescer: Coalescer[Commit, JsonValue] = Coalescer(
+            self._flush, name="commits", lanes=_LANES, most=_MAX_COMMITS
+        )
 
     async def commit(self, lease: Lease, commit: Commit) -> JsonValue:
         """Returns the result of the effect, if there is one, once all of `commit` is durable.

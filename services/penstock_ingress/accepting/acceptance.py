@@ -59,9 +59,12 @@ class Acceptance:
         self._database = database
         self._broker = broker
         self._publisher = publisher
-        self._entries: Coalescer[Entry, Accepted] = Coalescer(self._store, lanes=_COMMIT_LANES, most=_MAX_PER_COMMIT)
+        self._entries: Coalescer[Entry, Accepted] = Coalescer(
+            self._store, name="acceptance", lanes=_COMMIT_LANES, most=_MAX_PER_COMMIT
+        )
         self._dispatches: Coalescer[tuple[RunSummary, str | None], None] = Coalescer(
             self._dispatch,
+            name="dispatches",
             lanes=_DISPATCH_LANES,
             most=_MAX_PER_DISPATCH,
         )

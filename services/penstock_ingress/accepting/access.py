@@ -31,7 +31,9 @@ class Access:
         self._wrong = Rates(max_wrong)
         self._right: dict[bytes, None] = {}
         self._root = None if root is None else digest_token(root.get_secret_value())
-        self._looks: Coalescer[bytes, Caller | None] = Coalescer(self._look_up, lanes=_LANES, most=_MAX_PER_LOOK)
+        self._looks: Coalescer[bytes, Caller | None] = Coalescer(
+            self._look_up, name="tokens", lanes=_LANES, most=_MAX_PER_LOOK
+        )
 
     async def identify(self, token: str | None, environment: str | None, address: str | None) -> Caller | None:
         """Who bears `token`: anonymous without one; None for a token that nobody has, or that does not hold in

@@ -26,7 +26,7 @@ class Definitions:
         self._cache = DeploymentCache(database)
         # One query at a time, whatever the number of requests that ask: a stranger's bad requests cost the database
         # next to nothing.
-        self._refreshes: Coalescer[str, CompiledDeployment] = Coalescer(self._refresh, lanes=1)
+        self._refreshes: Coalescer[str, CompiledDeployment] = Coalescer(self._refresh, name="definitions", lanes=1)
         self._plans: dict[tuple[str, str], tuple[tuple[int, int], SourcePlan]] = {}
 
     async def decide(self, environment: str, decide: Callable[[CompiledDeployment], Awaitable[T]]) -> T:

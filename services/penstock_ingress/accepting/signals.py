@@ -33,7 +33,7 @@ class Signals:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._coalescer: Coalescer[Signal, Outcome] = Coalescer(self._post, lanes=1, most=_MAX_AT_ONCE)
+        self._coalescer: Coalescer[Signal, Outcome] = Coalescer(self._post, name="signals", lanes=1, most=_MAX_AT_ONCE)
 
     async def post(self, signal: Signal) -> Outcome:
         """The runs that the signal has woken, to be dispatched; none: it is kept. Raises DatabaseUnavailable."""

@@ -3,11 +3,10 @@ answered.
 """
 
 import asyncio
-from functools import cache, partial
+from functools import partial
 from typing import Final, NamedTuple
 
 from multidict import MultiMapping
-from prometheus_client import Counter
 from pydantic import JsonValue
 
 from penstock import clock
@@ -16,7 +15,7 @@ from penstock.domain.ids import RunId, new_run_id
 from penstock.domain.lineage import Lineage
 from penstock.domain.workload import Activity
 from penstock.logs import get_logger
-from penstock.metrics import DELIVERIES
+from penstock.metrics import deliveries
 from penstock.runs.deliveries import NewDelivery
 from penstock.runs.webhook_runs import Event, make_runs
 from penstock.store.deployments import CompiledDeployment
@@ -216,11 +215,6 @@ def _prepare(
     return Entry(runs, delivery)
 
 
-@cache
-def _counter(source: str, outcome: str) -> Counter:
-    return DELIVERIES.labels(source, outcome)
-
-
 def _count(source: str, outcome: str) -> None:
     """Count a request; `source` is one that is deployed, or empty."""
-    _counter(source, outcome).inc()
+    deliveries(source, outcome).inc()

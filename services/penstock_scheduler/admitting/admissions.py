@@ -48,7 +48,9 @@ class Admissions:
         self._dispatches = dispatches
         self._nudges = nudges
         self._reply_to: dict[UUID, str] = {}
-        self._coalescer: Coalescer[RunRequest, Admission] = Coalescer(self._flush, lanes=_LANES, most=BATCH)
+        self._coalescer: Coalescer[RunRequest, Admission] = Coalescer(
+            self._flush, name="admissions", lanes=_LANES, most=BATCH
+        )
 
     async def admit(self, wanted: Sequence[RunRequest]) -> list[Admission]:
         """Admit runs, together with what others ask for at this time; returns after the commit, dispatching under way.

@@ -48,7 +48,7 @@ async def reap_leases(room: Room) -> Counts:
             attempt=run.attempt,
             state=run.state.value,
         )
-    REAPED.inc(len(reaped))
+        REAPED.labels(run.state.value).inc()
     return Counts({"reaped": len(reaped), "failed": len(failed)}, 0.0 if len(reaped) >= BATCH else None)
 
 

@@ -5,7 +5,14 @@ from functools import partial
 from typing import Final
 
 from penstock import clock
-from penstock.metrics import OLDEST_READY_SECONDS, RUNS_READY, RUNS_SCHEDULED, RUNS_WAITING
+from penstock.metrics import (
+    BACKLOG_MEASURED,
+    LANE,
+    OLDEST_READY_SECONDS,
+    RUNS_READY,
+    RUNS_SCHEDULED,
+    RUNS_WAITING,
+)
 from penstock.runs.idempotency import KEY_LIFETIME
 from penstock.runs.recurrences.history import delete_old_ticks
 from penstock.runs.waits_and_signals import delete_expired_signals
@@ -26,10 +33,11 @@ async def measure_backlog(room: Room) -> Counts:
     """Set the gauges by which executors are scaled."""
     async with room.database.connection() as conn:
         backlog = await run_repository.measure_backlog(conn)
-    RUNS_READY.set(backlog.ready)
-    OLDEST_READY_SECONDS.set(backlog.oldest_seconds)
+    RUNS_READY.labels(LANE).set(backlog.ready)
+    OLDEST_READY_SECONDS.labels(LANE).set(backlog.oldest_seconds)
     RUNS_SCHEDULED.set(backlog.scheduled)
     RUNS_WAITING.set(backlog.waiting)
+    BACKLOG_MEASURED.set_to_current_time()
     return Counts()
 
 

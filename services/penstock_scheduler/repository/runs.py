@@ -24,6 +24,36 @@ class Backlog:
     waiting: int
 
 
+MAX_READY: Final = 100_000
+MAX_COMING: Final = 10_000
+# A part for each state and an order, so that each reads its own partial index from its beginning: `state IN (…)` uses
+# none of them. Without a run of either state nothing but the ends of the indexes is read.
+_MEASURE_BACKLOG: Final = """
+    WITH ready AS MATERIALIZED (
+        (SELECT r.scheduled_at FROM penstock.runs r
+         WHERE r.state = 'queued' ORDER BY r.dispatched_at LIMIT $1)
+        UNION ALL
+        (SELECT r.scheduled_at FROM penstock.runs r
+         WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.scheduled_at <= statement_timestamp()
+         ORDER BY r.scheduled_at LIMIT $1)
+        LIMIT $1
+    ), coming AS MATERIALIZED (
+        SELECT FROM (
+            SELECT r.scheduled_at FROM penstock.runs r
+            WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.scheduled_at > statement_timestamp()
+            ORDER BY r.scheduled_at LIMIT $2
+        ) s
+    )
+    SELECT (SELECT count(*) FROM ready) AS ready,
+           coalesce(extract(epoch FROM statement_timestamp() - (SELECT min(scheduled_at) FROM ready)), 0)::float8
+               AS oldest_seconds,
+           (SELECT count(*) FROM coming) AS scheduled,
+           (SELECT count(*) FROM (SELECT FROM penstock.waits LIMIT $2) w) AS waiting,
+           coalesce((SELECT c.reltuples FROM pg_class c WHERE c.oid = to_regclass('penstock.runs_due')), 0)
+               AS vacuumed_scheduled,
+           coalesce((SELECT c.reltuples FROM pg_class c WHERE c.oid = to_regclass('penstock.waits')), 0)
+               AS vacuumed_waiting
+    """
 # Arrays, where joins would do: of a table it has no statistics of, the planner believes that it is all but empty,
 # and reads every due run once for each due run. The subselect keeps it from the partial index by state, which it
 # would read as a whole for the same reason.
@@ -155,20 +185,20 @@ async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most
     return [summary_from_row(row) for row in rows]
 
 
-async def measure_backlog(conn: Connection) -> Backlog:
-    """What waits now, over all environments, but for what a pause holds back."""
-    row = await conn.fetchrow(
-        """
-        SELECT count(*) FILTER (WHERE r.scheduled_at <= statement_timestamp() OR r.state = 'queued') AS ready,
-               coalesce(extract(epoch FROM statement_timestamp() - min(r.scheduled_at)), 0)::float8 AS oldest_seconds,
-               count(*) FILTER (WHERE r.state = 'scheduled' AND r.scheduled_at > statement_timestamp()) AS scheduled,
-               (SELECT count(*) FROM penstock.waits) AS waiting
-        FROM penstock.runs r
-        WHERE r.state IN ('queued', 'scheduled') AND r.parked_at IS NULL
-        """
-    )
+async def measure_backlog(conn: Connection, *, most_ready: int = MAX_READY, most_coming: int = MAX_COMING) -> Backlog:
+    """What waits now, over all environments, but for what a pause holds back.
+
+    Reads no more than `most_ready` runs that are due and `most_coming` of each kind that is not, whatever the size of
+    the tables. Beyond that the last vacuum's figures count, if they are higher. `oldest_seconds` is of those read.
+    """
+    row = await conn.fetchrow(_MEASURE_BACKLOG, most_ready, most_coming)
     assert row is not None
-    return Backlog(row["ready"], max(0.0, row["oldest_seconds"]), row["scheduled"], row["waiting"])
+    return Backlog(
+        row["ready"],
+        max(0.0, row["oldest_seconds"]),
+        max(row["scheduled"], int(row["vacuumed_scheduled"])) if row["scheduled"] == most_coming else row["scheduled"],
+        max(row["waiting"], int(row["vacuumed_waiting"])) if row["waiting"] == most_coming else row["waiting"],
+    )
 
 
 async def find_run_state(conn: Connection, *, run_id: UUID) -> RunState | None:

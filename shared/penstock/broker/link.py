@@ -15,6 +15,7 @@ from yarl import URL
 
 from penstock.broker.driver import Connection, Wire, is_blocked, open_wire, within
 from penstock.logs import get_logger
+from penstock.metrics import BROKER_LOSSES, BROKER_UP
 
 log = get_logger(__name__)
 
@@ -38,6 +39,7 @@ class Link:
         self._wire: Wire | None = None
         self._task: asyncio.Task[None] | None = None
         self.is_up = False
+        BROKER_UP.labels(purpose).set(0)
 
     @property
     def connection(self) -> Connection | None:
@@ -114,8 +116,11 @@ class Link:
     def _set_up(self, is_up: bool) -> None:
         if is_up != self.is_up:
             self.is_up = is_up
+            BROKER_UP.labels(self._purpose).set(is_up)
             if is_up:
                 log.info("broker.connected", connection=self._purpose)
+            else:
+                BROKER_LOSSES.labels(self._purpose).inc()
             self._on_change()
 
 

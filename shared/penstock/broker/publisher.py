@@ -28,7 +28,7 @@ from penstock.domain.cycles import find_cycle
 from penstock.domain.runs import Admission, Admitted, ChainWarning, Duplicate, Rejected, RunSummary, Terminated
 from penstock.domain.states import Termination
 from penstock.logs import get_logger
-from penstock.metrics import ADMISSIONS, OBSERVED_CUTS, TERMINATIONS
+from penstock.metrics import ADMISSIONS, OBSERVED_CUTS, TERMINATIONS, run_depth
 
 log = get_logger(__name__)
 
@@ -108,6 +108,7 @@ class Publisher:
             _ADMISSIONS[type(outcome)].inc()
             match outcome:
                 case Admitted(run=run):
+                    run_depth(run.environment).observe(run.depth)
                     self.run_event("scheduled", run)
                     for warning in outcome.warnings:
                         self._chain_warned(run, outcome.depth_limit, warning)

@@ -27,6 +27,7 @@ from penstock.broker.wire import encode_properties, encode_publish
 from penstock.contracts.envelope import Message
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
+from penstock.metrics import EVENTS_DROPPED
 
 log = get_logger(__name__)
 
@@ -118,6 +119,7 @@ class PublishChannels:
         """Have the message written with the next ones; dropped when too many wait."""
         if not is_open(self._unconfirmed) or len(self._waiting) >= MAX_WAITING:
             self._dropped += 1
+            EVENTS_DROPPED.inc()
             return
         self._waiting.append((exchange, routing_key, message))
         self._has_waiting.set()

@@ -31,6 +31,7 @@ from penstock.contracts.envelope import Message
 from penstock.contracts.topology import Topology
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
+from penstock.metrics import EVENTS_DROPPED, PUBLISH_FAILURES
 
 log = get_logger(__name__)
 
@@ -103,16 +104,22 @@ class RabbitBroker:
         must_route: bool = True,
     ) -> None:
         """See the port."""
-        if not self._publish_link.is_up:
-            raise BrokerUnavailable(
-                "there is no connection to RabbitMQ now, or it is out of memory or disk; it is tried again"
-            )
-        await self._channels.publish(exchange, routing_key, message, timeout_seconds, must_route=must_route)
+        try:
+            if not self._publish_link.is_up:
+                raise BrokerUnavailable(
+                    "there is no connection to RabbitMQ now, or it is out of memory or disk; it is tried again"
+                )
+            await self._channels.publish(exchange, routing_key, message, timeout_seconds, must_route=must_route)
+        except BrokerUnavailable:
+            PUBLISH_FAILURES.inc()
+            raise
 
     def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
         """See the port."""
         if self._publish_link.is_up:
             self._channels.publish_soon(exchange, routing_key, message)
+        else:
+            EVENTS_DROPPED.inc()
 
     async def consume(
         self, queue: str, handler: Handler, *, prefetch: int, on_dead_letter: Listener | None = None

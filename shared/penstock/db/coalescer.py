@@ -5,11 +5,13 @@ not fail its batch: what fails as a whole is tried by halves (`isolate`), until 
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from penstock.db.failures import find_trouble
 from penstock.errors import BrokerUnavailable, DatabaseUnavailable, Interrupted, StaleDefinitions
+from penstock.metrics import BATCH_ITEMS, BATCH_SECONDS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,17 +41,19 @@ async def isolate(
 class Coalescer(Generic[Item, Result]):
     """Turns single calls into batches. `flush` gets at most `most` items and returns, in their order, a result or an
     exception for each; when it raises, having done nothing, it is called again for each half (see `isolate`). At most
-    `lanes` flushes are in flight.
+    `lanes` flushes are in flight. The metrics show the batches under `name`.
     """
 
     def __init__(
         self,
         flush: Callable[[list[Item]], Awaitable[Sequence[Result | BaseException]]],
         *,
+        name: str,
         lanes: int = 2,
         most: int = 500,
     ) -> None:
         self._flush = flush
+        self._items, self._seconds = BATCH_ITEMS.labels(name), BATCH_SECONDS.labels(name)
         self._free_lanes = lanes
         self._most = most
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
@@ -83,6 +87,7 @@ class Coalescer(Generic[Item, Result]):
             task.add_done_callback(self._flushes.discard)
 
     async def _run(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        began = time.perf_counter()
         try:
             results = await isolate([item for item, _ in batch], self._flush)
             for (_, future), result in zip(batch, results, strict=True):
@@ -95,6 +100,8 @@ class Coalescer(Generic[Item, Result]):
         finally:
             self._free_lanes += 1
             self._start_flushes()
+            self._items.observe(len(batch))
+            self._seconds.observe(time.perf_counter() - began)
 
 
 def _settle(future: asyncio.Future[Result], result: Result | BaseException) -> None:

@@ -16,6 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from penstock import exact_json
 from penstock.db.failures import Trouble, find_trouble, hides_cancellation
 from penstock.errors import ConfigurationError, DatabaseUnavailable
+from penstock.metrics import DATABASE_UNAVAILABLE, watch_pool
 
 if TYPE_CHECKING:  # asyncpg's classes are generic in its stubs only
     Connection = PoolConnectionProxy[asyncpg.Record]
@@ -72,6 +73,13 @@ class Database:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._waiting = 0
+        watch_pool(
+            used=lambda: pool.get_size() - pool.get_idle_size(),
+            idle=pool.get_idle_size,
+            limit=pool.get_max_size(),
+            waiting=lambda: self._waiting,
+        )
 
     @property
     def most_connections(self) -> int:
@@ -95,8 +103,12 @@ class Database:
     async def _connection(self) -> AsyncIterator[Connection]:
         try:
             # Given a timeout of its own, the driver makes a task of the waiting, even where a connection is free.
-            async with asyncio.timeout(ACQUIRE_TIMEOUT_SECONDS):
-                connection = await self._pool.acquire()
+            self._waiting += 1
+            try:
+                async with asyncio.timeout(ACQUIRE_TIMEOUT_SECONDS):
+                    connection = await self._pool.acquire()
+            finally:
+                self._waiting -= 1
             try:
                 yield connection
             finally:
@@ -106,6 +118,7 @@ class Database:
                 raise
             if hides_cancellation(error):
                 raise asyncio.CancelledError from error
+            DATABASE_UNAVAILABLE.inc()
             raise DatabaseUnavailable(f"PostgreSQL is out of reach: {type(error).__name__}: {error}") from error
 
     async def in_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:

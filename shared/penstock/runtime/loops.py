@@ -3,12 +3,14 @@ all.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from penstock.errors import DatabaseUnavailable
 from penstock.logs import get_logger
+from penstock.metrics import LOOP_SECONDS, LOOP_TURNS
 from penstock.runtime.shutdown import Stop, pause
 
 log = get_logger(__name__)
@@ -46,9 +48,11 @@ async def repeat(loop: Loop[Room], room: Room, stop: Stop) -> None:
         rest = loop.period_seconds
         if loop.wake is not None:
             loop.wake.clear()  # before the turn: what is nudged during it is for the next one
+        began = time.monotonic()
         try:
             counts = await loop.run_once(room)
         except Exception as error:  # a loop outlives every failure of one turn
+            _count_turn(loop.name, "failed", began)
             is_expected = isinstance(error, DatabaseUnavailable)
             log.warning(
                 "loop.failed",
@@ -58,6 +62,7 @@ async def repeat(loop: Loop[Room], room: Room, stop: Stop) -> None:
             )
             await pause(rest if loop.is_upkeep else max(rest, _MIN_SECONDS_AFTER_FAILURE), stop)
             continue
+        _count_turn(loop.name, "done", began)
         done = {name: count for name, count in counts.done.items() if count}
         if done:
             log.debug("loop.worked", loop=loop.name, **done)
@@ -66,3 +71,8 @@ async def repeat(loop: Loop[Room], room: Room, stop: Stop) -> None:
             await asyncio.sleep(0)
         elif loop.wake is None or not loop.wake.is_set():
             await pause(rest, stop, loop.wake)
+
+
+def _count_turn(loop: str, outcome: str, began: float) -> None:
+    LOOP_TURNS.labels(loop, outcome).inc()
+    LOOP_SECONDS.labels(loop).inc(time.monotonic() - began)
