@@ -19,6 +19,7 @@ ProcessCollector(registry=REGISTRY)
 MAX_NAMES: Final = 100
 """Names of workflows, and as many of sources, that have values of their own in one process."""
 OTHER: Final = "other"
+ENVIRONMENTS: Final = ("development", "live")
 LANE: Final = "default"
 """The queue of executors that a run waits for."""
 

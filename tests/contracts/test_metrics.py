@@ -6,8 +6,13 @@ from pathlib import Path
 import pytest
 from prometheus_client import Metric
 
-from penstock.metrics import MAX_NAMES, OTHER, REGISTRY, Names, finished_runs
+import penstock_scheduler.app
+from penstock.definitions import models as definitions
+from penstock.domain.states import Termination
+from penstock.metrics import ENVIRONMENTS, MAX_NAMES, OTHER, REGISTRY, Names, finished_runs
 
+SCHEDULER = penstock_scheduler.app.__name__
+"""Importing it makes all its counters."""
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 BEGIN, END = "<!-- made from the code: begin -->\n", "<!-- made from the code: end -->\n"
 UNITS = ("seconds", "bytes", "total", "info")
@@ -81,6 +86,19 @@ def test_no_label_is_named_by_strangers() -> None:
 def test_names_beyond_the_limit_are_other() -> None:
     names = Names(most=2)
     assert [names.bound(name) for name in ("a", "b", "c", "a", "d")] == ["a", "b", OTHER, "a", OTHER]
+
+
+def test_what_alerts_wait_for_is_counted_from_zero() -> None:
+    """A series that begins with its first event shows no increase to Prometheus."""
+    assert (*ENVIRONMENTS,) == (*definitions.ENVIRONMENTS,)
+    for environment in ENVIRONMENTS:
+        for reason in Termination:
+            labels = {"environment": environment, "reason": reason.value}
+            assert REGISTRY.get_sample_value("penstock_terminated_runs_total", labels) is not None
+    for state in ("queued", "failed"):
+        assert REGISTRY.get_sample_value("penstock_reaped_runs_total", {"state": state}) is not None
+    for outcome in ("missed", "refused"):
+        assert REGISTRY.get_sample_value("penstock_recurrence_ticks_total", {"outcome": outcome}) is not None
 
 
 def test_a_thousand_workflows_make_a_bounded_number_of_series() -> None:

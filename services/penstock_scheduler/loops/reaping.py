@@ -19,6 +19,7 @@ from penstock_scheduler.repository import runs as repository
 from penstock_scheduler.room import Room
 
 log = get_logger(__name__)
+_COUNTERS: Final = {state: REAPED.labels(state.value) for state in (RunState.QUEUED, RunState.FAILED)}
 
 MAX_CRASHES: Final = 3
 BATCH: Final = 500
@@ -48,7 +49,7 @@ async def reap_leases(room: Room) -> Counts:
             attempt=run.attempt,
             state=run.state.value,
         )
-        REAPED.labels(run.state.value).inc()
+        _COUNTERS[run.state].inc()
     return Counts({"reaped": len(reaped), "failed": len(failed)}, 0.0 if len(reaped) >= BATCH else None)
 
 

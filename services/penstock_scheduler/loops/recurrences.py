@@ -48,6 +48,7 @@ log = get_logger(__name__)
 BATCH: Final = 200
 _PUT_OFF: Final = timedelta(minutes=1)
 _CANCELLED_BY: Final = "the next tick of its recurrence (overlap: cancel_other)"
+_TICKS: Final = {name: RECURRENCE_TICKS.labels(name) for name in ("ticks", "skipped", "missed", "refused")}
 _DROPPED: Final = "the schedule was paused then, and resumed without what was missed"
 Deployments = dict[str, CompiledDeployment]
 
@@ -68,10 +69,7 @@ class Turn:
 
     def count(self) -> dict[str, int]:
         """Ticks, by what became of them."""
-        return {
-            name: sum(getattr(step, name) for step in self.progress)
-            for name in ("ticks", "skipped", "missed", "refused")
-        }
+        return {name: sum(getattr(step, name) for step in self.progress) for name in _TICKS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +160,7 @@ async def _tick(room: Room, claimed: list[UUID], *, only: Sequence[UUID] | None 
         if isinstance(outcome, Admitted):
             room.meter.count(outcome.run.environment, outcome.run.workflow, {Activity.ITEM_SCHEDULED: 1})
     for name, count in turn.count().items():
-        RECURRENCE_TICKS.labels(name).inc(count)
+        _TICKS[name].inc(count)
     return turn
 
 

@@ -28,7 +28,7 @@ from penstock.domain.cycles import find_cycle
 from penstock.domain.runs import Admission, Admitted, ChainWarning, Duplicate, Rejected, RunSummary, Terminated
 from penstock.domain.states import Termination
 from penstock.logs import get_logger
-from penstock.metrics import ADMISSIONS, OBSERVED_CUTS, TERMINATIONS, run_depth
+from penstock.metrics import ADMISSIONS, ENVIRONMENTS, OBSERVED_CUTS, TERMINATIONS, run_depth
 
 log = get_logger(__name__)
 
@@ -227,6 +227,9 @@ def _message(contract: Contract, headers: Mapping[str, object], *, is_persistent
 _ADMISSIONS: Final = {
     kind: ADMISSIONS.labels(kind.__name__.lower()) for kind in (Admitted, Duplicate, Terminated, Rejected)
 }
+for _environment in ENVIRONMENTS:  # a series that begins with the first event shows no increase
+    for _reason in Termination:
+        TERMINATIONS.labels(_environment, _reason.value)
 _PROCESS: Final = secrets.token_hex(10)
 _COUNT: Final = count()
 

@@ -24,6 +24,7 @@ from penstock.db.migrations import find_pending
 from penstock.errors import ConfigurationError
 from penstock.http_server import serving
 from penstock.logs import configure_logs, get_logger
+from penstock.metrics import DEAD_LETTERED
 from penstock.runtime.loops import Loop, Room, repeat
 from penstock.runtime.probes import add_probes
 from penstock.runtime.shutdown import Stop, run_process
@@ -144,6 +145,7 @@ async def _take_work(name: str, room: Room, edges: Edges[Room], broker: Broker, 
     async with AsyncExitStack() as stack:
         consumers: list[BrokerConsumer] = []
         for queue in edges.consumers:
+            DEAD_LETTERED.labels(queue.queue)  # from the start, so that the first one is an increase
             consumer = await broker.consume(
                 queue.queue, queue.handle, prefetch=queue.prefetch, on_dead_letter=queue.on_dead_letter
             )
