@@ -55,7 +55,7 @@ class Up:
         return (self.directory / "err").read_text()
 
     async def start(self, *more: str, says: str = "Penstock serves.", within: float = 60) -> None:
-        """Start it and wait until it `says` so."""
+        """Start it and wait until it `says` so, with spaces and line ends wherever."""
         arguments = (
             "up",
             *self.arguments,
@@ -83,7 +83,7 @@ class Up:
     def has_said(self, text: str) -> bool:
         """Whether it has printed that; fails the test when the process has ended without."""
         is_running = self.process is not None and self.process.returncode is None
-        has_said = text in self.out
+        has_said = text in " ".join(self.out.split())
         assert has_said or is_running, f"it ended:\n{self.out}\n{self.err}"
         return has_said
 

@@ -140,7 +140,8 @@ async def test_interrupted_code_gives_the_same_data(
 
 async def test_code_begins_anew_after_interruptions_and_changes_everything_once(laboratory: CodeLaboratory) -> None:
     await laboratory.deploy([Operation("create"), *[Operation("update", 1) for _ in range(9)], Operation("nest", 2)])
-    run, changes, things = await laboratory.perform("interrupted", {3: "stop", 5: "expire", 7: "cut", 9: "stop"})
-    assert (run["state"], run["attempt"] > 2) == ("succeeded", True)
-    assert changes == {"INSERT /program/s0": 1, "UPDATE /program/s0": 9, "INSERT /program/s10": 1}
-    assert things == [("/program/s0", 9), ("/program/s10", 2)]
+    interruptions: dict[int, Kind] = {3: "stop", 5: "expire", 7: "cut", 9: "stop"}
+    async for run, changes, things in laboratory.interrupt(interruptions, attempts=3):
+        assert run["state"] == "succeeded"
+        assert changes == {"INSERT /program/s0": 1, "UPDATE /program/s0": 9, "INSERT /program/s10": 1}
+        assert things == [("/program/s0", 9), ("/program/s10", 2)]
