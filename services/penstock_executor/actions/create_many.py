@@ -1,6 +1,5 @@
 """`create_many: TYPE`: a new thing for each item of a list, all of them or none."""
 
-import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,20 +9,17 @@ from penstock.db import Connection
 from penstock.definitions.models import DataType, StepAction
 from penstock.domain.ids import new_thing_ids
 from penstock.domain.workload import Counts
-from penstock.errors import Permanent
-from penstock.expressions.bounded import evaluate_item
 from penstock.expressions.language import describe_type
 from penstock.things.bulk import Row, insert_rows, prepare_row
 from penstock.things.records import NewThing
 from penstock_executor.effects import BulkEffect
 from penstock_executor.steps.arguments import data_type, target_text, wrong
 from penstock_executor.steps.consumption import add_written, consumption
+from penstock_executor.steps.items import make_of_items
 from penstock_executor.steps.outcomes import Outcome, Write
 from penstock_executor.steps.specs import Call, StepSpec
 
 _MAX_ITEMS: Final = 100_000
-_AT_ONCE: Final = 200
-"""Items evaluated before other runs have a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +39,7 @@ class CreateMany(BulkEffect):
 async def create_many(call: Call) -> Outcome:
     """The ids, in the order of the list. Raises Permanent, naming the item, when one of them does not fit."""
     kind = data_type(call, target_text(call))
-    items, set_ = call.arguments.get("from"), call.plan.items
-    assert set_ is not None
+    items = call.arguments.get("from")
     if not isinstance(items, list):
         raise wrong(call, f"`from` has to be a list, and it is {describe_type(items)}")
     if len(items) > _MAX_ITEMS:
@@ -53,18 +48,9 @@ async def create_many(call: Call) -> Outcome:
             f"`from` has {len(items)} items; at most {_MAX_ITEMS} are possible. `import` takes files of any length",
         )
     user, ids = call.run.user_id, new_thing_ids(len(items))
-    scope, rows = dict(call.scope), list[Row]()
-    for index, item in enumerate(items):
-        scope["item"], scope["index"] = item, index
-        try:
-            values = await evaluate_item(set_, scope)
-            rows.append(
-                prepare_row(kind, NewThing(ids[index], values if isinstance(values, dict) else {}, user, call.now))
-            )
-        except Permanent as error:
-            raise Permanent(f"item {index} of the list: {error}", kind=error.kind) from error
-        if index % _AT_ONCE == _AT_ONCE - 1:
-            await asyncio.sleep(0)
+    rows = await make_of_items(
+        call, items, lambda index, values: prepare_row(kind, NewThing(ids[index], values, user, call.now))
+    )
     return Write(CreateMany(kind, call.until(), rows))
 
 

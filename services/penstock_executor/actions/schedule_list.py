@@ -1,6 +1,5 @@
 """`schedule_list: WORKFLOW`: a stored list of runs to schedule, whole, in one transaction with the step's record."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
@@ -9,12 +8,10 @@ from pydantic import JsonValue
 
 from penstock.contracts.messages import ExpandList
 from penstock.db import Connection
-from penstock.definitions.models import App, StepAction, Workflow
+from penstock.definitions.models import StepAction
 from penstock.domain.ids import child_run_id
 from penstock.domain.lineage import Lineage
 from penstock.domain.workload import Counts
-from penstock.errors import Permanent
-from penstock.expressions.bounded import evaluate_item
 from penstock.expressions.language import describe_type
 from penstock.runs.lists import ListRequest, insert_list
 from penstock_executor.actions.find import list_things
@@ -22,11 +19,9 @@ from penstock_executor.effects import Effect, Group
 from penstock_executor.runs import Values
 from penstock_executor.steps.arguments import bind, due_at, duration, target_text, workflow, wrong
 from penstock_executor.steps.consumption import add_scheduled, consumption, reported, used_by_reading
+from penstock_executor.steps.items import make_of_items
 from penstock_executor.steps.outcomes import Outcome, Write
 from penstock_executor.steps.specs import Call, StepSpec
-
-_AT_ONCE: Final = 200
-"""Items evaluated before other runs have a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +50,7 @@ async def schedule_list(call: Call) -> Outcome:
     app = await call.tools.find_app(call.run.environment)
     target = workflow(app, call, target_text(call))
     items = await _find_items(call)
-    parameters = await _bind_items(call, app, target, items)
+    parameters = await make_of_items(call, items, lambda _, given: bind(app, target, given))
     used = used_by_reading(items) if isinstance(call.arguments.get("over"), dict) else None
     list_id = child_run_id(call.run.id, call.path)
     interval = call.arguments.get("interval")
@@ -79,22 +74,6 @@ async def _find_items(call: Call) -> list[JsonValue]:
     if not isinstance(over, list):
         raise wrong(call, f"`over` has to be a list, and it is {describe_type(over)}")
     return over
-
-
-async def _bind_items(call: Call, app: App, target: Workflow, items: list[JsonValue]) -> list[Values]:
-    """The parameters of each item's run. Raises Permanent, naming the item, when one of them does not fit."""
-    assert call.plan.items is not None
-    scope, bound = dict(call.scope), []
-    for index, item in enumerate(items):
-        scope["item"], scope["index"] = item, index
-        try:
-            given = await evaluate_item(call.plan.items, scope)
-            bound.append(bind(app, target, given if isinstance(given, dict) else {}))
-        except Permanent as error:
-            raise Permanent(f"item {index} of the list: {error}", kind=error.kind) from error
-        if index % _AT_ONCE == _AT_ONCE - 1:
-            await asyncio.sleep(0)
-    return bound
 
 
 def _count(counts: Counts, outcome: Outcome, result: JsonValue) -> None:

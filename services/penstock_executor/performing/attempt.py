@@ -5,7 +5,7 @@ A step that an earlier attempt has finished is not performed again; its result i
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
@@ -13,11 +13,14 @@ from typing import Final, Protocol
 from pydantic import JsonValue
 
 from penstock.contracts.messages import RunAnswer
+from penstock.definitions.compiled import Levels
 from penstock.definitions.values import format_date
 from penstock.domain.states import RunState
+from penstock.domain.workload import POSITIONS, Activity
 from penstock.errors import Permanent, Transient
 from penstock.expressions.bounded import evaluate, holds
 from penstock.expressions.language import TooMuchWork
+from penstock.expressions.lookups import THINGS
 from penstock.metrics import step_seconds
 from penstock.redaction import Redactor
 from penstock.runs.waits_and_signals import Wait
@@ -25,6 +28,7 @@ from penstock.store.logs import LogEvent
 from penstock_executor.holding.leases import Lease, outlast
 from penstock_executor.performing.frame import Frame, open_frame
 from penstock_executor.performing.journal import Journal, Position
+from penstock_executor.performing.references import References
 from penstock_executor.performing.step_retries import MAX_PAUSE_SECONDS, StepRetries
 from penstock_executor.performing.timing import Timing, TookTooLong
 from penstock_executor.performing.user import CurrentUser
@@ -72,6 +76,7 @@ class Attempt:
         self.journal = Journal(room, lease)
         self.timing = Timing(lease, self.plan.definition.timeout_seconds)
         self.user = CurrentUser(room.database, lease, plans.app)
+        self.references = References(room.database, lease, plans.app)
         self.finished: Values = lease.run.finished or {}
         self.code: Code | None = None
 
@@ -108,6 +113,8 @@ class Attempt:
         try:
             if frame.plan.secrets:
                 self._require(step.secrets[0])
+            if step.lookups:
+                await self._look_up(step.lookups, frame)
             if step.when is not None and not await holds(step.when, frame.scope) and not self._is_under_way(path):
                 return self._skip(record, step, frame)
             return await self._act_with_retries(step, record, frame, may_defer=may_defer)
@@ -139,6 +146,18 @@ class Attempt:
         if step.uses_now:
             frame.scope["now"] = format_date(started_at)
         return started_at
+
+    async def _look_up(self, lookups: Levels, frame: Frame) -> None:
+        """Find what is read through references, after what this run has changed and not yet written."""
+        if self.journal.must_commit:
+            await self.journal.commit()
+        frame.scope[THINGS] = await self._find_referred(lookups, [frame.scope])
+
+    async def _find_referred(self, lookups: Levels, scopes: Sequence[Values]) -> Values:
+        before = self.references.read
+        found = await self.references.look_up(lookups, scopes)
+        self.journal.used[POSITIONS[Activity.THING_RETURNED]] += self.references.read - before
+        return found
 
     async def _act_with_retries(self, step: StepPlan, record: StepRecord, frame: Frame, *, may_defer: bool) -> bool:
         if frame.plan.secrets:
@@ -185,6 +204,7 @@ class Attempt:
             self.plans.app,
             self.room.tools,
             self.timing.deadline,
+            self._find_referred,
         )
         if spec.immediate is not None:
             return spec.immediate(call)
@@ -233,6 +253,7 @@ class Attempt:
 
     async def _write(self, write: Write, record: StepRecord, *, may_defer: bool) -> None:
         record.result = write.result
+        self.references.forget()
         position = self.journal.position
         assert position is not None
         self.journal.defer(write, record, position)
@@ -311,7 +332,10 @@ class Attempt:
     async def _open(self, workflow: str, parameters: Values) -> Frame:
         plan = self.plans.workflow(workflow)
         user = await self.user.find() if "user" in plan.roots else None
-        return open_frame(plan, self.run, parameters, secrets=self.room.secrets, now=self.timing.now(), user=user)
+        frame = open_frame(plan, self.run, parameters, secrets=self.room.secrets, now=self.timing.now(), user=user)
+        if plan.lookups and not self.finished:
+            await self._look_up(plan.lookups, frame)
+        return frame
 
     def _require(self, secrets: frozenset[str]) -> None:
         """Raises Permanent when one of these is not set. It would read as null otherwise, and null == null is true."""

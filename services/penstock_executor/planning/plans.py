@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from penstock.definitions.compiled import CompiledApp, CompiledStep
+from penstock.definitions.compiled import CompiledApp, CompiledStep, Levels
 from penstock.definitions.models import App, Respond, Workflow
 from penstock.expressions import Expression
 from penstock_executor.actions import SPECS
@@ -19,6 +19,7 @@ class WorkflowPlan:
     roots: frozenset[str]
     answers_early: bool
     secrets: frozenset[str] = frozenset()
+    lookups: Levels = ()
 
     def with_secrets(self, names: frozenset[str]) -> "WorkflowPlan":
         """The same, reading these secrets."""
@@ -54,7 +55,7 @@ class Plans:
         secrets = frozenset[str]().union(
             *(expression.secrets for expression in when), *(names for step in steps for names in step.secrets)
         )
-        return WorkflowPlan(compiled.definition, compiled.when, steps, roots, answers_early, secrets)
+        return WorkflowPlan(compiled.definition, compiled.when, steps, roots, answers_early, secrets, compiled.lookups)
 
 
 def _plan_step(step: CompiledStep) -> StepPlan:
@@ -72,6 +73,8 @@ def _plan_step(step: CompiledStep) -> StepPlan:
         uses_now="now" in roots or (items is not None and "now" in items.roots),
         is_deferrable=definition.on_error == "fail" and definition.retry is None,
         secrets=(asked, used),
+        lookups=step.lookups,
+        item_lookups=step.item_lookups,
     )
 
 

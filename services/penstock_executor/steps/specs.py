@@ -5,7 +5,7 @@ A kind of step is declared once: as `SPEC`, in the file of its action. All table
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -13,6 +13,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from penstock.definitions.compiled import Levels
 from penstock.definitions.models import App, RetryPolicy, Step, StepAction
 from penstock.expressions import Expression, Template
 from penstock_executor.effects import BulkEffect, Effect
@@ -68,7 +69,8 @@ class StepPlan:
     """A step, ready to be performed. `items` is the template that is evaluated once per item of a list.
 
     `is_deferrable` says that its effect may be committed together with what comes next, because nothing depends on how
-    it ends. `secrets` are those that its condition reads, and those that the rest of it reads.
+    it ends. `secrets` are those that its condition reads, and those that the rest of it reads. `lookups` are what it
+    reads through references, `item_lookups` what it reads so for the items of its list.
     """
 
     spec: StepSpec
@@ -80,13 +82,16 @@ class StepPlan:
     uses_now: bool
     is_deferrable: bool
     secrets: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+    lookups: Levels = ()
+    item_lookups: Levels = ()
 
 
 @dataclass(slots=True)
 class Call:
     """A step about to be performed: its plan, and what stands behind its keys, evaluated.
 
-    `now` is the database's time; `deadline` is when the run has used up its time, on the loop's clock.
+    `now` is the database's time; `deadline` is when the run has used up its time, on the loop's clock. `look_up` finds
+    what is read through references in several scopes at once.
     """
 
     run: ClaimedRun
@@ -99,6 +104,7 @@ class Call:
     app: App
     tools: Tools
     deadline: float
+    look_up: Callable[[Levels, Sequence[Scope]], Awaitable[Values]]
 
     def until(self) -> float:
         """When the step, or the run if that is sooner, has used up its time, on the loop's clock."""

@@ -2,14 +2,30 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from itertools import groupby
+from typing import Final, NamedTuple
 
 from penstock.definitions.connectors import connector_arguments
-from penstock.definitions.models import App, Step, StepAction, Workflow
+from penstock.definitions.models import App, Lookups, Step, StepAction, Workflow
 from penstock.expressions import Expression, Template, compile_expression, compile_template
 
 PER_ITEM: Final[Mapping[StepAction, str]] = {StepAction.SCHEDULE_LIST: "with", StepAction.CREATE_MANY: "set"}
 """The argument that is evaluated once per item of a list, by action."""
+
+
+_OF_ITEMS: Final = frozenset({"item", "index"})
+
+
+class CompiledLookup(NamedTuple):
+    """Things to be looked up: where they are found, their data type, and the expression of their ids."""
+
+    key: str
+    type: str
+    ids: Expression
+
+
+Levels = tuple[tuple[CompiledLookup, ...], ...]
+"""Each level reads what those before it found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +34,7 @@ class CompiledStep:
 
     `per_item` is the argument that PER_ITEM names, to be evaluated for every item with `item` and `index` in scope; as
     it has no value before, it is left out of `arguments` there. For all other actions it is None. `arguments` of a
-    `call` hold its `connector` too.
+    `call` hold its `connector` too. `lookups` are made before the step, `item_lookups` for the items of its list.
     """
 
     definition: Step
@@ -26,15 +42,18 @@ class CompiledStep:
     target: Template
     arguments: Template
     per_item: Template | None = None
+    lookups: Levels = ()
+    item_lookups: Levels = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledWorkflow:
-    """A workflow with its own condition (None: always) and its steps, in order."""
+    """A workflow with its own condition (None: always), what is looked up for that, and its steps, in order."""
 
     definition: Workflow
     when: Expression | None
     steps: tuple[CompiledStep, ...]
+    lookups: Levels = ()
 
 
 class CompiledApp:
@@ -55,16 +74,37 @@ class CompiledApp:
 
 
 def _compile_workflow(app: App, workflow: Workflow) -> CompiledWorkflow:
-    when = None if workflow.when is None else compile_expression(workflow.when, workflow.place)
-    return CompiledWorkflow(workflow, when, tuple(_compile_step(app, step) for step in workflow.steps))
+    found = workflow.lookups or Lookups()
+    when = None
+    if workflow.when is not None:
+        when = compile_expression(workflow.when, workflow.place, rewritten=found.rewritten)
+    steps = tuple(_compile_step(app, step) for step in workflow.steps)
+    return CompiledWorkflow(workflow, when, steps, _compile_lookups(found, workflow.place)[0])
 
 
 def _compile_step(app: App, step: Step) -> CompiledStep:
-    when = None if step.when is None else compile_expression(step.when, step.place)
-    target = compile_template(step.target, step.place)
-    arguments, per_item = dict(step.arguments), None
+    found, place = step.lookups or Lookups(), step.place
+    when = None if step.when is None else compile_expression(step.when, place, rewritten=found.rewritten)
+    target = compile_template(step.target, place, rewritten=found.rewritten)
+    given, per_item = dict(step.arguments), None
     if (name := PER_ITEM.get(step.action)) is not None:
-        per_item = compile_template(arguments.pop(name, {}) or {}, step.place)
+        per_item = compile_template(given.pop(name, {}) or {}, place, rewritten=found.rewritten)
     if step.action is StepAction.CALL and (connector := app.connectors.get(str(step.target))) is not None:
-        arguments["connector"] = connector_arguments(connector)
-    return CompiledStep(step, when, target, compile_template(arguments, step.place), per_item)
+        given["connector"] = connector_arguments(connector)
+    arguments = compile_template(given, place, rewritten=found.rewritten)
+    return CompiledStep(step, when, target, arguments, per_item, *_compile_lookups(found, place))
+
+
+def _compile_lookups(found: Lookups, place: str) -> tuple[Levels, Levels]:
+    """Those of the step itself, and those of the items of its list."""
+    once: list[tuple[CompiledLookup, ...]] = []
+    per_item: list[tuple[CompiledLookup, ...]] = []
+    for _, level in groupby(sorted(found.things, key=lambda lookup: lookup.level), lambda lookup: lookup.level):
+        lookups = [CompiledLookup(one.key, one.type, compile_expression(one.ids, place)) for one in level]
+        once.append(tuple(one for one in lookups if not one.ids.roots & _OF_ITEMS))
+        per_item.append(tuple(one for one in lookups if one.ids.roots & _OF_ITEMS))
+    return _without_empty(once), _without_empty(per_item)
+
+
+def _without_empty(levels: list[tuple[CompiledLookup, ...]]) -> Levels:
+    return tuple(level for level in levels if level)

@@ -14,6 +14,7 @@ from penstock.definitions.notifications import Notifications
 from penstock.definitions.sources import Source
 from penstock.domain.depth import DEFAULT_DEPTH_LIMIT
 from penstock.domain.ticks import UTC_ZONE, Overlap
+from penstock.expressions.lookups import Lookup
 
 ENVIRONMENTS: Final = ("development", "live")
 DEFAULT_TIMEOUT_SECONDS: Final = 300.0
@@ -220,6 +221,15 @@ class StepAction(StrEnum):
     RUN = "run"
 
 
+class Lookups(Model):
+    """What the expressions of a step, or the condition of a workflow, read through references: `rewritten` are their
+    texts, by the author's, which read what `things` found.
+    """
+
+    rewritten: dict[str, str] = Field(default_factory=dict)
+    things: tuple[Lookup, ...] = ()
+
+
 class Step(Model):
     """One step. `target` is what stands behind the action's key, `arguments` its other keys; both may embed `${…}`.
 
@@ -236,6 +246,7 @@ class Step(Model):
     retry: RetryPolicy | None = None
     on_error: Literal["fail", "continue"] = "fail"
     recursion: str | None = None
+    lookups: Lookups | None = None
     place: str = ""
 
 
@@ -263,6 +274,7 @@ class Workflow(Model):
     ignore_privacy: bool = False
     steps: tuple[Step, ...] = ()
     python: str | None = None
+    lookups: Lookups | None = None
     place: str = ""
 
 

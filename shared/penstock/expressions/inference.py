@@ -23,12 +23,14 @@ from penstock.expressions.kinds import (
     list_of,
     object_of,
 )
+from penstock.expressions.lookups import Rewriting
 from penstock.expressions.members import explain_member, explain_method
 from penstock.expressions.operators import BINDS, Misuse, check_condition, combine, negate
 from penstock.expressions.tokens import CLOSURES, Token, Unreadable, tokenize
 
 _END: Final = Token("end", "", 0)
 _WORDS: Final = {"true": BOOLEAN, "false": BOOLEAN, "null": NULL}
+NO_THINGS: Final[Mapping[str, Kind]] = {}
 _KINDS: Final = {"number": NUMBER, "text": TEXT, "boolean": BOOLEAN, "moment": MOMENT, "list": list_of(ANYTHING)}
 
 
@@ -46,14 +48,26 @@ class _Lost(Exception):
     """The tokens are not understood here."""
 
 
-def infer(source: str, names: Mapping[str, Kind]) -> Kind:
-    """The kind of the value of `source`, which compiles; names not in `names` may be anything. Raises Mismatch."""
+def infer(source: str, names: Mapping[str, Kind], things: Mapping[str, Kind] = NO_THINGS) -> Kind:
+    """The kind of the value of `source`, which compiles; names not in `names` may be anything. Raises Mismatch.
+
+    With `things`, the kinds of the things of each data type, members are read through ids.
+    """
+    return infer_rewriting(source, names, things)[0]
+
+
+def infer_rewriting(
+    source: str, names: Mapping[str, Kind], things: Mapping[str, Kind]
+) -> tuple[Kind, Rewriting | None]:
+    """The kind of the value of `source`, and how it is rewritten if it reads through ids. Raises Mismatch."""
     try:
-        reader = _Reader(source, tokenize(source), names)
+        reader = _Reader(source, tokenize(source), names, things, Rewriting(source))
         kind = reader.expression()
     except (_Lost, Unreadable, RecursionError):
-        return ANYTHING
-    return kind if reader.position == len(reader.tokens) else ANYTHING
+        return ANYTHING, None
+    if reader.position != len(reader.tokens):
+        return ANYTHING, None
+    return kind, reader.rewriting if reader.rewriting.lookups else None
 
 
 @dataclass(slots=True)
@@ -61,10 +75,14 @@ class _Reader:
     source: str
     tokens: list[Token]
     names: Mapping[str, Kind]
+    things: Mapping[str, Kind]
+    rewriting: Rewriting
     position: int = 0
     items: list[Kind] = field(default_factory=list)
     """What `#` is, innermost last."""
     aliases: list[tuple[str, Kind]] = field(default_factory=list)
+    lists: list[tuple[int, int, str]] = field(default_factory=list)
+    """The lists that are gone through: from where to where they stand, and the alias of their items."""
 
     def peek(self, ahead: int = 0) -> Token:
         index = self.position + ahead
@@ -239,10 +257,14 @@ class _Reader:
     def member(self, kind: Kind, name: str, offset: int, start: int) -> Kind:
         if not kind.is_decided or (kind.word == "object" and kind.members is None):
             return ANYTHING
+        written = self.written(start, self.position - (3 if self.tokens[self.position - 1].text == "]" else 2))
+        if kind.word == "text" and kind.of in self.things and name != "_id":
+            begin = self.tokens[start].offset
+            self.rewriting.look_up(kind.of, begin, begin + len(written), self.lists)
+            kind = self.things[kind.of]
         known = None if kind.members is None else kind.members.get(name)
         if known is not None:
             return known
-        written = self.written(start, self.position - (3 if self.tokens[self.position - 1].text == "]" else 2))
         reason, hint = explain_member(kind, name, written)
         raise Mismatch(reason, offset, hint)
 
@@ -319,17 +341,20 @@ class _Reader:
     def closure(self, name: Token, function: Function) -> Kind:
         offset = self.peek().offset
         through = self.expression()
+        end = self.peek().offset
         if through.is_decided and through.word != "list":
             self.refuse(f"{name.text}(…) goes through a list, not {through}", offset)
         item = through.item or ANYTHING
         alias = self.take().text if self.accept("as") else ""
         self.expect(",")
+        self.lists.append((offset, end, alias))
         self.items.append(item)
         self.aliases.append((alias, item))
         start = self.peek().offset
         body = self.expression()
         self.items.pop()
         self.aliases.pop()
+        self.lists.pop()
         self.expect(")")
         if function.takes[1] == "condition":
             try:

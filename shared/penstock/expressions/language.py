@@ -19,6 +19,7 @@ import zen
 from pydantic import JsonValue
 
 from penstock.expressions.digits import Program, compute
+from penstock.expressions.lookups import THINGS
 from penstock.expressions.shape import MAX_WEIGHT, Shape, read_shape
 from penstock.expressions.spelling import LENGTH, counts_characters, replace_lengths, spell
 from penstock.expressions.tokens import MAX_EXACT, ExpressionError, Reading, Reference, Unreadable, read_names
@@ -74,27 +75,30 @@ class Expression:
     """A compiled expression. `roots` are the names it reads from the scope, `references` the members of them, with
     places.
 
-    `secrets` are the names of the secrets it reads.
+    `secrets` are the names of the secrets it reads. `shown` is the author's text where `source` was made of it.
     """
 
     __slots__ = (
         "_measured", "_path", "_program", "_shape", "_uses_dates", "_wanted", "place", "references", "roots", "secrets",
-        "source", "spelled",
+        "shown", "source", "spelled",
     )  # fmt: skip
 
-    def __init__(self, source: str, place: str, reading: Reading, spelled: str) -> None:
+    def __init__(self, source: str, place: str, reading: Reading, spelled: str, shown: str) -> None:
         references = reading.references
         self.source = source
+        self.shown = shown
         self.place = place
-        self.references = references
-        self.roots = frozenset(reference.path[0] for reference in references)
+        # What was looked up is neither a name in scope nor part of the work: it is read by key.
+        seen = tuple(reference for reference in references if reference.path[0] != THINGS)
+        self.references = seen
+        self.roots = frozenset(reference.path[0] for reference in seen)
         self.secrets = frozenset(
             reference.path[1] for reference in references if reference.path[0] == "secrets" and reference.path[1:]
         )
         self._uses_dates = reading.uses_dates
         self._wanted = _merge(references)
         self.spelled = spelled
-        shape = read_shape(reading.tokens, references, counts_characters=counts_characters(spelled, source))
+        shape = read_shape(reading.tokens, seen, counts_characters=counts_characters(spelled, source))
         self._shape = None if shape.is_light else shape
         self._program = zen.compile_expression(spelled)
         self._measured = _measure_beforehand(source, reading)
@@ -172,7 +176,7 @@ class Expression:
         types = ", ".join(f"{path} is {name}" for path, name in found.items())
         if is_typed and "null" in found.values():
             hint = "write ?? to stand in for null, as in (a ?? 0)"
-        return ExpressionError(self.place, self.source, "; ".join(part for part in (reason, types, hint) if part))
+        return ExpressionError(self.place, self.shown, "; ".join(part for part in (reason, types, hint) if part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +207,8 @@ def _measure_beforehand(source: str, reading: Reading) -> _Measured | None:
     again = read_names(replaced, None)
     spelled = spell(replaced, again.tokens)
     counts = counts_characters(spelled, replaced)
-    shape = read_shape(again.tokens, again.references, counts_characters=counts)
+    seen = tuple(reference for reference in again.references if reference.path[0] != THINGS)
+    shape = read_shape(again.tokens, seen, counts_characters=counts)
     paths = tuple(reference.path for reference in lengths)
     return _Measured(zen.compile_expression(spelled), _merge(left), paths, None if shape.is_light else shape)
 
@@ -213,18 +218,21 @@ class TooMuchWork(ExpressionError):
 
     def __init__(self, expression: Expression, values: dict[str, JsonValue]) -> None:
         reason = "it is too much work to be done here; go through fewer items"
-        super().__init__(expression.place, expression.source, reason)
+        super().__init__(expression.place, expression.shown, reason)
         self.expression = expression
         self.values = values
         self.key = str(id(expression))
 
 
-def compile_expression(source: str, place: str = "", names: Collection[str] | None = None) -> Expression:
+def compile_expression(
+    source: str, place: str = "", names: Collection[str] | None = None, rewritten: Mapping[str, str] | None = None
+) -> Expression:
     """Compiles a bare expression. With `names`, any other name in it is an error; `place` (`file:line`) begins each
-    message.
+    message. `rewritten` are the texts that take the place of those that read through references.
 
     Raises ExpressionError for what cannot be read, with the offset in `source`.
     """
+    shown, source = source, rewritten.get(source, source) if rewritten else source
     try:
         reading = read_names(source, names)
         spelled = spell(source, reading.tokens)
@@ -235,7 +243,7 @@ def compile_expression(source: str, place: str = "", names: Collection[str] | No
         reason, offset = _syntax_message(source, str(problem.get("source", "")))
         raise ExpressionError(place, source, reason, offset)
     try:
-        return Expression(source, place, reading, spelled)
+        return Expression(source, place, reading, spelled, shown)
     except Unreadable as error:
         raise ExpressionError(place, source, error.reason, error.offset) from None
 

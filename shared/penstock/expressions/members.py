@@ -18,7 +18,7 @@ def explain_member(kind: Kind, name: str, written: str) -> tuple[str, str]:
         if name == "_id":
             return f"{written} is the id of a thing already", f"write {written}"
         return (
-            f"reading {name!r} through {written}, which is {kind}, is not available in this version",
+            f"reading {name!r} through {written}, which is {kind}, is not possible here",
             f'add a step `get: {kind.of}` with `id: "${{{written}}}"`, and read steps.<its id>.{name}',
         )
     reason = f"{written} is {kind}, which has no member {name!r}"

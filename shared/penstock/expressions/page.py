@@ -43,7 +43,10 @@ This page is made of the tables that it checks by, and every example on it is a 
 compare with null; everything else fails on it, so stand in for it first: `(params.n ?? 0) + 1`.
 
 **Things.** A step that creates, gets or updates a thing gives the thing, with its fields by name: `steps.order.total`,
-`steps.order['Created Date']`. A field or parameter that refers to a thing is its id; get the thing by a step first.
+`steps.order['Created Date']`. A field or parameter that refers to a thing is its id, and reads
+as the thing where a member follows: `params.order.customer.email`, `map(steps.page.results, #.owner.name)`. Such things
+are read before the step, all of one level together, and once in an attempt unless the run changes things meanwhile. An
+id that names nothing reads as null. The `when` of a change trigger and `decreases` cannot read through references.
 
 **Limits.** An expression has at most %(length)s characters, and brackets nest at most %(nesting)s deep.
 

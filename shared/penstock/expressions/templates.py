@@ -6,6 +6,7 @@ Keys are never templates.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 import orjson
@@ -17,6 +18,7 @@ from penstock.expressions.tokens import ExpressionError
 
 _Scope = Mapping[str, JsonValue]
 _Render = Callable[[_Scope], JsonValue]
+_Compile = partial[Expression]
 _QUOTES: Final = "'\"`"
 
 
@@ -50,13 +52,15 @@ class Template:
         return self._constant if self._render is None else self._render(scope)
 
 
-def compile_template(value: JsonValue, place: str = "", names: Collection[str] | None = None) -> Template:
-    """Compiles all expressions in the texts of a JSON tree; `names` and `place` as for `compile_expression`.
+def compile_template(
+    value: JsonValue, place: str = "", names: Collection[str] | None = None, rewritten: Mapping[str, str] | None = None
+) -> Template:
+    """Compiles all expressions in the texts of a JSON tree; the rest as for `compile_expression`.
 
     Raises ExpressionError, whose offset counts from the start of the text the expression stands in.
     """
     expressions: list[Expression] = []
-    render = _compile(value, place, names, expressions)
+    render = _compile(value, partial(compile_expression, place=place, names=names, rewritten=rewritten), expressions)
     if callable(render):
         return Template(None, render, tuple(expressions))
     return Template(render, None, ())
@@ -120,29 +124,28 @@ def _closing_brace(text: str, position: int) -> int | None:
     return None
 
 
-def _compile(
-    value: JsonValue, place: str, names: Collection[str] | None, found: list[Expression]
-) -> JsonValue | _Render:
+def _compile(value: JsonValue, compile: _Compile, found: list[Expression]) -> JsonValue | _Render:
     """A function of the scope where an expression is embedded somewhere below, else the constant itself."""
     if isinstance(value, str):
-        return _compile_text(value, place, names, found)
+        return _compile_text(value, compile, found)
     if isinstance(value, list):
-        return _compile_list([_compile(item, place, names, found) for item in value])
+        return _compile_list([_compile(item, compile, found) for item in value])
     if isinstance(value, dict):
-        return _compile_object({key: _compile(item, place, names, found) for key, item in value.items()})
+        return _compile_object({key: _compile(item, compile, found) for key, item in value.items()})
     return value
 
 
-def _compile_text(text: str, place: str, names: Collection[str] | None, found: list[Expression]) -> str | _Render:
+def _compile_text(text: str, compile: _Compile, found: list[Expression]) -> str | _Render:
     if "${" not in text:
         return text
     parts: list[str | Expression] = []
+    place: str = compile.keywords["place"]
     for part in split_text(text, place):
         if isinstance(part, str):
             parts.append(part)
             continue
         try:
-            parts.append(compile_expression(part.source, place, names))
+            parts.append(compile(part.source))
         except ExpressionError as error:
             offset = None if error.offset is None else error.offset + part.offset
             raise ExpressionError(

@@ -1,4 +1,4 @@
-"""Checks the expressions of nodes: that they compile, that every name in them is in scope, and that its first members
+"""Checks the expressions of nodes: that they compile, that every name in them is in scope, and that its members
 exist.
 """
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
+from penstock.definitions.models import Lookups
 from penstock.expressions import Expression, ExpressionError, Reference, compile_expression
-from penstock.expressions.inference import Mismatch, infer
+from penstock.expressions.inference import Mismatch, infer, infer_rewriting
 from penstock.expressions.kinds import ANYTHING, BOOLEAN, NUMBER, TEXT, Kind, join, list_of, object_of
+from penstock.expressions.lookups import Lookup, Rewriting
 from penstock.expressions.templates import Embedded, split_text
-from penstock.expressions.tokens import did_you_mean
+from penstock.expressions.tokens import MAX_LENGTH, did_you_mean
 from penstock.reading.available import UNAVAILABLE
 from penstock.reading.documents import Mapping as MappingNode
 from penstock.reading.documents import Node, Scalar, Sequence, describe
@@ -28,6 +30,8 @@ CHANGE_MEMBERS: Final = frozenset("operation type before after".split())
 RUN_EVENT_MEMBERS: Final = frozenset("id chain_id workflow state attempt depth parameters error".split())
 RECURRENCE_MEMBERS: Final = frozenset({"id", "tick_at"})
 ALWAYS: Final = frozenset({"params", "run", "user", "now", "secrets", "recurrence"})
+_MAX_LOOKUPS: Final = 40
+"""Of one expression. Brackets, which each of them adds, nest no deeper than 100."""
 _CONSTANTS: Final = {str: TEXT, bool: BOOLEAN, int: NUMBER, float: NUMBER}
 _OUT_OF_SCOPE: Final = {
     "request": "request is known only in workflows with an api trigger",
@@ -46,6 +50,27 @@ _OUT_OF_SCOPE: Final = {
 }
 
 
+class LookupsFound:
+    """What the expressions of one step read through references, gathered while they are checked."""
+
+    def __init__(self) -> None:
+        self._rewritten: dict[str, str] = {}
+        self._things: dict[str, Lookup] = {}
+
+    def note(self, source: str, rewriting: Rewriting) -> bool:
+        """Note an expression that was checked; whether it is short enough once it is rewritten."""
+        texts = [rewriting.text(), *(lookup.ids for lookup in rewriting.lookups)]
+        if any(len(text) > MAX_LENGTH for text in texts) or len(rewriting.lookups) > _MAX_LOOKUPS:
+            return False
+        self._rewritten[source] = texts[0]
+        self._things.update({lookup.key: lookup for lookup in rewriting.lookups})
+        return True
+
+    def gathered(self) -> Lookups | None:
+        """All of it; None when there is nothing."""
+        return Lookups(rewritten=self._rewritten, things=tuple(self._things.values())) if self._things else None
+
+
 @dataclass(slots=True)
 class Scope:
     """The names an expression may use at some place, with their members where these are known.
@@ -61,6 +86,9 @@ class Scope:
     is_kept: bool = False
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     nullable: Nullable = field(default_factory=Nullable)
+    things: Mapping[str, Kind] = field(default_factory=dict)
+    """The kinds of the things of each data type, where expressions may read through references."""
+    lookups: LookupsFound = field(default_factory=LookupsFound)
 
     def plus_item(self, item: Kind) -> "Scope":
         """The same scope where `item` and `index` are known, too."""
@@ -81,7 +109,7 @@ def check_expression(node: Node, key: str, scope: Scope, report: Report) -> str 
         return None
     if _check(node, Embedded(text, 0), scope, report) is None:
         return None
-    if key == "when" and (kind := infer(text, scope.kinds)).is_decided and kind.word != "boolean":
+    if key == "when" and (kind := infer(text, scope.kinds, scope.things)).is_decided and kind.word != "boolean":
         hint = (
             "write len(…) > 0" if kind.word == "list" else f"compare it with something, such as {text.strip()} != null"
         )
@@ -143,7 +171,7 @@ def kind_of_node(node: Node, scope: Scope) -> Kind:
         return TEXT
     try:
         _compile(source, scope.names)
-        return infer(source, scope.kinds)
+        return infer(source, scope.kinds, scope.things)
     except (ExpressionError, Mismatch):
         return ANYTHING
 
@@ -175,10 +203,14 @@ def _check(node: Scalar, part: Embedded, scope: Scope, report: Report) -> Expres
             report.exact_error(place, f"`{_one_line(part.source)}`: {problem}")
             return None
     try:
-        infer(part.source, scope.kinds)
+        rewriting = infer_rewriting(part.source, scope.kinds, scope.things)[1]
     except Mismatch as error:
         place = _exact(node, part.source, part.offset, error.offset)
         report.exact_error(place, f"`{_one_line(part.source)}`: {error.reason}", error.hint)
+        return None
+    if rewriting is not None and not scope.lookups.note(part.source, rewriting):
+        place, hint = _exact(node, part.source, part.offset, 0), "read a part of it in an earlier step (state)"
+        report.exact_error(place, f"`{_one_line(part.source)}`: it reads through too many references", hint)
         return None
     scope.nullable.note(part.source, expression.references, lambda at: _exact(node, part.source, part.offset, at))
     return expression

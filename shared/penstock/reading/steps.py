@@ -56,7 +56,7 @@ def read_steps(
         members = {**scope.members, "steps": frozenset(results)}
         known = {**scope.kinds, "steps": object_of(kinds)}
         later, names = frozenset(ids[position:]), scope.names | {"steps", "state"}
-        inner = Scope(names, members, later, kinds=known, nullable=scope.nullable)
+        inner = Scope(names, members, later, kinds=known, nullable=scope.nullable, things=scope.things)
         reader = StepReader(step_table, inner, index, report, results, types_of_parameters, changed_type)
         step = _read_step(reader, id)
         results[id] = reader.result_type
@@ -112,7 +112,7 @@ def _read_step(reader: StepReader, id: str) -> Step | None:
         place=str(table.place),
     )
     table.close(_explain_key)
-    return step
+    return step.model_copy(update={"lookups": scope.lookups.gathered()})
 
 
 def _reports_misplaced(reader: StepReader, action: StepAction) -> bool:

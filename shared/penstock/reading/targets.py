@@ -10,7 +10,7 @@ from penstock.reading import field_arguments as fields
 from penstock.reading.documents import Scalar, to_json
 from penstock.reading.expected import check_thing
 from penstock.reading.reader import StepReader
-from penstock.reading.scopes import check_templates, is_template, whole_expression
+from penstock.reading.scopes import check_templates, is_template, kind_of_node, whole_expression
 
 
 def type_target(reader: StepReader, key: str) -> JsonValue:
@@ -86,7 +86,8 @@ def thing_target(reader: StepReader, key: str) -> JsonValue:
             return None
     check_templates(node, reader.scope, reader.report)
     check_thing(reader, key, node)
-    name = fields.type_name(reader) if "type" in reader.table else _type_of(reader, whole_expression(node))
+    told = _type_of(reader, whole_expression(node)) or kind_of_node(node, reader.scope).of or None
+    name = fields.type_name(reader) if "type" in reader.table else told
     if name is not None:
         reader.data_type = reader.index.types.get(name)
         reader.result_type = name if key == "update" else None

@@ -18,7 +18,7 @@ from penstock.reading.documents import Mapping, Node, Scalar, to_json
 from penstock.reading.index import Index, read_field_type, read_name, read_retries
 from penstock.reading.nullable import Nullable
 from penstock.reading.places import Report, shorten
-from penstock.reading.results import kinds_in_scope, kinds_of_parameters
+from penstock.reading.results import kind_of_thing, kinds_in_scope, kinds_of_parameters
 from penstock.reading.scopes import (
     ALWAYS,
     CHANGE_MEMBERS,
@@ -102,7 +102,7 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
     )
     table.close(_explain_key)
     scope.nullable.warn(*_starting_without_parameters(triggers), report)
-    return workflow
+    return workflow.model_copy(update={"lookups": scope.lookups.gathered()})
 
 
 def _starting_without_parameters(triggers: Triggers) -> tuple[list[str], str]:
@@ -158,7 +158,9 @@ def _scope_of(outline: Outline, triggers: Triggers, index: Index) -> Scope:
     kinds = kinds_in_scope(outline.parameters, index.types.get("user"), thing)
     is_called = not _starting_without_parameters(triggers)[0]
     required = frozenset(parameter.name for parameter in outline.parameters if not parameter.is_optional)
-    return Scope(frozenset(names), members, kinds=kinds, nullable=Nullable(frozenset() if is_called else required))
+    nullable = Nullable(frozenset() if is_called else required)
+    things = {name: kind_of_thing(kind) for name, kind in index.types.items()}
+    return Scope(frozenset(names), members, kinds=kinds, nullable=nullable, things=things)
 
 
 def _read_parameters(table: Table, index: Index, report: Report) -> tuple[Parameter, ...]:

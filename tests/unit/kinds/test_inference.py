@@ -117,7 +117,7 @@ _QUOTES = "write the number without quotes, or number(…) to read it from a tex
         ),
         (
             "params.order.number", "number",
-            f"reading 'number' through params.order, which is {id_of('order')}, is not available in this version",
+            f"reading 'number' through params.order, which is {id_of('order')}, is not possible here",
             'add a step `get: order` with `id: "${params.order}"`, and read steps.<its id>.number',
         ),
         ("params.order._id", "_id", "params.order is the id of a thing already", "write params.order"),
