@@ -1,4 +1,4 @@
-"""`delete: <thing or id>`: deletes a thing; it is not an error when the thing is gone already."""
+"""`delete: <thing or id>`: deletes a thing; it is not an error when the thing is gone already, or is empty (null)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from penstock.db import Connection
 from penstock.definitions.models import DataType, StepAction
 from penstock.things.records import delete_things
 from penstock_executor.effects import Effect, Group
-from penstock_executor.steps.arguments import data_type, target_thing, text, wrong
-from penstock_executor.steps.consumption import consumption, one_deleted
-from penstock_executor.steps.outcomes import Outcome, Write
+from penstock_executor.steps.arguments import data_type, text, thing_id, wrong
+from penstock_executor.steps.consumption import consumption, deleted_if_any
+from penstock_executor.steps.outcomes import Done, Outcome, Write
 from penstock_executor.steps.specs import Call, StepSpec
 
 
@@ -42,7 +42,8 @@ def delete(call: Call) -> Outcome:
     name = text(call, "type")
     if name is None:
         raise wrong(call, "the data type of the thing is not known here; add `type:` to the step")
-    return Write(DeleteThing(data_type(call, name), target_thing(call)), is_known=True)
+    id = thing_id(call, call.target)
+    return Done() if id is None else Write(DeleteThing(data_type(call, name), id), is_known=True)
 
 
 SPEC: Final = StepSpec(
@@ -51,5 +52,5 @@ SPEC: Final = StepSpec(
     arguments=("type",),
     immediate=delete,
     writes=(DeleteThing,),
-    consumes=consumption(done=one_deleted),
+    consumes=consumption(done=deleted_if_any),
 )

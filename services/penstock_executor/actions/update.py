@@ -1,4 +1,6 @@
-"""`update: <thing or id>`: sets fields of a thing, adds to its lists, removes from them."""
+"""`update: <thing or id>`: sets fields of a thing, adds to its lists, removes from them. Where there is none (null),
+nothing is done, as in Bubble.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +14,9 @@ from penstock.errors import Permanent
 from penstock.things.records import Thing, ThingChange, update_things
 from penstock.things.values import check_values
 from penstock_executor.effects import Effect, Group
-from penstock_executor.steps.arguments import data_type, mapping, target_thing, text, wrong
-from penstock_executor.steps.consumption import consumption, one_written
-from penstock_executor.steps.outcomes import Outcome, Write
+from penstock_executor.steps.arguments import data_type, mapping, text, thing_id, wrong
+from penstock_executor.steps.consumption import consumption, written_if_any
+from penstock_executor.steps.outcomes import Done, Outcome, Write
 from penstock_executor.steps.specs import Call, StepSpec
 
 
@@ -58,13 +60,18 @@ def _require(thing: Thing | None, effect: UpdateThing) -> Thing:
 
 
 def update(call: Call) -> Outcome:
-    """The thing after the change. Raises Permanent for values that do not fit; the commit does if the thing is gone."""
+    """The thing after the change, null for an empty one. Raises Permanent for values that do not fit; the commit does
+    if the thing is gone.
+    """
     name = text(call, "type")
     if name is None:
         raise wrong(call, "the data type of the thing is not known here; add `type:` to the step")
     kind = data_type(call, name)
-    change = ThingChange(target_thing(call), mapping(call, "set"), mapping(call, "add"), mapping(call, "remove"))
+    id = thing_id(call, call.target)
+    change = ThingChange(id or "", mapping(call, "set"), mapping(call, "add"), mapping(call, "remove"))
     check_values(kind, change.values)
+    if id is None:
+        return Done()
     return Write(UpdateThing(kind, change))
 
 
@@ -74,5 +81,5 @@ SPEC: Final = StepSpec(
     arguments=("type", "set", "add", "remove"),
     immediate=update,
     writes=(UpdateThing,),
-    consumes=consumption(done=one_written),
+    consumes=consumption(done=written_if_any),
 )

@@ -56,14 +56,6 @@ def target_text(call: Call) -> str:
     raise wrong(call, f"{call.plan.spec.target} is expected, and this is {describe_type(call.target)}")
 
 
-def target_thing(call: Call) -> str:
-    """The id of the thing behind the action's own key, which is a thing or its id."""
-    wanted = thing_id(call, call.target)
-    if wanted is None:
-        raise wrong(call, "a thing or its id is expected, and this is null")
-    return wanted
-
-
 def thing_id(call: Call, value: JsonValue) -> str | None:
     """The id of a thing that is given as itself or as its id; None for null."""
     if isinstance(value, dict):

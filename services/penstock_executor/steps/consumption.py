@@ -62,9 +62,14 @@ def one_written(counts: Counts, _: Outcome, __: JsonValue) -> None:
     counts[_WRITTEN] += 1
 
 
-def one_deleted(counts: Counts, _: Outcome, __: JsonValue) -> None:
-    """One thing was deleted."""
-    counts[_DELETED] += 1
+def written_if_any(counts: Counts, outcome: Outcome, _: JsonValue) -> None:
+    """One thing was written, if there is one."""
+    counts[_WRITTEN] += isinstance(outcome, Write)
+
+
+def deleted_if_any(counts: Counts, outcome: Outcome, _: JsonValue) -> None:
+    """One thing was deleted, if there is one."""
+    counts[_DELETED] += isinstance(outcome, Write)
 
 
 def one_scheduled(counts: Counts, _: Outcome, __: JsonValue) -> None:

@@ -2,6 +2,7 @@
 what is wrong.
 """
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from difflib import get_close_matches
@@ -17,6 +18,8 @@ from penstock.errors import Permanent
 MAX_UNIQUE_BYTES: Final = 2_400
 """Of the texts of a unique group together: an index of PostgreSQL takes 2,704 bytes a row."""
 SLUG: Final = next(known for known in BUILT_IN_FIELDS if known.name == "Slug")
+MAX_SLUG: Final = 250
+_NOT_IN_SLUG: Final = re.compile(r"[\W_]+")
 _WHOLE: Final = range(-(2**63), 2**64)
 """Integers that the JSON between us and PostgreSQL can carry."""
 
@@ -52,9 +55,22 @@ def _check(data_type: DataType, known: DataField, value: JsonValue) -> JsonValue
         checked = coerce_value(known.type, value)
     except ValueError as error:
         raise Permanent(f"field {known.name!r} of type {data_type.name!r}: {error}", kind="invalid_value") from None
+    if known is SLUG:
+        return tidy_slug(checked)
     if known.type.name == ScalarType.NUMBER:
         checked = [_as_read(item) for item in checked] if isinstance(checked, list) else _as_read(checked)
     return None if checked == [] else checked
+
+
+def tidy_slug(text: JsonValue) -> str | None:
+    """A slug as Bubble keeps it: lower-case letters of any script, digits and hyphens; None when nothing is left.
+
+    Raises Permanent for 250 characters and more.
+    """
+    slug = _NOT_IN_SLUG.sub("-", str(text).lower()).strip("-")
+    if len(slug) >= MAX_SLUG:
+        raise Permanent(f"a slug has fewer than {MAX_SLUG} characters, not {len(slug)}", kind="invalid_value")
+    return slug or None
 
 
 def _as_read(number: JsonValue) -> JsonValue:

@@ -17,7 +17,7 @@ from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
 from penstock.expressions.tokens import did_you_mean
 from penstock.things.tabular import NOT_UTF8, Format, Record, unguard_cell
-from penstock.things.values import check_uniques
+from penstock.things.values import SLUG, check_uniques, tidy_slug
 
 Row = dict[str, JsonValue]
 _ID: Final = FieldType("user")
@@ -143,12 +143,21 @@ class RowReader:
         read = compile_text_reader(kind)
         if field.column == _CREATOR:
             read = partial(_read_creator, read)
+        if field.name == SLUG.name:
+            read = _read_slug
         return Column(field.name, None if field.name == _MODIFIED else field.column, kind, read)
 
 
 def _read_creator(read: Callable[[str], JsonValue], text: str) -> JsonValue:
     """A user's id, or that of the admins, which is in what is exported although there is no such thing."""
     return text if is_admin_user(text) else read(text)
+
+
+def _read_slug(text: str) -> JsonValue:
+    try:
+        return tidy_slug(text)
+    except Permanent as error:
+        raise ValueError(str(error)) from None
 
 
 def _coerce(column: Column, value: JsonValue) -> JsonValue:
@@ -158,6 +167,8 @@ def _coerce(column: Column, value: JsonValue) -> JsonValue:
         coerced = coerce_value(column.type, value)
     except ValueError as error:
         raise ValueError(f"field {column.field!r}: {error}") from None
+    if column.read is _read_slug:
+        return _read_slug(str(coerced))
     return None if coerced == [] else coerced
 
 
