@@ -41,21 +41,23 @@ async def test_200_calls_with_one_idempotency_key_are_one_run_with_one_answer(
     assert status == 422, problem
 
 
-async def test_200_copies_of_a_signed_webhook_are_one_delivery_and_one_run(
+async def test_1000_copies_of_a_signed_webhook_to_two_ingresses_are_one_delivery_and_one_run(
     installation: Installation, services: Services
 ) -> None:
+    ingresses = (services[0], await installation.start("ingress"))
     body, headers = signed({"id": "evt_1", "type": "invoice.paid"})
 
-    async def post() -> dict[str, object]:
-        async with installation.http.post(f"{services[0].url}/webhooks/stripe", data=body, headers=headers) as response:
+    async def post(ingress: Service) -> dict[str, object]:
+        async with installation.http.post(f"{ingress.url}/webhooks/stripe", data=body, headers=headers) as response:
             return await _json(response)
 
-    answers = await asyncio.gather(*(post() for _ in range(200)))
-    assert len({str(answer["delivery_id"]) for answer in answers}) == 1
+    answers = await asyncio.gather(*(post(ingresses[number % 2]) for number in range(1000)))
+    assert len({(str(answer["delivery_id"]), str(answer["run_ids"])) for answer in answers}) == 1
     assert sum(not answer["duplicate"] for answer in answers) == 1
     await installation.settled()
     assert await installation.count_things() == 1
     assert await installation.fetchval("SELECT count(*) FROM penstock.deliveries") == 1
+    assert await installation.fetchval("SELECT count(*) FROM penstock.runs") == 1
 
 
 async def test_forged_and_stale_webhooks_are_refused_and_leave_nothing(

@@ -1,7 +1,9 @@
 """A lean HTTP client for load: keep-alive connections that send prepared requests and count the answers.
 
-`python -m tests.bench.http_load URL CONNECTIONS SECONDS KIND` prints answers per second and latency percentiles as
-JSON. KIND says what is posted: an event of its own in each request, signed (`stripe`) or not (`plain`).
+`python -m tests.bench.http_load URL CONNECTIONS SECONDS KIND [RATE]` prints answers per second and latency percentiles
+as JSON. KIND says what is posted: an event of its own in each request, signed (`stripe`) or not (`plain`). With RATE,
+that many requests a second are due, evenly, and latency counts from when a request was due, so that one that had to
+wait for the answer before it does not look fast.
 """
 
 import asyncio
@@ -36,10 +38,11 @@ def prepare(host: str, path: str, kind: str, count: int) -> Iterator[bytes]:
 
 
 class Connection(asyncio.Protocol):
-    """One request in flight at a time; it ends when there are no more."""
+    """One request in flight at a time, each due `interval` seconds after the one before; at once with 0."""
 
-    def __init__(self, requests: Iterator[bytes]) -> None:
+    def __init__(self, requests: Iterator[bytes], interval: float = 0) -> None:
         self._requests = requests
+        self._interval = interval
         self._buffer = b""
         self.latencies: list[float] = []
         self.refused = 0
@@ -47,13 +50,22 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        self._due_at = time.perf_counter()
         self._send()
+
+    def _send_next(self) -> None:
+        if not self._interval:
+            self._due_at = time.perf_counter()
+            self._send()
+            return
+        self._due_at += self._interval
+        wait = self._due_at - time.perf_counter()
+        asyncio.get_running_loop().call_later(max(wait, 0), self._send)
 
     def _send(self) -> None:
         request = next(self._requests, None)
         if request is None:
             raise RuntimeError("more requests were answered than were prepared: raise _MAX_PER_SECOND")
-        self._sent_at = time.perf_counter()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -66,22 +78,28 @@ class Connection(asyncio.Protocol):
         if len(rest) < length:
             return
         self._buffer = b""
-        self.latencies.append(time.perf_counter() - self._sent_at)
+        self.latencies.append(time.perf_counter() - self._due_at)
         self.refused += not head.startswith(b"HTTP/1.1 2")
         if self.is_stopped:
             self._transport.close()
         else:
-            self._send()
+            self._send_next()
 
 
-async def load(url: str, connections: int, seconds: float, kind: str) -> dict[str, float]:
-    """Answers per second, and latency percentiles in milliseconds."""
+async def load(url: str, connections: int, seconds: float, kind: str, rate: float = 0) -> dict[str, float]:
+    """Answers per second, and latency percentiles in milliseconds, at `rate` requests a second, or as many as can be
+    answered.
+    """
     parts = urlsplit(url)
     host, port = parts.hostname or "127.0.0.1", parts.port or 80
     requests = iter(list(prepare(parts.netloc, parts.path, kind, int(seconds * _MAX_PER_SECOND))))
     loop = asyncio.get_running_loop()
-    clients = [(await loop.create_connection(lambda: Connection(requests), host, port))[1] for _ in range(connections)]
+    interval = connections / rate if rate else 0
+    clients = []
     began = time.perf_counter()
+    for _ in range(connections):
+        clients.append((await loop.create_connection(lambda: Connection(requests, interval), host, port))[1])
+        await asyncio.sleep(interval / connections)
     await asyncio.sleep(seconds)
     took = time.perf_counter() - began
     latencies = sorted(latency for client in clients for latency in client.latencies)
@@ -97,4 +115,5 @@ async def load(url: str, connections: int, seconds: float, kind: str) -> dict[st
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(load(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]))))
+    _, url, connections, seconds, kind, *rate = sys.argv
+    print(json.dumps(uvloop.run(load(url, int(connections), float(seconds), kind, *map(float, rate)))))
