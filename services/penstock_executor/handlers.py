@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from penstock.broker.port import Delivery
 from penstock.contracts import envelope
 from penstock.contracts.envelope import Message
-from penstock.contracts.messages import DueRun, ExecuteRuns, RunAnswer, RunEvent
+from penstock.contracts.messages import DueRun, ExecuteRuns, RunAnswer, RunEvent, RunEvents
 from penstock.contracts.topology import executor_queue
 from penstock.domain.depth import MAX_DEPTH, parse_depth
 from penstock.domain.runs import Terminated
@@ -223,9 +223,12 @@ def _announce_start(room: Room, run: ClaimedRun) -> None:
 
 
 async def note_cancelled(room: Room, delivery: Delivery) -> None:
-    """Stop a run that was cancelled, if it is performed here. Best effort: the next renewal notices it too."""
+    """Stop runs that were cancelled, if they are performed here. Best effort: the next renewal notices it too."""
+    message = delivery.message
     try:
-        room.leases.cancel(RunEvent.decode(delivery.message.body).id)
+        many = message.type == RunEvents.TYPE
+        for event in RunEvents.decode(message.body).events if many else (RunEvent.decode(message.body),):
+            room.leases.cancel(event.id)
     except DecodeError as error:
         log.warning("message.ignored", reason=error.reason)
 

@@ -8,7 +8,8 @@ from penstock import clock
 from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.port import Delivery
 from penstock.broker.publisher import Publisher
-from penstock.contracts.messages import RunEvent
+from penstock.broker.run_events import MIN_EVENTS, Happening, pack
+from penstock.contracts.messages import RunEvent, RunEvents
 from penstock.contracts.topology import EVENTS_EXCHANGE, topology
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
@@ -63,4 +64,10 @@ async def test_a_run_event_is_what_its_model_would_write(
         path,
     )
     assert RunEvent.decode(event.encode()) == event
+    many = [Happening(run, clock.now(), reason, path)] * MIN_EVENTS
+    (message,) = pack(many)
+    assert (message.type, message.headers) == (RunEvents.TYPE, {"depth": run.depth})
+    assert [known.model_copy(update={"at": event.at}) for known in RunEvents.decode(message.body).events] == [
+        event
+    ] * MIN_EVENTS
     await broker.close()

@@ -5,83 +5,23 @@ Several clients may share the queues, as connections to a RabbitMQ do: each clos
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
 from penstock.broker.dead_letters import park
+from penstock.broker.memory_queues import Entry, MemoryQueue
 from penstock.broker.port import Consumer, Handler, Listener
 from penstock.broker.routing import matches
-from penstock.contracts.envelope import UNNAMED, Message
+from penstock.contracts.envelope import Message
 from penstock.contracts.topology import Queue, Topology
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
 
 log = get_logger(__name__)
 
-MAX_DEAD_LETTERS: Final = 10_000
-"""A queue without dead letters of its own keeps this many messages, the newest."""
 _MAX_CACHED_ROUTES: Final = 10_000
 _CLOSE_SECONDS: Final = 2.0
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    message: Message
-    exchange: str
-    routing_key: str
-    failures: int = 0
-
-
-class _Queue:
-    """Messages in order, shared out in turn among the consumers that have room."""
-
-    def __init__(self, definition: Queue, dead_letter: Callable[["_Entry", Queue], None]) -> None:
-        self.definition = definition
-        self._returned: deque[_Entry] = deque()
-        self._fresh: deque[_Entry] = deque(maxlen=None if definition.dead_letter_exchange else MAX_DEAD_LETTERS)
-        self.consumers: deque[_Subscription] = deque()
-        self._dead_letter = dead_letter
-
-    @property
-    def count_ready(self) -> int:
-        return len(self._returned) + len(self._fresh)
-
-    def put(self, entry: _Entry) -> None:
-        if not entry.message.message_id and self.definition.dead_letter_exchange:
-            entry.message = entry.message._replace(message_id=f"{UNNAMED}{uuid4().hex}")
-        self._fresh.append(entry)
-        self.dispatch()
-
-    def put_back(self, entry: _Entry, *, is_failure: bool) -> bool:
-        """Before all that was never delivered. A failure beyond the limit goes to the dead letters instead; whether it
-        was one.
-        """
-        entry.failures += is_failure
-        is_dead = entry.failures > self.definition.delivery_limit and bool(self.definition.dead_letter_exchange)
-        if is_dead:
-            self._dead_letter(entry, self.definition)
-        else:
-            self._returned.append(entry)
-        self.dispatch()
-        return is_dead
-
-    def dispatch(self) -> None:
-        while waiting := self._returned or self._fresh:
-            consumer = self._next_consumer()
-            if consumer is None:
-                return
-            consumer.take(waiting.popleft())
-
-    def _next_consumer(self) -> "_Subscription | None":
-        for _ in range(len(self.consumers)):
-            consumer = self.consumers[0]
-            self.consumers.rotate(-1)
-            if consumer.has_room:
-                return consumer
-        return None
 
 
 class InProcessDelivery:
@@ -89,7 +29,7 @@ class InProcessDelivery:
 
     __slots__ = ("_entry", "_is_settled", "_subscription")
 
-    def __init__(self, entry: _Entry, subscription: "_Subscription", *, is_settled: bool) -> None:
+    def __init__(self, entry: Entry, subscription: "_Subscription", *, is_settled: bool) -> None:
         self._entry = entry
         self._subscription = subscription
         self._is_settled = is_settled
@@ -158,7 +98,7 @@ class _Subscription:
     def __init__(
         self,
         broker: "InProcessBroker",
-        queue: _Queue,
+        queue: MemoryQueue,
         handler: Handler,
         *,
         prefetch: int,
@@ -179,7 +119,7 @@ class _Subscription:
     def has_room(self) -> bool:
         return not self._prefetch or len(self.unsettled) < self._prefetch
 
-    def take(self, entry: _Entry) -> None:
+    def take(self, entry: Entry) -> None:
         delivery = InProcessDelivery(entry, self, is_settled=self._settles_on_arrival)
         if not self._settles_on_arrival:
             self.unsettled[delivery] = None
@@ -201,14 +141,14 @@ class _Subscription:
             log.error("broker.handler_failed", queue=name, error=f"{type(error).__name__}: {error}", exc_info=error)
             await delivery.reject()
 
-    async def park(self, entry: _Entry, reason: str) -> None:
+    async def park(self, entry: Entry, reason: str) -> None:
         exchange = self.queue.definition.dead_letter_exchange
         if exchange is None:
             raise BrokerUnavailable(f"queue {self.queue.definition.name!r} has no dead letters")
         copy = park(entry.message, reason=reason, exchange=entry.exchange, routing_key=entry.routing_key)
         await self._broker.publish(exchange, entry.routing_key, copy)
 
-    async def report_dead_letter(self, entry: _Entry) -> None:
+    async def report_dead_letter(self, entry: Entry) -> None:
         if self._on_dead_letter is not None:
             await self._on_dead_letter(entry.message, entry.routing_key)
 
@@ -241,12 +181,12 @@ class _Node:
 
     def __init__(self, topology: Topology) -> None:
         self.kinds = {exchange.name: exchange.kind for exchange in topology.exchanges}
-        self.queues = {queue.name: _Queue(queue, self._dead_letter) for queue in topology.queues}
+        self.queues = {queue.name: MemoryQueue(queue, self._dead_letter) for queue in topology.queues}
         self.bindings = [(binding.exchange, binding.routing_key, binding.queue) for binding in topology.bindings]
-        self._routes: dict[tuple[str, str], tuple[_Queue, ...]] = {}
+        self._routes: dict[tuple[str, str], tuple[MemoryQueue, ...]] = {}
         self.published = 0
 
-    def route(self, exchange: str, routing_key: str) -> tuple[_Queue, ...]:
+    def route(self, exchange: str, routing_key: str) -> tuple[MemoryQueue, ...]:
         """The queues that take a message published so."""
         found = self._routes.get((exchange, routing_key))
         if found is None:
@@ -255,7 +195,7 @@ class _Node:
             found = self._routes[exchange, routing_key] = self._find_route(exchange, routing_key)
         return found
 
-    def _find_route(self, exchange: str, routing_key: str) -> tuple[_Queue, ...]:
+    def _find_route(self, exchange: str, routing_key: str) -> tuple[MemoryQueue, ...]:
         if exchange == "":
             return (self.queues[routing_key],) if routing_key in self.queues else ()
         kind = self.kinds.get(exchange)
@@ -268,9 +208,9 @@ class _Node:
         )
         return tuple(self.queues[name] for name in names)
 
-    def add_queue(self, name: str, binding: tuple[str, str] | None) -> _Queue:
+    def add_queue(self, name: str, binding: tuple[str, str] | None) -> MemoryQueue:
         """A temporary queue."""
-        queue = self.queues[name] = _Queue(Queue(name, dead_letter_exchange=None), self._dead_letter)
+        queue = self.queues[name] = MemoryQueue(Queue(name, dead_letter_exchange=None), self._dead_letter)
         if binding is not None:
             self.bindings.append((*binding, name))
         self._routes.clear()
@@ -282,11 +222,11 @@ class _Node:
         self.bindings = [binding for binding in self.bindings if binding[2] != name]
         self._routes.clear()
 
-    def _dead_letter(self, entry: _Entry, definition: Queue) -> None:
+    def _dead_letter(self, entry: Entry, definition: Queue) -> None:
         reason = f"delivered {entry.failures} times and rejected each time"
         copy = park(entry.message, reason=reason, exchange=entry.exchange, routing_key=entry.routing_key)
         for queue in self.route(definition.dead_letter_exchange or "", entry.routing_key):
-            queue.put(_Entry(copy, definition.dead_letter_exchange or "", entry.routing_key))
+            queue.put(Entry(copy, definition.dead_letter_exchange or "", entry.routing_key))
 
 
 class InProcessBroker:
@@ -298,6 +238,7 @@ class InProcessBroker:
         self._topology = topology
         self._node = node or _Node(topology)
         self._subscriptions: list[_Subscription] = []
+        self._drains: list[Callable[[], Awaitable[None]]] = []
         self._is_closed = False
 
     def share(self) -> "InProcessBroker":
@@ -326,14 +267,28 @@ class InProcessBroker:
             raise BrokerUnavailable(f"no queue takes {target}; does the queue exist and is it bound?")
         self._node.published += 1
         for queue in queues:
-            queue.put(_Entry(message, exchange, routing_key))
+            queue.put(Entry(message, exchange, routing_key))
 
     def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
         """See the port."""
         if not self._is_closed:
             self._node.published += 1
             for queue in self._node.route(exchange, routing_key):
-                queue.put(_Entry(message, exchange, routing_key))
+                queue.put(Entry(message, exchange, routing_key))
+
+    async def announce(
+        self, exchange: str, routing_key: str, message: Message, *, timeout_seconds: float = 5.0
+    ) -> bool:
+        """See the port."""
+        del timeout_seconds  # nothing is waited for
+        if self._is_closed:
+            raise BrokerUnavailable("the broker is closed")
+        self.publish_soon(exchange, routing_key, message)
+        return bool(self._node.route(exchange, routing_key))
+
+    def before_close(self, drain: Callable[[], Awaitable[None]]) -> None:
+        """See the port."""
+        self._drains.append(drain)
 
     async def consume(
         self, queue: str, handler: Handler, *, prefetch: int, on_dead_letter: Listener | None = None
@@ -370,6 +325,8 @@ class InProcessBroker:
 
     async def close(self) -> None:
         """See the port."""
+        while self._drains:
+            await self._drains.pop()()
         for subscription in self._subscriptions:
             await subscription.close()
         self._is_closed = True
@@ -383,7 +340,7 @@ class InProcessBroker:
         return self._subscribe(queue, handler, prefetch=0, settles_on_arrival=True)
 
     def _subscribe(
-        self, queue: _Queue, handler: Handler, *, prefetch: int, settles_on_arrival: bool = False,
+        self, queue: MemoryQueue, handler: Handler, *, prefetch: int, settles_on_arrival: bool = False,
         on_dead_letter: Listener | None = None,
     ) -> _Subscription:  # fmt: skip
         subscription = _Subscription(

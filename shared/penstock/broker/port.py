@@ -90,6 +90,17 @@ class Broker(Protocol):
     def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
         """Publish without waiting or confirm: events and answers. Never raises; dropped while the broker is away."""
 
+    async def announce(
+        self, exchange: str, routing_key: str, message: Message, *, timeout_seconds: float = 5.0
+    ) -> bool:
+        """Publish with confirm; whether a queue took the message. It stands in no other message's way.
+
+        Raises BrokerUnavailable when that is not confirmed in time, or refused. It may still have been taken.
+        """
+
+    def before_close(self, drain: Callable[[], Awaitable[None]]) -> None:
+        """Call `drain` when this client is closed, for a moment at most: what waits to be published can leave."""
+
     async def consume(
         self, queue: str, handler: Handler, *, prefetch: int, on_dead_letter: Listener | None = None
     ) -> Consumer:

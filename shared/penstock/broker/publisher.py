@@ -1,19 +1,16 @@
 """Typed messages over a broker: what the services publish, in batches, with the headers of the envelope."""
 
 import asyncio
-import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import count
 from typing import Final
 from uuid import UUID
 
-import orjson
-
-from penstock import clock, exact_json
+from penstock import clock
 from penstock.broker.port import Broker
+from penstock.broker.run_events import Happening, RunEventStream
 from penstock.contracts import envelope, topology
-from penstock.contracts.envelope import Message
+from penstock.contracts.envelope import Message, new_message_id
 from penstock.contracts.messages import (
     ChainEvent,
     ChildRun,
@@ -21,10 +18,8 @@ from penstock.contracts.messages import (
     DueRun,
     ExecuteRuns,
     RunAnswer,
-    RunEvent,
     ScheduleChildren,
 )
-from penstock.domain.cycles import find_cycle
 from penstock.domain.runs import Admission, Admitted, ChainWarning, Duplicate, Rejected, RunSummary, Terminated
 from penstock.domain.states import Termination
 from penstock.logs import get_logger
@@ -41,6 +36,8 @@ class Publisher:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._events = RunEventStream(broker)
+        broker.before_close(self._events.drain)
 
     async def dispatch(self, runs: Iterable[RunSummary], reply_to: Mapping[UUID, str] | None = None) -> None:
         """Hand due runs to executors, one message per environment, depth and hundred runs. Raises BrokerUnavailable."""
@@ -95,7 +92,7 @@ class Publisher:
         """Answer an internal service. Best effort."""
         message = Message(
             body,
-            message_id=_new_message_id(),
+            message_id=new_message_id(),
             correlation_id=correlation_id,
             content_type=content_type,
             is_persistent=False,
@@ -168,36 +165,8 @@ class Publisher:
     def run_event(
         self, what: str, run: RunSummary, *, reason: str | None = None, path: Sequence[str] | None = None
     ) -> None:
-        """Publish `<environment>.run.<what>`. Best effort, after the commit.
-
-        The body is that of RunEvent, without going through the model: two of these leave with every run, and it costs
-        ten times as much. A test holds the two together.
-        """
-        body: dict[str, object] = {
-            "id": run.id,
-            "workflow": run.workflow,
-            "environment": run.environment,
-            "state": run.state.value,
-            "depth": run.depth,
-            "chain_id": run.chain_id,
-            "attempt": run.attempt,
-            "at": clock.now(),
-        }
-        if run.parent_run_id is not None:
-            body["parent_run_id"] = run.parent_run_id
-        if reason is not None:
-            body["reason"] = reason
-        if path is not None:
-            body["path"] = list(path)
-            if (cycle := find_cycle(path)) is not None:
-                body["cycle"] = cycle.describe()
-        encoded = exact_json.dumps(
-            body, default=str, option=orjson.OPT_UTC_Z
-        )  # the database's driver has a class of its own for ids
-        message = Message(
-            encoded, type=RunEvent.TYPE, message_id=_new_message_id(), headers={envelope.DEPTH: run.depth}
-        )
-        self._broker.publish_soon(topology.EVENTS_EXCHANGE, f"{run.environment}.run.{what}", message)
+        """Publish `<environment>.run.<what>`. Best effort, after the commit."""
+        self._events.add(f"{run.environment}.run.{what}", Happening(run, clock.now(), reason, path))
 
     async def publish(
         self, environment: str, key: str, body: bytes, *, message_id: str, headers: Mapping[str, object]
@@ -218,7 +187,7 @@ def _message(contract: Contract, headers: Mapping[str, object], *, is_persistent
     return Message(
         contract.encode(),
         type=contract.TYPE,
-        message_id=_new_message_id(),
+        message_id=new_message_id(),
         headers=headers,
         is_persistent=is_persistent,
     )
@@ -230,10 +199,3 @@ _ADMISSIONS: Final = {
 for _environment in ENVIRONMENTS:  # a series that begins with the first event shows no increase
     for _reason in Termination:
         TERMINATIONS.labels(_environment, _reason.value)
-_PROCESS: Final = secrets.token_hex(10)
-_COUNT: Final = count()
-
-
-def _new_message_id() -> str:
-    """Unique for every publish: the driver recognises returned messages by it. As long as a UUID, and much cheaper."""
-    return f"{_PROCESS}{next(_COUNT):012x}"

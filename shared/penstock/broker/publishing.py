@@ -1,12 +1,12 @@
 """Publishing to RabbitMQ: confirmed, many in flight at once; and unconfirmed, many in one write.
 
-Two channels of one connection, because a broker that closes a channel (a message too large, an exchange that is gone)
+Three channels of one connection, because a broker that closes a channel (a message too large, an exchange that is gone)
 fails all that is in flight on it, and events must not fail commands.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiormq.abc import ChannelFrame
@@ -48,6 +48,7 @@ class PublishChannels:
         self._nudge = nudge
         self._confirmed: Channel | None = None
         self._unconfirmed: Channel | None = None
+        self._announcing: Channel | None = None
         self._window = asyncio.Semaphore(WINDOW)
         self._in_flight: dict[str, asyncio.Future[None]] = {}
         self._waiting: deque[_Outgoing] = deque()
@@ -59,6 +60,8 @@ class PublishChannels:
         """Open the channels that are not open."""
         if not is_open(self._confirmed):
             self._confirmed = await self._open_channel(connection, confirms=True)
+        if not is_open(self._announcing):
+            self._announcing = await self._open_channel(connection, confirms=True)
         if not is_open(self._unconfirmed):
             self._unconfirmed = await self._open_channel(connection, confirms=False)
         if self._pump is None:
@@ -73,23 +76,22 @@ class PublishChannels:
         self, exchange: str, routing_key: str, message: Message, timeout_seconds: float, *, must_route: bool = True
     ) -> None:
         """Publish with confirm. Raises BrokerUnavailable."""
-        target = f"a message to exchange {exchange!r} with routing key {routing_key!r}"
-        try:
-            async with asyncio.timeout(timeout_seconds), self._window:
+
+        async def send() -> None:
+            async with self._window:
                 await self._publish_alone(exchange, routing_key, message, must_route=must_route)
-        except TimeoutError:
-            raise BrokerUnavailable(f"RabbitMQ did not confirm {target} within {timeout_seconds:g} s") from None
-        except PublishError:
-            raise BrokerUnavailable(
-                f"RabbitMQ routed {target} to no queue; does the queue exist and is it bound?"
-            ) from None
-        except DeliveryError:
-            raise BrokerUnavailable(f"RabbitMQ refused {target}; is a queue full?") from None
-        except (Exception, asyncio.CancelledError) as error:
-            if not is_away(error):
-                raise
-            lost = f"the connection to RabbitMQ was lost before it confirmed {target}"
-            raise BrokerUnavailable(f"{lost}: {error}" if str(error) else lost) from error
+
+        target = _describe(exchange, routing_key)
+        if not await _confirmed(send, target, timeout_seconds):
+            raise BrokerUnavailable(f"RabbitMQ routed {target} to no queue; does the queue exist and is it bound?")
+
+    async def announce(self, exchange: str, routing_key: str, message: Message, timeout_seconds: float) -> bool:
+        """Publish with confirm on the channel for events; whether a queue took it. Raises BrokerUnavailable."""
+
+        async def send() -> None:
+            await _send(self._announcing, exchange, routing_key, message, must_route=True)
+
+        return await _confirmed(send, _describe(exchange, routing_key), timeout_seconds)
 
     async def _publish_alone(self, exchange: str, routing_key: str, message: Message, *, must_route: bool) -> None:
         """Publish, but never two messages with one id at once: the driver recognises returned messages by their id."""
@@ -98,22 +100,10 @@ class PublishChannels:
         if message.message_id:
             self._in_flight[message.message_id] = asyncio.get_running_loop().create_future()
         try:
-            await self._send(exchange, routing_key, message, must_route=must_route)
+            await _send(self._confirmed, exchange, routing_key, message, must_route=must_route)
         finally:
             if message.message_id:
                 self._in_flight.pop(message.message_id).set_result(None)
-
-    async def _send(self, exchange: str, routing_key: str, message: Message, *, must_route: bool) -> None:
-        if self._confirmed is None or not is_open(self._confirmed):
-            raise ConnectionError("there is no connection")
-        await self._confirmed.basic_publish(
-            message.body,
-            exchange=exchange,
-            routing_key=routing_key,
-            properties=encode_properties(message),
-            mandatory=must_route,
-            wait=False,
-        )
 
     def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
         """Have the message written with the next ones; dropped when too many wait."""
@@ -156,9 +146,47 @@ class PublishChannels:
     async def _flush(self) -> None:
         while self._waiting and is_open(self._unconfirmed):
             await asyncio.sleep(0.005)
-        for channel in (self._unconfirmed, self._confirmed):
+        for channel in (self._unconfirmed, self._announcing, self._confirmed):
             if channel is not None and is_open(channel):
                 await channel.close()
+
+
+async def _send(
+    channel: Channel | None, exchange: str, routing_key: str, message: Message, *, must_route: bool
+) -> None:
+    if channel is None or not is_open(channel):
+        raise ConnectionError("there is no connection")
+    await channel.basic_publish(
+        message.body,
+        exchange=exchange,
+        routing_key=routing_key,
+        properties=encode_properties(message),
+        mandatory=must_route,
+        wait=False,
+    )
+
+
+async def _confirmed(send: Callable[[], Awaitable[None]], target: str, timeout_seconds: float) -> bool:
+    """Wait until what `send` publishes is confirmed; whether a queue took it. Raises BrokerUnavailable."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await send()
+    except PublishError:
+        return False
+    except TimeoutError:
+        raise BrokerUnavailable(f"RabbitMQ did not confirm {target} within {timeout_seconds:g} s") from None
+    except DeliveryError:
+        raise BrokerUnavailable(f"RabbitMQ refused {target}; is a queue full?") from None
+    except (Exception, asyncio.CancelledError) as error:
+        if not is_away(error):
+            raise
+        lost = f"the connection to RabbitMQ was lost before it confirmed {target}"
+        raise BrokerUnavailable(f"{lost}: {error}" if str(error) else lost) from error
+    return True
+
+
+def _describe(exchange: str, routing_key: str) -> str:
+    return f"a message to exchange {exchange!r} with routing key {routing_key!r}"
 
 
 async def _write(channel: Channel, batch: list[_Outgoing]) -> None:

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from penstock.broker.declaring import TopologyKeeper
 from penstock.broker.driver import (
+    CLOSE_SECONDS,
     AbsenceIgnored,
     Channel,
     Connection,
@@ -60,6 +61,7 @@ class RabbitBroker:
         self._subscriptions: list[Subscription] = []
         self._callbacks: list[Callable[[], Awaitable[None]]] = []
         self._calling: set[asyncio.Task[None]] = set()
+        self._drains: list[Callable[[], Awaitable[None]]] = []
         self._counting: Channel | None = None
         self._counting_lock = asyncio.Lock()
         self._connected = asyncio.Event()
@@ -105,14 +107,24 @@ class RabbitBroker:
     ) -> None:
         """See the port."""
         try:
-            if not self._publish_link.is_up:
-                raise BrokerUnavailable(
-                    "there is no connection to RabbitMQ now, or it is out of memory or disk; it is tried again"
-                )
+            self._require_link()
             await self._channels.publish(exchange, routing_key, message, timeout_seconds, must_route=must_route)
         except BrokerUnavailable:
             PUBLISH_FAILURES.inc()
             raise
+
+    async def announce(
+        self, exchange: str, routing_key: str, message: Message, *, timeout_seconds: float = 5.0
+    ) -> bool:
+        """See the port."""
+        self._require_link()
+        return await self._channels.announce(exchange, routing_key, message, timeout_seconds)
+
+    def _require_link(self) -> None:
+        if not self._publish_link.is_up:
+            raise BrokerUnavailable(
+                "there is no connection to RabbitMQ now, or it is out of memory or disk; it is tried again"
+            )
 
     def publish_soon(self, exchange: str, routing_key: str, message: Message) -> None:
         """See the port."""
@@ -183,8 +195,16 @@ class RabbitBroker:
         """See the port."""
         self._callbacks.append(callback)
 
+    def before_close(self, drain: Callable[[], Awaitable[None]]) -> None:
+        """See the port."""
+        self._drains.append(drain)
+
     async def close(self) -> None:
         """See the port."""
+        drains, self._drains = self._drains, []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await asyncio.gather(*(drain() for drain in drains))
         self._is_closing = True  # what is closed now is not to be restored
         await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
         await self._channels.close()

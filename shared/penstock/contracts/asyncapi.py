@@ -26,6 +26,7 @@ from penstock.contracts.messages import (
     ListEvent,
     RunAnswer,
     RunEvent,
+    RunEvents,
     ScheduleChildren,
     ScheduleRun,
     SendSignal,
@@ -91,6 +92,7 @@ _HEADERS_OF: Final[dict[str, tuple[str, ...]]] = {
     ScheduleChildren.TYPE: (envelope.DEPTH, envelope.ENVIRONMENT),
     ExecuteRuns.TYPE: (envelope.DEPTH, envelope.ENVIRONMENT, envelope.LANE),
     RunEvent.TYPE: (envelope.DEPTH,),
+    RunEvents.TYPE: (envelope.DEPTH,),
     ChainEvent.TYPE: (envelope.DEPTH,),
 }
 _REQUIRED_HEADERS: Final[dict[str, tuple[str, ...]]] = {
@@ -198,7 +200,7 @@ def _channels() -> Document:
             "{environment}.run.{event}",
             _ENVIRONMENT
             | {"event": {"enum": ["scheduled", "started", *(state.value for state in RunState if state.is_final)]}},
-            (RunEvent,),
+            (RunEvent, RunEvents),
         ),
         "chainEvents": _channel(
             topology.EVENTS_EXCHANGE,
@@ -269,7 +271,10 @@ def _operations() -> Document:
             "send", "replies", (RunAnswer,), "The outcome of a run, to an ingress instance or to who has asked for it"
         ),
         "reportRun": _operation(
-            "send", "runEvents", (RunEvent,), "What happened to a run; best effort after the commit, at least once"
+            "send",
+            "runEvents",
+            (RunEvent, RunEvents),
+            "What happened to a run; best effort after the commit, at least once",
         ),
         "reportChain": _operation("send", "chainEvents", (ChainEvent,), "What happened to a chain"),
         "publishAppMessage": {

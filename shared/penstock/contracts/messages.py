@@ -272,6 +272,16 @@ class RunEvent(Contract):
     at: datetime
 
 
+class RunEvents(Contract):
+    """What happened to many runs at once: ten or more events of one routing key, in the order in which they happened.
+
+    The header `depth` is that of the deepest run.
+    """
+
+    TYPE: ClassVar[str] = "run.events.v1"
+    events: list[RunEvent]
+
+
 class ChainEvent(Contract):
     """A chain has come near a limit, was stopped, or was resumed: routing key `<environment>.chain.<what happened>`."""
 
@@ -330,4 +340,6 @@ FROM_OTHERS: Final[tuple[type[Contract], ...]] = (ScheduleRun, ShowRun, CancelRu
 """Commands that internal services in any language send."""
 _INTERNAL: Final[tuple[type[Contract], ...]] = (ScheduleChildren, ExpandList, WakeScheduler, ExecuteRuns, RunAnswer)
 COMMANDS: Mapping[str, type[Contract]] = {model.TYPE: model for model in (*FROM_OTHERS, *_INTERNAL)}
-EVENTS: Mapping[str, type[Contract]] = {model.TYPE: model for model in (RunEvent, ChainEvent, ListEvent, WorkloadEvent)}
+EVENTS: Mapping[str, type[Contract]] = {
+    model.TYPE: model for model in (RunEvent, RunEvents, ChainEvent, ListEvent, WorkloadEvent)
+}

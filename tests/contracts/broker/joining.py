@@ -6,7 +6,7 @@ from typing import Final
 
 from penstock.broker.port import Broker, Delivery
 from penstock.contracts.envelope import Message
-from penstock.contracts.topology import Binding, Exchange, Queue, Topology
+from penstock.contracts.topology import EVENTS_EXCHANGE, Binding, Exchange, Queue, Topology
 from tests.eventually import eventually
 
 LIMIT: Final = 3
@@ -15,6 +15,7 @@ TOPOLOGY: Final = Topology(
         Exchange("work", "topic"),
         Exchange("lanes", "direct"),
         Exchange("events", "topic"),
+        Exchange(EVENTS_EXCHANGE, "topic"),
         Exchange("dead", "fanout"),
     ),
     queues=(Queue("work", "dead", LIMIT), Queue("fast", "dead", LIMIT), Queue("dead", None)),

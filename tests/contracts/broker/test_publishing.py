@@ -179,6 +179,41 @@ async def test_event_whose_headers_cannot_be_sent_harms_no_other(broker: Broker)
     await eventually(lambda: b"good" in inbox.bodies)
 
 
+async def test_announcing_reports_whether_a_queue_took_the_message(join: Join) -> None:
+    broker, other, inbox = await join(), await join(), Inbox()
+    assert not await broker.announce("events", "live.run.started", Message(b"nobody", message_id="n-1"))
+    listening = await other.subscribe("events", "live.#", inbox)
+    assert await broker.announce("events", "live.run.started", Message(b"one", message_id="n-2"))
+    assert not await broker.announce("events", "development.run.started", Message(b"other", message_id="n-3"))
+    await inbox.receive()
+    assert inbox.bodies == [b"one"]
+    await listening.stop()
+
+    async def is_unbound() -> bool:
+        return not await broker.announce("events", "live.run.started", Message(b"late", message_id="n-4"))
+
+    await eventually(is_unbound)
+
+
+async def test_closing_publishes_what_waits(join: Join) -> None:
+    broker, other, inbox = await join(), await join(), Inbox()
+    await other.subscribe("events", "#", inbox)
+
+    async def drain() -> None:
+        await broker.announce("events", "live.last", Message(b"last", message_id="l-1"))
+
+    broker.before_close(drain)
+    await broker.close()
+    await inbox.receive()
+    assert inbox.bodies == [b"last"]
+
+
+async def test_closed_broker_announces_nothing(broker: Broker) -> None:
+    await broker.close()
+    with pytest.raises(BrokerUnavailable):
+        await broker.announce("events", "live.x", Message(b"x", message_id="x-1"))
+
+
 async def test_ready_messages_are_counted(broker: Broker) -> None:
     assert await broker.count_ready("work") == 0
     await publish(broker, b"1", b"2", b"3")
