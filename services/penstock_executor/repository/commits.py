@@ -26,6 +26,10 @@ _END_ATTEMPTS: Final = """
         finished_at = CASE WHEN q.state NOT IN ('queued', 'scheduled', 'waiting') THEN clock_timestamp() END
     """
 _HELD_BY: Final = "WHERE r.id = q.id AND r.attempt = q.attempt AND r.state || '' = 'running'"
+_FEW: Final = "LIMIT (SELECT 1000000)"
+"""Of a document the planner expects 100 rows, for which it reads a young table whole, and so does the plan that is kept
+while the table grows. Of a limit that it does not know it expects a tenth: few enough to be looked up one by one.
+"""
 _RECORD_STEPS: Final = """
     INSERT INTO penstock.steps AS s
         (run_id, attempt, step, action, outcome, started_at, finished_at, result, error, tries)
@@ -55,9 +59,12 @@ async def end_attempts(conn: Connection, *, endings: Sequence[tuple[UUID, int, E
     rows = await conn.fetch(
         f"""
         {_END_ATTEMPTS}
-        FROM jsonb_to_recordset($1) AS q
-             (id uuid, attempt int, state text, result jsonb, error jsonb, due_at timestamptz,
-              failures int, workload float8)
+        FROM (
+            SELECT * FROM jsonb_to_recordset($1) AS q
+                (id uuid, attempt int, state text, result jsonb, error jsonb, due_at timestamptz,
+                 failures int, workload float8)
+            {_FEW}
+        ) q
         {_HELD_BY}
         RETURNING r.id, r.attempt
         """,
@@ -139,6 +146,7 @@ def _finish_statement(commit: Commit) -> str:
                         workload float8,
                     thing jsonb, steps jsonb
                 )
+                {_FEW}
             ), ended AS ({_END_ATTEMPTS} FROM given q {_HELD_BY} RETURNING r.id, r.attempt, q.thing, q.steps),
             recorded AS (
                 {_RECORD_STEPS}

@@ -182,11 +182,12 @@ async def delete_old_deliveries(conn: Connection, *, older_than: timedelta, most
     status = await conn.execute(
         """
         DELETE FROM penstock.notice_deliveries
-        WHERE id IN (
+        WHERE id = ANY(ARRAY(
             SELECT id FROM penstock.notice_deliveries
             WHERE next_try_at IS NULL AND created_at < statement_timestamp() - $1::interval
+            ORDER BY created_at
             LIMIT $2
-        )
+        ))
         """,
         older_than,
         most,

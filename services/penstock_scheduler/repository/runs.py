@@ -135,7 +135,7 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int)
         UPDATE penstock.runs r
         SET dispatched_at = clock_timestamp()
         FROM lost l
-        WHERE r.id = l.id AND r.state = 'queued'
+        WHERE r.id = l.id AND r.state || '' = 'queued'
         RETURNING {SUMMARY}
         """,
         older_than,
@@ -175,7 +175,7 @@ async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most
             error = CASE WHEN e.is_spent THEN jsonb_build_object('kind', 'crashed', 'message', $2::text)
                 ELSE r.error END
         FROM expired e
-        WHERE r.id = e.id AND r.state = 'running'
+        WHERE r.id = e.id AND r.state || '' = 'running'
         RETURNING {SUMMARY}
         """,
         most_crashes,

@@ -74,15 +74,14 @@ async def delete_old_workload(conn: Connection, *, older_than: timedelta, most: 
     """Forget sums of hours before then, at most `most`; returns how many."""
     rows = await conn.fetch(
         """
-        DELETE FROM penstock.workload w
-        USING (
-            SELECT environment, hour, workflow, activity FROM penstock.workload
+        DELETE FROM penstock.workload
+        WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM penstock.workload
             WHERE environment = ANY(SELECT name FROM penstock.environments)
                 AND hour < statement_timestamp() - $1::interval
             LIMIT $2
             FOR UPDATE SKIP LOCKED
-        ) old
-        WHERE (w.environment, w.hour, w.workflow, w.activity) = (old.environment, old.hour, old.workflow, old.activity)
+        ))
         RETURNING true
         """,
         older_than,

@@ -99,7 +99,7 @@ async def retry_run(
         WITH forgotten AS (
             DELETE FROM penstock.steps s
             USING penstock.runs r
-            WHERE s.run_id = $1 AND s.action = 'retry' AND r.id = $1 AND r.environment = $2 AND r.state = 'failed'
+            WHERE s.run_id = $1 AND s.action = 'retry' AND r.id = $1 AND r.environment = $2 AND r.state || '' = 'failed'
         )
         UPDATE penstock.runs r
         SET state = CASE WHEN $3 THEN 'queued' ELSE 'scheduled' END, failures = 0, crashes = 0, error = NULL,

@@ -83,12 +83,17 @@ async def free_keys(conn: Connection, *, copies: Sequence[NewDelivery]) -> None:
     """Take the keys of `copies` from the deliveries that have them, where their time is over."""
     await conn.execute(
         """
+        WITH copy AS (
+            SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
+                AS q (id, environment, source, dedup_key, signature_key)
+        ), found AS (
+            SELECT d.id FROM copy q JOIN penstock.deliveries d USING (environment, source, dedup_key)
+            UNION
+            SELECT d.id FROM copy q JOIN penstock.deliveries d USING (environment, source, signature_key)
+        )
         UPDATE penstock.deliveries d SET dedup_key = NULL, signature_key = NULL
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
-            AS q (id, environment, source, dedup_key, signature_key)
-        WHERE d.environment = q.environment AND d.source = q.source
-          AND (d.dedup_key = q.dedup_key OR d.signature_key = q.signature_key)
-          AND coalesce(d.unique_until, d.received_at + $6) <= clock_timestamp()
+        FROM found f
+        WHERE d.id = f.id AND coalesce(d.unique_until, d.received_at + $6) <= clock_timestamp()
         """,
         *_columns(copies),
         ID_LIFETIME,

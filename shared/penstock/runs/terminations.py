@@ -147,7 +147,9 @@ async def _get_lineages(conn: Connection, run_ids: Sequence[UUID]) -> list[Recor
             UNION ALL
             SELECT l.id, p.workflow, p.parent_run_id, l.distance + 1
             FROM lineage l
-            JOIN penstock.runs p ON p.id = l.parent_run_id
+            CROSS JOIN LATERAL (
+                SELECT p.workflow, p.parent_run_id FROM penstock.runs p WHERE p.id = l.parent_run_id OFFSET 0
+            ) p
             WHERE l.distance < $2
         ), path AS (
             SELECT id, array_agg(workflow ORDER BY distance DESC) AS names,
@@ -164,7 +166,9 @@ async def _get_lineages(conn: Connection, run_ids: Sequence[UUID]) -> list[Recor
         FROM penstock.runs r
         JOIN penstock.environments e ON e.name = r.environment
         LEFT JOIN path ON path.id = r.parent_run_id
-        LEFT JOIN penstock.runs root ON root.id = r.chain_id
+        LEFT JOIN LATERAL (
+            SELECT root.workflow FROM penstock.runs root WHERE root.id = r.chain_id OFFSET 0
+        ) root ON true
         WHERE r.id = ANY($1::uuid[])
         ORDER BY r.id
         """,

@@ -129,6 +129,7 @@ async def list_tokens(
         WHERE revoked_at IS NULL
           AND (expires_at IS NULL OR expires_at > clock_timestamp())
           AND ($1::text IS NULL OR environment IS NULL OR environment = $1)
+          AND created_at <= coalesce($2::timestamptz, 'infinity')
           AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))
         ORDER BY created_at DESC, id DESC
         LIMIT $4

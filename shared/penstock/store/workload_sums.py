@@ -66,8 +66,8 @@ async def sum_workload(conn: Connection, *, environment: str, wanted: WorkloadFi
                    coalesce(sum(w.count) FILTER (WHERE $2 = 'activity' OR w.activity = 'run'), 0)::bigint AS count,
                        sum(w.units) AS units
             FROM penstock.workload w
-            WHERE w.environment = $1 AND ($3::timestamptz IS NULL OR w.hour >= date_trunc('hour', $3, 'UTC'))
-              AND ($4::timestamptz IS NULL OR w.hour < $4) AND ($5::text IS NULL OR w.workflow = $5)
+            WHERE w.environment = $1 AND w.hour >= coalesce(date_trunc('hour', $3::timestamptz, 'UTC'), '-infinity')
+              AND w.hour < coalesce($4::timestamptz, 'infinity') AND ($5::text IS NULL OR w.workflow = $5)
             GROUP BY key
         )
         SELECT key, count, units FROM summed ORDER BY CASE WHEN $2 = 'hour' THEN key END DESC, units DESC, key

@@ -18,7 +18,8 @@ _LIVE: Final = """
         UNION ALL SELECT p.id FROM penstock.runs p WHERE p.state = 'running'
         UNION ALL SELECT w.run_id FROM penstock.waits w
     ) live
-    JOIN penstock.runs r ON r.id = live.id
+    -- One by one, since the planner would read all runs, also those that have ended, once for all.
+    CROSS JOIN LATERAL (SELECT r.* FROM penstock.runs r WHERE r.id = live.id OFFSET 0) r
     WHERE r.environment = $1
     """
 _FAILED: Final = "FROM penstock.runs r WHERE r.state = 'failed' AND r.environment = $1"
@@ -42,8 +43,10 @@ async def count_live(conn: Connection, of: RunFilter) -> int:
 
 async def list_live(conn: Connection, of: RunFilter, *, before: datetime, most: int) -> list[UUID]:
     """Some of those that were there before that time."""
-    statement = f"SELECT r.id {_LIVE} {_MEETS} AND r.created_at <= $9 LIMIT $10"
-    return [row["id"] for row in await conn.fetch(statement, *_arguments(of), before, most)]
+    rows = await conn.fetch(
+        f"SELECT r.id {_LIVE} {_MEETS} AND r.created_at <= $9 LIMIT $10", *_arguments(of), before, most
+    )
+    return [row["id"] for row in rows]
 
 
 async def count_failed(conn: Connection, of: RunFilter) -> int:
@@ -54,8 +57,13 @@ async def count_failed(conn: Connection, of: RunFilter) -> int:
 
 async def list_failed(conn: Connection, of: RunFilter, *, before: datetime, most: int) -> list[UUID]:
     """Some of those that had failed before that time, the oldest first."""
-    statement = f"SELECT r.id {_FAILED} {_MEETS} AND r.finished_at <= $9 ORDER BY r.created_at LIMIT $10"
-    return [row["id"] for row in await conn.fetch(statement, *_arguments(of), before, most)]
+    rows = await conn.fetch(
+        f"SELECT r.id {_FAILED} {_MEETS} AND r.finished_at <= $9 ORDER BY r.created_at LIMIT $10",
+        *_arguments(of),
+        before,
+        most,
+    )
+    return [row["id"] for row in rows]
 
 
 async def count_upcoming(conn: Connection, of: ScheduleFilter) -> int:
@@ -70,7 +78,7 @@ async def count_upcoming(conn: Connection, of: ScheduleFilter) -> int:
                   AND ($5::uuid IS NULL OR r.list_id = $5)
                   AND ($6::uuid IS NULL OR r.chain_id = $6))
              + (SELECT count(*) FROM penstock.waits w
-                JOIN penstock.runs r ON r.id = w.run_id
+                CROSS JOIN LATERAL (SELECT r.* FROM penstock.runs r WHERE r.id = w.run_id OFFSET 0) r
                 WHERE w.until IS NOT NULL AND w.environment = $1 AND r.state || '' = 'waiting'
                   AND ($2::text IS NULL OR r.workflow = $2)
                   AND ($3::timestamptz IS NULL OR w.until >= $3)

@@ -83,6 +83,7 @@ async def _find_next(
         f"""
         SELECT d.id, d.received_at, octet_length(d.body) AS size {_REPLAYABLE}
           AND d.received_at <= $8
+          AND d.received_at >= coalesce($9::timestamptz, '-infinity')
           AND ($9::timestamptz IS NULL OR (d.received_at, d.id) > ($9, $10::uuid))
         ORDER BY d.received_at, d.id
         LIMIT $11

@@ -183,11 +183,20 @@ async def note_failure(conn: Connection, *, id: UUID, error: str) -> None:
     )
 
 
-async def delete_old_operations(conn: Connection) -> int:
-    """Forget operations that were over long ago; how many."""
+async def delete_old_operations(conn: Connection, *, most: int = 1000) -> int:
+    """Forget operations that were over long ago, at most `most`; how many."""
     status = await conn.execute(
-        "DELETE FROM penstock.operations WHERE state <> 'running' AND finished_at < clock_timestamp() - $1::interval",
+        """
+        DELETE FROM penstock.operations
+        WHERE id = ANY(ARRAY(
+            SELECT id FROM penstock.operations
+            WHERE state <> 'running' AND finished_at < statement_timestamp() - $1::interval
+            ORDER BY finished_at
+            LIMIT $2
+        ))
+        """,
         KEPT_FOR,
+        most,
     )
     return int(status.split()[-1])
 

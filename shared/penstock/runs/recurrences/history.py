@@ -99,16 +99,14 @@ async def delete_old_ticks(conn: Connection, *, most: int) -> int:
     status = await conn.execute(
         """
         WITH old AS MATERIALIZED (
-            SELECT n.recurrence_id, n.tick_at FROM (
-                SELECT t.recurrence_id, t.tick_at,
-                       row_number() OVER (PARTITION BY t.recurrence_id ORDER BY t.tick_at DESC) AS number
-                FROM penstock.recurrence_ticks t
+            SELECT n.place FROM penstock.recurrences c
+            CROSS JOIN LATERAL (
+                SELECT t.ctid AS place FROM penstock.recurrence_ticks t
+                WHERE t.recurrence_id = c.id ORDER BY t.tick_at DESC OFFSET $1
             ) n
-            WHERE n.number > $1
             LIMIT $2
         )
-        DELETE FROM penstock.recurrence_ticks t USING old
-        WHERE t.recurrence_id = old.recurrence_id AND t.tick_at = old.tick_at
+        DELETE FROM penstock.recurrence_ticks WHERE ctid = ANY(ARRAY(SELECT place FROM old))
         """,
         KEPT_TICKS,
         most,

@@ -262,7 +262,7 @@ async def _release_waits(conn: Connection, lifted: Pause, *, most: int) -> int:
         WITH found AS MATERIALIZED (
             SELECT w.run_id FROM penstock.pauses p
             JOIN penstock.waits w ON w.environment = p.environment
-            JOIN penstock.runs r ON r.id = w.run_id
+            CROSS JOIN LATERAL (SELECT r.* FROM penstock.runs r WHERE r.id = w.run_id OFFSET 0) r
             WHERE p.id = $1 AND w.parked_at IS NOT NULL
               AND penstock.matches_pause(p, r.environment, r.workflow, r.chain_id, r.list_id, w.until)
               AND penstock.find_pause(r.environment, r.workflow, r.chain_id, r.list_id, w.until) IS NULL

@@ -25,8 +25,8 @@ MEETS: Final = """
       AND ($2::text IS NULL OR d.source = $2)
       AND ($3::text IS NULL OR d.type = $3)
       AND ($4::text IS NULL OR d.state = $4)
-      AND ($5::timestamptz IS NULL OR d.received_at >= $5)
-      AND ($6::timestamptz IS NULL OR d.received_at < $6)
+      AND d.received_at >= coalesce($5::timestamptz, '-infinity')
+      AND d.received_at < coalesce($6::timestamptz, 'infinity')
       AND ($7::uuid IS NULL OR d.id = (
           SELECT (r.context #>> '{webhook,id}')::uuid FROM penstock.runs r WHERE r.id = $7))
 """
@@ -41,6 +41,7 @@ async def list_deliveries(
         f"""
         SELECT {_DELIVERY}
         {MEETS}
+          AND d.received_at <= coalesce($8::timestamptz, 'infinity')
           AND ($8::timestamptz IS NULL OR (d.received_at, d.id) < ($8, $9::uuid))
         ORDER BY d.received_at DESC, d.id DESC
         LIMIT $10
@@ -61,6 +62,7 @@ async def list_received(
         f"""
         SELECT {_DELIVERY}
         {MEETS}
+          AND d.received_at >= coalesce($8::timestamptz, '-infinity')
           AND ($8::timestamptz IS NULL OR (d.received_at, d.id) > ($8, $9::uuid))
         ORDER BY d.received_at, d.id
         LIMIT $10

@@ -40,6 +40,48 @@ class LogFilter:
         )
 
 
+# Each environment's lines stand in the index in their order; those of both are merged.
+LIST_LINES: Final = """
+    SELECT l.*
+    FROM penstock.environments e
+    CROSS JOIN LATERAL (
+        SELECT l.id, l.at, l.environment, l.level, l.event, l.message, l.run_id, l.chain_id, l.workflow, l.step,
+               l.depth, l.details
+        FROM penstock.logs l
+        WHERE l.environment = e.name
+          AND ($2::uuid IS NULL OR l.run_id = $2)
+          AND ($3::uuid IS NULL OR l.chain_id = $3)
+          AND ($4::text[] IS NULL OR l.level = ANY($4))
+          AND l.at >= coalesce($5::timestamptz, '-infinity')
+          AND l.at < coalesce($6::timestamptz, 'infinity')
+          AND ($7::text IS NULL OR strpos(lower(concat_ws(' ', l.event, l.message, l.workflow, l.step)), lower($7)) > 0
+               OR (l.event = ANY($11::text[]) AND (
+                   strpos(lower($12 || ' ' || l.workflow), lower($7)) > 0
+                   OR EXISTS (
+                       SELECT FROM penstock.steps s
+                       WHERE s.run_id = l.run_id
+                         AND strpos(lower(concat_ws(' ', 'action completed', s.action, l.workflow, s.step)), lower($7))
+                             > 0
+                   ))))
+          AND l.at <= coalesce($8::timestamptz, 'infinity')
+          AND ($8::timestamptz IS NULL OR (l.at, l.id) <= ($8, $9::bigint))
+        ORDER BY l.at DESC, l.id DESC
+        LIMIT $10
+    ) l
+    WHERE ($1::text IS NULL OR e.name = $1)
+    ORDER BY l.at DESC, l.id DESC
+    LIMIT $10
+    """
+# The sum keeps the planner from reading all lines by time to find those of one run.
+LIST_LINES_OF_RUN: Final = LIST_LINES.replace(
+    """ORDER BY l.at DESC, l.id DESC
+        LIMIT""",
+    """AND l.run_id = $2
+        ORDER BY l.at + interval '0' DESC, l.id DESC
+        LIMIT""",
+)
+
+
 async def list_logs(
     conn: Connection, wanted: LogFilter, *, after: LogPlace | None, limit: int
 ) -> Page[LogEntry, LogPlace]:
@@ -65,29 +107,7 @@ async def list_logs(
 async def _list_rows(conn: Connection, wanted: LogFilter, after: LogPlace | None, limit: int) -> list[LogEntry]:
     """The stored lines of a page, from the one at `after` on, and one more."""
     rows = await conn.fetch(
-        """
-        SELECT l.id, l.at, l.environment, l.level, l.event, l.message, l.run_id, l.chain_id, l.workflow, l.step,
-               l.depth, l.details
-        FROM penstock.logs l
-        WHERE ($1::text IS NULL OR l.environment = $1)
-          AND ($2::uuid IS NULL OR l.run_id = $2)
-          AND ($3::uuid IS NULL OR l.chain_id = $3)
-          AND ($4::text[] IS NULL OR l.level = ANY($4))
-          AND ($5::timestamptz IS NULL OR l.at >= $5)
-          AND ($6::timestamptz IS NULL OR l.at < $6)
-          AND ($7::text IS NULL OR strpos(lower(concat_ws(' ', l.event, l.message, l.workflow, l.step)), lower($7)) > 0
-               OR (l.event = ANY($11::text[]) AND (
-                   strpos(lower($12 || ' ' || l.workflow), lower($7)) > 0
-                   OR EXISTS (
-                       SELECT FROM penstock.steps s
-                       WHERE s.run_id = l.run_id
-                         AND strpos(lower(concat_ws(' ', 'action completed', s.action, l.workflow, s.step)), lower($7))
-                             > 0
-                   ))))
-          AND ($8::timestamptz IS NULL OR (l.at, l.id) <= ($8, $9::bigint))
-        ORDER BY l.at DESC, l.id DESC
-        LIMIT $10
-        """,
+        LIST_LINES if wanted.run_id is None else LIST_LINES_OF_RUN,
         wanted.environment,
         wanted.run_id,
         wanted.chain_id,

@@ -1,0 +1,107 @@
+"""No statement reads a large table whole, neither by the plan that is made when a database is new and kept while it
+grows, nor by the one that is made when the tables are large.
+
+A plan that is kept is a generic one, which knows no argument, so the argument has no part in it. Each statement is
+planned as such, in an empty database that nobody has analyzed and in one of 200,000 runs, and its plan is looked
+through.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from penstock.db import Connection, Database
+from tests.integration.plans.filling import LARGE, fill
+from tests.integration.plans.statements import UNREAD, Statement, count_unread, list_statements
+
+SIZE = 200_000
+LIVE = frozenset(
+    {
+        "chains_stopped", "list_chunks_open", "lists_open", "operations_running", "runs_due", "runs_failed",
+        "runs_parked", "runs_queued", "runs_running", "runs_scheduled",
+    }
+)  # fmt: skip
+"""Indexes of what is under way, or waits for a person: they may be read whole."""
+
+
+@pytest.fixture(scope="module")
+def statements() -> list[Statement]:
+    return list_statements()
+
+
+def test_every_statement_can_be_read_or_is_known() -> None:
+    assert count_unread() == UNREAD, "a statement is made inside of a function: keep it in a constant, and list it"
+
+
+def test_enough_statements_are_found(statements: list[Statement]) -> None:
+    assert len(statements) > 200
+
+
+async def test_no_plan_of_a_new_database_reads_a_table_whole(database: Database, statements: list[Statement]) -> None:
+    async with database.connection() as conn:
+        assert await find_whole_reads(conn, statements) == {}
+
+
+@pytest.mark.timeout(240)
+async def test_no_plan_of_a_large_database_reads_a_table_whole(database: Database, statements: list[Statement]) -> None:
+    async with database.connection() as conn:
+        await fill(conn, SIZE)
+        assert await find_whole_reads(conn, statements) == {}
+
+
+async def test_a_plan_that_reads_a_table_whole_is_found(database: Database) -> None:
+    whole = [
+        Statement("every row", "SELECT count(*) FROM penstock.runs WHERE workflow = $1"),
+        Statement("every key", "SELECT id FROM penstock.runs ORDER BY id"),
+        Statement("some keys", "SELECT id FROM penstock.runs ORDER BY id LIMIT $1"),
+        Statement("a lookup", "SELECT state FROM penstock.runs WHERE id = $1"),
+    ]
+    async with database.connection() as conn:
+        assert set(await find_whole_reads(conn, whole)) == {"every row", "every key"}
+
+
+async def find_whole_reads(conn: Connection, statements: Sequence[Statement]) -> dict[str, list[str]]:
+    """By place, the reads of large tables as a whole in the generic plans of these statements."""
+    await conn.execute("SET plan_cache_mode = force_generic_plan")
+    found: dict[str, list[str]] = {}
+    for place, text in statements:
+        if reads := list(list_whole_reads(await plan(conn, text))):
+            found[place] = reads
+    return found
+
+
+async def plan(conn: Connection, text: str) -> dict[str, object]:
+    """The generic plan of a statement."""
+    await conn.execute(f"PREPARE planned AS {text}")
+    try:
+        count: int = await conn.fetchval(
+            "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'planned'"
+        )
+        arguments = f"({', '.join(['NULL'] * count)})" if count else ""
+        (row,) = await conn.fetch(f"EXPLAIN (FORMAT JSON) EXECUTE planned{arguments}")
+        explained: list[dict[str, dict[str, object]]] = json.loads(row[0])
+        return explained[0]["Plan"]
+    finally:
+        await conn.execute("DEALLOCATE planned")
+
+
+def list_whole_reads(node: dict[str, object], *, is_limited: bool = False) -> Iterator[str]:
+    """What a plan reads of large tables without looking anything up."""
+    kind, table = str(node["Node Type"]), str(node.get("Relation Name", ""))
+    is_limited = is_limited or kind == "Limit"
+    if is_large(table) and kind.endswith("Seq Scan"):
+        yield f"{kind} of {table}: {node.get('Filter', '')}"
+    is_whole = "Index Name" in node and "Index Cond" not in node and not is_limited
+    if is_whole and node["Index Name"] not in LIVE and is_large(table):
+        yield f"{kind} of the whole {node['Index Name']}"
+    children = node.get("Plans", [])
+    assert isinstance(children, list)
+    for child in children:
+        yield from list_whole_reads(child, is_limited=is_limited)
+
+
+def is_large(table: str) -> bool:
+    """Whether a table, or that of which it is a partition, grows with what has ended."""
+    return re.sub(r"_(default|before|first|\d+)$", "", table) in LARGE
