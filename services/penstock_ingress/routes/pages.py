@@ -1,18 +1,23 @@
-"""What a browser finds on both ports: the first page, `/docs` and `/openapi.json`. Open to everyone: none of them says
-what is in the installation, but the first page of the admin port, which names the apps.
+"""What a browser finds on both ports: the first page, `/docs` and `/openapi.json`. Open to everyone. What is deployed
+is named by the first page of the admin port, and by the description of the public port unless
+PENSTOCK_HIDE_API_DOCUMENTATION keeps that for admins.
 """
 
+from collections.abc import Mapping
 from functools import cache
 
 from aiohttp import web
+from pydantic import JsonValue
 from yarl import URL
 
+from penstock_ingress.handlers.meta import find_openapi
 from penstock_ingress.handlers.serving import describe_serving
 from penstock_ingress.room import Room
 from penstock_ingress.routes.openapi import describe_management
 from penstock_ingress.routes.places import Place
 from penstock_ingress.routes.public_openapi import describe_public
 from penstock_ingress.routes.transport import to_response
+from penstock_ingress.routes.workflows import identify, read_query
 from penstock_ingress.rules.front import admin_as_html, admin_as_json, public_as_html, public_as_json
 from penstock_ingress.rules.html import prefers_html
 from penstock_ingress.rules.reference import render_reference
@@ -46,14 +51,20 @@ async def answer_front(_: Room, request: web.BaseRequest, __: Place) -> Reply:
     return public_as_html() if prefers_html(request.headers.get("Accept")) else public_as_json()
 
 
-async def answer_docs(_: Room, __: web.BaseRequest, ___: Place) -> Reply:
+async def answer_docs(room: Room, request: web.BaseRequest, place: Place) -> Reply:
     """The description of the public port, for people."""
-    return _public_page()
+    return render_reference(await _describe(room, request, place), f"{place.prefix}/openapi.json")
 
 
-async def answer_openapi(_: Room, __: web.BaseRequest, ___: Place) -> Reply:
+async def answer_openapi(room: Room, request: web.BaseRequest, place: Place) -> Reply:
     """The same for programs."""
-    return json_reply(200, describe_public())
+    return json_reply(200, await _describe(room, request, place))
+
+
+async def _describe(room: Room, request: web.BaseRequest, place: Place) -> Mapping[str, JsonValue]:
+    _, token = read_query(request)
+    caller = await identify(room, request, token, place.environment)
+    return await find_openapi(room, place.environment, caller, describe_public())
 
 
 def _find_origin(request: web.Request) -> URL:
@@ -66,8 +77,3 @@ def _find_origin(request: web.Request) -> URL:
 @cache
 def _management_page() -> Reply:
     return render_reference(describe_management())
-
-
-@cache
-def _public_page() -> Reply:
-    return render_reference(describe_public())

@@ -1,5 +1,5 @@
-"""The description of the public port (OpenAPI 3.1). It is the same for every installation: which workflows, types and
-sources one has is not for strangers to read.
+"""The description of the public port (OpenAPI 3.1) as every installation has it; what one's app exposes is added by
+`rules/deployed_openapi.py`.
 """
 
 from functools import cache

@@ -16,13 +16,13 @@ _MAX_VALUES: Final = 12
 Node = Mapping[str, JsonValue]
 
 
-def render_reference(document: Node) -> Reply:
-    """The page. `document` is OpenAPI 3.1; its schemas are under `components`."""
+def render_reference(document: Node, source: str = "/openapi.json") -> Reply:
+    """The page. `document` is OpenAPI 3.1, served at `source`; its schemas are under `components`."""
     info = _node(document.get("info"))
     title, version = _text(info, "title"), _text(info, "version")
     parts = [
         element("h1", title),
-        f'<p class="soft">Version {escape(version)} · {link("/openapi.json")} · {link("/", "front page")}</p>',
+        f'<p class="soft">Version {escape(version)} · {link(source)} · {link("/", "front page")}</p>',
         *(f"<p>{prose(paragraph)}</p>" for paragraph in _text(info, "description").split("\n\n") if paragraph),
         *_operations(document),
         '<h2 id="shapes">Shapes</h2>',

@@ -63,7 +63,7 @@ def describe_swagger(app: App | None, name: str, prefix: str) -> Document:
         "securityDefinitions": {"api_token": {"type": "apiKey", "name": "api_token", "in": "query"}},
         "security": [{"api_token": []}],
         "paths": paths,
-        "definitions": {plain_name(data_type): _describe_type(data_type) for data_type in types},
+        "definitions": {plain_name(data_type): describe_type(data_type) for data_type in types},
     }
 
 
@@ -83,7 +83,7 @@ def _describe_workflow(workflow: Workflow) -> JsonValue:
 
 
 def _in_query(known: Parameter) -> JsonValue:
-    schema = _schema(known.type)
+    schema = describe_value(known.type)
     if known.type.is_list:
         item = schema["items"]
         typed: Document = {"type": "array", "items": item, "collectionFormat": "multi"}
@@ -99,7 +99,7 @@ def _in_body(workflow: Workflow) -> JsonValue:
         return []
     schema: Document = {
         "type": "object",
-        "properties": {known.name: _schema(known.type) for known in workflow.parameters},
+        "properties": {known.name: describe_value(known.type) for known in workflow.parameters},
     }
     required: list[JsonValue] = [known.name for known in workflow.parameters if not known.is_optional]
     if required:
@@ -151,12 +151,13 @@ def _failures() -> Document:
     return {status: {"description": description} for status, description in _STATUSES.items()}
 
 
-def _describe_type(data_type: DataType) -> JsonValue:
+def describe_type(data_type: DataType) -> JsonValue:
+    """The schema of a thing: every field that it may have."""
     fields = (*data_type.fields, *BUILT_IN_FIELDS)
-    return {"type": "object", "properties": {known.name: _schema(known.type) for known in fields}}
+    return {"type": "object", "properties": {known.name: describe_value(known.type) for known in fields}}
 
 
-def _schema(field_type: FieldType) -> Document:
+def describe_value(field_type: FieldType) -> Document:
     """The schema of a value; a thing is its id."""
     one = _SCALARS.get(field_type.name, {"type": "string"})
     return {"type": "array", "items": one} if field_type.is_list else one

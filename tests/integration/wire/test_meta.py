@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.integration.ingress import ADMIN, Ingress, running_ingress, write_app
@@ -134,3 +135,37 @@ async def test_it_can_be_hidden_from_strangers(database_url: str, amqp_url: str,
         for path in (META, SWAGGER):
             assert (await hidden.send("GET", path)).wrapped[:2] == (404, "NOT_FOUND")
             assert (await hidden.send("GET", path, headers=ADMIN)).status == 200
+
+
+async def test_openapi_describes_each_workflow_and_type_that_is_exposed(ingress: Ingress) -> None:
+    document = orjson.loads((await ingress.send("GET", "/openapi.json")).body)
+    paths = document["paths"]
+    assert document["info"]["title"] == "Penstock public API of integration"
+    typed = paths["/api/1.1/wf/typed"]["post"]
+    assert (typed["summary"], typed["description"]) == ("Everything typed", "For users and admins.")
+    body = typed["requestBody"]["content"]["application/json"]["schema"]
+    assert body["required"] == ["who", "many", "where", "on_sale"]
+    assert body["properties"]["many"] == {"type": "array", "items": {"type": "string"}}
+    assert "workflow" not in {one["name"] for one in typed["parameters"]}
+    look = paths["/api/1.1/wf/look"]
+    assert set(look) == {"get"}
+    assert [one["name"] for one in look["get"]["parameters"] if one["in"] == "query"]
+    page = paths["/api/1.1/obj/order"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    thing = page["allOf"][1]["properties"]["response"]["properties"]["results"]["items"]
+    assert thing == {"$ref": "#/components/schemas/thing_order"}
+    assert "number" in document["components"]["schemas"]["thing_order"]["properties"]
+    names = [one["operationId"] for item in paths.values() for one in item.values()]
+    assert len(names) == len(set(names))
+    assert "/api/1.1/wf/hidden" not in paths
+    shown = await ingress.send("GET", "/docs")
+    assert "Everything typed" in shown.body.decode()
+
+
+async def test_openapi_names_nothing_to_strangers_where_that_is_hidden(
+    database_url: str, amqp_url: str, directory: Path
+) -> None:
+    async with running_ingress(database_url, amqp_url, directory, hide_api_documentation=True) as ingress:
+        for path in ("/openapi.json", "/docs"):
+            hidden = await ingress.send("GET", path)
+            assert (hidden.status, b"typed" in hidden.body) == (200, False)
+            assert b"/api/1.1/wf/typed" in (await ingress.send("GET", path, headers=ADMIN)).body
