@@ -1,5 +1,7 @@
 """The ingress's own settings, beside the common ones."""
 
+from typing import Literal
+
 from pydantic import Field, SecretStr
 
 from penstock.networks import Networks
@@ -30,6 +32,11 @@ class IngressSettings(OutgoingSettings):
     )
     hide_api_documentation: bool = Field(
         default=False, description="Show /api/1.1/meta and its swagger.json to bearers of an admin token alone"
+    )
+    hidden_constraints: Literal["refuse", "drop"] = Field(
+        default="refuse",
+        description="What becomes of a constraint or an order on a field that privacy rules hide: refuse the request, "
+        "or drop it silently, as Bubble does, so that more is found",
     )
     trusted_proxies: Networks = Field(
         default=(),

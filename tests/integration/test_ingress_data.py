@@ -88,9 +88,22 @@ async def test_constraints_and_order(ingress: Ingress, ids: list[str]) -> None:
 
 async def test_what_cannot_be_seen_can_neither_be_asked_for_nor_sorted_by(ingress: Ingress, ids: list[str]) -> None:
     query = where(("hidden", "equals", "secret 5"))
-    assert page(await ingress.send("GET", f"{ORDERS}?{query}"))["count"] == 100
+    for hidden in (query, "sort_field=hidden", where(("hidden_text", "is_empty", None))):
+        answer = await ingress.send("GET", f"{ORDERS}?{hidden}")
+        assert (answer.status, answer.wrapped[1]) == (400, "ERROR")
+        assert "The field hidden of type order is hidden here by privacy rules" in answer.wrapped[2]
     assert page(await ingress.send("GET", f"{ORDERS}?{query}", headers=ADMIN))["count"] == 1
-    assert (await ingress.send("GET", f"{ORDERS}?sort_field=hidden")).status == 200
+
+
+async def test_hidden_constraints_are_dropped_where_that_is_wanted_as_bubble_does(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
+    app = write_app(tmp_path)
+    async with running_ingress(database_url, amqp_url, app, hidden_constraints="drop") as ingress:
+        await store(ingress, tmp_path, "order", [NewThing("1x1", {"hidden": "b"}), NewThing("1x2", {"hidden": "a"})])
+        query = where(("hidden", "equals", "a"))
+        found = results(await ingress.send("GET", f"{ORDERS}?{query}&sort_field=hidden"))
+        assert [order["_id"] for order in found] == ["1x1", "1x2"]
 
 
 async def test_what_cannot_be_understood_is_told_in_bubbles_words(ingress: Ingress, ids: list[str]) -> None:

@@ -6,7 +6,8 @@ from pydantic import JsonValue
 
 from penstock.definitions.models import StepAction
 from penstock.domain.workload import Activity, Counts
-from penstock.things.records import MAX_PAGE, Order, Window, find_things
+from penstock.things.ordering import Order
+from penstock.things.records import MAX_PAGE, Window, find_things
 from penstock_executor.runs import Values
 from penstock_executor.steps.arguments import constraints, data_type, target_text, text, wrong
 from penstock_executor.steps.consumption import add_returned, consumption

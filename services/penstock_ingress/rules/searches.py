@@ -18,7 +18,9 @@ _WORDS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": Fal
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A page of things. `limit` below zero asks for none, which Bubble reports as a count of `limit`."""
+    """A page of things. `limit` below zero asks for none, which Bubble reports as a count of `limit`; `near` is the
+    place by whose distance addresses are sorted.
+    """
 
     constraints: tuple[JsonValue, ...]
     cursor: int
@@ -27,6 +29,7 @@ class Search:
     is_descending: bool
     further_sorts: tuple[tuple[str, bool], ...]
     excludes_remaining: bool
+    near: JsonValue = None
 
 
 def read_search(query: Mapping[str, JsonValue]) -> Search:
@@ -39,6 +42,7 @@ def read_search(query: Mapping[str, JsonValue]) -> Search:
         is_descending=_boolean(query.get("descending"), "descending"),
         further_sorts=tuple(_further_sort(item) for item in _list(query, "additional_sort_fields")),
         excludes_remaining=_boolean(query.get("exclude_remaining"), "exclude_remaining"),
+        near=_text(query, "geo_reference").strip() or None,
     )
 
 

@@ -22,10 +22,11 @@ SYSTEM_COLUMNS: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "
 _EVERY: Final = frozenset({"equals", "not equal", "is_empty", "is_not_empty", "in", "not in"})
 _ORDERED: Final = frozenset({"greater than", "less than"})
 _WORDS: Final = frozenset({"text contains", "not text contains"})
+_PLACES: Final = frozenset({"geographic_search"})
 _LISTS: Final = frozenset({"contains", "not contains", "empty", "not empty"})
 WITHOUT_VALUE: Final = frozenset({"is_empty", "is_not_empty", "empty", "not empty"})
-CONSTRAINT_TYPES: Final = _EVERY | _ORDERED | _WORDS | _LISTS
-"""Those of Bubble's Data API, but for `geographic_search`."""
+CONSTRAINT_TYPES: Final = _EVERY | _ORDERED | _WORDS | _LISTS | _PLACES
+"""Those of Bubble's Data API."""
 
 AGGREGATES: Final[Mapping[str, frozenset[str]]] = {
     "sum": frozenset({ScalarType.NUMBER}),
@@ -42,10 +43,23 @@ def column_name(field: str) -> str:
 
 
 def find_field(data_type: DataType, key: str) -> DataField | None:
-    """The field that a client means by `key`, built-in ones included: by name, else without case, spaces and signs."""
+    """The field that a client means by `key`, built-in ones included: by name, else without case, spaces and signs,
+    else by its internal id, such as `rooms_number`.
+    """
     fields = (*data_type.fields, *BUILT_IN_FIELDS)
     exact = next((field for field in fields if field.name == key), None)
-    return exact or next((field for field in fields if _plain(field.name) == _plain(key)), None)
+    if exact is not None:
+        return exact
+    plain = _plain(key)
+    by_name = next((field for field in fields if _plain(field.name) == plain), None)
+    return by_name or next((field for field in fields if internal_field_id(field) == key.lower()), None)
+
+
+def internal_field_id(data_field: DataField) -> str:
+    """A field as Bubble itself calls it: `unit_name_text`, `tags_list_text`, `venue_custom_venue`."""
+    known = data_field.type.name in frozenset(ScalarType) or data_field.type.name == "user"
+    name = data_field.type.name.replace(" ", "_") if known else f"custom_{data_field.type.name}"
+    return f"{data_field.column}_{'list_' if data_field.type.is_list else ''}{name}"
 
 
 def constraint_types(field_type: FieldType) -> frozenset[str]:
@@ -56,6 +70,8 @@ def constraint_types(field_type: FieldType) -> frozenset[str]:
         return _EVERY | _LISTS
     if field_type.name == ScalarType.TEXT:
         return _EVERY | _ORDERED | _WORDS
+    if field_type.name == ScalarType.ADDRESS:
+        return _EVERY | _PLACES
     return _EVERY | _ORDERED if field_type.name in {ScalarType.NUMBER, ScalarType.DATE} else _EVERY
 
 

@@ -286,11 +286,22 @@ class DataField(Model):
     column: str
 
 
+class RuleCondition(Model):
+    """A constraint of a privacy rule; texts of its value may embed expressions over `user` and `now`."""
+
+    key: str
+    constraint_type: str
+    value: JsonValue = None
+
+
 class PrivacyRule(Model):
-    """What a person may do with things that meet all of `when` (None: everyone). `view` is `all` or field names."""
+    """What a person may do with things that meet all of `when`, if that person meets `users`, an expression over `user`
+    and `now`; with neither, it is for everyone whom no other rule is for. `view` is `all` or field names.
+    """
 
     name: str
-    when: dict[str, JsonValue] | None = None
+    when: dict[str, JsonValue] | tuple[RuleCondition, ...] | None = None
+    users: str | None = None
     find: bool = False
     view: Literal["all"] | tuple[str, ...] = ()
     create: bool = False

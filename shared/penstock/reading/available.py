@@ -10,7 +10,7 @@ UNAVAILABLE: Final[dict[str, frozenset[str]]] = {
     "key": frozenset({"oidc", "concurrency", "rate", "debounce"}),
     "trigger": frozenset(),
     "action": frozenset(),
-    "constraint_type": frozenset({"geographic_search"}),
+    "constraint_type": frozenset(),
     "name": frozenset(),
 }
 """By what it is: a key of app.yaml or of a workflow, a trigger, an action, a constraint, a name in expressions."""

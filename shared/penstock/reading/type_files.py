@@ -6,12 +6,20 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
-from penstock.definitions.fields import BUILT_IN_FIELDS, MAX_IDENTIFIER_BYTES, SYSTEM_COLUMNS, column_name, find_field
-from penstock.definitions.models import DataField, DataType, FieldType, PrivacyRule, ScalarType
+from penstock.definitions.fields import (
+    BUILT_IN_FIELDS,
+    MAX_IDENTIFIER_BYTES,
+    SYSTEM_COLUMNS,
+    WITHOUT_VALUE,
+    column_name,
+    constraint_types,
+    find_field,
+)
+from penstock.definitions.models import DataField, DataType, FieldType, PrivacyRule, RuleCondition, ScalarType
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe, to_json
 from penstock.reading.index import read_field_type
 from penstock.reading.places import Report, shorten
-from penstock.reading.scopes import Scope, check_templates
+from penstock.reading.scopes import Scope, check_expression, check_templates
 from penstock.reading.tables import Table, read_text
 
 MAX_FIELDS: Final = 1_000
@@ -157,16 +165,18 @@ def _read_privacy(table: Table, data_type: DataType, report: Report) -> tuple[Pr
         if "everyone" in rule:
             rules.append(_read_rule("everyone", rule.table("everyone", "the rule for everyone"), data_type, report))
             rule.close()
-        elif rule.require("name", "name: owner") and rule.require("when", _OWNER_EXAMPLE):
+        elif rule.require("name", "name: owner") and ("users" in rule or rule.require("when", _OWNER_EXAMPLE)):
             rules.append(_read_rule(rule.text("name") or "", rule, data_type, report))
     return tuple(rules)
 
 
 def _read_rule(name: str, table: Table, data_type: DataType, report: Report) -> PrivacyRule:
-    when = table.node("when") if name != "everyone" else None
+    has_conditions = name != "everyone"
+    when, users = (table.node("when"), table.node("users")) if has_conditions else (None, None)
     rule = PrivacyRule(
         name=name,
         when=None if when is None else _read_constraints(when, data_type, report),
+        users=None if users is None else check_expression(users, "users", _PRIVACY_SCOPE, report),
         find=table.boolean("find"),
         view=_read_view(table, data_type, report),
         create=table.boolean("create"),
@@ -177,9 +187,18 @@ def _read_rule(name: str, table: Table, data_type: DataType, report: Report) -> 
     return rule
 
 
-def _read_constraints(node: Node, data_type: DataType, report: Report) -> dict[str, JsonValue]:
+def _read_constraints(
+    node: Node, data_type: DataType, report: Report
+) -> dict[str, JsonValue] | tuple[RuleCondition, ...]:
+    if isinstance(node, Sequence) and node.items:
+        tables = [Table(item, item.place, "a condition of a privacy rule", report) for item in node.items]
+        read = [_read_condition(table, data_type, report) for table in tables]
+        return tuple(condition for condition in read if condition is not None)
     if not isinstance(node, Mapping) or not node.entries:
-        message = f"'when' of a privacy rule is a mapping of fields to values, not {describe(node)}"
+        message = (
+            "'when' of a privacy rule is a mapping of fields to values, or a list of {key, constraint_type, value}, "
+            f"not {describe(node)}"
+        )
         report.error(node.place, message, 'such as {created_by: "${user._id}"}')
         return {}
     constraints: dict[str, JsonValue] = {}
@@ -193,6 +212,25 @@ def _read_constraints(node: Node, data_type: DataType, report: Report) -> dict[s
         check_templates(value, _PRIVACY_SCOPE, report)
         constraints[field.name] = to_json(value)
     return constraints
+
+
+def _read_condition(table: Table, data_type: DataType, report: Report) -> RuleCondition | None:
+    is_complete = table.require("key", "key: members") and table.require("constraint_type", "constraint_type: contains")
+    key, kind, value = table.node("key"), table.text("constraint_type"), table.node("value")
+    table.close()
+    field = None if key is None else _read_field_name(key, data_type, report, "'when'")
+    if not is_complete or field is None or kind is None:
+        return None
+    if kind not in constraint_types(field.type):
+        report.unknown(
+            table.key_place("constraint_type"), "constraint_type", kind, sorted(constraint_types(field.type))
+        )
+        return None
+    if value is not None:
+        check_templates(value, _PRIVACY_SCOPE, report)
+    elif kind not in WITHOUT_VALUE:
+        report.error(table.place, f"the constraint {kind!r} needs a value")
+    return RuleCondition(key=field.name, constraint_type=kind, value=None if value is None else to_json(value))
 
 
 def _read_view(table: Table, data_type: DataType, report: Report) -> Literal["all"] | tuple[str, ...]:

@@ -35,7 +35,8 @@ from penstock.testing.signing import find_secret
 from penstock.things.changes import tell_changing_run
 from penstock.things.constraints import Where
 from penstock.things.files import begin_file, file_id, open_file
-from penstock.things.records import MAX_PAGE, NewThing, Order, Window, count_things, create_things, find_things
+from penstock.things.ordering import Order
+from penstock.things.records import MAX_PAGE, NewThing, Window, count_things, create_things, find_things
 from penstock.things.tables import USER
 from penstock.things.users import find_user
 from penstock.webhooks import Unsigned, sign

@@ -12,7 +12,8 @@ from pydantic import JsonValue
 from penstock.db import Connection, quote_identifier
 from penstock.definitions.fields import find_field, misfit
 from penstock.definitions.models import DataField, DataType, ScalarType
-from penstock.things.constraints import ConstraintProblem, Where, compile_where
+from penstock.things.clauses import ConstraintProblem
+from penstock.things.constraints import Search, Where, compile_where
 from penstock.things.json import literal, scalar_sql
 from penstock.things.records import NewThing, to_record
 from penstock.things.statements import insert_statement
@@ -104,13 +105,15 @@ async def aggregate_things(
     condition = compile_where(data_type, where)
     by = [_find(data_type, name, None) for name in aggregate.by]
     functions = [(function, _find(data_type, name, function)) for function, name in aggregate.functions]
-    members = [(known.name, f"t.{quote_identifier(known.column)}", known.type.name) for known in by]
+    columns = [_value(condition, data_type, known) for known in by]
+    members = [(known.name, column, known.type.name) for known, column in zip(by, columns, strict=True)]
     members.append(("count", "count(*)", ScalarType.BOOLEAN))
     members += [
-        (f"{function}_{known.column}", _call(function, known), known.type.name) for function, known in functions
+        (f"{function}_{known.column}", _call(function, _value(condition, data_type, known)), known.type.name)
+        for function, known in functions
     ]
     _check_members([name for name, _, _ in members])
-    groups = ", ".join(f"t.{quote_identifier(known.column)}" for known in by)
+    groups = ", ".join(columns)
     object_ = ", ".join(f"{literal(name)}, {scalar_sql(expression, kind)}" for name, expression, kind in members)
     rows = await conn.fetch(
         f"""
@@ -128,8 +131,16 @@ async def aggregate_things(
     return [row["members"] for row in rows]
 
 
-def _call(function: str, known: DataField) -> str:
-    called = f"{function}(t.{quote_identifier(known.column)})"
+def _value(search: Search, data_type: DataType, known: DataField) -> str:
+    """SQL that gives the field of a row `t`, and null where rules hide it. Raises ConstraintProblem where they hide it
+    of all things.
+    """
+    column, seen = f"t.{quote_identifier(known.column)}", search.seen(data_type, known)
+    return column if seen is None else f"CASE WHEN {seen} THEN {column} END"
+
+
+def _call(function: str, value: str) -> str:
+    called = f"{function}({value})"
     return f"coalesce({called}, 0)" if function == "sum" else called
 
 

@@ -1,209 +1,101 @@
 """`where`, in the workflow language and in the Data API alike, as SQL: `{paid: true}`, or a list of `{key,
-constraint_type, value}`.
+constraint_type, value}`; and under the privacy rules of the type, for those whom they restrict.
 
-Names only ever become columns of the type, values only ever parameters (as text, cast to the column's type by
-PostgreSQL). Values may come as strings, as Bubble's clients send them.
+A constraint on a field that the viewer may see of no thing is refused. Where that depends on the thing, things of which
+the field cannot be seen do not meet the constraint, whatever it demands: what is found says nothing about them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import JsonValue
 
-from penstock import exact_json
-from penstock.db import quote_identifier
-from penstock.definitions.fields import CONSTRAINT_TYPES, WITHOUT_VALUE, constraint_types, find_field
-from penstock.definitions.models import DataField, DataType, FieldType, ScalarType
-from penstock.definitions.values import ValueSource, coerce_value
-from penstock.errors import Permanent
-from penstock.things.tables import sql_type
+from penstock.definitions.models import DataField, DataType
+from penstock.things.clauses import Condition, Constraint, ConstraintProblem, compile_constraint, find_constrained
+from penstock.things.privacy import ALWAYS, EVERYTHING, NEVER, Guards, Viewer
 
-_TEXT: Final = FieldType(ScalarType.TEXT)
-_MAX_WORDS: Final = 100_000
-"""Characters of a text that are searched for words: the words of one much longer do not fit into a tsvector."""
-Where = Mapping[str, JsonValue] | Sequence[JsonValue] | None
+Conditions = Mapping[str, JsonValue] | Sequence[JsonValue] | None
 
 
-class ConstraintProblem(Permanent):
-    """A constraint that cannot be applied. `status` and the text are what Bubble's Data API answers."""
+@dataclass(frozen=True, slots=True)
+class Restricted:
+    """Conditions, and for whom things are searched. `drops_hidden`: a constraint or an order does not count for things
+    of which the viewer may not see the field, as with Bubble; otherwise it is refused.
+    """
 
-    def __init__(self, message: str, *, status: int = 400) -> None:
-        super().__init__(message, kind="constraint")
-        self.status = status
+    where: Conditions
+    viewer: Viewer
+    drops_hidden: bool = False
+
+
+Where = Conditions | Restricted
+_UNRESTRICTED: Final = Restricted(None, EVERYTHING)
 
 
 @dataclass(slots=True)
-class Condition:
-    """SQL with numbered parameters; grows as conditions are added. `arguments` are texts, lists of texts, or
-    integers.
-    """
+class Search(Condition):
+    """What things of a type have to meet. `guards` are there where privacy rules restrict what may be seen of them."""
 
-    arguments: list[object] = field(default_factory=list)
-    clauses: list[str] = field(default_factory=list)
+    guards: Guards | None = None
+    drops_hidden: bool = False
 
-    def bind(self, value: object) -> str:
-        """`$n` for `value`."""
-        self.arguments.append(value)
-        return f"${len(self.arguments)}"
-
-    @property
-    def sql(self) -> str:
-        """All clauses joined by AND; `true` when there is none."""
-        return " AND ".join(self.clauses) or "true"
+    def seen(self, data_type: DataType, known: DataField) -> str | None:
+        """SQL that holds for the things of which the field may be seen; None if it may of all. Raises ConstraintProblem
+        where it may be seen of none.
+        """
+        seen = ALWAYS if self.guards is None else self.guards.sees(known)
+        if seen == NEVER:
+            raise hidden(data_type, known)
+        return None if seen == ALWAYS else seen
 
 
-def compile_where(data_type: DataType, where: Where) -> Condition:
+def compile_where(data_type: DataType, where: Where) -> Search:
     """What `where` demands of things of `data_type`. Raises ConstraintProblem."""
-    condition = Condition()
-    for key, kind, value in _read(where):
-        _add(condition, data_type, key, kind, value)
-    return condition
+    asked = where if isinstance(where, Restricted) else _UNRESTRICTED
+    search = Search(drops_hidden=asked.drops_hidden)
+    if asked.viewer.is_bound(data_type):
+        search.guards = Guards(search, data_type, asked.viewer)
+        findable = search.guards.findable
+        if findable != ALWAYS:
+            search.clauses.append(findable)
+    for constraint in _read(where.where if isinstance(where, Restricted) else where):
+        _add(search, data_type, constraint)
+    return search
 
 
-def internal_field_id(data_field: DataField) -> str:
-    """A field as Bubble's messages call it: `unit_name_text`, `tags_list_text`, `venue_custom_venue`."""
-    known = data_field.type.name in frozenset(ScalarType) or data_field.type.name == "user"
-    name = data_field.type.name.replace(" ", "_") if known else f"custom_{data_field.type.name}"
-    return f"{data_field.column}_{'list_' if data_field.type.is_list else ''}{name}"
+def hidden(data_type: DataType, known: DataField) -> ConstraintProblem:
+    """The refusal of a search by a field that is hidden."""
+    return ConstraintProblem(
+        f"The field {known.name} of type {data_type.name} is hidden here by privacy rules, so things cannot be "
+        "searched, sorted or summed up by it"
+    )
 
 
-def _read(where: Where) -> list[tuple[str, str, JsonValue]]:
+def _add(search: Search, data_type: DataType, constraint: Constraint) -> None:
+    found = find_constrained(data_type, constraint.key)
+    seen = ALWAYS if search.guards is None else search.guards.sees(found)
+    if seen == NEVER:
+        compile_constraint(Condition(), data_type, found, constraint)
+        if search.drops_hidden:
+            return
+        raise hidden(data_type, found)
+    clause = compile_constraint(search, data_type, found, constraint)
+    if seen != ALWAYS:
+        clause = f"({seen} IS NOT TRUE OR {clause})" if search.drops_hidden else f"({seen} AND {clause})"
+    search.clauses.append(clause)
+
+
+def _read(where: Conditions) -> Iterator[Constraint]:
     if where is None:
-        return []
+        return
     if isinstance(where, Mapping):
-        return [(key, "equals", value) for key, value in where.items()]
+        yield from (Constraint(key, "equals", value) for key, value in where.items())
+        return
     if isinstance(where, str | bytes):
         raise ConstraintProblem("constraints are a list of {key, constraint_type, value}")
-    constraints = []
     for number, item in enumerate(where):
-        if (
-            not isinstance(item, dict)
-            or not isinstance(item.get("key"), str)
-            or not isinstance(item.get("constraint_type"), str)
-        ):
+        key, kind = (item.get("key"), item.get("constraint_type")) if isinstance(item, dict) else (None, None)
+        if not isinstance(item, dict) or not isinstance(key, str) or not isinstance(kind, str):
             raise ConstraintProblem(f"constraint {number} needs a key and a constraint_type, both text")
-        constraints.append((str(item["key"]), str(item["constraint_type"]), item.get("value")))
-    return constraints
-
-
-def _add(condition: Condition, data_type: DataType, key: str, kind: str, value: JsonValue) -> None:
-    found = find_field(data_type, key)
-    if found is None:
-        near = get_close_matches(key, [known.name for known in data_type.fields], n=1)
-        raise ConstraintProblem(f"Unrecognized field: {key}" + (f" (did you mean {near[0]}?)" if near else ""))
-    if kind not in CONSTRAINT_TYPES or kind not in constraint_types(found.type):
-        message = f"Constraint type not found {kind} for field {internal_field_id(found)} and type {data_type.name}"
-        raise ConstraintProblem(message, status=404)
-    if value is None and kind not in WITHOUT_VALUE:
-        kind = {"equals": "is_empty", "not equal": "is_not_empty"}.get(kind, kind)
-        if kind not in WITHOUT_VALUE:
-            raise ConstraintProblem(f"constraint {kind!r} on {found.name} needs a value")
-    condition.clauses.append(_CLAUSES[kind](condition, found, value))
-
-
-def to_parameter(data_field: DataField, value: JsonValue) -> str:
-    """`value` as the text that PostgreSQL casts to the field's type. Raises ConstraintProblem."""
-    try:
-        # An id that no thing has, whatever its form, simply matches nothing.
-        is_id = data_field.type.is_thing and isinstance(value, str)
-        coerced = coerce_value(_TEXT if is_id else data_field.type, value, source=ValueSource.TEXT)
-    except ValueError as error:
-        raise ConstraintProblem(f"the value for {data_field.name} does not fit: {error}") from None
-    return coerced if isinstance(coerced, str) else exact_json.dumps(coerced).decode()
-
-
-def _cast(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-    if data_field.type.is_list and sql_type(data_field.type) == "jsonb":
-        return f"{condition.bind(to_parameter(data_field, value if isinstance(value, list) else [value]))}::text::jsonb"
-    if data_field.type.is_list:
-        return _cast_many(condition, data_field, value)
-    return f"{condition.bind(to_parameter(data_field, value))}::text::{sql_type(data_field.type)}"
-
-
-def _cast_many(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-    items = value if isinstance(value, list) else [value]
-    element = DataField(name=data_field.name, type=FieldType(data_field.type.name), column=data_field.column)
-    return f"{condition.bind([to_parameter(element, item) for item in items])}::text[]::{sql_type(element.type)}[]"
-
-
-def _column(data_field: DataField) -> str:
-    return quote_identifier(data_field.column)
-
-
-def _compare(operator: str) -> Callable[[Condition, DataField, JsonValue], str]:
-    def clause(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-        return f"({_column(data_field)} {operator} {_cast(condition, data_field, value)})"
-
-    return clause
-
-
-def _equals(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-    return _is_empty(condition, data_field, value) if value == [] else _compare("=")(condition, data_field, value)
-
-
-def _differs(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-    return f"{_equals(condition, data_field, value)} IS NOT TRUE"
-
-
-def _among(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-    if data_field.type.is_list:  # one of several lists; an item that is not a list is taken for a list of one
-        wanted = [_equals(condition, data_field, item) for item in (value if isinstance(value, list) else [value])]
-        return f"({' OR '.join(wanted) or 'false'})"
-    return f"({_column(data_field)} = ANY ({_cast_many(condition, data_field, value)}))"
-
-
-def _not_among(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-    return f"{_among(condition, data_field, value)} IS NOT TRUE"
-
-
-def _has_words(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-    # Words, stemmed, without stop words: `pepper` finds "peppers", `pepp` does not.
-    words = f"{condition.bind(to_parameter(data_field, value))}::text"
-    return f"(to_tsvector('english', left({_column(data_field)}, {_MAX_WORDS})) @@ plainto_tsquery('english', {words}))"
-
-
-def _lacks_words(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-    return f"{_has_words(condition, data_field, value)} IS NOT TRUE"
-
-
-def _holds(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-    if sql_type(data_field.type) == "jsonb":
-        raise ConstraintProblem(f"lists of addresses, such as {data_field.name}, cannot be searched for an item")
-    return f"({_column(data_field)} @> {_cast_many(condition, data_field, value)})"
-
-
-def _lacks(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-    return f"{_holds(condition, data_field, value)} IS NOT TRUE"
-
-
-def _is_empty(_: Condition, data_field: DataField, __: JsonValue) -> str:
-    column = _column(data_field)
-    if sql_type(data_field.type) == "jsonb":
-        return f"({column} IS NULL OR {column} = '[]'::jsonb)"
-    if data_field.type.is_list:
-        return f"(coalesce(cardinality({column}), 0) = 0)"
-    return f"({column} IS NULL OR {column} = '')" if sql_type(data_field.type) == "text" else f"({column} IS NULL)"
-
-
-def _is_not_empty(condition: Condition, data_field: DataField, value: JsonValue) -> str:
-    return f"(NOT {_is_empty(condition, data_field, value)})"
-
-
-_CLAUSES: Final[Mapping[str, Callable[[Condition, DataField, JsonValue], str]]] = {
-    "equals": _equals,
-    "not equal": _differs,
-    "greater than": _compare(">"),
-    "less than": _compare("<"),
-    "in": _among,
-    "not in": _not_among,
-    "text contains": _has_words,
-    "not text contains": _lacks_words,
-    "contains": _holds,
-    "not contains": _lacks,
-    "is_empty": _is_empty,
-    "empty": _is_empty,
-    "is_not_empty": _is_not_empty,
-    "not empty": _is_not_empty,
-}
+        yield Constraint(key, kind, item.get("value"))

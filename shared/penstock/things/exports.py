@@ -12,7 +12,9 @@ from penstock.db import Database
 from penstock.definitions.fields import BUILT_IN_FIELDS
 from penstock.definitions.models import DataField, DataType, ScalarType
 from penstock.things.constraints import Where, compile_where
-from penstock.things.json import is_json, json_of, text_of
+from penstock.things.json import Mask, is_json, json_of, text_of
+from penstock.things.ordering import CREATED
+from penstock.things.privacy import ALWAYS
 from penstock.things.tables import qualified_table
 from penstock.things.tabular import FORMULA_STARTS, Format, guard_cell
 
@@ -51,10 +53,13 @@ async def export_things(
     limits the whole of it. Raises ConstraintProblem, DatabaseUnavailable, and what `write` raises.
     """
     data_type, is_csv = request.data_type, request.format == "csv"
-    condition = compile_where(data_type, request.where)
+    search = compile_where(data_type, request.where)
+    mask = _show_all if search.guards is None else search.guards.masked
     fields = (*BUILT_IN_FIELDS, *data_type.fields)
-    cells = ", ".join(text_of(known) if request.is_raw else _guarded(known) for known in fields)
-    shown = cells if is_csv else f"{json_of(data_type)}::text"
+    cells = ", ".join(text_of(known, mask) if request.is_raw else _guarded(known, mask) for known in fields)
+    shown = cells if is_csv else f"{json_of(data_type, mask)}::text"
+    # Where the date is hidden, the order must not show it.
+    age = 't."created_date", ' if search.guards is None or search.guards.sees(CREATED) == ALWAYS else ""
     quote, delimiter = ('"', ",") if is_csv else _NEVER_IN_JSON
     if is_csv:
         await write(_header([known.name if request.is_raw else guard_cell(known.name) for known in fields]))
@@ -62,10 +67,10 @@ async def export_things(
         status = await conn.copy_from_query(
             f"""
             SELECT {shown} FROM {qualified_table(request.environment, data_type.name)} t
-            WHERE {condition.sql}
-            ORDER BY t."created_date", t."_id"
+            WHERE {search.sql}
+            ORDER BY {age}t."_id"
             """,
-            *condition.arguments,
+            *search.arguments,
             output=write,
             format="csv",
             quote=quote,
@@ -75,12 +80,16 @@ async def export_things(
     return int(status.rsplit(maxsplit=1)[-1])
 
 
-def _guarded(known: DataField) -> str:
+def _show_all(_: DataField, value: str) -> str:
+    return value
+
+
+def _guarded(known: DataField, mask: Mask) -> str:
     """SQL that gives the field as the text of a cell, as `guard_cell` makes it.
 
     Numbers and times begin no formula, and with an apostrophe they would not be numbers and times to a spreadsheet.
     """
-    text = text_of(known)
+    text = text_of(known, mask)
     if known.type.is_list or is_json(known) or known.type.name in _HARMLESS:
         return text
     return f"CASE WHEN {text} ~ {_FORMULA} THEN chr(39) || {text} ELSE {text} END"

@@ -1,6 +1,6 @@
 """A thing as JSON: the SQL that makes it of a row, and the same form made of values that were just written."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from pydantic import JsonValue
@@ -15,10 +15,20 @@ _DOLLAR: Final = "' || chr(36) || '"
 _MAX_PARTS: Final = 40
 """Of one jsonb_build_object; a function takes at most a hundred arguments, two for each part."""
 
+Mask = Callable[[DataField, str], str]
+"""Makes of SQL that gives a field SQL that gives null where the field is hidden."""
 
-def json_of(data_type: DataType) -> str:
-    """SQL that gives a row `t` of the type's table as the JSON of a thing; `read_thing` makes a thing of it."""
-    parts = [f"{literal(known.name)}, {_value_of(known)}" for known in (*BUILT_IN_FIELDS, *data_type.fields)]
+
+def _bare(_: DataField, value: str) -> str:
+    return value
+
+
+def json_of(data_type: DataType, mask: Mask = _bare) -> str:
+    """SQL that gives a row `t` of the type's table as the JSON of a thing; `read_thing` makes a thing of it. `mask`
+    hides fields.
+    """
+    fields = (*BUILT_IN_FIELDS, *data_type.fields)
+    parts = [f"{literal(known.name)}, {mask(known, _value_of(known))}" for known in fields]
     objects = [
         f"jsonb_build_object({', '.join(parts[first : first + _MAX_PARTS])})"
         for first in range(0, len(parts), _MAX_PARTS)
@@ -58,9 +68,9 @@ def render_thing(
     return thing
 
 
-def text_of(known: DataField) -> str:
+def text_of(known: DataField, mask: Mask = _bare) -> str:
     """SQL that gives the field of a row `t` as text, as it stands in a cell of a table: lists and addresses as JSON."""
-    value = _value_of(known)
+    value = mask(known, _value_of(known))
     return f"to_jsonb({value})::text" if known.type.is_list or is_json(known) else f"({value})::text"
 
 

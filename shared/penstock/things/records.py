@@ -6,34 +6,31 @@ whole numbers are integers. Values are checked before they are written: `thing_v
 with the field and what it expects.
 """
 
-import base64
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import JsonValue
 
-from penstock import exact_json
-from penstock.db import Connection, quote_identifier
-from penstock.definitions.fields import BUILT_IN_FIELDS, find_field
-from penstock.definitions.models import DataField, DataType
+from penstock.db import Connection, Record
+from penstock.definitions.models import DataType
 from penstock.definitions.values import format_date
 from penstock.errors import Permanent
-from penstock.things.constraints import Condition, ConstraintProblem, Where, compile_where, to_parameter
+from penstock.things.clauses import Condition
+from penstock.things.constraints import Restricted, Search, Where, compile_where
 from penstock.things.json import is_json, json_of, read_thing, render_thing
+from penstock.things.ordering import BY_AGE, Order, Ordering
+from penstock.things.privacy import EVERYTHING, Guards, Viewer
 from penstock.things.statements import insert_statement, update_statement
-from penstock.things.tables import qualified_table, sql_type
+from penstock.things.tables import qualified_table
 from penstock.things.upserts import upsert_rows
 from penstock.things.values import check_values, may_exist, writable_field
 
 Thing = dict[str, JsonValue]
 MAX_PAGE: Final = 10_000
 _MAX_SKIP: Final = 2**62
-_TOKEN: Final = TypeAdapter(tuple[str | None, str])
-_ALWAYS_SET: Final = frozenset({"_id", "created_date", "modified_date"})
-_CREATED: Final = next(known for known in BUILT_IN_FIELDS if known.name == "Created Date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +153,38 @@ async def delete_things(conn: Connection, *, environment: str, data_type: DataTy
     return int(status.split()[-1])
 
 
-async def get_thing(conn: Connection, *, environment: str, data_type: DataType, id: str) -> Thing | None:
-    """The thing with that id, or None."""
+async def get_thing(
+    conn: Connection, *, environment: str, data_type: DataType, id: str, viewer: Viewer = EVERYTHING
+) -> Thing | None:
+    """The thing with that id, as far as `viewer` may see it; None if it does not exist or may not be found."""
+    if not may_exist(id):
+        return None
+    if viewer.is_bound(data_type):
+        where = Restricted({"_id": id}, viewer)
+        page = await find_things(conn, environment=environment, data_type=data_type, where=where, window=Window(1))
+        return page.results[0] if page.results else None
     statement = f'SELECT {json_of(data_type)} FROM {qualified_table(environment, data_type.name)} t WHERE "_id" = $1'
-    thing = await conn.fetchval(statement, id) if may_exist(id) else None
+    thing = await conn.fetchval(statement, id)
     return None if thing is None else read_thing(data_type, thing)
+
+
+async def show_things(
+    conn: Connection, *, environment: str, data_type: DataType, things: Sequence[Thing], viewer: Viewer
+) -> list[Thing]:
+    """Things as they are stored, as far as `viewer` may see them: those without the fields that rules hide."""
+    if not viewer.is_bound(data_type):
+        return list(things)
+    condition = Condition()
+    guards = Guards(condition, data_type, viewer)
+    rows = await conn.fetch(
+        f"""
+        SELECT t."_id", {guards.held} AS held FROM {qualified_table(environment, data_type.name)} t
+        WHERE t."_id" = ANY({condition.bind([str(thing["_id"]) for thing in things])}::text[])
+        """,
+        *condition.arguments,
+    )
+    held = {row["_id"]: row["held"] for row in rows}
+    return [guards.show(thing, held[id]) if (id := thing["_id"]) in held else {"_id": id} for thing in things]
 
 
 async def find_missing(conn: Connection, *, environment: str, data_type: DataType, ids: Sequence[str]) -> set[str]:
@@ -194,15 +218,6 @@ async def count_things(
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """Sorted by a field, empty values last, then by id; None sorts by `Created Date`."""
-
-    sort: str | None = None
-    descending: bool = False
-    further: tuple[tuple[str, bool], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Window:
     """What a page shows: at most `limit` things, from behind the keyset token `after`, or from position `skip`.
 
@@ -215,107 +230,55 @@ class Window:
     with_remaining: bool = False
 
 
-_ONE_FIELD: Final = "pages by `after` are sorted by one field; leave out the further ones, or page by position"
-
-
 async def find_things(
     conn: Connection,
     *,
     environment: str,
     data_type: DataType,
     where: Where = None,
-    order: Order = Order(),
+    order: Order = BY_AGE,
     window: Window = Window(),
 ) -> Page:
     """The things that meet `where`, in `order`, as far as `window` shows them.
 
     Raises ConstraintProblem for what cannot be sorted or constrained, and for a token that is not ours.
     """
-    condition = compile_where(data_type, where)
-    by = _sortable(data_type, order.sort) if order.sort else _CREATED
+    search = compile_where(data_type, where)
     if window.after is not None:
-        if order.further:
-            raise ConstraintProblem(_ONE_FIELD)
-        condition.clauses.append(_behind(condition, by, order.descending, window.after))
-    matching, arguments = condition.sql, list(condition.arguments)
-    table = qualified_table(environment, data_type.name)
-    ordering = _order_by(data_type, by, order)
+        search.clauses.append(Ordering(search, data_type, order).behind(search, window.after))
+    matching, arguments = search.sql, list(search.arguments)
+    ordering, table = Ordering(search, data_type, order), qualified_table(environment, data_type.name)
     limit, skip = max(window.limit, 0), max(window.skip, 0)
-    one_more, first = condition.bind(limit + 1), condition.bind(min(skip, _MAX_SKIP))
+    one_more, first = search.bind(limit + 1), search.bind(min(skip, _MAX_SKIP))
+    held = "" if search.guards is None else f", {search.guards.held} AS held"
     # The inner query sorts and cuts before the outer one makes JSON: in one query, PostgreSQL makes JSON of every thing
     # that it sorts or skips, which took a second per hundred thousand.
     rows = await conn.fetch(
         f"""
-        SELECT {json_of(data_type)} AS thing, t.{quote_identifier(by.column)}::text AS sort_key
+        SELECT {json_of(data_type)} AS thing, {ordering.key} AS sort_key{held}
         FROM (
             SELECT t.* FROM {table} t
             WHERE {matching}
-            ORDER BY {ordering}
+            ORDER BY {ordering.sql}
             LIMIT {one_more}::bigint OFFSET {first}::bigint
         ) t
-        ORDER BY {ordering}
+        ORDER BY {ordering.sql}
         """,
-        *condition.arguments,
+        *search.arguments,
     )
     shown, token = rows[:limit], None
     remaining = 0 if window.with_remaining else None
     if window.with_remaining and len(rows) > len(shown):
         total = await conn.fetchval(f"SELECT count(*) FROM {table} t WHERE {matching}", *arguments)
         remaining = max(total - skip - len(shown), 0)
-    if len(rows) > len(shown) and shown and not order.further:
-        token = _token(shown[-1]["sort_key"], shown[-1]["thing"]["_id"])
-    return Page([read_thing(data_type, row["thing"]) for row in shown], token, remaining)
+    if len(rows) > len(shown) and shown:
+        token = ordering.token(shown[-1]["sort_key"], shown[-1]["thing"]["_id"])
+    return Page([_show(search, data_type, row) for row in shown], token, remaining)
 
 
-def _order_by(data_type: DataType, by: DataField, order: Order) -> str:
-    sorts = [(by, order.descending), *((_sortable(data_type, name), falls) for name, falls in order.further)]
-    terms = []
-    for known, falls in sorts:
-        # Said where it matters only: an index read backwards has its empty values first, so it would not serve.
-        nulls = "" if known.column in _ALWAYS_SET else " NULLS LAST"
-        terms.append(f"t.{quote_identifier(known.column)} {'DESC' if falls else 'ASC'}{nulls}")
-    return ", ".join((*terms, 't."_id"'))
-
-
-def _behind(condition: Condition, by: DataField, descending: bool, after: str) -> str:
-    sort_key, last_id = _read_token(by, after)
-    column, id_parameter = quote_identifier(by.column), condition.bind(last_id)
-    if sort_key is None:
-        return f'({column} IS NULL AND "_id" > {id_parameter})'
-    value = f"{condition.bind(sort_key)}::text::{sql_type(by.type)}"
-    sign = "<" if descending else ">"
-    if by.column in _ALWAYS_SET:
-        # an index serves this form
-        return f'({column} {sign}= {value} AND ({column} {sign} {value} OR "_id" > {id_parameter}))'
-    return f'({column} {sign} {value} OR ({column} = {value} AND "_id" > {id_parameter}) OR {column} IS NULL)'
-
-
-def _token(sort_key: str | None, last_id: JsonValue) -> str:
-    return base64.urlsafe_b64encode(exact_json.dumps([sort_key, last_id])).decode().rstrip("=")
-
-
-def _read_token(by: DataField, token: str) -> tuple[str | None, str]:
-    """The sort key and id of the last thing of a page. Raises ConstraintProblem for what no page with that order
-    gave.
-    """
-    try:
-        sort_key, last_id = _TOKEN.validate_json(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        if sort_key is not None:
-            to_parameter(by, sort_key)
-    except (ValueError, ConstraintProblem):
-        raise ConstraintProblem(f"`after` has to be what an earlier page sorted by {by.name} gave") from None
-    if not may_exist(last_id):
-        raise ConstraintProblem(f"`after` has to be what an earlier page sorted by {by.name} gave")
-    return sort_key, last_id
-
-
-def _sortable(data_type: DataType, name: str) -> DataField:
-    found = find_field(data_type, name)
-    if found is None:
-        raise ConstraintProblem(f"Unrecognized field: {name}")
-    if found.type.is_list or is_json(found):
-        raise ConstraintProblem(f"things cannot be sorted by {found.name}, which is a {found.type}")
-    return found
+def _show(search: Search, data_type: DataType, row: Record) -> Thing:
+    thing = read_thing(data_type, row["thing"])
+    return thing if search.guards is None else search.guards.show(thing, row["held"])
 
 
 def _as_lists(values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -4,14 +4,7 @@ from pydantic import JsonValue
 
 from penstock.db import Connection
 from penstock.definitions.models import DataType
-from penstock.things.records import (
-    NewThing,
-    Thing,
-    ThingChange,
-    create_things,
-    get_thing,
-    update_things,
-)
+from penstock.things.records import NewThing, Thing, ThingChange, create_things, get_thing, update_things
 from tests.factories import build_thing, build_type
 
 LIVE = "live"

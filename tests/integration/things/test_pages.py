@@ -11,15 +11,9 @@ from pydantic import JsonValue
 from penstock.db import Connection
 from penstock.definitions.models import DataType
 from penstock.deploying import deploy
-from penstock.things.constraints import ConstraintProblem
-from penstock.things.records import (
-    NewThing,
-    Order,
-    Thing,
-    Window,
-    create_things,
-    find_things,
-)
+from penstock.things.clauses import ConstraintProblem
+from penstock.things.ordering import Order
+from penstock.things.records import NewThing, Thing, Window, create_things, find_things
 from tests.factories import build_app, build_thing, build_type
 from tests.integration.things.orders import LIVE, ORDER, create, is_storable, update
 

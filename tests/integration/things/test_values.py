@@ -6,7 +6,7 @@ from pydantic import JsonValue
 from penstock.db import Connection
 from penstock.deploying import deploy
 from penstock.errors import Permanent
-from penstock.things.constraints import ConstraintProblem
+from penstock.things.clauses import ConstraintProblem
 from penstock.things.records import (
     ThingChange,
     count_things,

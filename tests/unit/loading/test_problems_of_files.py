@@ -161,11 +161,30 @@ def test_problems_of_app_yaml(app: str, problem: str) -> None:
             "2: a data type may have 1000 fields, this one has 1001",
         ),
         (
-            "type: order\nprivacy: [{name: a, when: [b]}]",
+            "type: order\nprivacy: [{name: a, when: []}]",
             (
-                "2: 'when' of a privacy rule is a mapping of fields to values, not a list; such as "
-                '{created_by: "${user._id}"}'
+                "2: 'when' of a privacy rule is a mapping of fields to values, or a list of {key, constraint_type, "
+                'value}, not a list; such as {created_by: "${user._id}"}'
             ),
+        ),
+        (
+            "type: order\nprivacy: [{name: a, when: [b]}]",
+            "2: a condition of a privacy rule is written as keys and values, not as text",
+        ),
+        (
+            "type: order\nfields: {a: number}\nprivacy: [{name: a, when: [{key: a, constraint_type: like, value: 1}]}]",
+            (
+                "3: unknown constraint_type 'like'; known are equals, greater than, in, is_empty, is_not_empty, "
+                "less than, not equal, not in"
+            ),
+        ),
+        (
+            "type: order\nfields: {a: number}\nprivacy: [{name: a, when: [{key: a, constraint_type: equals}]}]",
+            "3: the constraint 'equals' needs a value",
+        ),
+        (
+            "type: order\nprivacy: [{name: a, users: thing.a == 1}]",
+            "2:28: `thing.a == 1`: unknown name 'thing'; in scope here: now, user",
         ),
         (
             "type: order\nfields: {A b: text, a_b: text}",

@@ -174,7 +174,10 @@ from tests.unit.loading.reading import step_problems
         ),
         (
             "{find: order, where: [{key: total, constraint_type: geographic_search, value: 3}]}",
-            "1: constraint_type 'geographic_search' is not available in this version",
+            (
+                "1: 'geographic_search' does not fit 'total', which is a number; fitting are equals, greater than, in, "
+                "is_empty, is_not_empty, less than, not equal, not in"
+            ),
         ),
         ("{find: order, sort: totl}", "1: unknown field of 'order' 'totl'; did you mean 'total'?"),
         ("{find: order, limit: 0}", "1: 'limit': expected a whole number from 1 to 10000, got '0'"),

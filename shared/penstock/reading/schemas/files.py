@@ -21,6 +21,7 @@ from penstock.domain.ticks import MAX_FAILURES, Overlap
 from penstock.reading.schemas.forms import (
     ANYTHING,
     BOOLEAN,
+    CONSTRAINT,
     DURATION,
     EXPRESSION,
     MAPPING,
@@ -98,9 +99,14 @@ def build_type_schema() -> Schema:
         **dict.fromkeys(("find", "create", "modify", "delete"), BOOLEAN),
         "view": {**either({"const": "all"}, list_of(TEXT)), "description": "all, or a list of fields."},
     }
+    when = either({**MAPPING, "minProperties": 1}, {**list_of(CONSTRAINT), "minItems": 1})
     rule = either(
         table({"everyone": table(rights)}, "everyone"),
-        table({"name": TEXT, "when": {**MAPPING, "minProperties": 1}, **rights}, "name", "when"),
+        table(
+            {"name": TEXT, "when": when, "users": EXPRESSION, **rights},
+            "name",
+            anyOf=[{"required": ["when"]}, {"required": ["users"]}],
+        ),
     )
     keys: dict[str, Schema] = {
         "type": {

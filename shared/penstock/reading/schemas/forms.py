@@ -78,10 +78,10 @@ _TIME: Final[Schema] = {
     "pattern": r"^\d{4}-\d{2}-\d{2}[T ].*(Z|[+-]\d{2}:?\d{2})$",
     "examples": ["2026-01-31T09:00:00Z"],
 }
-_CONSTRAINT: Final = table(
+CONSTRAINT: Final = table(
     {"key": TEXT, "constraint_type": choice(sorted(CONSTRAINT_TYPES)), "value": ANYTHING}, "key", "constraint_type"
 )
-_WHERE: Final = either(MAPPING, list_of(_CONSTRAINT))
+_WHERE: Final = either(MAPPING, list_of(CONSTRAINT))
 _ADDRESS: Final = either(TEXT, table({"name": TEXT, "email": TEXT}, "email"))
 _ATTACHMENT: Final = table({"name": TEXT, "content_type": TEXT, "text": TEXT, "base64": TEXT}, "name")
 _SEARCH: Final = table({"find": TEXT, "where": _WHERE, "sort": TEXT}, "find")
