@@ -7,7 +7,8 @@ rows are the truth.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from pydantic import JsonValue
 
@@ -27,16 +28,20 @@ from penstock.errors import (
     Permanent,
     Transient,
 )
-from penstock.logs import get_logger
+from penstock.logs import get_logger, log_about
 from penstock.metrics import DEAD_LETTERED, START_LATENESS_SECONDS
 from penstock.redaction import describe
 from penstock.store.notices import notify_of_dead_letter
+from penstock.tracing import active
 from penstock_executor.holding.leases import Lease, outlast
 from penstock_executor.performing.attempt import Attempt
 from penstock_executor.performing.outcome import announce, conclude, note_lost, write, write_plainly
 from penstock_executor.python.code import AppCode
 from penstock_executor.room import Room
 from penstock_executor.runs import ClaimedRun, Ending
+
+if TYPE_CHECKING:  # it needs OpenTelemetry's SDK, which is an extra
+    from penstock.tracing.spans import ActiveSpan
 
 log = get_logger(__name__)
 
@@ -154,8 +159,10 @@ async def _hold_slot(room: Room, lease: Lease) -> None:
 async def perform_run(room: Room, lease: Lease) -> None:
     """Load, perform steps, decide, record: one attempt of a run that was claimed."""
     began = asyncio.get_running_loop().time()
+    log_about(lease.run.log_fields)
+    span = _begin_span(lease.run)
     _announce_start(room, lease.run)
-    ending: Ending | None
+    ending: Ending | None = None
     try:
         attempt = await _load(room, lease)
         ending = await _perform(attempt)
@@ -166,8 +173,36 @@ async def perform_run(room: Room, lease: Lease) -> None:
         return
     except Exception as error:  # also from describing, logging or writing an error: the attempt leaves a trace anyway
         ending = await write_plainly(room, lease, error)
+    finally:
+        if span is not None:
+            _end_span(span, lease.run, ending, asyncio.get_running_loop().time() - began)
     if ending is not None:
         announce(room, lease, ending, asyncio.get_running_loop().time() - began)
+
+
+def _begin_span(run: ClaimedRun) -> "ActiveSpan | None":
+    spans = active()
+    if spans is None:
+        return None
+    fields: dict[str, str | int] = {
+        "penstock.run_id": str(run.id),
+        "penstock.chain_id": str(run.chain_id),
+        "penstock.workflow": run.workflow,
+        "penstock.environment": run.environment,
+        "penstock.depth": run.depth,
+        "penstock.attempt": run.attempt,
+    }
+    return spans.begin_run(run.identity, run.workflow, fields, run.scheduled_at, run.claimed_at)
+
+
+def _end_span(span: "ActiveSpan", run: ClaimedRun, ending: Ending | None, seconds: float) -> None:
+    """On the database's clock, as it began. Without an ending the run is no longer ours."""
+    state = "lost" if ending is None else ending.state.value
+    span.note({"penstock.state": state})
+    if ending is None or ending.is_failure:
+        error = None if ending is None else ending.error
+        span.fail(str(error["kind"]) if isinstance(error, dict) else state)
+    span.end(run.claimed_at + timedelta(seconds=seconds))
 
 
 async def _load(room: Room, lease: Lease) -> Attempt:

@@ -11,6 +11,7 @@ from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogEvent, LogLine, Subject, error_line
+from penstock.tracing import RunIdentity
 from penstock_executor.effects import BulkEffect, Effect
 
 Values = dict[str, JsonValue]
@@ -49,6 +50,22 @@ class ClaimedRun:
         user = (self.context or {}).get("user")
         id = user.get("_id") if isinstance(user, dict) else None
         return id if isinstance(id, str) else None
+
+    @property
+    def trace(self) -> dict[str, str]:
+        """What the request that began a run, or the chain it is in, said of trace and baggage."""
+        trace = (self.context or {}).get("trace")
+        return {name: str(value) for name, value in trace.items()} if isinstance(trace, dict) else {}
+
+    @property
+    def identity(self) -> RunIdentity:
+        """What places it in its trace."""
+        return RunIdentity(self.id, self.attempt, self.chain_id, self.parent_run_id, self.trace.get("traceparent"))
+
+    def log_fields(self) -> dict[str, str]:
+        """What lines of the process's log about this run have in common."""
+        trace_id = f"{self.identity.trace_id:032x}"
+        return {"run_id": str(self.id), "chain_id": str(self.chain_id), "trace_id": trace_id}
 
     def summarize(self, state: RunState) -> RunSummary:
         """This run for an event or a message, as being in `state`."""

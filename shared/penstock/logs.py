@@ -1,7 +1,8 @@
 """Structured logs on standard error: one JSON object per line, or readable lines in a terminal.
 
-The first argument is a fixed event name; everything variable is a field. `run_id`, `chain_id`, `depth` and `workflow`
-come from context. No payloads; secrets are taken out of every line. The events:
+The first argument is a fixed event name; everything variable is a field. Lines that are written while a run is
+performed have its `run_id`, `chain_id` and `trace_id`; where traces are recorded, all lines about a request or a run
+have `trace_id` and `span_id`. No payloads; secrets are taken out of every line. The events:
 
 | event | room | says |
 |---|---|---|
@@ -39,6 +40,8 @@ come from context. No payloads; secrets are taken out of every line. The events:
 | `change.batch_failed` | scheduler | a change could not be read; it starts nothing, the others do |
 | `recurrence.batch_failed` `recurrence.put_off` | scheduler | a tick could not be decided, the others were |
 | `run.reaped` `run.redispatched` | scheduler | runs taken back from dead executors, and runs whose dispatch was lost |
+| `tracing.started` `tracing.unavailable` | all | where traces go, or why none are made |
+| `tracing.export_failed` | all | `count` spans are lost: the collector is away; at most one line a minute |
 | `notification.sent` `notification.failed` | scheduler | notifications, by mail, webhook or Slack |
 """
 
@@ -46,7 +49,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Final, Literal
 
 import orjson
@@ -64,6 +68,7 @@ def configure_logs(log_format: Literal["auto", "json", "console"], log_level: st
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _add_subject,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -79,8 +84,9 @@ def configure_logs(log_format: Literal["auto", "json", "console"], log_level: st
     handler.setFormatter(_RedactingFormatter("%(name)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    # penstock.broker reports each loss of a connection, once; what strangers send is answered, not logged.
-    for chatty in ("aio_pika", "aiormq", "python_multipart"):
+    # penstock.broker reports each loss of a connection, once, and penstock.tracing that spans are lost; what strangers
+    # send is answered, not logged.
+    for chatty in ("aio_pika", "aiormq", "opentelemetry", "python_multipart", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
 
 
@@ -171,6 +177,29 @@ def show_warnings_only() -> Callable[[], None]:
 def bind_fields(**fields: object) -> None:
     """Fields of every line that is logged from here on in this task or thread, and in what it starts."""
     structlog.contextvars.bind_contextvars(**fields)
+
+
+Describe = Callable[[], Mapping[str, str]]
+_SUBJECT: Final[ContextVar[Describe | None]] = ContextVar("penstock.logs.subject", default=None)
+_trace: Final[list[Describe]] = []
+
+
+def log_about(describe: Describe) -> None:
+    """Lines that are logged from here on in this task have these fields beside their own; asked for each line only."""
+    _SUBJECT.set(describe)
+
+
+def log_trace(describe: Describe | None) -> None:
+    """All lines of this process have these fields beside their own: those of the current trace. None: no more."""
+    _trace[:] = [] if describe is None else [describe]
+
+
+def _add_subject(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    subject = _SUBJECT.get()
+    for tell in (*_trace, *(() if subject is None else (subject,))):
+        for name, value in tell().items():
+            fields.setdefault(name, value)
+    return fields
 
 
 def _to_json(fields: object, **_: object) -> str:

@@ -195,6 +195,12 @@ LOOP_SECONDS = Counter(
     ("loop",),
     registry=REGISTRY,
 )
+SPANS = Counter(
+    "penstock_spans_total",
+    "Spans of traces: `ended`, `exported` to the collector, or `failed`; zero while tracing is off",
+    ("outcome",),
+    registry=REGISTRY,
+)
 
 
 class Names:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -136,6 +136,33 @@ class AppSettings(BaseSettings):
 
     app: Path | None = Field(default=None, description="Directory of the app to serve or deploy")
     data: Path = Field(default=Path(".penstock"), description="Where `penstock up` keeps its database")
+
+
+class TracingSwitch(NamedTuple):
+    """Whether OpenTelemetry's variables ask for traces, where they go, and why not although it seems so."""
+
+    is_on: bool
+    endpoint: str = ""
+    problem: str = ""
+
+
+_OTLP: Final = "OTEL_EXPORTER_OTLP"
+
+
+def read_tracing_switch() -> TracingSwitch:
+    """What the environment asks for. All else that OTEL_* say is read by OpenTelemetry's SDK itself."""
+    endpoint = os.environ.get(f"{_OTLP}_TRACES_ENDPOINT") or os.environ.get(f"{_OTLP}_ENDPOINT") or ""
+    is_disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    exporter = os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() or "otlp"
+    if not endpoint or is_disabled or exporter == "none":
+        return TracingSwitch(is_on=False)
+    if exporter != "otlp":
+        return TracingSwitch(is_on=False, problem=f"OTEL_TRACES_EXPORTER is {exporter!r}; only otlp and none are known")
+    protocol = os.environ.get(f"{_OTLP}_TRACES_PROTOCOL") or os.environ.get(f"{_OTLP}_PROTOCOL") or "http/protobuf"
+    if protocol.strip().lower() != "http/protobuf":
+        problem = f"{_OTLP}_PROTOCOL is {protocol!r}; only http/protobuf is known, which collectors take at port 4318"
+        return TracingSwitch(is_on=False, problem=problem)
+    return TracingSwitch(is_on=True, endpoint=endpoint)
 
 
 SECRET_PREFIX = "PENSTOCK_SECRET_"

@@ -22,7 +22,7 @@ class _Wordless(Exception):
 
 
 @contextmanager
-def _logging_to(log_format: Literal["json", "console"]) -> Iterator[io.StringIO]:
+def logging_to(log_format: Literal["json", "console"]) -> Iterator[io.StringIO]:
     """What the log writes meanwhile; it is set up as before afterwards."""
     stream = io.StringIO()
     handlers, before = logging.getLogger().handlers[:], structlog.get_config()
@@ -45,7 +45,7 @@ def _log(text: str) -> None:
 @pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_a_hostile_text_is_logged_and_shown(text: str, log_format: Literal["json", "console"]) -> None:
-    with _logging_to(log_format) as written:
+    with logging_to(log_format) as written:
         _log(text)
     shown = written.getvalue()
     assert shown.count("run.crashed") == 1
@@ -56,7 +56,7 @@ def test_a_hostile_text_is_logged_and_shown(text: str, log_format: Literal["json
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_a_line_of_json_is_one_object_with_the_text_in_it(text: str) -> None:
-    with _logging_to("json") as written:
+    with logging_to("json") as written:
         get_logger("test").info("run.finished", said=text)
     (line,) = written.getvalue().splitlines()
     if "\ud800" in text:
@@ -74,6 +74,6 @@ def test_a_line_of_json_is_one_object_with_the_text_in_it(text: str) -> None:
 def test_a_value_that_cannot_be_written_does_not_keep_a_line_from_the_log(
     value: object, log_format: Literal["json", "console"]
 ) -> None:
-    with _logging_to(log_format) as written:
+    with logging_to(log_format) as written:
         get_logger("test").info("run.finished", value=value)
     assert "run.finished" in written.getvalue()

@@ -6,11 +6,10 @@ from typing import Final
 from penstock import exact_json
 from penstock.contracts import envelope
 from penstock.definitions.models import StepAction
-from penstock.domain.lineage import continue_trace
 from penstock.domain.routing_keys import find_routing_key_problem
 from penstock.errors import BrokerUnavailable, Interrupted
 from penstock_executor.actions.schedule import PATIENCE_SECONDS
-from penstock_executor.outside.requests import idempotency_key, trace_of
+from penstock_executor.outside.requests import idempotency_key, next_traceparent
 from penstock_executor.steps.arguments import target_text, wrong
 from penstock_executor.steps.outcomes import Done, Outcome
 from penstock_executor.steps.specs import Call, StepSpec
@@ -57,7 +56,7 @@ def _headers(call: Call) -> dict[str, object]:
         envelope.DEPTH: run.depth,
         envelope.CHAIN_ID: str(run.chain_id),
         envelope.PARENT_RUN_ID: str(run.id),
-        envelope.TRACEPARENT: continue_trace(trace_of(run).get("traceparent"), run.chain_id),
+        envelope.TRACEPARENT: next_traceparent(run),
     }
 
 

@@ -13,6 +13,7 @@ from penstock.expressions.language import describe_type
 from penstock.expressions.templates import write_value
 from penstock.outgoing.exchange import Request, Response
 from penstock.storable import encodable_text
+from penstock.tracing import active
 from penstock_executor.runs import ClaimedRun, Values
 from penstock_executor.steps.arguments import mapping, text, wrong
 from penstock_executor.steps.specs import Call
@@ -42,7 +43,14 @@ async def call_out(call: Call, request: Request, timeout_seconds: float) -> Resp
     """
     request.headers.setdefault("Idempotency-Key", idempotency_key(call))
     await _add_lineage(call, request.headers)
-    return await call.tools.send(request, timeout_seconds)
+    spans = active()
+    if spans is None:
+        return await call.tools.send(request, timeout_seconds)
+    # Neither path nor query: both may carry secrets.
+    spans.note_current({"http.request.method": request.method, "server.address": request.url.host or ""})
+    response = await call.tools.send(request, timeout_seconds)
+    spans.note_current({"http.response.status_code": response.status})
+    return response
 
 
 def idempotency_key(call: Call) -> str:
@@ -50,10 +58,11 @@ def idempotency_key(call: Call) -> str:
     return f"{call.run.id}/{call.path}"
 
 
-def trace_of(run: ClaimedRun) -> dict[str, str]:
-    """What the request that began a run, or the chain it is in, said of trace and baggage."""
-    trace = (run.context or {}).get("trace")
-    return {name: str(value) for name, value in trace.items()} if isinstance(trace, dict) else {}
+def next_traceparent(run: ClaimedRun) -> str:
+    """The `traceparent` of one call: of the step's span where traces are recorded, else of a span that nobody sees."""
+    spans = active()
+    current = None if spans is None else spans.current_traceparent()
+    return current or continue_trace(run.trace.get("traceparent"), run.chain_id)
 
 
 def lineage_headers(run: ClaimedRun, seal: LineageSeal, baggage: str = "") -> dict[str, str]:
@@ -61,10 +70,10 @@ def lineage_headers(run: ClaimedRun, seal: LineageSeal, baggage: str = "") -> di
 
     `baggage` is the author's own; that of the chain cannot be taken away by it, because it is what cuts loops.
     """
-    kept = trace_of(run)
+    kept = run.trace
     entry = seal.sign(run.chain_id, run.id, run.depth, clock.now())
     headers = {
-        "traceparent": continue_trace(kept.get("traceparent"), run.chain_id),
+        "traceparent": next_traceparent(run),
         "baggage": join_baggage(entry, split_baggage(f"{baggage},{kept.get('baggage', '')}")),
     }
     return headers | {"tracestate": kept["tracestate"]} if "tracestate" in kept else headers

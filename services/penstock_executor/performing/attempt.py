@@ -25,6 +25,7 @@ from penstock.metrics import step_seconds
 from penstock.redaction import Redactor
 from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogEvent
+from penstock.tracing import active
 from penstock_executor.holding.leases import Lease, outlast
 from penstock_executor.performing.frame import Frame, open_frame
 from penstock_executor.performing.journal import Journal, Position
@@ -110,6 +111,8 @@ class Attempt:
         self.journal.position = Position(path, definition.place, definition.action)
         record = StepRecord(path, definition.action, "succeeded", self._begin_step(step, frame))
         self.journal.performed = record
+        spans = active()
+        span = None if spans is None else spans.begin_step(path, definition.action, record.started_at)
         try:
             if frame.plan.secrets:
                 self._require(step.secrets[0])
@@ -119,9 +122,14 @@ class Attempt:
                 return self._skip(record, step, frame)
             return await self._act_with_retries(step, record, frame, may_defer=may_defer)
         except (Permanent, Transient) as error:
+            if span is not None:
+                span.fail(error.kind)
             if definition.on_error == "fail" or isinstance(error, TookTooLong):
                 raise
             return self._pass_over(error, record, step, frame)
+        finally:
+            if span is not None:
+                span.end(self.timing.now())
 
     def describe(self, error: Exception, step: str | None = None, place: str | None = None) -> Failure:
         """An error as it is stored and shown: without secrets, wherever it has them from."""

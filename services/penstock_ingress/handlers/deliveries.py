@@ -22,12 +22,12 @@ from penstock.store.deployments import CompiledDeployment
 from penstock.webhooks import SignedRequest, Verdict
 from penstock.webhooks.events import join_types
 from penstock_ingress.accepting.acceptance import COMMIT_SECONDS, Accepted, Entry
-from penstock_ingress.handlers.lineage import find_lineage
+from penstock_ingress.handlers.lineage import find_lineage, find_trace
 from penstock_ingress.room import Room
 from penstock_ingress.rules.acknowledgements import Received, acknowledge
 from penstock_ingress.rules.deliveries import SourcePlan
 from penstock_ingress.rules.handshakes import answer_handshake, answer_probe, find_confirmation, refuse_method
-from penstock_ingress.rules.headers import read_trace_context, storable_headers
+from penstock_ingress.rules.headers import storable_headers
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply, problem, unavailable
 
 log = get_logger(__name__)
@@ -195,7 +195,7 @@ def _prepare(
         payload=payload,
         headers=storable_headers(headers),
         received_at=now,
-        trace=read_trace_context(headers),
+        trace=find_trace(headers),
     )
     runs = make_runs(event, plan.events.workflows_for(types), deployment, lineage)
     delivery = NewDelivery(

@@ -6,11 +6,23 @@ the path and the tree.
 """
 
 from multidict import MultiMapping
+from pydantic import JsonValue
 
 from penstock import clock
 from penstock.domain.lineage import OUTSIDE, Lineage
 from penstock.runs.views.runs import has_run
+from penstock.tracing import active
 from penstock_ingress.room import Room
+from penstock_ingress.rules.headers import read_trace_context
+
+
+def find_trace(headers: MultiMapping[str]) -> dict[str, JsonValue] | None:
+    """What the runs of this request keep of its trace; None when there is nothing. Where traces are recorded, the span
+    of the request itself is what they begin with.
+    """
+    trace, spans = read_trace_context(headers), active()
+    current = None if spans is None else spans.current_traceparent()
+    return trace if current is None else {**(trace or {}), "traceparent": current}
 
 
 async def find_lineage(room: Room, headers: MultiMapping[str], environment: str) -> Lineage:

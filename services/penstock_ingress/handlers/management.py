@@ -27,7 +27,7 @@ from penstock.runs.views.runs import find_run, find_run_details, list_runs
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.policies import change_settings, get_settings
 from penstock_ingress.accepting.acceptance import Entry
-from penstock_ingress.handlers.lineage import find_lineage
+from penstock_ingress.handlers.lineage import find_lineage, find_trace
 from penstock_ingress.handlers.pages import (
     read_audit_filter,
     read_audit_token,
@@ -50,7 +50,6 @@ from penstock_ingress.repository.views import (
     Stopped,
 )
 from penstock_ingress.room import Room
-from penstock_ingress.rules.headers import read_trace_context
 from penstock_ingress.rules.management import NewRun
 from penstock_ingress.rules.replies import Refusal, problem
 
@@ -83,7 +82,7 @@ async def _admit(
     run_id: RunId,
     deployment: CompiledDeployment,
 ) -> tuple[UUID, bool]:
-    trace = read_trace_context(headers)
+    trace = find_trace(headers)
     context: dict[str, JsonValue] = {"user": {"_id": admin_user_id(deployment.app.name, environment)}}
     scheduled_at = wanted.due(clock.now())
     request = RunRequest(

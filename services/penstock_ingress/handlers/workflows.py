@@ -27,7 +27,7 @@ from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.accepting.acceptance import Entry
 from penstock_ingress.accepting.references import check_references
 from penstock_ingress.handlers.files import drop_uploads, keep_uploads
-from penstock_ingress.handlers.lineage import find_lineage
+from penstock_ingress.handlers.lineage import find_lineage, find_trace
 from penstock_ingress.room import Room
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.answers import redirect_failure, reply_for
@@ -36,7 +36,6 @@ from penstock_ingress.rules.headers import (
     Preference,
     read_idempotency_key,
     read_preference,
-    read_trace_context,
     storable_headers,
     storable_text,
     storable_value,
@@ -214,7 +213,7 @@ def _context(call: ApiCall, app: str) -> dict[str, JsonValue]:
         "query": query,
         "ip": call.ip,
     }
-    trace, user_id = read_trace_context(call.headers), call.caller.find_user_id(app, call.environment)
+    trace, user_id = find_trace(call.headers), call.caller.find_user_id(app, call.environment)
     context: dict[str, JsonValue] = {"request": request, "caller": call.caller.name}
     if user_id is not None:
         context["user"] = {"_id": user_id}

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from penstock.domain.policies import SettingsChange
 from penstock.runs.views.models import Shown
+from penstock.tracing import active
 from penstock_ingress.handlers import chains, recurrences
 from penstock_ingress.handlers.files import MAX_FILE_BYTES, describe_file, find_file, keep_file, remove_file
 from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run, send_signal
@@ -42,6 +43,7 @@ from penstock_ingress.routes.requests import (
 )
 from penstock_ingress.routes.schedule import ScheduleRoutes
 from penstock_ingress.routes.tokens import TokenRoutes
+from penstock_ingress.routes.traces import begin_request, end_request
 from penstock_ingress.routes.transport import FailureReplies, address_of, read_body, read_pieces, to_response
 from penstock_ingress.rules.headers import read_idempotency_key, read_token
 from penstock_ingress.rules.management import (
@@ -119,6 +121,20 @@ class ManagementApi:
         """Lets admins in, and turns every failure into a problem document. Pages and probes are open."""
         if request.path in _OPEN:
             return await handler(request)
+        spans = active()
+        if spans is None:
+            return await self._answer(request, handler)
+        resource = request.match_info.route.resource
+        span = begin_request(spans, request, "unknown" if resource is None else resource.canonical)
+        status = 500
+        try:
+            response = await self._answer(request, handler)
+            status = response.status
+            return response
+        finally:
+            end_request(span, status)
+
+    async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         try:
             await self._check_caller(request)
             await _check_known(request)

@@ -14,12 +14,14 @@ from prometheus_client import Counter, Histogram
 
 from penstock.http_server import readers_of, serving_handler
 from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
+from penstock.tracing import active
 from penstock_ingress.room import Room
 from penstock_ingress.routes.data import answer_list, answer_thing
 from penstock_ingress.routes.files import answer_file
 from penstock_ingress.routes.meta import answer_meta, answer_swagger
 from penstock_ingress.routes.pages import answer_docs, answer_front, answer_openapi
 from penstock_ingress.routes.places import Place, Route
+from penstock_ingress.routes.traces import begin_request, end_request
 from penstock_ingress.routes.transport import ALLOWANCE, FailureReplies, send_pieces, to_response
 from penstock_ingress.routes.webhooks import answer_webhook
 from penstock_ingress.routes.workflows import answer_initialize, answer_run, answer_workflow
@@ -89,6 +91,8 @@ class PublicPort:
         environment, prefix, segments = split_path(request.path)
         found = _find_route(segments)
         name = found[0].name if found else _UNKNOWN
+        spans = active()
+        span = None if spans is None else begin_request(spans, request, name)
         self._open += 1
         try:
             if found is None:
@@ -102,6 +106,8 @@ class PublicPort:
         if found and found[0].is_shared:
             reply = reply.with_headers({**_SHARED, **request.get(ALLOWANCE, _NO_ALLOWANCE)})
         self._count(name, reply.status, time.perf_counter() - started_at)
+        if span is not None:
+            end_request(span, reply.status)
         return to_response(reply) if reply.content is None else await send_pieces(request, reply, reply.content)
 
     async def _answer(self, request: web.BaseRequest, route: Route, place: Place) -> Reply:

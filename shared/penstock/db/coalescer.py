@@ -7,6 +7,7 @@ not fail its batch: what fails as a whole is tried by halves (`isolate`), until 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Final, Generic, TypeVar
 
 from penstock.db.failures import find_trouble
@@ -15,6 +16,7 @@ from penstock.metrics import BATCH_ITEMS, BATCH_SECONDS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_NOBODY: Final = Context()
 _ABOUT_ALL: Final = (DatabaseUnavailable, BrokerUnavailable, Interrupted, StaleDefinitions)
 """No half of a batch that fails so would fare better."""
 
@@ -68,7 +70,8 @@ class Coalescer(Generic[Item, Result]):
         if self._free_lanes and not self._is_woken:
             self._is_woken = True
             # After the callbacks that are ready now: what they submit in this turn of the loop joins the batch.
-            loop.call_soon(self._start_flushes)
+            # A batch is nobody's: it does not inherit the run, or the span, of the one who happened to begin it.
+            loop.call_soon(self._start_flushes, context=_NOBODY)
         return future
 
     async def drain(self) -> None:

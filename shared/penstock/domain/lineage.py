@@ -35,7 +35,7 @@ MAX_HOP: Final = timedelta(days=30)
 MAX_TRACESTATE_CHARACTERS: Final = 512
 
 _ENTRY: Final = re.compile(r"1\.([0-9a-f]{32})\.([0-9a-f]{32})\.(\d{1,7})\.(\d{1,12})\.([A-Za-z0-9_-]{43})", re.ASCII)
-_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 _MEMBER: Final = re.compile(r"[\x21-\x7e]+(?:[ \t]+[\x21-\x7e]+)*")
 _SAMPLED: Final = "01"
 """Unless a caller says otherwise a trace is one that others may record: a chain should be found in their tools."""
@@ -120,8 +120,22 @@ def join_baggage(entry: str, others: Iterable[str]) -> str:
 def continue_trace(traceparent: str | None, chain_id: UUID) -> str:
     """A `traceparent` for one call: a span of its own in the trace that the chain belongs to."""
     match = None if traceparent is None else _TRACEPARENT.fullmatch(traceparent)
-    trace_id, flags = (match[1], match[2]) if match else (chain_id.hex, _SAMPLED)
+    trace_id, flags = (match[1], match[3]) if match else (chain_id.hex, _SAMPLED)
     return f"00-{trace_id}-{secrets.randbits(64) or 1:016x}-{flags}"
+
+
+class TraceParent(NamedTuple):
+    """What a `traceparent` says: the trace, the span that is the parent, and whether others record the trace."""
+
+    trace_id: int
+    span_id: int
+    is_sampled: bool
+
+
+def parse_traceparent(traceparent: str | None) -> TraceParent | None:
+    """The parts of a `traceparent` (W3C Trace Context, section 3.2); None for what is none."""
+    match = None if traceparent is None else _TRACEPARENT.fullmatch(traceparent)
+    return None if match is None else TraceParent(int(match[1], 16), int(match[2], 16), bool(int(match[3], 16) & 1))
 
 
 def read_trace(headers: Mapping[str, str | None]) -> dict[str, str]:

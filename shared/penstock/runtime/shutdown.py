@@ -8,12 +8,14 @@ cancelled. Handlers know nothing of it.
 import asyncio
 import gc
 import signal
+import time
 from collections.abc import Callable, Coroutine
 from typing import Final, TypeVar
 
 import uvloop
 
 from penstock.logs import get_logger
+from penstock.tracing import tracing
 
 log = get_logger(__name__)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -28,12 +30,20 @@ class Stop:
     def __init__(self) -> None:
         self.soft = asyncio.Event()
         self.hard = asyncio.Event()
+        self._began_at: float | None = None
 
     def request(self) -> None:
         """Ask once, insist twice."""
         if self.soft.is_set():
             self.hard.set()
+        elif self._began_at is None:
+            self._began_at = time.monotonic()
         self.soft.set()
+
+    @property
+    def seconds(self) -> float:
+        """How long ago it was asked for; 0 while it was not."""
+        return 0.0 if self._began_at is None else time.monotonic() - self._began_at
 
 
 def run_process(name: str, serve: Life, *, grace_seconds: float) -> None:
@@ -51,7 +61,9 @@ async def _supervise(name: str, serve: Life, grace_seconds: float) -> None:
     for signal_number in _SIGNALS:
         loop.add_signal_handler(signal_number, stop.request)
     log.info("service.started", service=name)
-    await supervise(serve, stop, grace_seconds=grace_seconds)
+    # What is left of the grace period is for the last spans; after a hard stop there is none.
+    async with tracing(name, lambda: 0.0 if stop.hard.is_set() else grace_seconds - stop.seconds):
+        await supervise(serve, stop, grace_seconds=grace_seconds)
     log.info("service.stopped", service=name)
 
 
