@@ -248,7 +248,10 @@ async def _record(attempt: Attempt, ending: Ending) -> Ending | None:
     room = attempt.room
     if room.leases.count - room.slots.taken < MAX_UNWRITTEN:
         room.give_back_slot(attempt.lease)
-    return await write(attempt, ending)
+    written = await write(attempt, ending)
+    if written is not None and attempt.plan.definition.flow is not None:
+        room.free_turns(attempt.run.environment)
+    return written
 
 
 def _announce_start(room: Room, run: ClaimedRun) -> None:

@@ -12,7 +12,7 @@ from secrets import token_hex
 from typing import Final
 
 from penstock.broker.publisher import Publisher
-from penstock.contracts.messages import Contract
+from penstock.contracts.messages import Contract, WakeScheduler
 from penstock.db import Database
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
@@ -65,6 +65,7 @@ class Room:
     app_directory: Path | None
     stop: Stop
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _freed: set[str] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """A task that is this room's: it is waited for, or cancelled, when the room is left."""
@@ -115,6 +116,17 @@ class Room:
     def nudge(self, environment: str, nudge: Contract) -> None:
         """Tell a scheduler, without waiting for it; it would find the row by itself, later."""
         _ = self.spawn(self._nudge(environment, nudge))
+
+    def free_turns(self, environment: str) -> None:
+        """Tell a scheduler that a run with limits has ended here, once for all that end at this moment."""
+        if environment not in self._freed:
+            self._freed.add(environment)
+            _ = self.spawn(self._free_turns(environment))
+
+    async def _free_turns(self, environment: str) -> None:
+        await asyncio.sleep(0)
+        self._freed.discard(environment)
+        await self._nudge(environment, WakeScheduler.model_construct())
 
     async def _nudge(self, environment: str, nudge: Contract) -> None:
         with suppress(BrokerUnavailable):

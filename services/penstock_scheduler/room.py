@@ -20,6 +20,7 @@ from penstock_scheduler.admitting.admissions import Admissions
 from penstock_scheduler.admitting.dispatches import Dispatches
 from penstock_scheduler.admitting.nudges import Nudges
 from penstock_scheduler.admitting.pause_watch import PauseWatch
+from penstock_scheduler.admitting.turn_sweep import TurnSweep
 from penstock_scheduler.settings import SchedulerSettings
 
 BIG_MESSAGES: Final = 2
@@ -43,6 +44,7 @@ class Room:
     outgoing: Outgoing
     stop: Stop
     pauses: PauseWatch = field(default_factory=PauseWatch)
+    sweep: TurnSweep = field(default_factory=TurnSweep)
     big_messages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BIG_MESSAGES))
     """Big messages that are handled at a time: one may carry a hundred thousand items."""
 

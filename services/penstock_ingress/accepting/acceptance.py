@@ -8,11 +8,13 @@ the runs, the others read what it stored.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
+from penstock.contracts.messages import WakeScheduler
 from penstock.db import Coalescer, Connection, Database
 from penstock.domain.runs import Admission, Admitted, RunSummary
 from penstock.domain.states import RunState
@@ -68,6 +70,7 @@ class Acceptance:
             lanes=_DISPATCH_LANES,
             most=_MAX_PER_DISPATCH,
         )
+        self._nudges: Coalescer[str, None] = Coalescer(self._nudge, name="nudges", lanes=1, most=_MAX_PER_DISPATCH)
         self._undispatched = Reports(log.warning, "dispatch.failed")
 
     async def accept(self, entry: Entry) -> Accepted:
@@ -87,6 +90,7 @@ class Acceptance:
         """Wait until everything accepted has been committed, and dispatched or given up."""
         await self._entries.drain()
         await self._dispatches.drain()
+        await self._nudges.drain()
 
     async def _store(self, batch: list[Entry]) -> Sequence[Accepted]:
         try:
@@ -99,11 +103,22 @@ class Acceptance:
         return stored
 
     def _hand_on(self, batch: Sequence[Entry], stored: Sequence[Accepted]) -> None:
+        limited: set[str] = set()
         for entry, accepted in zip(batch, stored, strict=True):
             self._publisher.announce(accepted.admissions)
+            if any(run.control is not None for run in entry.runs):
+                limited.add(entry.runs[0].request.environment)
             for admission in accepted.admissions:
                 if isinstance(admission, Admitted) and admission.run.state is RunState.QUEUED:
                     _ = self._dispatches.submit((admission.run, entry.reply_to))
+        for environment in limited:
+            _ = self._nudges.submit(environment)
+
+    async def _nudge(self, environments: list[str]) -> list[None]:
+        """Tell a scheduler that runs wait for their turn. It looks by itself, too, a second later at the latest."""
+        with suppress(BrokerUnavailable):
+            await self._publisher.nudge(environments[0], WakeScheduler.model_construct())
+        return [None] * len(environments)
 
     async def _dispatch(self, batch: list[tuple[RunSummary, str | None]]) -> list[None]:
         """Hand runs to the broker; what cannot be handed on now is found by a scheduler."""

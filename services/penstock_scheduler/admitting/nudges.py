@@ -21,6 +21,7 @@ class Nudges:
     redispatch: asyncio.Event = field(default_factory=asyncio.Event)
     waits: asyncio.Event = field(default_factory=asyncio.Event)
     expand: asyncio.Event = field(default_factory=asyncio.Event)
+    turns: asyncio.Event = field(default_factory=asyncio.Event)
     is_reconnected: bool = False
 
     async def note_reconnect(self) -> None:
@@ -34,7 +35,8 @@ class Nudges:
         return was_reconnected
 
     def expect(self, due_times: Iterable[datetime]) -> None:
-        """Runs have been admitted that are due at these times."""
+        """Runs have been admitted that are due at these times, or wait for their turn already."""
         soon = clock.now() + _SOON
-        if not self.dispatch.is_set() and any(due_at <= soon for due_at in due_times):
+        if any(due_at <= soon for due_at in due_times):
             self.dispatch.set()
+            self.turns.set()

@@ -81,11 +81,12 @@ async def expand_list(room: Room, message: Message) -> None:
 
 
 async def wake_scheduler(room: Room, message: Message) -> None:
-    """Wake the loops: a run or tick is due, or a wait is over, perhaps sooner than they know."""
+    """Wake the loops: a run, a tick or a turn is due, or a wait is over, perhaps sooner than they know."""
     WakeScheduler.decode(message.body)
     room.nudges.dispatch.set()
     room.nudges.waits.set()
     room.nudges.tick.set()
+    room.nudges.turns.set()
 
 
 async def note_dead_letter(room: Room, message: Message, routing_key: str) -> None:

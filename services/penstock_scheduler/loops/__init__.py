@@ -15,6 +15,7 @@ from penstock_scheduler.loops.pausing import hold_back
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.recurrences import pause_failing_recurrences, tick_recurrences
 from penstock_scheduler.loops.run_triggers import start_run_events
+from penstock_scheduler.loops.turns import delete_old_places, give_turns, sweep_turns
 from penstock_scheduler.loops.upkeep import (
     delete_expired_keys,
     delete_old_files,
@@ -34,6 +35,8 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
     return (
         Loop("dispatch_due", 1.0, dispatch_due, nudges.dispatch),
         Loop("wake_waiting", 1.0, wake_waiting, nudges.waits),
+        Loop("give_turns", 1.0, give_turns, nudges.turns),
+        Loop("sweep_turns", 5.0, sweep_turns),
         Loop("start_changes", 0.25, start_changes),
         Loop("start_run_events", 0.25, start_run_events),
         Loop("admit_inbox", 0.05, admit_inbox),
@@ -55,6 +58,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("delete_expired_keys", 600.0, delete_expired_keys),
         Loop("delete_old_files", 600.0, delete_old_files),
         Loop("delete_ticks", 600.0, delete_ticks),
+        Loop("delete_old_places", 60.0, delete_old_places),
         Loop("delete_signals", 600.0, delete_signals),
         Loop("delete_old_notifications", 3600.0, delete_old_notifications),
         Loop("delete_old_workload", 3600.0, delete_old_workload),

@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from penstock.definitions.flow import Flow
 from penstock.definitions.notifications import Notifications
 from penstock.definitions.sources import Source
 from penstock.domain.depth import DEFAULT_DEPTH_LIMIT
@@ -271,6 +272,7 @@ class Workflow(Model):
     is_recursive: bool = False
     decreases: str | None = None
     priority: int = DEFAULT_PRIORITY
+    flow: Flow | None = None
     ignore_privacy: bool = False
     steps: tuple[Step, ...] = ()
     python: str | None = None

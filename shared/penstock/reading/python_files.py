@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, NamedTuple, get_origin
 
+from penstock.definitions.flow import KEY_NAMES, keys_of
 from penstock.definitions.models import (
     ApiTrigger,
     ChangeTrigger,
@@ -107,6 +108,8 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
         _error(report, place, f"depth_limit goes from 0 to {MAX_DEPTH}")
     _check_expression("decreases", options.decreases, {"params"}, callee, place, report)
     _check_expression("when", options.when, _names_in(options), callee, place, report)
+    for key in keys_of(options.flow):
+        _check_expression("key", key, _names_in(options) & KEY_NAMES, callee, place, report)
     apis = [trigger for trigger in options.triggers if isinstance(trigger, ApiTrigger)]
     if len(apis) > 1:
         _error(report, place, "a workflow has one api trigger; remove the others")
@@ -135,6 +138,7 @@ def _build(code: Code, callee: Callee, options: WorkflowOptions, index: Index, r
         priority=options.priority,
         when=options.when,
         ignore_privacy=options.ignore_privacy,
+        flow=options.flow,
         python=callee.name,
         place=place,
     )

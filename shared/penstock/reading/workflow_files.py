@@ -15,6 +15,7 @@ from penstock.definitions.models import (
 from penstock.definitions.values import coerce_value
 from penstock.domain.depth import MAX_DEPTH
 from penstock.reading.documents import Mapping, Node, Scalar, to_json
+from penstock.reading.flow import read_flow
 from penstock.reading.index import Index, read_field_type, read_name, read_retries
 from penstock.reading.nullable import Nullable
 from penstock.reading.places import Report, shorten
@@ -96,6 +97,7 @@ def read_workflow(outline: Outline, index: Index, report: Report) -> Workflow:
         is_recursive=is_recursive,
         decreases=decreases,
         priority=DEFAULT_PRIORITY if priority is None else priority,
+        flow=read_flow(table, scope),
         ignore_privacy=table.boolean("ignore_privacy"),
         steps=read_steps(table, where_met, outline.parameters, index, report, triggers.changes),
         place=str(table.place),

@@ -19,6 +19,7 @@ from penstock.domain.runs import Rejected
 from penstock.domain.states import Trigger
 from penstock.expressions import Expression, ExpressionError, compile_expression
 from penstock.runs.idempotency import IdempotencyKey
+from penstock.runs.places import Control, find_control
 from penstock.store.deployments import CompiledDeployment
 
 _NOT_CALLED: Final = frozenset({Trigger.WEBHOOK, Trigger.RECURRENCE, Trigger.CHANGE, Trigger.RUN_EVENT})
@@ -53,7 +54,8 @@ class CheckedRun(NamedTuple):
     """A request that was checked against deployment `version` of its environment: its parameters are bound.
 
     `depth_limit` and `priority` are the workflow's own; a priority that was asked for comes first. `progress` has the
-    value of its `decreases`, if it has one: see `measure_progress`.
+    value of its `decreases`, if it has one: see `measure_progress`. `control` is what its workflow's flow control means
+    for it.
     """
 
     request: RunRequest
@@ -61,6 +63,7 @@ class CheckedRun(NamedTuple):
     depth_limit: int | None = None
     priority: int = DEFAULT_PRIORITY
     progress: list[JsonValue] | None = None
+    control: Control | None = None
 
     @property
     def run_id(self) -> UUID:
@@ -69,8 +72,8 @@ class CheckedRun(NamedTuple):
 
     @property
     def stands_alone(self) -> bool:
-        """Whether one statement admits it: a root without a key, a chain or a depth that it claims."""
-        return self.request.key is None and self.request.lineage == OUTSIDE
+        """Whether one statement admits it: a root without a key, a limit, a chain or a depth that it claims."""
+        return self.request.key is None and self.control is None and self.request.lineage == OUTSIDE
 
 
 def check_run(request: RunRequest, deployment: CompiledDeployment) -> CheckedRun | Rejected:
@@ -99,7 +102,12 @@ def accept_run(request: RunRequest, definition: Workflow, version: int) -> Check
     """The run of a request whose parameters are bound already."""
     priority = definition.priority if request.priority is None else request.priority
     progress = measure_progress(definition, request.parameters) if definition.decreases else None
-    return CheckedRun(request, version, definition.depth_limit, priority, progress)
+    if definition.flow is None:
+        return CheckedRun(request, version, definition.depth_limit, priority, progress)
+    control = find_control(definition, request.environment, request.parameters, request.context)
+    if control is not None and control.quiet is not None and request.scheduled_at is None:
+        request = request._replace(scheduled_at=control.quiet.quiet)
+    return CheckedRun(request, version, definition.depth_limit, priority, progress, control)
 
 
 def measure_progress(definition: Workflow, parameters: Mapping[str, JsonValue]) -> list[JsonValue]:

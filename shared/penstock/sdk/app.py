@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from penstock.definitions.flow import Flow
 from penstock.definitions.models import DEFAULT_PRIORITY, DEFAULT_TIMEOUT_SECONDS, RetryPolicy
+from penstock.sdk.flow import Keys, OneOrMore, make_flow
 from penstock.sdk.signature import Function
 from penstock.sdk.triggers import Duration, Trigger, to_seconds
 
@@ -27,6 +29,7 @@ class WorkflowOptions:
     priority: int
     when: str | None
     ignore_privacy: bool
+    flow: Flow | None = None
 
 
 class App:
@@ -54,25 +57,32 @@ class App:
         priority: int = DEFAULT_PRIORITY,
         when: str | None = None,
         ignore_privacy: bool = False,
+        concurrency: OneOrMore = (),
+        rate: OneOrMore = (),
+        sequence: Keys | None = None,
+        debounce: Keys | None = None,
     ) -> Callable[[F], F]:
         """Make a workflow of a function `(ctx, …)`; its name is the function's unless `name` is given.
 
         `on` is what starts it from outside; `retries` how often it is tried in all, or what `penstock.retries` gives;
         `timeout` ends each try. `recursive` says that recursion is meant; `{"decreases": "params.remaining"}` proves
         that it ends. `when` is an expression, as in YAML: where it does not hold, the run is skipped. `ignore_privacy`
-        says that it is meant to read past privacy rules. Raises ValueError for options out of range.
+        says that it is meant to read past privacy rules. `concurrency`, `rate`, `sequence` and `debounce` are written
+        as in YAML: `concurrency={"limit": 1, "key": "params.owner"}`, or a list of several. Raises ValueError for
+        options out of range.
         """
         policy = RetryPolicy(attempts=retries) if isinstance(retries, int) else retries
         seconds = to_seconds(timeout)
         if not seconds or not 1 <= policy.attempts <= 1000 or not 0 <= priority <= 9:
             raise ValueError("retries are from 1 to 1000, priority is from 0 to 9, and a timeout is longer than 0")
         decreases = None if isinstance(recursive, bool) else _read_decreases(recursive)
+        flow = make_flow(concurrency, rate, sequence, debounce)
 
         def register(function: F) -> F:
             _check_function(function, "workflow")
             options = WorkflowOptions(
                 name or function.__name__, label, tuple(on), policy, seconds, depth_limit, bool(recursive), decreases,
-                priority, when, ignore_privacy,
+                priority, when, ignore_privacy, flow,
             )  # fmt: skip
             self.workflows.append((function, options))
             return function

@@ -237,9 +237,6 @@ def test_problems_of_data_types(types: str, problem: str) -> None:
         ("workflow: a b", "1: 'a b' is not a name; use at most 200 of the characters A-Z a-z 0-9 _ -"),
         ("workflow: other", "1: the workflow 'other' exists twice; it stands in workflows/other.yaml:1 already"),
         ("workflow: w\nstep: []", "2: unknown key 'step'; did you mean 'steps'?"),
-        ("workflow: w\nconcurrency: {limit: 1}", "2: key 'concurrency' is not available in this version"),
-        ("workflow: w\nrate: {limit: 1}", "2: key 'rate' is not available in this version"),
-        ("workflow: w\ndebounce: {quiet: 1s}", "2: key 'debounce' is not available in this version"),
         (
             "workflow: w\non:\n  recurrence: {cron: x}",
             (

@@ -5,6 +5,7 @@ reader knows.
 from typing import Final
 
 from penstock.definitions.fields import MAX_IDENTIFIER_BYTES
+from penstock.definitions.flow import MAX_LIMIT
 from penstock.definitions.models import (
     ENVIRONMENTS,
     Auth,
@@ -158,10 +159,37 @@ def build_workflow_schema() -> Schema:
             "an expression over `params`, it needs no limit of depth while the value falls by whole numbers to 0.",
         },
         "priority": {**integer(0, 9), "description": "0 (first) to 9 (last)."},
+        **_build_flow(),
         "ignore_privacy": BOOLEAN,
         "steps": {**list_of({"$ref": "#/$defs/step"}), "maxItems": 1000},
     }
     return {**_BASE, "title": "Penstock: a workflow", **table(keys, "workflow"), "$defs": {**build_step_schemas()}}
+
+
+def _build_flow() -> dict[str, Schema]:
+    key = {**EXPRESSION, "description": "A bare expression; without it, all runs of the workflow have one key."}
+    limit = integer(1, MAX_LIMIT)
+    rate = table({"limit": limit, "per": DURATION, "key": key}, "limit", "per")
+    on_failure = {
+        **choice(["block", "skip"]),
+        "description": "What those behind a run that failed do: wait, or follow.",
+    }
+    longest = {**DURATION, "description": "The longest that the first run may be put off."}
+    return {
+        "concurrency": {
+            **one_or_list(table({"limit": limit, "key": key}, "limit")),
+            "description": "How many of its runs may be performed at once, per key.",
+        },
+        "rate": {**one_or_list(rate), "description": "How many of its runs may start in a time, per key."},
+        "sequence": {
+            **table({"key": key, "on_failure": on_failure}),
+            "description": "The runs of a key are performed one by one, in the order of their admission.",
+        },
+        "debounce": {
+            **table({"quiet": DURATION, "key": key, "max": longest}, "quiet"),
+            "description": "Of the runs of a key only the last is performed, when no other has followed for so long.",
+        },
+    }
 
 
 def _build_connector() -> Schema:

@@ -2,7 +2,7 @@
 of.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -15,6 +15,7 @@ from penstock.runs.admission.chains import enter_chains, leave_chains, warn_chai
 from penstock.runs.admission.rows import insert_runs
 from penstock.runs.deliveries import NewDelivery
 from penstock.runs.idempotency import bind_keys, unbind_keys
+from penstock.runs.places import Limited, enter_places, replace_quiet
 from penstock.runs.requests import CheckedRun
 from penstock.runs.terminations import record_observations, record_terminations
 
@@ -55,7 +56,25 @@ async def admit_deliveries(
         if rejected:
             await unbind_keys(conn, [run.request for run in batch if run.run_id in rejected])
             outcomes = {p: _follow(outcome, rejected) for p, outcome in outcomes.items()}
+    limited = [run for position, run in enumerate(runs) if run.control is not None and position in outcomes]
+    if limited:
+        await _control(conn, limited, {run.id: run.state for run in _new_runs(outcomes)})
     return outcomes, delivered
+
+
+def _new_runs(outcomes: Mapping[int, Admission]) -> Iterator[RunSummary]:
+    return (outcome.run for outcome in outcomes.values() if isinstance(outcome, Admitted | Terminated))
+
+
+async def _control(conn: Connection, runs: Sequence[CheckedRun], new: Mapping[UUID, RunState]) -> None:
+    """Have the flow control of their workflows begin with those of the runs that are new."""
+    limited = {
+        run.run_id: Limited(run.run_id, run.request.environment, run.request.workflow, run.priority, run.control)
+        for run in runs
+        if run.control is not None and run.run_id in new
+    }
+    await replace_quiet(conn, [run for run in limited.values() if new[run.run_id] is not RunState.TERMINATED])
+    await enter_places(conn, list(limited.values()))
 
 
 async def _settle_times(conn: Connection, runs: Sequence[CheckedRun]) -> Sequence[CheckedRun]:

@@ -45,12 +45,12 @@ _DELIVERED: Final = """
 
 _ASKED: Final = """
     asked AS (
-        SELECT q.* FROM unnest((SELECT $1::penstock.asked_run[])) WITH ORDINALITY AS q JOIN current c ON c.holds
+        SELECT q.* FROM unnest((SELECT $1::penstock.requested_run[])) WITH ORDINALITY AS q JOIN current c ON c.holds
     )
     """
 _ASKED_BY_DELIVERIES: Final = """
     asked AS (
-        SELECT q.* FROM unnest((SELECT $1::penstock.asked_run[])) WITH ORDINALITY AS q JOIN current c ON c.holds
+        SELECT q.* FROM unnest((SELECT $1::penstock.requested_run[])) WITH ORDINALITY AS q JOIN current c ON c.holds
         WHERE q.delivery_id IS NULL OR q.delivery_id IN (SELECT d.id FROM delivered d)
     )
     """
@@ -160,23 +160,25 @@ _INSERTED: Final = """
     inserted AS (
         INSERT INTO penstock.runs (
             id, chain_id, parent_run_id, list_id, environment, workflow, trigger, state, depth, depth_limit, budget,
-            priority, scheduled_at, dispatched_at, finished_at, parameters, context
+            priority, scheduled_at, dispatched_at, finished_at, parameters, context, is_limited, parked_at
         )
         SELECT j.id, j.chain_id, j.parent_run_id, j.list_id, j.environment, j.workflow, j.trigger,
                CASE WHEN j.termination IS NOT NULL THEN 'terminated'
-                    WHEN j.is_now THEN 'queued'
+                    WHEN j.is_now AND j.is_limited IS NULL THEN 'queued'
                     ELSE 'scheduled' END,
                j.depth, j.depth_limit,
                CASE WHEN j.observed IS NULL THEN j.budget
                     ELSE coalesce(j.budget, '{"base": 0}') || jsonb_build_object('observed', j.observed) END,
                j.priority, j.due_at,
-               CASE WHEN j.termination IS NULL AND j.is_now THEN clock_timestamp() END,
+               CASE WHEN j.termination IS NULL AND j.is_now AND j.is_limited IS NULL THEN clock_timestamp() END,
                CASE WHEN j.termination IS NOT NULL THEN clock_timestamp() END,
                j.parameters::jsonb,
                -- The user, the trace, and the baggage of others are handed down from run to run.
                CASE WHEN j.trace IS NULL AND j.parent_user IS NULL THEN j.context::jsonb
                     ELSE jsonb_strip_nulls(jsonb_build_object('trace', j.trace, 'user', j.parent_user))
-                         || coalesce(j.context::jsonb, '{}') END
+                         || coalesce(j.context::jsonb, '{}') END,
+               j.is_limited,
+               CASE WHEN j.is_limited AND j.termination IS NULL AND j.is_now THEN clock_timestamp() END
         FROM judged j
         WHERE j.problem IS NULL
         ORDER BY j.id
@@ -267,7 +269,7 @@ def arguments_of(
 
 
 def _run_row(run: CheckedRun, *, is_counted: bool) -> tuple[object, ...]:
-    """A row of the type `penstock.asked_run`."""
+    """A row of the type `penstock.requested_run`."""
     request = run.request
     lineage = request.lineage
     return (
@@ -287,6 +289,7 @@ def _run_row(run: CheckedRun, *, is_counted: bool) -> tuple[object, ...]:
         request.list_id,
         request.delivery_id,
         is_counted,
+        True if run.control is not None and run.control.places else None,
     )
 
 

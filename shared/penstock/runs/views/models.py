@@ -71,10 +71,12 @@ class WaitingFor(Shown):
     reason: WaitReason = Field(
         description="`due`: its time has not come; `time`, `signal`: a step waits; `retry`: the run, or one of its "
         "steps, failed and is tried again later; `paused`: it is due, and a pause of the schedule holds it; "
+        "`concurrency`, `rate`, `sequence`: it is due, and its workflow's limits hold it; `debounce`: another of "
+        "its key may replace it until its time has come; "
         "`executor`: it is due and nobody has taken it yet"
     )
-    key: str | None = Field(description="Which signal, or which pause")
-    holder: UUID | None = Field(description="The run that it waits for")
+    key: str | None = Field(description="Which signal, which pause, or which key of the flow control")
+    holder: UUID | None = Field(description="The run that it waits for, or one of them")
     since: datetime | None
 
 

@@ -35,12 +35,27 @@ _RUN: Final = """
     CASE WHEN e.has_pauses AND (r.state = 'queued' OR (r.state = 'scheduled' AND r.scheduled_at <= clock_timestamp())
                                 OR (r.state = 'waiting' AND w.until <= clock_timestamp()))
          THEN penstock.find_pause(r.environment, r.workflow, r.chain_id, r.list_id, coalesce(w.until, r.scheduled_at))
-    END AS pause_id
+    END AS pause_id,
+    t.rule AS turn_rule, t.key AS turn_key, t.waits_since AS turn_since, t.holder AS turn_holder,
+    r.state = 'scheduled' AND r.scheduled_at > clock_timestamp()
+        AND EXISTS (SELECT FROM penstock.debounces d WHERE d.run_id = r.id) AS is_quiet
 """
 _FROM: Final = """
     penstock.runs r
     LEFT JOIN penstock.environments e ON e.name = r.environment
     LEFT JOIN penstock.waits w ON w.run_id = r.id
+    LEFT JOIN LATERAL (
+        -- The place for whose limit it waits: one that another run holds, before one that only time gives.
+        SELECT p.rule, p.key, p.waits_since, h.run_id AS holder FROM penstock.places p
+        LEFT JOIN LATERAL (
+            SELECT o.run_id FROM penstock.places o
+            WHERE o.scope = p.scope AND p.rule NOT LIKE 'rate:%' AND o.run_id <> p.run_id
+              AND (o.taken_at IS NOT NULL OR p.rule = 'sequence' AND NOT o.is_done AND o.position < p.position)
+            ORDER BY o.position LIMIT 1
+        ) h ON true
+        WHERE p.run_id = r.id AND r.is_limited AND p.waits_since IS NOT NULL
+        ORDER BY h.run_id IS NULL, p.rule LIKE 'rate:%' DESC, p.rule LIMIT 1
+    ) t ON true
 """
 
 
@@ -186,7 +201,12 @@ def _waiting_for(row: Record) -> WaitingFor | None:
     if row["pause_id"] is not None:
         since = row["wait_until"] or row["scheduled_at"]
         return WaitingFor(reason="paused", key=str(row["pause_id"]), holder=None, since=since)
+    if row["turn_rule"] is not None:
+        reason = row["turn_rule"].partition(":")[0]
+        return WaitingFor(reason=reason, key=row["turn_key"], holder=row["turn_holder"], since=row["turn_since"])
     match row["state"]:
+        case RunState.SCHEDULED if row["is_quiet"]:
+            return WaitingFor(reason="debounce", key=None, holder=None, since=row["created_at"])
         case RunState.SCHEDULED if row["failures"] or row["attempt"]:
             return WaitingFor(reason="retry", key=None, holder=None, since=None)
         case RunState.SCHEDULED:
