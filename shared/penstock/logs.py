@@ -7,6 +7,7 @@ have `trace_id` and `span_id`. No payloads; secrets are taken out of every line.
 | event | room | says |
 |---|---|---|
 | `service.started` `service.ready` `service.draining` `service.stopped` | all | the life of a process |
+| `service.stuck` | all | what fails the liveness probe; at most one line a minute |
 | `service.release_failed` | all | what a service held at its end is taken back later, by others |
 | `broker.connected` `broker.lost` `broker.unreachable` `broker.blocked` | all | the connections to RabbitMQ |
 | `broker.consumer_restored` `broker.consume_failed` | all | consumers of queues |

@@ -195,6 +195,11 @@ LOOP_SECONDS = Counter(
     ("loop",),
     registry=REGISTRY,
 )
+STUCK_PARTS = Gauge(
+    "penstock_stuck_parts",
+    "Loops, messages and consumers that are stuck; above 0, the liveness probe of this process fails",
+    registry=REGISTRY,
+)
 SPANS = Counter(
     "penstock_spans_total",
     "Spans of traces: `ended`, `exported` to the collector, or `failed`; zero while tracing is off",

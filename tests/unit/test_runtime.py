@@ -8,7 +8,7 @@ from aiohttp import web
 
 from penstock.errors import ConfigurationError
 from penstock.http_server import serving
-from penstock.runtime import Counts, Loop, Stop, add_probes, pause, repeat, supervise
+from penstock.runtime import Counts, Loop, Probed, Stop, add_probes, pause, repeat, supervise
 
 
 async def test_soft_stop_lets_a_service_finish() -> None:
@@ -105,8 +105,9 @@ async def test_probes_tell_what_is_away_and_what_of_it_matters() -> None:
         return False
 
     strict, lenient = web.Application(), web.Application()
-    add_probes(strict, {"database": holds, "broker": fails})
-    add_probes(lenient, {"database": holds, "broker": fails}, required=("database",))
+    checks = {"database": holds, "broker": fails}
+    add_probes(strict, Probed(checks))
+    add_probes(lenient, Probed(checks, required=("database",)))
     for app, status in ((strict, 503), (lenient, 200)):
         async with serving(app, "127.0.0.1", 0) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
             async with http.get("/readyz") as response:

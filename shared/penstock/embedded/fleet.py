@@ -12,7 +12,7 @@ from penstock.db import Database, open_database
 from penstock.embedded.services import find_service
 from penstock.errors import ConfigurationError
 from penstock.logs import get_logger
-from penstock.runtime import Resources, Stop
+from penstock.runtime import Pulse, Resources, Stop
 from penstock.settings import read_settings
 
 log = get_logger(__name__)
@@ -43,6 +43,7 @@ class Fleet:
         self._database_url = database_url
         self._database = database
         self._open_broker = open_broker
+        self._pulse = Pulse()
         self._instances: list[Instance] = []
         self._companions: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
@@ -58,7 +59,7 @@ class Fleet:
         own_database = await open_database(self._database_url, name=f"penstock {name}", most=5) if is_apart else None
         broker = await self._open_broker(f"penstock {name}")
         stop = Stop()
-        serving = service.serve(settings, stop, Resources(own_database or self._database, broker))
+        serving = service.serve(settings, stop, Resources(own_database or self._database, broker, self._pulse))
         instance = Instance(name, asyncio.create_task(serving, name=f"service {name}"), stop, broker, own_database)
         self._instances.append(instance)
         instance.task.add_done_callback(lambda task: self._note_end(instance, task))

@@ -3,7 +3,8 @@ begins and ends.
 """
 
 from penstock.runtime.loops import Counts, Loop, repeat
-from penstock.runtime.probes import add_probes
+from penstock.runtime.probes import Probed, add_probes
+from penstock.runtime.pulse import Pulse
 from penstock.runtime.service import Consumer, Edges, Resources, Serve, Subscription, run_service, start_service
 from penstock.runtime.shutdown import Stop, pause, run_process, supervise, unless_stopped
 
@@ -12,6 +13,8 @@ __all__ = [
     "Counts",
     "Edges",
     "Loop",
+    "Probed",
+    "Pulse",
     "Resources",
     "Serve",
     "Stop",

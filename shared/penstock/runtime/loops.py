@@ -5,12 +5,14 @@ all.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from penstock.errors import DatabaseUnavailable
 from penstock.logs import get_logger
 from penstock.metrics import LOOP_SECONDS, LOOP_TURNS
+from penstock.runtime.pulse import Pulse, turn_limit
 from penstock.runtime.shutdown import Stop, pause
 
 log = get_logger(__name__)
@@ -40,9 +42,9 @@ class Loop(Generic[Room]):
     is_upkeep: bool = False
 
 
-async def repeat(loop: Loop[Room], room: Room, stop: Stop) -> None:
+async def repeat(loop: Loop[Room], room: Room, stop: Stop, pulse: Pulse | None = None) -> None:
     """Take turns until a soft stop. A turn that fails is logged and taken again: upkeep after its period, all else a
-    second later at the soonest.
+    second later at the soonest. `pulse` knows how long a turn takes.
     """
     while not stop.soft.is_set():
         rest = loop.period_seconds
@@ -50,7 +52,8 @@ async def repeat(loop: Loop[Room], room: Room, stop: Stop) -> None:
             loop.wake.clear()  # before the turn: what is nudged during it is for the next one
         began = time.monotonic()
         try:
-            counts = await loop.run_once(room)
+            with _watching(loop, pulse):
+                counts = await loop.run_once(room)
         except Exception as error:  # a loop outlives every failure of one turn
             _count_turn(loop.name, "failed", began)
             is_expected = isinstance(error, DatabaseUnavailable)
@@ -71,6 +74,10 @@ async def repeat(loop: Loop[Room], room: Room, stop: Stop) -> None:
             await asyncio.sleep(0)
         elif loop.wake is None or not loop.wake.is_set():
             await pause(rest, stop, loop.wake)
+
+
+def _watching(loop: Loop[Room], pulse: Pulse | None) -> AbstractContextManager[None]:
+    return nullcontext() if pulse is None else pulse.within(f"the loop {loop.name}", turn_limit(loop.period_seconds))
 
 
 def _count_turn(loop: str, outcome: str, began: float) -> None:

@@ -9,7 +9,7 @@ the same.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -25,8 +25,9 @@ from penstock.errors import ConfigurationError
 from penstock.http_server import serving
 from penstock.logs import configure_logs, get_logger
 from penstock.metrics import DEAD_LETTERED
-from penstock.runtime.loops import Loop, Room, repeat
-from penstock.runtime.probes import add_probes
+from penstock.runtime.loops import Counts, Loop, Room, repeat
+from penstock.runtime.probes import Probed, add_probes
+from penstock.runtime.pulse import LOOK_SECONDS, Pulse
 from penstock.runtime.shutdown import Stop, run_process
 from penstock.settings import CommonSettings
 
@@ -40,10 +41,13 @@ Settings_contra = TypeVar("Settings_contra", bound=CommonSettings, contravariant
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a service works with. In embedded mode the three services share one set; else each opens its own."""
+    """What a service works with, and what knows whether it works. In embedded mode the three services share one set;
+    else each opens its own.
+    """
 
     database: Database
     broker: Broker
+    pulse: Pulse = field(default_factory=Pulse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,25 +134,30 @@ async def run_service(
         room = await stack.enter_async_context(open_room(settings, given, stop))
         edges = make_edges(room)
         stack.push_async_callback(_release, edges)
-        await stack.enter_async_context(_keeping(edges, room))
+        await stack.enter_async_context(_keeping(edges, room, given.pulse))
         admin = edges.admin
         if admin is not None or resources is None:
-            admin = _with_probes(admin or web.Application(), given, edges.required)
+            admin = _with_probes(admin or web.Application(), given, edges.required, stop)
             port = serving(admin, settings.admin_host, settings.admin_port, limit_seconds=_ADMIN_SECONDS)
             await stack.enter_async_context(port)
-        await _take_work(name, room, edges, given.broker, stop)
+        await _take_work(name, room, edges, given, stop)
         await edges.finish()
 
 
-async def _take_work(name: str, room: Room, edges: Edges[Room], broker: Broker, stop: Stop) -> None:
+async def _take_work(name: str, room: Room, edges: Edges[Room], given: Resources, stop: Stop) -> None:
     """Open the edges; close them again at the soft stop, and return when no message is being handled any more."""
     async with AsyncExitStack() as stack:
+        broker, pulse = given.broker, given.pulse
         consumers: list[BrokerConsumer] = []
         for queue in edges.consumers:
             DEAD_LETTERED.labels(queue.queue)  # from the start, so that the first one is an increase
             consumer = await broker.consume(
-                queue.queue, queue.handle, prefetch=queue.prefetch, on_dead_letter=queue.on_dead_letter
+                queue.queue,
+                pulse.watch(queue.queue, queue.prefetch, queue.handle),
+                prefetch=queue.prefetch,
+                on_dead_letter=queue.on_dead_letter,
             )
+            stack.callback(pulse.forget, queue.queue)
             stack.push_async_callback(consumer.stop)
             consumers.append(consumer)
         for topic in edges.subscriptions:
@@ -159,10 +168,15 @@ async def _take_work(name: str, room: Room, edges: Edges[Room], broker: Broker, 
         async with asyncio.TaskGroup() as group:
             for loop in edges.loops:
                 if not loop.is_upkeep:
-                    group.create_task(repeat(loop, room, stop), name=loop.name)
+                    group.create_task(repeat(loop, room, stop, pulse), name=loop.name)
+            if consumers:
+                look = Loop("look_at_queues", LOOK_SECONDS, partial(_look_at_queues, pulse))
+                group.create_task(repeat(look, broker, stop, pulse), name=look.name)
             log.info("service.ready", service=name)
             await stop.soft.wait()
             log.info("service.draining", service=name)
+            for queue in edges.consumers:
+                pulse.forget(queue.queue)
             edges.leave()
             for consumer in consumers:
                 await consumer.stop()
@@ -170,11 +184,19 @@ async def _take_work(name: str, room: Room, edges: Edges[Room], broker: Broker, 
                 await consumer.drain()
 
 
+async def _look_at_queues(pulse: Pulse, broker: Broker) -> Counts:
+    await pulse.look(broker)
+    return Counts()
+
+
 @asynccontextmanager
-async def _keeping(edges: Edges[Room], room: Room) -> AsyncIterator[None]:
+async def _keeping(edges: Edges[Room], room: Room, pulse: Pulse) -> AsyncIterator[None]:
     """What has to happen again and again for as long as anything is in flight."""
-    upkeep = [repeat(loop, room, Stop()) for loop in edges.loops if loop.is_upkeep]
-    tasks = [asyncio.create_task(work) for work in (*upkeep, *(work() for work in edges.tasks))]
+    upkeep = {loop.name: repeat(loop, room, Stop(), pulse) for loop in edges.loops if loop.is_upkeep}
+    others = {f"task {number}": work() for number, work in enumerate(edges.tasks, start=1)}
+    tasks = [asyncio.create_task(work, name=name) for name, work in {**upkeep, **others}.items()]
+    for task in tasks:
+        pulse.expect(task.get_name(), task)
     try:
         yield
     finally:
@@ -191,11 +213,14 @@ async def _release(edges: Edges[Room]) -> None:
         log.warning("service.release_failed", error=f"{type(error).__name__}: {error}")
 
 
-def _with_probes(admin: web.Application, resources: Resources, required: Collection[str] | None) -> web.Application:
+def _with_probes(
+    admin: web.Application, resources: Resources, required: Collection[str] | None, stop: Stop
+) -> web.Application:
     async def has_broker() -> bool:
         return resources.broker.is_connected
 
-    add_probes(admin, {"database": resources.database.is_ready, "broker": has_broker}, required=required)
+    checks = {"database": resources.database.is_ready, "broker": has_broker}
+    add_probes(admin, Probed(checks, required, resources.pulse, stop.soft.is_set))
     return admin
 
 
