@@ -21,7 +21,10 @@ async def serve(settings: ExecutorSettings, stop: Stop, resources: Resources | N
 def make_edges(room: Room) -> Edges[Room]:
     """Where an executor meets the outside, what it does by itself, and how it ends."""
     return Edges(
-        consumers=(Consumer(executor_queue(), partial(receive, room), MAX_MESSAGES, partial(note_dead_letter, room)),),
+        consumers=tuple(
+            Consumer(executor_queue(lane), partial(receive, room), MAX_MESSAGES, partial(note_dead_letter, room))
+            for lane in room.lanes
+        ),
         subscriptions=(Subscription(EVENTS_EXCHANGE, "*.run.cancelled", partial(note_cancelled, room)),),
         loops=list_loops(room),
         leave=room.slots.close,

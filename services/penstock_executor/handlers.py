@@ -16,7 +16,8 @@ from penstock.broker.port import Delivery
 from penstock.contracts import envelope
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import DueRun, ExecuteRuns, RunAnswer, RunEvent, RunEvents
-from penstock.contracts.topology import executor_queue
+from penstock.contracts.topology import BULK_LANE, DEFAULT_LANE, executor_queue
+from penstock.definitions.models import DEFAULT_PRIORITY
 from penstock.domain.depth import MAX_DEPTH, parse_depth
 from penstock.domain.runs import Terminated
 from penstock.domain.states import RunState
@@ -51,8 +52,10 @@ MAX_UNWRITTEN: Final = 1000
 """Finished runs that may wait to be written. Beyond that, runs keep their slots, so that a slow commit slows the
 claims.
 """
-MAX_MESSAGES: Final = 20
-"""Messages that may wait here for slots. Each names up to a hundred runs that other executors could perform."""
+MAX_MESSAGES: Final = 100
+"""Messages of a lane that may wait here for slots, so that those of a higher priority overtake the others. Each names
+up to a hundred runs that other executors could perform.
+"""
 
 
 async def receive(room: Room, delivery: Delivery) -> None:
@@ -75,16 +78,17 @@ async def execute_runs(room: Room, delivery: Delivery) -> None:
     try:
         message = ExecuteRuns.decode(delivery.message.body)
         environment, depth = await _check_headers(room, delivery, message.runs)
+        lane, priority = read_order(delivery.message.headers)
         waiting = message.runs
         until = asyncio.get_running_loop().time() + HAND_BACK_SECONDS
-        while waiting and (taken := await room.slots.take(len(waiting), until=until)):
+        while waiting and (taken := await room.slots.take(len(waiting), until=until, lane=lane, priority=priority)):
             now, waiting = waiting[:taken], waiting[taken:]
-            await _begin(room, now, slots=taken)
+            await _begin(room, now, slots=taken, lane=lane)
         if len(waiting) == len(message.runs) and room.slots.is_closed:
             await delivery.requeue()
             return
         if waiting:
-            await room.publisher.execute(environment, depth, waiting)
+            await room.publisher.execute(environment, depth, waiting, lane=lane, priority=priority)
         await delivery.ack()
     except DecodeError as error:
         await _refuse(delivery, error.reason)
@@ -117,7 +121,17 @@ async def _check_headers(room: Room, delivery: Delivery, runs: Sequence[DueRun])
     return str(environment), depth
 
 
-async def _begin(room: Room, due: Sequence[DueRun], *, slots: int) -> None:
+def read_order(headers: Mapping[str, object]) -> tuple[str, int]:
+    """Lane and priority of a message; those of most runs where it does not say, as services of other releases may
+    not.
+    """
+    lane, priority = headers.get(envelope.LANE), headers.get(envelope.PRIORITY)
+    if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= 9:
+        priority = DEFAULT_PRIORITY
+    return BULK_LANE if lane == BULK_LANE else DEFAULT_LANE, priority
+
+
+async def _begin(room: Room, due: Sequence[DueRun], *, slots: int, lane: str) -> None:
     """Claim runs and start to perform those that could be claimed; the slots of the others are given back."""
     started = 0
     try:
@@ -126,10 +140,11 @@ async def _begin(room: Room, due: Sequence[DueRun], *, slots: int) -> None:
         reply_to = {run.run_id: run.reply_to for run in due if run.reply_to is not None}
         for run in claimed.runs:
             lease = room.leases.begin(run, reply_to.get(run.id), sent_at)
+            lease.lane = lane
             lease.task = room.spawn(_hold_slot(room, lease))
             started += 1
     finally:
-        room.slots.give_back(slots - started)
+        room.slots.give_back(slots - started, lane)
     if claimed.terminated:
         _answer_terminated(room, due, claimed.terminated)
 

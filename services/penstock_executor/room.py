@@ -54,6 +54,7 @@ class Room:
     tools: Tools
     library: Library
     limits: Limits
+    lanes: tuple[str, ...]
     slots: Slots
     claims: Claims
     leases: Leases
@@ -78,7 +79,7 @@ class Room:
         """The run has been performed, though perhaps not yet been recorded; doing this twice is harmless."""
         if lease.holds_slot:
             lease.holds_slot = False
-            self.slots.give_back(1)
+            self.slots.give_back(1, lease.lane)
 
     async def finish(self) -> None:
         """Wait until all runs have ended and everyone who has to know has been notified."""
@@ -167,7 +168,8 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
             ),
             library=library,
             limits=Limits(database, library),
-            slots=Slots(settings.executor_concurrency),
+            lanes=settings.executor_lanes,
+            slots=Slots(settings.executor_concurrency, is_shared=len(settings.executor_lanes) > 1),
             claims=Claims(database, publisher, owner=name_owner(), lease=settings.lease),
             leases=Leases(database, settings.lease),
             commits=Commits(database, bulk),

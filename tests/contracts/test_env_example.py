@@ -73,5 +73,6 @@ def test_a_setting_is_listed_with_its_default_and_a_sentence(name: str) -> None:
     assert before.endswith((".", "…")), f"{name}: {before!r} is not a sentence"
     assert is_commented_out == (not field.is_required())
     if not field.is_required():
-        expected = "" if field.default in {None, ()} else str(field.default)
+        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        expected = "" if default is None else str(default)
         assert value in {expected, expected.removesuffix(".0")}, name

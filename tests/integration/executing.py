@@ -53,12 +53,19 @@ class House(Site):
 
     async def admit(
         self, workflow: str, parameters: Mapping[str, JsonValue] | None = None, *, count: int = 1, depth: int = 0,
-        context: dict[str, JsonValue] | None = None,
+        context: dict[str, JsonValue] | None = None, priority: int | None = None,
     ) -> list[RunSummary]:  # fmt: skip
         """Admit root runs that are due now, and dispatch none."""
         deployment = await self.deployments.current(ENVIRONMENT)
         request = RunRequest(
-            new_run_id(), ENVIRONMENT, workflow, parameters or {}, Trigger.API, Lineage(depth), context=context
+            new_run_id(),
+            ENVIRONMENT,
+            workflow,
+            parameters or {},
+            Trigger.API,
+            Lineage(depth),
+            context=context,
+            priority=priority,
         )
         checked = [check_run(request._replace(run_id=new_run_id()), deployment) for _ in range(count)]
         accepted = [run for run in checked if isinstance(run, CheckedRun)]

@@ -31,7 +31,7 @@ def dispatch(conn: Connection) -> Awaitable[Sequence[RunSummary]]:
 
 
 def redispatch(conn: Connection) -> Awaitable[Sequence[RunSummary]]:
-    return repository.redispatch_runs(conn, older_than=timedelta(seconds=5), most=BATCH)
+    return repository.redispatch_runs(conn, older_than=timedelta(seconds=5), most=BATCH, is_bulk=False)
 
 
 def reap(conn: Connection) -> Awaitable[Sequence[RunSummary]]:

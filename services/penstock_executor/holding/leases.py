@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Final, TypeVar
 from uuid import UUID
 
+from penstock.contracts.topology import DEFAULT_LANE
 from penstock.db import Database
 from penstock.errors import DatabaseUnavailable, LeaseLost
 from penstock.logs import get_logger
@@ -32,7 +33,7 @@ _MAX_PAUSE_SECONDS: Final = 1.0
 class Lease:
     """One run, held. `expires_at` is on the loop's clock, and never later than the database's view of it."""
 
-    __slots__ = ("expires_at", "holds_slot", "is_ending", "is_lost", "reply_to", "run", "task")
+    __slots__ = ("expires_at", "holds_slot", "is_ending", "is_lost", "lane", "reply_to", "run", "task")
 
     def __init__(self, run: ClaimedRun, reply_to: str | None, expires_at: float) -> None:
         self.run = run
@@ -41,6 +42,7 @@ class Lease:
         self.task: asyncio.Task[None] | None = None
         self.is_lost = False
         self.holds_slot = True
+        self.lane = DEFAULT_LANE
         self.is_ending = False
         """Its last commit is on its way, so that the row may no longer be `running`."""
 

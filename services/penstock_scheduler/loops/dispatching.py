@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from penstock.contracts.topology import executor_queue
+from penstock.contracts.topology import BULK_LANE, LANES, executor_queue
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState, Termination
@@ -90,32 +90,36 @@ async def _take_due(conn: Connection) -> Due:
 
 
 async def redispatch_lost(room: Room) -> Counts:
-    """Dispatch queued runs again whose message was lost: the queue is empty. Does nothing while its length is unknown.
+    """Dispatch queued runs again whose message was lost: the queue of their lane is empty. Does nothing while its
+    length is unknown.
 
     With a backlog only runs that were dispatched very long ago, their message may be just another one's turn away; with
     a long one none.
     """
-    is_after_reconnect = room.nudges.take_reconnect()
-    waiting = await room.broker.count_ready(executor_queue())
+    is_after_reconnect, total = room.nudges.take_reconnect(), 0
+    for lane in LANES:
+        total += await _redispatch_lane(room, lane, is_after_reconnect=is_after_reconnect)
+    if total:
+        log.warning("run.redispatched", runs=total)
+    return Counts({"redispatched": total})
+
+
+async def _redispatch_lane(room: Room, lane: str, *, is_after_reconnect: bool) -> int:
+    waiting = await room.broker.count_ready(executor_queue(lane))
     if waiting is None or waiting > MAX_WAITING:
-        return Counts({"redispatched": 0})
+        return 0
     lost_after = LOST_AFTER_WITH_BACKLOG
     if waiting == 0:
         lost_after = LOST_AFTER_RECONNECT if is_after_reconnect else LOST_AFTER
     total, began = 0, time.monotonic()
     for _ in range(_MAX_BATCHES):
         # As of the turn's beginning: what this turn has dispatched is not lost a second later.
-        runs = await _stamp_lost(room, lost_after + timedelta(seconds=time.monotonic() - began))
+        older_than = lost_after + timedelta(seconds=time.monotonic() - began)
+        async with room.database.connection() as conn:
+            runs = await repository.redispatch_runs(conn, older_than=older_than, most=BATCH, is_bulk=lane == BULK_LANE)
         if not runs:
             break
         await room.dispatches.begin(runs)
         REDISPATCHED.inc(len(runs))
         total += len(runs)
-    if total:
-        log.warning("run.redispatched", runs=total)
-    return Counts({"redispatched": total})
-
-
-async def _stamp_lost(room: Room, lost_after: timedelta) -> Sequence[RunSummary]:
-    async with room.database.connection() as conn:
-        return await repository.redispatch_runs(conn, older_than=lost_after, most=BATCH)
+    return total

@@ -119,8 +119,10 @@ async def find_next_due(conn: Connection) -> float | None:
     return seconds
 
 
-async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int) -> list[RunSummary]:
-    """Stamp queued runs whose last dispatch is longer ago than `older_than` as dispatched now; returns them."""
+async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int, is_bulk: bool) -> list[RunSummary]:
+    """Stamp queued runs of a lane whose last dispatch is longer ago than `older_than` as dispatched now; returns
+    them.
+    """
     rows = await conn.fetch(
         f"""
         WITH lost AS MATERIALIZED (
@@ -128,6 +130,7 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int)
             FROM penstock.runs r
             WHERE r.state = 'queued' AND (r.dispatched_at < statement_timestamp() - $1::interval
                 OR r.dispatched_at IS NULL)
+              AND (r.is_bulk IS TRUE) = $3
             ORDER BY r.dispatched_at
             LIMIT $2
             FOR UPDATE SKIP LOCKED
@@ -140,6 +143,7 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int)
         """,
         older_than,
         most,
+        is_bulk,
     )
     return [summary_from_row(row) for row in rows]
 

@@ -40,11 +40,13 @@ class Publisher:
         broker.before_close(self._events.drain)
 
     async def dispatch(self, runs: Iterable[RunSummary], reply_to: Mapping[UUID, str] | None = None) -> None:
-        """Hand due runs to executors, one message per environment, depth and hundred runs. Raises BrokerUnavailable."""
-        groups: dict[tuple[str, int], list[DueRun]] = defaultdict(list)
+        """Hand due runs to executors, one message per environment, lane, depth, priority and hundred
+        runs. Raises BrokerUnavailable."""
+        groups: dict[tuple[str, str, int, int], list[DueRun]] = defaultdict(list)
         replies = reply_to or {}
         for run in runs:
-            groups[run.environment, run.depth].append(
+            lane = topology.BULK_LANE if run.is_bulk else topology.DEFAULT_LANE
+            groups[run.environment, lane, run.depth, run.priority].append(
                 DueRun(
                     run_id=run.id,
                     workflow=run.workflow,
@@ -55,17 +57,30 @@ class Publisher:
             )
         await asyncio.gather(
             *(
-                self.execute(environment, depth, due[first : first + EXECUTE_BATCH])
-                for (environment, depth), due in groups.items()
+                self.execute(environment, depth, due[first : first + EXECUTE_BATCH], lane=lane, priority=priority)
+                for (environment, lane, depth, priority), due in groups.items()
                 for first in range(0, len(due), EXECUTE_BATCH)
             )
         )
 
-    async def execute(self, environment: str, depth: int, runs: Sequence[DueRun]) -> None:
+    async def execute(
+        self,
+        environment: str,
+        depth: int,
+        runs: Sequence[DueRun],
+        *,
+        lane: str = topology.DEFAULT_LANE,
+        priority: int = 5,
+    ) -> None:
         """One execute message. Raises BrokerUnavailable."""
-        headers = {envelope.DEPTH: depth, envelope.ENVIRONMENT: environment, envelope.LANE: topology.DEFAULT_LANE}
+        headers = {
+            envelope.DEPTH: depth,
+            envelope.ENVIRONMENT: environment,
+            envelope.LANE: lane,
+            envelope.PRIORITY: priority,
+        }
         message = _message(ExecuteRuns.model_construct(runs=list(runs)), headers)
-        await self._broker.publish(topology.EXECUTE_EXCHANGE, topology.DEFAULT_LANE, message)
+        await self._broker.publish(topology.EXECUTE_EXCHANGE, lane, message)
 
     async def schedule(self, environment: str, depth: int, children: Sequence[ChildRun]) -> None:
         """Ask the scheduler for the runs that steps have scheduled, all at `depth`. Raises BrokerUnavailable."""

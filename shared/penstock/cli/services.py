@@ -1,5 +1,6 @@
 """`penstock ingress`, `penstock scheduler`, `penstock executor`: one service, as Kubernetes runs it."""
 
+from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
@@ -17,6 +18,13 @@ _EXAMPLES: Final = """Examples:
 
 SIGTERM finishes what is in flight within PENSTOCK_SHUTDOWN_GRACE_SECONDS; a second one insists. \
 Settings: deploy/env.example"""
+
+
+class Lane(StrEnum):
+    """What an executor may take runs from."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
 
 
 def add_commands(program: typer.Typer) -> None:
@@ -45,9 +53,19 @@ def executor(
             show_default=False,
         ),
     ] = None,
+    lane: Annotated[
+        list[Lane] | None,
+        typer.Option(
+            help="Take runs of this lane alone; may be given again [PENSTOCK_EXECUTOR_LANES].",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Perform runs, step by step. Scale these by the number of runs that wait."""
-    _run("executor", **({} if concurrency is None else {"executor_concurrency": concurrency}))
+    given: dict[str, object] = {} if concurrency is None else {"executor_concurrency": concurrency}
+    if lane:
+        given["executor_lanes"] = tuple(dict.fromkeys(one.value for one in lane))
+    _run("executor", **given)
 
 
 def _run(name: str, **given: object) -> None:

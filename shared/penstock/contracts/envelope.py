@@ -10,7 +10,8 @@
 | `chain_id` | header `chain-id` | the chain they belong to |
 | `parent_run_id` | header `parent-run-id` | the run that schedules them, or that publishes the message |
 | `environment` | header `environment` | `development` or `live` |
-| `lane` | header `lane` | the executors' queue |
+| `lane` | header `lane` | `interactive` or `bulk`: which of the executors' queues |
+| `priority` | header `priority` | 0 (first) to 9 (last): that of the runs in the body |
 | `idempotency_key` | header `idempotency-key` | stands before `message_id` as the idempotency key |
 | `traceparent` | header `traceparent` | W3C trace context |
 | `answer` | header `answer` | `result`: the queue in `reply_to` also wants the end of the run |
@@ -27,6 +28,7 @@ CHAIN_ID: Final = "chain-id"
 PARENT_RUN_ID: Final = "parent-run-id"
 ENVIRONMENT: Final = "environment"
 LANE: Final = "lane"
+PRIORITY: Final = "priority"
 IDEMPOTENCY_KEY: Final = "idempotency-key"
 TRACEPARENT: Final = "traceparent"
 ANSWER: Final = "answer"

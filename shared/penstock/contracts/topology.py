@@ -3,7 +3,7 @@ reconnect.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 SCHEDULE_EXCHANGE: Final = "penstock.schedule"
 """In: schedule messages of executors and internal services; routing key `<environment>.<workflow>`."""
@@ -14,7 +14,14 @@ EVENTS_EXCHANGE: Final = "penstock.events"
 DEAD_LETTER_EXCHANGE: Final = "penstock.dead-letters"
 SCHEDULER_QUEUE: Final = "penstock.scheduler"
 DEAD_LETTER_QUEUE: Final = "penstock.dead-letters"
-DEFAULT_LANE: Final = "default"
+Lane = Literal["interactive", "bulk"]
+DEFAULT_LANE: Final = "interactive"
+"""What people wait for: calls, webhooks, changes, and what these start."""
+BULK_LANE: Final = "bulk"
+"""Items of lists, ticks of recurrences, what these start, and large chains."""
+LANES: Final[tuple[Lane, ...]] = ("interactive", "bulk")
+_FORMER_LANE: Final = "default"
+"""Under which services of the previous release dispatch."""
 APP_MESSAGE_TYPE: Final = "app.message.v1"
 DELIVERY_LIMIT: Final = 20
 """How often a message that was rejected is delivered again before it is dead-lettered. Only a backstop: attempts are
@@ -62,7 +69,7 @@ class Topology:
 
 
 def executor_queue(lane: str = DEFAULT_LANE) -> str:
-    """The queue of a lane: `penstock.executor`, or `penstock.executor.<lane>`."""
+    """The queue of a lane: `penstock.executor.<lane>`, and `penstock.executor` for the first of them."""
     return "penstock.executor" if lane == DEFAULT_LANE else f"penstock.executor.{lane}"
 
 
@@ -76,7 +83,7 @@ def app_routing_key(environment: str, key: str) -> str:
     return f"{environment}.{key}"
 
 
-def topology(lanes: tuple[str, ...] = (DEFAULT_LANE,)) -> Topology:
+def topology(lanes: tuple[str, ...] = LANES) -> Topology:
     """The whole topology, with one executor queue per lane."""
     return Topology(
         exchanges=(
@@ -93,6 +100,7 @@ def topology(lanes: tuple[str, ...] = (DEFAULT_LANE,)) -> Topology:
         bindings=(
             Binding(SCHEDULE_EXCHANGE, SCHEDULER_QUEUE, "#"),
             *(Binding(EXECUTE_EXCHANGE, executor_queue(lane), lane) for lane in lanes),
+            Binding(EXECUTE_EXCHANGE, executor_queue(), _FORMER_LANE),
             Binding(DEAD_LETTER_EXCHANGE, DEAD_LETTER_QUEUE, ""),
         ),
     )

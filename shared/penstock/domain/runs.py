@@ -23,6 +23,8 @@ class RunSummary(NamedTuple):
     depth: int
     scheduled_at: datetime
     attempt: int = 0
+    priority: int = 5
+    is_bulk: bool = False
 
 
 class ChainWarning(NamedTuple):

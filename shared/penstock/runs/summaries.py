@@ -7,7 +7,8 @@ from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 
 SUMMARY: Final = (
-    "r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt"
+    "r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.state, r.depth, r.scheduled_at, r.attempt, "
+    "r.priority, r.is_bulk"
 )
 """The columns of a summary, for a statement in which `r` is penstock.runs: `… RETURNING {SUMMARY}`."""
 
@@ -24,4 +25,6 @@ def summary_from_row(row: Record) -> RunSummary:
         depth=row["depth"],
         scheduled_at=row["scheduled_at"],
         attempt=row["attempt"],
+        priority=row["priority"],
+        is_bulk=row["is_bulk"] is True,
     )

@@ -150,6 +150,8 @@ def _outcome(
         state=RunState(row["state"]),
         depth=row["depth"],
         scheduled_at=row["scheduled_at"],
+        priority=of.priority,
+        is_bulk=row["is_bulk"],
     )
     if row["termination"]:
         return Terminated(

@@ -59,7 +59,8 @@ _PARENTLESS: Final = """
     related AS (
         SELECT q.*, NULL::uuid AS parent_id, NULL::uuid AS parent_chain_id, NULL::text AS parent_environment,
                NULL::text AS parent_workflow, NULL::integer AS parent_depth, NULL::integer AS parent_limit,
-               NULL::jsonb AS parent_budget, NULL::jsonb AS trace, NULL::jsonb AS parent_user
+               NULL::jsonb AS parent_budget, NULL::jsonb AS trace, NULL::jsonb AS parent_user,
+               NULL::boolean AS parent_is_bulk, NULL::bigint AS chain_size
         FROM asked q
     )
     """
@@ -70,11 +71,13 @@ _RELATED: Final = """
                p.budget AS parent_budget, p.trace,
                -- Who calls over HTTP says who they are. Baggage goes to every server that a run calls, and must not let
                -- them act as its user.
-               CASE WHEN q.trigger NOT IN ('api', 'webhook') THEN p.parent_user END AS parent_user
+               CASE WHEN q.trigger NOT IN ('api', 'webhook') THEN p.parent_user END AS parent_user,
+               p.is_bulk AS parent_is_bulk, p.chain_size
         FROM asked q
         LEFT JOIN LATERAL (
             SELECT p.id, p.chain_id, p.environment, p.workflow, p.depth, p.depth_limit, p.budget,
-                   p.context -> 'trace' AS trace, p.context -> 'user' AS parent_user
+                   p.context -> 'trace' AS trace, p.context -> 'user' AS parent_user, p.is_bulk,
+                   (SELECT c.runs FROM penstock.chains c WHERE c.id = p.chain_id) AS chain_size
             FROM penstock.runs p WHERE p.id = q.parent_run_id OFFSET 0
         ) p ON true
     )
@@ -94,6 +97,9 @@ _PLACED: Final = """
                         q.parent_workflow, q.parent_depth, q.parent_limit, q.parent_budget)
                END AS budget,
                coalesce(q.scheduled_at, clock_timestamp()) AS due_at,
+               -- A call that one of them makes is a call: somebody waits for it.
+               (q.list_id IS NOT NULL OR q.trigger = 'recurrence' OR q.parent_is_bulk IS TRUE
+                OR q.chain_size > 200) IS TRUE AND q.trigger NOT IN ('api', 'webhook') AS is_bulk,
                CASE WHEN q.parent_run_id IS NOT NULL AND q.parent_id IS NULL
                     THEN format('parent-run-id %s is not a run of this installation', q.parent_run_id)
                     WHEN q.parent_environment <> q.environment
@@ -160,7 +166,8 @@ _INSERTED: Final = """
     inserted AS (
         INSERT INTO penstock.runs (
             id, chain_id, parent_run_id, list_id, environment, workflow, trigger, state, depth, depth_limit, budget,
-            priority, scheduled_at, dispatched_at, finished_at, parameters, context, is_limited, parked_at
+            priority, scheduled_at, dispatched_at, finished_at, parameters, context, is_limited, parked_at,
+            is_bulk
         )
         SELECT j.id, j.chain_id, j.parent_run_id, j.list_id, j.environment, j.workflow, j.trigger,
                CASE WHEN j.termination IS NOT NULL THEN 'terminated'
@@ -178,7 +185,8 @@ _INSERTED: Final = """
                     ELSE jsonb_strip_nulls(jsonb_build_object('trace', j.trace, 'user', j.parent_user))
                          || coalesce(j.context::jsonb, '{}') END,
                j.is_limited,
-               CASE WHEN j.is_limited AND j.termination IS NULL AND j.is_now THEN clock_timestamp() END
+               CASE WHEN j.is_limited AND j.termination IS NULL AND j.is_now THEN clock_timestamp() END,
+               nullif(j.is_bulk, false)
         FROM judged j
         WHERE j.problem IS NULL
         ORDER BY j.id
@@ -190,7 +198,7 @@ _INSERTED: Final = """
 _OUTCOME: Final = """
     j.ordinality AS position, j.id, j.chain_id, j.environment, j.workflow, j.depth, j.due_at AS scheduled_at,
     coalesce(j.depth_limit, j.environment_limit) AS effective_limit, (j.budget -> 'base')::integer AS base,
-    j.budget ? 'falls' AS is_falling,
+    j.budget ? 'falls' AS is_falling, j.is_bulk,
     j.observed, j.extra_depth, j.chain_runs, j.chain_runs_limit + j.extra_runs AS chain_runs_limit,
     j.workload, j.chain_workload_limit + j.extra_workload AS chain_workload_limit,
     j.runs_warned_at, j.workload_warned_at,

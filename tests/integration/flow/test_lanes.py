@@ -1,0 +1,94 @@
+"""Runs that people wait for keep to a lane of their own, and priority counts among those that are due."""
+
+from tests.eventually import eventually
+from tests.integration.executing import ENVIRONMENT, House
+from tests.integration.flow.ledger import Ledger
+
+LOCAL = "127.0.0.0/8"
+WORKFLOWS = """
+workflow: many
+parameters: {{count: number}}
+steps:
+  - schedule_list: call
+    over: "${{map([1..200], #)}}"
+    with: {{key: bulk}}
+---
+workflow: call
+parameters: {{key: text}}
+steps:
+  - http: "{url}/?key=${{params.key}}"
+  - schedule: child
+---
+workflow: child
+steps: [{{log: done}}]
+"""
+
+
+async def test_items_of_lists_and_what_they_start_are_bulk(house: House, ledger: Ledger) -> None:
+    await house.deploy(WORKFLOWS.format(url=ledger.url))
+    async with house.services(outgoing_allow=LOCAL):
+        root = await house.start("many", {"count": 1})
+        await house.start("call", {"key": "alone"})
+        await house.ended(root)
+        await eventually(lambda: _all_ended(house, 404), within=30)
+    rows = await house.fetch(
+        "SELECT workflow, is_bulk, count(*) AS n FROM penstock.runs GROUP BY 1, 2 ORDER BY 1, 2 NULLS FIRST"
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        ("call", None, 1), ("call", True, 200), ("child", None, 1), ("child", True, 200), ("many", None, 1),
+    ]  # fmt: skip
+
+
+async def _all_ended(house: House, count: int) -> bool:
+    rows = await house.fetch("SELECT count(*) AS n FROM penstock.runs WHERE finished_at IS NOT NULL")
+    return int(rows[0]["n"]) >= count - 1
+
+
+async def test_a_call_finds_a_place_while_a_list_waits(house: House, ledger: Ledger) -> None:
+    await house.deploy(WORKFLOWS.format(url=ledger.url))
+    ledger.open.clear()
+    async with house.services(outgoing_allow=LOCAL, executor_concurrency=8):
+        await house.start("many", {"count": 1})
+        await eventually(lambda: ledger.now["bulk"] == 6)
+        await house.start("call", {"key": "alone"})
+        await eventually(lambda: ledger.now["alone"] == 1)
+        assert ledger.now["bulk"] == 6
+        ledger.open.set()
+
+
+async def test_of_thirty_that_wait_the_one_of_the_first_priority_is_next(house: House, ledger: Ledger) -> None:
+    await house.deploy(WORKFLOWS.format(url=ledger.url))
+    ledger.open.clear()
+    async with house.executor(outgoing_allow=LOCAL, executor_concurrency=1):
+        await house.start("call", {"key": "begun"})
+        await eventually(lambda: ledger.calls == 1)
+        for _ in range(30):
+            late = await house.admit("call", {"key": "late"}, priority=9)
+            await house.publisher.dispatch(late)
+        await house.publisher.dispatch(await house.admit("call", {"key": "first"}, priority=0))
+        await eventually(lambda: _is_read(house))
+        ledger.open.set()
+        await eventually(lambda: ledger.calls > 3)
+    assert list(ledger.order)[:2] == ["begun", "first"]
+
+
+async def _is_read(house: House) -> bool:
+    return await house.broker.count_ready("penstock.executor") == 0
+
+
+async def test_a_chain_that_has_grown_large_is_bulk(house: House) -> None:
+    await house.deploy(
+        """
+workflow: doubling
+recursive: true
+steps: [{schedule: doubling}, {schedule: doubling}]
+""",
+        depth_limit=9,
+    )
+    async with house.services():
+        await house.start("doubling")
+        await eventually(lambda: _all_ended(house, 2047), within=60)
+    rows = await house.fetch(
+        "SELECT count(*) AS n FROM penstock.runs WHERE is_bulk IS NULL AND environment = $1", ENVIRONMENT
+    )
+    assert 150 < rows[0]["n"] < 700
