@@ -15,7 +15,7 @@ from penstock.reading.loader import load_app
 from tests.docs import DOCUMENTS, ROOT, Block, read_blocks
 
 _APP_KEYS: Final = frozenset(
-    {"app", "admins", "notifications", "connectors", "sources", "email", "python", "environments"}
+    {"app", "admins", "notifications", "connectors", "sources", "email", "python", "environments", "options"}
 )
 _SOURCE_KEYS: Final = frozenset({"scheme", "secrets"})
 

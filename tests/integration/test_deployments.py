@@ -116,7 +116,7 @@ async def test_two_deployers_at_once_make_one_version(database: Database, conn: 
 
 async def test_a_refused_deployment_leaves_everything_as_it_was(database: Database, conn: Connection) -> None:
     await put(database, build_version())
-    refused = build_version("other", types={"order": build_type("order", {"number": "date"})})
+    refused = build_version("other", types={"order": build_type("order", {"number": "list of date"})})
     with pytest.raises(ConfigurationError, match="field 'number' of type 'order'"):
         await put(database, refused)
     assert await load_current(conn, environment=LIVE) == (1, build_version())

@@ -53,8 +53,12 @@ def plain_name(data_type: DataType) -> str:
 def bubble_type(field_type: FieldType) -> str:
     """The type as Bubble writes it: `text`, `list.text`, `geographic_address`, `user`, `custom.order`."""
     name = field_type.name
-    if name == ScalarType.ADDRESS:
+    if field_type.options is not None:
+        name = f"option.{_internal(field_type.options.name)}"
+    elif name == ScalarType.ADDRESS:
         name = _ADDRESS
+    elif name == ScalarType.DATE_RANGE:
+        name = "date_range"
     elif field_type.is_thing and name not in _BUILT_IN_TYPES:
         name = f"custom.{_internal(name)}"
     return f"list.{name}" if field_type.is_list else name

@@ -25,6 +25,7 @@ _SCALARS: Final[dict[str, Document]] = {
     ScalarType.NUMBER: {"type": "number"},
     ScalarType.BOOLEAN: {"type": "boolean"},
     ScalarType.DATE: {"type": "string", "format": "date-time"},
+    ScalarType.DATE_RANGE: {"type": "array", "items": {"type": "string", "format": "date-time"}},
     ScalarType.FILE: {"type": "string"},
     ScalarType.IMAGE: {"type": "string"},
     ScalarType.ADDRESS: {

@@ -122,7 +122,8 @@ def print_plan(planned: DeploymentPlan) -> None:
         console.print(f"[{colour}]{sign} {difference.kind} {show_text(difference.name)}{show_text(parts)}[/]")
     for change in planned.tables:
         sign, colour = _COLOURS[change.kind]
-        console.print(f"[{colour}]{sign} {show_text(change.description)}[/]")
+        note = f" ({change.note})" if change.note else ""
+        console.print(f"[{colour}]{sign} {show_text(change.description + note)}[/]")
     if not (planned.differences or planned.tables):
         console.print("no changes")
     for change in planned.unused:
@@ -198,6 +199,7 @@ def _report(wish: Wish, outcome: Outcome) -> None:
             shown[word] = [one.name for one in planned.differences if one.sign == sign and one.kind == "workflow"]
         shown["differences"] = [difference._asdict() for difference in planned.differences]
         shown["tables"] = [change.description for change in planned.tables]
+        shown["waits"] = {change.description: change.note for change in planned.tables if change.note}
         shown["unused"] = [change.description for change in planned.unused]
         shown["unset_secrets"] = outcome.unset
         print_json(shown)

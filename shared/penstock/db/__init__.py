@@ -4,6 +4,7 @@ from penstock.db.coalescer import Coalescer, isolate
 from penstock.db.pool import (
     Connection,
     Database,
+    DataProblem,
     Record,
     Refused,
     UndefinedTable,
@@ -15,6 +16,7 @@ from penstock.db.pool import (
 __all__ = [
     "Coalescer",
     "Connection",
+    "DataProblem",
     "Database",
     "Record",
     "Refused",

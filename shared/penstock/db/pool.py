@@ -29,6 +29,8 @@ UniqueViolation = asyncpg.UniqueViolationError
 UndefinedTable = asyncpg.UndefinedTableError
 Refused = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.ProgramLimitExceededError)
 """What a statement raises for data that does not fit the table: another row may fit."""
+DataProblem = (asyncpg.DataError, asyncpg.CheckViolationError)
+"""Values that do not fit the type of a column, or its checks."""
 T = TypeVar("T")
 
 COMMAND_TIMEOUT_SECONDS: Final = 15.0

@@ -6,8 +6,9 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from penstock.definitions.connectors import connector_arguments
-from penstock.definitions.models import App, Lookups, Step, StepAction, Workflow
+from penstock.definitions.models import App, Step, StepAction, Workflow
 from penstock.expressions import Expression, Template, compile_expression, compile_template
+from penstock.expressions.lookups import NO_LOOKUPS, Lookups
 
 PER_ITEM: Final[Mapping[StepAction, str]] = {StepAction.SCHEDULE_LIST: "with", StepAction.CREATE_MANY: "set"}
 """The argument that is evaluated once per item of a list, by action."""
@@ -74,7 +75,7 @@ class CompiledApp:
 
 
 def _compile_workflow(app: App, workflow: Workflow) -> CompiledWorkflow:
-    found = workflow.lookups or Lookups()
+    found = workflow.lookups or NO_LOOKUPS
     when = None
     if workflow.when is not None:
         when = compile_expression(workflow.when, workflow.place, rewritten=found.rewritten)
@@ -83,7 +84,7 @@ def _compile_workflow(app: App, workflow: Workflow) -> CompiledWorkflow:
 
 
 def _compile_step(app: App, step: Step) -> CompiledStep:
-    found, place = step.lookups or Lookups(), step.place
+    found, place = step.lookups or NO_LOOKUPS, step.place
     when = None if step.when is None else compile_expression(step.when, place, rewritten=found.rewritten)
     target = compile_template(step.target, place, rewritten=found.rewritten)
     given, per_item = dict(step.arguments), None

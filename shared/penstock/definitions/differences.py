@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from penstock.definitions.models import App
 
 Sign = Literal["add", "change", "remove"]
-_KINDS: Final = {"types": "data type"}
+_KINDS: Final = {"types": "data type", "options": "option set"}
 _PLACE: Final = "place"
 
 

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from penstock.definitions.flow import Flow
 from penstock.definitions.notifications import Notifications
+from penstock.definitions.options import Options, OptionSet
 from penstock.definitions.sources import Source
 from penstock.domain.depth import DEFAULT_DEPTH_LIMIT
 from penstock.domain.ticks import UTC_ZONE, Overlap
-from penstock.expressions.lookups import Lookup
+from penstock.expressions.lookups import Lookups
 
 ENVIRONMENTS: Final = ("development", "live")
 DEFAULT_TIMEOUT_SECONDS: Final = 300.0
@@ -43,6 +44,7 @@ class ScalarType(StrEnum):
     NUMBER = "number"
     BOOLEAN = "boolean"
     DATE = "date"
+    DATE_RANGE = "date range"
     ADDRESS = "geographic address"
     FILE = "file"
     IMAGE = "image"
@@ -51,10 +53,18 @@ class ScalarType(StrEnum):
 
 
 class FieldType(NamedTuple):
-    """The type of a field or parameter: `name` is a ScalarType's value or the name of a data type."""
+    """The type of a field or parameter: `name` is a ScalarType's value or the name of a data type. With `options` it is
+    a text that is one of them.
+    """
 
     name: str
     is_list: bool = False
+    options: Options | None = None
+
+    @property
+    def item(self) -> "FieldType":
+        """That of an item of a list."""
+        return self._replace(is_list=False)
 
     @property
     def is_thing(self) -> bool:
@@ -62,7 +72,8 @@ class FieldType(NamedTuple):
         return self.name not in frozenset(ScalarType)
 
     def __str__(self) -> str:
-        return f"list of {self.name}" if self.is_list else self.name
+        name = self.name if self.options is None else self.options.name
+        return f"list of {name}" if self.is_list else name
 
 
 class Parameter(Model):
@@ -222,15 +233,6 @@ class StepAction(StrEnum):
     RUN = "run"
 
 
-class Lookups(Model):
-    """What the expressions of a step, or the condition of a workflow, read through references: `rewritten` are their
-    texts, by the author's, which read what `things` found.
-    """
-
-    rewritten: dict[str, str] = Field(default_factory=dict)
-    things: tuple[Lookup, ...] = ()
-
-
 class Step(Model):
     """One step. `target` is what stands behind the action's key, `arguments` its other keys; both may embed `${…}`.
 
@@ -312,13 +314,16 @@ class PrivacyRule(Model):
 
 
 class DataType(Model):
-    """A type of things; `unique` holds groups of field names whose values together occur once."""
+    """A type of things; `unique` holds groups of field names whose values together occur once, `indexes` those by which
+    things are often searched or sorted.
+    """
 
     name: str
     display: str = ""
     is_in_api: bool = False
     fields: tuple[DataField, ...] = ()
     unique: tuple[tuple[str, ...], ...] = ()
+    indexes: tuple[tuple[str, ...], ...] = ()
     privacy: tuple[PrivacyRule, ...] = ()
     place: str = ""
 
@@ -381,6 +386,7 @@ class App(Model):
     sources: dict[str, Source] = Field(default_factory=dict)
     connectors: dict[str, Connector] = Field(default_factory=dict)
     email: EmailSettings | None = None
+    options: dict[str, OptionSet] = Field(default_factory=dict)
     types: dict[str, DataType] = Field(default_factory=dict)
     workflows: dict[str, Workflow] = Field(default_factory=dict)
     python: tuple[str, ...] = ()

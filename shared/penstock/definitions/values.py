@@ -1,8 +1,8 @@
 """What a value of each field type looks like, and how one that arrives from outside is brought into that form.
 
-Numbers are JSON numbers within a double, dates `2022-12-22T09:45:37.369Z`, things their ids, addresses `{address?,
-lat?, lng?}`, files and images URLs. Texts that PostgreSQL cannot store (NUL, lone surrogates) are refused here, with
-the rest.
+Numbers are JSON numbers within a double, dates `2022-12-22T09:45:37.369Z`, date ranges lists of two of them, things
+their ids, addresses `{address?, lat?, lng?}`, files and images URLs, options their texts. Texts that PostgreSQL cannot
+store (NUL, lone surrogates) are refused here, with the rest.
 """
 
 import math
@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from penstock import exact_json
 from penstock.definitions.models import FieldType, ScalarType
+from penstock.definitions.options import Options
 from penstock.domain.moments import read_iso
 from penstock.expressions.language import describe_type, tidy
 from penstock.storable import UNSTORABLE_REASON, is_storable
@@ -51,6 +52,14 @@ One without a zone gets that of UTC.
 """
 
 
+_ENDS: Final = 2
+"""Of a date range."""
+_MAX_SHOWN: Final = 10
+"""Options that a message lists."""
+_WRITTEN_AS_JSON: Final = frozenset({ScalarType.ADDRESS, ScalarType.DATE_RANGE})
+_READ_AS_TEXT: Final = frozenset({ScalarType.DATE, ScalarType.ANY}) | _WRITTEN_AS_JSON
+
+
 class ValueSource(StrEnum):
     """How values arrive: JSON is taken strictly, TEXT (a query, a form) is read as the type asks."""
 
@@ -63,13 +72,13 @@ def coerce_value(type: FieldType, value: JsonValue, *, source: ValueSource = Val
     if source is ValueSource.TEXT and isinstance(value, str):
         value = _read_text(type, value)
     if not type.is_list:
-        return _coerce_one(type.name, value, source)
+        return _coerce_one(type, value, source)
     if not isinstance(value, list):
         raise ValueError(f"expected a list, got {describe_type(value)}")
     items: list[JsonValue] = []
     for index, item in enumerate(value):
         try:
-            items.append(_coerce_one(type.name, item, source))
+            items.append(_coerce_one(type.item, item, source))
         except ValueError as error:
             raise ValueError(f"item {index}: {error}") from None
     return items
@@ -86,7 +95,7 @@ def is_thing_id(text: str) -> bool:
 def compile_text_reader(type: FieldType) -> Callable[[str], JsonValue]:
     """`coerce_value(type, text, source=ValueSource.TEXT)` as a function of the text: half the work for a column."""
     coerce = _COERCE.get(type.name, _coerce_thing)
-    if type.is_list or type.name in {ScalarType.DATE, ScalarType.ADDRESS, ScalarType.ANY}:
+    if type.is_list or type.options is not None or type.name in _READ_AS_TEXT:
         return lambda text: coerce_value(type, text, source=ValueSource.TEXT)
     if type.name == ScalarType.NUMBER:
         return lambda text: coerce(_parse_number(text.strip(), text))
@@ -102,10 +111,18 @@ def format_date(moment: datetime) -> str:
     return f"{moment.isoformat(timespec='milliseconds')[:-_OFFSET_LENGTH]}Z"
 
 
-def _coerce_one(name: str, value: JsonValue, source: ValueSource) -> JsonValue:
+def _coerce_one(type: FieldType, value: JsonValue, source: ValueSource) -> JsonValue:
     if source is ValueSource.TEXT and isinstance(value, str):
-        value = _read_text(FieldType(name), value)
-    return _COERCE.get(name, _coerce_thing)(value)
+        value = _read_text(type, value)
+    coerced = _COERCE.get(type.name, _coerce_thing)(value)
+    if type.options is not None and coerced not in type.options.values:
+        raise ValueError(f"expected one of {_list_options(type.options)}")
+    return coerced
+
+
+def _list_options(options: Options) -> str:
+    shown = ", ".join(options.values[:_MAX_SHOWN])
+    return shown if len(options.values) <= _MAX_SHOWN else f"{shown}, … ({options.name})"
 
 
 def _read_text(type: FieldType, text: str) -> JsonValue:
@@ -120,7 +137,7 @@ def _read_text(type: FieldType, text: str) -> JsonValue:
         return _BOOLEANS.get(stripped.lower(), text)
     if type.name == ScalarType.NUMBER or (type.name == ScalarType.DATE and stripped.isdecimal() and len(stripped) > 8):
         return _parse_number(stripped, text)
-    if type.name == ScalarType.ANY or (type.name == ScalarType.ADDRESS and stripped.startswith("{")):
+    if type.name == ScalarType.ANY or (type.name in _WRITTEN_AS_JSON and stripped.startswith(("{", "["))):
         parsed = _parse_json(stripped)
         return text if parsed is None and stripped != "null" else parsed
     return text
@@ -185,6 +202,18 @@ def _coerce_date(value: JsonValue) -> JsonValue:
         return format_date(moment)
     except OverflowError:
         raise ValueError("the date is not between the years 1 and 9999 in UTC") from None
+
+
+def _coerce_date_range(value: JsonValue) -> JsonValue:
+    """`[from, to]`, or `{start, end}`: both included, and neither empty."""
+    if isinstance(value, dict) and value.keys() == {"start", "end"}:
+        value = [value["start"], value["end"]]
+    if not isinstance(value, list) or len(value) != _ENDS:
+        raise ValueError(f"expected a date range, a list of two dates, got {describe_type(value)}")
+    start, end = (_coerce_date(item) for item in value)
+    if str(start) > str(end):
+        raise ValueError("a date range ends before it begins")
+    return [start, end]
 
 
 def _parse_date(text: str) -> datetime:
@@ -266,6 +295,7 @@ _COERCE: Final[Mapping[str, Callable[[JsonValue], JsonValue]]] = MappingProxyTyp
         ScalarType.NUMBER: _coerce_number,
         ScalarType.BOOLEAN: _coerce_boolean,
         ScalarType.DATE: _coerce_date,
+        ScalarType.DATE_RANGE: _coerce_date_range,
         ScalarType.ADDRESS: _coerce_address,
         ScalarType.FILE: _coerce_url,
         ScalarType.IMAGE: _coerce_url,

@@ -26,6 +26,18 @@ class Lookup(NamedTuple):
     level: int
 
 
+class Lookups(NamedTuple):
+    """What the expressions of a step, or the condition of a workflow, read through references: `rewritten` are their
+    texts, by the author's, which read what `things` found.
+    """
+
+    rewritten: dict[str, str]
+    things: tuple[Lookup, ...]
+
+
+NO_LOOKUPS: Final = Lookups({}, ())
+
+
 class Rewriting:
     """One expression being rewritten, from left to right and from the inside out; offsets count in its own text."""
 

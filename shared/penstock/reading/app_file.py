@@ -12,6 +12,7 @@ from penstock.definitions.models import (
     default_limits,
 )
 from penstock.definitions.notifications import Notifications
+from penstock.definitions.options import OptionSet
 from penstock.definitions.sources import Source
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.mail_addresses import parse_address
@@ -20,6 +21,7 @@ from penstock.reading.documents import Node, Scalar
 from penstock.reading.index import read_name
 from penstock.reading.mail import read_email
 from penstock.reading.notifications import read_notifications
+from penstock.reading.option_sets import read_option_sets
 from penstock.reading.places import Place, Report, shorten
 from penstock.reading.sources import read_sources
 from penstock.reading.tables import Table
@@ -38,6 +40,7 @@ class AppHead(NamedTuple):
     sources: dict[str, Source]
     connectors: dict[str, Connector]
     email: EmailSettings | None
+    options: dict[str, OptionSet]
     python: dict[str, Place]
 
 
@@ -52,6 +55,7 @@ def read_app_file(document: Node, report: Report) -> AppHead:
         sources=read_sources(table),
         connectors=read_connectors(table),
         email=read_email(table),
+        options=read_option_sets(table),
         python=_read_python(table),
     )
     table.close()

@@ -18,6 +18,7 @@ _FITTING: Final = {
     ScalarType.NUMBER: frozenset({"number"}),
     ScalarType.BOOLEAN: frozenset({"boolean"}),
     ScalarType.DATE: _TEXTS | {"number"},
+    ScalarType.DATE_RANGE: frozenset({"list", "object"}),
     ScalarType.ADDRESS: _TEXTS | {"object"},
 }
 _THING: Final = _TEXTS | {"object"}
@@ -39,7 +40,7 @@ def check_field_value(node: Node, name: str, field_type: FieldType, scope: Scope
         check_kind(node, name, kind, frozenset({"list"}), str(field_type), report)
         if kind.word != "list":
             return
-        kind, field_type = kind.item or ANYTHING, FieldType(field_type.name)
+        kind, field_type = kind.item or ANYTHING, field_type.item
     if field_type.name == ScalarType.ANY:
         return
     fitting = _THING if field_type.is_thing else _FITTING.get(ScalarType(field_type.name), _TEXTS)

@@ -142,7 +142,7 @@ def _fields_and_values(
 
 
 def _item_or_list(field: DataField, value: Node) -> FieldType:
-    return FieldType(field.type.name, is_list=isinstance(value, Sequence))
+    return field.type._replace(is_list=isinstance(value, Sequence))
 
 
 def _field(reader: StepReader, data_type: DataType, node: Node, name: str) -> DataField | None:
@@ -201,7 +201,7 @@ def _constraint(reader: StepReader, table: Table, data_type: DataType | None) ->
     if value is not None:
         check_templates(value, reader.scope, reader.report)
         if field is not None:
-            wanted = FieldType(field.type.name, is_list=kind in {"in", "not in"})
+            wanted = field.type._replace(is_list=kind in {"in", "not in"})
             check_constant(reader, name, value, wanted)
             check_field_value(value, name, wanted, reader.scope, reader.report)
     return {

@@ -3,10 +3,12 @@ and field types.
 """
 
 import re
+from collections.abc import Mapping as DictMapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from penstock.definitions.models import DataType, FieldType, Parameter, RetryPolicy, ScalarType
+from penstock.definitions.options import Options, OptionSet
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe
 from penstock.reading.habits import write_type
 from penstock.reading.places import Place, Report
@@ -39,15 +41,21 @@ class Index:
     """
 
     types: dict[str, DataType] = field(default_factory=dict)
+    options: dict[str, OptionSet] = field(default_factory=dict)
     workflows: dict[str, tuple[Parameter, ...]] = field(default_factory=dict)
     actions: dict[str, tuple[Parameter, ...]] = field(default_factory=dict)
     sources: frozenset[str] = frozenset()
     connectors: frozenset[str] = frozenset()
 
 
-def read_field_type(
-    node: Node, type_names: frozenset[str], report: Report, *, is_any_allowed: bool
-) -> FieldType | None:
+class TypeNames(NamedTuple):
+    """What the type of a field or parameter may be, besides the built-in ones."""
+
+    types: frozenset[str]
+    options: DictMapping[str, OptionSet]
+
+
+def read_field_type(node: Node, names: TypeNames, report: Report, *, is_any_allowed: bool) -> FieldType | None:
     """`text`, `order`, `list of order` as a FieldType; None after reporting a problem."""
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
         hint = "such as text, number, or list of text"
@@ -62,13 +70,17 @@ def read_field_type(
     if name == ScalarType.ANY and not is_any_allowed:
         report.error(node.place, "'any' is a type for parameters only", "a field needs a type of its own, such as text")
         return None
-    if name in _SCALARS or name in type_names:
+    if name in _SCALARS or name in names.types:
         return FieldType(name, is_list=name != text)
+    if name in names.options:
+        return FieldType(ScalarType.TEXT.value, name != text, Options(name, names.options[name].values))
     if name.startswith("list of "):
         report.error(node.place, "a list cannot hold lists", "make a data type for the inner ones, or use any")
         return None
     if not report.is_partial or name.lower() in _OTHER_WORDS:
-        known = (_SCALARS | type_names) - (frozenset() if is_any_allowed else {ScalarType.ANY.value})
+        known = (_SCALARS | names.types | names.options.keys()) - (
+            frozenset() if is_any_allowed else {ScalarType.ANY.value}
+        )
         other = _OTHER_WORDS.get(name.lower())
         hint = f"did you mean {other!r}?" if other in known else write_type(text)
         report.unknown(node.place, "type", name, known, hint)

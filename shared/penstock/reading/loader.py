@@ -114,7 +114,8 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
     if directory is not None:
         report.problems.extend(find_unlisted(directory, head.python))
     index = Index(
-        types=read_types(_documents_in("types", documents), report),
+        types=read_types(_documents_in("types", documents), head.options, report),
+        options=head.options,
         sources=frozenset(head.sources),
         connectors=frozenset(head.connectors),
     )
@@ -133,6 +134,7 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
         sources=head.sources,
         connectors=head.connectors,
         email=head.email,
+        options=head.options,
         types=index.types,
         workflows=python.workflows | workflows,
         python=tuple(head.python),
@@ -163,7 +165,7 @@ def _read_head(documents: list[Node], report: Report) -> AppHead:
             report.problems.append(
                 Problem(APP_FILE, 1, 1, "the file is empty", hint="it names the app, as in `app: shop`")
             )
-        return AppHead("", (), None, {name: default_limits(name) for name in ENVIRONMENTS}, {}, {}, None, {})
+        return AppHead("", (), None, {name: default_limits(name) for name in ENVIRONMENTS}, {}, {}, None, {}, {})
     for document in documents[1:]:
         report.error(
             document.place, f"{APP_FILE} holds one document, and this is another", "put everything into the first"

@@ -33,6 +33,7 @@ _SCALARS: Final[Mapping[str, Kind]] = {
     ScalarType.NUMBER: NUMBER,
     ScalarType.BOOLEAN: BOOLEAN,
     ScalarType.DATE: DATE,
+    ScalarType.DATE_RANGE: list_of(DATE),
     ScalarType.ADDRESS: object_of({"address": TEXT, "lat": NUMBER, "lng": NUMBER}),
     ScalarType.ANY: ANYTHING,
 }

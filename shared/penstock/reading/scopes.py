@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
-from penstock.definitions.models import Lookups
 from penstock.expressions import Expression, ExpressionError, Reference, compile_expression
 from penstock.expressions.inference import Mismatch, infer, infer_rewriting
 from penstock.expressions.kinds import ANYTHING, BOOLEAN, NUMBER, TEXT, Kind, join, list_of, object_of
-from penstock.expressions.lookups import Lookup, Rewriting
+from penstock.expressions.lookups import Lookup, Lookups, Rewriting
 from penstock.expressions.templates import Embedded, split_text
 from penstock.expressions.tokens import MAX_LENGTH, did_you_mean
 from penstock.reading.available import UNAVAILABLE
@@ -68,7 +67,7 @@ class LookupsFound:
 
     def gathered(self) -> Lookups | None:
         """All of it; None when there is nothing."""
-        return Lookups(rewritten=self._rewritten, things=tuple(self._things.values())) if self._things else None
+        return Lookups(self._rewritten, tuple(self._things.values())) if self._things else None
 
 
 @dataclass(slots=True)

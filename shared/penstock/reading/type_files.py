@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from collections.abc import Mapping as DictMapping
 from typing import Final, Literal
 
 from pydantic import JsonValue
@@ -16,8 +17,9 @@ from penstock.definitions.fields import (
     find_field,
 )
 from penstock.definitions.models import DataField, DataType, FieldType, PrivacyRule, RuleCondition, ScalarType
+from penstock.definitions.options import OptionSet
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe, to_json
-from penstock.reading.index import read_field_type
+from penstock.reading.index import TypeNames, read_field_type
 from penstock.reading.places import Report, shorten
 from penstock.reading.scopes import Scope, check_expression, check_templates
 from penstock.reading.tables import Table, read_text
@@ -26,12 +28,13 @@ MAX_FIELDS: Final = 1_000
 _TYPE_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _BUILT_IN_TYPES: Final = frozenset(kind.value for kind in ScalarType)
 _BUILT_IN_COLUMNS: Final = {field.column: field.name for field in BUILT_IN_FIELDS}
+_STRUCTURED: Final = frozenset({ScalarType.ADDRESS, ScalarType.DATE_RANGE})
 _EMAIL: Final = DataField(name="email", type=FieldType(ScalarType.TEXT), column="email")
 _OWNER_EXAMPLE: Final = 'when: {created_by: "${user._id}"}; a rule for all is written everyone: {…}'
 _PRIVACY_SCOPE: Final = Scope(frozenset({"user", "now"}))
 
 
-def read_types(documents: Iterable[Node], report: Report) -> dict[str, DataType]:
+def read_types(documents: Iterable[Node], options: DictMapping[str, OptionSet], report: Report) -> dict[str, DataType]:
     """All data types by name, `user` with its `email` among them. Two passes: fields refer to types of other files."""
     named: dict[str, Table] = {}
     for document in documents:
@@ -43,9 +46,11 @@ def read_types(documents: Iterable[Node], report: Report) -> dict[str, DataType]
                 f"the data type {name!r} exists twice",
                 f"it stands in {named[name].place} already",
             )
+        elif name in options:
+            report.error(table.key_place("type"), f"{name!r} is an option set already", "choose another name")
         elif name is not None:
             named[name] = table
-    names = frozenset(named) | {"user"}
+    names = TypeNames(frozenset(named) | {"user"}, options)
     types = {name: _read_type(name, table, names, report) for name, table in named.items()}
     user = types.get("user", DataType(name="user"))
     return {**types, "user": _with_email(user, named.get("user"), report)}
@@ -73,7 +78,7 @@ def _read_type_name(table: Table) -> str | None:
     return name
 
 
-def _read_type(name: str, table: Table, names: frozenset[str], report: Report) -> DataType:
+def _read_type(name: str, table: Table, names: TypeNames, report: Report) -> DataType:
     data_type = DataType(
         name=name,
         display=table.text("display") or "",
@@ -81,7 +86,8 @@ def _read_type(name: str, table: Table, names: frozenset[str], report: Report) -
         fields=_read_fields(table, names, report),
         place=str(table.place),
     )
-    data_type = data_type.model_copy(update={"unique": _read_unique(table, data_type, report)})
+    data_type = data_type.model_copy(update={"unique": _read_groups("unique", table, data_type, report)})
+    data_type = data_type.model_copy(update={"indexes": _read_groups("indexes", table, data_type, report)})
     data_type = data_type.model_copy(update={"privacy": _read_privacy(table, data_type, report)})
     table.close()
     return data_type
@@ -100,7 +106,7 @@ def _with_email(user: DataType, table: Table | None, report: Report) -> DataType
     return user
 
 
-def _read_fields(table: Table, names: frozenset[str], report: Report) -> tuple[DataField, ...]:
+def _read_fields(table: Table, names: TypeNames, report: Report) -> tuple[DataField, ...]:
     fields: dict[str, DataField] = {}
     for key, node in table.table("fields", "'fields'", "such as number: text").entries():
         column = column_name(key.text)
@@ -135,16 +141,19 @@ def _read_fields(table: Table, names: frozenset[str], report: Report) -> tuple[D
     return tuple(fields.values())
 
 
-def _read_unique(table: Table, data_type: DataType, report: Report) -> tuple[tuple[str, ...], ...]:
+def _read_groups(key: str, table: Table, data_type: DataType, report: Report) -> tuple[tuple[str, ...], ...]:
+    """`unique` and `indexes`: fields, or lists of fields. A list field may have an index of its own, for `contains`."""
     groups: list[tuple[str, ...]] = []
-    for node in table.nodes("unique", "fields, or of lists of fields"):
+    for node in table.nodes(key, "fields, or of lists of fields"):
         items = node.items if isinstance(node, Sequence) else (node,)
         fields = [
-            field for item in items if (field := _read_field_name(item, data_type, report, "'unique'")) is not None
+            field for item in items if (field := _read_field_name(item, data_type, report, f"'{key}'")) is not None
         ]
         for field in fields:
-            if field.type.is_list or field.type.name == ScalarType.ADDRESS:
-                report.error(node.place, f"{field.name!r} is a {field.type}, which cannot be unique")
+            is_json = field.type.name in _STRUCTURED
+            if is_json or (field.type.is_list and (key == "unique" or len(items) > 1)):
+                what = "be unique" if key == "unique" else "have an index" if is_json else "share an index"
+                report.error(node.place, f"{field.name!r} is a {field.type}, which cannot {what}")
         if fields and len(fields) == len(items):
             groups.append(tuple(field.name for field in fields))
     return tuple(groups)

@@ -16,7 +16,7 @@ from penstock.definitions.values import coerce_value
 from penstock.domain.depth import MAX_DEPTH
 from penstock.reading.documents import Mapping, Node, Scalar, to_json
 from penstock.reading.flow import read_flow
-from penstock.reading.index import Index, read_field_type, read_name, read_retries
+from penstock.reading.index import Index, TypeNames, read_field_type, read_name, read_retries
 from penstock.reading.nullable import Nullable
 from penstock.reading.places import Report, shorten
 from penstock.reading.results import kind_of_thing, kinds_in_scope, kinds_of_parameters
@@ -166,7 +166,7 @@ def _scope_of(outline: Outline, triggers: Triggers, index: Index) -> Scope:
 
 
 def _read_parameters(table: Table, index: Index, report: Report) -> tuple[Parameter, ...]:
-    type_names = frozenset(index.types)
+    names = TypeNames(frozenset(index.types), index.options)
     parameters: list[Parameter] = []
     for key, node in table.table("parameters", "'parameters'", "such as name: text").entries():
         if not key.text.isprintable() or len(key.text) > MAX_PARAMETER_NAME:
@@ -177,16 +177,16 @@ def _read_parameters(table: Table, index: Index, report: Report) -> tuple[Parame
             )
             continue
         if isinstance(node, Mapping):
-            parameter = _read_long_parameter(key, node, type_names, report)
+            parameter = _read_long_parameter(key, node, names, report)
         else:
-            field_type = read_field_type(node, type_names, report, is_any_allowed=True)
+            field_type = read_field_type(node, names, report, is_any_allowed=True)
             parameter = None if field_type is None else Parameter(name=key.text, type=field_type)
         # One whose type is wrong still has its name, so that its uses are not reported as well.
         parameters.append(parameter or Parameter(name=key.text, type=FieldType("any"), is_optional=True))
     return tuple(parameters)
 
 
-def _read_long_parameter(key: Scalar, node: Mapping, type_names: frozenset[str], report: Report) -> Parameter | None:
+def _read_long_parameter(key: Scalar, node: Mapping, names: TypeNames, report: Report) -> Parameter | None:
     table = Table(node, key.place, f"the parameter {key.text!r}", report)
     type_node, default = table.node("type"), table.node("default")
     is_optional = table.boolean("optional")
@@ -194,7 +194,7 @@ def _read_long_parameter(key: Scalar, node: Mapping, type_names: frozenset[str],
     if type_node is None:
         report.error(key.place, f"{table.what} needs 'type'", "such as type: text")
         return None
-    field_type = read_field_type(type_node, type_names, report, is_any_allowed=True)
+    field_type = read_field_type(type_node, names, report, is_any_allowed=True)
     if default is None or field_type is None:
         return None if field_type is None else Parameter(name=key.text, type=field_type, is_optional=is_optional)
     if not is_optional:

@@ -71,7 +71,8 @@ def render_thing(
 def text_of(known: DataField, mask: Mask = _bare) -> str:
     """SQL that gives the field of a row `t` as text, as it stands in a cell of a table: lists and addresses as JSON."""
     value = mask(known, _value_of(known))
-    return f"to_jsonb({value})::text" if known.type.is_list or is_json(known) else f"({value})::text"
+    is_written_as_json = known.type.is_list or is_json(known) or known.type.name == ScalarType.DATE_RANGE
+    return f"to_jsonb({value})::text" if is_written_as_json else f"({value})::text"
 
 
 def _value_of(known: DataField) -> str:
@@ -91,12 +92,16 @@ def scalar_sql(expression: str, type_name: str) -> str:
     """SQL that gives `expression`, a single value of that type, in the form it has in JSON."""
     if type_name == ScalarType.DATE:
         return f"to_char({expression} AT TIME ZONE 'UTC', {_DATE_FORMAT})"
+    if type_name == ScalarType.DATE_RANGE:
+        ends = (scalar_sql(f"{end}({expression})", ScalarType.DATE) for end in ("lower", "upper"))
+        return f"CASE WHEN {expression} IS NOT NULL THEN jsonb_build_array({', '.join(ends)}) END"
     return f"trim_scale({expression})" if type_name == ScalarType.NUMBER else expression
 
 
 def is_json(known: DataField) -> bool:
-    """Whether the field's column is jsonb: addresses, and lists of them."""
-    return known.type.name in {ScalarType.ADDRESS, ScalarType.ANY}
+    """Whether the field's column is jsonb: addresses, lists of them, and lists of date ranges."""
+    name = known.type.name
+    return name in {ScalarType.ADDRESS, ScalarType.ANY} or (name == ScalarType.DATE_RANGE and known.type.is_list)
 
 
 def literal(text: str) -> str:

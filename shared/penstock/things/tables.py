@@ -2,26 +2,29 @@
 tools can read.
 
 Numbers are `numeric`, because money must add up; dates are `timestamptz`; a thing is held by its id; lists are arrays.
-A deployment adds tables, columns and unique constraints. It never converts a column, and drops nothing unless it is
-told to prune.
+A deployment adds tables, columns, unique constraints and indexes, and converts columns where no value is lost
+(`conversions`). It drops nothing unless pruning is asked for.
 """
 
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from penstock.db import Connection, UniqueViolation, quote_identifier
+from penstock.db import Connection, DataProblem, UniqueViolation, quote_identifier
 from penstock.definitions.fields import BUILT_IN_FIELDS
 from penstock.definitions.models import DataField, DataType, FieldType, ScalarType
 from penstock.errors import ConfigurationError
+from penstock.things.catalogue import FoundTables, find_tables
+from penstock.things.conversions import convert
 
 _SQL_TYPES: Final[Mapping[str, str]] = {
     ScalarType.TEXT: "text",
     ScalarType.NUMBER: "numeric",
     ScalarType.BOOLEAN: "boolean",
     ScalarType.DATE: "timestamp with time zone",
+    ScalarType.DATE_RANGE: "tstzrange",
     ScalarType.ADDRESS: "jsonb",
     ScalarType.FILE: "text",
     ScalarType.IMAGE: "text",
@@ -29,6 +32,10 @@ _SQL_TYPES: Final[Mapping[str, str]] = {
 }
 _OUR_CONSTRAINT: Final = re.compile(r".*_[0-9a-f]{8}_unique")
 """Others were added by hand, and are left alone."""
+_OUR_INDEX: Final = re.compile(r".*_[0-9a-f]{8}_index")
+_ID: Final = '"_id"'
+_MANY: Final = 100_000
+"""Things from which on a deployment says that others wait."""
 _STATEMENT_SECONDS: Final = 600.0
 """A large table takes its time to be searched for duplicates."""
 USER: Final = DataType(name="user", fields=(DataField(name="email", type=FieldType(ScalarType.TEXT), column="email"),))
@@ -37,12 +44,15 @@ USER: Final = DataType(name="user", fields=(DataField(name="email", type=FieldTy
 
 @dataclass(frozen=True, slots=True)
 class TableChange:
-    """One statement a deployment needs, and what it does, for a person. `is_loss` says that values are lost by it."""
+    """One statement a deployment needs, and what it does, for a person. `is_loss` says that values are lost by it,
+    `note` whom it holds up and for how long.
+    """
 
-    kind: Literal["add", "remove"]
+    kind: Literal["add", "change", "remove"]
     description: str
     sql: str
     is_loss: bool = False
+    note: str = field(default="", compare=False)
 
 
 def table_name(data_type_name: str) -> str:
@@ -60,39 +70,40 @@ def sql_type(field_type: FieldType) -> str:
     name = _SQL_TYPES.get(field_type.name, "text")
     if not field_type.is_list:
         return name
-    return "jsonb" if name == "jsonb" else f"{name}[]"
+    return "jsonb" if name in {"jsonb", "tstzrange"} else f"{name}[]"
 
 
 async def plan_tables(conn: Connection, *, environment: str, types: Mapping[str, DataType]) -> list[TableChange]:
     """What has to change so that every type has its table. Raises ConfigurationError when a field has another type than
-    its column.
+    its column, and the column's values cannot be converted without loss.
     """
-    existing = await _get_columns(conn, environment)
-    constraints = await _get_unique_constraints(conn, environment)
+    found = await find_tables(conn, environment=environment)
     changes: list[TableChange] = []
     for data_type in {"user": USER, **types}.values():
-        columns = existing.get(table_name(data_type.name))
-        changes += (
-            _create_table(environment, data_type) if columns is None else _add_columns(environment, data_type, columns)
-        )
-        changes += _change_uniques(environment, data_type, constraints.get(table_name(data_type.name), frozenset()))
+        table = table_name(data_type.name)
+        is_new = table not in found.columns
+        changes += _create_table(environment, data_type) if is_new else _change_columns(environment, data_type, found)
+        changes += _change_uniques(environment, data_type, found.uniques.get(table, frozenset()))
+        size = 0 if is_new else found.sizes.get(table, 0)
+        changes += _change_indexes(environment, data_type, found.indexes.get(table, frozenset()), size)
     return changes
 
 
 async def plan_pruning(conn: Connection, *, environment: str, types: Mapping[str, DataType]) -> list[TableChange]:
     """What could be dropped, with its values: tables that belong to no type, and columns that belong to no field."""
-    return _prune(environment, {"user": USER, **types}, await _get_columns(conn, environment))
+    return _prune(environment, {"user": USER, **types}, (await find_tables(conn, environment=environment)).columns)
 
 
 async def apply_table_changes(conn: Connection, *, changes: Iterable[TableChange]) -> None:
-    """Carry out what was planned. Raises ConfigurationError when existing things contradict a new unique constraint."""
+    """Carry out what was planned. Raises ConfigurationError when existing things contradict a new unique constraint, or
+    have values that cannot be converted.
+    """
     for change in changes:
         try:
             await conn.execute(change.sql, timeout=_STATEMENT_SECONDS)
-        except UniqueViolation as error:
-            raise ConfigurationError(
-                f"cannot {change.description}: {error.detail}; change those things first"
-            ) from error
+        except (UniqueViolation, *DataProblem) as error:
+            reason = error.detail or str(error)
+            raise ConfigurationError(f"cannot {change.description}: {reason}; change those things first") from error
 
 
 def _create_table(environment: str, data_type: DataType) -> list[TableChange]:
@@ -116,25 +127,50 @@ def _create_table(environment: str, data_type: DataType) -> list[TableChange]:
     ]
 
 
-def _add_columns(environment: str, data_type: DataType, columns: Mapping[str, str]) -> list[TableChange]:
+def _change_columns(environment: str, data_type: DataType, existing: FoundTables) -> list[TableChange]:
     changes = []
-    for field in data_type.fields:
-        wanted, found = sql_type(field.type), columns.get(field.column)
+    table = table_name(data_type.name)
+    columns = existing.columns[table]
+    for known in data_type.fields:
+        wanted, found = sql_type(known.type), columns.get(known.column)
         if found is None:
             statement = (
                 f"ALTER TABLE {qualified_table(environment, data_type.name)} ADD COLUMN "
-                f"{quote_identifier(field.column)} {wanted}"
+                f"{quote_identifier(known.column)} {wanted}"
             )
-            description = f"add field {field.name} ({field.type}) to type {data_type.name} in {environment}"
-            changes.append(TableChange("add", description, statement + _check(field)))
+            description = f"add field {known.name} ({known.type}) to type {data_type.name} in {environment}"
+            changes.append(TableChange("add", description, statement + _check(known)))
         elif found != wanted:
-            raise ConfigurationError(
-                f"{data_type.place or data_type.name}: field {field.name!r} of type {data_type.name!r} is {found} in "
-                f"{environment}"
-                f" and {field.type} needs {wanted}; give the new field another name and copy the values, or convert "
-                "the column by hand"
-            )
+            change = _convert(environment, data_type, known, (found, existing.checks.get((table, known.column), ())))
+            changes.append(replace(change, note=_hold_up(existing.sizes.get(table, 0), "reads and writes")))
     return changes
+
+
+def _convert(
+    environment: str, data_type: DataType, field: DataField, found: tuple[str, tuple[str, ...]]
+) -> TableChange:
+    """How the column, found with that type and these checks, becomes what the field needs."""
+    column, wanted = quote_identifier(field.column), sql_type(field.type)
+    converted = convert(column, found[0], field.type, wanted)
+    if converted is None:
+        raise ConfigurationError(
+            f"{data_type.place or data_type.name}: field {field.name!r} of type {data_type.name!r} is {found[0]} in "
+            f"{environment} and {field.type} needs {wanted}, to which its values cannot be converted without loss; "
+            "give the new field another name and copy the values, or convert the column by hand"
+        )
+    clauses = [f"DROP CONSTRAINT {quote_identifier(name)}" for name in found[1]]
+    clauses.append(f"ALTER COLUMN {column} TYPE {wanted} USING {converted}")
+    if check := _check(field):
+        clauses.append(f"ADD{check}")
+    what = f"convert field {field.name} from {found[0]} to {field.type}"
+    return _alter("change", environment, data_type, what, ", ".join(clauses))
+
+
+def _hold_up(things: int, whom: str) -> str:
+    """Whom a statement on a table of about this many things holds up; nothing for the few."""
+    if things < _MANY:
+        return ""
+    return f"{whom} of its things, about {things:,}, wait meanwhile: roughly a second for a million"
 
 
 def _check(field: DataField) -> str:
@@ -144,6 +180,9 @@ def _check(field: DataField) -> str:
         return f" CHECK (NOT {column} && '{{infinity,-infinity}}')"
     if field.type.name == ScalarType.DATE:
         return f" CHECK (isfinite({column}))"
+    if field.type.name == ScalarType.DATE_RANGE and not field.type.is_list:
+        ends = f"isfinite(lower({column})) AND isfinite(upper({column}))"
+        return f" CHECK (NOT isempty({column}) AND NOT lower_inf({column}) AND NOT upper_inf({column}) AND {ends})"
     if field.type.name != ScalarType.NUMBER:
         return ""
     if field.type.is_list:
@@ -153,10 +192,14 @@ def _check(field: DataField) -> str:
 
 def constraint_name(data_type_name: str, columns: Iterable[str]) -> str:
     """The name of the unique constraint on `columns`: readable if it fits, and never the same for two groups."""
+    return _name_of(data_type_name, columns, "unique")
+
+
+def _name_of(data_type_name: str, columns: Iterable[str], kind: str) -> str:
     parts = (table_name(data_type_name), *columns)
     # Hashed with a separator that no name holds: type `a` with `b_c` is not type `a_b` with `c`.
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
-    return f"{'_'.join(parts)[:40]}_{digest}_unique"
+    return f"{'_'.join(parts)[:40]}_{digest}_{kind}"
 
 
 def _change_uniques(environment: str, data_type: DataType, found: frozenset[str]) -> list[TableChange]:
@@ -185,8 +228,29 @@ def _change_uniques(environment: str, data_type: DataType, found: frozenset[str]
     return changes
 
 
+def _change_indexes(environment: str, data_type: DataType, found: frozenset[str], things: int) -> list[TableChange]:
+    fields = {field.name: field for field in (*BUILT_IN_FIELDS, *data_type.fields)}
+    changes, wanted = [], set()
+    for group in data_type.indexes:
+        name = _name_of(data_type.name, [fields[member].column for member in group], "index")
+        wanted.add(name)
+        if name in found:
+            continue
+        columns = [quote_identifier(fields[member].column) for member in group]
+        # With the id behind them, pages sorted by the fields are read in order; `contains` needs the other kind.
+        keys = f"USING gin ({columns[0]})" if fields[group[0]].type.is_list else f"({', '.join((*columns, _ID))})"
+        statement = f"CREATE INDEX {quote_identifier(name)} ON {qualified_table(environment, data_type.name)} {keys}"
+        description = f"index type {data_type.name} in {environment} by {' + '.join(group)}"
+        changes.append(TableChange("add", description, statement, note=_hold_up(things, "writes")))
+    for name in sorted(index for index in found - wanted if _OUR_INDEX.fullmatch(index)):
+        statement = f"DROP INDEX {quote_identifier(environment)}.{quote_identifier(name)}"
+        description = f"drop index {name} of type {data_type.name} in {environment}"
+        changes.append(TableChange("remove", description, statement))
+    return changes
+
+
 def _alter(
-    kind: Literal["add", "remove"], environment: str, data_type: DataType, what: str, clause: str
+    kind: Literal["add", "change", "remove"], environment: str, data_type: DataType, what: str, clause: str
 ) -> TableChange:
     statement = f"ALTER TABLE {qualified_table(environment, data_type.name)} {clause}"
     return TableChange(kind, f"{what} in type {data_type.name} of {environment}", statement)
@@ -220,36 +284,3 @@ def _prune(
             for column in sorted(columns.keys() - kept)
         ]
     return changes
-
-
-async def _get_columns(conn: Connection, environment: str) -> dict[str, dict[str, str]]:
-    """The columns of every table of the environment, with their types as PostgreSQL spells them."""
-    rows = await conn.fetch(
-        """
-        SELECT t.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type
-        FROM pg_class t
-        JOIN pg_namespace n ON n.oid = t.relnamespace
-        JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
-        WHERE n.nspname = $1 AND t.relkind = 'r'
-        """,
-        environment,
-    )
-    tables: dict[str, dict[str, str]] = {}
-    for row in rows:
-        tables.setdefault(row["relname"], {})[row["attname"]] = row["type"]
-    return tables
-
-
-async def _get_unique_constraints(conn: Connection, environment: str) -> dict[str, frozenset[str]]:
-    rows = await conn.fetch(
-        """
-        SELECT t.relname, array_agg(c.conname::text) AS names
-        FROM pg_constraint c
-        JOIN pg_class t ON t.oid = c.conrelid
-        JOIN pg_namespace n ON n.oid = t.relnamespace
-        WHERE n.nspname = $1 AND c.contype = 'u'
-        GROUP BY t.relname
-        """,
-        environment,
-    )
-    return {row["relname"]: frozenset(row["names"]) for row in rows}

@@ -86,6 +86,10 @@ def build_app_schema() -> Schema:
         "sources": {**named(build_source(), NAME), "description": "Who may send webhooks to /webhooks/<source>."},
         "connectors": {**named(_build_connector(), NAME), "description": "Services that `call` steps call."},
         "email": _build_email(),
+        "options": {
+            **named(one_or_list(TEXT), "^[a-z][a-z0-9_]{0,62}$"),
+            "description": "Option sets: static lists of texts, which fields and parameters of their names hold.",
+        },
         "python": {
             **one_or_list({"type": "string", "pattern": r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"}),
             "description": "Modules with workflows and actions in Python, such as shop.workflows.",
@@ -123,6 +127,10 @@ def build_type_schema() -> Schema:
             "description": "Names and types. _id, Created Date, Modified Date, Created By and Slug are built in.",
         },
         "unique": {**list_of(one_or_list(TEXT)), "description": "Fields, or lists of fields, whose values occur once."},
+        "indexes": {
+            **list_of(one_or_list(TEXT)),
+            "description": "Fields, or lists of fields, that things are often searched or sorted by.",
+        },
         "privacy": {**list_of(rule), "description": "Who may do what through the Data API."},
     }
     return {**_BASE, "title": "Penstock: a data type", **table(keys, "type")}
