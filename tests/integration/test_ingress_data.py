@@ -139,7 +139,3 @@ async def test_types_are_found_whatever_their_case_and_spaces_but_only_if_they_a
 
 async def test_environments_do_not_share_things(ingress: Ingress, ids: list[str]) -> None:
     assert page(await ingress.send("GET", f"/version-test{ORDERS}"))["count"] == 0
-
-
-async def test_other_methods_are_not_there_yet(ingress: Ingress) -> None:
-    assert (await ingress.send("POST", ORDERS, json={})).status == 405

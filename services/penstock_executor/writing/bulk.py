@@ -11,7 +11,7 @@ from functools import partial
 
 from pydantic import JsonValue
 
-from penstock.db import Connection, Database, UniqueViolation
+from penstock.db import Connection, Database, UniqueViolation, describe_duplicate
 from penstock.errors import LeaseLost, Permanent, Transient
 from penstock_executor.effects import BulkEffect
 from penstock_executor.repository.commits import find_committed, record_steps
@@ -44,7 +44,7 @@ async def commit_bulk(database: Database, gate: asyncio.Semaphore, commit: Commi
     except _Committed as committed:
         return committed.result
     except UniqueViolation as error:
-        raise Permanent(f"the values are not unique: {error.detail or error}", kind="unique") from error
+        raise Permanent(f"the values are not unique: {describe_duplicate(error)}", kind="unique") from error
     finally:
         gate.release()
 

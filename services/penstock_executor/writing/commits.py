@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from penstock.db import Coalescer, Connection, Database, UniqueViolation, isolate
+from penstock.db import Coalescer, Connection, Database, UniqueViolation, describe_duplicate, isolate
 from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent
 from penstock.logs import get_logger
 from penstock.runs.waits_and_signals import begin_waits, lock_signals
@@ -223,5 +223,5 @@ def _lost(commit: Commit) -> LeaseLost:
 
 def _refusal(written: Written) -> Written:
     if isinstance(written, UniqueViolation):
-        return Permanent(f"the values are not unique: {written.detail or written}", kind="unique")
+        return Permanent(f"the values are not unique: {describe_duplicate(written)}", kind="unique")
     return written

@@ -16,7 +16,7 @@ from penstock.http_server import readers_of, serving_handler
 from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from penstock.tracing import active
 from penstock_ingress.room import Room
-from penstock_ingress.routes.data import answer_list, answer_thing
+from penstock_ingress.routes.data import answer_bulk, answer_thing, answer_things
 from penstock_ingress.routes.files import answer_file
 from penstock_ingress.routes.meta import answer_meta, answer_swagger
 from penstock_ingress.routes.pages import answer_docs, answer_front, answer_openapi
@@ -32,10 +32,11 @@ _API: Final = ("api", "1.1")
 _ROUTES: Final = {
     ("wf", 1): Route("workflow", ("GET", "POST"), answer_workflow, is_shared=True),
     ("runs", 1): Route("run", ("GET",), answer_run, is_shared=True),
-    ("obj", 1): Route("things", ("GET",), answer_list, is_shared=True),
-    ("obj", 2): Route("thing", ("GET",), answer_thing, is_shared=True),
+    ("obj", 1): Route("things", ("GET", "POST"), answer_things, is_shared=True),
+    ("obj", 2): Route("thing", ("GET", "PATCH", "PUT", "DELETE"), answer_thing, is_shared=True),
 }
 _INITIALIZE: Final = Route("initialize", ("POST",), answer_initialize, is_shared=True)
+_BULK: Final = Route("bulk", ("POST",), answer_bulk, is_shared=True)
 _FILE: Final = Route("file", ("GET", "HEAD"), answer_file, is_shared=True)
 _WEBHOOK: Final = Route("webhook", ("POST", "GET", "HEAD"), answer_webhook)
 _READ: Final = ("GET", "HEAD")
@@ -137,6 +138,8 @@ def _find_route(segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | No
         return _WEBHOOK, segments[1:]
     if len(segments) == 5 and segments[:3] == (*_API, "wf") and segments[4] == "initialize":
         return _INITIALIZE, segments[3:4]
+    if len(segments) == 5 and segments[:3] == (*_API, "obj") and segments[4] == "bulk":
+        return _BULK, segments[3:4]
     if len(segments) > 3 and segments[:2] == _API:
         route = _ROUTES.get((segments[2], len(segments) - 3))
         if route is not None:

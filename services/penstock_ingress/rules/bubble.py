@@ -16,6 +16,16 @@ def success(response: JsonValue, headers: Mapping[str, str] | None = None) -> Re
     return json_reply(200, {"status": "success", "response": {} if response is None else response}, headers)
 
 
+def created(id: str) -> bytes:
+    """`{"status":"success","id":"…"}`: a thing was created, or a line of a bulk request."""
+    return exact_json.dumps({"status": "success", "id": id})
+
+
+def bulk_failure(message: str) -> bytes:
+    """`{"status":"error","message":"…"}`: a line of a bulk request that made nothing."""
+    return exact_json.dumps({"status": "error", "message": message})
+
+
 def detected() -> Reply:
     """200 `{"status":"success"}`: the answer to a sample."""
     return json_reply(200, {"status": "success"})

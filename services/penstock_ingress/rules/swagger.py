@@ -34,11 +34,13 @@ _SCALARS: Final[dict[str, Document]] = {
     },
     ScalarType.ANY: {},
 }
+_UNIQUE_ID: Final[Document] = {"name": "UniqueID", "in": "path", "required": True, "type": "string"}
 _LIST_QUERY: Final = (
     ("constraints", "string", "A JSON list of {key, constraint_type, value}"),
     ("cursor", "integer", "How many to pass over"),
     ("limit", "integer", "The size of a page, at most 100"),
     ("sort_field", "string", "The field to sort by"),
+    ("geo_reference", "string", "The place from which an address is sorted by distance: lat,lng"),
     ("descending", "boolean", "Sort the other way round"),
     ("additional_sort_fields", "string", "A JSON list of {sort_field, descending}"),
     ("exclude_remaining", "boolean", "Do not count what remains"),
@@ -52,8 +54,14 @@ def describe_swagger(app: App | None, name: str, prefix: str) -> Document:
     paths: Document = {f"/wf/{workflow.name}": _describe_workflow(workflow) for workflow in workflows}
     for data_type in types:
         path = f"/obj/{plain_name(data_type)}"
-        paths[path] = {"get": _list_operation(data_type)}
-        paths[f"{path}/{{UniqueID}}"] = {"get": _get_operation(data_type)}
+        paths[path] = {"get": _list_operation(data_type), "post": _create_operation(data_type)}
+        paths[f"{path}/{{UniqueID}}"] = {
+            "get": _get_operation(data_type),
+            "patch": _change_operation(data_type, "modify", "Change"),
+            "put": _change_operation(data_type, "replace", "Replace"),
+            "delete": _delete_operation(data_type),
+        }
+        paths[f"{path}/bulk"] = {"post": _bulk_operation(data_type)}
     return {
         "swagger": "2.0",
         "info": {"title": name, "version": "1.1", "description": "API workflows and the Data API of this app"},
@@ -134,14 +142,55 @@ def _list_operation(data_type: DataType) -> JsonValue:
 
 
 def _get_operation(data_type: DataType) -> JsonValue:
-    name = plain_name(data_type)
+    found = _response({"$ref": f"#/definitions/{plain_name(data_type)}"})
+    return {**_operation(data_type, "get", "A thing"), "parameters": [_UNIQUE_ID], "responses": _answers("200", found)}
+
+
+def _create_operation(data_type: DataType) -> JsonValue:
+    schema: JsonValue = {"type": "object", "properties": {"status": {"type": "string"}, "id": {"type": "string"}}}
+    made: Document = {"description": "Created", "schema": schema}
+    operation = _operation(data_type, "create", "Create a thing")
+    return {**operation, "parameters": [_fields(data_type)], "responses": _answers("201", made)}
+
+
+def _change_operation(data_type: DataType, verb: str, summary: str) -> JsonValue:
+    operation = _operation(data_type, verb, f"{summary} a thing")
+    done: Document = {"description": "Done"}
+    return {**operation, "parameters": [_UNIQUE_ID, _fields(data_type)], "responses": _answers("204", done)}
+
+
+def _delete_operation(data_type: DataType) -> JsonValue:
+    operation = _operation(data_type, "delete", "Delete a thing")
+    return {**operation, "parameters": [_UNIQUE_ID], "responses": _answers("204", {"description": "Deleted"})}
+
+
+def _bulk_operation(data_type: DataType) -> JsonValue:
+    lines: Document = {"name": "body", "in": "body", "required": True, "schema": {"type": "string"}}
+    done: Document = {"description": "A line of JSON for each line", "schema": {"type": "string"}}
+    return {
+        **_operation(data_type, "bulk", "Create many things, a JSON object in each line"),
+        "consumes": ["text/plain"],
+        "produces": ["text/plain"],
+        "parameters": [lines],
+        "responses": _answers("200", done),
+    }
+
+
+def _operation(data_type: DataType, verb: str, summary: str) -> Document:
     return {
         "tags": ["Data"],
-        "summary": f"A thing of the type {data_type.display or data_type.name}",
-        "operationId": f"get_{name}",
-        "parameters": [{"name": "UniqueID", "in": "path", "required": True, "type": "string"}],
-        "responses": {"200": _response({"$ref": f"#/definitions/{name}"}), **_failures()},
+        "summary": f"{summary} of the type {data_type.display or data_type.name}",
+        "operationId": f"{verb}_{plain_name(data_type)}",
     }
+
+
+def _fields(data_type: DataType) -> JsonValue:
+    properties: Document = {known.name: describe_value(known.type) for known in data_type.fields}
+    return {"name": "body", "in": "body", "required": True, "schema": {"type": "object", "properties": properties}}
+
+
+def _answers(status: str, success: JsonValue) -> Document:
+    return {status: success, **_failures()}
 
 
 def _response(schema: JsonValue) -> JsonValue:

@@ -1,6 +1,7 @@
 """PostgreSQL: the pool, transactions, failures, migrations and the coalescer. Only this package imports asyncpg."""
 
 from penstock.db.coalescer import Coalescer, isolate
+from penstock.db.failures import describe_duplicate
 from penstock.db.pool import (
     Connection,
     Database,
@@ -22,6 +23,7 @@ __all__ = [
     "Refused",
     "UndefinedTable",
     "UniqueViolation",
+    "describe_duplicate",
     "isolate",
     "open_database",
     "quote_identifier",

@@ -9,10 +9,13 @@ The classes and codes are those of "Appendix A. PostgreSQL Error Codes" in Postg
 """
 
 import asyncio
+import re
 from enum import Enum
 from typing import Final
 
 import asyncpg
+
+_SEVERAL_COLUMNS: Final = re.compile(r'Key \(([\w"]+(?:, [\w"]+)+)\)=\(')
 
 
 class Trouble(Enum):
@@ -86,3 +89,12 @@ def _judge(sqlstate: str | None) -> Trouble | None:
     if sqlstate in _CONFLICT_CODES or sqlstate[:2] in _CONFLICT_CLASSES:
         return Trouble.CONFLICT
     return None
+
+
+def describe_duplicate(error: asyncpg.UniqueViolationError) -> str:
+    """Which values occur twice, for the one who gave them: `Key (number)=(7) already exists.` Of several columns only
+    the names: a row that is changed has values that its changer may never have seen.
+    """
+    detail = error.detail or str(error)
+    columns = _SEVERAL_COLUMNS.match(detail)
+    return f"Key ({columns[1]}) already exists." if columns else detail

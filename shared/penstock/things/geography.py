@@ -80,7 +80,8 @@ def distance_sql(condition: Binder, data_field: DataField, origin: Origin) -> st
         f"sin(radians({lat} - {at_lat}) / 2) ^ 2 + cos(radians({at_lat})) * cos(radians({lat})) "
         f"* sin(radians({lng} - {at_lng}) / 2) ^ 2"
     )
-    return f"({2 * _EARTH_METRES} * asin(sqrt(least(1.0, {square}))))"
+    # Of 1 the rounded square may be a little beyond; least() would take null for 1.
+    return f"({2 * _EARTH_METRES} * atan2(sqrt({square}), sqrt(abs(1 - ({square})))))"
 
 
 def _number(value: JsonValue) -> float | None:

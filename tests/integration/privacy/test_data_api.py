@@ -125,3 +125,122 @@ async def test_the_token_of_a_deleted_user_is_nobodys(ingress: Ingress) -> None:
     async with ingress.database.connection() as conn:
         await conn.execute("DELETE FROM live.user WHERE _id = $1", ADA)
     assert (await ingress.send("GET", PATH, headers=ada)).status == 401
+
+
+async def try_all(ingress: Ingress, headers: Mapping[str, str], id: str) -> list[int]:
+    """The statuses of a change, a replacement and a deletion."""
+    return [
+        (await ingress.send("PATCH", f"{PATH}/{id}", json={"size": 7}, headers=dict(headers))).status,
+        (await ingress.send("PUT", f"{PATH}/{id}", json={"size": 8}, headers=dict(headers))).status,
+        (await ingress.send("DELETE", f"{PATH}/{id}", headers=dict(headers))).status,
+    ]
+
+
+async def test_things_are_changed_and_deleted_by_those_whom_a_rule_lets(ingress: Ingress) -> None:
+    ada, bob, eve = [await bearer(ingress, user) for user in PEOPLE]
+    plan, note = DOCUMENTS[0].id, DOCUMENTS[2].id
+    assert await try_all(ingress, {}, plan) == [404] * 3
+    assert await try_all(ingress, eve, plan) == [404] * 3
+    assert await try_all(ingress, ada, DOCUMENTS[1].id) == [401] * 3
+    size = {"size": 7, "members": [ADA, BOB]}
+    assert (await ingress.send("PATCH", f"{PATH}/{plan}", json=size, headers=bob)).status == 204
+    assert (await ingress.send("DELETE", f"{PATH}/{plan}", headers=bob)).status == 401
+    assert (await ingress.send("PATCH", f"{PATH}/{note}", json={"title": "new"}, headers=eve)).status == 204
+    assert await try_all(ingress, ada, plan) == [204] * 3
+    assert await ingress.fetchval("SELECT title FROM live.document WHERE _id = $1", note) == "new"
+
+
+async def test_nobody_changes_a_thing_into_one_that_they_may_not_change(ingress: Ingress) -> None:
+    bob = await bearer(ingress, BOB)
+    plan = DOCUMENTS[0].id
+    for method, values in (("PATCH", {"members": [ADA]}), ("PUT", {"title": "mine"})):
+        answer = await ingress.send(method, f"{PATH}/{plan}", json=values, headers=bob)
+        assert (answer.status, answer.json["translation"]) == (401, "You do not have permission to modify this object")
+    row = (await ingress.fetch("SELECT title, members FROM live.document WHERE _id = $1", plan))[0]
+    assert (row["title"], row["members"]) == ("plan", [ADA, BOB])
+
+
+async def test_things_are_created_by_those_whom_a_rule_lets(ingress: Ingress) -> None:
+    bob = await bearer(ingress, BOB)
+    made = await ingress.send("POST", PATH, json={"title": "own"}, headers=bob)
+    assert made.status == 201
+    creator = await ingress.fetchval("SELECT created_by FROM live.document WHERE _id = $1", made.json["id"])
+    assert creator == BOB
+    assert (await ingress.send("POST", PATH, json={"title": "other"})).status == 401
+    lines = b'{"title":"one"}\n{"title":"two"}'
+    bulk = await ingress.send("POST", f"{PATH}/bulk", data=lines, headers={**bob, "Content-Type": "text/plain"})
+    assert bulk.body.count(b"success") == 2
+    refused = await ingress.send("POST", f"{PATH}/bulk", data=lines, headers={"Content-Type": "text/plain"})
+    assert refused.body.count(b"Permission denied") == 2
+    assert await ingress.fetchval("SELECT count(*) FROM live.document") == len(DOCUMENTS) + 3
+
+
+async def test_what_a_token_does_not_reach_is_judged_by_the_rules(ingress: Ingress) -> None:
+    id = DOCUMENTS[0].id
+    for role, types, statuses in (
+        ("operator", None, [204] * 3),
+        ("viewer", None, [401] * 3),
+        ("admin", ["user"], [404] * 3),
+    ):
+        made = await ingress.manage("POST", "/v1/live/tokens", json={"role": role, "types": types})
+        assert made.status == 201, made.body
+        headers = {"Authorization": f"Bearer {made.json['token']}"}
+        if role == "operator":
+            extra = await ingress.send("POST", PATH, json={}, headers=headers)
+            assert await try_all(ingress, headers, str(extra.json["id"])) == statuses
+        else:
+            assert await try_all(ingress, headers, id) == statuses
+
+
+async def test_values_that_occur_twice_show_nothing_that_is_hidden(ingress: Ingress) -> None:
+    bob = await bearer(ingress, BOB)
+    await ingress.fetch("ALTER TABLE live.document ADD CONSTRAINT once UNIQUE (team, title)")
+    plan, other = DOCUMENTS[0].id, DOCUMENTS[3].id
+    assert other != plan
+    answer = await ingress.send("PATCH", f"{PATH}/{other}", json={"title": "plan"}, headers=bob)
+    assert (answer.status, answer.wrapped[1]) == (400, "ERROR")
+    assert answer.wrapped[2] == "The values are not unique: Key (team, title) already exists."
+
+
+INJECTIONS = (
+    "'", '"', "'; DROP TABLE live.document; --", '"; DROP TABLE live.document; --', "$1", "%s", "title) OR (true",
+    "title\" OR true --", "\\", "*", "1=1", "pg_sleep(5)", "\u0000", "_id\n", "${user._id}", "'||(SELECT 1)||'",
+)  # fmt: skip
+
+
+def hostile_queries(text: str) -> list[str]:
+    """Searches with this text in every place of a name or a value."""
+    constraints = (
+        {"key": text, "constraint_type": "equals", "value": "x"},
+        {"key": "title", "constraint_type": text, "value": "x"},
+        {"key": "title", "constraint_type": "text contains", "value": text},
+        {"key": "title", "constraint_type": "in", "value": [text]},
+        {"key": "size", "constraint_type": "equals", "value": text},
+        {"key": "owner", "constraint_type": "equals", "value": text},
+        {"key": "members", "constraint_type": "contains", "value": text},
+    )
+    encoded, further = quote(text), quote(json.dumps([{"sort_field": text}]))
+    return [
+        *(f"constraints={quote(json.dumps([constraint]))}" for constraint in constraints),
+        f"sort_field={encoded}",
+        f"cursor={encoded}",
+        f"geo_reference={encoded}&sort_field=_id",
+        f"additional_sort_fields={further}",
+    ]
+
+
+async def test_names_and_values_are_never_part_of_a_statement(ingress: Ingress) -> None:
+    ada = await bearer(ingress, ADA)
+    for text in INJECTIONS:
+        for headers in (ada, ADMIN):
+            for query in hostile_queries(text):
+                answer = await ingress.send("GET", f"{PATH}?{query}", headers=headers)
+                assert answer.status in {200, 400, 404}, (query, answer.body)
+            for path in (f"{PATH}/{quote(text)}", f"/api/1.1/obj/{quote(text)}"):
+                assert (await ingress.send("GET", path, headers=headers)).status in {200, 400, 404}
+            for values in ({text: "x"}, {"title": text}, {"owner": text}, {"size": text}):
+                assert (await ingress.send("POST", PATH, json=values, headers=headers)).status in {201, 400}
+    own = "SELECT title FROM live.document WHERE created_by = $1 AND title NOT IN ('plan', 'list')"
+    stored = {row["title"] for row in await ingress.fetch(own, ADA)}
+    assert stored == {text.replace("\u0000", "\ufffd") for text in INJECTIONS}
+    assert len(await ingress.fetch("SELECT 1 FROM live.document")) > len(DOCUMENTS)

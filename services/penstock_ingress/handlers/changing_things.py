@@ -1,0 +1,214 @@
+"""Creates, changes and deletes things through the Data API.
+
+Admins may do all that their role and the scope of their token allow; others what privacy rules grant them, checked
+before and after a change. Change triggers see it as a change from outside.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+from penstock import clock
+from penstock.db import Connection, UniqueViolation, describe_duplicate, isolate
+from penstock.domain.callers import Caller, Role
+from penstock.domain.ids import new_thing_ids
+from penstock.domain.workload import Activity
+from penstock.errors import Permanent
+from penstock.things.changes import tell_changing_run
+from penstock.things.granted import (
+    Grantee,
+    Row,
+    Standing,
+    Target,
+    change_granted,
+    delete_granted,
+    find_creatable,
+    insert_records,
+    prepare_record,
+)
+from penstock.things.records import NewThing
+from penstock.things.tables import USER
+from penstock_ingress.accepting.exposed import Exposed, find_exposed_type, find_viewer
+from penstock_ingress.handlers.things import meter, missing
+from penstock_ingress.room import Room
+from penstock_ingress.rules import bubble
+from penstock_ingress.rules.records import (
+    RecordProblem,
+    Values,
+    bulk_reply,
+    empty_record,
+    read_line,
+    read_record,
+    split_lines,
+)
+from penstock_ingress.rules.replies import Refusal, Reply
+
+T = TypeVar("T")
+_BULK_SECONDS: Final = 240.0
+"""Bubble's budget for a bulk request; lines that are not done by then are reported as errors."""
+_MAY_NOT_CREATE: Final = "Permission denied: cannot create this object"
+_MAY_NOT_MODIFY: Final = "You do not have permission to modify this object"
+_MAY_NOT_DELETE: Final = "You do not have permission to delete this object"
+
+
+async def create_thing(room: Room, exposed: Exposed, caller: Caller, content: tuple[bytes, str]) -> Reply:
+    """201 `{"status": "success", "id"}`. `content` is the body and its content type. Raises Refusal."""
+    try:
+        values = read_record(exposed.data_type, *content)
+        (row,) = _prepare(exposed, caller, [values])
+    except RecordProblem as problem:
+        raise problem.refusal from None
+    by = await _find_grantee(room, exposed, caller)
+    (outcome,) = await _insert(room, exposed, by, [row])
+    if isinstance(outcome, RecordProblem):
+        is_denied = str(outcome) == _MAY_NOT_CREATE
+        raise Refusal(bubble.unauthorized(_MAY_NOT_CREATE)) if is_denied else outcome.refusal
+    return _metered(room, exposed, Reply(201, bubble.created(outcome)), Activity.THING_WRITTEN, 1)
+
+
+async def create_things(room: Room, exposed: Exposed, caller: Caller, content: tuple[bytes, str]) -> Reply:
+    """200, and a line for each line of the body: its id or what was wrong with it. Raises Refusal."""
+    lines = split_lines(*content)
+    outcomes: list[str | RecordProblem | None] = [None] * len(lines)
+    good: dict[int, Row] = {}
+    for position, line in enumerate(lines):
+        try:
+            (good[position],) = _prepare(exposed, caller, [read_line(exposed.data_type, line)])
+        except RecordProblem as problem:
+            outcomes[position] = problem
+        if position % 100 == 99:
+            await asyncio.sleep(0)
+    by = await _find_grantee(room, exposed, caller)
+    inserted = await _insert(room, exposed, by, list(good.values()))
+    for position, outcome in zip(good, inserted, strict=True):
+        outcomes[position] = outcome
+    done = [outcome for outcome in outcomes if outcome is not None]
+    count = sum(isinstance(outcome, str) for outcome in done)
+    return _metered(room, exposed, bulk_reply(done), Activity.THING_WRITTEN, count)
+
+
+async def change_thing(
+    room: Room, exposed: Exposed, caller: Caller, id: str, content: tuple[bytes, str], *, replaces: bool
+) -> Reply:
+    """204. `replaces`: fields that the body does not name become empty. Raises Refusal."""
+    try:
+        values = read_record(exposed.data_type, *content)
+    except RecordProblem as problem:
+        raise problem.refusal from None
+    if replaces:
+        values = {**empty_record(exposed.data_type), **values}
+    change = partial(change_granted, values=values)
+    await _carry_out(room, exposed, caller, id, change, _MAY_NOT_MODIFY)
+    return _metered(room, exposed, Reply(204), Activity.THING_WRITTEN, 1)
+
+
+async def delete_thing(room: Room, exposed: Exposed, caller: Caller, id: str) -> Reply:
+    """204. Raises Refusal."""
+    await _carry_out(room, exposed, caller, id, delete_granted, _MAY_NOT_DELETE)
+    return _metered(room, exposed, Reply(204), Activity.THING_DELETED, 1)
+
+
+async def find_type(room: Room, environment: str, name: str) -> Exposed:
+    """The type whose things a path is about; asked before a body is read. Raises Refusal."""
+    return await find_exposed_type(room.definitions, environment, name)
+
+
+class _NotDone(Exception):
+    """Rolls a transaction back."""
+
+    def __init__(self, standing: Standing) -> None:
+        super().__init__(standing)
+        self.standing = standing
+
+
+async def _carry_out(
+    room: Room,
+    exposed: Exposed,
+    caller: Caller,
+    id: str,
+    change: Callable[..., Awaitable[Standing]],
+    denial: str,
+) -> None:
+    target = Target(exposed.environment, exposed.data_type, id, await _find_grantee(room, exposed, caller))
+
+    async def transact(conn: Connection) -> None:
+        await tell_changing_run(conn, run_id=None)
+        standing = await change(conn, target=target)
+        if standing is not Standing.DONE:
+            raise _NotDone(standing)
+
+    try:
+        await room.database.in_transaction(transact)
+    except _NotDone as ended:
+        if ended.standing is Standing.MISSING:
+            raise missing(exposed, id) from None
+        raise Refusal(bubble.unauthorized(denial)) from None
+    except (Permanent, UniqueViolation) as error:
+        raise _explain(error).refusal from None
+
+
+async def _find_grantee(room: Room, exposed: Exposed, caller: Caller) -> Grantee:
+    may_all = caller.may(Role.OPERATOR) and caller.reaches_type(exposed.data_type.name)
+    return Grantee(await find_viewer(room.database, exposed, caller), may_all)
+
+
+def _prepare(exposed: Exposed, caller: Caller, records: Sequence[Values]) -> list[Row]:
+    """New things as they are written. Raises RecordProblem."""
+    creator, now = caller.find_user_id(exposed.app, exposed.environment), clock.now()
+    rows = []
+    for values, id in zip(records, new_thing_ids(len(records)), strict=True):
+        if exposed.data_type.name == USER.name and not values.get("email"):
+            raise RecordProblem("MISSING_DATA", "Missing field for type user: email")
+        try:
+            rows.append(prepare_record(exposed.data_type, NewThing(id, values, creator, now)))
+        except Permanent as error:
+            raise _explain(error) from None
+    return rows
+
+
+async def _insert(room: Room, exposed: Exposed, by: Grantee, rows: Sequence[Row]) -> list[str | RecordProblem]:
+    """The ids of what was created, and what was wrong with the others. What is refused by the database does not stop
+    the rest.
+    """
+    if not rows:
+        return []
+    environment, data_type = exposed.environment, exposed.data_type
+    async with room.database.connection() as conn:
+        allowed = await find_creatable(conn, environment=environment, data_type=data_type, rows=rows, by=by)
+    deadline = asyncio.get_running_loop().time() + _BULK_SECONDS
+
+    async def insert(some: list[Row]) -> list[str]:
+        if asyncio.get_running_loop().time() > deadline:
+            raise TimeoutError("The time for this request is used up")
+
+        async def transact(conn: Connection) -> None:
+            await tell_changing_run(conn, run_id=None)
+            await insert_records(conn, environment=environment, data_type=data_type, rows=some)
+
+        await room.database.in_transaction(transact)
+        return [str(row["_id"]) for row in some]
+
+    created = iter(await isolate([row for row, may in zip(rows, allowed, strict=True) if may], insert))
+    outcomes = [next(created) if may else RecordProblem("ERROR", _MAY_NOT_CREATE) for may in allowed]
+    return [_explain(outcome) if isinstance(outcome, BaseException) else outcome for outcome in outcomes]
+
+
+def _explain(error: BaseException) -> RecordProblem:
+    """An error that is the caller's, for the caller; others are raised."""
+    match error:
+        case RecordProblem():
+            return error
+        case UniqueViolation():
+            return RecordProblem("ERROR", f"The values are not unique: {describe_duplicate(error)}")
+        case Permanent():
+            return RecordProblem("INVALID_DATA", str(error))
+        case TimeoutError():
+            return RecordProblem("ERROR", str(error) or "The time for this request is used up")
+        case _:
+            raise error
+
+
+def _metered(room: Room, exposed: Exposed, reply: Reply, activity: Activity, count: int) -> Reply:
+    meter(room, exposed.environment, len(reply.body), {activity: count})
+    return reply
