@@ -92,7 +92,7 @@ AmqpUrl = Annotated[str, AfterValidator(check_amqp_url)]
 class CommonSettings(BaseSettings):
     """`PENSTOCK_*` environment variables that mean the same everywhere. `deploy/env.example` lists all of them."""
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     database_url: DatabaseUrl = Field(description="PostgreSQL, as postgresql://user:password@host:5432/name")
     amqp_url: AmqpUrl = Field(description="RabbitMQ, as amqp://user:password@host:5672/vhost")
@@ -132,7 +132,7 @@ class CommonSettings(BaseSettings):
 class AppSettings(BaseSettings):
     """Where the app lies and where the embedded servers keep their data; for the command line."""
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     app: Path | None = Field(default=None, description="Directory of the app to serve or deploy")
     data: Path = Field(default=Path(".penstock"), description="Where `penstock up` keeps its database")

@@ -7,15 +7,26 @@ import aiohttp
 import pytest
 
 from penstock.db import open_database
+from penstock.provisioning import provision
 from tests.acceptance.installation import Installation, Service
+from tests.logins import logins_for, variables_of
+from tests.servers import Servers
 
 
 @pytest.fixture
-async def installation(database_url: str, amqp_url: str, tmp_path: Path) -> AsyncIterator[Installation]:
-    """A prepared installation without services, on the test's own database and vhost."""
+async def installation(
+    servers: Servers, database_url: str, amqp_url: str, tmp_path: Path
+) -> AsyncIterator[Installation]:
+    """A prepared installation without services, on the test's own database and vhost; each service has its own login
+    and no more rights than it needs.
+    """
     database = await open_database(database_url, name="acceptance", most=4)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-        whole = Installation(database_url, amqp_url, database, tmp_path, http)
+    async with (
+        logins_for(servers, database_url, amqp_url) as logins,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+    ):
+        whole = Installation(database_url, amqp_url, database, tmp_path, http, logins=variables_of(logins))
+        await provision(logins)
         try:
             await whole.prepare()
             yield whole

@@ -67,6 +67,7 @@ class Installation:
     directory: Path
     http: aiohttp.ClientSession
     settings: Mapping[str, str] = field(default_factory=dict)
+    logins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     services: list[Service] = field(default_factory=list)
 
     async def prepare(self, app: Path = APP) -> None:
@@ -99,6 +100,7 @@ class Installation:
             "PENSTOCK_SECRET_STRIPE_WEBHOOK_SECRET": STRIPE_SECRET,
             "PENSTOCK_LEASE_SECONDS": "2",
             "PENSTOCK_LOG_FORMAT": "json",
+            **self.logins.get(kind, {}),
             **self.settings,
             **settings,
         }

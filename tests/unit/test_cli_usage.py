@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from penstock.cli.program import build_program
 
 COMMANDS = (
-    ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("check",), ("eval",),
+    ("up",), ("ingress",), ("scheduler",), ("executor",), ("migrate",), ("provision",), ("check",), ("eval",),
     ("deploy",), ("promote",), ("run",),
     ("runs", "show"),
     ("runs", "list"), ("runs", "cancel"), ("runs", "retry"),
@@ -35,6 +35,7 @@ PRINTS_DATA = (
     ("detected", "list"),
     ("detected", "accept"),
     ("migrate",),
+    ("provision",),
     ("check",),
     ("eval",),
     ("deploy",),

@@ -32,7 +32,10 @@ from tests.docs import (
 )
 from tests.pages import parts, problems_of, write_app, write_app_with
 
-PROGRAMS = {"penstock", "make", "git", "cd", "curl", "alias", "export", "stripe", "pytest", "pip", "python"}
+PROGRAMS = {
+    "penstock", "make", "git", "cd", "cp", "curl", "alias", "export", "stripe", "pytest", "pip", "python", "python3",
+    "docker", "kubectl", "helm",
+}  # fmt: skip
 BLOCKS = [block for path in DOCUMENTS for block in read_blocks(path)]
 PAGES = sorted({block.place.path for block in BLOCKS if block.language == "yaml"})
 
@@ -139,7 +142,17 @@ def test_a_python_block_compiles(block: Block) -> None:
 
 
 def test_blocks_have_a_language_that_is_looked_at() -> None:
-    assert {block.language for block in BLOCKS} <= {*SHELL, "yaml", "json", "python", "javascript", "sql", "toml"}
+    assert {block.language for block in BLOCKS} <= {
+        *SHELL,
+        "yaml",
+        "json",
+        "python",
+        "javascript",
+        "sql",
+        "toml",
+        "dockerfile",
+        "yml",
+    }
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

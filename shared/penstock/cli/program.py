@@ -34,6 +34,7 @@ _MODULES: Final = {
     "deploy": "deployments",
     "promote": "deployments",
     "migrate": "database",
+    "provision": "database",
     "run": "runs",
     "runs": "runs",
     "deliveries": "deliveries",

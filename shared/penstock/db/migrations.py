@@ -6,12 +6,14 @@ no-transaction` holds one statement that cannot run in a transaction (such as CR
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
 from penstock.db.pool import Connection, Database
+from penstock.db.rights import apply_rights
 from penstock.errors import ConfigurationError
 
 _LOCK: Final = 0x50454E53  # "PENS": one migration at a time per database
@@ -46,23 +48,39 @@ async def find_pending(database: Database) -> list[Migration]:
 
 
 async def migrate(database: Database) -> list[str]:
-    """Apply what is pending, one process at a time; returns the names applied. Safe to run from many places at once."""
-    async with database.connection() as conn:
-        # Polled, because waiting inside pg_advisory_lock holds a snapshot that CREATE INDEX CONCURRENTLY would wait
-        # for.
-        while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
-            await asyncio.sleep(0.1)
-        try:
-            await conn.execute(
-                """CREATE TABLE IF NOT EXISTS public.penstock_migrations (
-                       name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"""
-            )
-            pending = _pending(await _applied(conn))
-            for migration in pending:
-                await _apply(conn, migration)
-        finally:
-            await conn.fetchval("SELECT pg_advisory_unlock($1)", _LOCK)
+    """Apply what is pending, and the rights of the services' roles, one process at a time; returns the names applied.
+
+    Safe to run from many places at once.
+    """
+    async with database.connection() as conn, _alone(conn):
+        await conn.execute(
+            """CREATE TABLE IF NOT EXISTS public.penstock_migrations (
+                   name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"""
+        )
+        pending = _pending(await _applied(conn))
+        for migration in pending:
+            await _apply(conn, migration)
+        async with conn.transaction():
+            await apply_rights(conn)
     return [migration.name for migration in pending]
+
+
+async def renew_rights(database: Database) -> None:
+    """Apply the rights of the services' roles, for roles that are new; a database without tables gets them later."""
+    async with database.connection() as conn, _alone(conn), conn.transaction():
+        if await _applied(conn):
+            await apply_rights(conn)
+
+
+@asynccontextmanager
+async def _alone(conn: Connection) -> AsyncIterator[None]:
+    # Polled, because waiting inside pg_advisory_lock holds a snapshot that CREATE INDEX CONCURRENTLY would wait for.
+    while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+        await asyncio.sleep(0.1)
+    try:
+        yield
+    finally:
+        await conn.fetchval("SELECT pg_advisory_unlock($1)", _LOCK)
 
 
 async def _applied(conn: Connection) -> dict[str, str]:

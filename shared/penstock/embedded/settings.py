@@ -13,7 +13,7 @@ from penstock.settings import AmqpUrl, DatabaseUrl, check_keyring
 class ServerSettings(BaseSettings):
     """As the services' settings, except that the addresses, the token and the log level may be missing."""
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     database_url: DatabaseUrl | None = Field(
         default=None, description="PostgreSQL, as postgresql://user:password@host:5432/name"

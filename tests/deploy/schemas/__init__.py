@@ -1,0 +1,1 @@
+"""Schemas of Kubernetes and of the operators, which manifests are held against."""
