@@ -29,7 +29,7 @@ _DEPTHS = (0, 1, 2, 3, 5, 8, 12, 16, 20, 25, 30, 50, 100)
 
 HTTP_REQUESTS = Counter(
     "penstock_http_requests_total",
-    "Requests that the public port has answered",
+    "Requests that the ports have answered; those to the management API have the route `management`",
     ("route", "status"),
     registry=REGISTRY,
 )
@@ -108,6 +108,11 @@ RUNS_SCHEDULED = Gauge(
 RUNS_WAITING = Gauge(
     "penstock_runs_waiting",
     "Runs that wait in a step, for a time or a signal. Exact to 10,000, beyond that as of the last vacuum",
+    registry=REGISTRY,
+)
+RUNS_HELD = Gauge(
+    "penstock_runs_held",
+    "Runs that a pause or a limit of their workflow holds back, counted to 10,000; no executor is needed for them",
     registry=REGISTRY,
 )
 BACKLOG_MEASURED = Gauge(

@@ -139,10 +139,12 @@ class AppSettings(BaseSettings):
 
 
 class TracingSwitch(NamedTuple):
-    """Whether OpenTelemetry's variables ask for traces, where they go, and why not although it seems so."""
+    """Whether OpenTelemetry's variables ask for traces, the host and port they go to, and why not although it seems
+    so.
+    """
 
     is_on: bool
-    endpoint: str = ""
+    place: str = ""
     problem: str = ""
 
 
@@ -162,7 +164,7 @@ def read_tracing_switch() -> TracingSwitch:
     if protocol.strip().lower() != "http/protobuf":
         problem = f"{_OTLP}_PROTOCOL is {protocol!r}; only http/protobuf is known, which collectors take at port 4318"
         return TracingSwitch(is_on=False, problem=problem)
-    return TracingSwitch(is_on=True, endpoint=endpoint)
+    return TracingSwitch(is_on=True, place=endpoint.partition("://")[2].partition("/")[0].rpartition("@")[2])
 
 
 SECRET_PREFIX = "PENSTOCK_SECRET_"

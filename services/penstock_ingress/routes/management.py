@@ -1,5 +1,6 @@
 """The admin port: the management API under `/v1/{environment}`, which needs an admin token, beside the open pages."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -9,6 +10,7 @@ from uuid import UUID
 from aiohttp import web
 
 from penstock.domain.policies import SettingsChange
+from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from penstock.runs.views.models import Shown
 from penstock.tracing import active
 from penstock_ingress.handlers import chains, recurrences
@@ -121,18 +123,19 @@ class ManagementApi:
         """Lets admins in, and turns every failure into a problem document. Pages and probes are open."""
         if request.path in _OPEN:
             return await handler(request)
-        spans = active()
-        if spans is None:
-            return await self._answer(request, handler)
-        resource = request.match_info.route.resource
-        span = begin_request(spans, request, "unknown" if resource is None else resource.canonical)
+        spans, resource, began = active(), request.match_info.route.resource, time.perf_counter()
+        route = "unknown" if resource is None else resource.canonical
+        span = None if spans is None else begin_request(spans, request, route)
         status = 500
         try:
             response = await self._answer(request, handler)
             status = response.status
             return response
         finally:
-            end_request(span, status)
+            HTTP_REQUESTS.labels("management", str(status)).inc()
+            HTTP_SECONDS.labels("management").observe(time.perf_counter() - began)
+            if span is not None:
+                end_request(span, status)
 
     async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         try:

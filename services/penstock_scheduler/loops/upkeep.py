@@ -9,6 +9,7 @@ from penstock.metrics import (
     BACKLOG_MEASURED,
     LANE,
     OLDEST_READY_SECONDS,
+    RUNS_HELD,
     RUNS_READY,
     RUNS_SCHEDULED,
     RUNS_WAITING,
@@ -37,6 +38,7 @@ async def measure_backlog(room: Room) -> Counts:
     OLDEST_READY_SECONDS.labels(LANE).set(backlog.oldest_seconds)
     RUNS_SCHEDULED.set(backlog.scheduled)
     RUNS_WAITING.set(backlog.waiting)
+    RUNS_HELD.set(backlog.held)
     BACKLOG_MEASURED.set_to_current_time()
     return Counts()
 

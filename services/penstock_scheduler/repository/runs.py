@@ -14,14 +14,15 @@ from penstock.runs.summaries import SUMMARY, summary_from_row
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How much work waits: runs that are due, the age of the oldest in seconds, runs for later, and runs that wait in a
-    step.
+    """How much work waits: runs that are due, the age of the oldest in seconds, runs for later, runs that wait in a
+    step, and runs that a pause or a limit of their workflow holds back.
     """
 
     ready: int
     oldest_seconds: float
     scheduled: int
     waiting: int
+    held: int
 
 
 MAX_READY: Final = 100_000
@@ -49,6 +50,10 @@ _MEASURE_BACKLOG: Final = """
                AS oldest_seconds,
            (SELECT count(*) FROM coming) AS scheduled,
            (SELECT count(*) FROM (SELECT FROM penstock.waits LIMIT $2) w) AS waiting,
+           (SELECT count(*) FROM (
+               SELECT FROM penstock.runs r WHERE r.parked_at IS NOT NULL
+               ORDER BY r.environment, r.scheduled_at LIMIT $2
+           ) h) AS held,
            coalesce((SELECT c.reltuples FROM pg_class c WHERE c.oid = to_regclass('penstock.runs_due')), 0)
                AS vacuumed_scheduled,
            coalesce((SELECT c.reltuples FROM pg_class c WHERE c.oid = to_regclass('penstock.waits')), 0)
@@ -202,6 +207,7 @@ async def measure_backlog(conn: Connection, *, most_ready: int = MAX_READY, most
         max(0.0, row["oldest_seconds"]),
         max(row["scheduled"], int(row["vacuumed_scheduled"])) if row["scheduled"] == most_coming else row["scheduled"],
         max(row["waiting"], int(row["vacuumed_waiting"])) if row["waiting"] == most_coming else row["waiting"],
+        row["held"],
     )
 
 

@@ -55,7 +55,7 @@ def _open(service: str, switch: TracingSwitch) -> "Spans | None":
     except Exception as error:  # a wrong variable of OpenTelemetry keeps nobody from working
         log.warning("tracing.unavailable", reason=f"{type(error).__name__}: {error}")
         return None
-    log.info("tracing.started", endpoint=switch.endpoint)
+    log.info("tracing.started", collector=switch.place)
     return spans
 
 

@@ -83,6 +83,16 @@ async def test_what_is_due_and_not_yet_handed_on_waits_too(database: Database) -
     assert (backlog.ready, backlog.scheduled) == (8, 0)
 
 
+async def test_what_is_held_back_is_counted_apart(database: Database) -> None:
+    async with database.connection() as conn:
+        await store(conn, scheduled=5)
+        await conn.execute(
+            "UPDATE penstock.runs SET parked_at = now() WHERE id IN (SELECT id FROM penstock.runs LIMIT 3)"
+        )
+        backlog, _ = await measure(conn)
+    assert (backlog.ready, backlog.held) == (2, 3)
+
+
 async def test_a_turn_sets_the_gauges_by_which_executors_are_scaled(station: Station) -> None:
     await admit_all(station, [root(), root()])
     await take_turn(station.furnish())

@@ -1,8 +1,10 @@
 """A collector that is away, slow or hostile costs spans, and nothing else."""
 
 import asyncio
+import os
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 from aiohttp import web
@@ -155,3 +157,49 @@ async def test_a_variable_that_means_nothing_keeps_no_run_from_working(
     monkeypatch.setenv(name, value)
     async with tracing("test", lambda: 0.5), greeting.executor():
         assert (await greeting.perform("greet"))["state"] == "succeeded"
+
+
+async def test_without_the_extra_services_work_and_say_what_is_missing() -> None:
+    code = (
+        "import asyncio, sys\n"
+        "sys.modules['opentelemetry'] = None\n"
+        "from penstock.logs import configure_logs\n"
+        "from penstock.tracing import active, tracing\n"
+        "configure_logs('json', 'info')\n"
+        "async def main():\n"
+        "    async with tracing('test', lambda: 1.0):\n"
+        "        assert active() is None\n"
+        "asyncio.run(main())\n"
+    )
+    environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+    said = await run_program(code, environment)
+    assert "tracing.unavailable" in said
+    assert "penstock[otel]" in said
+
+
+async def test_a_password_in_the_address_of_a_collector_is_not_logged() -> None:
+    code = (
+        "import asyncio\n"
+        "from penstock.logs import configure_logs\n"
+        "from penstock.tracing import tracing\n"
+        "configure_logs('json', 'info')\n"
+        "async def main():\n"
+        "    async with tracing('test', lambda: 0.5):\n"
+        "        pass\n"
+        "asyncio.run(main())\n"
+    )
+    environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:hidden@127.0.0.1:9"}
+    said = await run_program(code, environment)
+    assert "tracing.started" in said
+    assert "hidden" not in said
+
+
+async def run_program(code: str, environment: Mapping[str, str]) -> str:
+    """What a program writes to its log."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(100):
+        _, said = await process.communicate()
+    assert process.returncode == 0, said
+    return said.decode()
