@@ -33,6 +33,7 @@ from penstock_executor.holding.threads import Threads
 from penstock_executor.planning.library import Library
 from penstock_executor.repository.held_runs import release_runs
 from penstock_executor.settings import ExecutorSettings
+from penstock_executor.steps.hashing import Hashing
 from penstock_executor.steps.tools import MAX_IDLE_CONNECTIONS, Mailing, Tools
 from penstock_executor.writing.bulk import hold_run
 from penstock_executor.writing.children import Children
@@ -140,15 +141,16 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
     database, publisher = resources.database, Publisher(resources.broker)
     library, children = Library(DeploymentCache(database)), Children(publisher)
     bulk = asyncio.Semaphore(max(1, database.most_connections // _CONNECTIONS_PER_BULK))
-    logbook = Logbook(database)
-    server = settings.mail_server
+    logbook, server = Logbook(database), settings.mail_server
     mail = None if server is None else MailClient(server, most_idle=MAX_IDLE_CONNECTIONS)
     async with AsyncExitStack() as stack:
         outgoing = Outgoing(settings.outgoing_allow)
         stack.push_async_callback(outgoing.close)
         if mail is not None:
             stack.push_async_callback(mail.close)
-        secrets = Secrets(database, settings.keyring)
+        keyring, hashing = settings.keyring, Hashing()
+        secrets = Secrets(database, keyring)
+        stack.callback(hashing.close)
         await secrets.open()
         room = Room(
             database=database,
@@ -164,6 +166,8 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
                 schedule=children.schedule,
                 mail=Mailing(mail, settings.mail_sender),
                 secrets=secrets,
+                hashing=hashing,
+                keyring=keyring,
                 write_log=partial(_write_log, logbook, secrets),
             ),
             library=library,
@@ -180,9 +184,14 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
             app_directory=None if settings.app is None else settings.app.resolve(),
             stop=stop,
         )
-        RUNS_RUNNING.set_function(lambda: room.slots.taken)
-        EXECUTOR_SLOTS.set(settings.executor_concurrency)
+        _measure(room, settings)
         yield room
+
+
+def _measure(room: Room, settings: ExecutorSettings) -> None:
+    """Show how many runs there is room for, and how many there are."""
+    RUNS_RUNNING.set_function(lambda: room.slots.taken)
+    EXECUTOR_SLOTS.set(settings.executor_concurrency)
 
 
 def _write_log(logbook: Logbook, secrets: Secrets, line: LogLine) -> None:

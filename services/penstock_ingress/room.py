@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
 from penstock.db import Database
+from penstock.encryption import Keyring
 from penstock.outgoing.client import Outgoing
 from penstock.runtime import Resources, Stop
 from penstock.store.installation import Installation
@@ -24,7 +25,7 @@ from penstock_ingress.settings import IngressSettings
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """`reply_to` is the queue on which this process hears how runs ended."""
+    """`reply_to` is the queue on which this process hears how runs ended; `keyring` seals what is not to be stored."""
 
     settings: IngressSettings
     database: Database
@@ -41,6 +42,7 @@ class Room:
     reply_to: str
     meter: Meter
     installation: Installation
+    keyring: Keyring | None
     stop: Stop
 
     async def leave(self) -> None:
@@ -63,7 +65,8 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
     """An ingress's room that works with `resources`, for as long as the block lasts."""
     publisher = Publisher(resources.broker)
     answers = Answers(resources.database)
-    secrets = Secrets(resources.database, settings.keyring)
+    keyring = settings.keyring
+    secrets = Secrets(resources.database, keyring)
     await secrets.open()
     async with fetching_keys(Outgoing(settings.outgoing_allow)) as keys:
         yield Room(
@@ -82,5 +85,6 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
             reply_to=await resources.broker.open_reply_queue(answers.receive),
             meter=Meter(resources.database),
             installation=Installation(resources.database),
+            keyring=keyring,
             stop=stop,
         )

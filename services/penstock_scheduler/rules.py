@@ -26,6 +26,7 @@ _STATUSES: Final = {
     "unknown_run": (404, "Unknown run"),
     "missing_parameter": (400, "Missing parameter"),
     "invalid_parameter": (400, "Invalid parameter"),
+    "unsealed_password": (400, "Password that nothing has encrypted"),
     "idempotency_conflict": (422, "Idempotency key used for another request"),
 }
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from penstock.errors import Permanent, Transient
     from penstock.sdk.app import App
     from penstock.sdk.context import Context
+    from penstock.sdk.signature import Password
     from penstock.sdk.triggers import api, change, recurrence, retries, run_event, webhook
     from penstock.sdk.values import Page, Response, Thing
 
@@ -21,6 +22,7 @@ __all__ = [
     "Client",
     "Context",
     "Page",
+    "Password",
     "Permanent",
     "Response",
     "Thing",
@@ -38,6 +40,7 @@ _HOMES = {
     "Client": "penstock.client",
     "Context": "penstock.sdk.context",
     "Page": "penstock.sdk.values",
+    "Password": "penstock.sdk.signature",
     "Permanent": "penstock.errors",
     "Response": "penstock.sdk.values",
     "Thing": "penstock.sdk.values",

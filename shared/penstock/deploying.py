@@ -117,7 +117,12 @@ async def _apply(conn: Connection, environment: str, app: App, planned: Deployme
         content,
         checksum,
     )
-    await conn.execute("UPDATE penstock.environments SET deployment_version = $2 WHERE name = $1", environment, version)
+    await conn.execute(
+        "UPDATE penstock.environments SET deployment_version = $2, passwords = $3 WHERE name = $1",
+        environment,
+        version,
+        {workflow.name: sorted(workflow.passwords) for workflow in app.workflows.values() if workflow.passwords},
+    )
     await _apply_limits(conn, environment, app, current[1] if current else None)
     await replace_triggers(conn, environment=environment, app=app)
     await watch_types(conn, environment=environment, app=app)

@@ -9,7 +9,9 @@ saying anything about it.
 import base64
 import binascii
 import hashlib
+import hmac
 import os
+import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -19,6 +21,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 KEY_BYTES: Final = 32
 HOW_TO_MAKE_ONE: Final = "make one with: openssl rand -base64 32"
 _NONCE_BYTES: Final = 12
+_SEALED: Final = re.compile(r"sealed\.([0-9a-f]{8})\.([A-Za-z0-9_-]{38,})", re.ASCII)
+"""Only what needs no escape in JSON, URLs and forms, so that it is recognized inside other texts."""
 
 
 class Sealed(NamedTuple):
@@ -38,6 +42,7 @@ class Keyring:
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._keys = {_name(key): AESGCM(key) for key in keys}
         self.first_id = _name(keys[0])
+        self._last = keys[-1]
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -49,6 +54,12 @@ class Keyring:
         nonce = os.urandom(_NONCE_BYTES)
         return Sealed(self.first_id, nonce + self._keys[self.first_id].encrypt(nonce, text.encode(), place.encode()))
 
+    def sign(self, content: bytes) -> bytes:
+        """A hash of `content` that nobody can try guesses against who does not have the keys. The last key makes it, so
+        that it stays the same while a new one is put before.
+        """
+        return hmac.digest(self._last, b"penstock hash\x00" + content, "sha256")
+
     def decrypt(self, sealed: Sealed, place: str) -> str:
         """What was encrypted for `place`. Raises Undecryptable."""
         key = self._keys.get(sealed.key_id)
@@ -58,6 +69,45 @@ class Keyring:
             return key.decrypt(sealed.content[:_NONCE_BYTES], sealed.content[_NONCE_BYTES:], place.encode()).decode()
         except (InvalidTag, ValueError):
             raise Undecryptable from None
+
+
+def seal(keyring: Keyring, text: str, place: str) -> str:
+    """`text` encrypted for `place` alone, as a text that stands wherever a text may stand."""
+    key_id, content = keyring.encrypt(text, place)
+    return f"sealed.{key_id}.{base64.urlsafe_b64encode(content).rstrip(b'=').decode()}"
+
+
+def unseal(keyring: Keyring, sealed: str, place: str) -> str:
+    """What was sealed for `place`. Raises Undecryptable, also for a text that is not sealed."""
+    found = _SEALED.fullmatch(sealed)
+    if found is None:
+        raise Undecryptable
+    return _open(keyring, found, place)
+
+
+def unseal_within(keyring: Keyring, text: str, place: str) -> str:
+    """`text` in which all that was sealed for `place` is replaced by what it was; the rest stays."""
+
+    def replace(found: re.Match[str]) -> str:
+        try:
+            return _open(keyring, found, place)
+        except Undecryptable:
+            return found[0]
+
+    return _SEALED.sub(replace, text)
+
+
+def is_sealed(text: str) -> bool:
+    """Whether `text` has the form of something sealed."""
+    return _SEALED.fullmatch(text) is not None
+
+
+def _open(keyring: Keyring, found: re.Match[str], place: str) -> str:
+    try:
+        content = base64.urlsafe_b64decode(found[2] + "=" * (-len(found[2]) % 4))
+    except ValueError:
+        raise Undecryptable from None
+    return keyring.decrypt(Sealed(found[1], content), place)
 
 
 def parse_keyring(text: str) -> Keyring:

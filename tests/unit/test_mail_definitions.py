@@ -2,7 +2,8 @@
 
 import pytest
 
-from penstock.definitions.models import EmailSettings, EmailTransport, StepAction
+from penstock.definitions.email import EmailSettings, EmailTransport
+from penstock.definitions.models import StepAction
 from penstock.reading.loader import load_files
 
 WORKFLOW = """workflow: w

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from penstock.definitions.models import EmailSettings, EmailTransport, StepAction
+from penstock.definitions.email import EmailSettings, EmailTransport
+from penstock.definitions.models import StepAction
 from penstock.domain.mail_addresses import Address, parse_address
 from penstock.domain.mail_headers import is_header_name, is_ours
 from penstock.domain.workload import Activity

@@ -11,7 +11,7 @@ from penstock_executor.steps.specs import Call, StepSpec
 def trigger(call: Call) -> Outcome:
     """The workflow of this run's deployment with its parameters bound. Raises Permanent for unknown parameters."""
     target = workflow(call.app, call, target_text(call))
-    return Nested(target.name, bind(call.app, target, mapping(call, "with")))
+    return Nested(target.name, bind(call.app, target, mapping(call, "with"), is_inside=True))
 
 
 SPEC: Final = StepSpec(

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from yarl import URL
 
 from penstock import exact_json
-from penstock.definitions.models import EmailSettings
+from penstock.definitions.email import EmailSettings
 from penstock.domain.mail_addresses import Address
 from penstock.errors import Permanent, Transient
 from penstock.expressions import compile_template

@@ -97,7 +97,7 @@ class Attempt:
             self.journal.position = None
             return Ending(RunState.WAITING, wait=suspended.wait)
         self.journal.position = None
-        return Ending(RunState.SUCCEEDED, frame.answer)
+        return Ending(RunState.SUCCEEDED, frame.outcome)
 
     async def perform_step(self, step: StepPlan, frame: Frame) -> bool:
         """Perform a step, or restore its result; whether the workflow continues after it."""
@@ -300,7 +300,7 @@ class Attempt:
             )
             return None
         await self._perform_steps(inner)
-        return inner.answer
+        return inner.outcome
 
     def _is_under_way(self, path: str) -> bool:
         """Whether an earlier attempt has begun what this step triggers: its conditions were met, and are not checked

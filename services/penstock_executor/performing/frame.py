@@ -27,12 +27,20 @@ class Frame:
     nesting: int = 0
     may_defer: bool = True
     answer: Values | None = None
+    session: JsonValue = None
+
+    @property
+    def outcome(self) -> JsonValue:
+        """What the workflow answers: what it returns, else the session that it has opened, as with Bubble."""
+        return self.session if self.answer is None else self.answer
 
     def settle(self, step: StepPlan, result: JsonValue) -> bool:
         """Let later steps see a result, of now or of an earlier attempt; whether the workflow continues."""
         match step.spec.becomes:
             case Becomes.RESULT:
                 self.results[step.definition.id] = result
+            case Becomes.SESSION:
+                self.results[step.definition.id] = self.session = result
             case Becomes.ANSWER:
                 self.add_answer(result)
             case Becomes.STATE if isinstance(result, dict):

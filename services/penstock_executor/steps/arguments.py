@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pydantic import JsonValue
 
 from penstock.definitions.models import App, DataType, Workflow
-from penstock.definitions.parameters import ValueSource, bind_parameters
+from penstock.definitions.parameters import ParameterProblem, ValueSource, bind_parameters
 from penstock.domain.durations import parse_duration
 from penstock.domain.moments import read_iso, to_utc
 from penstock.errors import Permanent
@@ -125,9 +125,16 @@ def workflow(app: App, call: Call, name: str) -> Workflow:
     return found
 
 
-def bind(app: App, target: Workflow, given: Values) -> Values:
-    """The parameters of a workflow that a step starts. Raises ParameterProblem, also for undeclared ones."""
-    return bind_parameters(target, given, source=ValueSource.JSON, unknown="reject", types=app.types)
+def bind(app: App, target: Workflow, given: Values, *, is_inside: bool = False) -> Values:
+    """The parameters of a workflow that a step starts. Raises ParameterProblem, also for undeclared ones, and for
+    passwords unless the workflow is performed inside this run: they are sealed for it.
+    """
+    bound = bind_parameters(target, given, source=ValueSource.JSON, unknown="reject", types=app.types)
+    for name in () if is_inside else target.passwords:
+        if bound.get(name) is not None:
+            message = f"Invalid value for parameter {name}: a password cannot be handed to another run"
+            raise ParameterProblem("INVALID_DATA", name, message)
+    return bound
 
 
 def due_at(call: Call) -> datetime | None:

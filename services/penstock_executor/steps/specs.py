@@ -31,6 +31,7 @@ class Becomes(Enum):
 
     RESULT = "what later steps see as steps.<id>"
     ANSWER = "members of the workflow's answer"
+    SESSION = "what later steps see as steps.<id>, and the answer of a workflow that returns nothing"
     STATE = "members of what later steps see as state"
     LINE = "a line of the app's log"
     END = "the end of the workflow, unless it is null"

@@ -10,12 +10,14 @@ from penstock.contracts.messages import ChildRun
 from penstock.db import Connection, Database
 from penstock.definitions.models import App
 from penstock.domain.mail_addresses import Address
+from penstock.encryption import Keyring
 from penstock.mail.smtp import MailClient
 from penstock.outgoing.exchange import Request, Response
 from penstock.store.installation import Installation
 from penstock.store.logs import LogLine
 from penstock.store.secrets import Secrets
 from penstock_executor.runs import ClaimedRun
+from penstock_executor.steps.hashing import Hashing
 
 MAX_MAILS: Final = 20
 MAX_MAILS_WITH_FILES: Final = 4
@@ -42,8 +44,8 @@ class Tools:
     depth, child, patience_seconds)` returns when the broker has taken the request; raises Interrupted when it does not
     for so long. `send(request, timeout_seconds)` asks another server. `bulk` is to be held by everyone who keeps a
     connection for long: it leaves enough of them to the others, and to the leases above all. `hold(conn, run)` locks
-    the run's row for the transaction; raises LeaseLost when this attempt no longer holds the run. `write_log` has a
-    line of the app's log written soon.
+    the run's row for the transaction; raises LeaseLost when this attempt no longer holds the run. `keyring` opens
+    what is sealed in runs; None where none is set. `write_log` has a line of the app's log written soon.
     """
 
     database: Database
@@ -56,4 +58,6 @@ class Tools:
     schedule: Callable[[str, int, ChildRun, float], Awaitable[None]]
     mail: Mailing
     secrets: Secrets
+    hashing: Hashing
+    keyring: Keyring | None
     write_log: Callable[[LogLine], None]

@@ -8,10 +8,10 @@ from pydantic import SecretStr
 
 from penstock.db import Coalescer, Connection, Database
 from penstock.domain.callers import ANONYMOUS, ROOT, Caller
+from penstock.networks import group_of
 from penstock.store.tokens import digest_token, find_callers
 from penstock.things.users import list_existing_users
 from penstock_ingress.accepting.rates import Rates
-from penstock_ingress.rules.client_address import group_of
 from penstock_ingress.rules.replies import Refusal, too_many
 
 _LANES: Final = 2

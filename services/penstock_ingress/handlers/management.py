@@ -97,7 +97,7 @@ async def _admit(
         context=context if trace is None else {**context, "trace": trace},
         key=_key(wanted),
     )
-    run = check_run(request, deployment)
+    run = check_run(request, deployment, room.keyring)
     if isinstance(run, Rejected):
         raise refuse(run)
     admission = (await room.acceptance.accept(Entry((run,)))).admissions[0]

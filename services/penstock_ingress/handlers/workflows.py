@@ -16,13 +16,16 @@ from multidict import MultiMapping
 from pydantic import JsonValue
 
 from penstock.definitions.models import ApiTrigger, Auth, Respond, Workflow
+from penstock.definitions.parameters import ParameterProblem
 from penstock.domain.callers import Caller, Role
 from penstock.domain.ids import RunId, new_run_id
 from penstock.domain.runs import Admitted, Duplicate, Rejected, Terminated
 from penstock.domain.states import Trigger
+from penstock.encryption import Keyring
 from penstock.errors import StaleDefinitions
-from penstock.runs.idempotency import IdempotencyKey
+from penstock.runs.idempotency import IdempotencyKey, protect_key
 from penstock.runs.requests import RunRequest, accept_run
+from penstock.runs.sealing import seal_passwords
 from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.accepting.acceptance import Entry
 from penstock_ingress.accepting.references import check_references
@@ -116,7 +119,8 @@ async def call_workflow(room: Room, call: ApiCall, body: ReceivedBody) -> Reply:
         answer = await waiter.wait(patience, is_early=is_early) if patience > 0 else None
     if answer is None:
         return _accepted(call, started, preference, headers)
-    return reply_for(answer, call.workflow, started.trigger).with_headers({**headers, **_applied_wait(preference)})
+    reply = reply_for(answer, call.workflow, started.trigger).unsealed((call.environment, started.run_id), room.keyring)
+    return reply.with_headers({**headers, **_applied_wait(preference)})
 
 
 def _terminated(terminated: Terminated) -> Reply:
@@ -156,7 +160,11 @@ async def _start(room: Room, received: _Received, deployment: CompiledDeployment
     content_type, uploads = call.headers.get("Content-Type", ""), Uploads(f"{call.origin}{call.prefix}")
     try:
         parameters = read_parameters(workflow, deployment.app, call.query, received.body.data, content_type, uploads)
-        await check_references(room.database, (call.environment, received.key), workflow, deployment.app, parameters)
+        key = received.key
+        if workflow.passwords:
+            parameters = _seal(workflow, parameters, call.environment, run_id, room.keyring)
+            key = protect_key(key, room.keyring)
+        await check_references(room.database, (call.environment, key), workflow, deployment.app, parameters)
     except Refusal as refusal:
         raise Refusal(redirect_failure(refusal.reply, trigger)) from None
     request = RunRequest(
@@ -166,8 +174,8 @@ async def _start(room: Room, received: _Received, deployment: CompiledDeployment
         parameters=parameters,
         trigger=Trigger.API,
         lineage=await find_lineage(room, call.headers, call.environment),
-        context=_context(call, deployment.app.name),
-        key=received.key,
+        context=_context(call, deployment.app.name, workflow.passwords),
+        key=key,
     )
     run = accept_run(request, workflow, deployment.version)
     is_awaited = _patience(room, call.caller, trigger, received.preference) > 0
@@ -190,6 +198,16 @@ async def _start(room: Room, received: _Received, deployment: CompiledDeployment
             raise Refusal(problem(422, message))
 
 
+def _seal(
+    workflow: Workflow, parameters: dict[str, JsonValue], environment: str, run_id: RunId, keyring: Keyring | None
+) -> dict[str, JsonValue]:
+    """The parameters with passwords sealed. Raises Refusal."""
+    try:
+        return seal_passwords(workflow, parameters, environment, run_id, keyring)
+    except ParameterProblem as error:
+        raise Refusal(bubble.wrapped(400, error.code, error.message)) from None
+
+
 def _bind_key(call: ApiCall, body: bytes) -> IdempotencyKey | None:
     """The caller's idempotency key, bound to this very request. Each workflow has its own keys, and so has each caller;
     of anonymous ones, each address.
@@ -204,9 +222,15 @@ def _bind_key(call: ApiCall, body: bytes) -> IdempotencyKey | None:
     return IdempotencyKey(f"api {principal} {call.method} {call.workflow}", key, fingerprint)
 
 
-def _context(call: ApiCall, app: str) -> dict[str, JsonValue]:
-    """What expressions see as `request`, the user for whom the run works, and the trace that it continues."""
-    query: dict[str, JsonValue] = {storable_text(name): storable_value(value) for name, value in call.query.items()}
+def _context(call: ApiCall, app: str, passwords: frozenset[str]) -> dict[str, JsonValue]:
+    """What expressions see as `request`, without the passwords in its query, the user for whom the run works, with the
+    token that has called, and the trace that it continues.
+    """
+    query: dict[str, JsonValue] = {
+        storable_text(name): storable_value(value)
+        for name, value in call.query.items()
+        if not passwords or _names_none_of(passwords, name)
+    }
     request: dict[str, JsonValue] = {
         "method": call.method,
         "headers": {**storable_headers(call.headers)},
@@ -217,7 +241,15 @@ def _context(call: ApiCall, app: str) -> dict[str, JsonValue]:
     context: dict[str, JsonValue] = {"request": request, "caller": call.caller.name}
     if user_id is not None:
         context["user"] = {"_id": user_id}
+    if call.caller.token_id is not None:
+        context["session"] = str(call.caller.token_id)
     return context if trace is None else {**context, "trace": trace}
+
+
+def _names_none_of(passwords: frozenset[str], name: str) -> bool:
+    """Whether a field of a query is none of these, nor a part of one, in whichever case: `password[0]`, `Password`."""
+    plain = name.partition("[")[0].strip().lower()
+    return all(plain != password.lower() for password in passwords)
 
 
 def _patience(room: Room, caller: Caller, trigger: ApiTrigger, preference: Preference) -> float:

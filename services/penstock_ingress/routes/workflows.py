@@ -9,6 +9,7 @@ from penstock.bodies import Undecodable
 from penstock.bodies.forms import parse_form
 from penstock.domain.callers import Caller
 from penstock.domain.workload import Activity
+from penstock.networks import group_of
 from penstock_ingress.handlers.detecting import authorize_detection, detect
 from penstock_ingress.handlers.runs import show_called_run
 from penstock_ingress.handlers.workflows import ApiCall, authorize_call, call_workflow
@@ -16,7 +17,6 @@ from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
 from penstock_ingress.routes.transport import ALLOWANCE, address_of, origin_of, receive
 from penstock_ingress.rules import bubble
-from penstock_ingress.rules.client_address import group_of
 from penstock_ingress.rules.headers import read_token
 from penstock_ingress.rules.replies import Refusal, Reply, too_many
 

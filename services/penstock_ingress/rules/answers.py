@@ -2,7 +2,8 @@
 
 What a workflow returns is the `response` of Bubble's envelope, unless it is nothing but `text` (with `content_type`),
 which is sent as it is, or has `redirect`, to which the other keys are added as its query. A workflow that fails in its
-author's words (`fail`) is the caller's matter, 400; any other failure is ours, 500.
+author's words (`fail`) is the caller's matter, 400, and so is one that fails for the account of its user; any other
+failure is ours, 500.
 """
 
 import re
@@ -19,7 +20,8 @@ from penstock.expressions.templates import write_value
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.replies import JSON, Reply
 
-FAILED_BY_AUTHOR: Final = "failed"
+_STATUSES: Final = {"failed": 400, "account": 400, "credentials": 401, "too_many_tries": 429}
+"""Of failures that are the caller's matter, by their kinds."""
 _INTERNAL: Final = "internal"
 _MEDIA_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;\s*[\w-]+=[\w.-]+)*", re.ASCII)
 
@@ -47,7 +49,7 @@ def _reply_for(answer: RunAnswer, workflow: str, trigger: ApiTrigger) -> Reply:
         case RunState.SKIPPED:
             return bubble.not_run(workflow, trigger.when_skipped)
         case RunState.FAILED:
-            status = 400 if _member(answer.error, "kind") == FAILED_BY_AUTHOR else 500
+            status = _STATUSES.get(_member(answer.error, "kind") or "", 500)
             return bubble.wrapped(status, "ERROR", describe_error(answer.error))
         case RunState.CANCELLED:
             return bubble.wrapped(500, "ERROR", f"The workflow {workflow} was cancelled")

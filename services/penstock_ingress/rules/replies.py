@@ -4,12 +4,15 @@ from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
+from uuid import UUID
 
 import orjson
 from pydantic import JsonValue
 
 from penstock import exact_json
+from penstock.encryption import Keyring
 from penstock.errors import PenstockError
+from penstock.runs.sealing import unseal_tokens
 
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
@@ -30,6 +33,14 @@ class Reply:
     def with_headers(self, headers: Mapping[str, str]) -> "Reply":
         """This reply with further headers."""
         return Reply(self.status, self.body, self.content_type, {**self.headers, **headers}, self.content)
+
+    def unsealed(self, run: tuple[str, UUID], keyring: Keyring | None) -> "Reply":
+        """This reply with the tokens that this run of this environment has given its caller, as they are."""
+        if keyring is None or not (b"sealed." in self.body or "sealed." in self.headers.get("Location", "")):
+            return self
+        body = unseal_tokens(self.body.decode("latin-1"), *run, keyring).encode("latin-1")
+        headers = {name: unseal_tokens(value, *run, keyring) for name, value in self.headers.items()}
+        return Reply(self.status, body, self.content_type, headers, self.content)
 
 
 class Refusal(PenstockError):

@@ -27,7 +27,7 @@ from penstock_scheduler.admitting.unnamed import is_unnamed, recognise, unnamed_
 from penstock_scheduler.repository.lists import find_list_state
 from penstock_scheduler.repository.runs import find_fingerprint, find_run_environment, find_run_state
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Refused
+from penstock_scheduler.runs import Denied, Refused
 
 Reply = dict[str, JsonValue]
 KEY_SCOPE: Final = "message"
@@ -70,7 +70,14 @@ async def _schedule(room: Room, message: Message) -> Reply:
         case Duplicate(of=run_id):
             return await _describe_duplicate(room, run_id, run.environment, key)
         case Rejected() as rejected:
-            raise Refused(rejected)
+            raise refuse(rejected)
+
+
+def refuse(rejected: Rejected) -> Refused | Denied:
+    """The error for a message that is rejected. One with a password is not put into the dead letters: it would be kept
+    there.
+    """
+    return Denied(rejected) if rejected.code == "unsealed_password" else Refused(rejected)
 
 
 def read_key(message: Message) -> IdempotencyKey | None:
@@ -182,7 +189,7 @@ async def _bind_items(room: Room, asked: ScheduleRun, *, is_newest: bool) -> lis
             raise DecodeError(f"list.items.{index}: {error}") from None
         run = RunRequest(_NO_RUN, asked.environment, asked.workflow, parameters, Trigger.MESSAGE)
         if isinstance(refused := check_run(run, deployment), Rejected):
-            raise Refused(Rejected(refused.code, f"list.items.{index}: {refused.message}", refused.parameter))
+            raise refuse(Rejected(refused.code, f"list.items.{index}: {refused.message}", refused.parameter))
         checked.append(parameters)
         if index % YIELD_EVERY == YIELD_EVERY - 1:
             await asyncio.sleep(0)

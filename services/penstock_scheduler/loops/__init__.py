@@ -19,6 +19,7 @@ from penstock_scheduler.loops.turns import delete_old_places, give_turns, sweep_
 from penstock_scheduler.loops.upkeep import (
     delete_expired_keys,
     delete_old_files,
+    delete_old_sessions,
     delete_signals,
     delete_ticks,
     make_partitions,
@@ -60,6 +61,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("delete_ticks", 600.0, delete_ticks),
         Loop("delete_old_places", 60.0, delete_old_places),
         Loop("delete_signals", 600.0, delete_signals),
+        Loop("delete_old_sessions", 600.0, delete_old_sessions),
         Loop("delete_old_notifications", 3600.0, delete_old_notifications),
         Loop("delete_old_workload", 3600.0, delete_old_workload),
         Loop("forget_operations", 3600.0, forget_operations),

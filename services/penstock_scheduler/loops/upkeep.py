@@ -18,8 +18,10 @@ from penstock.runs.idempotency import KEY_LIFETIME
 from penstock.runs.recurrences.history import delete_old_ticks
 from penstock.runs.waits_and_signals import delete_expired_signals
 from penstock.runtime import Counts
+from penstock.store.tokens import delete_ended_sessions
 from penstock.things.files import delete_expired_files
 from penstock.things.imports.batches import delete_old_imports
+from penstock.things.tries import delete_old_tries
 from penstock_scheduler.repository import runs as run_repository
 from penstock_scheduler.repository import upkeep as repository
 from penstock_scheduler.room import Room
@@ -78,6 +80,19 @@ async def delete_old_files(room: Room) -> Counts:
         if batch < _FILE_BATCH:
             break
     return Counts({"files": deleted, "imports": imports})
+
+
+async def delete_old_sessions(room: Room) -> Counts:
+    """Forget sessions of users that have ended, and how often passwords were tried long ago, in batches."""
+    deleted = 0
+    while not room.stop.soft.is_set():
+        async with room.database.connection() as conn:
+            sessions = await delete_ended_sessions(conn, most=_KEY_BATCH)
+            tries = await delete_old_tries(conn, most=_KEY_BATCH)
+        deleted += sessions + tries
+        if max(sessions, tries) < _KEY_BATCH:
+            break
+    return Counts({"sessions": deleted})
 
 
 async def delete_signals(room: Room) -> Counts:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from penstock.cli import many_runs, run_lists
-from penstock.cli.access import Environment, find_installation, find_redactor, open_installation
+from penstock.cli.access import Environment, find_installation, find_keyring, find_redactor, open_installation
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_run_id
 from penstock.cli.output import (
@@ -107,7 +107,12 @@ async def _run(
     installation = find_installation(data)
     async with open_installation(data) as database:
         started = await start_run(
-            database, installation.amqp_url, environment=environment, workflow=workflow, given=given
+            database,
+            installation.amqp_url,
+            environment=environment,
+            workflow=workflow,
+            given=given,
+            keyring=find_keyring(data, is_required=False),
         )
         if not is_awaited:
             return started, None

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from penstock import clock
-from penstock.cli.access import Environment, find_installation, open_installation
+from penstock.cli.access import Environment, find_installation, find_keyring, open_installation
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_any_id, parse_chain_id, parse_list_id, parse_run_id
 from penstock.cli.interventions import publish
@@ -156,7 +156,15 @@ async def _start(
 ) -> Started:
     amqp_url = find_installation(data).amqp_url
     async with open_installation(data) as database:
-        return await start_run(database, amqp_url, environment=environment, workflow=workflow, given=given, due=due)
+        return await start_run(
+            database,
+            amqp_url,
+            environment=environment,
+            workflow=workflow,
+            given=given,
+            due=due,
+            keyring=find_keyring(data, is_required=False),
+        )
 
 
 def show_list(

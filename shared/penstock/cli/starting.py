@@ -13,9 +13,10 @@ from penstock.broker.rabbitmq import connect
 from penstock.cli.values import read_values
 from penstock.contracts.topology import topology
 from penstock.db import Connection, Database
-from penstock.domain.ids import new_run_id
+from penstock.domain.ids import RunId, new_run_id
 from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Terminated
 from penstock.domain.states import RunState, Trigger
+from penstock.encryption import Keyring
 from penstock.errors import BrokerUnavailable, ConfigurationError, Permanent
 from penstock.runs.admission import admit
 from penstock.runs.requests import RunRequest, check_run
@@ -62,35 +63,44 @@ async def start_run(
     workflow: str,
     given: Mapping[str, str],
     due: datetime | timedelta | None = None,
+    keyring: Keyring | None = None,
 ) -> Started:
     """Admit a root run of `workflow`, `due` at a time or so long from now (None: now), and dispatch it when it is due.
-    `amqp_url` None leaves it to the schedulers.
+    `amqp_url` None leaves it to the schedulers. Passwords among the parameters are sealed with `keyring`.
 
     Raises Permanent when the workflow is not deployed or a parameter is wrong.
     """
     if due is None and amqp_url is None:
         due = SCHEDULER_DELAY
-    run = _run_of(await _admit(database, environment, workflow, given, due))
+    make = partial(_make_request, new_run_id(), environment, workflow, given, due)
+    run = _run_of(await with_current_deployment(database, environment, partial(_admit, make=make, keyring=keyring)))
     is_dispatched = amqp_url is None or run.state is not RunState.QUEUED or await _dispatch(amqp_url, run)
     return Started(run.id, run.workflow, run.environment, run.state, run.depth, run.chain_id, is_dispatched)
 
 
 async def _admit(
-    database: Database, environment: str, workflow: str, given: Mapping[str, str], due: datetime | timedelta | None
+    conn: Connection,
+    *,
+    deployment: CompiledDeployment,
+    make: Callable[[CompiledDeployment], RunRequest],
+    keyring: Keyring | None,
 ) -> Admission:
-    run_id = new_run_id()
+    run = check_run(make(deployment), deployment, keyring)
+    return run if isinstance(run, Rejected) else (await admit(conn, [run]))[0]
 
-    async def admit_one(conn: Connection, *, deployment: CompiledDeployment) -> Admission:
-        definition = deployment.app.workflows.get(workflow)
-        parameters = {} if definition is None else read_values(definition, given)
-        request = RunRequest(
-            run_id, environment, workflow, parameters,
-            Trigger.MANUAL if due in (None, SCHEDULER_DELAY) else Trigger.SCHEDULE, scheduled_at=due,
-        )  # fmt: skip
-        run = check_run(request, deployment)
-        return run if isinstance(run, Rejected) else (await admit(conn, [run]))[0]
 
-    return await with_current_deployment(database, environment, admit_one)
+def _make_request(
+    run_id: RunId,
+    environment: str,
+    workflow: str,
+    given: Mapping[str, str],
+    due: datetime | timedelta | None,
+    deployment: CompiledDeployment,
+) -> RunRequest:
+    definition = deployment.app.workflows.get(workflow)
+    parameters = {} if definition is None else read_values(definition, given)
+    trigger = Trigger.MANUAL if due in (None, SCHEDULER_DELAY) else Trigger.SCHEDULE
+    return RunRequest(run_id, environment, workflow, parameters, trigger, scheduled_at=due)
 
 
 async def with_current_deployment(database: Database, environment: str, work: DeploymentWork[T]) -> T:

@@ -32,7 +32,11 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "environments": ("SU", "SU", "S"),
     "installation": ("S", "S", "S"),
     "secrets": ("S", "S", "S"),
-    "tokens": ("SIU", "", ""),
+    "tokens": ("SIU", "SUD", "SIU"),
+    # Accounts of users: executors let them sign up and log in, schedulers forget what is over.
+    "accounts": ("", "", "SIUD"),
+    "password_tries": ("", "SUD", "SIU"),
+    "known_places": ("", "SUD", "SIU"),
     "detected_parameters": ("SIUD", "", ""),
     "workload_weights": ("SID", "S", "S"),
     # Who has steered what: nobody changes or removes it.

@@ -6,10 +6,12 @@ Durations are in seconds. Texts that embed `${…}` and bare expressions are kep
 import re
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from penstock.definitions.email import EmailSettings
 from penstock.definitions.flow import Flow
 from penstock.definitions.notifications import Notifications
 from penstock.definitions.options import Options, OptionSet
@@ -50,6 +52,12 @@ class ScalarType(StrEnum):
     IMAGE = "image"
     ANY = "any"
     """Any JSON; for parameters only."""
+    PASSWORD = "password"
+    """A text that is encrypted before a run has it; for parameters only."""
+
+
+ONLY_FOR_PARAMETERS: Final = frozenset({ScalarType.ANY, ScalarType.PASSWORD})
+"""No field of a thing is of these types."""
 
 
 class FieldType(NamedTuple):
@@ -231,6 +239,9 @@ class StepAction(StrEnum):
     SEND = "send"
     PUBLISH = "publish"
     RUN = "run"
+    SIGN_UP = "sign_up"
+    LOG_IN = "log_in"
+    LOG_OUT = "log_out"
 
 
 class Step(Model):
@@ -280,6 +291,11 @@ class Workflow(Model):
     python: str | None = None
     lookups: Lookups | None = None
     place: str = ""
+
+    @cached_property
+    def passwords(self) -> frozenset[str]:
+        """The names of its parameters that are passwords."""
+        return frozenset(one.name for one in self.parameters if one.type.name == ScalarType.PASSWORD)
 
 
 class DataField(Model):
@@ -340,23 +356,6 @@ class Connector(Model):
     timeout_seconds: float = 60.0
     allow_private: bool | tuple[str, ...] = False
     place: str = ""
-
-
-class EmailTransport(StrEnum):
-    """Who carries an app's mail: the mail server of the installation, or a service with an HTTP API."""
-
-    SMTP = "smtp"
-    SENDGRID = "sendgrid"
-    POSTMARK = "postmark"
-
-
-class EmailSettings(Model):
-    """How an app sends mail. `sender` None: PENSTOCK_EMAIL_FROM. `api_key` may embed `${secrets.NAME}`."""
-
-    sender: str | None = None
-    transport: EmailTransport = EmailTransport.SMTP
-    api_key: str | None = None
-    base_url: str | None = None
 
 
 class EnvironmentLimits(Model):

@@ -165,6 +165,16 @@ def _coerce_text(value: JsonValue) -> JsonValue:
     return value
 
 
+def _coerce_password(value: JsonValue) -> JsonValue:
+    """A text that a person can have typed, or the same encrypted. How long a password may be is checked where it is
+    encrypted.
+    """
+    text = _coerce_text(value)
+    if text == "":
+        raise ValueError("expected a password, got an empty text")
+    return text
+
+
 def _coerce_number(value: JsonValue) -> JsonValue:
     """A number as a column holds it: beyond 64 bits it is a float."""
     number = _check_number(value)
@@ -300,5 +310,6 @@ _COERCE: Final[Mapping[str, Callable[[JsonValue], JsonValue]]] = MappingProxyTyp
         ScalarType.FILE: _coerce_url,
         ScalarType.IMAGE: _coerce_url,
         ScalarType.ANY: _coerce_any,
+        ScalarType.PASSWORD: _coerce_password,
     }
 )

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 
 class Role(StrEnum):
@@ -27,6 +28,7 @@ class Caller:
 
     `name` distinguishes callers: in the audit, for idempotency keys, and as the one whom a run answers. `workflows` and
     `types` are those that the caller may reach, `environment` is the one in which the token holds; None stands for all.
+    `token_id` is that of a user's token.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Caller:
     types: frozenset[str] | None = None
     sees_payloads: bool = True
     environment: str | None = None
+    token_id: UUID | None = None
 
     def find_user_id(self, app: str, environment: str) -> str | None:
         """The `_id` of the user for whom this caller's runs work; None for anonymous callers."""

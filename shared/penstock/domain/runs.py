@@ -82,7 +82,8 @@ class Terminated:
 class Rejected:
     """Nothing was stored; `message` says what to do.
 
-    `code` is `unknown_workflow`, `missing_parameter`, `invalid_parameter`, `unknown_parent` or `idempotency_conflict`.
+    `code` is `unknown_workflow`, `missing_parameter`, `invalid_parameter`, `unsealed_password`, `unknown_parent` or
+    `idempotency_conflict`.
     """
 
     code: str

@@ -233,6 +233,22 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         takes_secrets=True,
         result=results.text,
     ),
+    StepAction.SIGN_UP: Action(
+        targets.email_target,
+        {"password": take.password, "set": fields.values, "expires": take.duration},
+        (),
+        (("password",),),
+        changes=_CREATES,
+        result=results.session,
+    ),
+    StepAction.LOG_IN: Action(
+        targets.email_target,
+        {"password": take.password, "expires": take.duration},
+        (),
+        (("password",),),
+        result=results.session,
+    ),
+    StepAction.LOG_OUT: Action(targets.sessions_target, {}, result=results.number),
 }
 
 

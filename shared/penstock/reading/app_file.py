@@ -3,14 +3,8 @@
 import re
 from typing import Final, NamedTuple
 
-from penstock.definitions.models import (
-    ENVIRONMENTS,
-    MAX_CHAIN_WORKLOAD,
-    Connector,
-    EmailSettings,
-    EnvironmentLimits,
-    default_limits,
-)
+from penstock.definitions.email import EmailSettings
+from penstock.definitions.models import ENVIRONMENTS, MAX_CHAIN_WORKLOAD, Connector, EnvironmentLimits, default_limits
 from penstock.definitions.notifications import Notifications
 from penstock.definitions.options import OptionSet
 from penstock.definitions.sources import Source

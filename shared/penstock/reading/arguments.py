@@ -20,7 +20,7 @@ from penstock.reading.expected import check_field_value, check_list, check_text,
 from penstock.reading.habits import write_constraint
 from penstock.reading.lookalikes import is_expression
 from penstock.reading.reader import StepReader
-from penstock.reading.scopes import Scope, check_expression, check_templates, children, is_template
+from penstock.reading.scopes import Scope, check_expression, check_templates, children, is_template, whole_expression
 from penstock.reading.tables import read_text
 
 Take = Callable[[StepReader, str, Node], JsonValue]
@@ -191,6 +191,9 @@ def _parameters(reader: StepReader, key: str, node: Node, scope: Scope) -> JsonV
         return {}
     declared = None if reader.parameters is None else {parameter.name: parameter for parameter in reader.parameters}
     for name, value in node.entries.values():
+        if declared is not None and name.text in declared and declared[name.text].type.name == ScalarType.PASSWORD:
+            _check_handed_on(reader, name.text, value)
+            continue
         check_templates(value, scope, reader.report)
         if declared is not None and name.text not in declared:
             hint = "" if declared else "it has no parameters"
@@ -199,6 +202,28 @@ def _parameters(reader: StepReader, key: str, node: Node, scope: Scope) -> JsonV
             check_constant(reader, name.text, value, declared[name.text].type)
             check_field_value(value, name.text, declared[name.text].type, scope, reader.report)
     return to_json(node)
+
+
+def password(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A parameter of type password, as it is: `${params.NAME}`."""
+    given = whole_expression(node)
+    name = "" if given is None else given.strip().removeprefix("params.")
+    if given is None or name not in reader.scope.passwords or given.strip() != f"params.{name}":
+        known = sorted(reader.scope.passwords)
+        hint = f"write ${{params.{known[0]}}}" if known else "declare one: parameters: {password: password}"
+        reader.report.error(node.place, f"{key!r} takes a parameter of type password, and nothing else", hint)
+    return to_json(node)
+
+
+def _check_handed_on(reader: StepReader, name: str, node: Node) -> None:
+    """A password goes to what is performed inside this run: it is encrypted for this one alone."""
+    if isinstance(node, Scalar) and node.value is None:
+        return
+    if "trigger" in reader.table or "run" in reader.table:
+        password(reader, name, node)
+    else:
+        hint = "trigger the workflow, which performs it inside this run"
+        reader.report.error(node.place, f"{name!r} is a password, which cannot be handed to another run", hint)
 
 
 def check_required(reader: StepReader, what: str, declared: tuple[Parameter, ...]) -> None:

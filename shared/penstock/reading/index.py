@@ -7,7 +7,7 @@ from collections.abc import Mapping as DictMapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from penstock.definitions.models import DataType, FieldType, Parameter, RetryPolicy, ScalarType
+from penstock.definitions.models import ONLY_FOR_PARAMETERS, DataType, FieldType, Parameter, RetryPolicy, ScalarType
 from penstock.definitions.options import Options, OptionSet
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe
 from penstock.reading.habits import write_type
@@ -67,8 +67,14 @@ def read_field_type(node: Node, names: TypeNames, report: Report, *, is_any_allo
         return None
     text = " ".join(node.value.split())
     name = text.removeprefix("list of ")
-    if name == ScalarType.ANY and not is_any_allowed:
-        report.error(node.place, "'any' is a type for parameters only", "a field needs a type of its own, such as text")
+    if name in ONLY_FOR_PARAMETERS and not is_any_allowed:
+        hint = "a field needs a type of its own, such as text"
+        if name == ScalarType.PASSWORD:
+            hint = "the steps sign_up and reset_password keep passwords apart from the users"
+        report.error(node.place, f"{name!r} is a type for parameters only", hint)
+        return None
+    if name == ScalarType.PASSWORD and name != text:
+        report.error(node.place, "there are no lists of passwords", "give each one a parameter of its own")
         return None
     if name in _SCALARS or name in names.types:
         return FieldType(name, is_list=name != text)
@@ -79,7 +85,7 @@ def read_field_type(node: Node, names: TypeNames, report: Report, *, is_any_allo
         return None
     if not report.is_partial or name.lower() in _OTHER_WORDS:
         known = (_SCALARS | names.types | names.options.keys()) - (
-            frozenset() if is_any_allowed else {ScalarType.ANY.value}
+            frozenset() if is_any_allowed else ONLY_FOR_PARAMETERS
         )
         other = _OTHER_WORDS.get(name.lower())
         hint = f"did you mean {other!r}?" if other in known else write_type(text)

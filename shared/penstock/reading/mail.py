@@ -4,7 +4,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from penstock.definitions.models import EmailSettings, EmailTransport
+from penstock.definitions.email import EmailSettings, EmailTransport
 from penstock.domain.mail_addresses import make_address, parse_address, parse_addresses
 from penstock.domain.mail_headers import is_header_name, is_ours
 from penstock.reading import arguments as take

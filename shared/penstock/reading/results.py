@@ -153,6 +153,11 @@ def sent(_reader: StepReader) -> Kind:
     return object_of({"id": TEXT, "status": NUMBER})
 
 
+def session(_reader: StepReader) -> Kind:
+    """A user's new session, as Bubble answers it."""
+    return object_of({"token": TEXT, "user_id": id_of("user"), "expires": NUMBER})
+
+
 def file(_reader: StepReader) -> Kind:
     """A file, as other steps take it."""
     return FILE

@@ -70,11 +70,18 @@ class LookupsFound:
         return Lookups(self._rewritten, tuple(self._things.values())) if self._things else None
 
 
+_PASSWORD: Final = (
+    "a password is encrypted, and can only be given as it is, as ${params.NAME}, to the steps about accounts (log_in "
+    "and the like) and to a workflow that `trigger` performs"
+)
+
+
 @dataclass(slots=True)
 class Scope:
     """The names an expression may use at some place, with their members where these are known.
 
-    `later_steps` are ids of the same workflow that have no result yet. `is_kept` says that what is computed here is
+    `later_steps` are ids of the same workflow that have no result yet; `passwords` are parameters that no expression
+    may read. `is_kept` says that what is computed here is
     stored or shown, so that it may hold no secret. `kinds` are those of the names, where known; `nullable` are required
     parameters that may be null all the same.
     """
@@ -88,6 +95,7 @@ class Scope:
     things: Mapping[str, Kind] = field(default_factory=dict)
     """The kinds of the things of each data type, where expressions may read through references."""
     lookups: LookupsFound = field(default_factory=LookupsFound)
+    passwords: frozenset[str] = frozenset()
 
     def plus_item(self, item: Kind) -> "Scope":
         """The same scope where `item` and `index` are known, too."""
@@ -224,6 +232,8 @@ def _problem_of(reference: Reference, scope: Scope) -> str | None:
         )
     if root == "secrets" and not members:
         return "secrets are read one by one, by their names: secrets.NAME"
+    if root == "params" and scope.passwords and (not members or members[0] in scope.passwords):
+        return _PASSWORD
     known = scope.members.get(root)
     if known is None or not members or members[0] in known:
         return None

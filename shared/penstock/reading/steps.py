@@ -57,6 +57,7 @@ def read_steps(
         known = {**scope.kinds, "steps": object_of(kinds)}
         later, names = frozenset(ids[position:]), scope.names | {"steps", "state"}
         inner = Scope(names, members, later, kinds=known, nullable=scope.nullable, things=scope.things)
+        inner.passwords = scope.passwords
         reader = StepReader(step_table, inner, index, report, results, types_of_parameters, changed_type)
         step = _read_step(reader, id)
         results[id] = reader.result_type

@@ -2,6 +2,8 @@
 workflow's parameters) is put into the reader.
 """
 
+from typing import Final
+
 from pydantic import JsonValue
 
 from penstock.domain.routing_keys import find_routing_key_problem
@@ -11,6 +13,8 @@ from penstock.reading.documents import Scalar, to_json
 from penstock.reading.expected import check_thing
 from penstock.reading.reader import StepReader
 from penstock.reading.scopes import check_templates, is_template, kind_of_node, whole_expression
+
+SESSIONS: Final = ("this", "others", "all")
 
 
 def type_target(reader: StepReader, key: str) -> JsonValue:
@@ -218,3 +222,25 @@ def routing_key_target(reader: StepReader, key: str) -> JsonValue:
     ):
         reader.report.error(node.place, f"{written[:60]!r} cannot be a routing key: {problem}")
     return written
+
+
+def email_target(reader: StepReader, key: str) -> JsonValue:
+    """The email of a user, such as `${params.email}`."""
+    reader.data_type = reader.index.types.get("user")
+    node = reader.table.node(key)
+    if node is None:
+        reader.missing(key, "an email", 'such as "${params.email}"')
+        return None
+    written = take.text(reader, key, node)
+    if isinstance(written, str) and not is_template(node) and "@" not in written:
+        hint = f'did you mean "${{{written}}}"?' if "." in written else 'such as "${params.email}"'
+        reader.report.error(node.place, f"{key!r}: {written[:60]!r} is not an email", hint)
+    return written
+
+
+def sessions_target(reader: StepReader, key: str) -> JsonValue:
+    """Which sessions of the user end: `this` one, the `others`, or `all`."""
+    if reader.table.node(key) is None:
+        reader.missing(key, "this, others, or all", f"such as {key}: this")
+        return None
+    return reader.table.one_of(key, SESSIONS)

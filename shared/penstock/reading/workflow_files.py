@@ -10,6 +10,7 @@ from penstock.definitions.models import (
     FieldType,
     Parameter,
     RetryPolicy,
+    ScalarType,
     Workflow,
 )
 from penstock.definitions.values import coerce_value
@@ -139,7 +140,8 @@ def _read_recursion(outline: Outline, report: Report) -> tuple[bool, str | None]
     if not given.require("decreases", "recursive: {decreases: params.remaining}"):
         return True, None
     known = {"params": frozenset(parameter.name for parameter in outline.parameters)}
-    scope = Scope(frozenset({"params"}), known, kinds={"params": kinds_of_parameters(outline.parameters)})
+    kinds = {"params": kinds_of_parameters(outline.parameters)}
+    scope = Scope(frozenset({"params"}), known, kinds=kinds, passwords=_passwords(outline))
     expression = given.node("decreases")
     decreases = None if expression is None else check_expression(expression, "decreases", scope, report)
     given.close()
@@ -162,7 +164,12 @@ def _scope_of(outline: Outline, triggers: Triggers, index: Index) -> Scope:
     required = frozenset(parameter.name for parameter in outline.parameters if not parameter.is_optional)
     nullable = Nullable(frozenset() if is_called else required)
     things = {name: kind_of_thing(kind) for name, kind in index.types.items()}
-    return Scope(frozenset(names), members, kinds=kinds, nullable=nullable, things=things)
+    passwords = _passwords(outline)
+    return Scope(frozenset(names), members, kinds=kinds, nullable=nullable, things=things, passwords=passwords)
+
+
+def _passwords(outline: Outline) -> frozenset[str]:
+    return frozenset(one.name for one in outline.parameters if one.type.name == ScalarType.PASSWORD)
 
 
 def _read_parameters(table: Table, index: Index, report: Report) -> tuple[Parameter, ...]:
@@ -199,6 +206,9 @@ def _read_long_parameter(key: Scalar, node: Mapping, names: TypeNames, report: R
         return None if field_type is None else Parameter(name=key.text, type=field_type, is_optional=is_optional)
     if not is_optional:
         report.error(default.place, f"{table.what} has a default, so it is optional", "add optional: true")
+    if field_type.name == ScalarType.PASSWORD:
+        report.error(default.place, "a password has no default", "the caller gives it")
+        return None
     if is_template(default):
         report.error(default.place, "a default is a constant", "work it out in the steps: ${params.name ?? …}")
         return None

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from penstock.db import Connection, Record
 from penstock.domain.runs import Admission, Duplicate, Rejected
+from penstock.encryption import Keyring
 from penstock.errors import Permanent
 
 KEY_LIFETIME: Final = timedelta(hours=24)
@@ -22,6 +23,15 @@ class IdempotencyKey:
     scope: str
     key: str
     fingerprint: bytes
+
+
+def protect_key(key: IdempotencyKey | None, keyring: Keyring | None) -> IdempotencyKey | None:
+    """The key of a request with a password: a plain hash of the request would let a reader of the database try
+    passwords against it.
+    """
+    if key is None or keyring is None:
+        return key
+    return IdempotencyKey(key.scope, key.key, keyring.sign(key.fingerprint))
 
 
 class _Keyed(Protocol):

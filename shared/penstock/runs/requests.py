@@ -17,9 +17,11 @@ from penstock.definitions.parameters import ParameterProblem, ValueSource, bind_
 from penstock.domain.lineage import OUTSIDE, Lineage
 from penstock.domain.runs import Rejected
 from penstock.domain.states import Trigger
+from penstock.encryption import Keyring
 from penstock.expressions import Expression, ExpressionError, compile_expression
-from penstock.runs.idempotency import IdempotencyKey
+from penstock.runs.idempotency import IdempotencyKey, protect_key
 from penstock.runs.places import Control, find_control
+from penstock.runs.sealing import UnsealedPassword, seal_passwords
 from penstock.store.deployments import CompiledDeployment
 
 _NOT_CALLED: Final = frozenset({Trigger.WEBHOOK, Trigger.RECURRENCE, Trigger.CHANGE, Trigger.RUN_EVENT})
@@ -76,8 +78,14 @@ class CheckedRun(NamedTuple):
         return self.request.key is None and self.control is None and self.request.lineage == OUTSIDE
 
 
-def check_run(request: RunRequest, deployment: CompiledDeployment) -> CheckedRun | Rejected:
-    """Check a request against the current deployment. A parameter that the workflow does not declare is an error."""
+def check_run(
+    request: RunRequest, deployment: CompiledDeployment, keyring: Keyring | None = None
+) -> CheckedRun | Rejected:
+    """Check a request against the current deployment. A parameter that the workflow does not declare is an error.
+
+    Passwords are sealed with `keyring`. Without one they are refused: to be left out where the request has been stored
+    already.
+    """
     definition = deployment.app.workflows.get(request.workflow)
     if definition is None:
         return Rejected(
@@ -92,10 +100,20 @@ def check_run(request: RunRequest, deployment: CompiledDeployment) -> CheckedRun
             types=deployment.app.types,
             is_complete=request.trigger not in _NOT_CALLED,
         )
+        request = seal_request(request._replace(parameters=bound), definition, keyring)
     except ParameterProblem as problem:
         code = "missing_parameter" if problem.code == "MISSING_DATA" else "invalid_parameter"
+        code = "unsealed_password" if isinstance(problem, UnsealedPassword) else code
         return Rejected(code, str(problem), problem.parameter)
-    return accept_run(request._replace(parameters=bound), definition, deployment.version)
+    return accept_run(request, definition, deployment.version)
+
+
+def seal_request(request: RunRequest, definition: Workflow, keyring: Keyring | None) -> RunRequest:
+    """A request whose parameters are bound: its passwords sealed, its key protected. Raises ParameterProblem."""
+    if not definition.passwords:
+        return request
+    sealed = seal_passwords(definition, request.parameters, request.environment, request.run_id, keyring)
+    return request._replace(parameters=sealed, key=protect_key(request.key, keyring))
 
 
 def accept_run(request: RunRequest, definition: Workflow, version: int) -> CheckedRun:

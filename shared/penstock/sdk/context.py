@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar, overload
 
 from pydantic import JsonValue
 
+from penstock.sdk.account_steps import AccountSteps
 from penstock.sdk.data_steps import DataSteps
 from penstock.sdk.engine import Engine, RunInfo, StepOptions
 from penstock.sdk.outside_steps import OutsideSteps
@@ -58,7 +59,7 @@ class RunLog:
         self._engine.write_line("error", message)
 
 
-class Context(DataSteps, RunSteps, OutsideSteps):
+class Context(DataSteps, RunSteps, OutsideSteps, AccountSteps):
     """A run, as its code sees it.
 
     Steps are named by their action and order: `create`, `create_2`, … or by `step_id=`. When the run is tried again,

@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from types import NoneType, UnionType
-from typing import Annotated, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Final, Literal, NamedTuple, NewType, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -168,6 +168,8 @@ def _read_argument(name: str, annotation: object, default: object) -> _Argument:
     if is_nullable and default is inspect.Parameter.empty:
         default = None
     is_optional = default is not inspect.Parameter.empty
+    if kind == _PASSWORD and is_optional and default is not None:
+        raise SignatureProblem(f"its parameter {name!r} is a password, which has no default: the caller gives it")
     shown_default = _to_json(name, kind, adapter, default) if is_optional and default is not None else None
     return _Argument(Parameter(name=name, type=kind, is_optional=is_optional, default=shown_default), adapter, default)
 
@@ -195,6 +197,11 @@ def _validate(adapter: TypeAdapter[T], value: JsonValue, name: str) -> T:
         raise Permanent(f"the parameter {where!r} does not fit: {problem['msg']}", kind="parameters") from None
 
 
+Password = NewType("Password", str)
+"""A parameter that is a password: encrypted before a run has it. It can only be given to the steps about accounts."""
+_PASSWORD: Final = FieldType(ScalarType.PASSWORD.value)
+
+
 def _read_type(annotation: object) -> tuple[FieldType, bool]:
     """The type that callers see, and whether null is allowed. What has no type of its own is `any`, and checked when it
     is called.
@@ -207,6 +214,8 @@ def _read_type(annotation: object) -> tuple[FieldType, bool]:
         return (_read_type(others[0])[0] if len(others) == 1 else _ANY), len(others) < len(inner)
     if origin is Literal:
         return _common_type(inner), None in inner
+    if annotation is Password:
+        return _PASSWORD, False
     if hasattr(annotation, "__supertype__"):  # of NewType
         return _read_type(annotation.__supertype__)
     if origin in _LISTS and inner:
@@ -233,4 +242,4 @@ def _list_of(inner: Sequence[object]) -> FieldType:
     if len(inner) > 1 and inner[1] is not ...:
         return _ANY
     kind, is_nullable = _read_type(inner[0])
-    return _ANY if is_nullable or kind.is_list or kind == _ANY else FieldType(kind.name, is_list=True)
+    return _ANY if is_nullable or kind.is_list or kind in {_ANY, _PASSWORD} else FieldType(kind.name, is_list=True)

@@ -22,6 +22,10 @@ from penstock.store.audit import Act, AuditAction, note_acts
 PREFIX: Final = "pst_"
 USER_LIFETIME: Final = timedelta(days=1)
 """How long a user's token holds unless its maker says otherwise."""
+IDLE_AFTER: Final = timedelta(days=30)
+"""A session that is not used for so long has ended, as with Bubble."""
+ENDED_FOR: Final = timedelta(days=30)
+"""How long tokens of users are kept that hold no more, for those who ask who has used what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,17 @@ class NewToken:
     types: Collection[str] | None = None
     sees_payloads: bool = True
     lifetime: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A token that a user gets by logging in: its id, its hash, and how long it holds. `run_id` has made it."""
+
+    id: UUID
+    digest: bytes
+    user_id: str
+    lifetime: timedelta
+    run_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +97,14 @@ def digest_token(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
+def make_token() -> str:
+    """A new token, which nobody can guess."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
 async def create_token(conn: Connection, wanted: NewToken, *, actor: str) -> tuple[str, StoredToken]:
     """Make a token; it, and what is stored of it. To be called in a transaction."""
-    token = PREFIX + secrets.token_urlsafe(32)
+    token = make_token()
     workflows, types = _scope(wanted)
     lifetime = USER_LIFETIME if wanted.lifetime is None and wanted.user_id is not None else wanted.lifetime
     row = await conn.fetchrow(
@@ -117,6 +137,67 @@ def _scope(wanted: NewToken) -> tuple[list[str] | None, list[str] | None]:
     if wanted.workflows is None and wanted.types is None:
         return None, None
     return sorted(wanted.workflows or ()), sorted(wanted.types or ())
+
+
+async def open_sessions(conn: Connection, *, environment: str, sessions: Sequence[NewSession]) -> None:
+    """Store tokens of users who have logged in. A user's own act, so it is not in the audit."""
+    await conn.execute(
+        """
+        INSERT INTO penstock.tokens (id, digest, environment, user_id, label, created_by, expires_at, idle_after)
+        SELECT s.id, s.digest, $1, s.user_id, 'session', 'run ' || s.run_id, clock_timestamp() + s.lifetime, $7
+        FROM unnest($2::uuid[], $3::bytea[], $4::text[], $5::interval[], $6::uuid[])
+             AS s (id, digest, user_id, lifetime, run_id)
+        """,
+        environment,
+        [one.id for one in sessions],
+        [one.digest for one in sessions],
+        [one.user_id for one in sessions],
+        [one.lifetime for one in sessions],
+        [one.run_id for one in sessions],
+        IDLE_AFTER,
+    )
+
+
+async def end_sessions(
+    conn: Connection, *, environment: str, user_id: str, only: UUID | None = None, but: UUID | None = None
+) -> int:
+    """End tokens of a user at once: all, `only` one, or all `but` one; how many that were."""
+    rows = await conn.fetch(
+        """
+        WITH ending AS MATERIALIZED (
+            SELECT id FROM penstock.tokens
+            WHERE environment = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > clock_timestamp()
+              AND ($3::uuid IS NULL OR id = $3) AND ($4::uuid IS NULL OR id <> $4)
+            ORDER BY id FOR UPDATE
+        )
+        UPDATE penstock.tokens t SET revoked_at = clock_timestamp() FROM ending e WHERE t.id = e.id RETURNING true
+        """,
+        environment,
+        user_id,
+        only,
+        but,
+    )
+    return len(rows)
+
+
+async def delete_ended_sessions(conn: Connection, *, most: int) -> int:
+    """Forget tokens of users that have not held for a while, at most `most`; how many there were."""
+    rows = await conn.fetch(
+        """
+        DELETE FROM penstock.tokens t
+        USING (
+            SELECT id FROM penstock.tokens
+            WHERE user_id IS NOT NULL AND (expires_at < clock_timestamp() - $1::interval
+                                           OR revoked_at < clock_timestamp() - $1::interval)
+            LIMIT $2 FOR UPDATE SKIP LOCKED
+        ) old
+        WHERE t.id = old.id
+        RETURNING true
+        """,
+        ENDED_FOR,
+        most,
+    )
+    return len(rows)
 
 
 async def list_tokens(
@@ -176,6 +257,7 @@ async def find_callers(conn: Connection, *, digests: Sequence[bytes]) -> dict[by
         WHERE t.digest = ANY($1::bytea[])
           AND t.revoked_at IS NULL
           AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
+          AND (t.idle_after IS NULL OR coalesce(t.last_used_at, t.created_at) > clock_timestamp() - t.idle_after)
         """,
         list(digests),
     )
@@ -189,7 +271,9 @@ async def find_callers(conn: Connection, *, digests: Sequence[bytes]) -> dict[by
 
 def _caller_of(row: Record) -> Caller:
     if row["user_id"] is not None:
-        return Caller(f"user {row['user_id']}", user_id=row["user_id"], environment=row["environment"])
+        return Caller(
+            f"user {row['user_id']}", user_id=row["user_id"], environment=row["environment"], token_id=row["id"]
+        )
     return Caller(
         f"token {row['label'] or row['id']}",
         role=Role(row["role"]),

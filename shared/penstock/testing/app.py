@@ -99,7 +99,7 @@ class AppUnderTest:
         request = RunRequest(
             new_run_id(), self.environment, workflow, parameters or {}, Trigger.MANUAL, scheduled_at=due_at
         )
-        run = check_run(request, deployment)
+        run = check_run(request, deployment, self._house.keyring)
         if isinstance(run, Rejected):
             raise Permanent(run.message)
         summary = _run_of(await self._house.database.in_transaction(partial(_admit, run=run)))

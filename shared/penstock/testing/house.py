@@ -18,8 +18,9 @@ from penstock.contracts.topology import EVENTS_EXCHANGE, topology
 from penstock.db import Database, open_database
 from penstock.embedded.fleet import Fleet
 from penstock.embedded.services import SERVICES
+from penstock.encryption import Keyring, make_key, parse_keyring
 from penstock.logs import show_warnings_only
-from penstock.settings import SECRET_PREFIX
+from penstock.settings import KEY_VARIABLE, SECRET_PREFIX
 from penstock.testing.ports import HOST, find_port
 
 _EXECUTOR: Final = "executor"
@@ -56,6 +57,11 @@ class House:
     def lease(self) -> timedelta:
         """How long a claim holds."""
         return timedelta(seconds=float(str(self.settings["lease_seconds"])))
+
+    @property
+    def keyring(self) -> Keyring:
+        """What seals passwords."""
+        return parse_keyring(str(self.settings["secret_key"]))
 
     async def start(self) -> None:
         """Start the services and wait until they are ready."""
@@ -118,7 +124,11 @@ async def open_house(
         stack.push_async_callback(broker.close)
         http = await stack.enter_async_context(aiohttp.ClientSession())
         # A test's own servers listen on this machine.
-        defaults: dict[str, object] = {"lease_seconds": 15.0, "outgoing_allow": "127.0.0.0/8,::1/128"}
+        defaults: dict[str, object] = {
+            "lease_seconds": 15.0,
+            "outgoing_allow": "127.0.0.0/8,::1/128",
+            "secret_key": os.environ.get(KEY_VARIABLE) or make_key(),
+        }
         token = randomness.token_urlsafe(24)
         house = House(directory, environment, database_url, database, broker, http, {**defaults, **settings}, token)
         await broker.subscribe(EVENTS_EXCHANGE, "#", house.note_event)

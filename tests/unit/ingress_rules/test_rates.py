@@ -4,9 +4,10 @@ from ipaddress import ip_network
 
 import pytest
 
+from penstock.networks import group_of
 from penstock_ingress.accepting import rates
 from penstock_ingress.accepting.rates import Rates
-from penstock_ingress.rules.client_address import find_client, group_of
+from penstock_ingress.rules.client_address import find_client
 
 TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 

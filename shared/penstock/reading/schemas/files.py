@@ -4,13 +4,14 @@ reader knows.
 
 from typing import Final
 
+from penstock.definitions.email import EmailTransport
 from penstock.definitions.fields import MAX_IDENTIFIER_BYTES
 from penstock.definitions.flow import MAX_LIMIT
 from penstock.definitions.models import (
     ENVIRONMENTS,
+    ONLY_FOR_PARAMETERS,
     Auth,
     ChangedBy,
-    EmailTransport,
     Operation,
     Respond,
     RunEnd,
@@ -44,7 +45,7 @@ _BASE: Final[Schema] = {"$schema": "https://json-schema.org/draft/2020-12/schema
 _FIELD_TYPE: Final[Schema] = {
     "type": "string",
     "description": "text, number, boolean, date, …, a data type, or a list of them",
-    "examples": [*(kind.value for kind in ScalarType if kind is not ScalarType.ANY), "user", "list of text"],
+    "examples": [*(kind.value for kind in ScalarType if kind not in ONLY_FOR_PARAMETERS), "user", "list of text"],
 }
 _PARAMETER_TYPE: Final[Schema] = {
     **_FIELD_TYPE,

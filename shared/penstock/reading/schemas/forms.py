@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from penstock.definitions.fields import CONSTRAINT_TYPES
 from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES, Every, Overlap
+from penstock.reading.targets import SESSIONS
 
 Schema = dict[str, JsonValue]
 
@@ -123,6 +124,7 @@ FORMS: Final[Mapping[str, Schema]] = {
     "list_values": MAPPING,
     "where": _WHERE,
     "over": either({"type": "array"}, TEMPLATE, _SEARCH),
+    "password": TEMPLATE,
     # Arguments about mail.
     "recipients": one_or_list(_ADDRESS),
     "recipients_target": one_or_list(_ADDRESS),
@@ -140,6 +142,8 @@ FORMS: Final[Mapping[str, Schema]] = {
     "chain_target": TEXT,
     "routing_key_target": TEXT,
     "runs_target": one_or_list(TEXT),
+    "email_target": TEXT,
+    "sessions_target": choice(SESSIONS),
     "url_target": {"type": "string", "pattern": r"^([Hh][Tt][Tt][Pp][Ss]?://|\$\{)"},
     "answer_target": either(MAPPING, TEMPLATE, {"type": "null"}),
     "object_target": either(MAPPING, TEMPLATE),
