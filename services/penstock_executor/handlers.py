@@ -179,20 +179,23 @@ async def perform_run(room: Room, lease: Lease) -> None:
     _announce_start(room, lease.run)
     ending: Ending | None = None
     try:
-        attempt = await _load(room, lease)
-        ending = await _perform(attempt)
+        try:
+            attempt = await _load(room, lease)
+            ending = await _perform(attempt)
+            if ending is not None:
+                ending = await _record(attempt, ending)
+        except LeaseLost as error:
+            note_lost(lease.run, str(error))
+            ending = None
+        except (
+            Exception
+        ) as error:  # also from describing, logging or writing an error: the attempt leaves a trace anyway
+            ending = await write_plainly(room, lease, error)
         if ending is not None:
-            ending = await _record(attempt, ending)
-    except LeaseLost as error:
-        note_lost(lease.run, str(error))
-        return
-    except Exception as error:  # also from describing, logging or writing an error: the attempt leaves a trace anyway
-        ending = await write_plainly(room, lease, error)
-    finally:
+            announce(room, lease, ending, asyncio.get_running_loop().time() - began)
+    finally:  # after the last line of the log, which names the span
         if span is not None:
             _end_span(span, lease.run, ending, asyncio.get_running_loop().time() - began)
-    if ending is not None:
-        announce(room, lease, ending, asyncio.get_running_loop().time() - began)
 
 
 def _begin_span(run: ClaimedRun) -> "ActiveSpan | None":

@@ -268,4 +268,5 @@ def _traceparent(span: SpanContext) -> str:
 
 
 def _nanoseconds(at: datetime) -> int:
-    return int(at.timestamp() * 1_000_000) * 1000
+    """Since 1970. Runs may be due before: the protocol knows no negative time, and the batch would be lost with it."""
+    return max(0, int(at.timestamp() * 1_000_000)) * 1000

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import orjson
 import pytest
 from aiohttp import web
 
@@ -17,6 +18,7 @@ from tests.integration.executing import House, serve_outside
 from tests.integration.ingress import Ingress, running_ingress
 from tests.integration.tracing.collector import Collector, collecting
 from tests.site import serving
+from tests.unit.test_logs import logging_to
 
 APP = """
 workflow: begin
@@ -185,3 +187,39 @@ async def test_a_ratio_takes_that_share_of_the_chains(
         for run in runs:
             await house.ended(run.id)
     assert 50 < sum(span.name == "run follow_up" for span in collector.spans) < 150
+
+
+async def test_the_line_about_a_run_names_its_span(house: House, collector: Collector) -> None:
+    await house.deploy(APP)
+    with logging_to("json") as written:
+        async with tracing("test", lambda: 5.0), house.executor():
+            run = await house.perform("broken")
+    (line,) = (line for line in map(orjson.loads, written.getvalue().splitlines()) if line["event"] == "run.finished")
+    span = collector.named("run broken")
+    assert (line["trace_id"], line["span_id"]) == (span.trace_id, span.span_id)
+    assert (line["run_id"], line["chain_id"]) == (str(run["id"]), str(run["chain_id"]))
+
+
+async def test_lines_of_a_run_name_its_trace_without_tracing_too(
+    house: House, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
+    await house.deploy(APP)
+    with logging_to("json") as written:
+        async with house.executor():
+            runs = await house.admit("broken", context={"trace": {"traceparent": CALLER}})
+            await house.publisher.dispatch(runs)
+            await house.ended(runs[0].id)
+    (line,) = (line for line in map(orjson.loads, written.getvalue().splitlines()) if line["event"] == "run.finished")
+    assert line["trace_id"] == TRACE_ID
+    assert collector.spans == []
+
+
+async def test_a_run_that_was_due_before_1970_loses_no_spans(house: House, collector: Collector) -> None:
+    await house.deploy(APP)
+    async with tracing("test", lambda: 5.0), house.executor():
+        runs = await house.admit("follow_up")
+        await house.fetch("UPDATE penstock.runs SET scheduled_at = '0001-01-01' WHERE id = $1", runs[0].id)
+        await house.publisher.dispatch(runs)
+        await house.ended(runs[0].id)
+    assert collector.named("run follow_up").began == 0
