@@ -187,9 +187,7 @@ async def perform_run(room: Room, lease: Lease) -> None:
         except LeaseLost as error:
             note_lost(lease.run, str(error))
             ending = None
-        except (
-            Exception
-        ) as error:  # also from describing, logging or writing an error: the attempt leaves a trace anyway
+        except Exception as error:  # also from describing, logging or writing an error: the attempt leaves a trace
             ending = await write_plainly(room, lease, error)
         if ending is not None:
             announce(room, lease, ending, asyncio.get_running_loop().time() - began)

@@ -29,7 +29,7 @@ def logging_to(log_format: Literal["json", "console"]) -> Iterator[io.StringIO]:
     logging.getLogger().handlers.clear()
     with redirect_stderr(stream):
         configure_logs(log_format, "info")
-        structlog.configure(cache_logger_on_first_use=False)  # a module's logger would write here for ever
+        structlog.configure(cache_logger_on_first_use=False)  # a module's logger would keep writing here
         yield stream
     logging.getLogger().handlers[:] = handlers
     structlog.configure(**before)
