@@ -81,13 +81,15 @@ def convert(document: Document) -> Template:
     """The template of one resource."""
     template = Template(document)
     service = document["metadata"]["labels"].get("app.kubernetes.io/component", "")
+    if document["metadata"]["name"] == "penstock-executor-bulk":
+        service = "executorBulk"
     match document["kind"]:
         case "Deployment":
             _convert_deployment(template, service)
         case "Job":
             _convert_job(template)
         case "PodDisruptionBudget":
-            template.condition = f".Values.{service}.podDisruptionBudget.enabled"
+            template.condition = _when(service, "podDisruptionBudget.enabled")
             path = f".Values.{service}.podDisruptionBudget.maxUnavailable"
             template.slots.append(Slot(("spec", "maxUnavailable"), path))
         case "ConfigMap":
@@ -106,6 +108,11 @@ def convert(document: Document) -> Template:
     return template
 
 
+def _when(service: str, value: str) -> str:
+    condition = f".Values.{service}.{value}"
+    return f"and .Values.{service}.enabled {condition}" if service == "executorBulk" else condition
+
+
 def _convert_deployment(template: Template, service: str) -> None:
     values = f".Values.{service}"
     template.slots += [
@@ -120,9 +127,16 @@ def _convert_deployment(template: Template, service: str) -> None:
             is_block=True,
         ),
     ]
+    if service == "executorBulk":
+        template.condition = ".Values.executorBulk.enabled"
     if service != "scheduler":
         template.unless = ("replicas", f"{values}.autoscaling.enabled")
-    _convert_pod(template, {f"penstock-{service}": f"{values}.existingSecret"})
+    of_secret = "executor" if service == "executorBulk" else service
+    _convert_pod(template, {f"penstock-{of_secret}": f".Values.{of_secret}.existingSecret"})
+    if service == "executor":
+        names = [variable["name"] for variable in template.document["spec"]["template"]["spec"]["containers"][0]["env"]]
+        lanes: Path_ = (*_CONTAINER, "env", names.index("PENSTOCK_EXECUTOR_LANES"), "value")
+        template.slots.append(Slot(lanes, f"{values}.lanes"))
     template.slots.append(Slot((*_CONTAINER, "env", "@extra"), f"{values}.env", is_block=True, is_added=True))
 
 
@@ -172,7 +186,7 @@ def _convert_way_in(template: Template) -> None:
 
 def _convert_scaling(template: Template, service: str) -> None:
     values = f".Values.{service}.autoscaling"
-    template.condition = f"{values}.enabled"
+    template.condition = _when(service, "autoscaling.enabled")
     if template.document["kind"] == "HorizontalPodAutoscaler":
         target: Path_ = ("spec", "metrics", 0, "resource", "target", "averageUtilization")
         template.slots += [

@@ -179,3 +179,11 @@ def test_versions_agree() -> None:
     base = read_yaml(KUBERNETES / "base" / "kustomization.yaml")
     assert base["images"][0]["newTag"] == chart["appVersion"]
     assert chart["version"] == chart["appVersion"]
+
+
+def test_one_deployment_may_serve_both_lanes() -> None:
+    documents = _render({"executorBulk": {"enabled": False, "autoscaling": {"enabled": True}},
+                         "executor": {"lanes": "interactive,bulk"}})  # fmt: skip
+    assert [one["metadata"]["name"] for one in documents if "bulk" in one["metadata"]["name"]] == []
+    env = find(documents, "Deployment", "penstock-executor")["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "PENSTOCK_EXECUTOR_LANES", "value": "interactive,bulk"} in env

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from penstock.contracts.topology import LANES
 from penstock.metrics import REGISTRY
 from penstock.provisioning.broker_users import PERMISSIONS
 from penstock.runtime.probes import add_probes
@@ -138,9 +139,15 @@ def test_probes_ask_paths_and_ports_that_exist(documents: Sequence[Document]) ->
 def test_services_and_policies_select_pods_and_ports_that_exist(documents: Sequence[Document]) -> None:
     workloads = [one for one in documents if one["kind"] in {"Deployment", "StatefulSet", "Job"}]
     for service in kinds(documents, "Service"):
-        (selected,) = (one for one in workloads if _matches(service["spec"]["selector"], one))
-        names = {port["name"] for port in selected["spec"]["template"]["spec"]["containers"][0]["ports"]}
-        assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
+        selected = [one for one in workloads if _matches(service["spec"]["selector"], one)]
+        assert selected
+        for one in selected:
+            names = {port["name"] for port in one["spec"]["template"]["spec"]["containers"][0]["ports"]}
+            assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
+    for deployment in kinds(documents, "Deployment"):
+        assert [one for one in workloads if _matches(deployment["spec"]["selector"]["matchLabels"], one)] == [
+            deployment
+        ]
     for budget in kinds(documents, "PodDisruptionBudget"):
         labels = budget["spec"]["selector"]["matchLabels"]
         assert labels["app.kubernetes.io/name"] != "penstock" or any(_matches(labels, one) for one in workloads)
@@ -237,13 +244,31 @@ def test_what_is_scaled_has_no_number_of_replicas_and_metrics_that_exist() -> No
     names = {family.name for family in REGISTRY.collect()}
     documents = BUILDS["production"]
     scaled = [*kinds(documents, "ScaledObject", "HorizontalPodAutoscaler")]
-    assert len(scaled) == 2
+    assert len(scaled) == 1 + len(LANES)
     for one in scaled:
         assert "replicas" not in find(documents, "Deployment", one["spec"]["scaleTargetRef"]["name"])["spec"]
-    for trigger in find(documents, "ScaledObject", "penstock-executor")["spec"]["triggers"]:
-        used = set(re.findall(r"penstock_\w+(?=\{)", trigger["metadata"]["query"]))
-        assert used
-        assert used <= names
+    for one in kinds(documents, "ScaledObject"):
+        deployment = find(documents, "Deployment", one["spec"]["scaleTargetRef"]["name"])["spec"]["template"]
+        lane = deployment["metadata"]["labels"]["penstock.dev/lane"]
+        served = {entry["name"]: entry.get("value") for entry in deployment["spec"]["containers"][0]["env"]}
+        assert served["PENSTOCK_EXECUTOR_LANES"] == lane
+        for trigger in one["spec"]["triggers"]:
+            query = trigger["metadata"]["query"]
+            used = set(re.findall(r"penstock_\w+(?=\{)", query))
+            assert used
+            assert used <= names
+            assert set(re.findall(r'lane="(\w+)"', query)) == {lane}
+
+
+@EACH
+def test_every_lane_has_executors(documents: Sequence[Document]) -> None:
+    served = [
+        variable["value"]
+        for _, pod in pods(documents)
+        for variable in pod["containers"][0].get("env", ())
+        if variable["name"] == "PENSTOCK_EXECUTOR_LANES"
+    ]
+    assert sorted(lane for value in served for lane in value.split(",")) == sorted(LANES)
 
 
 def test_the_operators_make_the_users_that_provision_would_make() -> None:
