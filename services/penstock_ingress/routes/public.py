@@ -7,6 +7,7 @@ counts, and turns every failure into an answer.
 
 import time
 from contextlib import AbstractAsyncContextManager
+from functools import lru_cache
 from typing import Final
 
 from aiohttp import web
@@ -22,7 +23,7 @@ from penstock_ingress.routes.meta import answer_meta, answer_swagger
 from penstock_ingress.routes.pages import answer_docs, answer_front, answer_openapi
 from penstock_ingress.routes.places import Place, Route
 from penstock_ingress.routes.traces import begin_request, end_request
-from penstock_ingress.routes.transport import ALLOWANCE, FailureReplies, send_pieces, to_response
+from penstock_ingress.routes.transport import ALLOWANCE, FailureReplies, answer_with, send_pieces
 from penstock_ingress.routes.webhooks import answer_webhook
 from penstock_ingress.routes.workflows import answer_initialize, answer_run, answer_workflow
 from penstock_ingress.rules.environments import split_path
@@ -51,6 +52,7 @@ _EXACT: Final = {
     (*_API, "meta", "swagger.json"): Route("swagger", _READ, answer_swagger, is_shared=True),
 }
 _UNKNOWN: Final = "unknown"
+_MAX_CACHED_PATH: Final = 200
 _SHARED: Final = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "Penstock-Run-Id, Idempotent-Replayed, Location, Preference-Applied, Retry-After, "
@@ -89,8 +91,8 @@ class PublicPort:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request."""
         started_at = time.perf_counter()
-        environment, prefix, segments = split_path(request.path)
-        found = _find_route(segments)
+        path = request.path
+        environment, prefix, found = _locate(path) if len(path) <= _MAX_CACHED_PATH else _locate.__wrapped__(path)
         name = found[0].name if found else _UNKNOWN
         spans = active()
         span = None if spans is None else begin_request(spans, request, name)
@@ -109,7 +111,9 @@ class PublicPort:
         self._count(name, reply.status, time.perf_counter() - started_at)
         if span is not None:
             end_request(span, reply.status)
-        return to_response(reply) if reply.content is None else await send_pieces(request, reply, reply.content)
+        if reply.content is not None:
+            return await send_pieces(request, reply, reply.content)
+        return answer_with(reply, request)
 
     async def _answer(self, request: web.BaseRequest, route: Route, place: Place) -> Reply:
         if request.method not in route.methods:
@@ -129,6 +133,13 @@ class PublicPort:
         if histogram is None:
             histogram = self._histograms[route] = HTTP_SECONDS.labels(route)
         histogram.observe(seconds)
+
+
+@lru_cache(maxsize=1000)
+def _locate(path: str) -> tuple[str, str, tuple[Route, tuple[str, ...]] | None]:
+    """Environment and prefix of a path, and its route with what stands in it."""
+    environment, prefix, segments = split_path(path)
+    return environment, prefix, _find_route(segments)
 
 
 def _find_route(segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:

@@ -3,12 +3,21 @@
 import asyncio
 import re
 from collections.abc import AsyncIterable, AsyncIterator
+from http import HTTPStatus
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from penstock.errors import DatabaseUnavailable
-from penstock.http_server import LARGE_BYTES, BareResponse, BareStream, readers_of, send_continue
+from penstock.http_server import (
+    LARGE_BYTES,
+    BareResponse,
+    BareStream,
+    WholeResponse,
+    head_of,
+    readers_of,
+    send_continue,
+)
 from penstock.logs import Reports, get_logger
 from penstock_ingress.room import Room
 from penstock_ingress.rules.bodies import ReceivedBody
@@ -111,6 +120,15 @@ def to_response(reply: Reply) -> web.Response:
     if reply.body:
         headers["Content-Type"] = reply.content_type
     return BareResponse(status=reply.status, body=reply.body, headers=headers)
+
+
+def answer_with(reply: Reply, request: web.BaseRequest) -> web.StreamResponse:
+    """The same as `to_response`, in the cheapest way in which this request can be answered."""
+    headers = reply.headers
+    is_plain = reply.body and len(reply.body) <= LARGE_BYTES and reply.status >= HTTPStatus.OK
+    if not is_plain or request.method == "HEAD" or request.version != HttpVersion11 or "Connection" in headers:
+        return to_response(reply)
+    return WholeResponse(reply.status, head_of({**headers, "Content-Type": reply.content_type}), reply.body)
 
 
 async def send_pieces(request: web.BaseRequest, reply: Reply, content: AsyncIterable[bytes]) -> web.StreamResponse:

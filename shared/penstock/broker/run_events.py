@@ -34,7 +34,9 @@ MIN_EVENTS: Final = 10
 MAX_WAITING: Final = 50_000
 """Events that wait, of all keys; what comes on top is dropped."""
 _PAUSE_SECONDS: Final = 0.05
-"""Between the turns of a key that has many events, or no queue."""
+"""Between the turns of a key that has many events."""
+_TRIAL_SECONDS: Final = 0.2
+"""Between two trials of a key that has no queue; the first event for a new listener may come that much later."""
 
 
 class Happening(NamedTuple):
@@ -85,8 +87,10 @@ class RunEventStream:
                 self._waiting[routing_key] = []
                 self._count -= len(batch)
                 await self._publish(routing_key, batch)
-                if len(batch) >= MIN_EVENTS or routing_key not in self._bound:
-                    await self._pause()
+                if routing_key not in self._bound:
+                    await self._pause(_TRIAL_SECONDS)
+                elif len(batch) >= MIN_EVENTS:
+                    await self._pause(_PAUSE_SECONDS)
         finally:
             self._count -= len(self._waiting.pop(routing_key))
 
@@ -114,9 +118,9 @@ class RunEventStream:
         self._dropped += events
         EVENTS_DROPPED.inc(events)
 
-    async def _pause(self) -> None:
+    async def _pause(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(_PAUSE_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._is_draining.wait()
         except TimeoutError:
             pass

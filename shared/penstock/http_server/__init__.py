@@ -8,6 +8,16 @@ so that senders who are slow wait for nobody but themselves. `responses` makes t
 from penstock.http_server.connections import readers_of
 from penstock.http_server.listening import send_continue, serving, serving_handler
 from penstock.http_server.readers import LARGE_BYTES
-from penstock.http_server.responses import BareResponse, BareStream
+from penstock.http_server.responses import BareResponse, BareStream, WholeResponse, head_of
 
-__all__ = ["LARGE_BYTES", "BareResponse", "BareStream", "readers_of", "send_continue", "serving", "serving_handler"]
+__all__ = [
+    "LARGE_BYTES",
+    "BareResponse",
+    "BareStream",
+    "WholeResponse",
+    "head_of",
+    "readers_of",
+    "send_continue",
+    "serving",
+    "serving_handler",
+]
