@@ -7,8 +7,7 @@ rows are the truth.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -25,33 +24,18 @@ from penstock.errors import (
     BrokerUnavailable,
     DatabaseUnavailable,
     DecodeError,
-    LeaseLost,
-    Permanent,
-    Transient,
 )
-from penstock.logs import get_logger, log_about
-from penstock.metrics import DEAD_LETTERED, START_LATENESS_SECONDS
-from penstock.redaction import describe
+from penstock.logs import get_logger
+from penstock.metrics import DEAD_LETTERED
 from penstock.store.notices import notify_of_dead_letter
-from penstock.tracing import active
-from penstock_executor.holding.leases import Lease, outlast
-from penstock_executor.performing.attempt import Attempt
-from penstock_executor.performing.outcome import announce, conclude, note_lost, write, write_plainly
-from penstock_executor.python.code import AppCode
+from penstock_executor.holding.leases import Lease
 from penstock_executor.room import Room
-from penstock_executor.runs import ClaimedRun, Ending
-
-if TYPE_CHECKING:  # it needs OpenTelemetry's SDK, which is an extra
-    from penstock.tracing.spans import ActiveSpan
+from penstock_executor.running.together import begin_runs, load_plans
 
 log = get_logger(__name__)
 
 HAND_BACK_SECONDS: Final = 5.0
 """How long a message waits for slots before the rest of it is offered to other executors."""
-MAX_UNWRITTEN: Final = 1000
-"""Finished runs that may wait to be written. Beyond that, runs keep their slots, so that a slow commit slows the
-claims.
-"""
 MAX_MESSAGES: Final = 100
 """Messages of a lane that may wait here for slots, so that those of a higher priority overtake the others. Each names
 up to a hundred runs that other executors could perform.
@@ -133,18 +117,19 @@ def read_order(headers: Mapping[str, object]) -> tuple[str, int]:
 
 async def _begin(room: Room, due: Sequence[DueRun], *, slots: int, lane: str) -> None:
     """Claim runs and start to perform those that could be claimed; the slots of the others are given back."""
-    started = 0
+    leases: list[Lease] = []
     try:
         sent_at = asyncio.get_running_loop().time()
         claimed = await room.claims.claim([run.run_id for run in due])
+        await load_plans(room, claimed.runs)
         reply_to = {run.run_id: run.reply_to for run in due if run.reply_to is not None}
         for run in claimed.runs:
             lease = room.leases.begin(run, reply_to.get(run.id), sent_at)
             lease.lane = lane
-            lease.task = room.spawn(_hold_slot(room, lease))
-            started += 1
+            leases.append(lease)
     finally:
-        room.slots.give_back(slots - started, lane)
+        room.slots.give_back(slots - len(leases), lane)
+    begin_runs(room, leases)
     if claimed.terminated:
         _answer_terminated(room, due, claimed.terminated)
 
@@ -157,123 +142,6 @@ def _answer_terminated(room: Room, due: Sequence[DueRun], terminated: Sequence[T
             room.publisher.answer(
                 run.reply_to, RunAnswer.model_construct(run_id=run.run_id, state=RunState.TERMINATED, error=error)
             )
-
-
-async def _hold_slot(room: Room, lease: Lease) -> None:
-    try:
-        await perform_run(room, lease)
-    except Exception as error:
-        # Not the run's fault, as far as we know: its lease expires, a scheduler takes it back, and gives up after the
-        # third time.
-        log.error("run.crashed", run_id=str(lease.run.id), workflow=lease.run.workflow, exc_info=error)
-    finally:
-        room.leases.end(lease)
-        room.give_back_slot(lease)
-
-
-async def perform_run(room: Room, lease: Lease) -> None:
-    """Load, perform steps, decide, record: one attempt of a run that was claimed."""
-    began = asyncio.get_running_loop().time()
-    log_about(lease.run.log_fields)
-    span = _begin_span(lease.run)
-    _announce_start(room, lease.run)
-    ending: Ending | None = None
-    try:
-        try:
-            attempt = await _load(room, lease)
-            ending = await _perform(attempt)
-            if ending is not None:
-                ending = await _record(attempt, ending)
-        except LeaseLost as error:
-            note_lost(lease.run, str(error))
-            ending = None
-        except Exception as error:  # also from describing, logging or writing an error: the attempt leaves a trace
-            ending = await write_plainly(room, lease, error)
-        if ending is not None:
-            announce(room, lease, ending, asyncio.get_running_loop().time() - began)
-    finally:  # after the last line of the log, which names the span
-        if span is not None:
-            _end_span(span, lease.run, ending, asyncio.get_running_loop().time() - began)
-
-
-def _begin_span(run: ClaimedRun) -> "ActiveSpan | None":
-    spans = active()
-    if spans is None:
-        return None
-    fields: dict[str, str | int] = {
-        "penstock.run_id": str(run.id),
-        "penstock.chain_id": str(run.chain_id),
-        "penstock.workflow": run.workflow,
-        "penstock.environment": run.environment,
-        "penstock.depth": run.depth,
-        "penstock.attempt": run.attempt,
-    }
-    return spans.begin_run(run.identity, run.workflow, fields, run.scheduled_at, run.claimed_at)
-
-
-def _end_span(span: "ActiveSpan", run: ClaimedRun, ending: Ending | None, seconds: float) -> None:
-    """On the database's clock, as it began. Without an ending the run is no longer ours."""
-    state = "lost" if ending is None else ending.state.value
-    span.note({"penstock.state": state})
-    if ending is None or ending.is_failure:
-        error = None if ending is None else ending.error
-        span.fail(str(error["kind"]) if isinstance(error, dict) else state)
-    span.end(run.claimed_at + timedelta(seconds=seconds))
-
-
-async def _load(room: Room, lease: Lease) -> Attempt:
-    """The run with the definition it starts, or has started, with.
-
-    Raises Permanent when that version has no such workflow, Transient when it cannot be read here (another executor may
-    be newer), LeaseLost when the database stays away for longer than the lease holds.
-    """
-    run = lease.run
-    try:
-        plans = await outlast(lease, lambda: room.library.find_plans(run.environment, run.version))
-        attempt = Attempt(room, lease, plans)
-    except LeaseLost:
-        raise
-    except KeyError:
-        raise Permanent(
-            f"deployment {run.version} of {run.environment} has no workflow {run.workflow!r}: it was removed "
-            "before the run began",
-            kind="unknown_workflow",
-        ) from None
-    except Exception as error:
-        raise Transient(
-            f"this executor cannot read deployment {run.version} of {run.environment}: "
-            f"{type(error).__name__}: {describe(error)}",
-            kind="internal",
-        ) from error
-    if plans.app.python:
-        attempt.code = AppCode(attempt)
-    return attempt
-
-
-async def _perform(attempt: Attempt) -> Ending | None:
-    """Perform steps and decide how the attempt ends; None when the run is no longer ours."""
-    try:
-        return await attempt.perform()
-    except Exception as error:
-        return conclude(attempt, error)
-
-
-async def _record(attempt: Attempt, ending: Ending) -> Ending | None:
-    """Write how the attempt ends; None when the run is no longer ours."""
-    # What is left is to write it down: meanwhile another run may be claimed and performed.
-    room = attempt.room
-    if room.leases.count - room.slots.taken < MAX_UNWRITTEN:
-        room.give_back_slot(attempt.lease)
-    written = await write(attempt, ending)
-    if written is not None and attempt.plan.definition.flow is not None:
-        room.free_turns(attempt.run.environment)
-    return written
-
-
-def _announce_start(room: Room, run: ClaimedRun) -> None:
-    room.publisher.run_event("started", run.summarize(RunState.RUNNING))
-    if run.attempt == 1:
-        START_LATENESS_SECONDS.observe(max(0.0, (run.claimed_at - run.scheduled_at).total_seconds()))
 
 
 async def note_cancelled(room: Room, delivery: Delivery) -> None:

@@ -12,11 +12,11 @@ from penstock.domain.states import RunState
 from penstock.errors import DatabaseUnavailable
 from penstock.things.records import NewThing, create_things, prepare_thing
 from penstock_executor.actions.create import CreateThing
-from penstock_executor.handlers import MAX_UNWRITTEN
 from penstock_executor.holding.leases import Lease
 from penstock_executor.repository.claims import claim_runs
 from penstock_executor.repository.commits import end_attempts, record_steps
 from penstock_executor.repository.held_runs import hold_runs
+from penstock_executor.running.alone import MAX_UNWRITTEN
 from penstock_executor.runs import ClaimedRun, Commit, Ending, StepRecord
 from penstock_executor.writing.commits import Commits
 from tests.eventually import eventually

@@ -89,6 +89,7 @@ SPEC: Final = StepSpec(
     target="the name of a data type",
     arguments=("set", "upsert"),
     immediate=create,
+    is_brief=True,
     writes=(CreateThing, UpsertThing),
     consumes=consumption(done=one_written),
 )

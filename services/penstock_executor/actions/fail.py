@@ -18,5 +18,6 @@ SPEC: Final = StepSpec(
     action=StepAction.FAIL,
     target="a text",
     immediate=fail,
+    is_brief=True,
     becomes=Becomes.NOTHING,
 )

@@ -17,5 +17,6 @@ SPEC: Final = StepSpec(
     action=StepAction.LOG,
     target="a text",
     immediate=log,
+    is_brief=True,
     becomes=Becomes.LINE,
 )

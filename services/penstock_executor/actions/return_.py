@@ -21,5 +21,6 @@ SPEC: Final = StepSpec(
     target="a mapping",
     arguments=("text", "content_type", "redirect"),
     immediate=return_,
+    is_brief=True,
     becomes=Becomes.ANSWER,
 )

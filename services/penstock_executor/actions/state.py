@@ -19,5 +19,6 @@ SPEC: Final = StepSpec(
     action=StepAction.STATE,
     target="a mapping",
     immediate=state,
+    is_brief=True,
     becomes=Becomes.STATE,
 )

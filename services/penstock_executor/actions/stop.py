@@ -17,5 +17,6 @@ SPEC: Final = StepSpec(
     action=StepAction.STOP,
     target="a text",
     immediate=stop,
+    is_brief=True,
     becomes=Becomes.END,
 )

@@ -40,13 +40,14 @@ class _Pending:
 class Journal:
     """The journal of one attempt. `position` is the step that an error belongs to, None before the first."""
 
-    __slots__ = ("_lease", "_pending", "_records", "_room", "must_commit", "performed", "position", "used")
+    __slots__ = ("_lease", "_pending", "_records", "_room", "_sent", "must_commit", "performed", "position", "used")
 
     def __init__(self, room: Room, lease: Lease) -> None:
         self._room = room
         self._lease = lease
         self._records: list[StepRecord] = []
         self._pending: _Pending | None = None
+        self._sent: _Pending | None = None
         self.must_commit = False
         """Something happened that has to be durable before the run waits for anything else."""
         self.position: Position | None = None
@@ -77,36 +78,52 @@ class Journal:
         Raises LeaseLost, or that with which the database refuses the data. Then the refused effect and what came after
         it are forgotten (without an effect: all that waited), and `position` is the effect's.
         """
-        pending, records = self._pending, self._records
-        run = self._lease.run
+        return await self.send(self.draw_up(ending, answer=answer))
+
+    def draw_up(self, ending: Ending | None = None, *, answer: Values | None = None) -> Commit:
+        """What `commit` would write, for who writes it: afterwards they call `settle`, or `take_back`."""
+        pending, run = self._pending, self._lease.run
         if ending is not None and ending.state.is_final:
             self.used[_RUN] = 1
         commit = Commit(
             run.id,
             run.attempt,
             run.environment,
-            records,
+            self._records,
             None if pending is None else pending.write.effect,
             None if pending is None else pending.record,
             ending,
             answer,
             workload=0.0 if ending is None else self._room.meter.weigh(run.environment, self.used),
         )
+        self._sent = pending
         self._pending, self._records, self.must_commit = None, [], False
+        return commit
+
+    async def send(self, commit: Commit) -> JsonValue:
+        """Write what was drawn up last; returns and raises as `commit` does."""
         try:
             result = await self._room.commits.commit(self._lease, commit)
         except LeaseLost:
             raise
         except Exception:
-            if pending is not None:
-                self._records = records[: pending.index]
-                self.position, self.performed = pending.position, pending.record
+            self.take_back(commit)
             raise
-        if ending is not None:
-            self._room.meter.add(run.environment, run.workflow, self.used)
-        if pending is not None:
-            self._announce(pending.write)
+        self.settle(commit)
         return result
+
+    def settle(self, commit: Commit) -> None:
+        """What was drawn up is durable: count it, and announce its effect."""
+        if commit.ending is not None:
+            self._room.meter.add(commit.environment, self._lease.run.workflow, self.used)
+        if self._sent is not None:
+            self._announce(self._sent.write)
+
+    def take_back(self, commit: Commit) -> None:
+        """The database refuses what was drawn up: forget the effect, and what came after it."""
+        if (refused := self._sent) is not None:
+            self._records = commit.records[: refused.index]
+            self.position, self.performed = refused.position, refused.record
 
     def _announce(self, write: Write) -> None:
         run = self._lease.run

@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 from random import random
 from typing import Final, assert_never
 
+from pydantic import JsonValue
+
 from penstock.contracts.messages import RunAnswer, WakeScheduler
 from penstock.definitions.models import RetryPolicy
 from penstock.definitions.values import format_date
 from penstock.domain.states import RunState
-from penstock.errors import BrokerUnavailable, LeaseLost
+from penstock.errors import BrokerUnavailable, DatabaseUnavailable, LeaseLost
 from penstock.logs import get_logger
 from penstock.metrics import LEASES_LOST, RUN_SECONDS, finished_runs
 from penstock.runs.waits_and_signals import Wait
@@ -20,7 +22,7 @@ from penstock_executor.performing.attempt import Attempt
 from penstock_executor.performing.journal import Journal
 from penstock_executor.room import Room
 from penstock_executor.rules.failures import DeadLetter, Discard, Failure, Release, Retry, decide, describe_failure
-from penstock_executor.runs import ClaimedRun, Ending, StepRecord
+from penstock_executor.runs import ClaimedRun, Commit, Ending, StepRecord
 
 log = get_logger(__name__)
 _SOON: Final = timedelta(seconds=3)
@@ -59,24 +61,48 @@ def conclude(attempt: Attempt, error: Exception) -> Ending | None:
     return ending
 
 
-async def write(attempt: Attempt, ending: Ending) -> Ending | None:
+async def write(attempt: Attempt, ending: Ending, sent: Commit | None = None) -> Ending | None:
     """Commit the ending with all that waits; the ending that was written, or None when the run is no longer ours.
 
-    When the database refuses the data, the run ends with that error instead. A run whose signal was there before it
-    waited for it is `queued` already.
+    `sent` is its commit when that was tried before and nobody knows the outcome. When the database refuses the data,
+    the run ends with that error instead.
     """
     attempt.lease.is_ending = True
     for _ in range(_WRITES):
+        commit, sent = sent or attempt.journal.draw_up(ending), None
         try:
-            is_woken = await attempt.journal.commit(ending)
+            result = await attempt.journal.send(commit)
         except Exception as error:
             concluded = conclude(attempt, error)
             if concluded is None:
                 return None
             ending = concluded
         else:
-            return ending if ending.wait is None or not is_woken else replace(ending, state=RunState.QUEUED)
+            return as_written(ending, result)
     raise AssertionError("an ending without data was refused")
+
+
+def as_written(ending: Ending, result: JsonValue) -> Ending:
+    """The ending as the database has it: a run whose signal was there before it waited for it is `queued` already."""
+    return ending if ending.wait is None or not result else replace(ending, state=RunState.QUEUED)
+
+
+async def write_again(attempt: Attempt, commit: Commit, error: BaseException) -> Ending | None:
+    """The same as `write`, of an ending that was written with those of other runs and failed with `error`."""
+    assert commit.ending is not None
+    match error:
+        case DatabaseUnavailable():
+            commit.is_repeat = True
+            return await write(attempt, commit.ending, commit)
+        case LeaseLost():
+            note_lost(attempt.run, str(error))
+            return None
+        case Exception():
+            attempt.journal.take_back(commit)
+            concluded = conclude(attempt, error)
+            return None if concluded is None else await write(attempt, concluded)
+        case _:
+            raise error
 
 
 async def write_plainly(room: Room, lease: Lease, error: Exception) -> Ending | None:

@@ -22,6 +22,10 @@ class Library:
         plans = self._plans.get((environment, version))
         return plans if plans is not None else await self._load(environment, version)
 
+    def known_plans(self, environment: str, version: int) -> Plans | None:
+        """The plans of one version, if they are here already."""
+        return self._plans.get((environment, version))
+
     async def find_app(self, environment: str) -> App:
         """The current app. Raises DatabaseUnavailable."""
         return (await self._deployments.current(environment)).app

@@ -20,6 +20,8 @@ class WorkflowPlan:
     answers_early: bool
     secrets: frozenset[str] = frozenset()
     lookups: Levels = ()
+    is_brief: bool = False
+    """Nothing in it waits for anybody, so that many of its runs can be performed in one go."""
 
     def with_secrets(self, names: frozenset[str]) -> "WorkflowPlan":
         """The same, reading these secrets."""
@@ -32,6 +34,7 @@ class Plans:
     def __init__(self, compiled: CompiledApp) -> None:
         self._compiled = compiled
         self._plans: dict[str, WorkflowPlan] = {}
+        self._brief: dict[str, bool] = {}
 
     @property
     def app(self) -> App:
@@ -45,6 +48,19 @@ class Plans:
             plan = self._plans[name] = self._make(name)
         return plan
 
+    def is_brief(self, name: str) -> bool:
+        """Whether runs of that workflow can be performed in one go. False for one that is not in this version, or
+        cannot be read: a run of it reports that by itself.
+        """
+        brief = self._brief.get(name)
+        if brief is None:
+            try:
+                brief = self.workflow(name).is_brief
+            except Exception:
+                brief = False
+            self._brief[name] = brief
+        return brief
+
     def _make(self, name: str) -> WorkflowPlan:
         compiled = self._compiled.workflow(name)
         steps = tuple(_plan_step(step) for step in compiled.steps)
@@ -55,7 +71,20 @@ class Plans:
         secrets = frozenset[str]().union(
             *(expression.secrets for expression in when), *(names for step in steps for names in step.secrets)
         )
-        return WorkflowPlan(compiled.definition, compiled.when, steps, roots, answers_early, secrets, compiled.lookups)
+        definition = compiled.definition
+        waits = definition.python or definition.flow or answers_early or "user" in roots or compiled.lookups
+        return WorkflowPlan(
+            compiled.definition, compiled.when, steps, roots, answers_early, secrets, compiled.lookups,
+            is_brief=not waits and _are_brief(steps),
+        )  # fmt: skip
+
+
+def _are_brief(steps: tuple[StepPlan, ...]) -> bool:
+    """Whether none of them waits: for a commit in the midst, a pause between two tries, or a system."""
+    if not all(step.spec.is_brief and not step.lookups and step.definition.retry is None for step in steps):
+        return False
+    writes = sum(bool(step.spec.writes) for step in steps)
+    return not writes or (writes == 1 and all(step.is_deferrable for step in steps))
 
 
 def _plan_step(step: CompiledStep) -> StepPlan:

@@ -45,7 +45,8 @@ class StepSpec:
     Its action is either `immediate`, which answers at once, or `awaited`, which waits for a database, a broker, or
     another server. `writes` are the effects that it may ask for. `minds_its_time`: it keeps to the step's timeout
     itself, and the run is given back, not failed, when the broker is away for longer. `retries` hold for steps without
-    `retry` of their own.
+    `retry` of their own. `is_brief`: it is immediate, and its result is known before it is written, so that many runs
+    of such steps can be performed in one go.
     """
 
     action: StepAction
@@ -57,6 +58,7 @@ class StepSpec:
     consumes: Consumption = ONE_ACTION
     becomes: Becomes = Becomes.RESULT
     minds_its_time: bool = False
+    is_brief: bool = False
     retries: RetryPolicy | None = None
 
     @property

@@ -34,6 +34,7 @@ from penstock_executor.writing.effects import Results, apply_effects
 log = get_logger(__name__)
 _LANES = 2
 _MAX_COMMITS = 250
+_MAX_BATCHES = 20
 
 Written = JsonValue | BaseException
 
@@ -49,6 +50,9 @@ class Commits:
         self._coalescer: Coalescer[Commit, JsonValue] = Coalescer(
             self._flush, name="commits", lanes=_LANES, most=_MAX_COMMITS
         )
+        self._batches: Coalescer[Sequence[Commit], list[Written]] = Coalescer(
+            self._flush_batches, name="commit_batches", lanes=_LANES, most=_MAX_BATCHES
+        )
 
     async def commit(self, lease: Lease, commit: Commit) -> JsonValue:
         """Returns the result of the effect, if there is one, once all of `commit` is durable.
@@ -59,9 +63,27 @@ class Commits:
         """
         return await outlast(lease, lambda: self._try(commit))
 
+    async def commit_all(self, commits: Sequence[Commit]) -> list[Written]:
+        """The results of the effects, or why a commit was not written: LeaseLost, Permanent, or DatabaseUnavailable,
+        and then it may have been.
+
+        For commits that come together anyway, none with a bulk effect or one that has to be alone. Who is cancelled
+        meanwhile leaves the commits on their way.
+        """
+        return await self._batches.submit(commits)
+
+    async def _flush_batches(self, batches: list[Sequence[Commit]]) -> Sequence[list[Written]]:
+        commits = [commit for batch in batches for commit in batch]
+        written: list[Written] = []
+        for first in range(0, len(commits), _MAX_COMMITS):
+            written += await isolate(commits[first : first + _MAX_COMMITS], self._flush)
+        rest = iter(written)
+        return [[next(rest) for _ in batch] for batch in batches]
+
     async def drain(self) -> None:
         """Wait until everything submitted so far has been written or refused."""
         await self._coalescer.drain()
+        await self._batches.drain()
 
     async def _try(self, commit: Commit) -> JsonValue:
         try:
