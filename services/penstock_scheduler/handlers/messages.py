@@ -9,8 +9,10 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from penstock import clock
+from penstock.contracts import envelope
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ScheduleRun
+from penstock.contracts.topology import SCHEDULER_QUEUE
 from penstock.db import Connection
 from penstock.domain.ids import child_run_id, new_run_id
 from penstock.domain.lineage import Lineage
@@ -21,6 +23,7 @@ from penstock.errors import DecodeError, PenstockError
 from penstock.runs.idempotency import IdempotencyKey, bind_keys
 from penstock.runs.lists import ListRequest, insert_list
 from penstock.runs.requests import RunRequest, check_run, describe_unknown_workflow
+from penstock.tracing import active
 from penstock_scheduler import rules
 from penstock_scheduler.admitting.admissions import YIELD_EVERY
 from penstock_scheduler.admitting.unnamed import is_unnamed, recognise, unnamed_key
@@ -37,10 +40,35 @@ BIG_BYTES: Final = 65_536
 
 async def schedule_run(room: Room, message: Message) -> Reply:
     """Admit what the message asks for: `{run_id | list_id, state, duplicate}`. Raises DecodeError and Refused."""
+    spans = active()
+    if spans is None:
+        return await _take_turn(room, message)
+    traceparent = message.headers.get(envelope.TRACEPARENT)
+    given = traceparent if isinstance(traceparent, str) else None
+    span = spans.begin_message(ScheduleRun.TYPE, SCHEDULER_QUEUE, given)
+    try:
+        return await _take_turn(room, message)
+    except Exception as error:
+        span.fail(type(error).__name__)
+        raise
+    finally:
+        span.end()
+
+
+async def _take_turn(room: Room, message: Message) -> Reply:
     if len(message.body) <= BIG_BYTES:
         return await _schedule(room, message)
     async with room.big_messages:
         return await _schedule(room, message)
+
+
+def _find_context(message: Message, lineage: Lineage) -> dict[str, JsonValue] | None:
+    """What the run keeps of its trace. Where traces are recorded, a root begins below the span of its message; a child
+    is below its parent.
+    """
+    context, spans = rules.read_context(message.headers), active()
+    current = None if spans is None or lineage.parent_run_id is not None else spans.current_traceparent()
+    return context if current is None else {"trace": {"traceparent": current}}
 
 
 async def _schedule(room: Room, message: Message) -> Reply:
@@ -60,7 +88,7 @@ async def _schedule(room: Room, message: Message) -> Reply:
         lineage=lineage,
         scheduled_at=rules.due_at(asked),
         priority=asked.priority,
-        context=rules.read_context(message.headers),
+        context=_find_context(message, lineage),
         key=key,
     )
     match await room.admissions.admit_awaited(run, rules.read_wish(message)):

@@ -75,10 +75,21 @@ class Spans:
 
     def begin_request(self, method: str, route: str, traceparent: str | None) -> ActiveSpan:
         """A request to the public port has come in; `method` and `route` are of those that we know."""
-        given = parse_traceparent(traceparent)
-        parent = Context() if given is None else _remote(given.trace_id, given.span_id, is_sampled=given.is_sampled)
+        parent = _parent(traceparent)
         fields = {"http.request.method": method, "http.route": route}
         return ActiveSpan(self._tracer.start_span(f"{method} {route}", parent, kind=SpanKind.SERVER, attributes=fields))
+
+    def begin_message(self, kind: str, queue: str, traceparent: str | None) -> ActiveSpan:
+        """A message of others was delivered from `queue`; `kind` is a type of message that we know."""
+        fields = {
+            "messaging.system": "rabbitmq",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": queue,
+        }
+        span = self._tracer.start_span(
+            f"process {kind}", _parent(traceparent), kind=SpanKind.CONSUMER, attributes=fields
+        )
+        return ActiveSpan(span)
 
     def begin_run(
         self, identity: RunIdentity, workflow: str, fields: Fields, due_at: datetime, claimed_at: datetime
@@ -255,6 +266,11 @@ class _CountingExporter(SpanExporter):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """See the SDK."""
         return self._exporter.force_flush(timeout_millis)
+
+
+def _parent(traceparent: str | None) -> Context:
+    given = parse_traceparent(traceparent)
+    return Context() if given is None else _remote(given.trace_id, given.span_id, is_sampled=given.is_sampled)
 
 
 def _remote(trace_id: int, span_id: int, *, is_sampled: bool) -> Context:

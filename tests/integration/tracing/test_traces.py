@@ -16,6 +16,7 @@ from penstock_scheduler.settings import SchedulerSettings
 from tests.eventually import eventually
 from tests.integration.executing import House, serve_outside
 from tests.integration.ingress import Ingress, running_ingress
+from tests.integration.scheduling import Station
 from tests.integration.tracing.collector import Collector, collecting
 from tests.site import serving
 from tests.unit.test_logs import logging_to
@@ -223,3 +224,21 @@ async def test_a_run_that_was_due_before_1970_loses_no_spans(house: House, colle
         await house.publisher.dispatch(runs)
         await house.ended(runs[0].id)
     assert collector.named("run follow_up").began == 0
+
+
+async def test_a_message_of_an_internal_service_begins_its_run(station: Station, collector: Collector) -> None:
+    async with tracing("test", lambda: 5.0), station.scheduler():
+        root = await station.ask(headers={"traceparent": CALLER})
+        await station.ask(headers={"parent-run-id": root["run_id"], "depth": 1})
+        await station.ask(headers={"traceparent": 7})
+    spans = [span for span in collector.spans if span.name == "process run.schedule.v1"]
+    assert [(span.kind, span.is_error) for span in spans] == [("consumer", False)] * 3
+    first = next(span for span in spans if span.trace_id == TRACE_ID)
+    assert first.parent_id == "00f067aa0ba902b7"
+    contexts = {
+        run["depth"]: str(run["context"])
+        for run in await station.runs()
+        if run["chain_id"].hex in str(root["run_id"]).replace("-", "")
+    }
+    assert contexts[0] == contexts[1], "a child keeps the trace of its chain, not that of its message"
+    assert f"00-{TRACE_ID}-{first.span_id}-01" in contexts[0]
