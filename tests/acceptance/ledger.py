@@ -34,8 +34,9 @@ async def listening(amqp_url: str) -> AsyncIterator[Starts]:
         await queue.bind("penstock.events", "*.run.started")
 
         async def note(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-            event = orjson.loads(message.body)
-            starts.seen[event["id"], event["attempt"]] += 1
+            body = orjson.loads(message.body)
+            for event in body["events"] if message.type == "run.events.v1" else [body]:
+                starts.seen[event["id"], event["attempt"]] += 1
 
         await queue.consume(note, no_ack=True)
         yield starts

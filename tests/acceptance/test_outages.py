@@ -3,14 +3,8 @@ truth.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
-import aiohttp
-import pytest
-
-from penstock.db import open_database
 from tests.acceptance.installation import Installation, Service
 from tests.acceptance.ledger import assert_each_ran_once
 from tests.acceptance.load import Load, names
@@ -18,22 +12,6 @@ from tests.eventually import eventually
 from tests.private_servers import PrivatePostgres, PrivateRabbitMQ
 
 Services = tuple[Service, Service, Service]
-
-
-@pytest.fixture
-async def outage(
-    private_postgres: PrivatePostgres, private_rabbitmq: PrivateRabbitMQ, tmp_path: Path
-) -> AsyncIterator[Installation]:
-    """A prepared installation on servers of its own, which the test may stop, kill and empty."""
-    database = await open_database(private_postgres.url, name="acceptance", most=4)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-        whole = Installation(private_postgres.url, private_rabbitmq.url, database, tmp_path, http)
-        try:
-            await whole.prepare()
-            yield whole
-        finally:
-            await whole.close()
-            await database.close()
 
 
 async def _checks(installation: Installation, service: Service) -> tuple[int, dict[str, bool]]:

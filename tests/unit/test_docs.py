@@ -34,7 +34,7 @@ from tests.pages import parts, problems_of, write_app, write_app_with
 
 PROGRAMS = {
     "penstock", "make", "git", "cd", "cp", "curl", "alias", "export", "stripe", "pytest", "pip", "python", "python3",
-    "docker", "kubectl", "helm",
+    "docker", "kubectl", "helm", "pg_dump", "pg_dumpall",
 }  # fmt: skip
 BLOCKS = [block for path in DOCUMENTS for block in read_blocks(path)]
 PAGES = sorted({block.place.path for block in BLOCKS if block.language == "yaml"})

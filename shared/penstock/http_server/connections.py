@@ -80,6 +80,11 @@ class Connection(web.RequestHandler):
         """Whether no request is in progress."""
         return self._waiter is not None
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no request has come yet."""
+        return self._request_count == 0 and self.transport is not None
+
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and note when a head has begun that is not complete."""
         requests, is_body = self._request_count, not self._body.is_eof()

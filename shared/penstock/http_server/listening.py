@@ -1,9 +1,11 @@
 """Opens a port for an application, or for one function, and closes it in the order that loses nothing."""
 
 import asyncio
+import os
 import resource
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from aiohttp import StreamReader, hdrs, web
@@ -20,6 +22,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _KEEPALIVE_SECONDS: Final = 75
 _LINGER_SECONDS: Final = 5.0
 """How long a body that nobody wants is read, so that its sender sees the answer."""
+_FIRST_REQUEST_SECONDS: Final = 1.0
+"""How long a connection that has sent nothing yet is waited for when the port closes."""
 _SWEEP_SECONDS: Final = 1.0
 _MAX_CONNECTIONS: Final = 20_000
 _CONTINUE: Final = "100-continue"
@@ -174,21 +178,58 @@ def _find_max_connections() -> int:
 @asynccontextmanager
 async def _listening(runner: web.BaseRunner, host: str, port: int) -> AsyncIterator[int]:
     await runner.setup()
+    serve = runner.server
+    assert serve is not None, "it was set up"
     sweeping = asyncio.create_task(_sweep(runner))
     try:
-        site = web.TCPSite(runner, host, port, backlog=2048)
+        server = await _listen(serve, host, port)
         try:
-            await site.start()
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {host}:{port}: {error.strerror}; is another process using the port?"
-            ) from error
-        addresses = runner.addresses
-        yield addresses[0][1] if addresses else port
+            yield server.sockets[0].getsockname()[1] if server.sockets else port
+        finally:
+            await _stop_listening(server, serve)
     finally:
         await runner.cleanup()
         sweeping.cancel()
         await asyncio.wait({sweeping})
+
+
+async def _listen(serve: web.Server, host: str, port: int) -> asyncio.Server:
+    try:
+        return await asyncio.get_running_loop().create_server(serve, host, port, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {error.strerror}; is another process using the port?"
+        ) from error
+
+
+async def _stop_listening(server: asyncio.Server, serve: web.Server) -> None:
+    """Close the port, and take the connections that the system has made already: closing it would reset them, and so
+    would closing a connection whose first request is on its way.
+    """
+    loop = asyncio.get_running_loop()
+    listeners = [socket.socket(fileno=os.dup(listener.fileno())) for listener in server.sockets]
+    server.close()
+    for listener in listeners:
+        with listener:  # until it ends, the system makes connections
+            made = list(_accept_all(listener))
+        for connection in made:
+            await loop.connect_accepted_socket(serve, connection)
+    deadline = loop.time() + _FIRST_REQUEST_SECONDS
+    while _awaits_a_first_request(serve) and loop.time() < deadline:
+        await asyncio.sleep(0.01)
+
+
+def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
+    listener.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection
+
+
+def _awaits_a_first_request(server: web.Server) -> bool:
+    return any(isinstance(one, Connection) and one.is_fresh for one in server.connections)
 
 
 async def _sweep(runner: web.BaseRunner) -> None:
