@@ -31,6 +31,7 @@ WRONG: Final = "credentials"
 """An email and a password that do not belong together; 401."""
 TOO_MANY: Final = "too_many_tries"
 """429."""
+STALE_TOKEN: Final = "this link was used, or has expired; ask for another one"
 MAX_LIFETIME: Final = timedelta(days=366)
 """Of a session: with Bubble it is twelve months."""
 
@@ -72,6 +73,14 @@ def read_password(call: Call, name: str = "password", *, is_new: bool = False) -
     if is_new and (problem := find_password_problem(password)) is not None:
         raise Permanent(problem, kind=KIND)
     return password
+
+
+def read_token(call: Call) -> str:
+    """The token of a mail behind the action's key, as it stood there. Raises Permanent."""
+    token = unseal_password(call.target, call.run.environment, call.run.id, call.tools.keyring)
+    if token is None:
+        raise wrong(call, "a parameter of type password is expected, as the caller has given it")
+    return token
 
 
 def find_origin(call: Call, email: str) -> Origin:

@@ -19,6 +19,7 @@ from penstock.runs.recurrences.history import delete_old_ticks
 from penstock.runs.waits_and_signals import delete_expired_signals
 from penstock.runtime import Counts
 from penstock.store.tokens import delete_ended_sessions
+from penstock.things.account_tokens import delete_expired_tokens
 from penstock.things.files import delete_expired_files
 from penstock.things.imports.batches import delete_old_imports
 from penstock.things.tries import delete_old_tries
@@ -83,14 +84,17 @@ async def delete_old_files(room: Room) -> Counts:
 
 
 async def delete_old_sessions(room: Room) -> Counts:
-    """Forget sessions of users that have ended, and how often passwords were tried long ago, in batches."""
+    """Forget sessions of users that have ended, tokens of mails that have expired, and how often passwords were tried
+    long ago, in batches.
+    """
     deleted = 0
     while not room.stop.soft.is_set():
         async with room.database.connection() as conn:
             sessions = await delete_ended_sessions(conn, most=_KEY_BATCH)
             tries = await delete_old_tries(conn, most=_KEY_BATCH)
-        deleted += sessions + tries
-        if max(sessions, tries) < _KEY_BATCH:
+            tokens = await delete_expired_tokens(conn, most=_KEY_BATCH)
+        deleted += sessions + tries + tokens
+        if max(sessions, tries, tokens) < _KEY_BATCH:
             break
     return Counts({"sessions": deleted})
 

@@ -35,6 +35,7 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "tokens": ("SIU", "SUD", "SIU"),
     # Accounts of users: executors let them sign up and log in, schedulers forget what is over.
     "accounts": ("", "", "SIUD"),
+    "account_tokens": ("", "SUD", "SID"),
     "password_tries": ("", "SUD", "SIU"),
     "known_places": ("", "SUD", "SIU"),
     "detected_parameters": ("SIUD", "", ""),

@@ -242,6 +242,9 @@ class StepAction(StrEnum):
     SIGN_UP = "sign_up"
     LOG_IN = "log_in"
     LOG_OUT = "log_out"
+    SEND_PASSWORD_RESET = "send_password_reset"
+    RESET_PASSWORD = "reset_password"
+    VERIFY_EMAIL = "verify_email"
 
 
 class Step(Model):

@@ -58,6 +58,13 @@ _HTTP: Final[dict[str, take.Take]] = {
     "body": take.text,
     "errors": take.fail_or_continue,
 }
+_LETTER: Final[dict[str, take.Take]] = {
+    "link": take.link,
+    "subject": take.text,
+    "text": take.text,
+    "html": take.text,
+    "expires": take.duration,
+}
 ACTIONS: Final[dict[StepAction, Action]] = {
     StepAction.CREATE: Action(
         targets.type_target,
@@ -249,6 +256,18 @@ ACTIONS: Final[dict[StepAction, Action]] = {
         result=results.session,
     ),
     StepAction.LOG_OUT: Action(targets.sessions_target, {}, result=results.number),
+    StepAction.SEND_PASSWORD_RESET: Action(
+        targets.mailed_target, {**_LETTER, "invite": take.boolean}, (), (("link",),)
+    ),
+    StepAction.RESET_PASSWORD: Action(
+        targets.token_target,
+        {"password": take.password, "set": fields.values},
+        (),
+        (("password",),),
+        changes=_CREATES,
+        result=results.reset,
+    ),
+    StepAction.VERIFY_EMAIL: Action(targets.verified_target, _LETTER, result=results.verified),
 }
 
 

@@ -215,6 +215,15 @@ def password(reader: StepReader, key: str, node: Node) -> JsonValue:
     return to_json(node)
 
 
+def link(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """A URL with `{token}` in it."""
+    written = text(reader, key, node)
+    if isinstance(written, str) and not (written.startswith(("https://", "http://", "${")) and "{token}" in written):
+        hint = "such as https://example.com/reset?token={token}"
+        reader.report.error(node.place, f"{key!r} has to be a URL with {{token}} in it", hint)
+    return written
+
+
 def _check_handed_on(reader: StepReader, name: str, node: Node) -> None:
     """A password goes to what is performed inside this run: it is encrypted for this one alone."""
     if isinstance(node, Scalar) and node.value is None:

@@ -158,6 +158,16 @@ def session(_reader: StepReader) -> Kind:
     return object_of({"token": TEXT, "user_id": id_of("user"), "expires": NUMBER})
 
 
+def reset(_reader: StepReader) -> Kind:
+    """Whose password was chosen, and whether they are new."""
+    return object_of({"user_id": id_of("user"), "email": TEXT, "is_new": BOOLEAN})
+
+
+def verified(reader: StepReader) -> Kind:
+    """Whose email was verified; nothing where a mail is sent."""
+    return ANYTHING if "link" in reader.table else object_of({"user_id": id_of("user"), "email": TEXT})
+
+
 def file(_reader: StepReader) -> Kind:
     """A file, as other steps take it."""
     return FILE

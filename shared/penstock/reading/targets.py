@@ -238,6 +238,32 @@ def email_target(reader: StepReader, key: str) -> JsonValue:
     return written
 
 
+def mailed_target(reader: StepReader, key: str) -> JsonValue:
+    """The email of a user, to which a mail goes; in a workflow that nobody calls."""
+    if "request" in reader.scope.names:
+        reader.report.error(
+            reader.table.key_place(key),
+            f"{key!r} cannot stand in a workflow with an api trigger: how long it takes says who has an account",
+            "schedule a workflow that has this step",
+        )
+    return email_target(reader, key)
+
+
+def token_target(reader: StepReader, key: str) -> JsonValue:
+    """The token of a mail: a parameter of type password, as it is."""
+    reader.data_type = reader.index.types.get("user")
+    node = reader.table.node(key)
+    if node is None:
+        reader.missing(key, "the token of a mail", 'such as "${params.token}"')
+        return None
+    return take.password(reader, key, node)
+
+
+def verified_target(reader: StepReader, key: str) -> JsonValue:
+    """With `link` the email of a user, to which a mail goes; without, the token of that mail."""
+    return (mailed_target if "link" in reader.table else token_target)(reader, key)
+
+
 def sessions_target(reader: StepReader, key: str) -> JsonValue:
     """Which sessions of the user end: `this` one, the `others`, or `all`."""
     if reader.table.node(key) is None:

@@ -7,7 +7,7 @@ changing it changes no account.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from penstock.db import Connection
 from penstock.domain.mail_addresses import parse_address
@@ -83,3 +83,70 @@ async def store_account(conn: Connection, *, environment: str, user_id: str, ema
         email,
         password_hash,
     )
+
+
+class Known(NamedTuple):
+    """A user, and the email that mails to them go to: that of the account, else that of the thing."""
+
+    user_id: str
+    email: str
+
+
+async def find_user_by_email(conn: Connection, *, environment: str, email: str) -> Known | None:
+    """The user whose account has this email, in lower case; else the one user without an account whose field has it.
+    None when there is none, or several.
+    """
+    table = qualified_table(environment, USER.name)
+    rows = await conn.fetch(
+        f"""
+        SELECT a.user_id AS user_id, 1 AS rank FROM penstock.accounts a
+        WHERE a.environment = $1 AND a.email = $2 AND EXISTS (SELECT FROM {table} u WHERE u."_id" = a.user_id)
+        UNION ALL
+        SELECT u."_id", 2 FROM {table} u
+        WHERE lower(u."email") = $2
+          AND NOT EXISTS (SELECT FROM penstock.accounts a WHERE a.environment = $1 AND a.user_id = u."_id")
+        ORDER BY rank LIMIT 2
+        """,
+        environment,
+        email,
+    )
+    if not rows or (rows[0]["rank"] == 2 and len(rows) == 2):
+        return None
+    return Known(rows[0]["user_id"], email)
+
+
+async def replace_account(conn: Connection, *, environment: str, user_id: str, email: str, password_hash: str) -> bool:
+    """Give a user an account with an email that is verified, in place of the one they have; False when there is no such
+    user any more. Raises UniqueViolation when another account has the email.
+    """
+    table = qualified_table(environment, USER.name)
+    stored = await conn.fetchval(
+        f"""
+        INSERT INTO penstock.accounts AS a (environment, user_id, email, password_hash, verified_at)
+        SELECT $1, $2, $3, $4, clock_timestamp() WHERE EXISTS (SELECT FROM {table} u WHERE u."_id" = $2)
+        ON CONFLICT (environment, user_id) DO UPDATE
+        SET email = EXCLUDED.email, password_hash = EXCLUDED.password_hash, verified_at = EXCLUDED.verified_at,
+            changed_at = clock_timestamp()
+        RETURNING true
+        """,
+        environment,
+        user_id,
+        email,
+        password_hash,
+    )
+    return stored is not None
+
+
+async def verify_account(conn: Connection, *, environment: str, user_id: str, email: str) -> bool:
+    """Note that the email of an account is verified; False when the account has another one by now, or has ended."""
+    verified = await conn.fetchval(
+        """
+        UPDATE penstock.accounts SET verified_at = coalesce(verified_at, clock_timestamp())
+        WHERE environment = $1 AND user_id = $2 AND email = $3
+        RETURNING true
+        """,
+        environment,
+        user_id,
+        email,
+    )
+    return verified is not None

@@ -20,6 +20,8 @@ PERIOD: Final = timedelta(minutes=15)
 MAX_BY_ADDRESS: Final = 100
 MAX_BY_BOTH: Final = 10
 MAX_BY_EMAIL: Final = 50
+MAX_LETTERS: Final = 10
+LETTERS_PERIOD: Final = timedelta(hours=1)
 KNOWN_FOR: Final = timedelta(days=180)
 """A place where nobody has logged in for so long is unknown again."""
 
@@ -55,6 +57,12 @@ async def begin_try(conn: Connection, origin: Origin) -> bool:
         KNOWN_FOR,
     )
     return is_known or await _count(conn, origin.environment, _by_email(origin), MAX_BY_EMAIL)
+
+
+async def begin_letter(conn: Connection, *, environment: str, email: str) -> bool:
+    """Count a mail about an account to this email; false when there were too many for it not to be a nuisance."""
+    key = hashlib.sha256(b"letter\x00" + _encode(email)).digest()
+    return await _count(conn, environment, key, MAX_LETTERS, LETTERS_PERIOD)
 
 
 async def forgive_tries(conn: Connection, origins: Sequence[Origin]) -> None:
@@ -129,7 +137,7 @@ async def delete_old_tries(conn: Connection, *, most: int) -> int:
     return len(tries) + len(places)
 
 
-async def _count(conn: Connection, environment: str, key: bytes, most: int) -> bool:
+async def _count(conn: Connection, environment: str, key: bytes, most: int, period: timedelta = PERIOD) -> bool:
     allowed: bool = await conn.fetchval(
         """
         INSERT INTO penstock.password_tries AS t (environment, key, count, until)
@@ -141,7 +149,7 @@ async def _count(conn: Connection, environment: str, key: bytes, most: int) -> b
         """,
         environment,
         key,
-        PERIOD,
+        period,
         most,
     )
     return allowed

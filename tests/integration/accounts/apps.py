@@ -72,6 +72,53 @@ workflow: who
 on: {api: {method: POST, auth: user}}
 steps: [{return: {id: "${user._id}", name: "${user.name}", email: "${user.email}"}}]
 ---
+workflow: forgot
+parameters: {email: text}
+on: {api: {method: POST, auth: public}}
+steps:
+  - schedule: mail_reset
+    with: {email: "${params.email}"}
+---
+workflow: mail_reset
+parameters: {email: text}
+steps:
+  - send_password_reset: "${params.email}"
+    link: "https://shop.example.com/reset?token={token}&lang=en"
+    html: "<a href='{link}'>reset</a>"
+---
+workflow: join
+parameters: {email: text}
+steps:
+  - send_password_reset: "${params.email}"
+    link: "https://shop.example.com/join?token={token}"
+    invite: true
+    subject: Welcome
+    text: "Hello! {link}"
+---
+workflow: reset
+parameters: {token: password, password: password, name: {type: text, optional: true}}
+on: {api: {method: POST, auth: public}}
+steps:
+  - id: person
+    reset_password: "${params.token}"
+    password: "${params.password}"
+    set: {name: "${params.name}"}
+  - return: {id: "${steps.person.user_id}", is_new: "${steps.person.is_new}"}
+---
+workflow: mail_verification
+parameters: {email: text}
+steps:
+  - verify_email: "${params.email}"
+    link: "https://shop.example.com/verify?token={token}"
+---
+workflow: verify
+parameters: {token: password}
+on: {api: {method: POST, auth: public}}
+steps:
+  - id: verified
+    verify_email: "${params.token}"
+  - return: {email: "${steps.verified.email}"}
+---
 workflow: log_out_public
 on: {api: {method: POST, auth: public}}
 steps: [{log_out: this}]
@@ -88,7 +135,7 @@ def write_app(directory: Path) -> Path:
     return directory
 
 
-async def post(app: AppUnderTest, workflow: str, token: str | None = None, **parameters: str) -> Reply:
+async def post(app: AppUnderTest, workflow: str, bearer: str | None = None, /, **parameters: str) -> Reply:
     """Call a workflow, perhaps with a user's token."""
-    headers = None if token is None else {"Authorization": f"Bearer {token}"}
+    headers = None if bearer is None else {"Authorization": f"Bearer {bearer}"}
     return await app.post(f"/api/1.1/wf/{workflow}", {**parameters}, headers=headers)

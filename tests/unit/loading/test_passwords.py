@@ -91,3 +91,36 @@ def test_what_no_password_can_be(parameter: str, problem: str) -> None:
 def test_things_have_no_passwords() -> None:
     (found,) = problems(types="type: order\nfields: {secret: password}\n")
     assert "'password' is a type for parameters only; the steps sign_up and reset_password" in found
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["{send_password_reset: a@example.com, link: 'https://a.example.com/{token}'}",
+     "{verify_email: a@example.com, link: 'https://a.example.com/{token}'}"],
+)  # fmt: skip
+def test_a_mail_about_an_account_is_sent_where_no_caller_waits(step: str) -> None:
+    (found,) = problems(f"{HEAD}- {step}\n")
+    assert "cannot stand in a workflow with an api trigger: how long it takes says who has an account" in found
+    assert problems(f"workflow: w\nsteps:\n- {step}\n") == []
+
+
+@pytest.mark.parametrize(
+    ("step", "problem"),
+    [
+        (
+            "{reset_password: '${params.email}', password: '${params.password}'}",
+            "5: 'reset_password' takes a",
+        ),
+        ("{reset_password: '${params.old}'}", "5: 'reset_password' needs password"),
+        ("{verify_email: '${params.email}'}", "5: 'verify_email' takes a parameter of type password"),
+    ],
+)
+def test_the_token_of_a_mail_is_a_password(step: str, problem: str) -> None:
+    (found,) = problems(f"{HEAD}- {step}\n")
+    assert found.startswith(problem)
+
+
+def test_a_link_has_a_place_for_its_token() -> None:
+    step = "{send_password_reset: a@example.com, link: 'https://a.example.com'}"
+    (found,) = problems(f"workflow: w\nsteps:\n- {step}\n")
+    assert found.startswith("3: 'link' has to be a URL with {token} in it")

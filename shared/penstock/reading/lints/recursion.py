@@ -183,7 +183,7 @@ def _targets_of(step: Step, app: App) -> Iterator[tuple[str, bool]]:
         yield step.target, False
     elif spec.changes:
         type_name = step.arguments.get("type") if step.action in {StepAction.UPDATE, StepAction.DELETE} else step.target
-        type_name = "user" if step.action is StepAction.SIGN_UP else type_name
+        type_name = "user" if step.action in {StepAction.SIGN_UP, StepAction.RESET_PASSWORD} else type_name
         done = {*spec.changes, *((Operation.UPDATE,) if step.arguments.get("upsert") else ())}
         for workflow in app.workflows.values():
             yield from ((workflow.name, is_guarded) for is_guarded in _reactions(workflow, step, type_name, done))

@@ -125,6 +125,7 @@ FORMS: Final[Mapping[str, Schema]] = {
     "where": _WHERE,
     "over": either({"type": "array"}, TEMPLATE, _SEARCH),
     "password": TEMPLATE,
+    "link": TEXT,
     # Arguments about mail.
     "recipients": one_or_list(_ADDRESS),
     "recipients_target": one_or_list(_ADDRESS),
@@ -144,6 +145,9 @@ FORMS: Final[Mapping[str, Schema]] = {
     "runs_target": one_or_list(TEXT),
     "email_target": TEXT,
     "sessions_target": choice(SESSIONS),
+    "mailed_target": TEXT,
+    "token_target": TEMPLATE,
+    "verified_target": TEXT,
     "url_target": {"type": "string", "pattern": r"^([Hh][Tt][Tt][Pp][Ss]?://|\$\{)"},
     "answer_target": either(MAPPING, TEMPLATE, {"type": "null"}),
     "object_target": either(MAPPING, TEMPLATE),
