@@ -23,6 +23,7 @@ class ClaimedRun:
 
     `finished` has, by path, the results of the steps that earlier attempts have finished; None in a first attempt.
     `is_deep`: it seems to be beyond the limit, in an environment that only observes depth, and nobody has noted it.
+    `is_awaited`: the next item of its list, or another run, waits for its end.
     """
 
     id: UUID
@@ -43,6 +44,7 @@ class ClaimedRun:
     context: Values | None
     finished: Values | None
     is_deep: bool = False
+    is_awaited: bool = False
 
     @property
     def user_id(self) -> str | None:

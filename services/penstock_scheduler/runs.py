@@ -41,6 +41,7 @@ class StoredList:
     priority: int | None
     start_at: datetime
     interval_seconds: float
+    is_sequential: bool = False
 
     def due_at(self, index: int) -> datetime:
         """When the run of item `index` is due."""

@@ -58,16 +58,17 @@ async def cancel(call: Call) -> Outcome:
     What a step of this very run has scheduled may not be admitted yet; it is waited for, because a run that comes after
     its cancellation would be performed. Raises Transient when it does not come.
     """
-    run_ids = _read_ids(call)
-    await _wait_until_admitted(call, run_ids)
+    run_ids = read_ids(call)
+    await wait_until_admitted(call, run_ids)
     return Write(CancelRuns(run_ids, by=f"run {call.run.id}"))
 
 
-def _read_ids(call: Call) -> list[UUID]:
+def read_ids(call: Call) -> list[UUID]:
+    """The ids that a step names, each once, in their order. Null is passed over."""
     given = call.target if isinstance(call.target, list) else [call.target]
     if len(given) > MAX_RUNS:
-        raise wrong(call, f"at most {MAX_RUNS} runs can be cancelled at once, and these are {len(given)}")
-    return sorted({_read_id(call, value) for value in given if value is not None})
+        raise wrong(call, f"a step takes at most {MAX_RUNS} runs, and these are {len(given)}")
+    return list(dict.fromkeys(_read_id(call, value) for value in given if value is not None))
 
 
 def _read_id(call: Call, value: JsonValue) -> UUID:
@@ -79,7 +80,8 @@ def _read_id(call: Call, value: JsonValue) -> UUID:
         raise wrong(call, f"the id of a run is expected, and this is {value[:60]!r}") from None
 
 
-async def _wait_until_admitted(call: Call, run_ids: list[UUID]) -> None:
+async def wait_until_admitted(call: Call, run_ids: list[UUID]) -> None:
+    """Wait for what steps of this very run have scheduled. Raises Transient when it does not come."""
     loop = asyncio.get_running_loop()
     until, pause = loop.time() + PATIENCE_SECONDS, _FIRST_PAUSE_SECONDS
     while True:

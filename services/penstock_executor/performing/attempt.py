@@ -240,10 +240,10 @@ class Attempt:
                 self._keep(outcome, record, frame)
             case Write():
                 await self._write(outcome, record, may_defer=may_defer)
-            case Suspend(until, signal, match):
+            case Suspend(until, signal, match, awaited):
                 record.outcome = "waiting"
                 self.journal.record(record)
-                raise Suspended(Wait(record.step, until, signal, match))
+                raise Suspended(Wait(record.step, until, signal, match, awaited))
             case Nested():
                 self._keep(Done(await self._perform_nested(outcome, record.step, frame, may_defer)), record, frame)
             case Coded():

@@ -138,6 +138,8 @@ def announce(room: Room, lease: Lease, ending: Ending, seconds: float) -> None:
     if ending.state.is_final:
         reason = _reason(ending)
         room.publisher.run_event(ending.state.value, run.summarize(ending.state), reason=reason)
+        if run.is_awaited:
+            room.free_turns(run.environment)
         if lease.reply_to is not None:
             answer = RunAnswer.model_construct(
                 run_id=run.id, state=ending.state, result=ending.result, error=ending.error
@@ -162,6 +164,8 @@ def _announce_wait(room: Room, run: ClaimedRun, ending: Ending, seconds: float) 
     until = None if ending.wait is None else ending.wait.until
     if ending.state is RunState.QUEUED:
         _ = room.spawn(_dispatch(room, run))
+    elif ending.wait is not None and ending.wait.awaited:
+        room.free_turns(run.environment)
     elif until is not None and until - run.claimed_at - timedelta(seconds=seconds) < _SOON:
         room.nudge(run.environment, WakeScheduler.model_construct(due_at=until))
 
@@ -198,7 +202,10 @@ def _line(run: ClaimedRun, ending: Ending, seconds: float) -> LogLine:
 
 def _describe_wait(wait: Wait) -> str:
     until = None if wait.until is None else f"until {format_date(wait.until)}"
-    signal = None if wait.signal is None else f"for the signal {wait.signal}"
+    if wait.awaited:
+        signal: str | None = f"for the ends of {len(wait.awaited)} runs or lists"
+    else:
+        signal = None if wait.signal is None else f"for the signal {wait.signal}"
     return ", ".join(part for part in (signal, until) if part)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from pydantic import JsonValue
 
@@ -49,7 +50,8 @@ class Nested:
 
 @dataclass(frozen=True, slots=True)
 class Suspend:
-    """The run gives up its slot until a time, or a signal with these members; `until` None waits without limit.
+    """The run gives up its slot until a time, a signal with these members, or the ends of the runs (or the list) that
+    are `awaited`; `until` None waits without limit.
 
     The attempt ends; the next one begins after this step.
     """
@@ -57,6 +59,7 @@ class Suspend:
     until: datetime | None
     signal: str | None = None
     match: Values | None = None
+    awaited: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

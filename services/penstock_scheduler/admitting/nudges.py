@@ -22,6 +22,8 @@ class Nudges:
     waits: asyncio.Event = field(default_factory=asyncio.Event)
     expand: asyncio.Event = field(default_factory=asyncio.Event)
     turns: asyncio.Event = field(default_factory=asyncio.Event)
+    ends: asyncio.Event = field(default_factory=asyncio.Event)
+    sequential: asyncio.Event = field(default_factory=asyncio.Event)
     is_reconnected: bool = False
 
     async def note_reconnect(self) -> None:

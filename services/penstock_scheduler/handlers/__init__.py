@@ -78,6 +78,7 @@ async def expand_list(room: Room, message: Message) -> None:
     """A list awaits expansion; the loop that expands them all is woken."""
     ExpandList.decode(message.body)
     room.nudges.expand.set()
+    room.nudges.sequential.set()
 
 
 async def wake_scheduler(room: Room, message: Message) -> None:
@@ -87,6 +88,7 @@ async def wake_scheduler(room: Room, message: Message) -> None:
     room.nudges.waits.set()
     room.nudges.tick.set()
     room.nudges.turns.set()
+    room.nudges.ends.set()
 
 
 async def note_dead_letter(room: Room, message: Message, routing_key: str) -> None:

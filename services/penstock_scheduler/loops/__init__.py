@@ -7,6 +7,7 @@ from penstock.runtime import Loop
 from penstock.store.workload import FLUSH_SECONDS
 from penstock_scheduler.loops.change_triggers import start_changes
 from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
+from penstock_scheduler.loops.ends import settle_ends
 from penstock_scheduler.loops.inbox import admit_inbox
 from penstock_scheduler.loops.list_expansion import advance_sequential, expand_lists, finish_lists
 from penstock_scheduler.loops.notifying import delete_old_notifications, gather_notices, send_notifications
@@ -48,7 +49,8 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("work_off_operations", 1.0, work_off_operations),
         Loop("reap_leases", 1.0, reap_leases),
         Loop("expand_lists", 1.0, expand_lists, nudges.expand),
-        Loop("advance_sequential", 0.5, advance_sequential),
+        Loop("settle_ends", 0.25, settle_ends, nudges.ends),
+        Loop("advance_sequential", 0.5, advance_sequential, nudges.sequential),
         Loop("finish_lists", 2.0, finish_lists),
         Loop("gather_notices", 2.0, gather_notices),
         *(Loop(f"send_{channel}", 2.0, partial(send_notifications, channel=channel)) for channel in Channel),

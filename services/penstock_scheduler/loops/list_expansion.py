@@ -9,7 +9,6 @@ a retry takes some of them up.
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -18,22 +17,22 @@ from penstock import clock
 from penstock.contracts.messages import ListEvent
 from penstock.db import Connection
 from penstock.domain.ids import child_run_id
-from penstock.domain.runs import Admission, Rejected
+from penstock.domain.runs import Admission, Rejected, RunSummary, Terminated
 from penstock.domain.states import Trigger
 from penstock.errors import PenstockError, StaleDefinitions
+from penstock.runs.joins import mark_done, wake_joined
 from penstock.runs.requests import RunRequest
 from penstock.runtime import Counts
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import Subject, error_line, write_logs
 from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 from penstock_scheduler.repository import lists as repository
+from penstock_scheduler.repository.lists import FinishedList
 from penstock_scheduler.room import Room
-from penstock_scheduler.runs import Chunk
+from penstock_scheduler.runs import Chunk, Position
 
 Claim = Callable[[Connection], Awaitable[Chunk | None]]
 Deployments = dict[str, CompiledDeployment]
-FAST_SECONDS: Final = 0.05
-"""How often to check whether a sequential list may continue, while there is one."""
 
 
 async def expand_lists(room: Room) -> Counts:
@@ -56,19 +55,16 @@ async def advance_sequential(room: Room) -> Counts:
     """Admit the next run of each sequential list whose run before has ended."""
     async with room.database.connection() as conn:
         positions = await repository.list_positions(conn)
-        before = {
-            position: child_run_id(position.list_id, str(position.index - 1))
-            for position in positions
-            if position.index
-        }
-        ended = await repository.list_ended(conn, run_ids=list(before.values())) if before else set[UUID]()
     admitted = 0
     for position in positions:
-        if position.index == 0 or before[position] in ended:
-            admitted += len(await _admit_claimed(room, partial(repository.claim_item, position=position)) or [])
+        admitted += len(await _admit_claimed(room, partial(_claim_item, position=position)) or [])
     if admitted:
         await _close_lists(room)
-    return Counts({"admitted": admitted}, FAST_SECONDS if positions else None)
+    return Counts({"admitted": admitted})
+
+
+async def _claim_item(conn: Connection, *, position: Position) -> Chunk | None:
+    return await repository.claim_item(conn, position=position)
 
 
 async def _claim_chunk(conn: Connection) -> Chunk | None:
@@ -79,8 +75,23 @@ async def _claim_chunk(conn: Connection) -> Chunk | None:
 
 
 async def finish_lists(room: Room) -> Counts:
-    """Finish lists all of whose runs have ended, and say so."""
-    finished = await room.database.in_transaction(repository.finish_lists)
+    """Finish lists all of whose runs have ended, and say so: those that were closed after their last run had ended."""
+    finished, woken = await room.database.in_transaction(finish_and_wake)
+    await announce_finished(room, finished, woken)
+    return Counts({"finished": len(finished)})
+
+
+async def finish_and_wake(
+    conn: Connection, *, list_ids: Sequence[UUID] | None = None
+) -> tuple[list[FinishedList], list[RunSummary]]:
+    """Finish lists, and wake the runs that wait for them."""
+    finished = await repository.finish_lists(conn, list_ids=list_ids)
+    waiters = await mark_done(conn, awaited=[done.id for done in finished]) if finished else set[UUID]()
+    return finished, await wake_joined(conn, waiters=waiters) if waiters else []
+
+
+async def announce_finished(room: Room, finished: Sequence[FinishedList], woken: Sequence[RunSummary]) -> None:
+    """After the commit: publish that lists have finished, and dispatch the runs that have waited for them."""
     for done in finished:
         event = ListEvent.model_construct(
             list_id=done.id, environment=done.environment, workflow=done.workflow, total=done.total,
@@ -88,7 +99,7 @@ async def finish_lists(room: Room) -> Counts:
             terminated=done.terminated, at=clock.now(),
         )  # fmt: skip
         room.publisher.event(f"{done.environment}.list.finished", event)
-    return Counts({"finished": len(finished)})
+    await room.dispatches.begin(woken)
 
 
 async def _admit_claimed(room: Room, claim: Claim) -> Sequence[Admission] | None:
@@ -116,6 +127,8 @@ async def _admit_claimed(room: Room, claim: Claim) -> Sequence[Admission] | None
         raise
     if outcomes:
         await room.admissions.tell(outcomes)
+        if any(isinstance(outcome, Terminated) for outcome in outcomes):
+            room.nudges.ends.set()
     return outcomes
 
 
@@ -134,6 +147,8 @@ async def _expand(
         await _fail(conn, chunk=chunk, offset=refused[0], rejected=refused[1])
         return []
     outcomes = await admit_prepared(conn, prepared)
+    if chunk.of.is_sequential:
+        await repository.await_ends(conn, run_ids=[run.run_id for run in wanted])
     if (refused := _find_rejected(outcomes)) is not None:
         await _fail(conn, chunk=chunk, offset=refused[0], rejected=refused[1])
     return outcomes

@@ -8,7 +8,6 @@ from pydantic import JsonValue
 
 from penstock.db import Connection, Record
 from penstock.domain.lineage import Lineage
-from penstock.domain.states import FINAL_STATES
 from penstock_scheduler.runs import Chunk, Position, StoredList
 
 
@@ -36,6 +35,7 @@ def _from_row(row: Record) -> StoredList:
         priority=row["priority"],
         start_at=row["start_at"],
         interval_seconds=row["interval_seconds"],
+        is_sequential=row["is_sequential"],
     )
 
 
@@ -45,7 +45,7 @@ async def claim_chunk(conn: Connection) -> Chunk | None:
         """
         SELECT l.id, l.environment, l.workflow, l.parent_run_id, l.claimed_depth, l.claimed_chain_id, l.priority,
                l.start_at,
-               l.interval_seconds, c.first_index, c.parameters
+               l.interval_seconds, l.is_sequential, c.first_index, c.parameters
         FROM penstock.lists l
         JOIN penstock.list_chunks c ON c.list_id = l.id
         WHERE l.state = 'expanding' AND NOT l.is_sequential AND c.expanded_at IS NULL
@@ -68,8 +68,8 @@ async def finish_chunk(conn: Connection, *, list_id: UUID, first_index: int) -> 
 
 
 async def list_positions(conn: Connection) -> list[Position]:
-    """Where each sequential list stands that still has items, and whose next item is due. Those of a stopped chain stay
-    where they are, so that a resume continues one by one.
+    """Where each sequential list stands that still has items, whose item before has ended, and whose next item is due.
+    Those of a stopped chain stay where they are, so that a resume continues one by one.
     """
     rows = await conn.fetch(
         """
@@ -81,9 +81,10 @@ async def list_positions(conn: Connection) -> list[Position]:
             ORDER BY c.first_index
             LIMIT 1
         ) c
-        WHERE l.state = 'expanding' AND l.is_sequential
+        WHERE l.state = 'expanding' AND l.is_sequential AND l.is_ready
           AND l.start_at + make_interval(secs => (c.first_index + c.next_offset) * l.interval_seconds)
               <= clock_timestamp()
+          AND NOT EXISTS (SELECT FROM penstock.ends e WHERE e.list_id = l.id)
           AND NOT EXISTS (
               SELECT FROM penstock.chains h
               WHERE h.id = coalesce((SELECT p.chain_id FROM penstock.runs p WHERE p.id = l.parent_run_id),
@@ -95,16 +96,6 @@ async def list_positions(conn: Connection) -> list[Position]:
         """
     )
     return [Position(*row) for row in rows]
-
-
-async def list_ended(conn: Connection, *, run_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of the runs that have ended."""
-    rows = await conn.fetch(
-        "SELECT id FROM penstock.runs WHERE id = ANY($1::uuid[]) AND state = ANY($2::text[])",
-        run_ids,
-        [state.value for state in FINAL_STATES],
-    )
-    return {row["id"] for row in rows}
 
 
 async def claim_item(conn: Connection, *, position: Position) -> Chunk | None:
@@ -123,13 +114,21 @@ async def claim_item(conn: Connection, *, position: Position) -> Chunk | None:
         WHERE c.list_id = h.list_id AND c.first_index = h.first_index AND l.id = h.list_id AND l.state = 'expanding'
         RETURNING l.id, l.environment, l.workflow, l.parent_run_id, l.claimed_depth, l.claimed_chain_id, l.priority,
             l.start_at,
-                  l.interval_seconds, c.parameters -> $3::int AS item
+                  l.interval_seconds, l.is_sequential, c.parameters -> $3::int AS item
         """,
         position.list_id,
         position.first_index,
         position.next_offset,
     )
-    return None if row is None else Chunk(_from_row(row), position.index, [row["item"]])
+    if row is None:
+        return None
+    await conn.execute("UPDATE penstock.lists SET is_ready = false WHERE id = $1", position.list_id)
+    return Chunk(_from_row(row), position.index, [row["item"]])
+
+
+async def await_ends(conn: Connection, *, run_ids: Sequence[UUID]) -> None:
+    """Have these runs, which this transaction has admitted, tell of their ends at once."""
+    await conn.execute("UPDATE penstock.runs SET is_awaited = true WHERE id = ANY($1::uuid[])", run_ids)
 
 
 async def fail_list(conn: Connection, *, list_id: UUID, error: JsonValue) -> bool:
@@ -160,47 +159,79 @@ async def close_expanded_lists(conn: Connection) -> int:
     return len(rows)
 
 
-async def finish_lists(conn: Connection) -> list[FinishedList]:
-    """Finish expanded lists whose runs have all ended, each once; skips those that others hold. To be called in a
-    transaction.
-
-    The runs are looked at again behind the lock: a resume may have made some of them live since.
+async def take_ends(conn: Connection, *, most: int) -> tuple[list[UUID], list[UUID], int]:
+    """Apply up to `most` notes of ends to the counts of their lists; returns the runs that have ended, the lists that
+    were touched, and how many notes there were. Skips those that another scheduler has in hand.
     """
-    held = await conn.fetch(
-        """
-        SELECT l.id
-        FROM penstock.lists l
-        WHERE l.state = 'expanded'
-          AND NOT EXISTS (
-              SELECT FROM penstock.runs r
-              WHERE r.list_id = l.id AND r.state IN ('scheduled', 'queued', 'running', 'waiting')
-          )
-        ORDER BY l.created_at
-        LIMIT 100
-        FOR UPDATE SKIP LOCKED
-        """
-    )
-    if not held:
-        return []
     rows = await conn.fetch(
         """
-        UPDATE penstock.lists l SET state = 'finished', finished_at = clock_timestamp()
-        FROM unnest($1::uuid[]) AS q (id)
-        CROSS JOIN LATERAL (
-            SELECT count(*) FILTER (WHERE r.state = 'succeeded') AS succeeded,
-                   count(*) FILTER (WHERE r.state = 'failed') AS failed,
-                   count(*) FILTER (WHERE r.state = 'skipped') AS skipped,
-                   count(*) FILTER (WHERE r.state = 'cancelled') AS cancelled,
-                   count(*) FILTER (WHERE r.state = 'terminated') AS terminated,
-                   count(*) FILTER (WHERE r.finished_at IS NULL) AS live
-            FROM penstock.runs r WHERE r.list_id = q.id
-            OFFSET 0
-        ) n
-        WHERE l.id = q.id AND l.state = 'expanded' AND n.live = 0
-        RETURNING l.id, l.environment, l.workflow, l.total,
-                  n.succeeded, n.failed, n.skipped, n.cancelled, n.terminated
+        WITH held AS MATERIALIZED (
+            SELECT e.id FROM penstock.ends e ORDER BY e.id LIMIT $1 FOR UPDATE SKIP LOCKED
+        )
+        DELETE FROM penstock.ends e WHERE e.id = ANY(ARRAY(SELECT h.id FROM held h))
+        RETURNING e.run_id, e.list_id, e.state, e.change
         """,
-        [row["id"] for row in held],
+        most,
+    )
+    touched = sorted({row["list_id"] for row in rows if row["list_id"] is not None})
+    if touched:
+        noted = [row for row in rows if row["list_id"] is not None]
+        await _count_ends(conn, touched, noted)
+    return [row["run_id"] for row in rows if row["change"] > 0], touched, len(rows)
+
+
+async def _count_ends(conn: Connection, list_ids: Sequence[UUID], noted: Sequence[Record]) -> None:
+    await conn.execute(
+        """
+        WITH held AS MATERIALIZED (
+            SELECT l.id FROM penstock.lists l WHERE l.id = ANY($4::uuid[]) ORDER BY l.id FOR NO KEY UPDATE
+        ), n AS (
+            SELECT q.list_id, coalesce(sum(q.change) FILTER (WHERE q.state = 'succeeded'), 0) AS succeeded,
+                   coalesce(sum(q.change) FILTER (WHERE q.state = 'failed'), 0) AS failed,
+                   coalesce(sum(q.change) FILTER (WHERE q.state = 'skipped'), 0) AS skipped,
+                   coalesce(sum(q.change) FILTER (WHERE q.state = 'cancelled'), 0) AS cancelled,
+                   coalesce(sum(q.change) FILTER (WHERE q.state = 'terminated'), 0) AS terminated,
+                   sum(q.change) AS change
+            FROM unnest($1::uuid[], $2::text[], $3::int[]) AS q (list_id, state, change) GROUP BY q.list_id
+        )
+        UPDATE penstock.lists l
+        SET succeeded = l.succeeded + n.succeeded, failed = l.failed + n.failed, skipped = l.skipped + n.skipped,
+            cancelled = l.cancelled + n.cancelled, terminated = l.terminated + n.terminated,
+            -- An item that was taken up again has to end once more.
+            is_ready = n.change >= 0 AND (l.is_ready OR n.change > 0)
+        FROM held h JOIN n ON n.list_id = h.id
+        WHERE l.id = h.id
+        """,
+        [row["list_id"] for row in noted],
+        [row["state"] for row in noted],
+        [row["change"] for row in noted],
+        list_ids,
+    )
+
+
+async def finish_lists(conn: Connection, *, list_ids: Sequence[UUID] | None = None) -> list[FinishedList]:
+    """Finish expanded lists whose runs have all ended, each once: of these, or of all; skips those that others hold. It
+    costs the same, whatever their size.
+
+    Not while a note of an end waits to be applied: it may be that of a run that was taken up again.
+    """
+    rows = await conn.fetch(
+        """
+        WITH held AS MATERIALIZED (
+            SELECT l.id FROM penstock.lists l
+            WHERE l.state = 'expanded' AND ($1::uuid[] IS NULL OR l.id = ANY($1))
+              AND l.succeeded + l.failed + l.skipped + l.cancelled + l.terminated >= l.total
+              AND NOT EXISTS (SELECT FROM penstock.ends e WHERE e.list_id = l.id)
+            ORDER BY l.created_at LIMIT 100
+            FOR NO KEY UPDATE SKIP LOCKED
+        )
+        UPDATE penstock.lists l SET state = 'finished', finished_at = clock_timestamp()
+        FROM held h WHERE l.id = h.id AND l.state = 'expanded'
+          AND NOT EXISTS (SELECT FROM penstock.ends e WHERE e.list_id = l.id)
+        RETURNING l.id, l.environment, l.workflow, l.total,
+                  l.succeeded, l.failed, l.skipped, l.cancelled, l.terminated
+        """,
+        list_ids,
     )
     return [FinishedList(*row) for row in rows]
 

@@ -233,6 +233,7 @@ class StepAction(StrEnum):
     WAIT = "wait"
     WAIT_UNTIL = "wait_until"
     WAIT_FOR = "wait_for"
+    WAIT_FOR_RUNS = "wait_for_runs"
     CANCEL = "cancel"
     STOP_CHAIN = "stop_chain"
     EMAIL = "email"

@@ -121,6 +121,12 @@ def number(_reader: StepReader) -> Kind:
     return NUMBER
 
 
+def joined(_reader: StepReader) -> Kind:
+    """How many runs ended how, and their results."""
+    counts = ("total", "succeeded", "failed", "cancelled", "terminated", "skipped")
+    return object_of({**dict.fromkeys(counts, NUMBER), "results": list_of(ANYTHING)})
+
+
 def text(_reader: StepReader) -> Kind:
     """The id of a run, a list, a recurrence or a message."""
     return TEXT

@@ -36,7 +36,8 @@ _MAX_AT_ONCE: Final = 5000
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a run waits for in the step of that path: a time, or a signal and until a time (None: forever).
+    """What a run waits for in the step of that path: a time, a signal, or the ends of runs or of a list
+    (`awaited`), and until a time (None: forever).
 
     Of a signal's payload, every member of `match` has to be equal; None takes any payload.
     """
@@ -45,6 +46,7 @@ class Wait:
     until: datetime | None
     signal: str | None = None
     match: dict[str, JsonValue] | None = None
+    awaited: tuple[UUID, ...] = ()
 
 
 async def lock_signals(conn: Connection, *, environment: str, names: Sequence[str]) -> None:
@@ -66,32 +68,51 @@ async def begin_waits(conn: Connection, *, waits: Sequence[tuple[UUID, str, Wait
     """
     await conn.execute(
         """
-        INSERT INTO penstock.waits AS w (run_id, environment, step, until, signal, match, match_name, match_hash)
-        SELECT q.run_id, q.environment, q.step, q.until, q.signal, q.match, m.key, jsonb_hash_extended(m.value, 0)
+        INSERT INTO penstock.waits AS w (
+            run_id, environment, step, until, signal, match, match_name, match_hash, is_join)
+        SELECT q.run_id, q.environment, q.step, q.until, q.signal, q.match, m.key, jsonb_hash_extended(m.value, 0),
+               q.is_join
         FROM jsonb_to_recordset($1) AS q (run_id uuid, environment text, step text, until timestamptz, signal text,
-            match jsonb)
+            match jsonb, is_join boolean)
         LEFT JOIN LATERAL (SELECT * FROM jsonb_each(q.match) AS j WHERE j.value <> 'null' ORDER
             BY j.key LIMIT 1) m ON true
         ON CONFLICT (run_id) DO UPDATE
             SET until = CASE WHEN w.step = EXCLUDED.step THEN w.until ELSE EXCLUDED.until END,
                 step = EXCLUDED.step, signal = EXCLUDED.signal, match = EXCLUDED.match,
-                match_name = EXCLUDED.match_name, match_hash = EXCLUDED.match_hash
+                match_name = EXCLUDED.match_name, match_hash = EXCLUDED.match_hash,
+                is_join = EXCLUDED.is_join
         """,
         [
             {
                 "run_id": str(run_id), "environment": environment, "step": wait.step, "until": wait.until,
                 "signal": wait.signal,
-                "match": wait.match or None,
+                "match": wait.match or None, "is_join": bool(wait.awaited),
             }
             for run_id, environment, wait in waits
         ],
     )  # fmt: skip
+    await _insert_joins(conn, waits=waits)
     woken: set[UUID] = set()
     for run_id in await _list_expected(conn, run_ids=[run_id for run_id, _, wait in waits if wait.signal is not None]):
         kept = await _take_kept_signal(conn, run_id=run_id)
         if kept is not None:
             woken.update(run.id for run in await wake_runs(conn, run_ids=[run_id], payload=kept[0]))
     return woken
+
+
+async def _insert_joins(conn: Connection, *, waits: Sequence[tuple[UUID, str, Wait]]) -> None:
+    """`penstock.runs.joins` has the whole story."""
+    for run_id, _, wait in waits:
+        if wait.awaited:
+            await conn.execute(
+                """
+                INSERT INTO penstock.joins (waiter, awaited, position)
+                SELECT $1, q.awaited, q.position FROM unnest($2::uuid[]) WITH ORDINALITY AS q (awaited, position)
+                ON CONFLICT DO NOTHING
+                """,
+                run_id,
+                wait.awaited,
+            )
 
 
 async def _list_expected(conn: Connection, *, run_ids: Sequence[UUID]) -> list[UUID]:

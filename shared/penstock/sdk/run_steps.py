@@ -150,6 +150,19 @@ class RunSteps(Steps):
         return self._ask(StepAction.WAIT_FOR, name, arguments, lambda result: result, options)
 
     @checked
+    def wait_for_runs(
+        self, runs: str | Sequence[str], **options: Unpack[StepOptions]
+    ) -> Coroutine[object, object, dict[str, JsonValue] | None]:
+        """Continue when these runs, or all of a list, have ended: `{"total", "succeeded", "failed", "cancelled",
+        "terminated", "skipped", "results"}`, with the results of at most a thousand; None after `timeout`. The run
+        gives up its place meanwhile.
+        """
+        target = to_json(runs, "wait_for_runs")
+        return self._ask(
+            StepAction.WAIT_FOR_RUNS, target, {}, lambda result: result if isinstance(result, dict) else None, options
+        )
+
+    @checked
     def cancel(self, run_ids: str | Sequence[str], **options: Unpack[StepOptions]) -> Coroutine[object, object, int]:
         """End runs that have not ended by themselves; how many there were."""
         return self._ask(StepAction.CANCEL, to_json(run_ids, "cancel"), {}, to_number, options)

@@ -69,8 +69,8 @@ class WaitingFor(Shown):
     """Why a run that has not ended is not being performed at this moment."""
 
     reason: WaitReason = Field(
-        description="`due`: its time has not come; `time`, `signal`: a step waits; `retry`: the run, or one of its "
-        "steps, failed and is tried again later; `paused`: it is due, and a pause of the schedule holds it; "
+        description="`due`: its time has not come; `time`, `signal`, `runs`: a step waits; `retry`: the run, or one "
+        "of its steps, failed and is tried again later; `paused`: it is due, and a pause of the schedule holds it; "
         "`concurrency`, `rate`, `sequence`: it is due, and its workflow's limits hold it; `debounce`: another of "
         "its key may replace it until its time has come; "
         "`executor`: it is due and nobody has taken it yet"

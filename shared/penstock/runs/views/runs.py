@@ -10,7 +10,7 @@ from uuid import UUID
 from penstock.db import Connection, Record
 from penstock.domain.states import RunState, Termination
 from penstock.runs.views.logs import list_run_logs
-from penstock.runs.views.models import Attempts, RunDetails, RunFacts, Step, Waiting, WaitingFor
+from penstock.runs.views.models import Attempts, RunDetails, RunFacts, Step, Waiting, WaitingFor, WaitReason
 from penstock.runs.views.pages import Page, make_page
 from penstock.runs.views.tries import make_steps
 
@@ -29,7 +29,7 @@ _RUN: Final = """
     CASE WHEN r.trigger = 'recurrence' THEN r.context -> 'recurrence' END AS recurrence,
     r.trigger, r.version, r.failures, r.crashes,
     w.step AS wait_step, w.until AS wait_until, w.signal AS wait_signal, w.match AS wait_match,
-    w.created_at AS wait_since,
+    w.created_at AS wait_since, w.is_join AS wait_is_join,
     EXISTS (SELECT FROM penstock.steps s WHERE s.run_id = w.run_id AND s.step = w.step AND s.action = 'retry')
         AS is_retry,
     CASE WHEN e.has_pauses AND (r.state = 'queued' OR (r.state = 'scheduled' AND r.scheduled_at <= clock_timestamp())
@@ -191,6 +191,14 @@ def _run_from_row(row: Record) -> RunFacts:
     return RunFacts.model_validate(values)
 
 
+def _wait_reason(row: Record) -> WaitReason:
+    if row["is_retry"]:
+        return "retry"
+    if row["wait_is_join"]:
+        return "runs"
+    return "time" if row["wait_signal"] is None else "signal"
+
+
 def _waiting(row: Record) -> Waiting | None:
     if row["wait_step"] is None:
         return None
@@ -217,7 +225,7 @@ def _waiting_for(row: Record) -> WaitingFor | None:
             )
         case RunState.WAITING:
             signal = row["wait_signal"]
-            reason = "retry" if row["is_retry"] else "time" if signal is None else "signal"
+            reason = _wait_reason(row)
             return WaitingFor(reason=reason, key=signal, holder=None, since=row["wait_since"])
         case _:
             return None
