@@ -135,13 +135,17 @@ async def fail_list(conn: Connection, *, list_id: UUID, error: JsonValue) -> boo
     """Give a list up; the runs it has made already continue. False when it was not being expanded any more."""
     status = await conn.execute(
         """
-        UPDATE penstock.lists SET state = 'failed', error = $2, finished_at = clock_timestamp()
-        WHERE id = $1 AND state = 'expanding'
+        WITH failed AS (
+            UPDATE penstock.lists SET state = 'failed', error = $2, finished_at = clock_timestamp()
+            WHERE id = $1 AND state = 'expanding' RETURNING id
+        )
+        -- Who waits for the list is woken as when a run has ended.
+        INSERT INTO penstock.ends (run_id, state, change) SELECT f.id, 'failed', 1 FROM failed f
         """,
         list_id,
         error,
     )
-    return status != "UPDATE 0"
+    return status != "INSERT 0 0"
 
 
 async def close_expanded_lists(conn: Connection) -> int:
@@ -220,7 +224,7 @@ async def finish_lists(conn: Connection, *, list_ids: Sequence[UUID] | None = No
         WITH held AS MATERIALIZED (
             SELECT l.id FROM penstock.lists l
             WHERE l.state = 'expanded' AND ($1::uuid[] IS NULL OR l.id = ANY($1))
-              AND l.succeeded + l.failed + l.skipped + l.cancelled + l.terminated >= l.total
+              AND l.succeeded + l.failed + l.skipped + l.cancelled + l.terminated + l.given_up >= l.total
               AND NOT EXISTS (SELECT FROM penstock.ends e WHERE e.list_id = l.id)
             ORDER BY l.created_at LIMIT 100
             FOR NO KEY UPDATE SKIP LOCKED

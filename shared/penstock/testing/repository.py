@@ -98,6 +98,9 @@ async def is_busy(conn: Connection) -> bool:
           OR EXISTS (SELECT FROM penstock.changes)
           OR EXISTS (SELECT FROM penstock.run_ends)
           OR EXISTS (SELECT FROM penstock.inbox)
+          OR EXISTS (SELECT FROM penstock.ends)
+          OR EXISTS (SELECT FROM penstock.joins WHERE NOT is_known)
+          OR EXISTS (SELECT FROM penstock.turns WHERE due_at <= clock_timestamp())
         """
     )
     return busy

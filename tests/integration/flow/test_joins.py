@@ -7,7 +7,9 @@ import pytest
 from pydantic import JsonValue
 
 from penstock.db import Record
+from penstock.domain.schedule import ScheduleFilter
 from penstock.runs.cancellations import cancel_runs
+from penstock.runs.schedule.interventions import end_lists
 from penstock.runs.views.runs import find_run
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House
@@ -181,3 +183,33 @@ steps:
 
 async def _has_things(house: House, count: int) -> bool:
     return len(await house.things()) == count
+
+
+async def test_a_list_whose_rest_is_given_up_is_finished_without_it(house: House, ledger: Ledger) -> None:
+    ledger.open.clear()
+    await house.deploy(f"""
+workflow: slow
+steps: [{{http: "{ledger.url}/?key=slow"}}]
+---
+workflow: parent
+steps:
+  - {{id: list, schedule_list: slow, over: "${{map([1..9], #)}}", sequential: true}}
+  - id: all
+    wait_for_runs: "${{steps.list}}"
+  - return: {{total: "${{steps.all.total}}", succeeded: "${{steps.all.succeeded}}"}}
+""")
+    async with house.services(outgoing_allow=LOCAL):
+        parent = await house.start("parent")
+        await eventually(lambda: ledger.calls == 1, within=30)
+        list_id = (await house.fetch("SELECT id FROM penstock.lists"))[0]["id"]
+        given_up = await house.database.in_transaction(
+            lambda conn: end_lists(conn, of=ScheduleFilter(ENVIRONMENT, list_id=list_id))
+        )
+        ledger.open.set()
+        await eventually(lambda: _has_ended(house, parent), within=30)
+        row = await house.ended(parent)
+    assert (given_up, row["result"]) == (8, {"total": 9, "succeeded": 1})
+
+
+async def _has_ended(house: House, run_id: UUID) -> bool:
+    return (await house.get(run_id))["finished_at"] is not None

@@ -32,6 +32,7 @@ _MEETS: Final = """
     AND ($7::timestamptz IS NULL OR r.created_at < $7)
     AND ($8::text IS NULL
          OR strpos(lower(concat_ws(' ', r.parameters::text, r.result::text, r.error::text)), lower($8)) > 0)
+    AND ($9::uuid IS NULL OR r.list_id = $9)
     """
 
 
@@ -44,7 +45,7 @@ async def count_live(conn: Connection, of: RunFilter) -> int:
 async def list_live(conn: Connection, of: RunFilter, *, before: datetime, most: int) -> list[UUID]:
     """Some of those that were there before that time."""
     rows = await conn.fetch(
-        f"SELECT r.id {_LIVE} {_MEETS} AND r.created_at <= $9 LIMIT $10", *_arguments(of), before, most
+        f"SELECT r.id {_LIVE} {_MEETS} AND r.created_at <= $10 LIMIT $11", *_arguments(of), before, most
     )
     return [row["id"] for row in rows]
 
@@ -58,7 +59,7 @@ async def count_failed(conn: Connection, of: RunFilter) -> int:
 async def list_failed(conn: Connection, of: RunFilter, *, before: datetime, most: int) -> list[UUID]:
     """Some of those that had failed before that time, the oldest first."""
     rows = await conn.fetch(
-        f"SELECT r.id {_FAILED} {_MEETS} AND r.finished_at <= $9 ORDER BY r.created_at LIMIT $10",
+        f"SELECT r.id {_FAILED} {_MEETS} AND r.finished_at <= $10 ORDER BY r.created_at LIMIT $11",
         *_arguments(of),
         before,
         most,
@@ -145,4 +146,5 @@ def _arguments(of: RunFilter) -> Sequence[object]:
         of.since,
         of.until,
         of.contains,
+        of.list_id,
     )

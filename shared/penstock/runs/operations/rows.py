@@ -213,6 +213,7 @@ def describe_filter(of: Filter) -> dict[str, JsonValue]:
         "since": None if of.since is None else of.since.isoformat(),
         "until": None if of.until is None else of.until.isoformat(),
         "contains": of.contains,
+        "list": None if of.list_id is None else str(of.list_id),
     }
     return {name: part for name, part in parts.items() if part is not None}
 
@@ -250,6 +251,7 @@ def _read_run_filter(row: Record) -> RunFilter:
         since=_moment(given.get("since")),
         until=_moment(given.get("until")),
         contains=given.get("contains"),
+        list_id=_id(given.get("list")),
     )
 
 

@@ -90,7 +90,10 @@ async def end_lists(conn: Connection, *, of: ScheduleFilter) -> int:
               AND ($5::uuid IS NULL OR l.id = $5)
               AND ($6::uuid IS NULL OR l.claimed_chain_id = $6
                    OR (SELECT r.chain_id FROM penstock.runs r WHERE r.id = l.parent_run_id) = $6)
-            RETURNING jsonb_array_length(c.parameters) - c.next_offset AS items
+            RETURNING l.id, jsonb_array_length(c.parameters) - c.next_offset AS items
+        ), counted AS (
+            UPDATE penstock.lists l SET given_up = l.given_up + n.items
+            FROM (SELECT e.id, sum(e.items)::int AS items FROM ended e GROUP BY e.id) n WHERE l.id = n.id
         )
         SELECT coalesce(sum(items), 0)::int FROM ended
         """,

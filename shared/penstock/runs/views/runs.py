@@ -72,6 +72,7 @@ LIST_RUNS: Final = f"""
       AND r.created_at < coalesce($7::timestamptz, 'infinity')
       AND ($8::text IS NULL
            OR strpos(lower(concat_ws(' ', r.parameters::text, r.result::text, r.error::text)), lower($8)) > 0)
+      AND ($12::uuid IS NULL OR r.list_id = $12)
       AND r.created_at <= coalesce($9::timestamptz, 'infinity')
       AND ($9::timestamptz IS NULL OR (r.created_at, r.id) < ($9, $10::uuid))
     ORDER BY r.created_at DESC, r.id DESC
@@ -97,6 +98,7 @@ class RunFilter:
     since: datetime | None = None
     until: datetime | None = None
     contains: str | None = None
+    list_id: UUID | None = None
 
 
 async def list_runs(
@@ -116,6 +118,7 @@ async def list_runs(
         after[0] if after else None,
         after[1] if after else None,
         limit + 1,
+        wanted.list_id,
     )
     return make_page([_run_from_row(row) for row in rows], limit, lambda run: (run.created_at, run.id))
 
