@@ -16,7 +16,8 @@ from penstock.db import Connection
 from penstock.definitions.models import DataType
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import Termination
-from penstock.things.records import PreparedThing
+from penstock.things.privacy import Viewer
+from penstock.things.records import PreparedThing, Thing, show_things
 
 
 class Group(NamedTuple):
@@ -82,6 +83,26 @@ class Effect(ABC):
 
         Raises Permanent or UniqueViolation when one of them cannot be carried out.
         """
+
+
+async def show_results(
+    conn: Connection, environment: str, data_type: DataType, things: Sequence[Thing], viewers: Sequence[Viewer]
+) -> list[Thing]:
+    """Things as they are after an effect, each as far as the viewer of its run may see it."""
+    shown = list(things)
+    bound = {id(viewer): viewer for viewer in viewers if viewer.is_bound(data_type)}
+    for viewer in bound.values():
+        positions = [position for position, other in enumerate(viewers) if other is viewer]
+        own = await show_things(
+            conn,
+            environment=environment,
+            data_type=data_type,
+            things=[things[position] for position in positions],
+            viewer=viewer,
+        )
+        for position, thing in zip(positions, own, strict=True):
+            shown[position] = thing
+    return shown
 
 
 class BulkEffect(ABC):

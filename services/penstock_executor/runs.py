@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from penstock.definitions.values import format_date
+from penstock.domain.callers import is_admin_user
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
 from penstock.runs.waits_and_signals import Wait
@@ -68,6 +69,19 @@ class ClaimedRun:
         """What lines of the process's log about this run have in common."""
         trace_id = f"{self.identity.trace_id:032x}"
         return {"run_id": str(self.id), "chain_id": str(self.chain_id), "trace_id": trace_id}
+
+    @property
+    def sees_everything(self) -> bool:
+        """Whether privacy rules do not concern the run: an admin has started it, a change of things has, or nobody from
+        outside: a recurrence of the app, or a service of the installation. A stranger's run has a user without an id.
+        """
+        context = self.context or {}
+        if "change" in context:
+            return True
+        if context.get("user") is None:
+            return "request" not in context and "webhook" not in context
+        id = self.user_id
+        return id is not None and is_admin_user(id)
 
     def summarize(self, state: RunState) -> RunSummary:
         """This run for an event or a message, as being in `state`."""

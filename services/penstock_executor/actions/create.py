@@ -9,8 +9,9 @@ from pydantic import JsonValue
 from penstock.db import Connection
 from penstock.definitions.models import DataType, StepAction
 from penstock.domain.ids import new_thing_id
+from penstock.things.privacy import EVERYTHING, Viewer
 from penstock.things.records import NewThing, PreparedThing, create_things, insert_prepared, prepare_thing
-from penstock_executor.effects import Effect, Group, Insertion
+from penstock_executor.effects import Effect, Group, Insertion, show_results
 from penstock_executor.steps.arguments import data_type, mapping, target_text
 from penstock_executor.steps.consumption import consumption, one_written
 from penstock_executor.steps.outcomes import Outcome, Write
@@ -52,6 +53,7 @@ class UpsertThing(Effect):
     data_type: DataType
     thing: NewThing
     upsert: tuple[str, ...]
+    viewer: Viewer = EVERYTHING
 
     @property
     def changed_type(self) -> DataType:
@@ -66,11 +68,11 @@ class UpsertThing(Effect):
     async def apply(cls, conn: Connection, environment: str, effects: Sequence[Self]) -> Sequence[JsonValue]:
         """The things as they are afterwards."""
         first, things = effects[0], [effect.thing for effect in effects]
-        return list[JsonValue](
-            await create_things(
-                conn, environment=environment, data_type=first.data_type, things=things, upsert=first.upsert
-            )
+        made = await create_things(
+            conn, environment=environment, data_type=first.data_type, things=things, upsert=first.upsert
         )
+        viewers = [effect.viewer for effect in effects]
+        return list[JsonValue](await show_results(conn, environment, first.data_type, made, viewers))
 
 
 def create(call: Call) -> Outcome:
@@ -79,7 +81,7 @@ def create(call: Call) -> Outcome:
     thing = NewThing(new_thing_id(), mapping(call, "set"), call.run.user_id, call.now)
     upsert = call.arguments.get("upsert")
     if isinstance(upsert, list) and upsert:
-        return Write(UpsertThing(kind, thing, tuple(str(name) for name in upsert)))
+        return Write(UpsertThing(kind, thing, tuple(str(name) for name in upsert), call.viewer))
     prepared = prepare_thing(kind, thing)
     return Write(CreateThing(kind, prepared), prepared.shown, is_known=True)
 

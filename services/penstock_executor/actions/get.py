@@ -20,9 +20,10 @@ async def get(call: Call) -> Outcome:
     async with call.tools.database.connection() as conn:
         if "id" in call.arguments:
             wanted = thing_id(call, call.arguments["id"])
-            return Done(
-                None if wanted is None else await get_thing(conn, environment=environment, data_type=kind, id=wanted)
-            )
+            if wanted is None:
+                return Done(None)
+            found = await get_thing(conn, environment=environment, data_type=kind, id=wanted, viewer=call.viewer)
+            return Done(found)
         page = await find_things(
             conn, environment=environment, data_type=kind, where=constraints(call, call.arguments), window=Window(1)
         )

@@ -11,9 +11,10 @@ from pydantic import JsonValue
 from penstock.db import Connection
 from penstock.definitions.models import DataType, StepAction
 from penstock.errors import Permanent
+from penstock.things.privacy import EVERYTHING, Viewer
 from penstock.things.records import Thing, ThingChange, update_things
 from penstock.things.values import check_values
-from penstock_executor.effects import Effect, Group
+from penstock_executor.effects import Effect, Group, show_results
 from penstock_executor.steps.arguments import data_type, mapping, text, thing_id, wrong
 from penstock_executor.steps.consumption import consumption, written_if_any
 from penstock_executor.steps.outcomes import Done, Outcome, Write
@@ -26,6 +27,7 @@ class UpdateThing(Effect):
 
     data_type: DataType
     change: ThingChange
+    viewer: Viewer = EVERYTHING
 
     @property
     def changed_type(self) -> DataType:
@@ -47,7 +49,9 @@ class UpdateThing(Effect):
         data_type = effects[0].data_type
         changes = sorted((effect.change for effect in effects), key=lambda change: change.id)
         things = await update_things(conn, environment=environment, data_type=data_type, changes=changes)
-        return [_require(things.get(effect.change.id), effect) for effect in effects]
+        found = [_require(things.get(effect.change.id), effect) for effect in effects]
+        viewers = [effect.viewer for effect in effects]
+        return list[JsonValue](await show_results(conn, environment, data_type, found, viewers))
 
 
 def _require(thing: Thing | None, effect: UpdateThing) -> Thing:
@@ -72,7 +76,7 @@ def update(call: Call) -> Outcome:
     check_values(kind, change.values)
     if id is None:
         return Done()
-    return Write(UpdateThing(kind, change))
+    return Write(UpdateThing(kind, change, call.viewer))
 
 
 SPEC: Final = StepSpec(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final, Protocol
 
 from pydantic import JsonValue
@@ -25,6 +26,7 @@ from penstock.metrics import step_seconds
 from penstock.redaction import Redactor
 from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogEvent
+from penstock.things.privacy import EVERYTHING, Viewer
 from penstock.tracing import active
 from penstock_executor.holding.leases import Lease, outlast
 from penstock_executor.performing.frame import Frame, open_frame
@@ -159,11 +161,11 @@ class Attempt:
         """Find what is read through references, after what this run has changed and not yet written."""
         if self.journal.must_commit:
             await self.journal.commit()
-        frame.scope[THINGS] = await self._find_referred(lookups, [frame.scope])
+        frame.scope[THINGS] = await self._find_referred(frame.viewer, lookups, [frame.scope])
 
-    async def _find_referred(self, lookups: Levels, scopes: Sequence[Values]) -> Values:
+    async def _find_referred(self, viewer: Viewer, lookups: Levels, scopes: Sequence[Values]) -> Values:
         before = self.references.read
-        found = await self.references.look_up(lookups, scopes)
+        found = await self.references.look_up(viewer, lookups, scopes)
         self.journal.used[POSITIONS[Activity.THING_RETURNED]] += self.references.read - before
         return found
 
@@ -212,7 +214,8 @@ class Attempt:
             self.plans.app,
             self.room.tools,
             self.timing.deadline,
-            self._find_referred,
+            partial(self._find_referred, frame.viewer),
+            frame.viewer,
         )
         if spec.immediate is not None:
             return spec.immediate(call)
@@ -339,8 +342,10 @@ class Attempt:
 
     async def _open(self, workflow: str, parameters: Values) -> Frame:
         plan = self.plans.workflow(workflow)
-        user = await self.user.find() if "user" in plan.roots else None
+        viewer = await self.user.view(self.timing.now()) if plan.is_guarded else EVERYTHING
+        user = await self.user.find(viewer) if "user" in plan.roots else None
         frame = open_frame(plan, self.run, parameters, secrets=self.room.secrets, now=self.timing.now(), user=user)
+        frame.viewer = viewer
         if plan.lookups and not self.finished:
             await self._look_up(plan.lookups, frame)
         return frame

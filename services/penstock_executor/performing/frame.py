@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from penstock.definitions.values import format_date
 from penstock.store.secrets import Secrets
+from penstock.things.privacy import EVERYTHING, Viewer
 from penstock_executor.planning.plans import WorkflowPlan
 from penstock_executor.runs import ClaimedRun, Values
 from penstock_executor.steps.specs import Becomes, Scope, StepPlan
@@ -16,7 +17,8 @@ from penstock_executor.steps.specs import Becomes, Scope, StepPlan
 class Frame:
     """A workflow under way: the run's own, or one that a step triggers.
 
-    `prefix` stands before the paths of its steps. `may_defer`: no step around it waits for its errors.
+    `prefix` stands before the paths of its steps. `may_defer`: no step around it waits for its errors. `viewer` is who
+    looks when its steps read.
     """
 
     plan: WorkflowPlan
@@ -28,6 +30,7 @@ class Frame:
     may_defer: bool = True
     answer: Values | None = None
     session: JsonValue = None
+    viewer: Viewer = EVERYTHING
 
     @property
     def outcome(self) -> JsonValue:

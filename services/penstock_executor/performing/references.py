@@ -14,7 +14,8 @@ from penstock.errors import Permanent
 from penstock.expressions import ExpressionError
 from penstock.expressions.bounded import evaluate
 from penstock.expressions.lookups import THINGS
-from penstock.things.records import Thing
+from penstock.things.privacy import Viewer
+from penstock.things.records import Thing, show_things
 from penstock.things.references import read_things
 from penstock.things.tables import USER
 from penstock_executor.holding.leases import Lease, outlast
@@ -36,15 +37,16 @@ class References:
         self._database = database
         self._lease = lease
         self._app = app
-        self._known: dict[str, dict[str, Thing | None]] = defaultdict(dict)
+        self._known: dict[tuple[str, bool], dict[str, Thing | None]] = defaultdict(dict)
         self.read = 0
 
     def forget(self) -> None:
         """Read all things again: the attempt changes some."""
         self._known.clear()
 
-    async def look_up(self, levels: Levels, scopes: Sequence[Scope]) -> Values:
-        """What these lookups find in all `scopes` together, for `THINGS` in each; one query for each level and type.
+    async def look_up(self, viewer: Viewer, levels: Levels, scopes: Sequence[Scope]) -> Values:
+        """What these lookups find in all `scopes` together, for `THINGS` in each, as far as `viewer` may see it; one
+        query for each level and type.
 
         Raises Permanent for more than MAX_THINGS, and LeaseLost when the database stays away.
         """
@@ -53,9 +55,9 @@ class References:
             self.forget()
         for level in levels:
             ids = {lookup: await self._find_ids(lookup, scopes, found) for lookup in level}
-            await self._read({lookup.type: set().union(*_of_type(ids, lookup.type)) for lookup in level})
+            await self._read(viewer, {lookup.type: set().union(*_of_type(ids, lookup.type)) for lookup in level})
             for lookup, wanted in ids.items():
-                known = self._known[lookup.type]
+                known = self._known[lookup.type, viewer.sees_all]
                 found[lookup.key] = {id: thing for id in wanted if (thing := known[id]) is not None}
         return found
 
@@ -73,20 +75,24 @@ class References:
                 raise Permanent(f"{message}; `find` them in pages", kind="too_many_things")
         return ids
 
-    async def _read(self, wanted: dict[str, set[str]]) -> None:
+    async def _read(self, viewer: Viewer, wanted: dict[str, set[str]]) -> None:
         for name, ids in wanted.items():
-            known = self._known[name]
+            known = self._known[name, viewer.sees_all]
             if missing := [id for id in ids if id not in known]:
-                things = await outlast(self._lease, partial(self._fetch, name, missing))
+                things = await outlast(self._lease, partial(self._fetch, viewer, name, missing))
                 known.update({id: things.get(id) for id in missing})
                 self.read += len(things)
 
-    async def _fetch(self, name: str, ids: Sequence[str]) -> dict[str, Thing]:
+    async def _fetch(self, viewer: Viewer, name: str, ids: Sequence[str]) -> dict[str, Thing]:
         data_type = self._app.types.get(name, USER)
         async with self._database.connection() as conn:
             try:
                 environment = self._lease.run.environment
-                return await read_things(conn, environment=environment, data_type=data_type, ids=ids)
+                found = await read_things(conn, environment=environment, data_type=data_type, ids=ids)
+                shown = await show_things(
+                    conn, environment=environment, data_type=data_type, things=list(found.values()), viewer=viewer
+                )
+                return dict(zip(found, shown, strict=True))
             except UndefinedTable:
                 return {}  # the type was pruned after this version
 

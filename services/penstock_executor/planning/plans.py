@@ -11,7 +11,9 @@ from penstock_executor.steps.specs import StepPlan
 
 @dataclass(frozen=True, slots=True)
 class WorkflowPlan:
-    """A workflow with its steps. `roots` are the names that its expressions read, `secrets` the secrets."""
+    """A workflow with its steps. `roots` are the names that its expressions read, `secrets` the secrets.
+    `is_guarded`: privacy rules concern what it reads.
+    """
 
     definition: Workflow
     when: Expression | None
@@ -21,6 +23,7 @@ class WorkflowPlan:
     secrets: frozenset[str] = frozenset()
     lookups: Levels = ()
     is_brief: bool = False
+    is_guarded: bool = False
     """Nothing in it waits for anybody, so that many of its runs can be performed in one go."""
 
     def with_secrets(self, names: frozenset[str]) -> "WorkflowPlan":
@@ -35,6 +38,7 @@ class Plans:
         self._compiled = compiled
         self._plans: dict[str, WorkflowPlan] = {}
         self._brief: dict[str, bool] = {}
+        self._has_rules = any(data_type.privacy for data_type in compiled.app.types.values())
 
     @property
     def app(self) -> App:
@@ -72,11 +76,28 @@ class Plans:
             *(expression.secrets for expression in when), *(names for step in steps for names in step.secrets)
         )
         definition = compiled.definition
-        waits = definition.python or definition.flow or answers_early or "user" in roots or compiled.lookups
+        is_guarded = (
+            self._has_rules
+            and not definition.ignore_privacy
+            and (
+                definition.python is not None
+                or "user" in roots
+                or bool(compiled.lookups)
+                or any(_shows_things(step) for step in steps)
+            )
+        )
+        waits = (
+            is_guarded or definition.python or definition.flow or answers_early or "user" in roots or compiled.lookups
+        )
         return WorkflowPlan(
             compiled.definition, compiled.when, steps, roots, answers_early, secrets, compiled.lookups,
-            is_brief=not waits and _are_brief(steps),
+            is_brief=not (waits or is_guarded) and _are_brief(steps), is_guarded=is_guarded,
         )  # fmt: skip
+
+
+def _shows_things(step: StepPlan) -> bool:
+    """Whether later steps may see things by it that they did not know."""
+    return not step.spec.is_brief or bool(step.lookups) or "upsert" in step.definition.arguments
 
 
 def _are_brief(steps: tuple[StepPlan, ...]) -> bool:

@@ -67,6 +67,7 @@ class AppCode:
         """Call the function of a `run` step; what it returned."""
         attempt = self._attempt
         inner = Frame(frame.plan, {}, {}, {}, prefix=f"{path}/", nesting=frame.nesting + 1, may_defer=False)
+        inner.viewer = frame.viewer
         position = attempt.journal.position
         try:
             work = self._call(inner, called.function, called.arguments)
@@ -86,7 +87,7 @@ class AppCode:
         caller = Caller(directory, attempt.room.threads, await self._load_past())
         engine = CodeEngine(AttemptSteps(attempt, secrets), frame, caller)
         seal = await attempt.room.tools.installation.find_seal()
-        surroundings = describe_surroundings(attempt.run, await attempt.user.find(), secrets, seal)
+        surroundings = describe_surroundings(attempt.run, await attempt.user.find(frame.viewer), secrets, seal)
         context = Context(engine, describe_run(attempt.run), given, surroundings)
         if attempt.journal.must_commit:
             await attempt.journal.commit()

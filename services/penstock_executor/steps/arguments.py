@@ -12,7 +12,7 @@ from penstock.domain.moments import read_iso, to_utc
 from penstock.errors import Permanent
 from penstock.expressions.language import describe_type
 from penstock.storable import UNSTORABLE_REASON, is_storable
-from penstock.things.constraints import Where
+from penstock.things.constraints import Restricted, Where
 from penstock.things.tables import USER
 from penstock.things.tabular import FORMATS, Format
 from penstock_executor.runs import Values
@@ -66,17 +66,17 @@ def thing_id(call: Call, value: JsonValue) -> str | None:
 
 
 def constraints(call: Call, search: Values) -> Where:
-    """`where` of a search: a mapping of fields to the values they equal, or a list of constraints."""
+    """`where` of a search: a mapping of fields to the values they equal, or a list of constraints; for who looks."""
     where = search.get("where")
     if where is None or isinstance(where, dict | list):
-        return where
+        return where if call.viewer.sees_all else Restricted(where, call.viewer)
     raise wrong(call, f"`where` has to be a mapping or a list of constraints, and it is {describe_type(where)}")
 
 
 def required_constraints(call: Call) -> Where:
     """`where` of a step that may change every thing: it has to be said that all are meant, by `where: {}`."""
     where = constraints(call, call.arguments)
-    if where is None:
+    if call.arguments.get("where") is None:
         raise wrong(call, "`where` is needed; `where: {}` means all things")
     return where
 

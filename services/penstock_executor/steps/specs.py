@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from penstock.definitions.compiled import Levels
 from penstock.definitions.models import App, RetryPolicy, Step, StepAction
 from penstock.expressions import Expression, Template
+from penstock.things.privacy import EVERYTHING, Viewer
 from penstock_executor.effects import BulkEffect, Effect
 from penstock_executor.runs import ClaimedRun, Values
 from penstock_executor.steps.consumption import ONE_ACTION, Consumption
@@ -94,7 +95,7 @@ class Call:
     """A step about to be performed: its plan, and what stands behind its keys, evaluated.
 
     `now` is the database's time; `deadline` is when the run has used up its time, on the loop's clock. `look_up` finds
-    what is read through references in several scopes at once.
+    what is read through references in several scopes at once. `viewer` is who looks, for privacy rules.
     """
 
     run: ClaimedRun
@@ -108,6 +109,7 @@ class Call:
     tools: Tools
     deadline: float
     look_up: Callable[[Levels, Sequence[Scope]], Awaitable[Values]]
+    viewer: Viewer = EVERYTHING
 
     def until(self) -> float:
         """When the step, or the run if that is sooner, has used up its time, on the loop's clock."""

@@ -239,8 +239,8 @@ def _context(call: ApiCall, app: str, passwords: frozenset[str]) -> dict[str, Js
     }
     trace, user_id = find_trace(call.headers), call.caller.find_user_id(app, call.environment)
     context: dict[str, JsonValue] = {"request": request, "caller": call.caller.name}
-    if user_id is not None:
-        context["user"] = {"_id": user_id}
+    # An empty user is a stranger, to privacy rules, and stays one in all runs that come of this one.
+    context["user"] = {} if user_id is None else {"_id": user_id}
     if call.caller.token_id is not None:
         context["session"] = str(call.caller.token_id)
     return context if trace is None else {**context, "trace": trace}

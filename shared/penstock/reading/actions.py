@@ -38,7 +38,7 @@ class Action(NamedTuple):
     starts: bool = False
     """It starts the workflow that is its target, one hop deeper or inside this run."""
     reads: bool = False
-    """It reads things of the type that is its target, past privacy rules."""
+    """It reads things of the type that is its target."""
     changes: tuple[Operation, ...] = ()
     """What it does to things of a type; with `upsert` it updates, too."""
     result: Callable[[StepReader], Kind] = results.unknown

@@ -205,14 +205,10 @@ def _exposure_problems(app: App) -> Iterator[Problem]:
     for exposure in find_exposures(app):
         file, line = _split_place(exposure.place)
         message = (
-            f"{exposure.workflow!r} may be called by others than admins, and {exposure.action} reads every "
-            f"{exposure.data_type!r}"
+            f"{exposure.workflow!r} may be started by {exposure.origin}, and {exposure.action} finds no "
+            f"{exposure.data_type!r} then: its privacy rules let strangers find none"
         )
-        hint = (
-            "its privacy rules hold for the Data API only; return nothing that they hide, and write "
-            "ignore_privacy: "
-            "true in the workflow"
-        )
+        hint = "write ignore_privacy: true in the workflow if it is meant to read past them"
         yield Problem(file, line, 1, message, Severity.WARNING, hint)
 
 

@@ -52,8 +52,7 @@ def read_types(documents: Iterable[Node], options: DictMapping[str, OptionSet], 
             named[name] = table
     names = TypeNames(frozenset(named) | {"user"}, options)
     types = {name: _read_type(name, table, names, report) for name, table in named.items()}
-    user = types.get("user", DataType(name="user"))
-    return {**types, "user": _with_email(user, named.get("user"), report)}
+    return {"user": DataType(name="user", fields=(_EMAIL,)), **types}
 
 
 def _read_type_name(table: Table) -> str | None:
@@ -86,6 +85,8 @@ def _read_type(name: str, table: Table, names: TypeNames, report: Report) -> Dat
         fields=_read_fields(table, names, report),
         place=str(table.place),
     )
+    if name == "user":
+        data_type = _with_email(data_type, table, report)
     data_type = data_type.model_copy(update={"unique": _read_groups("unique", table, data_type, report)})
     data_type = data_type.model_copy(update={"indexes": _read_groups("indexes", table, data_type, report)})
     data_type = data_type.model_copy(update={"privacy": _read_privacy(table, data_type, report)})
@@ -93,11 +94,11 @@ def _read_type(name: str, table: Table, names: TypeNames, report: Report) -> Dat
     return data_type
 
 
-def _with_email(user: DataType, table: Table | None, report: Report) -> DataType:
+def _with_email(user: DataType, table: Table, report: Report) -> DataType:
     email = next((field for field in user.fields if field.column == _EMAIL.column), None)
     if email is None:
         return user.model_copy(update={"fields": (_EMAIL, *user.fields)})
-    if email != _EMAIL and table is not None:
+    if email != _EMAIL:
         report.error(
             table.key_place("fields"),
             "the field 'email' of user is built in as text",

@@ -52,7 +52,9 @@ def make_runs(
             "payload": event.payload,
             "headers": {**event.headers},
             "received_at": format_date(event.received_at),
-        }
+        },
+        # Whoever sends a webhook is a stranger to the app's privacy rules, as with Bubble.
+        "user": {},
     }
     if event.trace is not None:
         context["trace"] = {**event.trace}
