@@ -4,6 +4,7 @@ test's own.
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping
@@ -177,8 +178,13 @@ class Installation:
         await eventually(lambda: self.is_quiet(environment), within=within, every=0.1)
 
     async def close(self) -> None:
-        """Stop every process that is still running, the hard way if need be."""
+        """Stop every process that is still running, the hard way if need be. None may have been refused anything by the
+        database, where each has a login of its own.
+        """
         for service in self.services:
             with suppress(ProcessLookupError, TimeoutError):
                 await service.stop()
             await service.kill()
+        refusals = re.compile(r"InsufficientPrivilegeError: [^\n\"\\\\]*")
+        refused = {f"{one.kind}: {said}" for one in self.services for said in refusals.findall(one.log.read_text())}
+        assert not refused, f"penstock/db/rights.py lacks what a service does: {sorted(refused)}"

@@ -68,9 +68,9 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     # Webhooks: executors get what a workflow needs of one with its run.
     "deliveries": ("SIU", "SIU", "S"),
     # Files and imports.
-    "files": ("SIUD", "SD", "SIU"),
+    "files": ("SIUD", "SUD", "SIU"),
     "file_chunks": ("SI", "S", "SI"),
-    "imports": ("", "SD", "SIU"),
+    "imports": ("", "SUD", "SIU"),
     "import_lines": ("", "S", "SID"),
     # What schedulers are asked by rows: others write it, they alone take it.
     "changes": ("SI", "SIUD", "SI"),
@@ -82,7 +82,9 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "notice_deliveries": ("", "SIUD", ""),
     "notifications": ("", "SI", ""),
 }
-"""By table of the schema `penstock`: what ingress, scheduler and executor may do."""
+"""By table of the schema `penstock`: what ingress, scheduler and executor may do. To lock a row (FOR UPDATE, FOR SHARE)
+takes the right to update it.
+"""
 
 
 def role_of(service: Service) -> str:

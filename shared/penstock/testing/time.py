@@ -23,9 +23,11 @@ async def install_clock(conn: Connection) -> None:
     await conn.execute(
         """
         CREATE SCHEMA IF NOT EXISTS penstock_time;
+        GRANT USAGE ON SCHEMA penstock_time TO PUBLIC;
         CREATE TABLE IF NOT EXISTS penstock_time.clock (is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
             ahead interval NOT NULL);
         INSERT INTO penstock_time.clock (ahead) VALUES ('0') ON CONFLICT DO NOTHING;
+        GRANT SELECT ON penstock_time.clock TO PUBLIC;
         """
     )
     for name in _FUNCTIONS:
