@@ -33,6 +33,11 @@ class IngressSettings(OutgoingSettings):
     hide_api_documentation: bool = Field(
         default=False, description="Show /api/1.1/meta and its swagger.json to bearers of an admin token alone"
     )
+    data_api_keys: Literal["display", "id"] = Field(
+        default="display",
+        description="How answers of the Data API name fields: as they are declared, or by id, as Bubble's internal "
+        "names, such as unit_name_text",
+    )
     hidden_constraints: Literal["refuse", "drop"] = Field(
         default="refuse",
         description="What becomes of a constraint or an order on a field that privacy rules hide: refuse the request, "

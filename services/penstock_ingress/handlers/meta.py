@@ -23,7 +23,11 @@ _NO_CACHE = {"Cache-Control": "no-cache"}
 async def show_meta(room: Room, environment: str, caller: Caller) -> Reply:
     """What `/meta` answers. Raises Refusal."""
     app = await _find_app(room, environment, caller)
-    return json_reply(200, describe_meta(app, app.name if app else _NO_APP, environment), _NO_CACHE)
+    document = describe_meta(app, app.name if app else _NO_APP, environment)
+    app_data = document["app_data"]
+    if isinstance(app_data, dict):
+        app_data["use_captions_for_get"] = room.settings.data_api_keys == "display"
+    return json_reply(200, document, _NO_CACHE)
 
 
 async def show_swagger(room: Room, environment: str, prefix: str, caller: Caller) -> Reply:

@@ -4,10 +4,11 @@ What the caller may not find is answered like what does not exist. A constraint 
 may see of no thing is refused, or dropped as Bubble does (PENSTOCK_HIDDEN_CONSTRAINTS): see `penstock.things.privacy`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
+from penstock.definitions.fields import internal_field_id
 from penstock.domain.callers import Caller
 from penstock.domain.workload import Activity
 from penstock.things.clauses import ConstraintProblem
@@ -32,7 +33,7 @@ async def list_things(
     page = await _find(room, exposed, search, await find_viewer(room.database, exposed, caller))
     body: dict[str, JsonValue] = {
         "cursor": search.cursor,
-        "results": [_show(thing) for thing in page.results],
+        "results": _show(room, exposed, page.results),
         "count": len(page.results) if search.limit >= 0 else search.limit,
     }
     if not search.excludes_remaining:
@@ -54,7 +55,7 @@ async def show_thing(room: Room, environment: str, type_name: str, thing_id: str
             )
     if thing is None:
         raise missing(exposed, thing_id)
-    reply = json_reply(200, {"response": _show(thing)})
+    reply = json_reply(200, {"response": _show(room, exposed, [thing])[0]})
     meter(room, environment, len(reply.body), {Activity.THING_RETURNED: 1})
     return reply
 
@@ -88,6 +89,9 @@ async def _find(room: Room, exposed: Exposed, search: Search, viewer: Viewer) ->
         raise Refusal(bubble.wrapped(error.status, code, str(error))) from None
 
 
-def _show(thing: Thing) -> Thing:
-    """The thing without empty texts: empty fields are left out."""
-    return {name: value for name, value in thing.items() if value != ""}
+def _show(room: Room, exposed: Exposed, things: Sequence[Thing]) -> list[JsonValue]:
+    """The things without empty texts, as empty fields are left out, and with the names of fields that are wanted."""
+    names: dict[str, str] = {}
+    if room.settings.data_api_keys == "id":
+        names = {known.name: internal_field_id(known) for known in exposed.data_type.fields}
+    return [{names.get(name, name): value for name, value in thing.items() if value != ""} for thing in things]

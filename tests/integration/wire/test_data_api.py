@@ -347,3 +347,19 @@ async def test_a_wrong_token_comes_before_everything(ingress: Ingress) -> None:
 async def test_other_methods_are_not_allowed(ingress: Ingress) -> None:
     for method, path in (("PATCH", UNITS), ("DELETE", UNITS), ("POST", f"{UNITS}/{ABSENT}"), ("GET", f"{UNITS}/bulk")):
         assert (await ingress.send(method, path, headers=ADMIN)).status == 405
+
+
+async def test_answers_name_fields_by_their_ids_where_that_is_wanted(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "types").mkdir()
+    (tmp_path / "app.yaml").write_text("app: rentals")
+    (tmp_path / "types/all.yaml").write_text(TYPES)
+    async with running_ingress(database_url, amqp_url, tmp_path, data_api_keys="id") as ingress:
+        (id,) = await store(ingress, {"Unit name": "A", "tags": ["x"], "rooms": 1})
+        own = {"_id", "Created Date", "Modified Date", "unit_name_text", "tags_list_text", "rooms_number"}
+        assert (await show(ingress, id)).keys() == own
+        (listed,) = cast("list[JsonObject]", (await ask(ingress, "sort_field=rooms_number"))["results"])
+        assert listed.keys() == own
+        meta = (await ingress.send("GET", "/api/1.1/meta")).json
+        assert cast("JsonObject", meta["app_data"])["use_captions_for_get"] is False
