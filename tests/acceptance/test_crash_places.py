@@ -92,6 +92,8 @@ GATE: Final = 4711
 WATCH: Final = f"""
 CREATE TABLE public.held (place text PRIMARY KEY);
 CREATE TABLE public.changes (place text, change text);
+-- The triggers run with the rights of the services.
+GRANT SELECT, INSERT ON public.held, public.changes TO PUBLIC;
 CREATE FUNCTION public.note_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     INSERT INTO public.changes VALUES (NEW.place, TG_OP || ' ' || NEW.label);
     RETURN NEW;
