@@ -170,7 +170,7 @@ class FinishedStep:
     error: JsonValue
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which costs five times as much: each run or request makes some
 class Ending:
     """How an attempt ends: `state` is final, `scheduled` (retried at `due_at`), `queued` (released) or `waiting`."""
 

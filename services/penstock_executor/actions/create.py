@@ -18,7 +18,7 @@ from penstock_executor.steps.outcomes import Outcome, Write
 from penstock_executor.steps.specs import Call, StepSpec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which costs five times as much: each run or request makes some
 class CreateThing(Effect):
     """Create a thing."""
 

@@ -16,7 +16,7 @@ Used = Mapping[Activity, int]
 """What only the action knows that it has consumed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which costs five times as much: each run or request makes some
 class Done:
     """The step is done. `must_commit`: it had an outside effect, so its record is committed before anything else.
 
@@ -29,7 +29,7 @@ class Done:
     used: Used | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which costs five times as much: each run or request makes some
 class Write:
     """The step changes the database. Its result comes from the commit unless `is_known`; `nudge` is sent afterwards."""
 

@@ -18,7 +18,7 @@ JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which costs five times as much: each run or request makes some
 class Reply:
     """What a caller is answered. `content_type` stands beside the other headers. `content` is sent piece by piece in
     place of a body; its headers say how long it is.

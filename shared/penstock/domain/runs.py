@@ -42,7 +42,7 @@ class ChainWarning(NamedTuple):
         return reached if self.cycle is None else f"{reached}, in the cycle {self.cycle.describe()}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which costs five times as much: each run or request makes some
 class Admitted:
     """The run exists now. It is `queued` when due (the caller dispatches it), else `scheduled`.
 
