@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 from penstock.domain.schedule import Missed
 from penstock.domain.states import RunState
 from penstock.domain.ticks import Every, Overlap
+from penstock.runs.views.lists import RunList
 from penstock.runs.views.models import AuditEntry, ChainRun, Delivery, LogEntry, Run, Shown
 from penstock.runs.views.schedule import ScheduleEntry
 
@@ -62,6 +63,13 @@ class TokenPage(Shown):
     """Tokens that hold, newest first."""
 
     results: list[Token]
+    after: str | None
+
+
+class ListPage(Shown):
+    """Lists, newest first."""
+
+    results: list[RunList]
     after: str | None
 
 

@@ -30,6 +30,7 @@ from penstock_ingress.handlers.workload import show_weights, show_workload, upda
 from penstock_ingress.room import Room
 from penstock_ingress.routes.deliveries import DeliveryRoutes
 from penstock_ingress.routes.detected import DetectedRoutes
+from penstock_ingress.routes.lists import ListRoutes
 from penstock_ingress.routes.openapi import find_operation
 from penstock_ingress.routes.pages import OPEN_PATHS, add_pages
 from penstock_ingress.routes.permissions import check_permission, check_workflow
@@ -113,6 +114,7 @@ class ManagementApi:
         app.router.add_post("/v1/{environment}/recurrences/{id}/trigger", self._trigger_recurrence)
         ScheduleRoutes(self._room, self._show).add_to(app.router)
         TokenRoutes(self._room, self._show).add_to(app.router)
+        ListRoutes(self._room, self._show).add_to(app.router)
         DetectedRoutes(self._room, self._show).add_to(app.router)
         DeliveryRoutes(self._room, self._show).add_to(app.router)
         add_pages(app, self._room)

@@ -14,6 +14,7 @@ from penstock.domain.callers import Role
 from penstock.domain.deliveries import OUTCOMES
 from penstock.domain.policies import SettingsChange
 from penstock.domain.states import RunState
+from penstock.runs.views.lists import RunList
 from penstock.runs.views.models import Delivery, DeliveryDetails, Run, RunDetails
 from penstock.store.workload_sums import WAYS
 from penstock_ingress.handlers.pages import DEFAULT_LIMIT, LEVELS, MAX_COUNT, MAX_LIMIT
@@ -26,6 +27,7 @@ from penstock_ingress.repository.views import (
     DeliveryPage,
     EnvironmentSettings,
     File,
+    ListPage,
     LogPage,
     MadeToken,
     NextTicks,
@@ -53,6 +55,7 @@ from penstock_ingress.rules.management import (
     ChainStopRequest,
     DeliveryChoice,
     Move,
+    NewList,
     NewPause,
     NewRecurrence,
     NewRun,
@@ -196,6 +199,17 @@ OPERATIONS: Final = (
     CancelledSchedule, problems=(404, 409, 503)),
     Operation("schedule/{id}/move", "post", "Move a run to another time", Run, body=Move, problems=(400, 404, 409,
     422)),
+    Operation("lists", "get", "Lists and how far they are, newest first", ListPage, query=("workflow", "open", *_PAGE),
+    problems=(400, 404)),
+    Operation("lists", "post", "Begin a list: a run for each of its items", RunList, body=NewList, status=201,
+    problems=(400, 404, 413, 422, 503)),
+    Operation("lists/{id}", "get", "A list and how far it is", RunList),
+    Operation("lists/{id}/pause", "post", "Start no item of a list until it is resumed", RunList),
+    Operation("lists/{id}/resume", "post", "Lift the pause of a list", RunList),
+    Operation("lists/{id}/cancel", "post", "Give up the rest of a list, and cancel its runs that have not ended, as an "
+    "operation", RunsOperation, status=202, problems=(404, 503)),
+    Operation("lists/{id}/retry", "post", "Take up again the items of a list that have failed, as an operation",
+    RunsOperation, status=202, problems=(404, 503)),
     Operation("workflows", "get", "The workflows that are deployed", WorkflowList),
     Operation("workflows/{name}", "get", "A workflow: its definition, the versions that changed it, and who starts "
     "whom", WorkflowDetails),
@@ -243,6 +257,7 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "outcome": ("Only with this outcome", {"type": "string", "enum": list(OUTCOMES)}),
     "chain": ("Only what belongs to this chain", _ID),
     "list": ("Only what belongs to this list", _ID),
+    "open": ("Only lists that are under way, or only those that are not", {"type": "boolean"}),
     "all": ("Without any filter: everything", {"type": "boolean"}),
     "cron": ("The expression", _TEXT),
     "timezone": ("The time zone of the expression; UTC by default", _TEXT),

@@ -16,7 +16,7 @@ from penstock_ingress.rules.replies import Refusal, problem
 
 _OF_ONE_RUN: Final = "runs/{id}"
 _OF_OPERATION: Final = "operations/{id}"
-_NAMED_IN_BODY: Final = frozenset({"runs", "runs/cancel", "runs/retry"})
+_NAMED_IN_BODY: Final = frozenset({"runs", "runs/cancel", "runs/retry", "lists"})
 
 
 async def check_permission(room: Room, request: web.Request, operation: Operation | None, caller: Caller) -> None:

@@ -127,6 +127,35 @@ class NewRun(Given):
         return self.at if self.at is not None and self.at > now else None
 
 
+class NewList(Given):
+    """A list that is asked for: a run for each of its items."""
+
+    workflow: Storable = Field(min_length=1, description="Name of the workflow, case-sensitive")
+    items: list[JsonValue] = Field(
+        min_length=1, max_length=100_000, description="One run each: its parameters, or what `with` makes them of"
+    )
+    with_: dict[str, JsonValue] | None = Field(
+        default=None, alias="with", description="The parameters of each run, with `${item}` and `${index}`"
+    )
+    at: Moment | None = Field(default=None, description="When the first item is due, ISO 8601 with zone; none: now")
+    after: Annotated[str, AfterValidator(_is_duration)] | None = Field(
+        default=None, description="Instead of `at`: a duration from now, such as `10m`"
+    )
+    interval: Annotated[str, AfterValidator(_is_duration)] | None = Field(
+        default=None, description="Time from one item to the next, such as `2s`; none: all at once"
+    )
+    sequential: bool = Field(default=False, description="Each run starts when the one before has ended")
+    priority: int | None = Field(
+        default=None, ge=0, le=9, description="0 (first) to 9 (last); none: the workflow's own"
+    )
+
+    def due(self, now: datetime) -> datetime | timedelta | None:
+        """When its first item is due, or how much later than now; None for now, which a time of the past means too."""
+        if self.after is not None:
+            return parse_duration(self.after)
+        return self.at if self.at is not None and self.at > now else None
+
+
 class Payload(RootModel[JsonValue]):
     """Any JSON: what the runs get as the result of the step in which they wait. No body at all is `{}`."""
 

@@ -39,6 +39,7 @@ _MODULES: Final = {
     "runs": "runs",
     "deliveries": "deliveries",
     "chain": "chains",
+    "lists": "lists",
     "schedule": "schedule",
     "recurrences": "recurrences",
     "workload": "workload",

@@ -1,0 +1,160 @@
+"""Lists over the management API: begun, shown with their progress, paused, resumed, cancelled, and retried."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from penstock.broker.inprocess import InProcessBroker
+from penstock.contracts.topology import topology
+from penstock.runtime import Resources, Stop
+from penstock_scheduler.loops.ends import settle_ends
+from penstock_scheduler.loops.list_expansion import expand_lists
+from penstock_scheduler.room import Room, furnish
+from tests.integration.ingress import Ingress, running_ingress, write_app
+from tests.integration.scheduling import build_settings
+
+APP = "workflow: remind\nparameters: {number: number}\nsteps: [{log: hello}]"
+LISTS = "/v1/live/lists"
+ITEMS = [{"number": number} for number in range(5)]
+
+
+@pytest.fixture
+async def ingress(database_url: str, amqp_url: str, tmp_path: Path) -> AsyncIterator[Ingress]:
+    """An ingress with the app, and neither scheduler nor executor."""
+    async with running_ingress(database_url, amqp_url, write_app(tmp_path, more=APP)) as running:
+        yield running
+
+
+async def begin(ingress: Ingress, **more: object) -> dict[str, Any]:
+    answer = await ingress.manage("POST", LISTS, json={"workflow": "remind", "items": ITEMS, **more})
+    assert answer.status == 201, answer.body
+    made: dict[str, Any] = answer.json
+    return made
+
+
+async def show(ingress: Ingress, made: dict[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = (await ingress.manage("GET", f"{LISTS}/{made['id']}")).json
+    return shown
+
+
+async def furnish_room(ingress: Ingress) -> Room:
+    broker = InProcessBroker(topology())
+    return furnish(build_settings(), Resources(ingress.database, broker), Stop())
+
+
+async def end(ingress: Ingress, state: str, *numbers: int) -> None:
+    async with ingress.database.connection() as conn:
+        await conn.execute(
+            """
+            UPDATE penstock.runs SET state = $1, finished_at = clock_timestamp(), dispatched_at = clock_timestamp()
+            WHERE (parameters ->> 'number')::int = ANY($2::int[])
+            """,
+            state,
+            numbers,
+        )
+
+
+async def test_a_list_shows_how_far_it_is(ingress: Ingress) -> None:
+    made = await begin(ingress)
+    assert (made["state"], made["total"], made["scheduled"], made["remaining"]) == ("expanding", 5, 5, 5)
+    room = await furnish_room(ingress)
+    await expand_lists(room)
+    await end(ingress, "succeeded", 0, 1)
+    await end(ingress, "failed", 2)
+    await settle_ends(room)
+    shown = await show(ingress, made)
+    assert (shown["state"], shown["succeeded"], shown["failed"], shown["remaining"]) == ("expanded", 2, 1, 2)
+    assert shown["rate"] > 0
+    assert shown["expected_end"] is not None
+    await end(ingress, "succeeded", 3, 4)
+    await settle_ends(room)
+    shown = await show(ingress, made)
+    assert (shown["state"], shown["remaining"], shown["expected_end"]) == ("finished", 0, None)
+    page: Any = (await ingress.manage("GET", f"{LISTS}?workflow=remind&open=false")).json
+    assert [one["id"] for one in page["results"]] == [made["id"]]
+    assert (await ingress.manage("GET", f"{LISTS}?open=true")).json["results"] == []
+
+
+async def test_items_may_be_anything_that_with_makes_parameters_of(ingress: Ingress) -> None:
+    await begin(ingress, items=["a", "b"], **{"with": {"number": "${index * 10}"}}, after="1h", interval="10s")
+    await expand_lists(await furnish_room(ingress))
+    async with ingress.database.connection() as conn:
+        rows = await conn.fetch("SELECT parameters, scheduled_at FROM penstock.runs ORDER BY scheduled_at")
+    assert [row["parameters"] for row in rows] == [{"number": 0}, {"number": 10}]
+    assert (rows[1]["scheduled_at"] - rows[0]["scheduled_at"]).total_seconds() == 10
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "detail"),
+    [
+        ({"workflow": "nobody"}, 404, "no workflow 'nobody'"),
+        ({"items": [{"number": 1}, {"number": "x"}]}, 422, "items.1:"),
+        ({"items": [1]}, 422, "items.0: expected an object of parameters"),
+        ({"items": []}, 422, "items"),
+        ({"with": {"number": "${"}}, 422, "with"),
+        ({"with": {"number": "${item.number.x.y + 'a'}"}}, 422, "items.0:"),
+        ({"at": "2030-01-01T00:00:00Z", "after": "1h"}, 422, "either `at` or `after`"),
+        ({"interval": "soon"}, 422, "interval"),
+        ({"intervall": "1s"}, 422, "intervall"),
+    ],
+)
+async def test_what_does_not_fit_is_refused_as_a_whole(
+    ingress: Ingress, given: dict[str, object], status: int, detail: str
+) -> None:
+    answer = await ingress.manage("POST", LISTS, json={"workflow": "remind", "items": ITEMS, **given})
+    assert (answer.status, detail in str(answer.json["detail"])) == (status, True), answer.body
+    assert (await ingress.manage("GET", LISTS)).json["results"] == []
+
+
+async def test_a_list_is_paused_and_resumed(ingress: Ingress) -> None:
+    made = await begin(ingress)
+    paused = (await ingress.manage("POST", f"{LISTS}/{made['id']}/pause")).json
+    assert paused["paused"] is True
+    await expand_lists(await furnish_room(ingress))
+    async with ingress.database.connection() as conn:
+        assert await conn.fetchval("SELECT count(*) FROM penstock.runs WHERE state = 'queued'") == 0
+    assert (await ingress.manage("POST", f"{LISTS}/{made['id']}/resume")).json["paused"] is False
+
+
+async def test_a_cancelled_list_gives_its_rest_up(ingress: Ingress) -> None:
+    made, room = await begin(ingress), await furnish_room(ingress)
+    await expand_lists(room)
+    await end(ingress, "succeeded", 0)
+    answer = await ingress.manage("POST", f"{LISTS}/{made['id']}/cancel")
+    assert (answer.status, answer.json["done"]) == (202, 4)
+    await settle_ends(room)
+    shown = await show(ingress, made)
+    assert (shown["state"], shown["succeeded"], shown["cancelled"]) == ("finished", 1, 4)
+
+
+async def test_items_that_never_became_runs_count_as_cancelled(ingress: Ingress) -> None:
+    made = await begin(ingress)
+    await ingress.manage("POST", f"{LISTS}/{made['id']}/cancel")
+    shown = await show(ingress, made)
+    assert (shown["cancelled"], shown["remaining"]) == (5, 0)
+
+
+async def test_what_has_failed_of_a_list_is_retried(ingress: Ingress) -> None:
+    made, room = await begin(ingress), await furnish_room(ingress)
+    other = await begin(ingress, items=[{"number": 9}])
+    await expand_lists(room)
+    await expand_lists(room)
+    await end(ingress, "failed", 0, 1, 9)
+    await end(ingress, "succeeded", 2, 3, 4)
+    await settle_ends(room)
+    assert (await show(ingress, made))["state"] == "finished"
+    answer = await ingress.manage("POST", f"{LISTS}/{made['id']}/retry")
+    assert (answer.status, answer.json["done"]) == (202, 2)
+    await settle_ends(room)
+    shown = await show(ingress, made)
+    assert (shown["state"], shown["failed"], shown["remaining"]) == ("expanded", 0, 2)
+    assert (await show(ingress, other))["failed"] == 1
+
+
+async def test_a_list_that_is_not_there_is_404(ingress: Ingress) -> None:
+    nobody = UUID(int=7)
+    for method, path in (("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/cancel"), ("POST", "/retry")):
+        assert (await ingress.manage(method, f"{LISTS}/{nobody}{path}")).status == 404
