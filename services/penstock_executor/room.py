@@ -25,6 +25,8 @@ from penstock.store.installation import Installation
 from penstock.store.logs import LogLine
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
+from penstock.things.files import Files
+from penstock.things.storage import open_storage
 from penstock_executor.holding.claim_batches import Claims
 from penstock_executor.holding.leases import Lease, Leases
 from penstock_executor.holding.limits import Limits
@@ -148,8 +150,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
         stack.push_async_callback(outgoing.close)
         if mail is not None:
             stack.push_async_callback(mail.close)
-        keyring, hashing = settings.keyring, Hashing()
-        secrets = Secrets(database, keyring)
+        keyring, hashing, secrets = settings.keyring, Hashing(), Secrets(database, settings.keyring)
         stack.callback(hashing.close)
         await secrets.open()
         room = Room(
@@ -157,6 +158,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
             publisher=publisher,
             tools=Tools(
                 database=database,
+                files=Files(database, open_storage(settings)),
                 bulk=bulk,
                 hold=hold_run,
                 send=outgoing.send,

@@ -13,6 +13,8 @@ from penstock.runtime import Resources, Stop
 from penstock.store.installation import Installation
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
+from penstock.things.files import Files
+from penstock.things.storage import open_storage
 from penstock_ingress.accepting.acceptance import Acceptance
 from penstock_ingress.accepting.access import Access
 from penstock_ingress.accepting.answers import Answers
@@ -43,6 +45,7 @@ class Room:
     meter: Meter
     installation: Installation
     keyring: Keyring | None
+    files: Files
     stop: Stop
 
     async def leave(self) -> None:
@@ -86,5 +89,6 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
             meter=Meter(resources.database),
             installation=Installation(resources.database),
             keyring=keyring,
+            files=Files(resources.database, open_storage(settings)),
             stop=stop,
         )

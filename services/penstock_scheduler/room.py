@@ -16,6 +16,8 @@ from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
+from penstock.things.files import Files
+from penstock.things.storage import open_storage
 from penstock_scheduler.admitting.admissions import Admissions
 from penstock_scheduler.admitting.dispatches import Dispatches
 from penstock_scheduler.admitting.nudges import Nudges
@@ -42,6 +44,7 @@ class Room:
     secrets: Secrets
     """Read only before a notification needs one."""
     outgoing: Outgoing
+    files: Files
     stop: Stop
     pauses: PauseWatch = field(default_factory=PauseWatch)
     sweep: TurnSweep = field(default_factory=TurnSweep)
@@ -83,5 +86,6 @@ def furnish(settings: SchedulerSettings, resources: Resources, stop: Stop) -> Ro
         mail_sender=settings.mail_sender,
         secrets=Secrets(resources.database, settings.keyring),
         outgoing=Outgoing(settings.outgoing_allow),
+        files=Files(resources.database, open_storage(settings)),
         stop=stop,
     )

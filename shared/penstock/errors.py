@@ -68,6 +68,10 @@ class BrokerUnavailable(PenstockError):
     """
 
 
+class StorageUnavailable(Transient):
+    """Where files lie cannot be reached, or refuses: a step is tried again, a request is answered with 503."""
+
+
 class DatabaseUnavailable(PenstockError):
     """PostgreSQL cannot be reached or refuses work for now; nothing was decided, so the caller may try again."""
 

@@ -85,6 +85,18 @@ def check_amqp_url(url: str) -> str:
     return url
 
 
+def check_files_url(url: str | None) -> str | None:
+    """For validating PENSTOCK_FILES_URL. Raises ValueError."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+        return url
+    if parts.scheme == "s3" and parts.netloc and not (parts.query or parts.fragment or "@" in parts.netloc):
+        return url
+    raise ValueError("write it as file:///directory or s3://bucket/prefix")
+
+
 DatabaseUrl = Annotated[str, AfterValidator(check_database_url)]
 AmqpUrl = Annotated[str, AfterValidator(check_amqp_url)]
 
@@ -117,6 +129,27 @@ class CommonSettings(BaseSettings):
         default=None,
         description="Encrypts stored secrets: 32 bytes in base64; several, comma-separated, while keys change",
     )
+
+    files_url: Annotated[str | None, AfterValidator(check_files_url)] = Field(
+        default=None,
+        description="Where the content of files lies: file:///directory, which all services share, or s3://bucket/prefix;"
+        " by default in PostgreSQL",
+    )
+    files_endpoint: str | None = Field(
+        default=None, description="The URL of S3-compatible storage that is not Amazon's, as https://minio.example:9000"
+    )
+    files_region: str = Field(default="us-east-1", description="The region of the bucket")
+    files_access_key: str | None = Field(
+        default=None, description="The id of its access key; by default what AWS_* or the machine's role say"
+    )
+    files_secret_key: SecretStr | None = Field(default=None, description="The secret of its access key")
+
+    @property
+    def files_credentials(self) -> tuple[str, str] | None:
+        """The id and the secret of the access key of storage."""
+        if self.files_access_key is None or self.files_secret_key is None:
+            return None
+        return self.files_access_key, self.files_secret_key.get_secret_value()
 
     @property
     def keyring(self) -> Keyring | None:

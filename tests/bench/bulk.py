@@ -14,7 +14,7 @@ from penstock.domain.runs import Admitted
 from penstock.domain.states import Trigger
 from penstock.runs.admission import admit
 from penstock.runs.requests import CheckedRun, RunRequest
-from penstock.things.files import store_file
+from penstock.things.files import Files, store_file
 from tests.acceptance.installation import Installation, Service
 from tests.bench.machine import memory_of_tree
 from tests.eventually import eventually
@@ -44,7 +44,7 @@ class MemoryPeak:
 async def measure_steps(installation: Installation, executor: Service, rows: int) -> dict[str, object]:
     """Seconds of each step over this many orders, and by how many MB the executor grew."""
     value = await store_file(
-        installation.database,
+        Files(installation.database),
         environment="live",
         name="many.csv",
         content_type="text/csv",

@@ -12,7 +12,7 @@ from penstock import clock
 from penstock.db import Record
 from penstock.domain.lineage import Lineage
 from penstock.store.installation import Installation
-from penstock.things.files import open_file
+from penstock.things.files import Files, open_file
 from tests.integration.executing import ENVIRONMENT, House, serve_outside
 
 CALL = """
@@ -124,7 +124,7 @@ steps:
     file = run["result"]["file"]
     assert run["result"]["body"] is None
     assert (file["name"], file["content_type"], file["size"]) == ("invoice.pdf", "application/pdf", 600_000)
-    stored = await open_file(house.database, environment=ENVIRONMENT, id=UUID(file["file"]))
+    stored = await open_file(Files(house.database), environment=ENVIRONMENT, id=UUID(file["file"]))
     assert stored is not None
     assert b"".join([chunk async for chunk in stored]) == b"%PDF\xff\x00" * 100_000
 

@@ -9,6 +9,7 @@ from penstock.db import Connection, Database
 from penstock.domain.files import plain_name
 from penstock.things.files import (
     CHUNK_BYTES,
+    Files,
     begin_file,
     delete_expired_files,
     file_id,
@@ -31,7 +32,7 @@ async def read(database: Database, id_text: object) -> bytes | None:
     """All of a file, None when there is no such file."""
     found = file_id(str(id_text))
     assert found is not None
-    stored = await open_file(database, environment=LIVE, id=found)
+    stored = await open_file(Files(database), environment=LIVE, id=found)
     return None if stored is None else b"".join([chunk async for chunk in stored])
 
 
@@ -41,7 +42,7 @@ async def test_a_file_is_read_back_as_it_was_stored(database: Database, size: in
     content = content[:size]
     run_id = uuid4()
     value = await store_file(
-        database,
+        Files(database),
         environment=LIVE,
         name="orders.csv",
         content_type="text/csv",
@@ -52,7 +53,7 @@ async def test_a_file_is_read_back_as_it_was_stored(database: Database, size: in
     assert (shown["name"], shown["content_type"], shown["size"]) == ("orders.csv", "text/csv", size)
     assert await read(database, shown["file"]) == content
     assert file_id(shown) == value.id
-    stored = await open_file(database, environment=LIVE, id=value.id)
+    stored = await open_file(Files(database), environment=LIVE, id=value.id)
     assert stored is not None
     assert [len(chunk) for _ in range(2) async for chunk in stored].count(CHUNK_BYTES) == 2 * (size // CHUNK_BYTES), (
         "twice, in chunks"
@@ -63,30 +64,30 @@ async def test_a_file_is_read_back_as_it_was_stored(database: Database, size: in
 
 async def test_files_of_another_environment_unfinished_and_expired_ones_are_not_found(database: Database) -> None:
     value = await store_file(
-        database, environment=LIVE, name="a", content_type="text/csv", run_id=None, content=pieces(b"x", 1)
+        Files(database), environment=LIVE, name="a", content_type="text/csv", run_id=None, content=pieces(b"x", 1)
     )
-    assert await open_file(database, environment="development", id=value.id) is None
-    writer = await begin_file(database, environment=LIVE, name="b", content_type="text/csv", run_id=None)
+    assert await open_file(Files(database), environment="development", id=value.id) is None
+    writer = await begin_file(Files(database), environment=LIVE, name="b", content_type="text/csv", run_id=None)
     await writer.write(b"x" * CHUNK_BYTES)
     async with database.connection() as conn:
         unfinished = await conn.fetchval("SELECT id FROM penstock.files WHERE name = 'b'")
-        assert await open_file(database, environment=LIVE, id=unfinished) is None
+        assert await open_file(Files(database), environment=LIVE, id=unfinished) is None
         assert await delete_expired_files(conn, most=10) == 0
         await expire(conn, value.id)
-    assert await open_file(database, environment=LIVE, id=value.id) is None
+    assert await open_file(Files(database), environment=LIVE, id=value.id) is None
 
 
 async def test_a_scheduler_deletes_expired_files_with_all_their_chunks(station: Station, database: Database) -> None:
     values = [
         await store_file(
-            database, environment=LIVE, name="a", content_type="text/csv", run_id=None, content=pieces(b"x", 1)
+            Files(database), environment=LIVE, name="a", content_type="text/csv", run_id=None, content=pieces(b"x", 1)
         )
         for _ in range(50)
     ]
     async with database.connection() as conn:
         for value in values[1:]:
             await expire(conn, value.id)
-    assert (await delete_old_files(station.furnish())).done == {"files": 49, "imports": 0}
+    assert (await delete_old_files(station.furnish())).done == {"files": 49, "imports": 0, "objects": 0}
     assert await station.fetchval("SELECT count(*) FROM penstock.file_chunks") == 1
     assert await read(database, values[0].id) == b"x"
 

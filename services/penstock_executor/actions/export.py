@@ -18,7 +18,7 @@ async def export(call: Call) -> Outcome:
     where, environment = constraints(call, call.arguments), call.run.environment
     async with call.tools.bulk:
         writer = await begin_file(
-            call.tools.database,
+            call.tools.files,
             environment=environment,
             name=text(call, "name") or f"{kind.name}.{format}",
             content_type=CONTENT_TYPES[format],

@@ -49,7 +49,7 @@ async def perform(call: Call, request: Request, timeout_seconds: float) -> Outco
 async def _keep_body(call: Call, request: Request, response: Response) -> JsonValue:
     """A file with the body, as other steps take files."""
     writer = await begin_file(
-        call.tools.database,
+        call.tools.files,
         environment=call.run.environment,
         name=file_name(request, response),
         content_type=content_type(response) or "application/octet-stream",

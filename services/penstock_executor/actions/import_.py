@@ -54,7 +54,7 @@ async def _open(call: Call, given: JsonValue) -> tuple[str, "StoredFile | _Text"
     """What is imported: something that tells it from all others, and its bytes."""
     id = file_id(given)
     if id is not None:
-        stored = await open_file(call.tools.database, environment=call.run.environment, id=id)
+        stored = await open_file(call.tools.files, environment=call.run.environment, id=id)
         if stored is None:
             raise Permanent(
                 f"there is no file {id} in {call.run.environment}; files are kept for seven days", kind="unknown_file"

@@ -42,7 +42,7 @@ async def _read_file(call: Call, item: Values) -> Attachment:
         id = UUID(str(item["file"]))
     except ValueError:
         raise wrong(call, f"the attachment {name!r} is not a file of this app") from None
-    file = await open_file(call.tools.database, environment=call.run.environment, id=id)
+    file = await open_file(call.tools.files, environment=call.run.environment, id=id)
     if file is None:
         raise wrong(call, f"there is no file {name!r}: files are kept for seven days")
     _check_size(call, file.size, name)

@@ -16,6 +16,7 @@ from penstock.outgoing.exchange import Request, Response
 from penstock.store.installation import Installation
 from penstock.store.logs import LogLine
 from penstock.store.secrets import Secrets
+from penstock.things.files import Files
 from penstock_executor.runs import ClaimedRun
 from penstock_executor.steps.hashing import Hashing
 
@@ -49,6 +50,7 @@ class Tools:
     """
 
     database: Database
+    files: Files
     bulk: asyncio.Semaphore
     hold: Callable[[Connection, ClaimedRun], Awaitable[None]]
     send: Callable[[Request, float], Awaitable[Response]]

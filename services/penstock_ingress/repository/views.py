@@ -113,6 +113,13 @@ class File(Shown):
     size: int = Field(description="In bytes")
 
 
+class FileLink(Shown):
+    """A URL with which anyone can fetch a file, private or not, until it expires."""
+
+    url: str
+    expires_at: datetime
+
+
 class SignalOutcome(Shown):
     """What became of a signal."""
 

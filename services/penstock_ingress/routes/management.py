@@ -14,7 +14,7 @@ from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from penstock.runs.views.models import Shown
 from penstock.tracing import active
 from penstock_ingress.handlers import chains, recurrences
-from penstock_ingress.handlers.files import MAX_FILE_BYTES, describe_file, find_file, keep_file, remove_file
+from penstock_ingress.handlers.files import MAX_FILE_BYTES, describe_file, find_file, keep_file, link_file, remove_file
 from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run, send_signal
 from penstock_ingress.handlers.management import (
     create_run,
@@ -42,6 +42,7 @@ from penstock_ingress.routes.requests import (
     decode,
     read_environment,
     read_id,
+    read_link_lifetime,
     read_model,
 )
 from penstock_ingress.routes.schedule import ScheduleRoutes
@@ -92,6 +93,7 @@ class ManagementApi:
         app.router.add_post("/v1/{environment}/files", self._store_file)
         app.router.add_get("/v1/{environment}/files/{id}", self._send_file)
         app.router.add_delete("/v1/{environment}/files/{id}", self._delete_file)
+        app.router.add_post("/v1/{environment}/files/{id}/link", self._link_file)
         app.router.add_get("/v1/{environment}/settings", self._get_settings)
         app.router.add_put("/v1/{environment}/settings", self._put_settings)
         app.router.add_get("/v1/{environment}/audit", self._list_audit)
@@ -217,6 +219,11 @@ class ManagementApi:
 
     async def _delete_file(self, request: web.Request) -> web.Response:
         return self._show(request, await remove_file(self._room, read_environment(request), read_id(request)))
+
+    async def _link_file(self, request: web.Request) -> web.Response:
+        lifetime = read_link_lifetime(request.query)
+        link = await link_file(self._room, read_environment(request), read_id(request), lifetime)
+        return self._show(request, link, 201)
 
     async def _send_file(self, request: web.Request) -> web.StreamResponse:
         stored = await find_file(self._room, read_environment(request), read_id(request))

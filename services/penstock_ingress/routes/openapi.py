@@ -27,6 +27,7 @@ from penstock_ingress.repository.views import (
     DeliveryPage,
     EnvironmentSettings,
     File,
+    FileLink,
     ListPage,
     LogPage,
     MadeToken,
@@ -143,6 +144,10 @@ OPERATIONS: Final = (
         problems=(400, 404, 408, 413, 415, 503),
     ),
     Operation("files/{id}", "get", "The content of a file, such as a workflow has exported", File, is_download=True),
+    Operation(
+        "files/{id}/link", "post", "A signed URL with which anyone can fetch the file for a while", FileLink,
+        query=("lifetime",), status=201, problems=(400, 404, 503),
+    ),
     Operation("files/{id}", "delete", "Delete a file; its URL leads nowhere then", File),
     Operation("settings", "get", "Limits, and who is notified", EnvironmentSettings),
     Operation("settings", "put", "Change limits, or who is notified", EnvironmentSettings, body=SettingsChange,
@@ -243,6 +248,7 @@ _BYTES: Final = "*/*"
 _TEXT: Final[Document] = {"type": "string"}
 _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "name": ("The name that people see", _TEXT),
+    "lifetime": ("How long the URL holds, such as 10m; at most 7d", {"type": "string", "default": "1h"}),
     "by": (
         "What to group by; for a chain, workflow or hour",
         {"type": "string", "enum": list(WAYS), "default": WAYS[0]},

@@ -1,5 +1,7 @@
 """What the routes of the management API read of a request; what cannot be meant is refused with a problem document."""
 
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -11,6 +13,7 @@ from penstock.bodies import Undecodable, parse_json
 from penstock.contracts.messages import describe
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.domain.callers import Caller
+from penstock.domain.durations import parse_duration
 from penstock_ingress.routes.transport import read_body
 from penstock_ingress.rules.replies import Refusal, problem
 
@@ -20,6 +23,8 @@ ACTOR: Final = web.RequestKey("actor", str)
 """Where a request keeps who sends it, for the audit."""
 CALLER: Final = web.RequestKey("caller", Caller)
 """Where it keeps what that one may do."""
+DEFAULT_LINK_LIFETIME: Final = timedelta(hours=1)
+MAX_LINK_LIFETIME: Final = timedelta(days=7)
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -69,3 +74,15 @@ def _with_exact_numbers(read: Model, body: bytes) -> Model:
     fields = exact_json.loads(body)
     parameters = fields.get("parameters") if isinstance(fields, dict) else None
     return read.model_copy(update={"parameters": parameters}) if isinstance(parameters, dict) else read
+
+
+def read_link_lifetime(query: Mapping[str, str]) -> timedelta:
+    """`lifetime` of a signed URL, a duration such as 10m: an hour by default, at most a week. Raises Refusal."""
+    text = query.get("lifetime")
+    try:
+        lifetime = DEFAULT_LINK_LIFETIME if text is None else parse_duration(text)
+    except ValueError as error:
+        raise Refusal(problem(400, f"lifetime: {error}")) from None
+    if not timedelta() < lifetime <= MAX_LINK_LIFETIME:
+        raise Refusal(problem(400, "lifetime: a signed URL holds for more than nothing and at most 7d"))
+    return lifetime

@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import HttpVersion11, web
 
-from penstock.errors import DatabaseUnavailable
+from penstock.errors import DatabaseUnavailable, StorageUnavailable
 from penstock.http_server import (
     LARGE_BYTES,
     BareResponse,
@@ -167,6 +167,11 @@ class FailureReplies:
             return unavailable(
                 "the database cannot be reached at this moment; nothing is lost if you send this again",
                 RETRY_AFTER_SECONDS,
+            )
+        if isinstance(error, StorageUnavailable):
+            self._away.add(error=str(error))
+            return unavailable(
+                "files cannot be reached at this moment; nothing is lost if you send this again", RETRY_AFTER_SECONDS
             )
         log.error("request.failed", route=route, error=f"{type(error).__name__}: {error}", exc_info=error)
         return problem(500, "something unexpected went wrong on the server; its log says what")

@@ -59,8 +59,9 @@ def _read_file(known: Parameter, value: Mapping[str, JsonValue]) -> NewFile:
     name, contents, declared = value.get("filename"), value["contents"], value.get("content_type")
     if unknown := value.keys() - _KEYS:
         raise _wrong(known, f"a file has filename, contents and content_type, not {min(unknown)[:50]!r}")
-    if value.get("private"):
-        raise _wrong(known, "private files are not supported; leave out `private`")
+    is_private = value.get("private")
+    if is_private is not None and not isinstance(is_private, bool):
+        raise _wrong(known, "`private` is true or false")
     if not isinstance(contents, str) or not isinstance(name, str | None):
         raise _wrong(known, "a file has its name as text, and its contents as text in base64")
     prefix = _DATA_URL.match(contents)
@@ -71,7 +72,7 @@ def _read_file(known: Parameter, value: Mapping[str, JsonValue]) -> NewFile:
     shown = plain_name(name or "file")
     kinds = (declared, prefix[1] if prefix else None, mimetypes.guess_type(shown)[0])
     kind = next((one for one in kinds if isinstance(one, str) and _MEDIA_TYPE.fullmatch(one)), _UNKNOWN)
-    return NewFile(uuid4(), shown, kind, content)
+    return NewFile(uuid4(), shown, kind, content, is_private is True)
 
 
 def _wrong(known: Parameter, why: str) -> ParameterProblem:

@@ -20,7 +20,7 @@ from penstock.runs.waits_and_signals import delete_expired_signals
 from penstock.runtime import Counts
 from penstock.store.tokens import delete_ended_sessions
 from penstock.things.account_tokens import delete_expired_tokens
-from penstock.things.files import delete_expired_files
+from penstock.things.files import delete_expired_files, delete_removed_objects
 from penstock.things.imports.batches import delete_old_imports
 from penstock.things.tries import delete_old_tries
 from penstock_scheduler.repository import runs as run_repository
@@ -30,6 +30,7 @@ from penstock_scheduler.room import Room
 DAYS_AHEAD: Final = 7
 _KEY_BATCH: Final = 5000
 _FILE_BATCH: Final = 20
+_OBJECT_BATCH: Final = 1000
 _IMPORT_BATCH: Final = 1000
 
 
@@ -80,7 +81,8 @@ async def delete_old_files(room: Room) -> Counts:
         deleted += batch
         if batch < _FILE_BATCH:
             break
-    return Counts({"files": deleted, "imports": imports})
+    objects = await delete_removed_objects(room.files, most=_OBJECT_BATCH)
+    return Counts({"files": deleted, "imports": imports, "objects": objects})
 
 
 async def delete_old_sessions(room: Room) -> Counts:

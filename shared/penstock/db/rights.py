@@ -70,6 +70,7 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     # Files and imports.
     "files": ("SIUD", "SUD", "SIU"),
     "file_chunks": ("SI", "S", "SI"),
+    "removed_objects": ("I", "SID", ""),
     "imports": ("", "SUD", "SIU"),
     "import_lines": ("", "S", "SID"),
     # What schedulers are asked by rows: others write it, they alone take it.

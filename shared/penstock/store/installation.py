@@ -10,12 +10,19 @@ class Installation:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._seal: LineageSeal | None = None
+        self._key: bytes | None = None
+
+    async def find_key(self) -> bytes:
+        """The installation's key; read when it is first asked for. Raises DatabaseUnavailable."""
+        if self._key is None:
+            async with self._database.connection() as conn:
+                self._key = await get_lineage_key(conn)
+        return self._key
 
     async def find_seal(self) -> LineageSeal:
-        """What signs the lineage of outgoing calls; read when it is first asked for. Raises DatabaseUnavailable."""
+        """What signs the lineage of outgoing calls. Raises DatabaseUnavailable."""
         if self._seal is None:
-            async with self._database.connection() as conn:
-                self._seal = LineageSeal(await get_lineage_key(conn))
+            self._seal = LineageSeal(await self.find_key())
         return self._seal
 
 

@@ -34,7 +34,7 @@ from penstock.testing.repository import Run
 from penstock.testing.signing import find_secret
 from penstock.things.changes import tell_changing_run
 from penstock.things.constraints import Where
-from penstock.things.files import begin_file, file_id, open_file
+from penstock.things.files import Files, begin_file, file_id, open_file
 from penstock.things.ordering import Order
 from penstock.things.records import MAX_PAGE, NewThing, Window, count_things, create_things, find_things
 from penstock.things.tables import USER
@@ -237,7 +237,7 @@ class AppUnderTest:
         type `any`.
         """
         writer = await begin_file(
-            self._house.database, environment=self.environment, name=name, content_type=content_type, run_id=None
+            Files(self._house.database), environment=self.environment, name=name, content_type=content_type, run_id=None
         )
         await writer.write(content)
         return (await writer.finish()).to_json()
@@ -247,7 +247,9 @@ class AppUnderTest:
         such file.
         """
         id = file_id(file)
-        stored = None if id is None else await open_file(self._house.database, environment=self.environment, id=id)
+        stored = (
+            None if id is None else await open_file(Files(self._house.database), environment=self.environment, id=id)
+        )
         assert stored is not None, f"there is no file {file}"
         return b"".join([chunk async for chunk in stored])
 

@@ -1,25 +1,48 @@
-"""Files that steps hand to each other: stored in chunks, read chunk by chunk, gone after a week.
+"""Files that steps hand to each other: stored in pieces, read piece by piece, gone after a week. Their content lies in
+PostgreSQL, or in `storage` where there is one; their rows are always here.
 
 A file value, as workflows see it, is `{"file": "<id>", "name": "orders.csv", "content_type": "text/csv", "size": 123}`.
-Nothing here ever holds more than a chunk or two of a file. A file is seen once all of it is stored; what a crash leaves
+Nothing here ever holds more than a few pieces of a file. A file is seen once all of it is stored; what a crash leaves
 behind expires with the rest.
 """
 
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
 from pydantic import JsonValue
 
 from penstock.db import Connection, Database
 from penstock.domain.files import NewFile, plain_name
+from penstock.errors import StorageUnavailable
 from penstock.storable import storable_text
+from penstock.things.storage import Storage
 
 CHUNK_BYTES: Final = 256 * 1024
 _MAX_URL: Final = 2000
 _PUBLIC_URL: Final = re.compile(r"(?:https?:)?//[^/\s]+(?:/[^/\s]+)*/fileupload/([0-9a-f-]{36})(?:/[^/\s]*)?")
+
+
+class Files(NamedTuple):
+    """Where files are: their rows, and their content if it lies elsewhere."""
+
+    database: Database
+    storage: Storage | None = None
+
+    def require_storage(self) -> Storage:
+        """Raises StorageUnavailable where none is configured, though a file lies in one."""
+        if self.storage is None:
+            message = "the file lies in a storage, and this process knows none: set PENSTOCK_FILES_URL"
+            raise StorageUnavailable(message, kind="storage")
+        return self.storage
+
+
+def name_object(environment: str, id: UUID) -> str:
+    """The name of a file's content in storage."""
+    return f"{environment}/{id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +63,28 @@ class FileValue:
 class StoredFile:
     """A file that can be read, again and again, as chunks of bytes: `async for chunk in file`. `size` is in bytes.
 
-    Reading raises DatabaseUnavailable.
+    Reading raises DatabaseUnavailable and StorageUnavailable.
     """
 
     id: UUID
     name: str
     content_type: str
     size: int
-    database: Database
+    files: Files
+    object: str | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self.object is not None:
+            async for piece in self.files.require_storage().read(self.object):
+                yield piece
+            return
         position = 0
         while (chunk := await self._read(position)) is not None:
             yield chunk
             position += 1
 
     async def _read(self, position: int) -> bytes | None:
-        async with self.database.connection() as conn:
+        async with self.files.database.connection() as conn:
             chunk: bytes | None = await conn.fetchval(
                 "SELECT content FROM penstock.file_chunks WHERE file_id = $1 AND position = $2", self.id, position
             )
@@ -64,13 +92,15 @@ class StoredFile:
 
 
 class FileWriter:
-    """Stores a file piece by piece: `write` any number of times, then `finish`. Both raise DatabaseUnavailable.
+    """Stores a file piece by piece: `write` any number of times, then `finish`. Both raise DatabaseUnavailable and
+    StorageUnavailable.
 
     One that is never finished is seen by nobody, and expires like all others.
     """
 
-    def __init__(self, database: Database, id: UUID, name: str, content_type: str) -> None:
-        self._database = database
+    def __init__(self, files: Files, id: UUID, name: str, content_type: str, object: str | None) -> None:
+        self._database = files.database
+        self._object = None if object is None else files.require_storage().write(object)
         self._id = id
         self._name = storable_text(name)
         self._content_type = storable_text(content_type)
@@ -80,6 +110,10 @@ class FileWriter:
 
     async def write(self, content: bytes) -> None:
         """Append to the file; stored when a chunk is full."""
+        if self._object is not None:
+            await self._object.write(content)
+            self._size += len(content)
+            return
         self._rest += content
         while len(self._rest) >= CHUNK_BYTES:
             chunk = bytes(self._rest[:CHUNK_BYTES])
@@ -88,6 +122,8 @@ class FileWriter:
 
     async def finish(self) -> FileValue:
         """Store what is left and show the file to everyone."""
+        if self._object is not None:
+            await self._object.close()
         if self._rest:
             await self._store(bytes(self._rest))
             self._rest.clear()
@@ -112,24 +148,29 @@ class FileWriter:
 
 
 async def begin_file(
-    database: Database, *, environment: str, name: str, content_type: str, run_id: UUID | None
+    files: Files, *, environment: str, name: str, content_type: str, run_id: UUID | None
 ) -> FileWriter:
     """A writer for a new file. Nobody sees the file before it is finished. Raises DatabaseUnavailable."""
     id, shown = uuid4(), plain_name(name)
-    async with database.connection() as conn:
+    object = None if files.storage is None else name_object(environment, id)
+    async with files.database.connection() as conn:
         await conn.execute(
-            "INSERT INTO penstock.files (id, environment, name, content_type, run_id) VALUES ($1, $2, $3, $4, $5)",
+            """
+            INSERT INTO penstock.files (id, environment, name, content_type, run_id, object)
+            VALUES ($1, $2, $3, $4, $5, $6)
+            """,
             id,
             environment,
             shown,
             content_type,
             run_id,
+            object,
         )
-    return FileWriter(database, id, shown, content_type)
+    return FileWriter(files, id, shown, content_type, object)
 
 
 async def store_file(
-    database: Database,
+    files: Files,
     *,
     environment: str,
     name: str,
@@ -140,24 +181,47 @@ async def store_file(
     """Store all that `content` yields as a file that expires after seven days. Raises DatabaseUnavailable, and what
     `content` raises.
     """
-    writer = await begin_file(database, environment=environment, name=name, content_type=content_type, run_id=run_id)
+    writer = await begin_file(files, environment=environment, name=name, content_type=content_type, run_id=run_id)
     async for piece in content:
         await writer.write(piece)
     return await writer.finish()
 
 
-async def store_public_files(conn: Connection, *, environment: str, run_id: UUID, files: Sequence[NewFile]) -> None:
-    """Store files for everyone who knows their ids, until they are deleted. To be called in a transaction."""
+async def store_arrived(files: Files, *, environment: str, run_id: UUID, arrived: Sequence[NewFile]) -> None:
+    """Store files that came with a call until they are deleted: public ones for everyone who knows their ids. Raises
+    DatabaseUnavailable and StorageUnavailable.
+    """
+    storage = files.storage
+    if storage is not None:
+        for file in arrived:
+            await storage.put(name_object(environment, file.id), file.content)
+    is_outside = storage is not None
+    await files.database.in_transaction(
+        partial(insert_arrived, environment=environment, run_id=run_id, files=arrived, is_outside=is_outside)
+    )
+
+
+async def insert_arrived(
+    conn: Connection, *, environment: str, run_id: UUID, files: Sequence[NewFile], is_outside: bool = False
+) -> None:
+    """The rows of files that came with a call, and their content unless it `is_outside`. To be called in a
+    transaction.
+    """
     await conn.executemany(
         """
-        INSERT INTO penstock.files (id, environment, name, content_type, size, run_id, is_public, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, true, 'infinity')
+        INSERT INTO penstock.files (id, environment, name, content_type, size, run_id, is_public, object, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'infinity')
         """,
         [
-            (file.id, environment, storable_text(file.name), file.content_type, len(file.content), run_id)
+            (
+                file.id, environment, storable_text(file.name), file.content_type, len(file.content), run_id,
+                not file.is_private, name_object(environment, file.id) if is_outside else None,
+            )
             for file in files
         ],
-    )
+    )  # fmt: skip
+    if is_outside:
+        return
     await conn.executemany(
         "INSERT INTO penstock.file_chunks (file_id, position, content) VALUES ($1, $2, $3)",
         [
@@ -176,16 +240,14 @@ async def delete_files(conn: Connection, *, environment: str, ids: Sequence[UUID
     return len(rows)
 
 
-async def open_file(
-    database: Database, *, environment: str, id: UUID, is_for_strangers: bool = False
-) -> StoredFile | None:
+async def open_file(files: Files, *, environment: str, id: UUID, is_for_strangers: bool = False) -> StoredFile | None:
     """The file with that id, if it is of this environment, whole, and not yet expired; for strangers only if it is
     public. Its content is read by iterating over it.
     """
-    async with database.connection() as conn:
+    async with files.database.connection() as conn:
         row = await conn.fetchrow(
             """
-            SELECT id, name, content_type, size FROM penstock.files
+            SELECT id, name, content_type, size, object FROM penstock.files
             WHERE id = $1 AND environment = $2 AND size IS NOT NULL AND expires_at > clock_timestamp()
               AND (is_public OR NOT $3)
             """,
@@ -193,7 +255,24 @@ async def open_file(
             environment,
             is_for_strangers,
         )
-    return None if row is None else StoredFile(row["id"], row["name"], row["content_type"], row["size"], database)
+    if row is None:
+        return None
+    return StoredFile(row["id"], row["name"], row["content_type"], row["size"], files, row["object"])
+
+
+async def delete_removed_objects(files: Files, *, most: int) -> int:
+    """Delete from storage what belongs to no file any more, at most `most`; returns how many objects. Raises
+    StorageUnavailable; then they are deleted the next time.
+    """
+    if files.storage is None:
+        return 0
+    async with files.database.connection() as conn:
+        rows = await conn.fetch("SELECT object FROM penstock.removed_objects ORDER BY removed_at LIMIT $1", most)
+    names = [row["object"] for row in rows]
+    await files.storage.delete(names)
+    async with files.database.connection() as conn:
+        await conn.execute("DELETE FROM penstock.removed_objects WHERE object = ANY($1::text[])", names)
+    return len(names)
 
 
 async def delete_expired_files(conn: Connection, *, most: int) -> int:

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from pydantic import JsonValue
 
-from penstock.things.files import file_id, open_file, store_file
+from penstock.things.files import Files, file_id, open_file, store_file
 from penstock.things.imports.importing import BATCH_ROWS
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, names
@@ -62,7 +62,7 @@ async def test_steps_export_to_a_file_and_import_from_it(house: House) -> None:
     assert (value["name"], value["content_type"]) == ("things of export.csv", "text/csv")
     id = file_id(value)
     assert id is not None
-    stored = await open_file(house.database, environment=ENVIRONMENT, id=id)
+    stored = await open_file(Files(house.database), environment=ENVIRONMENT, id=id)
     assert stored is not None
     content = b"".join([chunk async for chunk in stored])
     assert (len(content), content.count(b"\n")) == (value["size"], 3)
@@ -102,7 +102,12 @@ async def test_an_executor_killed_in_the_middle_of_an_import_imports_nothing_twi
         yield rows
 
     value = await store_file(
-        house.database, environment=ENVIRONMENT, name="a.csv", content_type="text/csv", run_id=None, content=pieces()
+        Files(house.database),
+        environment=ENVIRONMENT,
+        name="a.csv",
+        content_type="text/csv",
+        run_id=None,
+        content=pieces(),
     )
     async with house.database.connection() as conn, conn.transaction():
         # The code of a thing in the second batch, not committed: the import waits there.

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from penstock.db import Record
 from penstock.domain.files import NewFile
-from penstock.things.files import store_file, store_public_files
+from penstock.things.files import Files, insert_arrived, store_file
 from tests.integration.executing import ENVIRONMENT, House
 from tests.integration.mailing.writing import SENDER
 from tests.mail_server import MailServer, serve_mail
@@ -38,7 +38,7 @@ async def test_files_are_attached(house: House) -> None:
         yield b"1\n"
 
     file = await store_file(
-        house.database,
+        Files(house.database),
         environment=ENVIRONMENT,
         name="órdenes.csv",
         content_type="text/csv",
@@ -92,7 +92,7 @@ async def test_attachments_that_are_too_large_are_told(house: House) -> None:
             yield bytes(2**20)
 
     file = await store_file(
-        house.database, environment=ENVIRONMENT, name="big", content_type="a/b", run_id=None, content=content()
+        Files(house.database), environment=ENVIRONMENT, name="big", content_type="a/b", run_id=None, content=content()
     )
     run = await attach(house, MailServer(), file.to_json())
     assert "with 'big' the attachments have more than 18 MiB" in run["error"]["message"]
@@ -101,7 +101,7 @@ async def test_attachments_that_are_too_large_are_told(house: House) -> None:
 async def test_a_file_that_came_with_a_call_is_attached_by_its_url(house: House) -> None:
     file = NewFile(uuid4(), "receipt.txt", "text/plain", b"paid")
     async with house.database.connection() as conn, conn.transaction():
-        await store_public_files(conn, environment=ENVIRONMENT, run_id=uuid4(), files=[file])
+        await insert_arrived(conn, environment=ENVIRONMENT, run_id=uuid4(), files=[file])
     mind = MailServer()
     url = f"//example.com/version-test/fileupload/{file.id}/receipt.txt"
     assert (await attach(house, mind, url))["error"] is None

@@ -53,7 +53,7 @@ def test_lists_may_mix_files_and_urls() -> None:
         ({"contents": "é"}, "not base64"),
         ({"contents": 1}, "base64"),
         ({"contents": "", "filename": 1}, "name as text"),
-        ({"contents": "", "private": True, "attach_to": "1x1"}, "private"),
+        ({"contents": "", "private": "yes"}, "`private` is true or false"),
         ({"contents": "", "size": 1}, "'size'"),
     ],
 )
