@@ -7,7 +7,7 @@ before and after a change. Change triggers see it as a change from outside.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from penstock import clock
 from penstock.db import Connection, UniqueViolation, describe_duplicate, isolate
@@ -27,12 +27,23 @@ from penstock.things.granted import (
     insert_records,
     prepare_record,
 )
+from penstock.things.keys import WriteKey
 from penstock.things.records import NewThing
 from penstock.things.tables import USER
 from penstock_ingress.accepting.exposed import Exposed, find_exposed_type, find_viewer
+from penstock_ingress.handlers.firm_writes import (
+    Firm,
+    Wanted,
+    change_of,
+    claim,
+    create_firmly,
+    key_of,
+    require_match,
+)
 from penstock_ingress.handlers.things import meter, missing
 from penstock_ingress.room import Room
 from penstock_ingress.rules import bubble
+from penstock_ingress.rules.demands import Demands
 from penstock_ingress.rules.records import (
     RecordProblem,
     Values,
@@ -52,14 +63,27 @@ _MAY_NOT_MODIFY: Final = "You do not have permission to modify this object"
 _MAY_NOT_DELETE: Final = "You do not have permission to delete this object"
 
 
-async def create_thing(room: Room, exposed: Exposed, caller: Caller, content: tuple[bytes, str]) -> Reply:
-    """201 `{"status": "success", "id"}`. `content` is the body and its content type. Raises Refusal."""
+class Asked(NamedTuple):
+    """A request about things of a type: who sends it, what it demands, and its body with its content type."""
+
+    exposed: Exposed
+    caller: Caller
+    demands: Demands = Demands()
+    content: tuple[bytes, str] = (b"", "")
+
+
+async def create_thing(room: Room, asked: Asked) -> Reply:
+    """201 `{"status": "success", "id"}`, or 200 where an upsert has changed a thing. Raises Refusal."""
+    exposed, caller, demands = asked.exposed, asked.caller, asked.demands
     try:
-        values = read_record(exposed.data_type, *content)
+        values = read_record(exposed.data_type, *asked.content)
         (row,) = _prepare(exposed, caller, [values])
     except RecordProblem as problem:
         raise problem.refusal from None
     by = await _find_grantee(room, exposed, caller)
+    if demands.key is not None or demands.upsert:
+        key = _key_of(asked, "POST", "")
+        return await _create_firmly(room, Wanted(exposed, by, row, values, demands, key))
     (outcome,) = await _insert(room, exposed, by, [row])
     if isinstance(outcome, RecordProblem):
         is_denied = str(outcome) == _MAY_NOT_CREATE
@@ -88,25 +112,24 @@ async def create_things(room: Room, exposed: Exposed, caller: Caller, content: t
     return _metered(room, exposed, bulk_reply(done), Activity.THING_WRITTEN, count)
 
 
-async def change_thing(
-    room: Room, exposed: Exposed, caller: Caller, id: str, content: tuple[bytes, str], *, replaces: bool
-) -> Reply:
+async def change_thing(room: Room, asked: Asked, id: str, *, replaces: bool) -> Reply:
     """204. `replaces`: fields that the body does not name become empty. Raises Refusal."""
+    exposed = asked.exposed
     try:
-        values = read_record(exposed.data_type, *content)
+        values = read_record(exposed.data_type, *asked.content)
     except RecordProblem as problem:
         raise problem.refusal from None
     if replaces:
         values = {**empty_record(exposed.data_type), **values}
-    change = partial(change_granted, values=values)
-    await _carry_out(room, exposed, caller, id, change, _MAY_NOT_MODIFY)
-    return _metered(room, exposed, Reply(204), Activity.THING_WRITTEN, 1)
+    change = partial(change_granted, change=change_of(exposed, id, values, asked.demands))
+    done = await _carry_out(room, asked, id, _Act("PUT" if replaces else "PATCH", change, _MAY_NOT_MODIFY))
+    return _metered(room, exposed, done.with_mark(Reply(204)), Activity.THING_WRITTEN, 1)
 
 
-async def delete_thing(room: Room, exposed: Exposed, caller: Caller, id: str) -> Reply:
+async def delete_thing(room: Room, asked: Asked, id: str) -> Reply:
     """204. Raises Refusal."""
-    await _carry_out(room, exposed, caller, id, delete_granted, _MAY_NOT_DELETE)
-    return _metered(room, exposed, Reply(204), Activity.THING_DELETED, 1)
+    done = await _carry_out(room, asked, id, _Act("DELETE", delete_granted, _MAY_NOT_DELETE))
+    return _metered(room, asked.exposed, done.with_mark(Reply(204)), Activity.THING_DELETED, 1)
 
 
 async def find_type(room: Room, environment: str, name: str) -> Exposed:
@@ -122,30 +145,55 @@ class _NotDone(Exception):
         self.standing = standing
 
 
-async def _carry_out(
-    room: Room,
-    exposed: Exposed,
-    caller: Caller,
-    id: str,
-    change: Callable[..., Awaitable[Standing]],
-    denial: str,
-) -> None:
-    target = Target(exposed.environment, exposed.data_type, id, await _find_grantee(room, exposed, caller))
+class _Act(NamedTuple):
+    """What is done to a thing, by which method, and what is said to those who may not."""
 
-    async def transact(conn: Connection) -> None:
+    method: str
+    change: Callable[..., Awaitable[Standing]]
+    denial: str
+
+
+async def _carry_out(room: Room, asked: Asked, id: str, act: _Act) -> Firm:
+    exposed = asked.exposed
+    target = Target(exposed.environment, exposed.data_type, id, await _find_grantee(room, exposed, asked.caller))
+    key = _key_of(asked, act.method, id)
+
+    async def transact(conn: Connection) -> Firm:
         await tell_changing_run(conn, run_id=None)
-        standing = await change(conn, target=target)
+        if (earlier := await claim(conn, key, 204, id)) is not None:
+            return Firm(earlier, is_replay=True)
+        standing = await require_match(conn, target, asked.demands)
+        if standing is Standing.DONE:
+            standing = await act.change(conn, target=target)
         if standing is not Standing.DONE:
             raise _NotDone(standing)
+        return Firm(None)
 
     try:
-        await room.database.in_transaction(transact)
+        return await room.database.in_transaction(transact)
     except _NotDone as ended:
         if ended.standing is Standing.MISSING:
             raise missing(exposed, id) from None
-        raise Refusal(bubble.unauthorized(denial)) from None
+        raise Refusal(bubble.unauthorized(act.denial)) from None
     except (Permanent, UniqueViolation) as error:
         raise _explain(error).refusal from None
+
+
+async def _create_firmly(room: Room, wanted: Wanted) -> Reply:
+    exposed = wanted.exposed
+    try:
+        done = await create_firmly(room, wanted)
+    except (Permanent, UniqueViolation) as error:
+        raise _explain(error).refusal from None
+    if done.answered is None:
+        raise Refusal(bubble.unauthorized(_MAY_NOT_CREATE))
+    reply = Reply(done.answered.status, bubble.created(str(done.answered.thing_id)))
+    return _metered(room, exposed, done.with_mark(reply), Activity.THING_WRITTEN, 1)
+
+
+def _key_of(asked: Asked, method: str, id: str) -> WriteKey | None:
+    content = (asked.content[0], asked.content[1].encode("utf-8", "surrogateescape"))
+    return key_of(asked.exposed, asked.caller, asked.demands, method.encode(), id.encode(), *content)
 
 
 async def _find_grantee(room: Room, exposed: Exposed, caller: Caller) -> Grantee:

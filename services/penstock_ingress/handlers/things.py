@@ -19,6 +19,7 @@ from penstock.things.records import Page, Thing, Window, find_things, get_thing
 from penstock_ingress.accepting.exposed import Exposed, find_exposed_type, find_viewer
 from penstock_ingress.room import Room
 from penstock_ingress.rules import bubble
+from penstock_ingress.rules.demands import etag_of
 from penstock_ingress.rules.headers import storable_text
 from penstock_ingress.rules.replies import Refusal, Reply, json_reply
 from penstock_ingress.rules.searches import Search, read_search
@@ -36,7 +37,9 @@ async def list_things(
         "results": _show(room, exposed, page.results),
         "count": len(page.results) if search.limit >= 0 else search.limit,
     }
-    if not search.excludes_remaining:
+    if search.after is not None:
+        body["after"] = page.after
+    elif not search.excludes_remaining:
         body["remaining"] = page.remaining or 0
     reply = json_reply(200, {"response": body})
     meter(room, environment, len(reply.body), {Activity.SEARCH: 1, Activity.THING_RETURNED: len(page.results)})
@@ -55,7 +58,8 @@ async def show_thing(room: Room, environment: str, type_name: str, thing_id: str
             )
     if thing is None:
         raise missing(exposed, thing_id)
-    reply = json_reply(200, {"response": _show(room, exposed, [thing])[0]})
+    shown = _show(room, exposed, [thing])[0]
+    reply = json_reply(200, {"response": shown}, {"ETag": etag_of(thing)})
     meter(room, environment, len(reply.body), {Activity.THING_RETURNED: 1})
     return reply
 
@@ -82,7 +86,12 @@ async def _find(room: Room, exposed: Exposed, search: Search, viewer: Viewer) ->
                 data_type=exposed.data_type,
                 where=Restricted(search.constraints, viewer, drops_hidden=drops),
                 order=Order(search.sort_field, search.is_descending, search.further_sorts, search.near),
-                window=Window(search.limit, skip=search.cursor, with_remaining=not search.excludes_remaining),
+                window=Window(
+                    search.limit,
+                    search.after or None,
+                    skip=search.cursor if search.after is None else 0,
+                    with_remaining=not search.excludes_remaining and search.after is None,
+                ),
             )
     except ConstraintProblem as error:
         code = "NOT_FOUND" if error.status == 404 else "ERROR"

@@ -33,7 +33,7 @@ _API: Final = ("api", "1.1")
 _ROUTES: Final = {
     ("wf", 1): Route("workflow", ("GET", "POST"), answer_workflow, is_shared=True),
     ("runs", 1): Route("run", ("GET",), answer_run, is_shared=True),
-    ("obj", 1): Route("things", ("GET", "POST"), answer_things, is_shared=True),
+    ("obj", 1): Route("things", ("GET", "POST", "PATCH", "DELETE"), answer_things, is_shared=True),
     ("obj", 2): Route("thing", ("GET", "PATCH", "PUT", "DELETE"), answer_thing, is_shared=True),
 }
 _INITIALIZE: Final = Route("initialize", ("POST",), answer_initialize, is_shared=True)
@@ -55,13 +55,13 @@ _UNKNOWN: Final = "unknown"
 _MAX_CACHED_PATH: Final = 200
 _SHARED: Final = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Penstock-Run-Id, Idempotent-Replayed, Location, Preference-Applied, Retry-After, "
-    "RateLimit, RateLimit-Policy",
+    "Access-Control-Expose-Headers": "Penstock-Run-Id, Idempotent-Replayed, ETag, Location, Preference-Applied, "
+    "Retry-After, RateLimit, RateLimit-Policy",
 }
 _NO_ALLOWANCE: Final[dict[str, str]] = {}
 _PREFLIGHT: Final = {
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Prefer, traceparent, tracestate, "
-    "baggage",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, If-Match, Prefer, traceparent, "
+    "tracestate, baggage",
     "Access-Control-Max-Age": "86400",
 }
 

@@ -30,6 +30,8 @@ class Search:
     further_sorts: tuple[tuple[str, bool], ...]
     excludes_remaining: bool
     near: JsonValue = None
+    after: str | None = None
+    """The token of the page before, an empty text for the first page; None: pages by `cursor`."""
 
 
 def read_search(query: Mapping[str, JsonValue]) -> Search:
@@ -43,6 +45,7 @@ def read_search(query: Mapping[str, JsonValue]) -> Search:
         further_sorts=tuple(_further_sort(item) for item in _list(query, "additional_sort_fields")),
         excludes_remaining=_boolean(query.get("exclude_remaining"), "exclude_remaining"),
         near=_text(query, "geo_reference").strip() or None,
+        after=_text(query, "after") if "after" in query else None,
     )
 
 

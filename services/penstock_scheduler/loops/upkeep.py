@@ -22,6 +22,7 @@ from penstock.store.tokens import delete_ended_sessions
 from penstock.things.account_tokens import delete_expired_tokens
 from penstock.things.files import delete_expired_files, delete_removed_objects
 from penstock.things.imports.batches import delete_old_imports
+from penstock.things.keys import delete_old_keys
 from penstock.things.tries import delete_old_tries
 from penstock_scheduler.repository import runs as run_repository
 from penstock_scheduler.repository import upkeep as repository
@@ -67,6 +68,8 @@ async def delete_expired_keys(room: Room) -> Counts:
         deleted += batch
         if batch < _KEY_BATCH:
             break
+    async with room.database.connection() as conn:
+        deleted += await delete_old_keys(conn, older_than=KEY_LIFETIME, most=_KEY_BATCH)
     return Counts({"keys": deleted})
 
 

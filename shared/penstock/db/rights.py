@@ -71,6 +71,7 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "files": ("SIUD", "SUD", "SIU"),
     "file_chunks": ("SI", "S", "SI"),
     "removed_objects": ("I", "SID", ""),
+    "thing_keys": ("SIU", "SD", ""),
     "imports": ("", "SUD", "SIU"),
     "import_lines": ("", "S", "SID"),
     # What schedulers are asked by rows: others write it, they alone take it.

@@ -4,7 +4,7 @@ A change is checked before and after it: nobody changes a thing that they may no
 made so. What a caller may not find is for them as if it did not exist.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -84,8 +84,8 @@ class Target:
     by: Grantee
 
 
-async def change_granted(conn: Connection, *, target: Target, values: Mapping[str, JsonValue]) -> Standing:
-    """Set values (null clears) in a thing, in a transaction that has to be rolled back unless it is DONE. Raises
+async def change_granted(conn: Connection, *, target: Target, change: ThingChange) -> Standing:
+    """Change a thing, in a transaction that has to be rolled back unless it is DONE. Raises
     UniqueViolation, and Permanent for values that do not fit.
     """
     before = await _stand(conn, target, lambda rule: rule.modify)
@@ -95,7 +95,7 @@ async def change_granted(conn: Connection, *, target: Target, values: Mapping[st
         conn,
         environment=target.environment,
         data_type=target.data_type,
-        changes=[ThingChange(target.id, values)],
+        changes=[change],
     )
     if target.id not in changed:
         return Standing.MISSING

@@ -187,6 +187,13 @@ async def show_things(
     return [guards.show(thing, held[id]) if (id := thing["_id"]) in held else {"_id": id} for thing in things]
 
 
+async def lock_thing(conn: Connection, *, environment: str, data_type: DataType, id: str) -> None:
+    """Keep the thing as it is until the transaction ends, if there is one."""
+    if may_exist(id):
+        table = qualified_table(environment, data_type.name)
+        await conn.execute(f'SELECT FROM {table} WHERE "_id" = $1 FOR UPDATE', id)
+
+
 async def find_missing(conn: Connection, *, environment: str, data_type: DataType, ids: Sequence[str]) -> set[str]:
     """Those of `ids` that name no thing of the type."""
     statement = f"""

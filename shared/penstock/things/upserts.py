@@ -12,6 +12,7 @@ from penstock.definitions.models import DataField, DataType
 from penstock.errors import Permanent
 from penstock.things.json import json_of, read_thing
 from penstock.things.statements import insert_statement
+from penstock.things.tables import qualified_table
 from penstock.things.values import writable_field
 
 Thing = dict[str, JsonValue]
@@ -44,6 +45,21 @@ async def upsert_rows(
             key = _key(fields, {"_id": thing["_id"], **{field.column: thing.get(field.name) for field in fields}})
             things[positions[key]] = thing
     return [things[position] for position in range(len(rows))]
+
+
+async def find_by_unique(
+    conn: Connection, *, environment: str, data_type: DataType, upsert: Sequence[str], row: Row
+) -> str | None:
+    """The id of the thing that has the same values in these unique fields as `row`, by column; None where there is
+    none, or where one of them is empty. Raises Permanent.
+    """
+    fields = _unique_fields(data_type, upsert)
+    table = qualified_table(environment, data_type.name)
+    same = " AND ".join(f"t.{name} = q.{name}" for name in (quote_identifier(field.column) for field in fields))
+    id: str | None = await conn.fetchval(
+        f'SELECT t."_id" FROM {table} t, jsonb_populate_record(NULL::{table}, $1::jsonb) q WHERE {same}', dict(row)
+    )
+    return id
 
 
 def _key(fields: Sequence[DataField], row: Row) -> bytes:
