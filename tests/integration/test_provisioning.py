@@ -182,6 +182,20 @@ async def _use_as_scheduler(url: str) -> None:
     await scheduler.close()
 
 
+async def test_services_number_rows_but_do_not_reset_a_sequence(provisioned: Provided) -> None:
+    for service in SERVICES:
+        async with _connected(provisioned.database_url(service)) as conn:
+            sequences = await conn.fetch(
+                "SELECT oid::regclass::text AS name FROM pg_class WHERE relkind = 'S'"
+                " AND relnamespace = 'penstock'::regnamespace"
+            )
+            assert sequences
+            for (name,) in sequences:
+                assert await conn.fetchval("SELECT nextval($1::text::regclass)", name)
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await conn.execute("SELECT setval($1::text::regclass, 1)", name)
+
+
 async def test_the_owner_cannot_be_made_a_service(provided: Provided) -> None:
     url = provided.settings.database_url
     given = {

@@ -115,6 +115,7 @@ async def _apply(conn: Connection, role: str, rights: Mapping[str, str], on_thin
         """
         SELECT format('REVOKE ALL ON ALL TABLES IN SCHEMA penstock, development, live FROM %I', $1::text)
         UNION ALL SELECT format('GRANT USAGE ON SCHEMA penstock, development, live TO %I', $1::text)
+        UNION ALL SELECT format('GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA penstock TO %I', $1::text)
         UNION ALL SELECT format('GRANT SELECT ON public.penstock_migrations TO %I', $1::text)
         UNION ALL SELECT format('GRANT %s ON penstock.%I TO %I', q.verbs, q.name, $1::text)
             FROM unnest($2::text[], $3::text[]) q (name, verbs) WHERE to_regclass('penstock.' || q.name) IS NOT NULL
