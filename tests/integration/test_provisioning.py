@@ -192,8 +192,8 @@ async def test_services_number_rows_but_do_not_reset_a_sequence(provisioned: Pro
             assert sequences
             for (name,) in sequences:
                 assert await conn.fetchval("SELECT nextval($1::text::regclass)", name)
-                with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                    await conn.execute("SELECT setval($1::text::regclass, 1)", name)
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await conn.execute("SELECT setval('penstock.places_position', 1)")
 
 
 async def test_the_owner_cannot_be_made_a_service(provided: Provided) -> None:
