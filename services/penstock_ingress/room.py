@@ -19,6 +19,7 @@ from penstock_ingress.accepting.acceptance import Acceptance
 from penstock_ingress.accepting.access import Access
 from penstock_ingress.accepting.answers import Answers
 from penstock_ingress.accepting.definitions import Definitions
+from penstock_ingress.accepting.identities import Identities
 from penstock_ingress.accepting.keys import KeyFetcher, fetching_keys
 from penstock_ingress.accepting.rates import Rates
 from penstock_ingress.accepting.signals import Signals
@@ -72,18 +73,24 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
     secrets = Secrets(resources.database, keyring)
     await secrets.open()
     async with fetching_keys(Outgoing(settings.outgoing_allow)) as keys:
+        definitions = Definitions(resources.database, secrets, keys.store)
         yield Room(
             settings=settings,
             database=resources.database,
             broker=resources.broker,
             publisher=publisher,
-            definitions=Definitions(resources.database, secrets, keys.store),
+            definitions=definitions,
             secrets=secrets,
             acceptance=Acceptance(resources.database, resources.broker, publisher),
             answers=answers,
             signals=Signals(resources.database),
             keys=keys,
-            access=Access(resources.database, settings.admin_token, max_wrong=settings.max_wrong_tokens),
+            access=Access(
+                resources.database,
+                settings.admin_token,
+                identities=Identities(resources.database, definitions, keys),
+                max_wrong=settings.max_wrong_tokens,
+            ),
             rates=Rates(settings.rate_limit),
             reply_to=await resources.broker.open_reply_queue(answers.receive),
             meter=Meter(resources.database),

@@ -20,7 +20,8 @@ have `trace_id` and `span_id`. No payloads; secrets are taken out of every line.
 | `http.malformed` | all | requests that were not HTTP; at most one line every 5 s, with their number |
 | `delivery.secret_missing` | ingress | a webhook cannot be checked, because a secret of its source is not set |
 | `delivery.not_replayed` | ingress, scheduler | a replay by filter passed one over: its source is not deployed |
-| `key.unavailable` | ingress | a certificate or a set of keys, by which webhooks are verified, cannot be fetched |
+| `key.unavailable` | ingress | certificates or keys that verify webhooks or users cannot be fetched |
+| `identity.refused` | ingress | a new user came with a token of the issuer, and the app's own rules refuse them |
 | `subscription.confirmed` `subscription.unconfirmed` | ingress | AWS SNS asked to confirm a subscription |
 | `secrets.changed` `secrets.unreadable` | ingress, executor | secrets were changed; stored ones that no key decrypts |
 | `message.dead_lettered` | scheduler, executor | a message was not understood, and why |

@@ -11,6 +11,8 @@ from penstock.domain.callers import ANONYMOUS, ROOT, Caller
 from penstock.networks import group_of
 from penstock.store.tokens import digest_token, find_callers
 from penstock.things.users import list_existing_users
+from penstock.webhooks.identity_tokens import is_web_token
+from penstock_ingress.accepting.identities import Identities
 from penstock_ingress.accepting.rates import Rates
 from penstock_ingress.rules.replies import Refusal, too_many
 
@@ -23,11 +25,13 @@ class Access:
     """Recognizes callers by their tokens: the one of the settings, or one that is stored.
 
     Stored tokens are looked up for every request, those that arrive together in one query: what was revoked is refused
-    at once, by every process. So is the token of a user who has been deleted.
+    at once, by every process. So is the token of a user who has been deleted. A JSON Web Token is one of the issuer of
+    the environment's app, and makes a call one of a user; it opens nothing that belongs to no environment.
     """
 
-    def __init__(self, database: Database, root: SecretStr | None, *, max_wrong: int) -> None:
+    def __init__(self, database: Database, root: SecretStr | None, *, identities: Identities, max_wrong: int) -> None:
         self._database = database
+        self._identities = identities
         self._wrong = Rates(max_wrong)
         self._right: dict[bytes, None] = {}
         self._root = None if root is None else digest_token(root.get_secret_value())
@@ -47,7 +51,10 @@ class Access:
         digest, group = digest_token(token), group_of(address)
         if digest not in self._right and self._wrong.is_exhausted(group):
             raise Refusal(too_many("too many wrong tokens came from this address; try again in a minute", 60))
-        caller = await self._find(digest, environment)
+        if environment is not None and is_web_token(token):
+            caller = await self._identities.identify(token, environment)
+        else:
+            caller = await self._find(digest, environment)
         if caller is None:
             self._wrong.take(group)
         else:

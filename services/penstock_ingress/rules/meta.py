@@ -59,6 +59,8 @@ def bubble_type(field_type: FieldType) -> str:
         name = _ADDRESS
     elif name == ScalarType.DATE_RANGE:
         name = "date_range"
+    elif name == ScalarType.PASSWORD:
+        name = "text"  # Bubble has no other type for it
     elif field_type.is_thing and name not in _BUILT_IN_TYPES:
         name = f"custom.{_internal(name)}"
     return f"list.{name}" if field_type.is_list else name

@@ -32,6 +32,7 @@ _SCALARS: Final[dict[str, Document]] = {
         "type": "object",
         "properties": {"address": {"type": "string"}, "lat": {"type": "number"}, "lng": {"type": "number"}},
     },
+    ScalarType.PASSWORD: {"type": "string", "format": "password"},
     ScalarType.ANY: {},
 }
 _UNIQUE_ID: Final[Document] = {"name": "UniqueID", "in": "path", "required": True, "type": "string"}

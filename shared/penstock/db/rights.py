@@ -34,7 +34,8 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "secrets": ("S", "S", "S"),
     "tokens": ("SIU", "SUD", "SIU"),
     # Accounts of users: executors let them sign up and log in, schedulers forget what is over.
-    "accounts": ("", "", "SIUD"),
+    "accounts": ("SD", "", "SIUD"),
+    "identities": ("SIU", "", ""),
     "account_tokens": ("", "SUD", "SID"),
     "password_tries": ("", "SUD", "SIU"),
     "known_places": ("", "SUD", "SIU"),

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from penstock.definitions.email import EmailSettings
 from penstock.definitions.flow import Flow
 from penstock.definitions.notifications import Notifications
+from penstock.definitions.oidc import Oidc
 from penstock.definitions.options import Options, OptionSet
 from penstock.definitions.sources import Source
 from penstock.domain.depth import DEFAULT_DEPTH_LIMIT
@@ -389,6 +390,7 @@ class App(Model):
     sources: dict[str, Source] = Field(default_factory=dict)
     connectors: dict[str, Connector] = Field(default_factory=dict)
     email: EmailSettings | None = None
+    oidc: Oidc | None = None
     options: dict[str, OptionSet] = Field(default_factory=dict)
     types: dict[str, DataType] = Field(default_factory=dict)
     workflows: dict[str, Workflow] = Field(default_factory=dict)

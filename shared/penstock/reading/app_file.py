@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from penstock.definitions.email import EmailSettings
 from penstock.definitions.models import ENVIRONMENTS, MAX_CHAIN_WORKLOAD, Connector, EnvironmentLimits, default_limits
 from penstock.definitions.notifications import Notifications
+from penstock.definitions.oidc import Oidc
 from penstock.definitions.options import OptionSet
 from penstock.definitions.sources import Source
 from penstock.domain.depth import MAX_DEPTH
@@ -15,6 +16,7 @@ from penstock.reading.documents import Node, Scalar
 from penstock.reading.index import read_name
 from penstock.reading.mail import read_email
 from penstock.reading.notifications import read_notifications
+from penstock.reading.oidc import read_oidc
 from penstock.reading.option_sets import read_option_sets
 from penstock.reading.places import Place, Report, shorten
 from penstock.reading.sources import read_sources
@@ -34,6 +36,7 @@ class AppHead(NamedTuple):
     sources: dict[str, Source]
     connectors: dict[str, Connector]
     email: EmailSettings | None
+    oidc: Oidc | None
     options: dict[str, OptionSet]
     python: dict[str, Place]
 
@@ -49,6 +52,7 @@ def read_app_file(document: Node, report: Report) -> AppHead:
         sources=read_sources(table),
         connectors=read_connectors(table),
         email=read_email(table),
+        oidc=read_oidc(table),
         options=read_option_sets(table),
         python=_read_python(table),
     )

@@ -6,11 +6,11 @@ reported as unknown elsewhere.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from penstock.definitions.models import ENVIRONMENTS, App, default_limits
+from penstock.definitions.models import ENVIRONMENTS, App, Workflow, default_limits
 from penstock.reading.app_file import AppHead, read_app_file
 from penstock.reading.documents import Node, read_documents
 from penstock.reading.index import Index
@@ -24,7 +24,7 @@ from penstock.reading.lints.untyped import find_untyped
 from penstock.reading.places import Problem, Report, Severity, without_echoes
 from penstock.reading.python_files import read_python
 from penstock.reading.type_files import read_types
-from penstock.reading.workflow_files import read_outlines, read_workflow
+from penstock.reading.workflow_files import Outline, read_outlines, read_workflow
 from penstock.sdk.code import keep_code
 
 __all__ = ["LoadResult", "Problem", "Severity", "load_app", "load_files"]
@@ -122,10 +122,7 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
     python = read_python(directory, head.python, index, report)
     outlines = read_outlines(_documents_in("workflows", documents), index, report)
     workflows = {outline.name: read_workflow(outline, index, report) for outline in outlines}
-    for outline in outlines:
-        if (twin := python.workflows.get(outline.name)) is not None:
-            message = f"the workflow {outline.name!r} exists twice"
-            report.error(outline.table.key_place("workflow"), message, f"it stands in {twin.place} already")
+    _report_twins(outlines, python.workflows, report)
     app = App(
         name=head.name,
         admins=head.admins,
@@ -134,6 +131,7 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
         sources=head.sources,
         connectors=head.connectors,
         email=head.email,
+        oidc=head.oidc,
         options=head.options,
         types=index.types,
         workflows=python.workflows | workflows,
@@ -159,13 +157,21 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
     return LoadResult(app if is_sound else None, problems)
 
 
+def _report_twins(outlines: list[Outline], coded: Mapping[str, Workflow], report: Report) -> None:
+    """A workflow in a file and one in Python cannot have the same name."""
+    for outline in outlines:
+        if (twin := coded.get(outline.name)) is not None:
+            message = f"the workflow {outline.name!r} exists twice"
+            report.error(outline.table.key_place("workflow"), message, f"it stands in {twin.place} already")
+
+
 def _read_head(documents: list[Node], report: Report) -> AppHead:
     if not documents:
         if not report.problems:
             report.problems.append(
                 Problem(APP_FILE, 1, 1, "the file is empty", hint="it names the app, as in `app: shop`")
             )
-        return AppHead("", (), None, {name: default_limits(name) for name in ENVIRONMENTS}, {}, {}, None, {}, {})
+        return AppHead("", (), None, {name: default_limits(name) for name in ENVIRONMENTS}, {}, {}, None, None, {}, {})
     for document in documents[1:]:
         report.error(
             document.place, f"{APP_FILE} holds one document, and this is another", "put everything into the first"

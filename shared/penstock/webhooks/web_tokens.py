@@ -22,7 +22,9 @@ _SHARED: Final = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 _decode: Final = DECODERS["base64url"]
 
 
-class _Token(NamedTuple):
+class Unchecked(NamedTuple):
+    """What a token says, which anybody can have made; `signed` is what its signature is of."""
+
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
     signed: bytes
@@ -30,6 +32,7 @@ class _Token(NamedTuple):
 
     @property
     def key_id(self) -> str | None:
+        """Which of the issuer's keys has signed, as far as it says."""
         id = self.header.get("kid")
         return id if isinstance(id, str) else None
 
@@ -44,15 +47,15 @@ def build_web_token_check(proof: WebToken, source: Source, secrets: Sequence[str
         text = _bearer(request)
         if text is None:
             return Verdict.UNSIGNED
-        token = _read_token(text)
+        token = read_web_token(text)
         if token is None or "crit" in token.header or not is_signed(token, now):
             return Verdict.FORGED
         claims = token.claims
-        if claims.get("iss") not in issuers or not _is_for(claims.get("aud"), source.audience):
+        if claims.get("iss") not in issuers or not is_for(claims.get("aud"), source.audience):
             return Verdict.FORGED
         if not _is_by(claims, proof.senders, source.senders):
             return Verdict.FORGED
-        return Verdict.GENUINE if _is_valid(claims, now, leeway) else Verdict.STALE
+        return Verdict.GENUINE if is_valid_now(claims, now, leeway) else Verdict.STALE
 
     return check
 
@@ -60,7 +63,7 @@ def build_web_token_check(proof: WebToken, source: Source, secrets: Sequence[str
 def want_keys(proof: WebToken, source: Source, request: SignedRequest) -> Wanted | None:
     """The key set that is needed to check a request; None when none is, or it is refused without."""
     url, text = _keys_url(proof, source), _bearer(request)
-    token = _read_token(text) if url is not None and text is not None else None
+    token = read_web_token(text) if url is not None and text is not None else None
     if url is None or token is None or token.header.get("alg") not in ALGORITHMS:
         return None
     return Wanted("keys", url, _authorities(source), token.key_id)
@@ -91,7 +94,8 @@ def _bearer(request: SignedRequest) -> str | None:
     return text.strip(" ") if scheme.lower() == "bearer" and text.strip(" ") else None
 
 
-def _read_token(text: str) -> _Token | None:
+def read_web_token(text: str) -> Unchecked | None:
+    """The parts of a token; None for what is not one. Nothing of it is checked."""
     parts = text.split(".")
     if len(parts) != 3 or not text.isascii():
         return None
@@ -102,13 +106,13 @@ def _read_token(text: str) -> _Token | None:
         return None
     if not isinstance(header, dict) or not isinstance(claims, dict) or not decoded[2]:
         return None
-    return _Token(header, claims, text.rpartition(".")[0].encode(), decoded[2])
+    return Unchecked(header, claims, text.rpartition(".")[0].encode(), decoded[2])
 
 
-def _shared_check(secrets: Sequence[str]) -> Callable[[_Token, float], bool]:
+def _shared_check(secrets: Sequence[str]) -> Callable[[Unchecked, float], bool]:
     keys = [secret.encode() for secret in secrets]
 
-    def is_signed(token: _Token, _now: float) -> bool:
+    def is_signed(token: Unchecked, _now: float) -> bool:
         digest = _SHARED.get(str(token.header.get("alg")))
         return digest is not None and any(
             hmac.compare_digest(hmac.digest(key, token.signed, digest), token.signature) for key in keys
@@ -117,10 +121,10 @@ def _shared_check(secrets: Sequence[str]) -> Callable[[_Token, float], bool]:
     return is_signed
 
 
-def _public_check(proof: WebToken, source: Source, store: KeyStore) -> Callable[[_Token, float], bool]:
+def _public_check(proof: WebToken, source: Source, store: KeyStore) -> Callable[[Unchecked, float], bool]:
     wanted = Wanted("keys", _keys_url(proof, source) or "", _authorities(source))
 
-    def is_signed(token: _Token, now: float) -> bool:
+    def is_signed(token: Unchecked, now: float) -> bool:
         name = token.header.get("alg")
         algorithm, key_set = ALGORITHMS.get(name) if isinstance(name, str) else None, store.find_key_set(wanted, now)
         if algorithm is None or key_set is None or not isinstance(name, str):
@@ -130,7 +134,8 @@ def _public_check(proof: WebToken, source: Source, store: KeyStore) -> Callable[
     return is_signed
 
 
-def _is_for(audience: object, ours: Sequence[str]) -> bool:
+def is_for(audience: object, ours: Sequence[str]) -> bool:
+    """Whether one of the audiences of a token is ours."""
     given = audience if isinstance(audience, list) else [audience]
     return any(one in ours for one in given if isinstance(one, str))
 
@@ -142,7 +147,7 @@ def _is_by(claims: Mapping[str, Any], name: str, senders: Sequence[str]) -> bool
     return claims.get(name) in senders and (name != "email" or claims.get("email_verified") is True)
 
 
-def _is_valid(claims: Mapping[str, Any], now: float, leeway: float) -> bool:
+def is_valid_now(claims: Mapping[str, Any], now: float, leeway: float) -> bool:
     """Whether the token says until when it is valid, and that time is not over; and it was not made in the future."""
     ends, starts = claims.get("exp"), [claims[name] for name in ("nbf", "iat") if name in claims]
     if not _is_time(ends) or not all(_is_time(start) for start in starts):

@@ -20,6 +20,7 @@ from penstock.definitions.models import (
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.notices import NoticeKind
 from penstock.domain.ticks import MAX_FAILURES, Overlap
+from penstock.reading.oidc import ALGORITHMS
 from penstock.reading.schemas.forms import (
     ANYTHING,
     BOOLEAN,
@@ -87,6 +88,7 @@ def build_app_schema() -> Schema:
         "sources": {**named(build_source(), NAME), "description": "Who may send webhooks to /webhooks/<source>."},
         "connectors": {**named(_build_connector(), NAME), "description": "Services that `call` steps call."},
         "email": _build_email(),
+        "oidc": _build_oidc(),
         "options": {
             **named(one_or_list(TEXT), "^[a-z][a-z0-9_]{0,62}$"),
             "description": "Option sets: static lists of texts, which fields and parameters of their names hold.",
@@ -214,6 +216,18 @@ def _build_connector() -> Schema:
         },
         "base_url",
     )
+
+
+def _build_oidc() -> Schema:
+    url: Schema = {"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"}
+    keys: dict[str, Schema] = {
+        "issuer": {**url, "description": "Whose tokens make a call one of a user: `iss` in them, letter by letter."},
+        "audience": {**one_or_list(TEXT), "description": "For whom tokens have to be: one of these is in their `aud`."},
+        "algorithms": list_of(choice(ALGORITHMS)),
+        "jwks": {**url, "description": "Where the issuer's keys are, if not where its own document says."},
+        "users": {**choice(("create", "existing")), "description": "Whether somebody new becomes a user."},
+    }
+    return table(keys, "issuer", "audience", description="Users who log in elsewhere (OpenID Connect).")
 
 
 def _build_email() -> Schema:
