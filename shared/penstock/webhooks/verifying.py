@@ -61,14 +61,17 @@ def wants_documents(source: Source) -> bool:
 
 
 def find_signed(source: Source, request: SignedRequest, secrets: Sequence[str] = ()) -> Signed:
-    """What is signed of a request that is genuine."""
+    """What is signed of a request that is genuine; nothing of one that cannot be."""
     proofs = list_proofs(source)
     for proof in proofs:
         if isinstance(proof, Certified):
             return find_certified(proof, secrets, request)
         if isinstance(proof, Recipe) and (len(proofs) == 1 or _signature_taker(proof)(_list_items(proof)(request))):
             time = "" if proof.time is None else find_text(proof, proof.time)(request)
-            content = build_content(proof, source.url)(request, time)
+            try:
+                content = build_content(proof, source.url)(request, time)
+            except ValueError:  # such a request cannot be signed
+                return Signed(None, None)
             return Signed(content, read_time(time.strip()) if is_time_covered(proof) else None)
     return Signed(None, None)
 
