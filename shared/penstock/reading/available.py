@@ -7,7 +7,7 @@ from typing import Final
 from penstock.reading.places import Place, Report
 
 UNAVAILABLE: Final[dict[str, frozenset[str]]] = {
-    "key": frozenset({"oidc"}),
+    "key": frozenset(),
     "trigger": frozenset(),
     "action": frozenset(),
     "constraint_type": frozenset(),

@@ -39,7 +39,10 @@ secret: "${secrets.OPS_HOOK}"}]""",
             "app.yaml:3: app.yaml holds one document, and this is another; put everything into the first",
         ),
         ("app: a\npython: [a]", "app.yaml:2: Python modules need a directory that they are imported from"),
-        ("app: a\noidc: {}", "app.yaml:2: key 'oidc' is not available in this version"),
+        (
+            "app: a\noidc: {issuer: x.example.com, audience: a}",
+            "app.yaml:2: 'issuer': 'x.example.com' is not a URL; such as https://login.example.com",
+        ),
         ("app: a\nenvironments: {life: {}}", "app.yaml:2: unknown key 'life'; did you mean 'live'?"),
         (
             "app: a\nenvironments: {live: {depth_limit: -1}}",
