@@ -11,6 +11,7 @@ from penstock.db import Connection, quote_identifier
 from penstock.definitions.differences import Difference, find_differences
 from penstock.definitions.models import App, default_limits
 from penstock.definitions.notifications import Notifications
+from penstock.domain.retention import DEFAULT_RETENTION
 from penstock.errors import ConfigurationError
 from penstock.runs.ends import watch_run_ends
 from penstock.runs.recurrences.rows import replace_triggers
@@ -159,6 +160,10 @@ async def _apply_limits(conn: Connection, environment: str, app: App, before: Ap
         if is_first_wish or wish != getattr(asked_before, column):
             statement = f"UPDATE penstock.environments SET {quote_identifier(column)} = $2 WHERE name = $1"
             await conn.execute(statement, environment, wish)
+    default_retention = DEFAULT_RETENTION[environment]
+    retention = asked.retention or default_retention
+    if (before is None and asked.retention) or retention != (asked_before.retention or default_retention):
+        await conn.execute("UPDATE penstock.environments SET retention = $2 WHERE name = $1", environment, retention)
     await _apply_notifications(conn, environment, app, before)
     if before is None or before.admins != app.admins:
         await conn.execute(

@@ -34,6 +34,7 @@ class EnvironmentSettings(Shown):
         description="An hour with this many times the week's median is a spike; 0: never"
     )
     workload_spike_minimum: float = Field(description="Workload units below which no hour is a spike")
+    retention: str = Field(description="How long what has ended is kept, such as `30d`")
 
 
 class Token(Shown):

@@ -15,6 +15,7 @@ from penstock_scheduler.loops.operations import forget_operations, work_off_oper
 from penstock_scheduler.loops.pausing import hold_back
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.recurrences import pause_failing_recurrences, tick_recurrences
+from penstock_scheduler.loops.retention import delete_aged, delete_old_runs, drop_old_days
 from penstock_scheduler.loops.run_triggers import start_run_events
 from penstock_scheduler.loops.turns import delete_old_places, give_turns, sweep_turns
 from penstock_scheduler.loops.upkeep import (
@@ -67,4 +68,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("delete_old_notifications", 3600.0, delete_old_notifications),
         Loop("delete_old_workload", 3600.0, delete_old_workload),
         Loop("forget_operations", 3600.0, forget_operations),
+        Loop("delete_old_runs", 60.0, delete_old_runs),
+        Loop("drop_old_days", 3600.0, drop_old_days),
+        Loop("delete_aged", 3600.0, delete_aged),
     )

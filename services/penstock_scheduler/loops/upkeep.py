@@ -26,6 +26,7 @@ from penstock.things.keys import delete_old_keys
 from penstock.things.tries import delete_old_tries
 from penstock_scheduler.repository import runs as run_repository
 from penstock_scheduler.repository import upkeep as repository
+from penstock_scheduler.repository.aging import ByDay, make_partition
 from penstock_scheduler.room import Room
 
 DAYS_AHEAD: Final = 7
@@ -49,13 +50,13 @@ async def measure_backlog(room: Room) -> Counts:
 
 
 async def make_partitions(room: Room) -> Counts:
-    """Make the daily partitions of the log for today and the next week, each once however many schedulers try."""
+    """Make the daily partitions for today and the next week, each once however many schedulers try."""
     today = clock.now().date()
     made = 0
-    for ahead in range(DAYS_AHEAD + 1):
-        made += await room.database.in_transaction(
-            partial(repository.make_log_partition, day=today + timedelta(days=ahead))
-        )
+    for table in ByDay:
+        for ahead in range(DAYS_AHEAD + 1):
+            day = today + timedelta(days=ahead)
+            made += await room.database.in_transaction(partial(make_partition, table=table, day=day))
     return Counts({"partitions": made})
 
 

@@ -370,6 +370,8 @@ class EnvironmentLimits(Model):
     depth_policy: Literal["terminate", "observe"] = "terminate"
     chain_runs_limit: int = DEFAULT_CHAIN_RUNS_LIMIT
     chain_workload_limit: float | None = None
+    retention: str | None = None
+    """How long what has ended is kept, such as `30d`; None: as `DEFAULT_RETENTION` says."""
     notifications: Notifications | None = None
     """In place of those of the app."""
 

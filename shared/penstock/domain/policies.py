@@ -10,6 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.mail_addresses import parse_address
 from penstock.domain.notices import NoticeKind, check_period
+from penstock.domain.retention import read_retention
 
 MAX_CHAIN_RUNS: Final = 10**12
 MAX_UNITS: Final = 1e15
@@ -111,6 +112,10 @@ class SettingsChange(BaseModel):
     )
     workload_spike_minimum: _Units | SkipJsonSchema[None] = Field(
         default=None, description="Units below which no hour is a spike"
+    )
+
+    retention: Annotated[str, AfterValidator(read_retention)] | SkipJsonSchema[None] = Field(
+        default=None, description="How long what has ended is kept: `1d` to `3650d`"
     )
 
     @field_validator("*", mode="before")

@@ -11,8 +11,9 @@ from penstock.definitions.options import OptionSet
 from penstock.definitions.sources import Source
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.mail_addresses import parse_address
+from penstock.domain.retention import read_retention
 from penstock.reading.connectors import read_connectors
-from penstock.reading.documents import Node, Scalar
+from penstock.reading.documents import Node, Scalar, describe
 from penstock.reading.index import read_name
 from penstock.reading.mail import read_email
 from penstock.reading.notifications import read_notifications
@@ -87,6 +88,17 @@ def _read_python(table: Table) -> dict[str, Place]:
     return modules
 
 
+def _read_retention(given: Table) -> str | None:
+    node = given.node("retention")
+    if node is None:
+        return None
+    try:
+        return read_retention(node.text if isinstance(node, Scalar) else describe(node))
+    except ValueError as error:
+        given.report.error(node.place, f"'retention': {error}")
+        return None
+
+
 def _read_environments(table: Table) -> dict[str, EnvironmentLimits]:
     environments = table.table("environments", "'environments'")
     limits: dict[str, EnvironmentLimits] = {}
@@ -102,6 +114,7 @@ def _read_environments(table: Table) -> dict[str, EnvironmentLimits]:
             chain_workload_limit=given.number("chain_workload_limit", 1, MAX_CHAIN_WORKLOAD) if is_limited else None,
             depth_limit=default.depth_limit if depth_limit is None else depth_limit,
             chain_runs_limit=default.chain_runs_limit if chain_runs_limit is None else chain_runs_limit,
+            retention=_read_retention(given),
             notifications=read_notifications(given),
         )
         given.close()

@@ -23,6 +23,7 @@ SETTINGS: Final = (
     "workload_allowance",
     "workload_spike_factor",
     "workload_spike_minimum",
+    "retention",
 )
 """The names of all settings, in the order in which they are shown."""
 
@@ -33,7 +34,7 @@ async def get_settings(conn: Connection, *, environment: str) -> dict[str, JsonV
         """
         SELECT depth_limit, depth_policy, chain_runs_limit, chain_workload_limit, notification_addresses,
                notification_webhooks, notification_slack, notification_every,
-               workload_allowance, workload_spike_factor, workload_spike_minimum
+               workload_allowance, workload_spike_factor, workload_spike_minimum, retention
         FROM penstock.environments
         WHERE name = $1
         """,
@@ -58,7 +59,7 @@ async def change_settings(
         UPDATE penstock.environments
         SET depth_limit = $2, depth_policy = $3, chain_runs_limit = $4, chain_workload_limit = nullif($5::float8, 0),
             notification_addresses = $6, notification_webhooks = $7, notification_slack = $8, notification_every = $9,
-            workload_allowance = $10, workload_spike_factor = $11, workload_spike_minimum = $12
+            workload_allowance = $10, workload_spike_factor = $11, workload_spike_minimum = $12, retention = $13
         WHERE name = $1
         """,
         environment,

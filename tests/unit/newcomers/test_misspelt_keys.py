@@ -13,7 +13,7 @@ PLACES = {
     "app.yaml": ("KEY:", "admins environments sources connectors email notifications python"),
     "an environment": (
         "environments: {live: {KEY: }}",
-        "depth_limit chain_runs_limit chain_workload_limit depth_policy",
+        "depth_limit chain_runs_limit chain_workload_limit depth_policy retention",
     ),
     "a source": (HMAC, "algorithm encoding prefix signed timestamp deduplicate type"),
     "a timestamp": (HMAC.replace("KEY: ", "timestamp: {header: X-T, KEY: }"), "tolerance"),

@@ -74,6 +74,7 @@ def build_app_schema() -> Schema:
             "depth_policy": choice(("terminate", "observe")),
             "chain_runs_limit": integer(1, 10**12),
             "chain_workload_limit": {"type": ["number", "null"], "minimum": 1},
+            "retention": {**DURATION, "description": "How long what has ended is kept: 1d to 3650d."},
             "notifications": {**_build_notifications(), "description": "Of this environment, in place of the app's."},
         }
     )

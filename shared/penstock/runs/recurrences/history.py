@@ -67,7 +67,8 @@ async def list_ticks(
     """The last ticks of a recurrence, newest first, each with the state of its run."""
     rows = await conn.fetch(
         """
-        SELECT t.recurrence_id, t.tick_at, t.outcome, t.run_id, t.reason, t.decided_at, r.state AS run_state
+        SELECT t.recurrence_id, t.tick_at, t.outcome, t.run_id, t.reason, t.decided_at,
+               coalesce(r.state, t.run_state) AS run_state
         FROM penstock.recurrence_ticks t
         LEFT JOIN penstock.runs r ON r.id = t.run_id
         WHERE t.recurrence_id = $1 AND ($2::timestamptz IS NULL OR t.tick_at < $2)
@@ -128,11 +129,12 @@ async def pause_failing(conn: Connection, *, most: int) -> int:
             FROM penstock.recurrences c
             CROSS JOIN LATERAL (
                 SELECT count(*) FILTER (WHERE q.has_failed) AS failures FROM (
-                    SELECT t.outcome = 'refused' OR r.state IN ('failed', 'terminated') AS has_failed
+                    SELECT t.outcome = 'refused' OR s.state IN ('failed', 'terminated') AS has_failed
                     FROM penstock.recurrence_ticks t
                     LEFT JOIN penstock.runs r ON r.id = t.run_id
+                    CROSS JOIN LATERAL (SELECT coalesce(r.state, t.run_state) AS state) s
                     WHERE t.recurrence_id = c.id AND t.decided_at > coalesce(c.resumed_at, '-infinity')
-                      AND (t.outcome = 'refused' OR r.state IN ('succeeded', 'skipped', 'failed', 'terminated'))
+                      AND (t.outcome = 'refused' OR s.state IN ('succeeded', 'skipped', 'failed', 'terminated'))
                     ORDER BY t.tick_at DESC
                     LIMIT c.pause_after_failures
                 ) q

@@ -1,0 +1,152 @@
+"""Tables that are divided by day, and rows that go by their age alone."""
+
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Final
+
+from penstock.db import Connection
+
+_PARTITION_LOCK: Final = 0x50415254  # "PART": schedulers make and drop partitions in turn
+
+
+class ByDay(StrEnum):
+    """A table with a partition for each UTC day."""
+
+    LOGS = "logs"
+
+
+async def make_partition(conn: Connection, *, table: ByDay, day: date) -> bool:
+    """Make a table's partition for one UTC day; False when there is one, or the default one holds rows of that day.
+
+    To be called in a transaction: it takes turns with other schedulers.
+    """
+    await conn.execute("SELECT pg_advisory_xact_lock($1)", _PARTITION_LOCK)
+    if await conn.fetchval(_HOLDS[table], day):
+        return False
+    # The server writes the statement: DDL takes no arguments.
+    statement: str | None = await conn.fetchval(
+        """
+        SELECT format(
+            'CREATE TABLE penstock.%I PARTITION OF penstock.%I FOR VALUES FROM (%L) TO (%L)',
+            q.name, $1::text, $2::date, $2::date + 1
+        )
+        FROM (SELECT $1::text || to_char($2::date, '_YYYYMMDD') AS name) q
+        WHERE to_regclass('penstock.' || q.name) IS NULL
+        """,
+        table.value,
+        day,
+    )
+    if statement is None:
+        return False
+    await conn.execute(statement)
+    return True
+
+
+_HOLDS: Final = {
+    ByDay.LOGS: "SELECT EXISTS (SELECT FROM penstock.logs_default WHERE at >= $1::date AND at < $1::date + 1)",
+}
+
+
+async def list_old_partitions(conn: Connection, *, table: ByDay) -> list[tuple[str, int]]:
+    """The partitions that end before everything that any environment keeps, the oldest first, with about how many rows
+    each has.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT q.name, greatest(q.rows, 0)::bigint AS rows FROM (
+            SELECT c.relname::text AS name, c.reltuples AS rows,
+                   substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \\(''([^'']+)''\\)')::timestamptz AS ends_at
+            FROM pg_inherits i
+            JOIN pg_class c ON c.oid = i.inhrelid
+            WHERE i.inhparent = ('penstock.' || $1)::regclass
+        ) q
+        WHERE q.ends_at < clock_timestamp() - (SELECT max(e.retention::interval) FROM penstock.environments e)
+        ORDER BY q.ends_at
+        """,
+        table.value,
+    )
+    return [(row["name"], row["rows"]) for row in rows]
+
+
+async def drop_partition(conn: Connection, *, name: str) -> bool:
+    """Drop a partition; False when another scheduler has done so. To be called in a transaction.
+
+    Gives up after 200 ms (as a conflict) where somebody reads the table for longer: everyone else would wait behind us.
+    """
+    await conn.execute("SELECT pg_advisory_xact_lock($1)", _PARTITION_LOCK)
+    statement: str | None = await conn.fetchval(
+        """
+        SELECT format('DROP TABLE penstock.%I', c.relname)
+        FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid
+        WHERE c.oid = to_regclass('penstock.' || $1)
+        """,
+        name,
+    )
+    if statement is None:
+        return False
+    await conn.execute("SELECT set_config('lock_timeout', '200ms', true)")
+    await conn.execute(statement)
+    return True
+
+
+async def delete_lines(conn: Connection, *, environment: str, most: int) -> int:
+    """Delete the oldest log lines of an environment that it does not keep, about `most`; how many."""
+    return _count(await conn.execute(_DELETE_LINES, environment, most))
+
+
+_DELETE_LINES: Final = """
+    WITH old AS MATERIALIZED (
+        SELECT clock_timestamp() - e.retention::interval AS cutoff FROM penstock.environments e WHERE e.name = $1
+    )
+    DELETE FROM penstock.logs l
+    WHERE l.environment = $1
+      AND l.at < (
+          SELECT coalesce(
+              (SELECT n.at FROM penstock.logs n WHERE n.environment = $1 AND n.at < o.cutoff
+               ORDER BY n.at OFFSET $2 LIMIT 1), o.cutoff)
+          FROM old o
+      )
+    """
+
+
+async def delete_old_acts(conn: Connection, *, older_than: timedelta, most: int) -> int:
+    """Delete entries of the audit that are older, at most `most`; how many."""
+    status = await conn.execute(
+        """
+        DELETE FROM penstock.audit
+        WHERE id = ANY(ARRAY(
+            SELECT o.id FROM penstock.environments e
+            CROSS JOIN LATERAL (
+                SELECT a.id FROM penstock.audit a
+                WHERE a.environment = e.name AND a.at < statement_timestamp() - $1::interval
+                ORDER BY a.at DESC LIMIT $2
+            ) o
+            LIMIT $2
+        ))
+        """,
+        older_than,
+        most,
+    )
+    return _count(status)
+
+
+async def delete_old_tokens(conn: Connection, *, older_than: timedelta, most: int) -> int:
+    """Delete tokens of users that expired so long ago, at most `most`; how many. Those of people who steer stay."""
+    status = await conn.execute(
+        """
+        DELETE FROM penstock.tokens
+        WHERE id = ANY(ARRAY(
+            SELECT t.id FROM penstock.tokens t
+            WHERE t.expires_at < statement_timestamp() - $1::interval AND t.user_id IS NOT NULL
+            ORDER BY t.expires_at
+            LIMIT $2
+        ))
+        """,
+        older_than,
+        most,
+    )
+    return _count(status)
+
+
+def _count(status: str) -> int:
+    return int(status.rpartition(" ")[2])

@@ -1,0 +1,133 @@
+"""How long each of our tables keeps its rows, and what they take. `docs/retention.md` has the same table; a test
+compares both with the tables that there are.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal, NamedTuple
+
+from penstock.db import Connection
+
+ACTS_KEPT: Final = timedelta(days=400)
+TOKENS_KEPT: Final = timedelta(days=30)
+"""After they have expired, those of users."""
+
+Growth = Literal["ended", "short", "bounded"]
+
+
+class Rule(NamedTuple):
+    """How long rows of a table stay. `ended`: it grows with what has happened, and is deleted by age. `short`: rows go
+    when they have been dealt with. `bounded`: as many rows as somebody has set up.
+    """
+
+    growth: Growth
+    kept: str
+
+
+RULES: Final = {
+    "runs": Rule("ended", "`retention` after the last run of its chain ended"),
+    "steps": Rule("ended", "as their run"),
+    "chains": Rule("ended", "as the chain's runs"),
+    "chain_grants": Rule("ended", "as the chain's runs"),
+    "kept_chains": Rule("ended", "as the chain's runs"),
+    "lists": Rule("ended", "`retention` after its end, and as long as one of its runs is kept"),
+    "list_chunks": Rule("ended", "as their list"),
+    "deliveries": Rule("ended", "for good"),
+    "logs": Rule("ended", "`retention`"),
+    "idempotency_keys": Rule("ended", "24 hours"),
+    "audit": Rule("ended", f"{ACTS_KEPT.days} days"),
+    "workload": Rule("ended", "400 days"),
+    "operations": Rule("ended", "30 days after their end"),
+    "files": Rule("ended", "7 days; files of callers, which have a public URL: until they are deleted"),
+    "file_chunks": Rule("ended", "as their file"),
+    "imports": Rule("ended", "30 days after the last change, and while their run may be retried"),
+    "import_lines": Rule("ended", "as their import"),
+    "recurrence_ticks": Rule("ended", "the last 100 of each recurrence"),
+    "notice_deliveries": Rule("ended", "30 days"),
+    "notifications": Rule("ended", "for good: a few rows a month"),
+    "tokens": Rule("ended", "of users: 30 days after they expired; of people who steer: for good"),
+    "deployments": Rule("ended", "for good: runs refer to them"),
+    "signals": Rule("short", "until a run takes them, at most 24 hours"),
+    "waits": Rule("short", "while the run waits"),
+    "changes": Rule("short", "until their runs are started"),
+    "run_ends": Rule("short", "until their runs are started"),
+    "inbox": Rule("short", "until their runs are admitted"),
+    "notices": Rule("short", "until they are sent or counted"),
+    "pauses": Rule("short", "until they are lifted"),
+    "environments": Rule("bounded", "two"),
+    "retention": Rule("bounded", "one for each environment"),
+    "installation": Rule("bounded", "one"),
+    "secrets": Rule("bounded", "until they are removed"),
+    "workload_weights": Rule("bounded", "until they are reset"),
+    "recurrences": Rule("bounded", "until they end or are deleted"),
+    "run_watches": Rule("bounded", "as the deployed app says"),
+    "notice_throttles": Rule("bounded", "one for each kind of notification"),
+    "detected_parameters": Rule("bounded", "one for each workflow"),
+}
+"""By table."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTable:
+    """What a table takes on disk, in bytes with its indexes, and about how many rows it has."""
+
+    name: str
+    rows: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What an environment keeps, since when it has runs, and what was deleted of it so far."""
+
+    environment: str
+    retention: str
+    oldest_run_at: datetime | None
+    runs: int
+    chains: int
+    lists: int
+    deliveries: int
+    lines: int
+    worked_at: datetime | None
+    lag: timedelta | None
+
+
+async def list_sizes(conn: Connection, *, most: int) -> list[KeptTable]:
+    """Our largest tables, a divided one with its partitions; rows as of the last vacuum."""
+    rows = await conn.fetch(
+        """
+        SELECT coalesce(p.relname, c.relname)::text AS name, sum(greatest(c.reltuples, 0))::bigint AS rows,
+               sum(pg_total_relation_size(c.oid))::bigint AS size
+        FROM pg_class c
+        LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+        LEFT JOIN pg_class p ON p.oid = i.inhparent
+        WHERE c.relnamespace = 'penstock'::regnamespace AND c.relkind = 'r'
+        GROUP BY 1
+        ORDER BY 3 DESC, 1
+        LIMIT $1
+        """,
+        most,
+    )
+    return [KeptTable(**row) for row in rows]
+
+
+async def list_keepings(conn: Connection) -> list[Keeping]:
+    """Each environment's retention. `lag` is by how much the look at old runs is behind; None: nothing is too old."""
+    rows = await conn.fetch(
+        """
+        SELECT t.environment, e.retention, o.created_at AS oldest_run_at, t.runs, t.chains, t.lists, t.deliveries,
+               t.lines, t.worked_at,
+               (SELECT clock_timestamp() - e.retention::interval - n.created_at FROM penstock.runs n
+                WHERE n.created_at > t.reached_at
+                  AND n.created_at < clock_timestamp() - e.retention::interval - interval '2 hours'
+                ORDER BY n.created_at LIMIT 1) AS lag
+        FROM penstock.retention t
+        JOIN penstock.environments e ON e.name = t.environment
+        LEFT JOIN LATERAL (
+            SELECT r.created_at FROM penstock.runs r
+            WHERE r.created_at > '-infinity' ORDER BY r.created_at LIMIT 1
+        ) o ON true
+        ORDER BY t.environment
+        """
+    )
+    return [Keeping(**row) for row in rows]
