@@ -78,14 +78,19 @@ async def drop_old_days(room: Room) -> Counts:
                 log.info("retention.partition_in_use", partition=name, error=str(error))
                 break
             log.info("retention.partition_dropped", partition=name, rows=rows)
-    lines = 0
+    lines, deliveries = 0, 0
     for environment in ENVIRONMENTS:
         while not room.stop.soft.is_set():
             batch = await room.database.in_transaction(partial(_delete_lines, environment=environment))
             lines += batch
             if batch < _ROWS:
                 break
-    return Counts({"partitions": dropped, "lines": lines})
+        is_more = True
+        while is_more and not room.stop.soft.is_set():
+            work = partial(_delete_deliveries, environment=environment)
+            deleted, is_more = await room.database.in_transaction(work)
+            deliveries += deleted
+    return Counts({"partitions": dropped, "lines": lines, "deliveries": deliveries})
 
 
 async def _delete_lines(conn: Connection, *, environment: str) -> int:
@@ -94,10 +99,19 @@ async def _delete_lines(conn: Connection, *, environment: str) -> int:
     return deleted
 
 
+async def _delete_deliveries(conn: Connection, *, environment: str) -> tuple[int, bool]:
+    deleted, is_more = await aging.delete_deliveries(conn, environment=environment, most=_ROWS)
+    await repository.note_deleted(conn, environment=environment, deleted=Deleted(deliveries=deleted))
+    return deleted, is_more
+
+
 async def delete_aged(room: Room) -> Counts:
-    """Delete old entries of the audit and tokens of users that expired long ago, a batch at a time."""
+    """Delete old entries of the audit, tokens of users that expired long ago, and keys of deliveries whose time is
+    over, a batch at a time.
+    """
     async with room.database.connection() as conn:
         acts = await aging.delete_old_acts(conn, older_than=ACTS_KEPT, most=_ROWS)
         tokens = await aging.delete_old_tokens(conn, older_than=TOKENS_KEPT, most=_ROWS)
-    is_more = acts >= _ROWS or tokens >= _ROWS
-    return Counts({"acts": acts, "tokens": tokens}, _REST_SECONDS if is_more else None)
+        keys = await aging.delete_delivery_keys(conn, most=_ROWS)
+    is_more = max(acts, tokens, keys) >= _ROWS
+    return Counts({"acts": acts, "tokens": tokens, "delivery_keys": keys}, _REST_SECONDS if is_more else None)

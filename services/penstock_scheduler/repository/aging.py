@@ -13,6 +13,7 @@ class ByDay(StrEnum):
     """A table with a partition for each UTC day."""
 
     LOGS = "logs"
+    DELIVERIES = "deliveries"
 
 
 async def make_partition(conn: Connection, *, table: ByDay, day: date) -> bool:
@@ -27,14 +28,15 @@ async def make_partition(conn: Connection, *, table: ByDay, day: date) -> bool:
     statement: str | None = await conn.fetchval(
         """
         SELECT format(
-            'CREATE TABLE penstock.%I PARTITION OF penstock.%I FOR VALUES FROM (%L) TO (%L)',
-            q.name, $1::text, $2::date, $2::date + 1
+            'CREATE TABLE penstock.%I PARTITION OF penstock.%I %s FOR VALUES FROM (%L) TO (%L)',
+            q.name, $1::text, $3::text, $2::date, $2::date + 1
         )
         FROM (SELECT $1::text || to_char($2::date, '_YYYYMMDD') AS name) q
         WHERE to_regclass('penstock.' || q.name) IS NULL
         """,
         table.value,
         day,
+        "(PRIMARY KEY (id))" if table is ByDay.DELIVERIES else "",
     )
     if statement is None:
         return False
@@ -44,6 +46,11 @@ async def make_partition(conn: Connection, *, table: ByDay, day: date) -> bool:
 
 _HOLDS: Final = {
     ByDay.LOGS: "SELECT EXISTS (SELECT FROM penstock.logs_default WHERE at >= $1::date AND at < $1::date + 1)",
+    ByDay.DELIVERIES: """
+        SELECT EXISTS (
+            SELECT FROM penstock.deliveries_default WHERE received_at >= $1::date AND received_at < $1::date + 1
+        )
+    """,
 }
 
 
@@ -107,6 +114,60 @@ _DELETE_LINES: Final = """
           FROM old o
       )
     """
+
+
+async def delete_deliveries(conn: Connection, *, environment: str, most: int) -> tuple[int, bool]:
+    """Delete the deliveries of an environment that it does not keep, among the next `most` of all; how many, and
+    whether there may be more. Each delivery is looked at once, however many others stay.
+    """
+    row = await conn.fetchrow(_DELETE_DELIVERIES, environment, most)
+    return (0, False) if row is None else (row["deleted"], row["is_more"])
+
+
+_DELETE_DELIVERIES: Final = """
+    WITH stretch AS MATERIALIZED (
+        SELECT t.deliveries_reached_at AS since, n.received_at IS NOT NULL AS is_more,
+               CASE WHEN n.received_at IS NULL THEN o.cutoff
+                    ELSE greatest(n.received_at, t.deliveries_reached_at + interval '1 microsecond') END AS until
+        FROM penstock.retention t
+        JOIN penstock.environments e ON e.name = t.environment
+        CROSS JOIN LATERAL (SELECT clock_timestamp() - e.retention::interval AS cutoff) o
+        LEFT JOIN LATERAL (
+            SELECT d.received_at FROM penstock.deliveries d
+            WHERE d.received_at >= t.deliveries_reached_at AND d.received_at < o.cutoff
+            ORDER BY d.received_at OFFSET $2 LIMIT 1
+        ) n ON true
+        WHERE t.environment = $1 AND t.deliveries_reached_at < o.cutoff
+        FOR UPDATE OF t SKIP LOCKED
+    ), moved AS (
+        UPDATE penstock.retention SET deliveries_reached_at = (SELECT s.until FROM stretch s)
+        WHERE environment = $1 AND EXISTS (SELECT FROM stretch)
+    ), gone AS (
+        DELETE FROM penstock.deliveries
+        WHERE environment = $1 AND received_at >= (SELECT s.since FROM stretch s)
+          AND received_at < (SELECT s.until FROM stretch s)
+        RETURNING id
+    )
+    SELECT (SELECT count(*) FROM gone) AS deleted, s.is_more FROM stretch s
+    """
+
+
+async def delete_delivery_keys(conn: Connection, *, most: int) -> int:
+    """Forget keys of deliveries whose time is over, at most `most`; how many."""
+    status = await conn.execute(
+        """
+        DELETE FROM penstock.delivery_keys
+        WHERE ctid = ANY(ARRAY(
+            SELECT k.ctid FROM penstock.delivery_keys k
+            WHERE k.unique_until < statement_timestamp()
+            ORDER BY k.unique_until
+            LIMIT $1
+            FOR UPDATE SKIP LOCKED
+        ))
+        """,
+        most,
+    )
+    return _count(status)
 
 
 async def delete_old_acts(conn: Connection, *, older_than: timedelta, most: int) -> int:

@@ -1,8 +1,8 @@
 """Deletion of what has been kept long enough, in batches that hold no lock for long.
 
 *Model.* A chain goes as a whole: when all of its runs have ended and the last end is longer ago than its environment's
-`retention`. What lives, waits, or belongs to a list that is not finished keeps its whole chain, so that no run loses
-its parent, its ancestors or its list while anybody may look at them.
+`retention`. What lives, waits, belongs to a list that is not finished, or holds up a sequence keeps its whole chain, so
+that no run loses its parent, its ancestors or its list while anybody may look at them.
 
 *Order.* Runs come up in the order in which they were created, each once: `penstock.retention` says how far that is. A
 chain that cannot go yet is noted in `penstock.kept_chains`, with the time at which to look again. Of a large chain the
@@ -121,7 +121,9 @@ async def list_due_chains(conn: Connection, *, environment: str, most: int) -> l
 
 
 async def judge_chains(conn: Connection, *, chain_ids: Sequence[UUID]) -> list[Judged]:
-    """Since when these chains have ended. One that has a run that lives, or a list that is not finished, has not."""
+    """Since when these chains have ended. One that has a run that lives, a list that is not finished, or a run that
+    holds up a sequence, has not.
+    """
     rows = await conn.fetch(
         """
         WITH open_lists AS MATERIALIZED (
@@ -136,8 +138,12 @@ async def judge_chains(conn: Connection, *, chain_ids: Sequence[UUID]) -> list[J
                END AS ended_at
         FROM unnest((SELECT $1::uuid[])) AS q (id)
         CROSS JOIN LATERAL (
-            SELECT coalesce(bool_or(r.finished_at IS NULL OR r.list_id = ANY(ARRAY(SELECT o.id FROM open_lists o))),
-                            false) AS is_live,
+            SELECT coalesce(bool_or(
+                       r.finished_at IS NULL OR r.list_id = ANY(ARRAY(SELECT o.id FROM open_lists o))
+                       OR (r.is_limited AND EXISTS (
+                           SELECT FROM penstock.places p
+                           WHERE p.run_id = r.id AND p.rule = 'sequence' AND NOT p.is_done))
+                   ), false) AS is_live,
                    coalesce(max(r.finished_at), '0001-01-02T00:00:00Z') AS ended_at
             FROM penstock.runs r WHERE r.chain_id = q.id
             OFFSET 0

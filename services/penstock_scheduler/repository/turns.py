@@ -197,7 +197,7 @@ async def put_off_turns(conn: Connection, *, run_ids: Collection[UUID], delay: t
         """
         WITH gone AS MATERIALIZED (
             SELECT p.run_id, p.rule FROM penstock.places p
-            JOIN penstock.runs r ON r.id = p.run_id
+            CROSS JOIN LATERAL (SELECT r.* FROM penstock.runs r WHERE r.id = p.run_id OFFSET 0) r
             JOIN penstock.environments e ON e.name = r.environment
             WHERE p.run_id = ANY($1::uuid[]) AND p.waits_since IS NOT NULL
               AND (r.state || '' <> 'scheduled' OR r.parked_at IS NULL OR (e.has_pauses AND penstock.find_pause(
@@ -320,7 +320,7 @@ async def delete_old_places(conn: Connection, *, most: int) -> int:
             DELETE FROM penstock.debounces d WHERE d.scope = ANY(ARRAY(
                 SELECT d.scope FROM penstock.debounces d
                 WHERE d.first_at < clock_timestamp() - interval '1 hour'
-                  AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id = d.run_id AND r.finished_at IS NULL)
+                  AND (SELECT r.id FROM penstock.runs r WHERE r.id = d.run_id AND r.finished_at IS NULL) IS NULL
                 ORDER BY d.first_at LIMIT $1 FOR UPDATE SKIP LOCKED
             )) RETURNING 1
         )

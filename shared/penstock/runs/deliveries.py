@@ -1,9 +1,9 @@
 """Deliveries: one row per webhook request that was let in, however often it is sent. `admit_deliveries` stores them
 with their runs.
 
-Copies share a key, and where the key is an id that the signature does not cover, what is signed is a second one. Each
-delivery says how long its keys are taken. When that is over, it keeps everything but its keys, and the next request
-with them is a new delivery.
+Copies share a key, and where the key is an id that the signature does not cover, what is signed is a second one. Keys
+stand in a table of their own, with how long they are taken: deliveries are divided by day, and a key may hold for
+longer than its delivery is kept. When its time is over, the next request with it is a new delivery.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ class StoredDelivery(NamedTuple):
 
 
 async def count_duplicates(conn: Connection, *, copies: Sequence[NewDelivery]) -> dict[UUID, StoredDelivery]:
-    """Count further copies of deliveries that are stored, and return those by the ids of their copies; leaves out those
+    """Count further copies of deliveries that are known, and return those by the ids of their copies; leaves out those
     whose time is over. A statement of its own, to see what others just stored.
     """
     rows = await conn.fetch(
@@ -59,24 +59,28 @@ async def count_duplicates(conn: Connection, *, copies: Sequence[NewDelivery]) -
         WITH copy AS (
             SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
                 AS q (id, environment, source, dedup_key, signature_key)
-        ), found AS (
-            SELECT q.id AS copy_id, d.id FROM copy q JOIN penstock.deliveries d USING (environment, source, dedup_key)
-            WHERE coalesce(d.unique_until, d.received_at + $6) > clock_timestamp()
+        ), found AS MATERIALIZED (
+            SELECT q.id AS copy_id, k.delivery_id, k.run_ids, k.received_at
+            FROM copy q JOIN penstock.delivery_keys k USING (environment, source, dedup_key)
+            WHERE k.unique_until > clock_timestamp()
             UNION
-            SELECT q.id, d.id FROM copy q JOIN penstock.deliveries d USING (environment, source, signature_key)
-            WHERE coalesce(d.unique_until, d.received_at + $6) > clock_timestamp()
+            SELECT q.id, k.delivery_id, k.run_ids, k.received_at
+            FROM copy q JOIN penstock.delivery_keys k USING (environment, source, signature_key)
+            WHERE k.unique_until > clock_timestamp()
         ), counted AS (
+            -- One that is not kept any more is still known, but not counted.
             UPDATE penstock.deliveries d SET duplicates = d.duplicates + f.copies
-            FROM (SELECT id, count(*) AS copies FROM found GROUP BY id ORDER BY id) f
-            WHERE d.id = f.id
-            RETURNING d.id, d.run_ids
+            FROM (
+                SELECT delivery_id, received_at, count(*) AS copies FROM found
+                GROUP BY delivery_id, received_at ORDER BY delivery_id
+            ) f
+            WHERE d.id = f.delivery_id AND d.received_at = f.received_at
         )
-        SELECT f.copy_id, c.id, c.run_ids FROM found f JOIN counted c USING (id) ORDER BY c.id
+        SELECT copy_id, delivery_id, run_ids FROM found ORDER BY delivery_id
         """,
         *_columns(copies),
-        ID_LIFETIME,
     )
-    return {row["copy_id"]: StoredDelivery(row["id"], tuple(row["run_ids"])) for row in rows}
+    return {row["copy_id"]: StoredDelivery(row["delivery_id"], tuple(row["run_ids"])) for row in rows}
 
 
 async def free_keys(conn: Connection, *, copies: Sequence[NewDelivery]) -> None:
@@ -86,17 +90,15 @@ async def free_keys(conn: Connection, *, copies: Sequence[NewDelivery]) -> None:
         WITH copy AS (
             SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
                 AS q (id, environment, source, dedup_key, signature_key)
-        ), found AS (
-            SELECT d.id FROM copy q JOIN penstock.deliveries d USING (environment, source, dedup_key)
-            UNION
-            SELECT d.id FROM copy q JOIN penstock.deliveries d USING (environment, source, signature_key)
         )
-        UPDATE penstock.deliveries d SET dedup_key = NULL, signature_key = NULL
-        FROM found f
-        WHERE d.id = f.id AND coalesce(d.unique_until, d.received_at + $6) <= clock_timestamp()
+        DELETE FROM penstock.delivery_keys
+        WHERE unique_until <= clock_timestamp() AND delivery_id = ANY(ARRAY(
+            SELECT k.delivery_id FROM copy q JOIN penstock.delivery_keys k USING (environment, source, dedup_key)
+            UNION
+            SELECT k.delivery_id FROM copy q JOIN penstock.delivery_keys k USING (environment, source, signature_key)
+        ))
         """,
         *_columns(copies),
-        ID_LIFETIME,
     )
 
 

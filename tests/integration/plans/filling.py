@@ -19,8 +19,11 @@ _OF_RUNS: Final = {
     "steps": "(run_id, step, action, outcome, attempt, started_at) SELECT id, 'say', 'log', 'succeeded', 1, created_at",
     "chains": "(id, environment, runs) SELECT id, environment, 1",
     "idempotency_keys": "SELECT environment, workflow, id::text, '\\x00', id, created_at",
-    "deliveries": """(id, environment, source, dedup_key, state, received_at, headers, body)
-        SELECT id, environment, 'stripe', id::text, 'accepted', created_at, '{}', '\\x00'""",
+    "deliveries": """(id, environment, source, dedup_key, state, received_at, headers, body, is_keyed)
+        SELECT id, environment, 'stripe', id::text, 'accepted', created_at, '{}', '\\x00', true""",
+    "delivery_keys": """(delivery_id, environment, source, dedup_key, received_at, unique_until, run_ids)
+        SELECT id, environment, 'stripe', id::text, created_at, created_at + interval '60 days', '{}'""",
+    "kept_chains": "SELECT id, environment, created_at + interval '60 days'",
     "logs": """(at, environment, level, event, run_id, chain_id)
         SELECT created_at, environment, 'info', 'run.succeeded', id, id""",
     "lists": """(id, environment, workflow, total, start_at, state, finished_at)

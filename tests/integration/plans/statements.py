@@ -17,6 +17,7 @@ from penstock.runs.admission import rows as admission
 from penstock.runs.views import logs, runs
 from penstock_executor.repository import commits
 from penstock_executor.runs import Commit, Ending
+from penstock_scheduler.repository import aging
 
 ROOTS: Final = tuple(Path(__file__).parents[3] / name for name in ("shared", "services"))
 VERBS: Final = frozenset({"fetch", "fetchrow", "fetchval", "execute"})
@@ -29,7 +30,7 @@ UNREAD: Final = {
     "penstock/runs/views/logs.py": 1,
     "penstock/runs/views/runs.py": 1,
     "penstock_executor/repository/commits.py": 1,
-    "penstock_scheduler/repository/upkeep.py": 1,
+    "penstock_scheduler/repository/aging.py": 3,
 }
 """How many statements of each file cannot be read. Those about tables of ours are in `_list_made`."""
 _OF_APPS: Final = ("penstock/things/", "penstock/db/")
@@ -108,6 +109,8 @@ def _list_made() -> Iterator[Statement]:
         yield Statement(f"admission of deliveries, chains {chains.value}", text)
     ended = Commit(UUID(int=1), 1, "live", [], ending=Ending(RunState.SUCCEEDED))
     yield Statement("the end of runs", commits._finish_statement(ended))
+    for table, text in aging._HOLDS.items():
+        yield Statement(f"rows of a day in the default partition of {table}", text)
     yield Statement("runs", runs.LIST_RUNS)
     yield Statement("runs of a chain", runs.LIST_RUNS_OF_CHAIN)
     yield Statement("lines of the log", logs.LIST_LINES)

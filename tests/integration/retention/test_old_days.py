@@ -48,13 +48,13 @@ async def test_a_day_that_no_environment_keeps_is_dropped_and_the_others_lose_wh
     await write(keeper, 40, 33, 20, 2, environment="live")
     await write(keeper, 40, 33, 20, 2, environment="development")
     counts = await drop_old_days(keeper.room)
-    assert counts.done == {"partitions": 2, "lines": 1}
+    assert counts.done == {"partitions": 2, "lines": 1, "deliveries": 0}
     assert await ages_of(keeper, "live") == [2, 20]
     assert await ages_of(keeper, "development") == [2]
     names = {row["relname"] for row in await keeper.fetch(PARTITIONS)}
     assert {name_of(20), name_of(2), "logs_default"} <= names
     assert names.isdisjoint({name_of(40), name_of(33)})
-    assert (await drop_old_days(keeper.room)).done == {"partitions": 0, "lines": 0}
+    assert (await drop_old_days(keeper.room)).done == {"partitions": 0, "lines": 0, "deliveries": 0}
 
 
 async def test_many_lines_are_deleted_in_batches(keeper: Keeper) -> None:
@@ -96,7 +96,7 @@ async def test_the_audit_is_kept_longer_and_tokens_of_users_go_after_they_expire
             user,
             TOKENS_KEPT + timedelta(days=days),
         )
-    assert (await delete_aged(keeper.room)).done == {"acts": 1, "tokens": 1}
+    assert (await delete_aged(keeper.room)).done == {"acts": 1, "tokens": 1, "delivery_keys": 0}
     assert await keeper.fetchval("SELECT count(*) FROM penstock.tokens WHERE user_id IS NULL") == 2
 
 

@@ -96,6 +96,21 @@ async def test_items_that_are_still_to_come_keep_the_chain_that_asked_for_them(k
     assert await keeper.tidy() == 0
 
 
+async def test_a_run_that_holds_up_a_sequence_stays_until_somebody_has_decided(keeper: Keeper) -> None:
+    run = Old(60, RunState.FAILED)
+    await keeper.store(run)
+    await keeper.fetch("UPDATE penstock.runs SET is_limited = true")
+    await keeper.fetch(
+        "INSERT INTO penstock.places (run_id, rule, environment, workflow, scope, key, priority) "
+        "VALUES ($1, 'sequence', 'live', 'greet', $1, '', 5)",
+        run.id,
+    )
+    assert await keeper.tidy() == 0
+    await keeper.fetch("UPDATE penstock.places SET is_done = true")
+    await keeper.fetch("UPDATE penstock.kept_chains SET look_at = now()")
+    assert await keeper.tidy() == 1
+
+
 async def test_a_stopped_chain_stays_fenced_for_as_long_as_it_is_kept(keeper: Keeper) -> None:
     root = Old(60, RunState.CANCELLED)
     await keeper.store(root)

@@ -28,17 +28,29 @@ _CURRENT: Final = """
     """
 
 _DELIVERED: Final = """
-    delivered AS (
-        INSERT INTO penstock.deliveries (
-            id, environment, source, dedup_key, type, state, run_ids, headers, body, signature_key, unique_until,
-            verdict, origin_id
-        )
-        SELECT q.id, q.environment, q.source, q.dedup_key, q.type,
-               CASE q.run_ids WHEN '{}' THEN 'unmatched' ELSE 'accepted' END, q.run_ids, q.headers::jsonb, q.body,
-               q.signature_key, clock_timestamp() + make_interval(secs => q.unique_seconds), q.verdict, q.origin_id
+    received AS MATERIALIZED (
+        SELECT q.*, clock_timestamp() AS received_at
         FROM unnest((SELECT $4::penstock.received_delivery[])) AS q
         JOIN current c ON c.holds
+    ), keyed AS (
+        INSERT INTO penstock.delivery_keys (
+            delivery_id, environment, source, dedup_key, signature_key, received_at, unique_until, run_ids
+        )
+        SELECT q.id, q.environment, q.source, q.dedup_key, q.signature_key, q.received_at,
+               q.received_at + make_interval(secs => q.unique_seconds), q.run_ids
+        FROM received q
         ON CONFLICT DO NOTHING
+        RETURNING delivery_id, unique_until
+    ), delivered AS (
+        INSERT INTO penstock.deliveries (
+            id, environment, source, dedup_key, type, state, run_ids, received_at, headers, body, signature_key,
+            unique_until, verdict, origin_id, is_keyed
+        )
+        SELECT q.id, q.environment, q.source, q.dedup_key, q.type,
+               CASE q.run_ids WHEN '{}' THEN 'unmatched' ELSE 'accepted' END, q.run_ids, q.received_at,
+               q.headers::jsonb, q.body, q.signature_key, k.unique_until, q.verdict, q.origin_id, true
+        FROM received q
+        JOIN keyed k ON k.delivery_id = q.id
         RETURNING id
     )
     """
