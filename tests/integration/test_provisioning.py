@@ -16,6 +16,8 @@ import asyncpg
 import pytest
 from aiormq.exceptions import AuthenticationError, ChannelAccessRefused, ProbableAuthenticationError
 
+from penstock.broker.inprocess import InProcessBroker
+from penstock.contracts.topology import topology
 from penstock.db import Database, open_database
 from penstock.db.migrations import migrate
 from penstock.db.rights import PARTITIONS_ROLE, SERVICES, TABLES, Service, role_of
@@ -23,8 +25,13 @@ from penstock.db.roles import make_verifier
 from penstock.errors import BrokerUnavailable, ConfigurationError
 from penstock.provisioning import provision
 from penstock.provisioning.settings import ProvisionSettings
+from penstock.runtime import Resources, Stop
 from penstock.testing.databases import fresh_database
-from penstock_scheduler.repository.upkeep import make_log_partition
+from penstock_scheduler.loops.retention import delete_aged, drop_old_days
+from penstock_scheduler.repository.aging import ByDay, make_partition
+from penstock_scheduler.room import furnish
+from tests.integration.retention.aging import Keeper, Old
+from tests.integration.scheduling import build_settings
 from tests.logins import logins_for, with_credentials
 from tests.servers import Servers
 
@@ -176,9 +183,12 @@ async def test_an_owner_that_is_no_superuser_migrates_before_and_after_and_share
 async def _use_as_scheduler(url: str) -> None:
     scheduler = await open_database(url, name="test", most=2)
     for day in (date(2030, 1, 1), date(2030, 1, 2)):
-        assert await scheduler.in_transaction(partial(make_log_partition, day=day))
+        for table in ByDay:
+            assert await scheduler.in_transaction(partial(make_partition, table=table, day=day))
     async with scheduler.connection() as conn:
-        await conn.execute("DROP TABLE penstock.logs_20300102")
+        for table in ByDay:
+            await conn.execute(f"DROP TABLE penstock.{table.value}_20300102")
+    await _delete_as_scheduler(scheduler)
     await scheduler.close()
 
 
@@ -194,6 +204,19 @@ async def test_services_number_rows_but_do_not_reset_a_sequence(provisioned: Pro
                 assert await conn.fetchval("SELECT nextval($1::text::regclass)", name)
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await conn.execute("SELECT setval('penstock.places_position', 1)")
+
+
+async def _delete_as_scheduler(scheduler: Database) -> None:
+    """Let a scheduler delete what is too old, with the rights that it has."""
+    room = furnish(build_settings(), Resources(scheduler, InProcessBroker(topology())), Stop())
+    keeper = Keeper(scheduler, room)
+    await keeper.store(Old(40), Old(40, environment="development"))
+    work = partial(make_partition, table=ByDay.LOGS, day=date(2020, 1, 1))
+    assert await scheduler.in_transaction(work)
+    assert await keeper.tidy() == 2
+    assert (await drop_old_days(room)).done["partitions"] == 1
+    await delete_aged(room)
+    await room.release()
 
 
 async def test_the_owner_cannot_be_made_a_service(provided: Provided) -> None:

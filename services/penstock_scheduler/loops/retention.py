@@ -10,7 +10,6 @@ from penstock.definitions.models import ENVIRONMENTS
 from penstock.errors import DatabaseUnavailable
 from penstock.logs import get_logger
 from penstock.runtime import Counts
-from penstock.store.retention import ACTS_KEPT, TOKENS_KEPT
 from penstock_scheduler.repository import aging
 from penstock_scheduler.repository import retention as repository
 from penstock_scheduler.repository.aging import ByDay
@@ -110,8 +109,8 @@ async def delete_aged(room: Room) -> Counts:
     over, a batch at a time.
     """
     async with room.database.connection() as conn:
-        acts = await aging.delete_old_acts(conn, older_than=ACTS_KEPT, most=_ROWS)
-        tokens = await aging.delete_old_tokens(conn, older_than=TOKENS_KEPT, most=_ROWS)
+        acts = await aging.delete_old_acts(conn, most=_ROWS)
+        tokens = await aging.delete_old_tokens(conn, most=_ROWS)
         keys = await aging.delete_delivery_keys(conn, most=_ROWS)
     is_more = max(acts, tokens, keys) >= _ROWS
     return Counts({"acts": acts, "tokens": tokens, "delivery_keys": keys}, _REST_SECONDS if is_more else None)

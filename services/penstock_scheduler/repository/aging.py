@@ -1,6 +1,6 @@
 """Tables that are divided by day, and rows that go by their age alone."""
 
-from datetime import date, timedelta
+from datetime import date
 from enum import StrEnum
 from typing import Final
 
@@ -170,43 +170,16 @@ async def delete_delivery_keys(conn: Connection, *, most: int) -> int:
     return _count(status)
 
 
-async def delete_old_acts(conn: Connection, *, older_than: timedelta, most: int) -> int:
-    """Delete entries of the audit that are older, at most `most`; how many."""
-    status = await conn.execute(
-        """
-        DELETE FROM penstock.audit
-        WHERE id = ANY(ARRAY(
-            SELECT o.id FROM penstock.environments e
-            CROSS JOIN LATERAL (
-                SELECT a.id FROM penstock.audit a
-                WHERE a.environment = e.name AND a.at < statement_timestamp() - $1::interval
-                ORDER BY a.at DESC LIMIT $2
-            ) o
-            LIMIT $2
-        ))
-        """,
-        older_than,
-        most,
-    )
-    return _count(status)
+async def delete_old_acts(conn: Connection, *, most: int) -> int:
+    """Delete entries of the audit that are older than ACTS_KEPT, at most `most`; how many."""
+    deleted: int = await conn.fetchval("SELECT penstock.delete_old_acts($1)", most)
+    return deleted
 
 
-async def delete_old_tokens(conn: Connection, *, older_than: timedelta, most: int) -> int:
-    """Delete tokens of users that expired so long ago, at most `most`; how many. Those of people who steer stay."""
-    status = await conn.execute(
-        """
-        DELETE FROM penstock.tokens
-        WHERE id = ANY(ARRAY(
-            SELECT t.id FROM penstock.tokens t
-            WHERE t.expires_at < statement_timestamp() - $1::interval AND t.user_id IS NOT NULL
-            ORDER BY t.expires_at
-            LIMIT $2
-        ))
-        """,
-        older_than,
-        most,
-    )
-    return _count(status)
+async def delete_old_tokens(conn: Connection, *, most: int) -> int:
+    """Delete tokens of users that expired TOKENS_KEPT ago, at most `most`; how many. Those of people who steer stay."""
+    deleted: int = await conn.fetchval("SELECT penstock.delete_expired_tokens($1)", most)
+    return deleted
 
 
 def _count(status: str) -> int:

@@ -1,9 +1,9 @@
 """What `doctor` checks, one function each: what was found, and what to do about it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from penstock.domain.thresholds import reached_percents
 from penstock.errors import ConfigurationError, DatabaseUnavailable
 from penstock.settings import KEY_VARIABLE, SECRET_PREFIX
 from penstock.store.deployments import load_current
+from penstock.store.retention import Keeping, KeptTable, list_keepings, list_sizes
 from penstock.store.secrets import StoredSecret, explain_unreadable, find_unreadable, find_unset, list_secrets
 from penstock.store.workload_sums import MonthlyWorkload, list_months
 
@@ -32,6 +33,8 @@ _MAX_SKEW_SECONDS: Final = 1.0
 _MAX_WAIT_SECONDS: Final = 30.0
 _DEEP_QUEUE: Final = 10_000
 _PROBE_SECONDS: Final = 5.0
+_MAX_DELETION_LAG: Final = timedelta(hours=6)
+_LARGEST: Final = 5
 
 
 class Verdict(StrEnum):
@@ -86,6 +89,8 @@ async def _examine_database(database: Database, data: Path | None) -> AsyncItera
     async with database.connection() as conn:
         health = await read_health(conn)
         months = await list_months(conn)
+        keepings = await list_keepings(conn)
+        sizes = await list_sizes(conn)
         stored = await list_secrets(conn)
         apps = [await load_current(conn, environment=environment) for environment in ENVIRONMENTS]
     yield _judge_version(health)
@@ -94,6 +99,9 @@ async def _examine_database(database: Database, data: Path | None) -> AsyncItera
     yield _judge_deployments(health)
     yield _judge_waiting(health)
     yield _judge_scheduling(health)
+    for keeping in keepings:
+        yield judge_keeping(keeping)
+    yield Finding("storage", Verdict.OK, describe_sizes(sizes))
     for month in months:
         if month.allowance:
             yield _judge_workload(month)
@@ -154,6 +162,35 @@ def _judge_scheduling(health: Health) -> Finding:
             "start a scheduler; its logs say if it cannot reach the broker or the database",
         )
     return Finding("schedulers", Verdict.OK, f"nothing is overdue, {health.open_lists:,} lists are being expanded")
+
+
+def judge_keeping(keeping: Keeping) -> Finding:
+    """Whether deletion keeps up in an environment; with what is kept there, and what was deleted."""
+    parts = ", ".join(f"{count:,} {noun}" for noun, count in keeping.deleted.items() if count)
+    found = f"{keeping.environment} keeps what has ended for {keeping.retention}; deleted so far: {parts or 'nothing'}"
+    if keeping.lag is not None and keeping.lag > _MAX_DELETION_LAG:
+        return Finding(
+            "retention",
+            Verdict.WARNING,
+            f"{found}; deletion is {keeping.lag.total_seconds() / 3600:,.0f} hours behind",
+            "start a scheduler; if one runs, its logs say what keeps `delete_old_runs` from its work",
+        )
+    return Finding("retention", Verdict.OK, found)
+
+
+def describe_sizes(sizes: Sequence[KeptTable]) -> str:
+    """What the tables take in all, and the largest of them."""
+    largest = ", ".join(
+        f"{table.name} {show_bytes(table.size)} (about {table.rows:,} rows)" for table in sizes[:_LARGEST]
+    )
+    return f"{show_bytes(sum(table.size for table in sizes))} in all; {largest}"
+
+
+def show_bytes(size: int) -> str:
+    """A size in the largest unit of which there is one, such as `1.5 GiB`."""
+    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
+    power = min(max(size.bit_length() - 1, 0) // 10, len(units) - 1)
+    return f"{size / 1024**power:,.1f} {units[power]}" if power else f"{size} bytes"
 
 
 def _judge_secrets(stored: list[StoredSecret], used: Mapping[str, Mapping[str, str]], data: Path | None) -> Finding:

@@ -44,11 +44,13 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     # Who has steered what: nobody changes or removes it.
     "audit": ("SI", "SI", "I"),
     # Runs, and what belongs to them.
-    "runs": ("SIU", "SIU", "SIU"),
+    "runs": ("SIU", "SIUD", "SIU"),
     "steps": ("SIUD", "SIUD", "SIUD"),
-    "chains": ("SIU", "SIU", "SIU"),
-    "chain_grants": ("SI", "SI", "S"),
-    "lists": ("SIU", "SIU", "SIU"),
+    "chains": ("SIU", "SIUD", "SIU"),
+    "chain_grants": ("SI", "SID", "S"),
+    "kept_chains": ("", "SIUD", ""),
+    "retention": ("", "SU", ""),
+    "lists": ("SIU", "SIUD", "SIU"),
     "list_chunks": ("SIU", "SIU", "SIU"),
     "waits": ("SIUD", "SIUD", "SIUD"),
     "signals": ("SIUD", "SIUD", "SIUD"),
@@ -63,11 +65,13 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "pauses": ("SIU", "SIUD", "S"),
     "operations": ("SIU", "SIUD", ""),
     "idempotency_keys": ("SIUD", "SIUD", "SIUD"),
-    "logs": ("SI", "SI", "SI"),
+    "logs": ("SI", "SID", "SI"),
     "logs_default": ("", "S", ""),
     "workload": ("SIU", "SIUD", "SIU"),
     # Webhooks: executors get what a workflow needs of one with its run.
-    "deliveries": ("SIU", "SIU", "S"),
+    "deliveries": ("SIU", "SIUD", "S"),
+    "deliveries_default": ("", "S", ""),
+    "delivery_keys": ("SID", "SIUD", ""),
     # Files and imports.
     "files": ("SIUD", "SUD", "SIU"),
     "file_chunks": ("SI", "S", "SI"),

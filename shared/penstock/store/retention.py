@@ -3,11 +3,12 @@ compares both with the tables that there are.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, Literal, NamedTuple
 
 from penstock.db import Connection
 
+# These two stand in functions of the database, too: schedulers have no other rights on those tables.
 ACTS_KEPT: Final = timedelta(days=400)
 TOKENS_KEPT: Final = timedelta(days=30)
 """After they have expired, those of users."""
@@ -83,22 +84,18 @@ class KeptTable:
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """What an environment keeps, since when it has runs, and what was deleted of it so far."""
+    """How long an environment keeps what has ended, and how much of each kind was deleted of it so far. `lag` is how
+    far the look at old runs is behind; None: it has seen all that is old enough.
+    """
 
     environment: str
     retention: str
-    oldest_run_at: datetime | None
-    runs: int
-    chains: int
-    lists: int
-    deliveries: int
-    lines: int
-    worked_at: datetime | None
+    deleted: dict[str, int]
     lag: timedelta | None
 
 
-async def list_sizes(conn: Connection, *, most: int) -> list[KeptTable]:
-    """Our largest tables, a divided one with its partitions; rows as of the last vacuum."""
+async def list_sizes(conn: Connection) -> list[KeptTable]:
+    """Our tables, the largest first, a divided one with its partitions; rows as of the last vacuum or analysis."""
     rows = await conn.fetch(
         """
         SELECT coalesce(p.relname, c.relname)::text AS name, sum(greatest(c.reltuples, 0))::bigint AS rows,
@@ -109,30 +106,40 @@ async def list_sizes(conn: Connection, *, most: int) -> list[KeptTable]:
         WHERE c.relnamespace = 'penstock'::regnamespace AND c.relkind = 'r'
         GROUP BY 1
         ORDER BY 3 DESC, 1
-        LIMIT $1
-        """,
-        most,
+        """
     )
     return [KeptTable(**row) for row in rows]
 
 
 async def list_keepings(conn: Connection) -> list[Keeping]:
-    """Each environment's retention. `lag` is by how much the look at old runs is behind; None: nothing is too old."""
+    """The retention of each environment, in the order of their names."""
     rows = await conn.fetch(
         """
-        SELECT t.environment, e.retention, o.created_at AS oldest_run_at, t.runs, t.chains, t.lists, t.deliveries,
-               t.lines, t.worked_at,
-               (SELECT clock_timestamp() - e.retention::interval - n.created_at FROM penstock.runs n
-                WHERE n.created_at > t.reached_at
-                  AND n.created_at < clock_timestamp() - e.retention::interval - interval '2 hours'
+        SELECT t.environment, e.retention, t.runs, t.chains, t.lists, t.deliveries, t.lines,
+               (SELECT clock_timestamp() - greatest(e.retention::interval, interval '25 hours') - interval '1 hour'
+                       - n.created_at
+                FROM penstock.runs n
+                WHERE n.created_at >= t.reached_at AND (n.created_at, n.id) > (t.reached_at, t.reached_id)
+                  AND n.created_at
+                      < clock_timestamp() - greatest(e.retention::interval, interval '25 hours') - interval '1 hour'
                 ORDER BY n.created_at LIMIT 1) AS lag
         FROM penstock.retention t
         JOIN penstock.environments e ON e.name = t.environment
-        LEFT JOIN LATERAL (
-            SELECT r.created_at FROM penstock.runs r
-            WHERE r.created_at > '-infinity' ORDER BY r.created_at LIMIT 1
-        ) o ON true
         ORDER BY t.environment
         """
     )
-    return [Keeping(**row) for row in rows]
+    return [
+        Keeping(
+            row["environment"],
+            row["retention"],
+            {
+                "runs": row["runs"],
+                "chains": row["chains"],
+                "lists": row["lists"],
+                "deliveries": row["deliveries"],
+                "log lines": row["lines"],
+            },
+            row["lag"],
+        )
+        for row in rows
+    ]

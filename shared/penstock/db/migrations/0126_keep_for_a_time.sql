@@ -35,3 +35,36 @@ CREATE INDEX tokens_expired ON penstock.tokens (expires_at) WHERE expires_at IS 
 -- The end of a tick's run counts for `pause_after_failures` even when the run is gone.
 ALTER TABLE penstock.recurrence_ticks ADD COLUMN run_state text;
 COMMENT ON COLUMN penstock.recurrence_ticks.run_state IS 'how its run ended; null while the run is still stored';
+
+-- Run with their owner's rights: schedulers may neither change the audit nor read tokens, and delete from both only what is too old.
+CREATE FUNCTION penstock.delete_old_acts(most integer) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    deleted integer;
+BEGIN
+    DELETE FROM penstock.audit WHERE id = ANY(ARRAY(
+        SELECT o.id FROM penstock.environments e
+        CROSS JOIN LATERAL (
+            SELECT a.id FROM penstock.audit a
+            WHERE a.environment = e.name AND a.at < statement_timestamp() - interval '400 days'
+            ORDER BY a.at DESC LIMIT most
+        ) o
+        LIMIT most
+    ));
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN deleted;
+END $$;
+
+CREATE FUNCTION penstock.delete_expired_tokens(most integer) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    deleted integer;
+BEGIN
+    DELETE FROM penstock.tokens WHERE id = ANY(ARRAY(
+        SELECT t.id FROM penstock.tokens t
+        WHERE t.expires_at < statement_timestamp() - interval '30 days' AND t.user_id IS NOT NULL
+        ORDER BY t.expires_at LIMIT most
+    ));
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN deleted;
+END $$;

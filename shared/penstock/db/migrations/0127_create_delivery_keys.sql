@@ -19,11 +19,13 @@ CREATE INDEX delivery_keys_expired ON penstock.delivery_keys (unique_until);
 ALTER TABLE penstock.retention ADD COLUMN deliveries_reached_at timestamptz NOT NULL DEFAULT '-infinity';
 
 -- The previous release knows nothing of these keys. While deliveries are one table, its own keys decide, and this follows; afterwards
--- this decides: a delivery whose keys are taken is not stored, as if they were unique there. Keys whose time is over are given up.
+-- this decides: a delivery whose keys are taken is not stored, as if they were unique there. Keys whose time is over are given up. With
+-- its owner's rights, since services get theirs on the new table only after all migrations.
 ALTER TABLE penstock.deliveries ADD COLUMN is_keyed boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN penstock.deliveries.is_keyed IS 'whether the statement that stores it has taken its keys';
 
-CREATE FUNCTION penstock.take_delivery_keys() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION penstock.take_delivery_keys() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     DELETE FROM penstock.delivery_keys k
     WHERE k.environment = NEW.environment AND k.source = NEW.source AND k.dedup_key = NEW.dedup_key

@@ -12,7 +12,10 @@ ON CONFLICT DO NOTHING;
 
 LOCK TABLE penstock.deliveries IN ACCESS EXCLUSIVE MODE;
 DROP TRIGGER take_delivery_keys ON penstock.deliveries;
-ALTER TABLE penstock.deliveries RENAME TO deliveries_before;
+DO $$
+BEGIN
+    EXECUTE format('ALTER TABLE penstock.%I RENAME TO %I', 'deliveries', 'deliveries_before');
+END $$;
 ALTER INDEX penstock.deliveries_pkey RENAME TO deliveries_before_pkey;
 ALTER INDEX penstock.deliveries_environment_source_dedup_key_key RENAME TO deliveries_before_dedup_key;
 ALTER INDEX penstock.deliveries_signature RENAME TO deliveries_before_signature;
@@ -27,6 +30,20 @@ CREATE INDEX deliveries_replays ON penstock.deliveries (origin_id) WHERE origin_
 CREATE TABLE penstock.deliveries_default PARTITION OF penstock.deliveries (PRIMARY KEY (id)) DEFAULT;
 CREATE TRIGGER take_delivery_keys BEFORE INSERT ON penstock.deliveries FOR EACH ROW
 WHEN (NOT NEW.is_keyed) EXECUTE FUNCTION penstock.take_delivery_keys();
+
+-- Services may do with it what they might with the one before; what they may from now on, they get after all migrations.
+DO $$
+DECLARE
+    given record;
+BEGIN
+    FOR given IN
+        SELECT a.grantee::regrole AS role, a.privilege_type AS verb
+        FROM pg_class c, aclexplode(c.relacl) a
+        WHERE c.oid = 'penstock.deliveries_before'::regclass AND a.grantee <> 0
+    LOOP
+        EXECUTE format('GRANT %s ON penstock.deliveries TO %s', given.verb, given.role);
+    END LOOP;
+END $$;
 
 DO $$
 DECLARE
