@@ -1,5 +1,5 @@
 """What has been kept long enough is deleted: runs by chain, lists, log lines and deliveries by the environment's
-`retention`; the audit and tokens by times of their own. `docs/retention.md` has the whole list.
+`retention`; the audit by a time of its own. `docs/retention.md` has the whole list.
 """
 
 from functools import partial
@@ -105,12 +105,9 @@ async def _delete_deliveries(conn: Connection, *, environment: str) -> tuple[int
 
 
 async def delete_aged(room: Room) -> Counts:
-    """Delete old entries of the audit, tokens of users that expired long ago, and keys of deliveries whose time is
-    over, a batch at a time.
-    """
+    """Delete old entries of the audit, and keys of deliveries whose time is over, a batch at a time."""
     async with room.database.connection() as conn:
         acts = await aging.delete_old_acts(conn, most=_ROWS)
-        tokens = await aging.delete_old_tokens(conn, most=_ROWS)
         keys = await aging.delete_delivery_keys(conn, most=_ROWS)
-    is_more = max(acts, tokens, keys) >= _ROWS
-    return Counts({"acts": acts, "tokens": tokens, "delivery_keys": keys}, _REST_SECONDS if is_more else None)
+    is_more = max(acts, keys) >= _ROWS
+    return Counts({"acts": acts, "delivery_keys": keys}, _REST_SECONDS if is_more else None)

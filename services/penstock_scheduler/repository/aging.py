@@ -176,11 +176,5 @@ async def delete_old_acts(conn: Connection, *, most: int) -> int:
     return deleted
 
 
-async def delete_old_tokens(conn: Connection, *, most: int) -> int:
-    """Delete tokens of users that expired TOKENS_KEPT ago, at most `most`; how many. Those of people who steer stay."""
-    deleted: int = await conn.fetchval("SELECT penstock.delete_expired_tokens($1)", most)
-    return deleted
-
-
 def _count(status: str) -> int:
     return int(status.rpartition(" ")[2])

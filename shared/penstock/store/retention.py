@@ -8,10 +8,8 @@ from typing import Final, Literal, NamedTuple
 
 from penstock.db import Connection
 
-# These two stand in functions of the database, too: schedulers have no other rights on those tables.
 ACTS_KEPT: Final = timedelta(days=400)
-TOKENS_KEPT: Final = timedelta(days=30)
-"""After they have expired, those of users."""
+"""The database's function `delete_old_acts` has the same: schedulers may do no more to the audit."""
 
 Growth = Literal["ended", "short", "bounded"]
 
@@ -47,8 +45,11 @@ RULES: Final = {
     "recurrence_ticks": Rule("ended", "the last 100 of each recurrence"),
     "notice_deliveries": Rule("ended", "30 days"),
     "notifications": Rule("ended", "for good: a few rows a month"),
-    "tokens": Rule("ended", "of users: 30 days after they expired; of people who steer: for good"),
+    "tokens": Rule("ended", "of users: 30 days after their end; of people who steer: for good"),
     "deployments": Rule("ended", "for good: runs refer to them"),
+    "password_tries": Rule("short", "until the count begins again"),
+    "known_places": Rule("ended", "180 days after somebody was last seen there"),
+    "accounts": Rule("bounded", "one for each user who has a password"),
     "signals": Rule("short", "until a run takes them, at most 24 hours"),
     "places": Rule("short", "while their run lives; of one that failed, as their run"),
     "turns": Rule("short", "until a scheduler has looked"),

@@ -184,14 +184,17 @@ async def delete_ended_sessions(conn: Connection, *, most: int) -> int:
     """Forget tokens of users that have not held for a while, at most `most`; how many there were."""
     rows = await conn.fetch(
         """
-        DELETE FROM penstock.tokens t
-        USING (
-            SELECT id FROM penstock.tokens
-            WHERE user_id IS NOT NULL AND (expires_at < clock_timestamp() - $1::interval
-                                           OR revoked_at < clock_timestamp() - $1::interval)
-            LIMIT $2 FOR UPDATE SKIP LOCKED
-        ) old
-        WHERE t.id = old.id
+        DELETE FROM penstock.tokens
+        WHERE user_id IS NOT NULL AND id = ANY(ARRAY(
+            (SELECT id FROM penstock.tokens
+             WHERE user_id IS NOT NULL AND expires_at < statement_timestamp() - $1::interval
+             ORDER BY expires_at LIMIT $2)
+            UNION
+            (SELECT id FROM penstock.tokens
+             WHERE user_id IS NOT NULL AND revoked_at < statement_timestamp() - $1::interval
+             ORDER BY revoked_at LIMIT $2)
+            LIMIT $2
+        ))
         RETURNING true
         """,
         ENDED_FOR,

@@ -50,7 +50,8 @@ LARGE: Final = frozenset({"runs", *_OF_RUNS})
 
 
 async def fill(conn: Connection, size: int) -> None:
-    """Fill every table that grows with `size` rows, and analyze them."""
+    """Fill every table that grows with `size` rows, in place of those that it has, and analyze them."""
+    await conn.execute(f"TRUNCATE {', '.join(f'penstock.{table}' for table in LARGE)} CASCADE")
     await conn.execute(_NAMED, size, timeout=FILL_SECONDS)
     for table, values in _OF_RUNS.items():
         await conn.execute(f"INSERT INTO penstock.{table} {values} FROM penstock.runs", timeout=FILL_SECONDS)

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from penstock import clock
-from penstock.store.retention import ACTS_KEPT, TOKENS_KEPT
+from penstock.store.retention import ACTS_KEPT
 from penstock_scheduler.loops.retention import delete_aged, drop_old_days
 from penstock_scheduler.loops.upkeep import make_partitions
 from penstock_scheduler.repository.aging import ByDay, make_partition
@@ -80,24 +80,14 @@ async def test_days_to_come_are_made_again_and_again(keeper: Keeper) -> None:
     assert (await make_partitions(keeper.room)).done["partitions"] == 0
 
 
-async def test_the_audit_is_kept_longer_and_tokens_of_users_go_after_they_expired(keeper: Keeper) -> None:
+async def test_the_audit_is_kept_longer(keeper: Keeper) -> None:
     for age in (ACTS_KEPT + timedelta(days=1), ACTS_KEPT - timedelta(days=1)):
         await keeper.fetch(
             "INSERT INTO penstock.audit (environment, at, actor, action) "
             "VALUES ('live', now() - $1::interval, 'a', 'b')",
             age,
         )
-    for number, (user, days) in enumerate((user, days) for user in ("ada", None) for days in (1, -1)):
-        await keeper.fetch(
-            "INSERT INTO penstock.tokens (id, digest, environment, user_id, role, created_by, expires_at) "
-            "VALUES (gen_random_uuid(), $1, 'live', $2, CASE WHEN $2::text IS NULL THEN 'viewer' END, 'test', "
-            "now() - $3::interval)",
-            bytes([number] * 32),
-            user,
-            TOKENS_KEPT + timedelta(days=days),
-        )
-    assert (await delete_aged(keeper.room)).done == {"acts": 1, "tokens": 1, "delivery_keys": 0}
-    assert await keeper.fetchval("SELECT count(*) FROM penstock.tokens WHERE user_id IS NULL") == 2
+    assert (await delete_aged(keeper.room)).done == {"acts": 1, "delivery_keys": 0}
 
 
 @pytest.mark.parametrize("retention", ["1h", "11y", "forever", "3651d", ""])

@@ -30,13 +30,14 @@ CREATE TABLE penstock.kept_chains (
 CREATE INDEX kept_chains_due ON penstock.kept_chains (environment, look_at);
 
 CREATE INDEX lists_ended ON penstock.lists (environment, finished_at) WHERE state IN ('finished', 'failed');
-CREATE INDEX tokens_expired ON penstock.tokens (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX tokens_expired ON penstock.tokens (expires_at) WHERE user_id IS NOT NULL;
+CREATE INDEX tokens_revoked ON penstock.tokens (revoked_at) WHERE user_id IS NOT NULL;
 
 -- The end of a tick's run counts for `pause_after_failures` even when the run is gone.
 ALTER TABLE penstock.recurrence_ticks ADD COLUMN run_state text;
 COMMENT ON COLUMN penstock.recurrence_ticks.run_state IS 'how its run ended; null while the run is still stored';
 
--- Run with their owner's rights: schedulers may neither change the audit nor read tokens, and delete from both only what is too old.
+-- Runs with its owner's rights: schedulers may not change the audit, and delete of it only what is too old.
 CREATE FUNCTION penstock.delete_old_acts(most integer) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -50,20 +51,6 @@ BEGIN
             ORDER BY a.at DESC LIMIT most
         ) o
         LIMIT most
-    ));
-    GET DIAGNOSTICS deleted = ROW_COUNT;
-    RETURN deleted;
-END $$;
-
-CREATE FUNCTION penstock.delete_expired_tokens(most integer) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    deleted integer;
-BEGIN
-    DELETE FROM penstock.tokens WHERE id = ANY(ARRAY(
-        SELECT t.id FROM penstock.tokens t
-        WHERE t.expires_at < statement_timestamp() - interval '30 days' AND t.user_id IS NOT NULL
-        ORDER BY t.expires_at LIMIT most
     ));
     GET DIAGNOSTICS deleted = ROW_COUNT;
     RETURN deleted;

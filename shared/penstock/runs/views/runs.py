@@ -30,7 +30,8 @@ _RUN: Final = """
     r.trigger, r.version, r.failures, r.crashes,
     w.step AS wait_step, w.until AS wait_until, w.signal AS wait_signal, w.match AS wait_match,
     w.created_at AS wait_since, w.is_join AS wait_is_join,
-    EXISTS (SELECT FROM penstock.steps s WHERE s.run_id = w.run_id AND s.step = w.step AND s.action = 'retry')
+    -- With an offset, these two are looked up for each run: else all such rows might be read once, for a page of runs.
+    EXISTS (SELECT FROM penstock.steps s WHERE s.run_id = w.run_id AND s.step = w.step AND s.action = 'retry' OFFSET 0)
         AS is_retry,
     CASE WHEN e.has_pauses AND (r.state = 'queued' OR (r.state = 'scheduled' AND r.scheduled_at <= clock_timestamp())
                                 OR (r.state = 'waiting' AND w.until <= clock_timestamp()))
@@ -38,7 +39,7 @@ _RUN: Final = """
     END AS pause_id,
     t.rule AS turn_rule, t.key AS turn_key, t.waits_since AS turn_since, t.holder AS turn_holder,
     r.state = 'scheduled' AND r.scheduled_at > clock_timestamp()
-        AND EXISTS (SELECT FROM penstock.debounces d WHERE d.run_id = r.id) AS is_quiet
+        AND EXISTS (SELECT FROM penstock.debounces d WHERE d.run_id = r.id OFFSET 0) AS is_quiet
 """
 _FROM: Final = """
     penstock.runs r
