@@ -122,7 +122,7 @@ async def list_due_chains(conn: Connection, *, environment: str, most: int) -> l
 
 async def judge_chains(conn: Connection, *, chain_ids: Sequence[UUID]) -> list[Judged]:
     """Since when these chains have ended. One that has a run that lives, a list that is not finished, or a run that
-    holds up a sequence, has not.
+    holds up a sequence or that another run waits for, has not.
     """
     rows = await conn.fetch(
         """
@@ -143,6 +143,7 @@ async def judge_chains(conn: Connection, *, chain_ids: Sequence[UUID]) -> list[J
                        OR (r.is_limited AND EXISTS (
                            SELECT FROM penstock.places p
                            WHERE p.run_id = r.id AND p.rule = 'sequence' AND NOT p.is_done))
+                       OR EXISTS (SELECT FROM penstock.joins j WHERE j.awaited = ANY(ARRAY[r.id, r.list_id]))
                    ), false) AS is_live,
                    coalesce(max(r.finished_at), '0001-01-02T00:00:00Z') AS ended_at
             FROM penstock.runs r WHERE r.chain_id = q.id
@@ -239,6 +240,7 @@ async def delete_lists(conn: Connection, passage: Passage, *, most: int) -> int:
             SELECT l.id FROM penstock.lists l
             WHERE l.environment = $1 AND l.state IN ('finished', 'failed') AND l.finished_at < $2
               AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.list_id = l.id)
+              AND NOT EXISTS (SELECT FROM penstock.joins j WHERE j.awaited = l.id)
             ORDER BY l.finished_at
             LIMIT $3
         )) AND state IN ('finished', 'failed')

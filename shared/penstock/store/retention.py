@@ -48,6 +48,8 @@ RULES: Final = {
     "tokens": Rule("ended", "of users: 30 days after their end; of people who steer: for good"),
     "deployments": Rule("ended", "for good: runs refer to them"),
     "password_tries": Rule("short", "until the count begins again"),
+    "joins": Rule("short", "while the run waits for others"),
+    "ends": Rule("short", "until they are counted"),
     "account_tokens": Rule("short", "until they are used or expire"),
     "known_places": Rule("ended", "180 days after somebody was last seen there"),
     "accounts": Rule("bounded", "one for each user who has a password"),

@@ -111,6 +111,19 @@ async def test_a_run_that_holds_up_a_sequence_stays_until_somebody_has_decided(k
     assert await keeper.tidy() == 1
 
 
+async def test_what_another_run_waits_for_stays_for_as_long(keeper: Keeper) -> None:
+    run, waiter = Old(60), Old(3, RunState.WAITING)
+    await keeper.store(run, waiter)
+    await keeper.fetch(
+        "INSERT INTO penstock.waits (run_id, environment, step, is_join) VALUES ($1, 'live', 'a', true)", waiter.id
+    )
+    await keeper.fetch("INSERT INTO penstock.joins (waiter, awaited, position) VALUES ($1, $2, 0)", waiter.id, run.id)
+    assert await keeper.tidy() == 0
+    await keeper.fetch("DELETE FROM penstock.waits")
+    await keeper.fetch("UPDATE penstock.kept_chains SET look_at = now()")
+    assert await keeper.tidy() == 1
+
+
 async def test_a_stopped_chain_stays_fenced_for_as_long_as_it_is_kept(keeper: Keeper) -> None:
     root = Old(60, RunState.CANCELLED)
     await keeper.store(root)
