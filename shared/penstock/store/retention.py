@@ -50,6 +50,8 @@ RULES: Final = {
     "password_tries": Rule("short", "until the count begins again"),
     "joins": Rule("short", "while the run waits for others"),
     "ends": Rule("short", "until they are counted"),
+    "thing_keys": Rule("ended", "24 hours"),
+    "removed_objects": Rule("short", "until the object is deleted in its storage, too"),
     "account_tokens": Rule("short", "until they are used or expire"),
     "known_places": Rule("ended", "180 days after somebody was last seen there"),
     "accounts": Rule("bounded", "one for each user who has a password"),

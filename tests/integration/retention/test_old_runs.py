@@ -62,7 +62,7 @@ async def test_a_chain_that_was_kept_goes_when_its_last_run_has_been_over_for_lo
     assert await keeper.tidy() == 0
     due = await keeper.fetchval("SELECT look_at - now() FROM penstock.kept_chains")
     assert isinstance(due, timedelta)
-    assert timedelta(hours=23) < due < timedelta(hours=25), "it is looked at when it may go"
+    assert timedelta(hours=23) < due < timedelta(hours=25), "it comes up again when it may go"
     await keeper.fetch("UPDATE penstock.runs SET finished_at = now() - interval '31 days' WHERE id = $1", child.id)
     await keeper.fetch("UPDATE penstock.kept_chains SET look_at = now()")
     assert await keeper.tidy() == 2
