@@ -30,6 +30,8 @@ CREATE TABLE penstock.kept_chains (
 CREATE INDEX kept_chains_due ON penstock.kept_chains (environment, look_at);
 
 CREATE INDEX lists_ended ON penstock.lists (environment, finished_at) WHERE state IN ('finished', 'failed');
+-- For pages of the lists of both environments.
+CREATE INDEX lists_listed ON penstock.lists (created_at);
 CREATE INDEX tokens_expired ON penstock.tokens (expires_at) WHERE user_id IS NOT NULL;
 CREATE INDEX tokens_revoked ON penstock.tokens (revoked_at) WHERE user_id IS NOT NULL;
 

@@ -89,6 +89,7 @@ async def list_lists(
         {_SELECT}
         WHERE ($1::text IS NULL OR l.environment = $1) AND ($2::text IS NULL OR l.workflow = $2)
           AND ($3::bool IS NULL OR (l.finished_at IS NULL) = $3)
+          AND l.created_at <= coalesce($4::timestamptz, 'infinity')
           AND ($4::timestamptz IS NULL OR (l.created_at, l.id) < ($4, $5::uuid))
         ORDER BY l.created_at DESC, l.id DESC
         LIMIT $6
