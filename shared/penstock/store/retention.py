@@ -54,6 +54,7 @@ RULES: Final = {
     "removed_objects": Rule("short", "until the object is deleted in its storage, too"),
     "account_tokens": Rule("short", "until they are used or expire"),
     "known_places": Rule("ended", "180 days after somebody was last seen there"),
+    "identities": Rule("bounded", "one for each user and provider with which they log in"),
     "accounts": Rule("bounded", "one for each user who has a password"),
     "signals": Rule("short", "until a run takes them, at most 24 hours"),
     "places": Rule("short", "while their run lives; of one that failed, as their run"),
