@@ -33,6 +33,8 @@ _PARTS_OF_PATHS: Final = {
     "/{id}",
     "/v1/{environment}",
 }
+_OF_OTHERS: Final = {"/opt/penstock/sbom.cdx.json", "/proc", "/.well-known/openid-configuration"}
+"""Paths of files, and of other servers."""
 _SAMPLES: Final = {
     "ID": "0190a5f2-7c00-8a11-9b22-0123456789ab",
     "DIR": "examples/quickstart",
@@ -282,6 +284,6 @@ def requests_of_documents() -> list[tuple[Place, str, str]]:
         for place, line in read_prose(document):
             for span in _SPAN.finditer(line):
                 asked = re.fullmatch(r"(?:([A-Z]+(?:\|[A-Z]+)*) )?(/(?!/)[^ ]*)", span[1])
-                if asked and asked[2] not in {"/", *_PARTS_OF_PATHS}:
+                if asked and asked[2] not in {"/", *_PARTS_OF_PATHS, *_OF_OTHERS}:
                     found += [(place, method, asked[2]) for method in (asked[1] or "GET").split("|")]
     return found

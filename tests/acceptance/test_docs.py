@@ -33,6 +33,7 @@ REFUSED = {
     ("data", "import"): "so nothing of this file is left to be imported",
     ("deliveries", "show"): "no delivery",
     ("deliveries", "replay"): "no delivery",
+    ("provision", ""): "PENSTOCK_DATABASE_URL: Field required",
 }
 """What ends with 1 where all is well, and what it says."""
 

@@ -214,6 +214,7 @@ async def test_settings_are_changed_at_run_time_one_by_one(ingress: Ingress) -> 
     workload: dict[str, object] = {"workload_allowance": 0, "workload_spike_factor": 3, "workload_spike_minimum": 1000}
     before = {
         "depth_limit": 10, "depth_policy": "terminate", "chain_runs_limit": 1000000, "chain_workload_limit": None,
+        "retention": "30d",
         "notification_addresses": [], "notification_webhooks": [], "notification_slack": [], "notification_every": {},
         **workload,
     }  # fmt: skip

@@ -104,7 +104,7 @@ async def test_every_table_of_the_newest_migration_has_its_rights_listed(databas
             "INSERT INTO penstock.deployments (environment, version, app, checksum) VALUES ('live', 1, '{}', '')",
         ),
         ("ingress", "INSERT INTO penstock.secrets (environment, name, key_id, content) VALUES ('live', 'A', '', '')"),
-        ("ingress", "SELECT * FROM penstock.accounts"),
+        ("ingress", "UPDATE penstock.accounts SET password_hash = ''"),
         ("scheduler", "SELECT * FROM penstock.accounts"),
         ("scheduler", "DELETE FROM penstock.audit"),
         ("scheduler", "DROP TABLE penstock.runs"),
@@ -203,7 +203,7 @@ async def test_services_number_rows_but_do_not_reset_a_sequence(provisioned: Pro
             for (name,) in sequences:
                 assert await conn.fetchval("SELECT nextval($1::text::regclass)", name)
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await conn.execute("SELECT setval('penstock.places_position', 1)")
+                await conn.fetchval("SELECT setval(pg_get_serial_sequence('penstock.places', 'position'), 1)")
 
 
 async def _delete_as_scheduler(scheduler: Database) -> None:

@@ -19,6 +19,7 @@ from penstock_scheduler.loops.dispatching import MAX_WAITING, dispatch_due, redi
 from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.upkeep import DAYS_AHEAD, delete_expired_keys, make_partitions, measure_backlog
 from penstock_scheduler.repository import runs as run_repository
+from penstock_scheduler.repository.aging import ByDay
 from tests.eventually import eventually
 from tests.integration.scheduler.taking_turns import admit_all, let_it_run, root, stop_chain
 from tests.integration.scheduling import ENVIRONMENT, Station
@@ -191,7 +192,7 @@ async def test_work_goes_on_while_the_broker_is_away(database: Database) -> None
 async def test_partitions_are_made_ahead_by_rivals_and_take_the_lines(station: Station) -> None:
     rooms = [station.furnish() for _ in range(3)]
     made = await asyncio.gather(*(make_partitions(room) for room in rooms))
-    assert sum(counts.done["partitions"] for counts in made) == DAYS_AHEAD + 1
+    assert sum(counts.done["partitions"] for counts in made) == len(ByDay) * (DAYS_AHEAD + 1)
     await station.fetch("INSERT INTO penstock.logs (environment, level, event) VALUES ('live', 'info', 'x')")
     assert await station.fetchval("SELECT count(*) FROM ONLY penstock.logs_default") == 0
     assert (await make_partitions(rooms[0])).done["partitions"] == 0
@@ -199,7 +200,7 @@ async def test_partitions_are_made_ahead_by_rivals_and_take_the_lines(station: S
 
 async def test_today_is_left_to_the_default_partition_once_it_has_lines_there(station: Station) -> None:
     await station.fetch("INSERT INTO penstock.logs (environment, level, event) VALUES ('live', 'info', 'x')")
-    assert (await make_partitions(station.furnish())).done["partitions"] == DAYS_AHEAD
+    assert (await make_partitions(station.furnish())).done["partitions"] == len(ByDay) * (DAYS_AHEAD + 1) - 1
 
 
 async def test_expired_keys_are_forgotten_and_others_kept(station: Station) -> None:
