@@ -183,6 +183,7 @@ async def post_signal(conn: Connection, *, environment: str, name: str, payload:
 
 async def _lock_matching(conn: Connection, *, environment: str, name: str, payload: JsonValue) -> list[UUID]:
     # OFFSET 0 keeps the planner from reading all that wait for the signal: without statistics, it takes them for a few.
+    # Runs and waits are each looked up by id: joined by id alone, a young database reads all runs instead.
     rows = await conn.fetch(
         """
         WITH found AS MATERIALIZED (
@@ -203,7 +204,8 @@ async def _lock_matching(conn: Connection, *, environment: str, name: str, paylo
         SELECT r.id
         FROM penstock.waits w
         JOIN penstock.runs r ON r.id = w.run_id
-        WHERE w.run_id = ANY(ARRAY(SELECT f.run_id FROM found f)) AND r.state || '' = 'waiting'
+        WHERE w.run_id = ANY(ARRAY(SELECT f.run_id FROM found f))
+          AND r.id = ANY(ARRAY(SELECT f.run_id FROM found f)) AND r.state || '' = 'waiting'
           AND NOT EXISTS (SELECT FROM jsonb_each(w.match) AS m WHERE m.value IS DISTINCT FROM coalesce($3 -> m.key,
               'null'))
         ORDER BY r.id

@@ -7,12 +7,13 @@ nobody has analyzed, and its plan is looked through; `test_growth` does so in a 
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
 
 import pytest
 
 from penstock.db import Connection, Database
-from tests.integration.plans.filling import LARGE
+from tests.integration.plans.filling import LARGE, fill
 from tests.integration.plans.statements import UNREAD, Statement, count_unread, list_statements
 
 LIVE = frozenset(
@@ -22,6 +23,7 @@ LIVE = frozenset(
     }
 )  # fmt: skip
 """Indexes of what is under way, or waits for a person: they may be read whole."""
+FEW: Final = 300
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,29 @@ def test_enough_statements_are_found(statements: list[Statement]) -> None:
 async def test_no_plan_of_a_new_database_reads_a_table_whole(database: Database, statements: list[Statement]) -> None:
     async with database.connection() as conn:
         assert await find_whole_reads(conn, statements) == {}
+
+
+async def test_no_plan_reads_a_table_whole_when_what_was_under_way_has_ended_and_was_analyzed(
+    database: Database, statements: list[Statement]
+) -> None:
+    # Autovacuum does so to what comes and goes: waits, joins, turns, signals.
+    async with database.connection() as conn:
+        await vacuum(conn, leaving_out=LARGE)
+        assert await find_whole_reads(conn, statements) == {}
+
+
+async def test_a_plan_made_when_all_was_empty_and_analyzed_is_made_again_once_rows_were_analyzed(
+    database: Database,
+) -> None:
+    # PostgreSQL takes a table that was empty when it was analyzed for empty, and reads it whole: no index is cheaper.
+    # Autovacuum analyzes a table after its first 50 rows, which ends such a plan.
+    async with database.connection() as conn:
+        await conn.execute("SET plan_cache_mode = force_generic_plan")
+        await vacuum(conn)
+        await conn.execute("PREPARE kept AS SELECT state FROM penstock.runs WHERE id = $1")
+        assert list(list_whole_reads(await explain(conn, "kept(NULL)"))), "an empty table is read whole"
+        await fill(conn, FEW)
+        assert list(list_whole_reads(await explain(conn, "kept(NULL)"))) == []
 
 
 async def test_a_plan_that_reads_a_table_whole_is_found(database: Database) -> None:
@@ -71,11 +96,25 @@ async def plan(conn: Connection, text: str) -> dict[str, object]:
             "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'planned'"
         )
         arguments = f"({', '.join(['NULL'] * count)})" if count else ""
-        (row,) = await conn.fetch(f"EXPLAIN (FORMAT JSON) EXECUTE planned{arguments}")
-        explained: list[dict[str, dict[str, object]]] = json.loads(row[0])
-        return explained[0]["Plan"]
+        return await explain(conn, f"planned{arguments}")
     finally:
         await conn.execute("DEALLOCATE planned")
+
+
+async def explain(conn: Connection, call: str) -> dict[str, object]:
+    """The plan of a prepared statement, called with these arguments."""
+    (row,) = await conn.fetch(f"EXPLAIN (FORMAT JSON) EXECUTE {call}")
+    explained: list[dict[str, dict[str, object]]] = json.loads(row[0])
+    return explained[0]["Plan"]
+
+
+async def vacuum(conn: Connection, *, leaving_out: Collection[str] = ()) -> None:
+    """Vacuum and analyze our tables, as autovacuum may do at any time."""
+    rows = await conn.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'penstock'::regnamespace AND relkind = 'r'"
+    )
+    tables = [f"penstock.{row['relname']}" for row in rows if unpartitioned(row["relname"]) not in leaving_out]
+    await conn.execute(f"VACUUM (ANALYZE) {', '.join(tables)}")
 
 
 def list_whole_reads(node: dict[str, object], *, is_limited: bool = False) -> Iterator[str]:
@@ -95,4 +134,9 @@ def list_whole_reads(node: dict[str, object], *, is_limited: bool = False) -> It
 
 def is_large(table: str) -> bool:
     """Whether a table, or that of which it is a partition, grows with what has ended."""
-    return re.sub(r"_(default|before|first|\d+)$", "", table) in LARGE
+    return unpartitioned(table) in LARGE
+
+
+def unpartitioned(table: str) -> str:
+    """The name of the table of which `table` is a partition, or its own."""
+    return re.sub(r"_(default|before|first|\d+)$", "", table)

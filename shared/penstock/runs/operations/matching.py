@@ -112,7 +112,7 @@ async def list_upcoming(conn: Connection, of: ScheduleFilter, *, before: datetim
              ORDER BY r.scheduled_at LIMIT $7)
             UNION ALL
             (SELECT r.id, w.until FROM penstock.waits w
-             JOIN penstock.runs r ON r.id = w.run_id
+             CROSS JOIN LATERAL (SELECT r.* FROM penstock.runs r WHERE r.id = w.run_id OFFSET 0) r
              WHERE w.until IS NOT NULL AND w.environment = $1 AND r.state || '' = 'waiting'
                AND r.created_at <= $8
                AND ($2::text IS NULL OR r.workflow = $2)
