@@ -8,6 +8,7 @@ from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
 from penstock.db import Database
 from penstock.encryption import Keyring
+from penstock.http_server import EventStreams
 from penstock.outgoing.client import Outgoing
 from penstock.runtime import Resources, Stop
 from penstock.store.installation import Installation
@@ -47,6 +48,7 @@ class Room:
     installation: Installation
     keyring: Keyring | None
     files: Files
+    streams: EventStreams
     stop: Stop
 
     async def leave(self) -> None:
@@ -97,5 +99,6 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
             installation=Installation(resources.database),
             keyring=keyring,
             files=Files(resources.database, open_storage(settings)),
+            streams=EventStreams(stop.soft),
             stop=stop,
         )

@@ -40,6 +40,9 @@ HTTP_SECONDS = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
+EVENT_STREAMS = Gauge(
+    "penstock_event_streams", "Streams of server-sent events that this process sends", registry=REGISTRY
+)
 DELIVERIES = Counter(
     "penstock_deliveries_total",
     "Webhook requests, by the verdict on them or what became of them",
