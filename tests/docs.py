@@ -42,6 +42,7 @@ _SAMPLES: Final = {
     "UNITS": "1000",
     "{name}": "executor",
     "WORKFLOW": "start",
+    "shop": "examples/quickstart",
     "T": "2030-01-31T09:00:00Z",
     "prices.csv": "README.md",
     "orders.csv": "README.md",
