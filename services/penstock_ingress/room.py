@@ -1,8 +1,9 @@
 """What the ingress's handlers and loops work with: opened once, and shared by them all."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock.broker.port import Broker
 from penstock.broker.publisher import Publisher
@@ -50,6 +51,8 @@ class Room:
     files: Files
     streams: EventStreams
     stop: Stop
+    drawing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    """Pictures of chains are made one after the other: each may read many runs."""
 
     async def leave(self) -> None:
         """Give those who wait for a run a moment, then tell them where to ask."""

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from penstock_ingress.routes.openapi import OPERATIONS, Operation
+from penstock_ingress.routes.openapi import OPERATIONS
+from penstock_ingress.routes.operation import Operation
 from tests.integration.ingress import ADMIN, Ingress, running_ingress, write_app
 
 ID = "0190a5f2-7c00-8a11-9b22-0123456789ab"

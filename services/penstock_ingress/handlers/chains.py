@@ -1,11 +1,19 @@
-"""Stopping and resuming a whole chain from outside."""
+"""A whole chain: its picture, and stopping and resuming it from outside."""
 
+from bisect import bisect_right
+from collections.abc import Mapping
+from functools import partial
 from typing import Final
 from uuid import UUID
 
+from penstock.db import Connection
+from penstock.domain.pictures import Picture, ShownFold
 from penstock.runs.chains import ChainName, Grant, announce_stop, resume_chain, stop_chain
 from penstock.runs.views.chains import find_chain
-from penstock_ingress.repository.views import ChainGrant, ResumedChain, StoppedChain
+from penstock.runs.views.models import ChainCycle, ChainHead, ChainNode, ChainPicture
+from penstock.runs.views.pictures import MAX_READ, list_runs_by_id, measure_chain, read_picture
+from penstock_ingress.handlers.pages import read_id_of, read_limit, read_name_token, read_nodes, write_token
+from penstock_ingress.repository.views import ChainGrant, ChainTree, ResumedChain, StoppedChain
 from penstock_ingress.room import Room
 from penstock_ingress.rules.management import ChainResumeRequest, ChainStopRequest
 from penstock_ingress.rules.replies import Refusal, problem
@@ -34,9 +42,74 @@ async def resume(room: Room, environment: str, run_id: UUID, wanted: ChainResume
     )
 
 
+async def show_picture(room: Room, environment: str, run_id: UUID, query: Mapping[str, str]) -> ChainPicture:
+    """The chain with that id, or of the run with that id, as a tree that fits a screen. Raises Refusal."""
+    most, start = read_nodes(query), read_id_of(query, "from")
+    head = await _find_head(room, environment, run_id)
+
+    async def read(conn: Connection) -> ChainPicture:
+        picture = await read_picture(conn, chain_id=head.id)
+        root = None if start is None else picture.find_fold(start)
+        if start is not None and root is None:
+            raise _not_in(head, start)
+        cycle = picture.find_cycle()
+        return ChainPicture(
+            id=head.id,
+            environment=environment,
+            read=picture.read,
+            is_complete=picture.read < MAX_READ,
+            stopped_at=head.stopped_at,
+            gauges=await measure_chain(conn, chain_id=head.id),
+            cycle=None if cycle is None else ChainCycle(workflows=list(cycle.workflows), rounds=cycle.rounds),
+            nodes=[_show_node(node) for node in picture.take(most, root)],
+        )
+
+    async with room.drawing:
+        return await room.database.in_transaction(read)
+
+
+async def show_folded(room: Room, environment: str, run_id: UUID, query: Mapping[str, str]) -> ChainTree:
+    """The runs that are in one node of the picture of their chain with a run. Raises Refusal."""
+    limit, after = read_limit(query), read_name_token(query)
+    head = await _find_head(room, environment, run_id)
+    async with room.drawing:
+        picture = await room.database.in_transaction(partial(read_picture, chain_id=head.id))
+    members = _members(picture, head, read_id_of(query, "run") or run_id)
+    begin = 0 if after is None else bisect_right([str(member) for member in members], after)
+    some = members[begin : begin + limit]
+    async with room.database.connection() as conn:
+        results = await list_runs_by_id(conn, run_ids=some)
+    has_more = begin + limit < len(members)
+    return ChainTree(results=results, after=write_token(str(some[-1]), 0) if has_more else None)
+
+
+def _members(picture: Picture, head: ChainHead, run_id: UUID) -> list[UUID]:
+    fold = picture.find_fold(run_id)
+    if fold is None:
+        raise _not_in(head, run_id)
+    return picture.list_members(fold)
+
+
+def _show_node(node: ShownFold) -> ChainNode:
+    fold, parent, hidden = node
+    return ChainNode(
+        number=fold.number, parent=parent, run=fold.first, runs=fold.runs, workflow=fold.workflow, state=fold.state,
+        depth=fold.depth, cut=fold.cut, hidden=hidden,
+    )  # fmt: skip
+
+
+def _not_in(head: ChainHead, run_id: UUID) -> Refusal:
+    detail = f"the chain {head.id} has no run {run_id}, or it is not among the {MAX_READ:,} nearest to its root"
+    return Refusal(problem(404, detail))
+
+
 async def _find(room: Room, environment: str, run_id: UUID) -> ChainName:
+    return ChainName((await _find_head(room, environment, run_id)).id, environment)
+
+
+async def _find_head(room: Room, environment: str, run_id: UUID) -> ChainHead:
     async with room.database.connection() as conn:
         head = await find_chain(conn, run_id=run_id, environment=environment)
     if head is None:
         raise Refusal(problem(404, f"{environment} has no chain {run_id}, and no run of that id"))
-    return ChainName(head.id, environment)
+    return head

@@ -24,6 +24,8 @@ from penstock_ingress.rules.replies import Refusal, problem
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 500
 MAX_COUNT: Final = 1000
+DEFAULT_NODES: Final = 200
+MAX_NODES: Final = 500
 DEFAULT_PERIOD: Final = timedelta(days=30)
 _MAX_PLACE: Final = 2**63 - 1
 _MAX_DEPTH: Final = 2**31 - 1
@@ -40,8 +42,8 @@ def read_run_filter(environment: str, query: Mapping[str, str]) -> RunFilter:
         environment=environment,
         workflow=read_text(query, "workflow"),
         states=tuple(states.split(",")) if states else None,
-        chain_id=_read_id(query, "chain"),
-        parent_run_id=_read_id(query, "parent"),
+        chain_id=read_id_of(query, "chain"),
+        parent_run_id=read_id_of(query, "parent"),
         since=_read_moment(query, "since"),
         until=_read_moment(query, "until"),
         contains=read_text(query, "contains"),
@@ -60,7 +62,7 @@ def read_delivery_filter(environment: str, query: Mapping[str, str]) -> Delivery
         outcome=outcome,
         since=_read_moment(query, "since"),
         until=_read_moment(query, "until"),
-        run_id=_read_id(query, "run"),
+        run_id=read_id_of(query, "run"),
     )
 
 
@@ -71,8 +73,8 @@ def read_log_filter(environment: str, query: Mapping[str, str]) -> LogFilter:
         raise _wrong("level", f"one of {', '.join(LEVELS)}")
     return LogFilter(
         environment=environment,
-        run_id=_read_id(query, "run"),
-        chain_id=_read_id(query, "chain"),
+        run_id=read_id_of(query, "run"),
+        chain_id=read_id_of(query, "chain"),
         levels=None if level is None else LEVELS[LEVELS.index(level) :],
         since=_read_moment(query, "since"),
         until=_read_moment(query, "until"),
@@ -87,8 +89,8 @@ def read_schedule_filter(environment: str, query: Mapping[str, str]) -> Schedule
         workflow=read_text(query, "workflow"),
         since=_read_moment(query, "since"),
         until=_read_moment(query, "until"),
-        list_id=_read_id(query, "list"),
-        chain_id=_read_id(query, "chain"),
+        list_id=read_id_of(query, "list"),
+        chain_id=read_id_of(query, "chain"),
     )
 
 
@@ -114,7 +116,7 @@ def read_audit_filter(environment: str, query: Mapping[str, str]) -> AuditFilter
 
 def read_workload_filter(query: Mapping[str, str], now: datetime) -> WorkloadFilter:
     """The filter in a query: by default by workflow, and the last 30 days, or the whole of a chain. Raises Refusal."""
-    by, chain_id, since = query.get("by", WAYS[0]), _read_id(query, "chain"), _read_moment(query, "since")
+    by, chain_id, since = query.get("by", WAYS[0]), read_id_of(query, "chain"), _read_moment(query, "since")
     if by not in WAYS:
         raise _wrong("by", f"one of {', '.join(WAYS)}")
     if chain_id is not None and by == "activity":
@@ -139,6 +141,14 @@ def read_count(query: Mapping[str, str]) -> int:
     text = query.get("count", "10")
     if not (text.isascii() and text.isdecimal() and len(text) < 5 and 1 <= int(text) <= MAX_COUNT):
         raise _wrong("count", f"a number from 1 to {MAX_COUNT}")
+    return int(text)
+
+
+def read_nodes(query: Mapping[str, str]) -> int:
+    """`nodes` of a picture, by default 200, at most 500. Raises Refusal."""
+    text = query.get("nodes", str(DEFAULT_NODES))
+    if not (text.isascii() and text.isdecimal() and len(text) < 5 and 1 <= int(text) <= MAX_NODES):
+        raise _wrong("nodes", f"a number from 1 to {MAX_NODES}")
     return int(text)
 
 
@@ -271,7 +281,8 @@ def _is_place(part: object) -> TypeGuard[str | int]:
     return (isinstance(part, str) and is_storable(part)) or (isinstance(part, int) and 0 <= part <= _MAX_PLACE)
 
 
-def _read_id(query: Mapping[str, str], name: str) -> UUID | None:
+def read_id_of(query: Mapping[str, str], name: str) -> UUID | None:
+    """An id, or None. Raises Refusal."""
     text = query.get(name)
     if not text:
         return None

@@ -13,13 +13,12 @@ from penstock.domain.policies import SettingsChange
 from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from penstock.runs.views.models import Shown
 from penstock.tracing import active
-from penstock_ingress.handlers import chains, recurrences
+from penstock_ingress.handlers import recurrences
 from penstock_ingress.handlers.files import MAX_FILE_BYTES, describe_file, find_file, keep_file, link_file, remove_file
 from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run, send_signal
 from penstock_ingress.handlers.management import (
     create_run,
     show_audit,
-    show_chain,
     show_logs,
     show_run,
     show_runs,
@@ -28,6 +27,7 @@ from penstock_ingress.handlers.management import (
 )
 from penstock_ingress.handlers.workload import show_weights, show_workload, update_weights
 from penstock_ingress.room import Room
+from penstock_ingress.routes.chains import ChainRoutes
 from penstock_ingress.routes.deliveries import DeliveryRoutes
 from penstock_ingress.routes.detected import DetectedRoutes
 from penstock_ingress.routes.lists import ListRoutes
@@ -52,8 +52,6 @@ from penstock_ingress.routes.transport import FailureReplies, address_of, read_b
 from penstock_ingress.rules.headers import read_idempotency_key, read_token
 from penstock_ingress.rules.management import (
     Backfill,
-    ChainResumeRequest,
-    ChainStopRequest,
     NewRecurrence,
     NewRun,
     RecurrencePause,
@@ -87,9 +85,6 @@ class ManagementApi:
         app.router.add_post("/v1/{environment}/runs/{id}/cancel", self._cancel_run)
         app.router.add_post("/v1/{environment}/runs/{id}/retry", self._retry_run)
         app.router.add_post("/v1/{environment}/signals/{name}", self._send_signal)
-        app.router.add_get("/v1/{environment}/chains/{id}", self._get_chain)
-        app.router.add_post("/v1/{environment}/chains/{id}/stop", self._stop_chain)
-        app.router.add_post("/v1/{environment}/chains/{id}/resume", self._resume_chain)
         app.router.add_post("/v1/{environment}/files", self._store_file)
         app.router.add_get("/v1/{environment}/files/{id}", self._send_file)
         app.router.add_delete("/v1/{environment}/files/{id}", self._delete_file)
@@ -114,6 +109,7 @@ class ManagementApi:
             )
         app.router.add_post("/v1/{environment}/recurrences/{id}/backfill", self._backfill_recurrence)
         app.router.add_post("/v1/{environment}/recurrences/{id}/trigger", self._trigger_recurrence)
+        ChainRoutes(self._room, self._show).add_to(app.router)
         ScheduleRoutes(self._room, self._show).add_to(app.router)
         TokenRoutes(self._room, self._show).add_to(app.router)
         ListRoutes(self._room, self._show).add_to(app.router)
@@ -206,11 +202,6 @@ class ManagementApi:
         body = await read_body(request, most=MAX_BODY_BYTES, seconds=BODY_SECONDS)
         return self._show(request, await send_signal(self._room, environment, request.match_info["name"], body, key))
 
-    async def _get_chain(self, request: web.Request) -> web.Response:
-        return self._show(
-            request, await show_chain(self._room, read_environment(request), read_id(request), request.query)
-        )
-
     async def _store_file(self, request: web.Request) -> web.Response:
         environment, name = read_environment(request), request.query.get("name", "file")
         pieces = read_pieces(request, most=MAX_FILE_BYTES, seconds=BODY_SECONDS)
@@ -243,19 +234,6 @@ class ManagementApi:
             await update_settings(
                 self._room, read_environment(request), await read_model(request, SettingsChange), request[ACTOR]
             ),
-        )
-
-    async def _stop_chain(self, request: web.Request) -> web.Response:
-        wanted = await read_model(request, ChainStopRequest, is_optional=True)
-        return self._show(
-            request, await chains.stop(self._room, read_environment(request), read_id(request), wanted, request[ACTOR])
-        )
-
-    async def _resume_chain(self, request: web.Request) -> web.Response:
-        wanted = await read_model(request, ChainResumeRequest, is_optional=True)
-        return self._show(
-            request,
-            await chains.resume(self._room, read_environment(request), read_id(request), wanted, request[ACTOR]),
         )
 
     async def _list_audit(self, request: web.Request) -> web.Response:

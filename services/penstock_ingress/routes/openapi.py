@@ -1,7 +1,6 @@
 """The description of the management API (OpenAPI 3.1), generated from its models."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from typing import Final, Literal
@@ -17,13 +16,12 @@ from penstock.domain.states import RunState
 from penstock.runs.views.lists import RunList
 from penstock.runs.views.models import Delivery, DeliveryDetails, Run, RunDetails
 from penstock.store.workload_sums import WAYS
-from penstock_ingress.handlers.pages import DEFAULT_LIMIT, LEVELS, MAX_COUNT, MAX_LIMIT
+from penstock_ingress.handlers.pages import DEFAULT_LIMIT, DEFAULT_NODES, LEVELS, MAX_COUNT, MAX_LIMIT, MAX_NODES
 from penstock_ingress.repository.views import (
     AuditPage,
     Backfilled,
     CancelledRun,
     CancelledSchedule,
-    Chain,
     DeliveryPage,
     EnvironmentSettings,
     File,
@@ -38,11 +36,9 @@ from penstock_ingress.repository.views import (
     RecurrencePage,
     RecurrenceTickPage,
     Resumed,
-    ResumedChain,
     RunPage,
     SchedulePage,
     SignalOutcome,
-    StoppedChain,
     Token,
     TokenPage,
     WeightList,
@@ -50,10 +46,11 @@ from penstock_ingress.repository.views import (
 )
 from penstock_ingress.repository.views import Operation as RunsOperation
 from penstock_ingress.repository.workflow_views import Detected, DetectedPage, WorkflowDetails, WorkflowList
+from penstock_ingress.routes.operation import PAGE as _PAGE
+from penstock_ingress.routes.operation import Operation
+from penstock_ingress.routes.watching_openapi import WATCHING
 from penstock_ingress.rules.management import (
     Backfill,
-    ChainResumeRequest,
-    ChainStopRequest,
     DeliveryChoice,
     Move,
     NewList,
@@ -76,36 +73,8 @@ _REF: Final = "#/components/schemas/{model}"
 Document = dict[str, JsonValue]
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One route: what goes in, what comes out, and the statuses of problems it may answer beside those of all.
-
-    An upload takes bytes of any kind, a download answers them.
-    """
-
-    path: str
-    method: str
-    summary: str
-    answer: type[BaseModel]
-    body: type[BaseModel] | None = None
-    query: Sequence[str] = ()
-    status: int = 200
-    problems: Sequence[int] = (404,)
-    is_upload: bool = False
-    is_download: bool = False
-    role: Role | None = None
-
-    @property
-    def needed_role(self) -> Role:
-        """The least role that may do this: unless it says otherwise, viewers look and operators act."""
-        if self.role is not None:
-            return self.role
-        return Role.VIEWER if self.method == "get" else Role.OPERATOR
-
-
 _PROBLEMS_OF_ALL: Final = (400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
 """Every operation looks up its caller and environment, and reads a body even where it wants none."""
-_PAGE: Final = ("after", "limit")
 _SCHEDULE: Final = ("workflow", "since", "until", "list", "chain")
 OPERATIONS: Final = (
     Operation("runs", "post", "Start or schedule a run", Run, body=NewRun, status=201, problems=(400, 404, 413, 422,
@@ -128,17 +97,7 @@ OPERATIONS: Final = (
                                   "once", SignalOutcome,
         body=Payload, problems=(400, 404, 413, 422, 503),
     ),
-    Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=_PAGE, problems=(400,
-    404)),
-    Operation(
-        "chains/{id}/stop", "post", "Stop a chain: admit and start no more of it, and cancel its live runs",
-        StoppedChain,
-        body=ChainStopRequest, problems=(400, 404, 422, 503),
-    ),
-    Operation(
-        "chains/{id}/resume", "post", "Resume a chain: lift its stop, and readmit the cut runs that fit now, once each",
-        ResumedChain, body=ChainResumeRequest, problems=(400, 404, 422, 503),
-    ),
+    *WATCHING,
     Operation(
         "files", "post", "Store a file for a workflow to import", File, query=("name",), status=201, is_upload=True,
         problems=(400, 404, 408, 413, 415, 503),
@@ -258,6 +217,11 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "actor": ("Only what this actor did: `admin`, the label of a token, or `cli:` and a system's user", _TEXT),
     "action": ("Only this action (`run.cancel`), or all of its kind (`run`)", _TEXT),
     "run": ("Only what belongs to this run", _ID),
+    "from": ("Only the node with this run, and what is below it", _ID),
+    "nodes": (
+        "Maximum nodes",
+        {"type": "integer", "minimum": 1, "maximum": MAX_NODES, "default": DEFAULT_NODES},
+    ),
     "source": ("Only deliveries of this source", _TEXT),
     "type": ("Only deliveries of this type, as it is shown", _TEXT),
     "outcome": ("Only with this outcome", {"type": "string", "enum": list(OUTCOMES)}),

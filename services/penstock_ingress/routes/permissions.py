@@ -9,7 +9,7 @@ from penstock.domain.callers import Caller, Role
 from penstock.runs.operations import find_operation
 from penstock_ingress.repository.answers import find_workflow_of_run
 from penstock_ingress.room import Room
-from penstock_ingress.routes.openapi import Operation
+from penstock_ingress.routes.operation import Operation
 from penstock_ingress.routes.requests import read_environment, read_id
 from penstock_ingress.rules.management import RunChoice
 from penstock_ingress.rules.replies import Refusal, problem

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from penstock.domain.states import RunState
 from penstock.runs.admission import rows as admission
-from penstock.runs.views import logs, runs
+from penstock.runs.views import logs, pictures, runs
 from penstock_executor.repository import commits
 from penstock_executor.runs import Commit, Ending
 from penstock_scheduler.repository import aging
@@ -113,5 +113,6 @@ def _list_made() -> Iterator[Statement]:
         yield Statement(f"rows of a day in the default partition of {table}", text)
     yield Statement("runs", runs.LIST_RUNS)
     yield Statement("runs of a chain", runs.LIST_RUNS_OF_CHAIN)
+    yield Statement("the runs of a picture", pictures.LIST_SEEN_RUNS)
     yield Statement("lines of the log", logs.LIST_LINES)
     yield Statement("lines of a run", logs.LIST_LINES_OF_RUN)

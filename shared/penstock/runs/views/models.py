@@ -284,3 +284,56 @@ class ChainCount(Shown):
     state: RunState
     runs: int
     workload: float
+
+
+class Gauge(Shown):
+    """How far something has come, and what bounds it: `limit` and what the chain was granted beyond it, `extra`."""
+
+    reached: float
+    limit: float | None = Field(description="Null: there is none")
+    extra: float
+
+
+class ChainGauges(Shown):
+    """How near a chain is to its limits, as they are now."""
+
+    deepest: int = Field(description="Depth of the deepest run that was admitted, in hops from the root")
+    depth: Gauge = Field(description="That depth, counted from where its budget of depth begins")
+    runs: Gauge
+    workload: Gauge = Field(description="In units; it is measured only where there is a limit")
+
+
+class ChainNode(Shown):
+    """Runs of one workflow and state whose parents are in one node."""
+
+    number: int = Field(description="Of the node, in this answer")
+    parent: int | None = Field(description="The number of the node above; null for the first ones")
+    run: UUID = Field(description="One of the runs")
+    runs: int
+    workflow: str
+    state: RunState
+    depth: int
+    cut: dict[str, int] = Field(description="How many of them a protection has ended, by its name")
+    hidden: int = Field(description="Runs below that are not in this answer; `from` with `run` shows them")
+
+
+class ChainCycle(Shown):
+    """Workflows that follow each other again and again at the end of the deepest path."""
+
+    workflows: list[str]
+    rounds: int
+
+
+class ChainPicture(Shown):
+    """A chain as a tree of a bounded number of nodes, those nearest to the root first."""
+
+    id: UUID
+    environment: str
+    read: int = Field(description="How many runs the tree was made of")
+    is_complete: bool = Field(
+        description="False: the chain has more runs, and only those nearest to the root were read"
+    )
+    stopped_at: datetime | None
+    gauges: ChainGauges
+    cycle: ChainCycle | None
+    nodes: list[ChainNode]

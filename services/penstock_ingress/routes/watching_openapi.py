@@ -1,0 +1,30 @@
+"""The description of what the console watches: chains as pictures, what an environment does, what changes."""
+
+from typing import Final
+
+from penstock.runs.views.models import ChainPicture
+from penstock_ingress.repository.views import Chain, ChainTree, ResumedChain, StoppedChain
+from penstock_ingress.routes.operation import PAGE, Operation
+from penstock_ingress.rules.management import ChainResumeRequest, ChainStopRequest
+
+WATCHING: Final = (
+    Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=PAGE, problems=(400,
+    404)),
+    Operation(
+        "chains/{id}/stop", "post", "Stop a chain: admit and start no more of it, and cancel its live runs",
+        StoppedChain,
+        body=ChainStopRequest, problems=(400, 404, 422, 503),
+    ),
+    Operation(
+        "chains/{id}/resume", "post", "Resume a chain: lift its stop, and readmit the cut runs that fit now, once each",
+        ResumedChain, body=ChainResumeRequest, problems=(400, 404, 422, 503),
+    ),
+    Operation(
+        "chains/{id}/tree", "get", "A chain as a tree that fits a screen: siblings that are alike are one node",
+        ChainPicture, query=("from", "nodes"), problems=(400, 404, 503),
+    ),
+    Operation(
+        "chains/{id}/folded", "get", "The runs that are in one node of that tree with a run", ChainTree,
+        query=("run", *PAGE), problems=(400, 404, 503),
+    ),
+)  # fmt: skip
