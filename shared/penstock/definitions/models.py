@@ -336,7 +336,7 @@ class PrivacyRule(Model):
 
 class DataType(Model):
     """A type of things; `unique` holds groups of field names whose values together occur once, `indexes` those by which
-    things are often searched or sorted.
+    things are often searched or sorted, `words` the fields whose texts are often searched for words.
     """
 
     name: str
@@ -345,6 +345,7 @@ class DataType(Model):
     fields: tuple[DataField, ...] = ()
     unique: tuple[tuple[str, ...], ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
+    words: tuple[str, ...] = ()
     privacy: tuple[PrivacyRule, ...] = ()
     place: str = ""
 

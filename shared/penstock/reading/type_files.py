@@ -89,6 +89,7 @@ def _read_type(name: str, table: Table, names: TypeNames, report: Report) -> Dat
         data_type = _with_email(data_type, table, report)
     data_type = data_type.model_copy(update={"unique": _read_groups("unique", table, data_type, report)})
     data_type = data_type.model_copy(update={"indexes": _read_groups("indexes", table, data_type, report)})
+    data_type = data_type.model_copy(update={"words": _read_words(table, data_type, report)})
     data_type = data_type.model_copy(update={"privacy": _read_privacy(table, data_type, report)})
     table.close()
     return data_type
@@ -143,21 +144,51 @@ def _read_fields(table: Table, names: TypeNames, report: Report) -> tuple[DataFi
 
 
 def _read_groups(key: str, table: Table, data_type: DataType, report: Report) -> tuple[tuple[str, ...], ...]:
-    """`unique` and `indexes`: fields, or lists of fields. A list field may have an index of its own, for `contains`."""
+    """`unique` and `indexes`: fields, or lists of fields. A list field may have an index of its own, for `contains`,
+    and an address for `geographic_search`. What `_read_words` reads is left out.
+    """
     groups: list[tuple[str, ...]] = []
     for node in table.nodes(key, "fields, or of lists of fields"):
+        if key == "indexes" and isinstance(node, Mapping):
+            continue
         items = node.items if isinstance(node, Sequence) else (node,)
         fields = [
             field for item in items if (field := _read_field_name(item, data_type, report, f"'{key}'")) is not None
         ]
         for field in fields:
-            is_json = field.type.name in _STRUCTURED
-            if is_json or (field.type.is_list and (key == "unique" or len(items) > 1)):
-                what = "be unique" if key == "unique" else "have an index" if is_json else "share an index"
+            if what := _find_obstacle(key, field, is_alone=len(items) == 1):
                 report.error(node.place, f"{field.name!r} is a {field.type}, which cannot {what}")
         if fields and len(fields) == len(items):
             groups.append(tuple(field.name for field in fields))
     return tuple(groups)
+
+
+def _find_obstacle(key: str, field: DataField, *, is_alone: bool) -> str:
+    """What the field cannot do as a member of `unique` or `indexes`; empty if it can."""
+    is_place = field.type.name == ScalarType.ADDRESS and not field.type.is_list
+    is_structured = field.type.name in _STRUCTURED
+    if key == "unique":
+        return "be unique" if is_structured or field.type.is_list else ""
+    if is_structured and not is_place:
+        return "have an index"
+    return "share an index" if (is_place or field.type.is_list) and not is_alone else ""
+
+
+def _read_words(table: Table, data_type: DataType, report: Report) -> tuple[str, ...]:
+    """The fields of `indexes` that are written `{words: field}`."""
+    found: dict[str, None] = {}
+    for node in table.nodes("indexes", "fields, or of lists of fields"):
+        if not isinstance(node, Mapping):
+            continue
+        index = Table(node, node.place, "an index for words", report)
+        name = index.node("words") if index.require("words", "{words: title}") else None
+        index.close()
+        field = None if name is None else _read_field_name(name, data_type, report, "'indexes'")
+        if field is not None and "text contains" not in constraint_types(field.type):
+            report.error(node.place, f"{field.name!r} is a {field.type}, which cannot be searched for words")
+        elif field is not None:
+            found[field.name] = None
+    return tuple(found)
 
 
 def _read_field_name(node: Node, data_type: DataType, report: Report, what: str) -> DataField | None:

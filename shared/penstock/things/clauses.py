@@ -23,12 +23,11 @@ from penstock.definitions.fields import (
 from penstock.definitions.models import DataField, DataType, FieldType, ScalarType
 from penstock.definitions.values import ValueSource, coerce_value
 from penstock.errors import Permanent
-from penstock.things.geography import OutOfPlace, distance_sql, read_area
+from penstock.things.geography import OutOfPlace, distance_sql, read_area, vicinity_sql
 from penstock.things.tables import sql_type
+from penstock.things.words import words_sql
 
 _TEXT: Final = FieldType(ScalarType.TEXT)
-_MAX_WORDS: Final = 100_000
-"""Characters of a text that are searched for words: the words of one much longer do not fit into a tsvector."""
 
 
 class ConstraintProblem(Permanent):
@@ -150,7 +149,7 @@ def _not_among(condition: Condition, data_field: DataField, value: JsonValue) ->
 def _has_words(condition: Condition, data_field: DataField, value: JsonValue) -> str:
     # Words, stemmed, without stop words: `pepper` finds "peppers", `pepp` does not.
     words = f"{condition.bind(to_parameter(data_field, value))}::text"
-    return f"(to_tsvector('english', left({_column(data_field)}, {_MAX_WORDS})) @@ plainto_tsquery('english', {words}))"
+    return f"({words_sql(data_field)} @@ plainto_tsquery('english', {words}))"
 
 
 def _lacks_words(condition: Condition, data_field: DataField, value: JsonValue) -> str:
@@ -185,7 +184,10 @@ def _is_near(condition: Condition, data_field: DataField, value: JsonValue) -> s
         origin, metres = read_area(value)
     except OutOfPlace as error:
         raise ConstraintProblem(f"the value for {data_field.name} does not fit: {error}") from None
-    return f"({distance_sql(condition, data_field, origin)} <= {condition.bind(str(metres))}::text::float8)"
+    # What is roughly near is found by an index, and what is near of that by its exact distance.
+    exactly = f"{distance_sql(condition, data_field, origin)} <= {condition.bind(str(metres))}::text::float8"
+    roughly = vicinity_sql(condition, data_field, origin, metres)
+    return f"({exactly})" if roughly is None else f"({roughly} AND {exactly})"
 
 
 _CLAUSES: Final[Mapping[str, Callable[[Condition, DataField, JsonValue], str]]] = {

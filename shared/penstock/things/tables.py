@@ -8,7 +8,7 @@ A deployment adds tables, columns, unique constraints and indexes, and converts 
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -18,6 +18,8 @@ from penstock.definitions.models import DataField, DataType, FieldType, ScalarTy
 from penstock.errors import ConfigurationError
 from penstock.things.catalogue import FoundTables, find_tables
 from penstock.things.conversions import convert
+from penstock.things.geography import point_sql
+from penstock.things.words import words_sql
 
 _SQL_TYPES: Final[Mapping[str, str]] = {
     ScalarType.TEXT: "text",
@@ -32,7 +34,7 @@ _SQL_TYPES: Final[Mapping[str, str]] = {
 }
 _OUR_CONSTRAINT: Final = re.compile(r".*_[0-9a-f]{8}_unique")
 """Others were added by hand, and are left alone."""
-_OUR_INDEX: Final = re.compile(r".*_[0-9a-f]{8}_index")
+_OUR_INDEX: Final = re.compile(r".*_[0-9a-f]{8}_([a-z]+_)?index")
 _ID: Final = '"_id"'
 _MANY: Final = 100_000
 """Things from which on a deployment says that others wait."""
@@ -82,10 +84,13 @@ async def plan_tables(conn: Connection, *, environment: str, types: Mapping[str,
     for data_type in {"user": USER, **types}.values():
         table = table_name(data_type.name)
         is_new = table not in found.columns
+        indexes = found.indexes.get(table, frozenset())
+        # First, because an index of words or places stands in the way of another type for its field.
+        changes += _drop_indexes(environment, data_type, indexes)
         changes += _create_table(environment, data_type) if is_new else _change_columns(environment, data_type, found)
         changes += _change_uniques(environment, data_type, found.uniques.get(table, frozenset()))
         size = 0 if is_new else found.sizes.get(table, 0)
-        changes += _change_indexes(environment, data_type, found.indexes.get(table, frozenset()), size)
+        changes += _add_indexes(environment, data_type, indexes, size)
     return changes
 
 
@@ -228,25 +233,48 @@ def _change_uniques(environment: str, data_type: DataType, found: frozenset[str]
     return changes
 
 
-def _change_indexes(environment: str, data_type: DataType, found: frozenset[str], things: int) -> list[TableChange]:
-    fields = {field.name: field for field in (*BUILT_IN_FIELDS, *data_type.fields)}
-    changes, wanted = [], set()
-    for group in data_type.indexes:
-        name = _name_of(data_type.name, [fields[member].column for member in group], "index")
-        wanted.add(name)
+def _add_indexes(environment: str, data_type: DataType, found: frozenset[str], things: int) -> list[TableChange]:
+    changes = []
+    for name, keys, by in _list_indexes(data_type):
         if name in found:
             continue
-        columns = [quote_identifier(fields[member].column) for member in group]
-        # With the id behind them, pages sorted by the fields are read in order; `contains` needs the other kind.
-        keys = f"USING gin ({columns[0]})" if fields[group[0]].type.is_list else f"({', '.join((*columns, _ID))})"
         statement = f"CREATE INDEX {quote_identifier(name)} ON {qualified_table(environment, data_type.name)} {keys}"
-        description = f"index type {data_type.name} in {environment} by {' + '.join(group)}"
+        description = f"index type {data_type.name} in {environment} by {by}"
         changes.append(TableChange("add", description, statement, note=_hold_up(things, "writes")))
-    for name in sorted(index for index in found - wanted if _OUR_INDEX.fullmatch(index)):
+    return changes
+
+
+def _drop_indexes(environment: str, data_type: DataType, found: frozenset[str]) -> list[TableChange]:
+    changes = []
+    unwanted = found - {name for name, _, _ in _list_indexes(data_type)}
+    for name in sorted(index for index in unwanted if _OUR_INDEX.fullmatch(index)):
         statement = f"DROP INDEX {quote_identifier(environment)}.{quote_identifier(name)}"
         description = f"drop index {name} of type {data_type.name} in {environment}"
         changes.append(TableChange("remove", description, statement))
     return changes
+
+
+def _list_indexes(data_type: DataType) -> Iterator[tuple[str, str, str]]:
+    """The indexes of a type: the name, the keys as SQL, and by what they find things, for a person."""
+    fields = {field.name: field for field in (*BUILT_IN_FIELDS, *data_type.fields)}
+    for group in data_type.indexes:
+        members = [fields[member] for member in group]
+        kind, keys = _keys_of(members)
+        yield _name_of(data_type.name, [member.column for member in members], kind), keys, " + ".join(group)
+    for member in data_type.words:
+        name = _name_of(data_type.name, [fields[member].column], "words_index")
+        yield name, f"USING gin ({words_sql(fields[member])})", f"the words of {member}"
+
+
+def _keys_of(members: list[DataField]) -> tuple[str, str]:
+    """The kind of index that serves these fields, and its keys; a field of another type gets another index."""
+    first = members[0]
+    if first.type.is_list:
+        return "items_index", f"USING gin ({quote_identifier(first.column)})"  # for `contains`
+    if first.type.name == ScalarType.ADDRESS:
+        return "place_index", f"USING gist ({point_sql(first)})"
+    # With the id behind them, pages sorted by the fields are read in order.
+    return "index", f"({', '.join([*(quote_identifier(member.column) for member in members), _ID])})"
 
 
 def _alter(

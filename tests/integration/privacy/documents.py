@@ -9,19 +9,31 @@ from penstock.things.records import NewThing, Thing
 from tests.factories import build_type
 
 LIVE = "live"
+PARIS: JsonValue = {"lat": 48.85, "lng": 2.35}
+BERLIN: JsonValue = {"lat": 52.52, "lng": 13.4}
+FIJI: JsonValue = {"lat": -17.7, "lng": 179.9}
 ADA, BOB, EVE = (f"1700000000000x20000000000000000{number}" for number in range(3))
-FIELDS = {"title": "text", "size": "number", "team": "text", "owner": "user", "members": "list of user"}
+FIELDS = {
+    "title": "text",
+    "size": "number",
+    "team": "text",
+    "owner": "user",
+    "members": "list of user",
+    "spot": "geographic address",
+}
 NAMES = (*FIELDS, "Created Date", "Modified Date", "Created By")
-DOCUMENT = build_type("document", FIELDS, unique=(("team", "title"),))
+DOCUMENT = build_type("document", FIELDS, unique=(("team", "title"),)).model_copy(
+    update={"indexes": (("spot",),), "words": ("title",)}
+)
 USERS: Mapping[str, Thing] = {
     ADA: {"_id": ADA, "email": "ada@example.com", "team": "red", "level": 2},
     BOB: {"_id": BOB, "email": "bob@example.com", "team": "blue", "level": 1},
     EVE: {"_id": EVE, "email": "eve@example.com", "level": 1},
 }
 _VALUES: Sequence[tuple[dict[str, JsonValue], str | None]] = (
-    ({"title": "plan", "size": 3, "team": "red", "owner": ADA, "members": [ADA, BOB]}, ADA),
-    ({"title": "plan", "size": 1, "team": "blue", "owner": BOB}, BOB),
-    ({"title": "note", "size": 2, "owner": EVE, "members": [EVE]}, None),
+    ({"title": "plan", "size": 3, "team": "red", "owner": ADA, "members": [ADA, BOB], "spot": PARIS}, ADA),
+    ({"title": "plan", "size": 1, "team": "blue", "owner": BOB, "spot": BERLIN}, BOB),
+    ({"title": "note", "size": 2, "owner": EVE, "members": [EVE], "spot": FIJI}, None),
     ({"title": "list", "team": "red", "members": [BOB]}, ADA),
     ({"size": 2}, None),
     ({"title": "draft", "size": 5, "team": "blue", "owner": ADA}, BOB),

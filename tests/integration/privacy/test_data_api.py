@@ -19,7 +19,7 @@ fields: {team: text}
 ---
 type: document
 api: true
-fields: {title: text, size: number, team: text, owner: user, members: list of user}
+fields: {title: text, size: number, team: text, owner: user, members: list of user, spot: geographic address}
 privacy:
   - name: creator
     when: {created_by: "${user._id}"}

@@ -20,10 +20,13 @@ from penstock.things.records import Thing, Window, count_things, create_things, 
 from tests.factories import build_app
 from tests.integration.privacy.documents import (
     ADA,
+    BERLIN,
     DOCUMENT,
     DOCUMENTS,
+    FIJI,
     LIVE,
     NAMES,
+    PARIS,
     USERS,
     granting,
     rule,
@@ -58,11 +61,15 @@ MEETS: dict[str, Callable[[Any, Any], bool]] = {
     "less than": lambda value, wanted: value is not None and value < wanted,
     "contains": lambda value, wanted: value is not None and wanted in value,
     "not contains": lambda value, wanted: value is None or wanted not in value,
+    "text contains": lambda value, wanted: value == wanted,
+    "not text contains": lambda value, wanted: value != wanted,
+    "geographic_search": lambda value, wanted: value is not None and value == wanted["origin_address"],
 }
 TEXTS = st.sampled_from(["plan", "note", "red", "blue", "zz"])
 PEOPLE = st.sampled_from(list(USERS))
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "title": TEXTS, "team": TEXTS, "size": st.integers(0, 5), "owner": PEOPLE, "members": PEOPLE, "Created By": PEOPLE,
+    "spot": st.sampled_from([{"range": 20, "origin_address": place} for place in (PARIS, BERLIN, FIJI)]),
 }  # fmt: skip
 
 
@@ -70,7 +77,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 def constraints(draw: st.DrawFn) -> dict[str, Any]:
     key = draw(st.sampled_from(list(VALUES)))
     kinds = ["is_empty", "is_not_empty"]
-    kinds += ["contains", "not contains"] if key == "members" else ["equals", "not equal", "in", "not in"]
+    if key == "spot":
+        kinds += ["geographic_search"]
+    else:
+        kinds += ["contains", "not contains"] if key == "members" else ["equals", "not equal", "in", "not in"]
+    kinds += ["text contains", "not text contains"] if key == "title" else []
     kinds += ["greater than", "less than"] if key == "size" else []
     kind = draw(st.sampled_from(kinds))
     value = draw(st.lists(VALUES[key], max_size=2)) if kind in {"in", "not in"} else draw(VALUES[key])

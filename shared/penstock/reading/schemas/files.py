@@ -132,8 +132,9 @@ def build_type_schema() -> Schema:
         },
         "unique": {**list_of(one_or_list(TEXT)), "description": "Fields, or lists of fields, whose values occur once."},
         "indexes": {
-            **list_of(one_or_list(TEXT)),
-            "description": "Fields, or lists of fields, that things are often searched or sorted by.",
+            **list_of(either(TEXT, list_of(TEXT), table({"words": TEXT}, "words"))),
+            "description": "Fields, or lists of fields, that things are often searched or sorted by; {words: field} "
+            "for one whose text is searched for words.",
         },
         "privacy": {**list_of(rule), "description": "Who may do what through the Data API."},
     }
