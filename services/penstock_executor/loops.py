@@ -5,6 +5,7 @@ from typing import Final
 from penstock.runtime import Counts, Loop
 from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
 from penstock.store.workload import FLUSH_SECONDS
+from penstock.things.slow_searches import FLUSH_SECONDS as SLOW_SEARCHES_SECONDS
 from penstock_executor.room import Room
 
 _EXPIRY_SECONDS: Final = 0.5
@@ -18,6 +19,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("stop_expired", _EXPIRY_SECONDS, stop_expired, is_upkeep=True),
         Loop("refresh_secrets", SECRETS_SECONDS, refresh_secrets, is_upkeep=True),
         Loop("flush_workload", FLUSH_SECONDS, flush_workload, is_upkeep=True),
+        Loop("flush_slow_searches", SLOW_SEARCHES_SECONDS, flush_slow_searches, is_upkeep=True),
     )
 
 
@@ -42,4 +44,10 @@ async def refresh_secrets(room: Room) -> Counts:
 async def flush_workload(room: Room) -> Counts:
     """Write what this executor has metered."""
     await room.meter.flush()
+    return Counts()
+
+
+async def flush_slow_searches(room: Room) -> Counts:
+    """Write which searches were slow here."""
+    await room.tools.slow_searches.flush()
     return Counts()

@@ -26,6 +26,7 @@ from penstock.store.logs import LogLine
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
 from penstock.things.files import Files
+from penstock.things.slow_searches import SlowSearches
 from penstock.things.storage import open_storage
 from penstock_executor.holding.claim_batches import Claims
 from penstock_executor.holding.leases import Lease, Leases
@@ -98,6 +99,7 @@ class Room:
             log.warning("run.release_failed", error=f"{type(error).__name__}: {error}")
         await self.logbook.drain()
         await self.meter.close()
+        await self.tools.slow_searches.close()
 
     async def _release_runs(self) -> None:
         """Runs are cancelled here, queued again, and dispatched if the broker is there."""
@@ -143,13 +145,10 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
     database, publisher = resources.database, Publisher(resources.broker)
     library, children = Library(DeploymentCache(database)), Children(publisher)
     bulk = asyncio.Semaphore(max(1, database.most_connections // _CONNECTIONS_PER_BULK))
-    logbook, server = Logbook(database), settings.mail_server
-    mail = None if server is None else MailClient(server, most_idle=MAX_IDLE_CONNECTIONS)
+    logbook = Logbook(database)
     async with AsyncExitStack() as stack:
         outgoing = Outgoing(settings.outgoing_allow)
         stack.push_async_callback(outgoing.close)
-        if mail is not None:
-            stack.push_async_callback(mail.close)
         keyring, hashing, secrets = settings.keyring, Hashing(), Secrets(database, settings.keyring)
         stack.callback(hashing.close)
         await secrets.open()
@@ -159,6 +158,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
             tools=Tools(
                 database=database,
                 files=Files(database, open_storage(settings)),
+                slow_searches=SlowSearches(database),
                 bulk=bulk,
                 hold=hold_run,
                 send=outgoing.send,
@@ -166,7 +166,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
                 publisher=publisher,
                 find_app=library.find_app,
                 schedule=children.schedule,
-                mail=Mailing(mail, settings.mail_sender),
+                mail=Mailing(_open_mail(settings, stack), settings.mail_sender),
                 secrets=secrets,
                 hashing=hashing,
                 keyring=keyring,
@@ -188,6 +188,15 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
         )
         _measure(room, settings)
         yield room
+
+
+def _open_mail(settings: ExecutorSettings, stack: AsyncExitStack) -> MailClient | None:
+    """The connections to the mail server, if there is one; closed with the stack."""
+    if settings.mail_server is None:
+        return None
+    client = MailClient(settings.mail_server, most_idle=MAX_IDLE_CONNECTIONS)
+    stack.push_async_callback(client.close)
+    return client
 
 
 def _measure(room: Room, settings: ExecutorSettings) -> None:

@@ -3,6 +3,7 @@
 from penstock.runtime import Counts, Loop
 from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
 from penstock.store.workload import FLUSH_SECONDS
+from penstock.things.slow_searches import FLUSH_SECONDS as SLOW_SEARCHES_SECONDS
 from penstock_ingress.room import Room
 
 
@@ -11,6 +12,7 @@ def list_loops(_: Room) -> tuple[Loop[Room], ...]:
     return (
         Loop("refresh_secrets", SECRETS_SECONDS, refresh_secrets, is_upkeep=True),
         Loop("flush_workload", FLUSH_SECONDS, flush_workload, is_upkeep=True),
+        Loop("flush_slow_searches", SLOW_SEARCHES_SECONDS, flush_slow_searches, is_upkeep=True),
     )
 
 
@@ -23,4 +25,10 @@ async def refresh_secrets(room: Room) -> Counts:
 async def flush_workload(room: Room) -> Counts:
     """Write what this ingress has metered."""
     await room.meter.flush()
+    return Counts()
+
+
+async def flush_slow_searches(room: Room) -> Counts:
+    """Write which searches were slow here."""
+    await room.slow_searches.flush()
     return Counts()

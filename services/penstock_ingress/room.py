@@ -16,6 +16,7 @@ from penstock.store.installation import Installation
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
 from penstock.things.files import Files
+from penstock.things.slow_searches import SlowSearches
 from penstock.things.storage import open_storage
 from penstock_ingress.accepting.acceptance import Acceptance
 from penstock_ingress.accepting.access import Access
@@ -46,6 +47,7 @@ class Room:
     rates: Rates
     reply_to: str
     meter: Meter
+    slow_searches: SlowSearches
     installation: Installation
     keyring: Keyring | None
     files: Files
@@ -66,6 +68,7 @@ class Room:
     async def release(self) -> None:
         """Write what was metered, and what is still being accepted."""
         await self.meter.close()
+        await self.slow_searches.close()
         await self.acceptance.drain()
 
 
@@ -99,6 +102,7 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
             rates=Rates(settings.rate_limit),
             reply_to=await resources.broker.open_reply_queue(answers.receive),
             meter=Meter(resources.database),
+            slow_searches=SlowSearches(resources.database),
             installation=Installation(resources.database),
             keyring=keyring,
             files=Files(resources.database, open_storage(settings)),

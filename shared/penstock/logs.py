@@ -36,6 +36,7 @@ have `trace_id` and `span_id`. No payloads; secrets are taken out of every line.
 | `claim.observation_failed` | executor | the same |
 | `operation.turn_failed` | ingress, scheduler | a batch of an operation by filter; it is tried again |
 | `workload.warned` | scheduler | the month's allowance, or an hour far above the usual, was reached |
+| `slow_searches.not_written` | ingress, executor | which searches were slow in the last seconds of a process is lost |
 | `workload.not_written` | all | what was metered in the last seconds of a process is lost |
 | `run.terminated` | scheduler, ingress, executor | a protection stopped a run |
 | `loop.worked` `loop.failed` | all | what a loop did, when it did anything |

@@ -19,15 +19,17 @@ async def aggregate(call: Call) -> Outcome:
     kind = data_type(call, target_text(call))
     functions = tuple((function, name) for function in AGGREGATES for name in names(call, function))
     wanted = Aggregate(functions, names(call, "by"))
+    where = constraints(call, call.arguments)
     async with call.tools.database.connection() as conn:
-        rows = await aggregate_things(
-            conn,
-            environment=call.run.environment,
-            data_type=kind,
-            where=constraints(call, call.arguments),
-            aggregate=wanted,
-            seconds=call.seconds_left(),
-        )
+        with call.tools.slow_searches.watch(call.run.environment, kind, where):
+            rows = await aggregate_things(
+                conn,
+                environment=call.run.environment,
+                data_type=kind,
+                where=where,
+                aggregate=wanted,
+                seconds=call.seconds_left(),
+            )
     result: list[JsonValue] = list(rows)
     return Done(result, used={Activity.GROUPED_AGGREGATE if wanted.by else Activity.AGGREGATE: max(len(functions), 1)})
 

@@ -14,14 +14,16 @@ from penstock_executor.steps.specs import Call, StepSpec
 async def count(call: Call) -> Outcome:
     """How many things meet `where`; all things without it."""
     kind = data_type(call, target_text(call))
+    where = constraints(call, call.arguments)
     async with call.tools.database.connection() as conn:
-        found = await count_things(
-            conn,
-            environment=call.run.environment,
-            data_type=kind,
-            where=constraints(call, call.arguments),
-            seconds=call.seconds_left(),
-        )
+        with call.tools.slow_searches.watch(call.run.environment, kind, where):
+            found = await count_things(
+                conn,
+                environment=call.run.environment,
+                data_type=kind,
+                where=where,
+                seconds=call.seconds_left(),
+            )
     return Done(found)
 
 

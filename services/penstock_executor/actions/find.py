@@ -24,15 +24,18 @@ async def find(call: Call) -> Outcome:
     limit = call.arguments.get("limit", DEFAULT_PAGE)
     if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
         raise wrong(call, f"`limit` has to be a whole number from 1 to {MAX_PAGE}")
+    where = constraints(call, call.arguments)
+    order = Order(text(call, "sort"), call.arguments.get("descending") is True)
     async with call.tools.database.connection() as conn:
-        page = await find_things(
-            conn,
-            environment=call.run.environment,
-            data_type=kind,
-            where=constraints(call, call.arguments),
-            order=Order(text(call, "sort"), call.arguments.get("descending") is True),
-            window=Window(limit, text(call, "after"), with_remaining=True),
-        )
+        with call.tools.slow_searches.watch(call.run.environment, kind, where, order):
+            page = await find_things(
+                conn,
+                environment=call.run.environment,
+                data_type=kind,
+                where=where,
+                order=order,
+                window=Window(limit, text(call, "after"), with_remaining=True),
+            )
     results: list[JsonValue] = list(page.results)
     return Done({"results": results, "after": page.after, "remaining": page.remaining})
 

@@ -24,9 +24,9 @@ async def get(call: Call) -> Outcome:
                 return Done(None)
             found = await get_thing(conn, environment=environment, data_type=kind, id=wanted, viewer=call.viewer)
             return Done(found)
-        page = await find_things(
-            conn, environment=environment, data_type=kind, where=constraints(call, call.arguments), window=Window(1)
-        )
+        where = constraints(call, call.arguments)
+        with call.tools.slow_searches.watch(environment, kind, where):
+            page = await find_things(conn, environment=environment, data_type=kind, where=where, window=Window(1))
     return Done(page.results[0] if page.results else None, used={Activity.SEARCH: 1})
 
 

@@ -17,6 +17,7 @@ from penstock.store.installation import Installation
 from penstock.store.logs import LogLine
 from penstock.store.secrets import Secrets
 from penstock.things.files import Files
+from penstock.things.slow_searches import SlowSearches
 from penstock_executor.runs import ClaimedRun
 from penstock_executor.steps.hashing import Hashing
 
@@ -51,6 +52,7 @@ class Tools:
 
     database: Database
     files: Files
+    slow_searches: SlowSearches
     bulk: asyncio.Semaphore
     hold: Callable[[Connection, ClaimedRun], Awaitable[None]]
     send: Callable[[Request, float], Awaitable[Response]]

@@ -75,17 +75,18 @@ async def _lines(room: Room, asked: Asked, search: Search, where: Restricted, pa
 
 
 async def _read(room: Room, asked: Asked, search: Search, where: Restricted, after: str | None) -> Page:
-    exposed = asked.exposed
+    exposed, order = asked.exposed, Order(search.sort_field, search.is_descending)
     try:
         async with room.database.connection() as conn:
-            return await find_things(
-                conn,
-                environment=exposed.environment,
-                data_type=exposed.data_type,
-                where=where,
-                order=Order(search.sort_field, search.is_descending),
-                window=Window(_PAGE, after),
-            )
+            with room.slow_searches.watch(exposed.environment, exposed.data_type, where, order):
+                return await find_things(
+                    conn,
+                    environment=exposed.environment,
+                    data_type=exposed.data_type,
+                    where=where,
+                    order=order,
+                    window=Window(_PAGE, after),
+                )
     except ConstraintProblem as error:
         raise _refuse(error) from None
 

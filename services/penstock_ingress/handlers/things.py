@@ -77,22 +77,25 @@ def meter(room: Room, environment: str, size: int, read: Mapping[Activity, int])
 
 
 async def _find(room: Room, exposed: Exposed, search: Search, viewer: Viewer) -> Page:
-    drops = room.settings.hidden_constraints == "drop"
+    where = Restricted(search.constraints, viewer, drops_hidden=room.settings.hidden_constraints == "drop")
+    order = Order(search.sort_field, search.is_descending, search.further_sorts, search.near)
+    window = Window(
+        search.limit,
+        search.after or None,
+        skip=search.cursor if search.after is None else 0,
+        with_remaining=not search.excludes_remaining and search.after is None,
+    )
     try:
         async with room.database.connection() as conn:
-            return await find_things(
-                conn,
-                environment=exposed.environment,
-                data_type=exposed.data_type,
-                where=Restricted(search.constraints, viewer, drops_hidden=drops),
-                order=Order(search.sort_field, search.is_descending, search.further_sorts, search.near),
-                window=Window(
-                    search.limit,
-                    search.after or None,
-                    skip=search.cursor if search.after is None else 0,
-                    with_remaining=not search.excludes_remaining and search.after is None,
-                ),
-            )
+            with room.slow_searches.watch(exposed.environment, exposed.data_type, where, order):
+                return await find_things(
+                    conn,
+                    environment=exposed.environment,
+                    data_type=exposed.data_type,
+                    where=where,
+                    order=order,
+                    window=window,
+                )
     except ConstraintProblem as error:
         code = "NOT_FOUND" if error.status == 404 else "ERROR"
         raise Refusal(bubble.wrapped(error.status, code, str(error))) from None

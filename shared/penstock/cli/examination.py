@@ -1,6 +1,6 @@
 """What `doctor` checks, one function each: what was found, and what to do about it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ from penstock.cli.repository import Health, read_health
 from penstock.contracts.topology import DEAD_LETTER_QUEUE, topology
 from penstock.db import Database
 from penstock.db.migrations import find_pending, list_migrations
-from penstock.definitions.models import ENVIRONMENTS
+from penstock.definitions.models import ENVIRONMENTS, App
 from penstock.definitions.secrets import find_secret_names
 from penstock.domain.thresholds import reached_percents
 from penstock.errors import ConfigurationError, DatabaseUnavailable
@@ -27,6 +27,8 @@ from penstock.store.deployments import load_current
 from penstock.store.retention import Keeping, KeptTable, list_keepings, list_sizes
 from penstock.store.secrets import StoredSecret, explain_unreadable, find_unreadable, find_unset, list_secrets
 from penstock.store.workload_sums import MonthlyWorkload, list_months
+from penstock.things.index_advice import show_index, show_indexes, suggest_index
+from penstock.things.slow_searches import SlowSearch, list_slow_searches
 
 _OLDEST_POSTGRES: Final = 15
 _MAX_SKEW_SECONDS: Final = 1.0
@@ -35,6 +37,9 @@ _DEEP_QUEUE: Final = 10_000
 _PROBE_SECONDS: Final = 5.0
 _MAX_DELETION_LAG: Final = timedelta(hours=6)
 _LARGEST: Final = 5
+_MIN_SLOW: Final = 3
+"""Searches of a kind that have to be slow; a single one may have waited for something else."""
+_MAX_SUGGESTED: Final = 5
 
 
 class Verdict(StrEnum):
@@ -92,6 +97,7 @@ async def _examine_database(database: Database, data: Path | None) -> AsyncItera
         keepings = await list_keepings(conn)
         sizes = await list_sizes(conn)
         stored = await list_secrets(conn)
+        slow = await list_slow_searches(conn)
         apps = [await load_current(conn, environment=environment) for environment in ENVIRONMENTS]
     yield _judge_version(health)
     yield Finding("migrations", Verdict.OK, f"up to date ({len(list_migrations())} applied)")
@@ -105,6 +111,9 @@ async def _examine_database(database: Database, data: Path | None) -> AsyncItera
     for month in months:
         if month.allowance:
             yield _judge_workload(month)
+    deployed = {name: app[1] for name, app in zip(ENVIRONMENTS, apps, strict=True) if app is not None}
+    for finding in judge_searches(slow, deployed):
+        yield finding
     used = {name: find_secret_names(app[1]) for name, app in zip(ENVIRONMENTS, apps, strict=True) if app is not None}
     yield _judge_secrets(stored, used, data)
 
@@ -191,6 +200,39 @@ def show_bytes(size: int) -> str:
     units = ("bytes", "KiB", "MiB", "GiB", "TiB")
     power = min(max(size.bit_length() - 1, 0) // 10, len(units) - 1)
     return f"{size / 1024**power:,.1f} {units[power]}" if power else f"{size} bytes"
+
+
+def judge_searches(slow: Sequence[SlowSearch], deployed: Mapping[str, App]) -> Iterator[Finding]:
+    """For each kind of search that is often slow, the index that would serve it; those that take most time first."""
+    suggested = set[tuple[str, str, str]]()
+    for search in slow:
+        shape = search.shape
+        app = deployed.get(shape.environment)
+        data_type = None if app is None else app.types.get(shape.data_type)
+        advice = None if data_type is None else suggest_index(data_type, shape)
+        if data_type is None or advice is None or search.count < _MIN_SLOW or len(suggested) == _MAX_SUGGESTED:
+            continue
+        key = (shape.environment, data_type.name, show_index(advice))
+        if key not in suggested:
+            suggested.add(key)
+            where = data_type.place.rpartition(":")[0] or f"the file of type {data_type.name}"
+            line = f"write `{show_indexes(data_type, advice)}` in {where}, and deploy"
+            yield Finding("searches", Verdict.WARNING, describe_search(search), line)
+    if not suggested:
+        found = "some were slow, and no index is missing for them" if slow else "none was slow"
+        yield Finding("searches", Verdict.OK, found)
+
+
+def describe_search(search: SlowSearch) -> str:
+    """What is searched for, and how slowly."""
+    shape = search.shape
+    conditions = ", ".join(f"{field} {kind}" for field, kind in shape.where) or "without a constraint"
+    order = f", sorted by {', '.join(shape.sort)}" if shape.sort else ""
+    mean = search.total_seconds / search.count
+    return (
+        f"{search.count:,} searches of {shape.data_type} in {shape.environment} ({conditions}{order}) took "
+        f"{mean:.2f} s on average, {search.max_seconds:.2f} s at most"
+    )
 
 
 def _judge_secrets(stored: list[StoredSecret], used: Mapping[str, Mapping[str, str]], data: Path | None) -> Finding:

@@ -68,6 +68,7 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "logs": ("SI", "SID", "SI"),
     "logs_default": ("", "S", ""),
     "workload": ("SIU", "SIUD", "SIU"),
+    "slow_searches": ("SIUD", "", "SIUD"),
     # Webhooks: executors get what a workflow needs of one with its run.
     "deliveries": ("SIU", "SIUD", "S"),
     "deliveries_default": ("", "S", ""),

@@ -71,6 +71,7 @@ RULES: Final = {
     "retention": Rule("bounded", "one for each environment"),
     "installation": Rule("bounded", "one"),
     "secrets": Rule("bounded", "until they are removed"),
+    "slow_searches": Rule("bounded", "at most 500 kinds of searches; 30 days after the last of its kind"),
     "workload_weights": Rule("bounded", "until they are reset"),
     "recurrences": Rule("bounded", "until they end or are deleted"),
     "run_watches": Rule("bounded", "as the deployed app says"),

@@ -200,27 +200,6 @@ def test_problems_of_app_yaml(app: str, problem: str) -> None:
         ("type: order\nunique: [numbr]\nfields: {number: text}", "2: unknown field 'numbr'; did you mean 'number'?"),
         ("type: order\nunique: [t]\nfields: {t: list of text}", "2: 't' is a list of text, which cannot be unique"),
         (
-            "type: order\nunique: [t]\nfields: {t: geographic address}",
-            "2: 't' is a geographic address, which cannot be unique",
-        ),
-        (
-            "type: order\nindexes: [[t, n]]\nfields: {t: geographic address, n: text}",
-            "2: 't' is a geographic address, which cannot share an index",
-        ),
-        (
-            "type: order\nindexes: [t]\nfields: {t: list of geographic address}",
-            "2: 't' is a list of geographic address, which cannot have an index",
-        ),
-        (
-            "type: order\nindexes: [{words: n}]\nfields: {n: number}",
-            "2: 'n' is a number, which cannot be searched for words",
-        ),
-        ("type: order\nindexes: [{words: nam}]\nfields: {name: text}", "2: unknown field 'nam'; did you mean 'name'?"),
-        (
-            "type: order\nindexes: [{}]\nfields: {name: text}",
-            "2: an index for words needs 'words'; such as {words: title}",
-        ),
-        (
             "type: order\nunique: number",
             "2: 'unique' is a list of fields, or of lists of fields, not text; write [number]",
         ),
