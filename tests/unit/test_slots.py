@@ -54,6 +54,19 @@ async def test_calls_leave_a_tenth_to_bulk_that_waits() -> None:
     assert await call == 3
 
 
+async def test_slots_that_are_given_back_one_by_one_in_one_turn_are_handed_out_together() -> None:
+    slots = Slots(40)
+    assert await slots.take(100, until=later()) == 20
+    assert await slots.take(100, until=later()) == 20
+    waiters = [asyncio.create_task(slots.take(100, until=later())) for _ in range(3)]
+    await asyncio.sleep(0)
+    for _ in range(15):
+        slots.give_back(1)
+    assert await waiters[0] == 15, "each claim asks for as many runs as there are slots"
+    slots.close()
+    assert await asyncio.gather(*waiters[1:]) == [0, 0]
+
+
 async def test_who_gives_up_while_it_is_served_gives_the_slots_back() -> None:
     slots = Slots(1)
     await slots.take(1, until=later())

@@ -7,6 +7,7 @@ many calls there are.
 
 import asyncio
 from bisect import insort
+from contextvars import Context
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
@@ -14,6 +15,7 @@ from typing import Final
 from penstock.contracts.topology import BULK_LANE, DEFAULT_LANE
 
 _LANES: Final = (DEFAULT_LANE, BULK_LANE)
+_NOBODY: Final = Context()
 
 
 @dataclass(order=True, slots=True)
@@ -37,6 +39,7 @@ class Slots:
         self._for_bulk = capacity // 10 if is_shared else 0
         self._waiters: list[_Waiter] = []
         self._order = count()
+        self._is_woken = False
         self.is_closed = False
 
     @property
@@ -56,7 +59,7 @@ class Slots:
         place = (priority, _LANES.index(lane), next(self._order))
         waiter = _Waiter(place, lane, most, asyncio.get_running_loop().create_future())
         insort(self._waiters, waiter)
-        self._serve()
+        self._serve_soon()
         try:
             async with asyncio.timeout_at(until):
                 return await asyncio.shield(waiter.given)
@@ -75,7 +78,7 @@ class Slots:
         """Free `count` slots that were taken for a lane."""
         self._free += count
         self._taken[lane] -= count
-        self._serve()
+        self._serve_soon()
 
     def close(self) -> None:
         """Hand out no more."""
@@ -84,7 +87,16 @@ class Slots:
             waiter.given.set_result(0)
         self._waiters.clear()
 
+    def _serve_soon(self) -> None:
+        """Serve behind the callbacks that are ready now: slots that a batch gives back one by one are handed out
+        together. Served one by one, each would be a claim of its own.
+        """
+        if self._waiters and not self._is_woken:
+            self._is_woken = True
+            asyncio.get_running_loop().call_soon(self._serve, context=_NOBODY)
+
     def _serve(self) -> None:
+        self._is_woken = False
         served = [waiter for waiter in self._waiters if self._serve_one(waiter)] if self._free else []
         for waiter in served:
             self._waiters.remove(waiter)
