@@ -26,6 +26,7 @@ from penstock_ingress.accepting.identities import Identities
 from penstock_ingress.accepting.keys import KeyFetcher, fetching_keys
 from penstock_ingress.accepting.rates import Rates
 from penstock_ingress.accepting.signals import Signals
+from penstock_ingress.console.sessions import Sessions
 from penstock_ingress.settings import IngressSettings
 
 
@@ -44,6 +45,7 @@ class Room:
     signals: Signals
     keys: KeyFetcher
     access: Access
+    sessions: Sessions
     rates: Rates
     reply_to: str
     meter: Meter
@@ -82,6 +84,12 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
     await secrets.open()
     async with fetching_keys(Outgoing(settings.outgoing_allow)) as keys:
         definitions = Definitions(resources.database, secrets, keys.store)
+        access = Access(
+            resources.database,
+            settings.admin_token,
+            identities=Identities(resources.database, definitions, keys),
+            max_wrong=settings.max_wrong_tokens,
+        )
         yield Room(
             settings=settings,
             database=resources.database,
@@ -93,12 +101,8 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
             answers=answers,
             signals=Signals(resources.database),
             keys=keys,
-            access=Access(
-                resources.database,
-                settings.admin_token,
-                identities=Identities(resources.database, definitions, keys),
-                max_wrong=settings.max_wrong_tokens,
-            ),
+            access=access,
+            sessions=Sessions(resources.database, access),
             rates=Rates(settings.rate_limit),
             reply_to=await resources.broker.open_reply_queue(answers.receive),
             meter=Meter(resources.database),

@@ -26,10 +26,11 @@ async def _ask(ingress: Ingress, port: str, path: str, headers: dict[str, str], 
 
 @pytest.mark.parametrize("port", ["admin", "public"])
 async def test_both_ports_have_a_first_page_and_a_description(ingress: Ingress, port: str) -> None:
-    for path in ("/", "/docs"):
+    for path in ("/" if port == "public" else "/about", "/docs"):
         page = await _ask(ingress, port, path, BROWSER)
         assert (page.status, page.headers["content-type"]) == (200, HTML)
         assert b"<h1>Penstock" in page.body
+    assert (await _ask(ingress, port, "/", BROWSER)).headers["content-type"] == HTML
     front = await _ask(ingress, port, "/", PROGRAM)
     assert (front.status, front.headers["content-type"], front.headers["vary"]) == (200, "application/json", "Accept")
     assert (front.json["documentation"], front.json["openapi"]) == ("/docs", "/openapi.json")
@@ -55,5 +56,5 @@ async def test_a_prefix_of_an_environment_changes_nothing(ingress: Ingress) -> N
 
 
 async def test_a_host_that_is_none_still_gets_the_page(ingress: Ingress) -> None:
-    page = await _ask(ingress, "admin", "/", {**BROWSER, "Host": "no host:x"})
+    page = await _ask(ingress, "admin", "/about", {**BROWSER, "Host": "no host:x"})
     assert (page.status, page.headers["content-type"]) in {(200, HTML), (400, "application/problem+json")}

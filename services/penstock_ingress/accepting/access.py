@@ -39,6 +39,11 @@ class Access:
             self._look_up, name="tokens", lanes=_LANES, most=_MAX_PER_LOOK
         )
 
+    @property
+    def root_digest(self) -> bytes | None:
+        """The hash of the admin token of the settings."""
+        return self._root
+
     async def identify(self, token: str | None, environment: str | None, address: str | None) -> Caller | None:
         """Who bears `token`: anonymous without one; None for a token that nobody has, or that does not hold in
         `environment` (None: in whichever it holds). Raises DatabaseUnavailable.

@@ -1,8 +1,8 @@
-"""The admin port: the management API under `/v1/{environment}`, which needs an admin token, beside the open pages."""
+"""The admin port: the management API under `/v1/{environment}`, for bearers of admin tokens and for the console, which
+stands beside it with the open pages."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -27,7 +27,9 @@ from penstock_ingress.handlers.management import (
 )
 from penstock_ingress.handlers.workload import show_weights, show_workload, update_weights
 from penstock_ingress.room import Room
+from penstock_ingress.routes.callers import PRIVATE, SESSION, identify_admin
 from penstock_ingress.routes.chains import ChainRoutes
+from penstock_ingress.routes.console import ConsoleRoutes, is_of_console
 from penstock_ingress.routes.deliveries import DeliveryRoutes
 from penstock_ingress.routes.detected import DetectedRoutes
 from penstock_ingress.routes.lists import ListRoutes
@@ -48,8 +50,8 @@ from penstock_ingress.routes.requests import (
 from penstock_ingress.routes.schedule import ScheduleRoutes
 from penstock_ingress.routes.tokens import TokenRoutes
 from penstock_ingress.routes.traces import begin_request, end_request
-from penstock_ingress.routes.transport import FailureReplies, address_of, read_body, read_pieces, to_response
-from penstock_ingress.rules.headers import read_idempotency_key, read_token
+from penstock_ingress.routes.transport import FailureReplies, read_body, read_pieces, to_response
+from penstock_ingress.rules.headers import read_idempotency_key
 from penstock_ingress.rules.management import (
     Backfill,
     NewRecurrence,
@@ -116,6 +118,7 @@ class ManagementApi:
         DetectedRoutes(self._room, self._show).add_to(app.router)
         DeliveryRoutes(self._room, self._show).add_to(app.router)
         add_pages(app, self._room)
+        ConsoleRoutes(self._room).add_to(app.router)
         return app
 
     @web.middleware
@@ -139,9 +142,14 @@ class ManagementApi:
 
     async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         try:
-            await self._check_caller(request)
-            await _check_known(request)
-            return await handler(request)
+            if not is_of_console(request.path):
+                await self._check_caller(request)
+                await _check_known(request)
+            response = await handler(request)
+            if SESSION in request and not response.prepared:
+                for name, value in PRIVATE.items():
+                    response.headers.setdefault(name, value)
+            return response
         except web.HTTPException as error:
             allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
             return to_response(problem(error.status, f"{request.method} {request.path[:200]}: {error.reason}", allow))
@@ -149,19 +157,8 @@ class ManagementApi:
             return to_response(self._failures.reply_to(error, "management"))
 
     async def _check_caller(self, request: web.Request) -> None:
-        """Raises Refusal (401, 403) unless an admin calls who may do this."""
-        token: str | None = None
-        with suppress(ValueError):
-            token = read_token(request.headers.get("Authorization"), None)
-        caller = await self._room.access.identify(
-            token, request.match_info.get("environment"), address_of(self._room, request)
-        )
-        if caller is None or caller.role is None:
-            detail = (
-                "an admin token is needed: send it as Authorization: Bearer …; PENSTOCK_ADMIN_TOKEN sets one, "
-                "`penstock token create` makes others"
-            )
-            raise Refusal(problem(401, detail, {"WWW-Authenticate": "Bearer"}))
+        """Raises Refusal (401, 403) unless an admin or the console calls, and may do this."""
+        caller = await identify_admin(self._room, request)
         resource = request.match_info.route.resource
         operation = None if resource is None else find_operation(request.method, resource.canonical)
         await check_permission(self._room, request, operation, caller)

@@ -1,6 +1,7 @@
-"""What a browser finds on both ports: the first page, `/docs` and `/openapi.json`. Open to everyone. What is deployed
-is named by the first page of the admin port, and by the description of the public port unless
-PENSTOCK_HIDE_API_DOCUMENTATION keeps that for admins.
+"""What a browser finds on both ports: the first page, `/docs` and `/openapi.json`. Open to everyone.
+
+The first page of the admin port is the console; its page `/about` names what is deployed. So does the description of
+the public port, unless PENSTOCK_HIDE_API_DOCUMENTATION keeps that for admins.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from aiohttp import web
 from pydantic import JsonValue
 from yarl import URL
 
+from penstock_ingress.console.assets import render_shell
 from penstock_ingress.handlers.meta import find_openapi
 from penstock_ingress.handlers.serving import describe_serving
 from penstock_ingress.room import Room
@@ -23,16 +25,19 @@ from penstock_ingress.rules.html import prefers_html
 from penstock_ingress.rules.reference import render_reference
 from penstock_ingress.rules.replies import Reply, json_reply
 
-OPEN_PATHS = frozenset({"/", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/", "/about", "/docs", "/openapi.json"})
 
 
 def add_pages(app: web.Application, room: Room) -> None:
     """Add the pages of the admin port."""
 
     async def show_front(request: web.Request) -> web.Response:
+        if prefers_html(request.headers.get("Accept")):
+            return to_response(render_shell())
+        return to_response(admin_as_json(await describe_serving(room)))
+
+    async def show_about(request: web.Request) -> web.Response:
         serving = await describe_serving(room)
-        if not prefers_html(request.headers.get("Accept")):
-            return to_response(admin_as_json(serving))
         return to_response(admin_as_html(serving, _find_origin(request), room.settings.port))
 
     async def show_docs(_: web.Request) -> web.Response:
@@ -42,6 +47,7 @@ def add_pages(app: web.Application, room: Room) -> None:
         return to_response(json_reply(200, describe_management()))
 
     app.router.add_get("/", show_front)
+    app.router.add_get("/about", show_about)
     app.router.add_get("/docs", show_docs)
     app.router.add_get("/openapi.json", describe)
 

@@ -1,4 +1,4 @@
-"""The address of a client, also behind reverse proxies that are trusted."""
+"""The address of a client and the scheme that it uses, also behind reverse proxies that are trusted."""
 
 from collections.abc import Sequence
 
@@ -25,6 +25,16 @@ def find_client(peer: str | None, forwarded_for: Sequence[str], trusted: Sequenc
         if not _is_trusted(client, trusted):
             return client
     return client
+
+
+def find_scheme(peer: str | None, scheme: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
+    """`https` or `http`: how the client reached us, by the connection, or by the last `X-Forwarded-Proto` if a proxy
+    that is trusted has sent it. What others send does not count.
+    """
+    if not forwarded or peer is None or not _is_trusted(peer, trusted):
+        return scheme
+    said = forwarded[-1].rpartition(",")[2].strip().lower()
+    return said if said in {"http", "https"} else scheme
 
 
 def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:

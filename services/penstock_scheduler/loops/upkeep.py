@@ -18,6 +18,7 @@ from penstock.runs.idempotency import KEY_LIFETIME
 from penstock.runs.recurrences.history import delete_old_ticks
 from penstock.runs.waits_and_signals import delete_expired_signals
 from penstock.runtime import Counts
+from penstock.store.console_sessions import delete_ended_console_sessions
 from penstock.store.tokens import delete_ended_sessions
 from penstock.things.account_tokens import delete_expired_tokens
 from penstock.things.files import delete_expired_files, delete_removed_objects
@@ -90,8 +91,8 @@ async def delete_old_files(room: Room) -> Counts:
 
 
 async def delete_old_sessions(room: Room) -> Counts:
-    """Forget sessions of users that have ended, tokens of mails that have expired, and how often passwords were tried
-    long ago, in batches.
+    """Forget sessions of users and of the console that have ended, tokens of mails that have expired, and how often
+    passwords were tried long ago, in batches.
     """
     deleted = 0
     while not room.stop.soft.is_set():
@@ -99,8 +100,9 @@ async def delete_old_sessions(room: Room) -> Counts:
             sessions = await delete_ended_sessions(conn, most=_KEY_BATCH)
             tries = await delete_old_tries(conn, most=_KEY_BATCH)
             tokens = await delete_expired_tokens(conn, most=_KEY_BATCH)
-        deleted += sessions + tries + tokens
-        if max(sessions, tries, tokens) < _KEY_BATCH:
+            consoles = await delete_ended_console_sessions(conn, most=_KEY_BATCH)
+        deleted += sessions + tries + tokens + consoles
+        if max(sessions, tries, tokens, consoles) < _KEY_BATCH:
             break
     return Counts({"sessions": deleted})
 

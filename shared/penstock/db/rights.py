@@ -33,6 +33,8 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "installation": ("S", "S", "S"),
     "secrets": ("S", "S", "S"),
     "tokens": ("SIU", "SUD", "SIU"),
+    # Who is logged in to the console: schedulers forget what is over.
+    "console_sessions": ("SIUD", "SD", ""),
     # Accounts of users: executors let them sign up and log in, schedulers forget what is over.
     "accounts": ("SD", "", "SIUD"),
     "identities": ("SIU", "", ""),

@@ -44,6 +44,8 @@ class AuditAction(StrEnum):
     TOKEN_CREATE = "token.create"
     TOKEN_REVOKE = "token.revoke"
     DETECTED_ACCEPT = "detected.accept"
+    SESSION_OPEN = "session.open"
+    SESSION_END = "session.end"
 
 
 class Act(NamedTuple):

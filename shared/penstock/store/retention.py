@@ -47,6 +47,7 @@ RULES: Final = {
     "notifications": Rule("ended", "for good: a few rows a month"),
     "tokens": Rule("ended", "of users: 30 days after their end; of people who steer: for good"),
     "deployments": Rule("ended", "for good: runs refer to them"),
+    "console_sessions": Rule("short", "at most 12 hours"),
     "password_tries": Rule("short", "until the count begins again"),
     "joins": Rule("short", "while the run waits for others"),
     "ends": Rule("short", "until they are counted"),

@@ -269,10 +269,11 @@ async def find_callers(conn: Connection, *, digests: Sequence[bytes]) -> dict[by
         await conn.execute(
             "UPDATE penstock.tokens SET last_used_at = clock_timestamp() WHERE id = ANY($1::uuid[])", used
         )
-    return {row["digest"]: _caller_of(row) for row in rows}
+    return {row["digest"]: caller_of(row) for row in rows}
 
 
-def _caller_of(row: Record) -> Caller:
+def caller_of(row: Record) -> Caller:
+    """The bearer of the token in a row of the table."""
     if row["user_id"] is not None:
         return Caller(
             f"user {row['user_id']}", user_id=row["user_id"], environment=row["environment"], token_id=row["id"]

@@ -1,0 +1,12 @@
+"""The pages that are looked at from every side: with axe-core, at two widths, in light and dark. A page is added by a
+line.
+"""
+
+PAGES: tuple[str, ...] = (
+    "overview",
+    "runs",
+    "runs?state=failed",
+    "runs/{run}",
+    "nowhere",
+)
+"""Addresses below the environment; `{run}` is a run that failed, `{chain}` its chain, `{delivery}` a delivery."""

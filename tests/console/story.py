@@ -1,0 +1,94 @@
+"""What has happened in the installation before anybody looks: some runs of each kind, a chain, deliveries."""
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from typing import cast
+from uuid import uuid4
+
+import orjson
+
+from tests.acceptance.installation import STRIPE_SECRET
+from tests.console.browsing import Browsing
+from tests.eventually import eventually
+
+HOSTILE = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>'\"&amp;"
+JsonObject = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Ids of what is there: a run that failed, with markup in every place; its chain; a delivery and its run."""
+
+    run: str
+    chain: str
+    delivery: str
+    delivered_run: str
+
+    def fill(self, path: str) -> str:
+        """An address with these ids in it."""
+        return path.format(run=self.run, chain=self.chain, delivery=self.delivery)
+
+
+async def tell(console: Browsing) -> Story:
+    """Let it happen, and wait until it is over."""
+    order, _ = await start(console, "take_order", {"number": "A-1001", "note": "gift"})
+    failed, chain = await start(console, "charge_card", {"number": HOSTILE, "amount": 250, "note": HOSTILE})
+    await start(console, "await_payment", {"number": "A-1001"})
+    delivery = await deliver(console, {"ref": HOSTILE, "note": HOSTILE})
+    await wait_until(console, order, "succeeded")
+    await wait_until(console, failed, "failed")
+    runs = cast("list[str]", delivery["run_ids"])
+    await wait_until(console, runs[0], "succeeded")
+    return Story(failed, chain, str(delivery["id"]), runs[0])
+
+
+async def start(console: Browsing, workflow: str, parameters: JsonObject) -> tuple[str, str]:
+    """The ids of a new run and of its chain."""
+    wanted = {"workflow": workflow, "parameters": parameters}
+    status, run = await console.installation.manage(console.ingress, "POST", "live/runs", wanted)
+    assert status == 201, run
+    made = cast("JsonObject", run)
+    return str(made["id"]), str(made["chain_id"])
+
+
+async def find_run(console: Browsing, id: str) -> JsonObject:
+    """A run as the management API shows it."""
+    status, run = await console.installation.manage(console.ingress, "GET", f"live/runs/{id}")
+    assert status == 200, run
+    return cast("JsonObject", run)
+
+
+async def wait_until(console: Browsing, id: str, state: str) -> None:
+    """Wait for a run's state."""
+
+    async def has_come() -> bool:
+        return (await find_run(console, id))["state"] == state
+
+    await eventually(has_come, within=30)
+
+
+async def deliver(console: Browsing, payload: JsonObject) -> JsonObject:
+    """Send a webhook as GitHub does; its delivery as the management API lists it."""
+    mark = uuid4().hex
+    body = orjson.dumps(payload)
+    headers = {
+        "X-GitHub-Event": "push",
+        "X-GitHub-Delivery": mark,
+        "X-Hub-Signature-256": "sha256=" + hmac.new(STRIPE_SECRET.encode(), body, hashlib.sha256).hexdigest(),
+        "Content-Type": "application/json",
+    }
+    url = f"{console.ingress.url}/webhooks/github"
+    async with console.installation.http.post(url, data=body, headers=headers) as response:
+        assert response.status < 300, await response.text()
+    status, found = await console.installation.manage(console.ingress, "GET", "live/deliveries?limit=20")
+    assert status == 200, found
+    listed = cast("list[JsonObject]", cast("JsonObject", found)["results"])
+    details = [await _find_delivery(console, str(one["id"])) for one in listed]
+    return next(one for one in details if mark in json.dumps(one["headers"]))
+
+
+async def _find_delivery(console: Browsing, id: str) -> JsonObject:
+    _, found = await console.installation.manage(console.ingress, "GET", f"live/deliveries/{id}")
+    return cast("JsonObject", found)
