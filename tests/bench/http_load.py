@@ -96,18 +96,19 @@ async def load(url: str, connections: int, seconds: float, kind: str, rate: floa
     loop = asyncio.get_running_loop()
     interval = connections / rate if rate else 0
     clients = []
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     for _ in range(connections):
         clients.append((await loop.create_connection(lambda: Connection(requests, interval), host, port))[1])
         await asyncio.sleep(interval / connections)
     await asyncio.sleep(seconds)
-    took = time.perf_counter() - began
+    took, used = time.perf_counter() - began, time.process_time() - used
     latencies = sorted(latency for client in clients for latency in client.latencies)
     for client in clients:
         client.is_stopped = True
     await asyncio.sleep(0.2)
     return {
         "per_second": len(latencies) / took,
+        "client_cpu_seconds": used / len(latencies),
         "refused": sum(client.refused for client in clients),
         "p50_ms": latencies[len(latencies) // 2] * 1000,
         "p99_ms": latencies[len(latencies) * 99 // 100] * 1000,

@@ -10,7 +10,7 @@ from typing import Self
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def _processes() -> dict[int, tuple[str, int, float]]:
+def list_processes() -> dict[int, tuple[str, int, float]]:
     """By pid: name, parent, CPU seconds of its own and of its ended children."""
     found = {}
     for entry in Path("/proc").iterdir():
@@ -29,7 +29,7 @@ class Cpu:
     """CPU seconds per second, by program, over a `with` block: `shares`."""
 
     def __enter__(self) -> Self:
-        self._before = _processes()
+        self._before = list_processes()
         self._began = time.perf_counter()
         return self
 
@@ -38,7 +38,7 @@ class Cpu:
     ) -> None:
         self.seconds = time.perf_counter() - self._began
         used: defaultdict[str, float] = defaultdict(float)
-        for pid, (name, _, cpu) in _processes().items():
+        for pid, (name, _, cpu) in list_processes().items():
             used[name] += cpu - (self._before[pid][2] if pid in self._before else 0.0)
         ranked = sorted(used.items(), key=lambda item: -item[1])
         self.shares = {name: round(cpu / self.seconds, 2) for name, cpu in ranked if cpu / self.seconds >= 0.02}
@@ -46,7 +46,7 @@ class Cpu:
 
 def memory_of_tree(root: int) -> float:
     """Proportional memory of a process and all its descendants, in MB: shared pages are counted once."""
-    processes = _processes()
+    processes = list_processes()
     members = {root}
     while True:
         more = {pid for pid, (_, parent, _) in processes.items() if parent in members} - members

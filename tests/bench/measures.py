@@ -94,15 +94,15 @@ async def measure_accept(bench: Bench) -> Figures:
     try:
         await eventually(lambda: _is_listening(port))
         with Cpu() as bare_cpu:
-            bare_figures = await _load(f"http://127.0.0.1:{port}/hook", seconds, "plain")
+            bare_figures = await send_load(f"http://127.0.0.1:{port}/hook", seconds, "plain")
     finally:
         bare.terminate()
         await bare.wait()
     async with bench.installation() as installation:
         ingress = await installation.start("ingress")
         with Cpu() as cpu:
-            figures = await _load(f"{ingress.url}/webhooks/stripe", seconds, "stripe")
-        paced = await _load(f"{ingress.url}/webhooks/stripe", seconds, "stripe", rate=0.8 * figures["per_second"])
+            figures = await send_load(f"{ingress.url}/webhooks/stripe", seconds, "stripe")
+        paced = await send_load(f"{ingress.url}/webhooks/stripe", seconds, "stripe", rate=0.8 * figures["per_second"])
         stored = await installation.fetchval("SELECT count(*) FROM penstock.deliveries")
     return {
         "accepted_per_second": round(figures["per_second"]),
@@ -124,11 +124,11 @@ async def measure_drain(bench: Bench) -> Figures:
     """Runs of one `create` step per second by one executor process, all queued beforehand, against the prototype."""
     runs = bench.amount(10_000)
     async with bench.installation() as installation:
-        await _queue_runs(installation.database, installation.amqp_url, runs)
+        await queue_runs(installation.database, installation.amqp_url, runs)
         with Cpu() as cpu:
             await installation.start("executor", is_awaited=False)
-            await eventually(lambda: _has_finished(installation, runs), within=120, every=0.1)
-        rate = await _rate(installation, runs)
+            await eventually(lambda: has_finished(installation, runs), within=120, every=0.1)
+        rate = await measure_rate(installation, runs)
         assert await installation.count_things() == runs
     prototype = await bench.prototype()
     figures: dict[str, object] = {"runs": runs, "runs_per_second": round(rate), "cpu": cpu.shares}
@@ -144,9 +144,13 @@ async def measure_hops(bench: Bench) -> Figures:
     async with bench.installation() as installation:
         ingress, _, _ = await installation.start_all()
         with Cpu() as cpu:
-            await _start_run(installation, ingress, "hop", {"remaining": hops})
-            await eventually(lambda: _has_finished(installation, hops + 1), within=120, every=0.1)
-        return {"hops": hops, "hops_per_second": round(await _rate(installation, hops)), "cpu": cpu.shares}
+            await start_run(installation, ingress, "hop", {"remaining": hops})
+            await eventually(lambda: has_finished(installation, hops + 1), within=120, every=0.1)
+        return {
+            "hops": hops,
+            "hops_per_second": round(await measure_rate(installation, hops)),
+            "cpu": cpu.shares,
+        }
 
 
 async def measure_latency(bench: Bench) -> Figures:
@@ -176,7 +180,7 @@ async def measure_due(bench: Bench) -> Figures:
         requests = [_request(number, scheduled_at=due_at + timedelta(seconds=number / runs)) for number in range(runs)]
         await installation.database.in_transaction(lambda conn: admit(conn, requests))
         with Cpu() as cpu:
-            await eventually(lambda: _has_finished(installation, runs), within=60, every=0.2)
+            await eventually(lambda: has_finished(installation, runs), within=60, every=0.2)
         median, p99 = await _percentiles(installation, "started_at - scheduled_at")
         early = await installation.fetchval("SELECT count(*) FROM penstock.runs WHERE started_at < scheduled_at")
         return {"runs": runs, "late_p50_ms": median, "late_p99_ms": p99, "early": early, "cpu": cpu.shares}
@@ -188,9 +192,13 @@ async def measure_list(bench: Bench) -> Figures:
     async with bench.installation() as installation:
         ingress, _, _ = await installation.start_all()
         with Cpu() as cpu:
-            await _start_run(installation, ingress, "insert_many", {"items": list(range(items))})
-            await eventually(lambda: _has_finished(installation, items + 1), within=180, every=0.2)
-        return {"items": items, "items_per_second": round(await _rate(installation, items)), "cpu": cpu.shares}
+            await start_run(installation, ingress, "insert_many", {"items": list(range(items))})
+            await eventually(lambda: has_finished(installation, items + 1), within=180, every=0.2)
+        return {
+            "items": items,
+            "items_per_second": round(await measure_rate(installation, items)),
+            "cpu": cpu.shares,
+        }
 
 
 async def measure_embedded(bench: Bench) -> Figures:
@@ -227,7 +235,7 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
 }
 
 
-async def _load(url: str, seconds: float, kind: str, rate: float = 0) -> dict[str, float]:
+async def send_load(url: str, seconds: float, kind: str, rate: float = 0) -> dict[str, float]:
     client = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -244,7 +252,7 @@ async def _load(url: str, seconds: float, kind: str, rate: float = 0) -> dict[st
     return figures
 
 
-async def _queue_runs(database: Database, amqp_url: str, runs: int) -> None:
+async def queue_runs(database: Database, amqp_url: str, runs: int) -> None:
     broker = await connect(amqp_url, topology=topology(), name="bench")
     try:
         publisher = Publisher(broker)
@@ -270,13 +278,13 @@ def _request(number: int, scheduled_at: datetime | None = None) -> CheckedRun:
     return CheckedRun(request, version=1)
 
 
-async def _start_run(installation: Installation, ingress: Service, workflow: str, parameters: object) -> None:
+async def start_run(installation: Installation, ingress: Service, workflow: str, parameters: object) -> None:
     body = {"workflow": workflow, "parameters": parameters}
     status, answer = await installation.manage(ingress, "POST", "live/runs", body)
     assert status == 201, answer
 
 
-async def _has_finished(installation: Installation, runs: int) -> bool:
+async def has_finished(installation: Installation, runs: int) -> bool:
     """Whether this many runs have ended. Counts only when nothing is live any more: what watches must not cost what is
     watched.
     """
@@ -293,7 +301,7 @@ async def _has_finished(installation: Installation, runs: int) -> bool:
     return isinstance(count, int) and count >= runs
 
 
-async def _rate(installation: Installation, runs: int) -> float:
+async def measure_rate(installation: Installation, runs: int) -> float:
     seconds = await installation.fetchval(
         "SELECT extract(epoch FROM max(finished_at) - min(started_at))::float8 FROM penstock.runs"
     )
