@@ -50,6 +50,7 @@ _MODULES: Final = {
     "detected": "detected",
     "data": "data",
     "doctor": "doctor",
+    "bench": "bench",
 }
 """Which module of this package holds which command. Only what is asked for is imported: all of it takes a second."""
 

@@ -77,3 +77,37 @@ async def find_ids(conn: Connection, *, first: UUID, last: UUID, kinds: Sequence
         limit,
     )
     return [row["id"] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimes:
+    """How a run went. Seconds: `waited` from its acceptance until an executor began it, `took` from then to its end;
+    None while that is still to come.
+    """
+
+    state: str
+    waited: float | None
+    took: float | None
+
+
+async def count_unfinished(conn: Connection, ids: Sequence[UUID]) -> int:
+    """How many of these runs have not ended."""
+    count: int = await conn.fetchval(
+        "SELECT count(*) FROM penstock.runs WHERE id = ANY ($1::uuid[]) AND finished_at IS NULL", ids
+    )
+    return count
+
+
+async def read_times(conn: Connection, ids: Sequence[UUID]) -> list[RunTimes]:
+    """How these runs went, in no order."""
+    rows = await conn.fetch(
+        """
+        SELECT state,
+               extract(epoch FROM started_at - created_at)::float8 AS waited,
+               extract(epoch FROM finished_at - started_at)::float8 AS took
+        FROM penstock.runs
+        WHERE id = ANY ($1::uuid[])
+        """,
+        ids,
+    )
+    return [RunTimes(row["state"], row["waited"], row["took"]) for row in rows]

@@ -26,8 +26,17 @@ def keep_key(data: Path) -> str:
 
 def read_kept_key(data: Path) -> str | None:
     """The key that was made for this directory, if one was."""
+    return _read(data / _KEY_FILE)
+
+
+def read_kept_token(data: Path) -> str | None:
+    """The admin token that was made for this directory, if one was."""
+    return _read(data / _TOKEN_FILE)
+
+
+def _read(path: Path) -> str | None:
     try:
-        return (data / _KEY_FILE).read_text().strip() or None
+        return path.read_text().strip() or None
     except OSError:
         return None
 
