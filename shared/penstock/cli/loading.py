@@ -17,7 +17,7 @@ from penstock.db import Database
 
 _LOOK_SECONDS: Final = 0.5
 _MAX_REFUSALS: Final = 20
-"""After so many calls in a row that were refused, the rest is not tried."""
+"""When this many calls in a row were refused, the rest is not tried."""
 
 
 @dataclass(frozen=True, slots=True)
