@@ -167,6 +167,27 @@ def next_wait(*, did_work: bool, is_full: bool, next_due_seconds: float | None) 
     return min(max(next_due_seconds, least), MAX_REST_SECONDS)
 
 
+def share_of(ahead: int, *, crowds: int) -> int:
+    """How many runs of each crowd may be queued, when `ahead` of all may be."""
+    return max(_MIN_SHARE, -(-ahead // crowds))
+
+
+def ahead_after(ahead: int, *, used: int, running: int) -> int:
+    """How many runs of crowds may be queued after a turn that found `used` of those of the turn before gone: twice as
+    many when that is half of them, fewer when nearly all are left.
+
+    Never fewer than two for each run that is being performed, so that no executor runs dry.
+    """
+    if used * 2 >= ahead:
+        ahead *= 2
+    elif used * 10 <= ahead:
+        ahead = ahead * 9 // 10
+    return max(MIN_AHEAD, min(ahead, MAX_AHEAD), 2 * running)
+
+
+MIN_AHEAD: Final = 100
+MAX_AHEAD: Final = 2000
+_MIN_SHARE: Final = 10
 MIN_REST_SECONDS: Final = 0.008
 BLOCKED_REST_SECONDS: Final = 0.02
 """When a run is due but another scheduler has it in hand."""

@@ -1,4 +1,6 @@
-"""Limits hold while executors are killed: judged by a ledger outside, which the runs call."""
+"""Limits hold while executors are killed: judged by a ledger outside, which the runs call. Chains that multiply leave
+room for others: judged by the order in which runs begin.
+"""
 
 import os
 from collections.abc import AsyncIterator
@@ -73,3 +75,65 @@ steps:
             assert list(dict.fromkeys(order)) == list(range(RUNS_PER_KEY))
             assert order == sorted(order)
     assert await installation.fetchval("SELECT count(*) FROM penstock.places") == 0
+
+
+BACKLOG = 700
+
+
+async def test_what_comes_later_begins_before_what_a_doubling_chain_has_waiting(
+    installation: Installation, ledger: Ledger
+) -> None:
+    installation.settings = {"PENSTOCK_OUTGOING_ALLOW": "127.0.0.0/8", "PENSTOCK_EXECUTOR_CONCURRENCY": "8"}
+    workflows = f"""
+workflow: doubling
+recursive: true
+steps:
+  - http: "{ledger.url}/?key=doubling"
+  - schedule: doubling
+  - schedule: doubling
+---
+workflow: alone
+on: {{api: {{method: POST, auth: admin}}}}
+parameters: {{name: text}}
+steps: [{{return: {{name: "${{params.name}}"}}}}]
+"""
+    app = "app: a\nenvironments:\n  live: {depth_limit: 20}\n"
+    await deploy_files(installation.database, {"app.yaml": app, "workflows/all.yaml": workflows}, "live")
+    ingress, _, _ = await installation.start_all()
+    status, chain = await installation.manage(ingress, "POST", "live/runs", {"workflow": "doubling"})
+    assert status == 201
+    await eventually(partial(has_waiting, installation), within=60)
+    body = {"workflow": "alone", "items": [{"name": "an item"}]}
+    status, answer = await installation.manage(ingress, "POST", "live/lists", body)
+    assert status in (201, 202), answer
+    status, answer = await installation.call(ingress, "alone", {"name": "a call"})
+    assert status == 200, answer
+    await eventually(partial(count_overtaken, installation, "message"), within=60)
+    overtaken = [await count_overtaken(installation, trigger) for trigger in ("message", "api")]
+    assert min(overtaken) >= BACKLOG // 2, overtaken
+    assert isinstance(chain, dict)
+    status, _ = await installation.manage(
+        ingress, "POST", f"live/chains/{chain['chain_id']}/stop", {"reason": "enough"}
+    )
+    assert status == 200
+    await installation.settled()
+
+
+async def has_waiting(installation: Installation) -> bool:
+    """Whether many runs of the chain wait for an executor."""
+    waiting = await installation.fetchval("SELECT count(*) FROM penstock.runs WHERE started_at IS NULL")
+    return isinstance(waiting, int) and waiting >= BACKLOG
+
+
+async def count_overtaken(installation: Installation, trigger: str) -> int:
+    """How many runs of the chain that were there before began after the run of this trigger; 0 before it began."""
+    overtaken = await installation.fetchval(
+        """
+        SELECT count(*) FROM penstock.runs a JOIN penstock.runs d ON d.workflow = 'doubling'
+        WHERE a.workflow = 'alone' AND a.trigger = $1 AND a.started_at IS NOT NULL
+          AND d.created_at < a.created_at AND (d.started_at IS NULL OR d.started_at > a.started_at)
+        """,
+        trigger,
+    )
+    assert isinstance(overtaken, int)
+    return overtaken

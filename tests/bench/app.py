@@ -44,6 +44,17 @@ steps:
     schedule: hop
     with: {remaining: "${params.remaining - 1}"}
 ---
+workflow: doubling
+recursive: true
+steps:
+  - schedule: doubling
+  - schedule: doubling
+---
+workflow: answer
+on:
+  api: {method: POST, auth: public, respond: when_done}
+steps: [{return: {ok: true}}]
+---
 workflow: bulk_import
 parameters: {file: any}
 steps:

@@ -29,6 +29,7 @@ from tests.bench.admission import measure_checks
 from tests.bench.app import write_app
 from tests.bench.bulk import measure_steps
 from tests.bench.embedded import Embedded
+from tests.bench.fairness import measure_waiting
 from tests.bench.machine import Cpu
 from tests.bench.prototype import HOME as PROTOTYPE_HOME
 from tests.bench.prototype import Prototype
@@ -222,6 +223,12 @@ async def measure_admission(bench: Bench) -> Figures:
     return await measure_checks(bench.servers.database_url, bench.amount(500))
 
 
+async def measure_fairness(bench: Bench) -> Figures:
+    """What a call, and a run of the same lane, waits while a chain doubles and a list of a million is performed."""
+    async with bench.installation() as installation:
+        return await measure_waiting(installation, items=bench.amount(1_000_000), calls=bench.amount(600))
+
+
 MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "accept": measure_accept,
     "drain": measure_drain,
@@ -229,6 +236,7 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "latency": measure_latency,
     "due": measure_due,
     "list": measure_list,
+    "fairness": measure_fairness,
     "bulk": measure_bulk,
     "admission": measure_admission,
     "embedded": measure_embedded,

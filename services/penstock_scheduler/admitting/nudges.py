@@ -22,6 +22,7 @@ class Nudges:
     waits: asyncio.Event = field(default_factory=asyncio.Event)
     expand: asyncio.Event = field(default_factory=asyncio.Event)
     turns: asyncio.Event = field(default_factory=asyncio.Event)
+    crowds: asyncio.Event = field(default_factory=asyncio.Event)
     ends: asyncio.Event = field(default_factory=asyncio.Event)
     sequential: asyncio.Event = field(default_factory=asyncio.Event)
     is_reconnected: bool = False
@@ -40,5 +41,10 @@ class Nudges:
         """Runs have been admitted that are due at these times, or wait for their turn already."""
         soon = clock.now() + _SOON
         if any(due_at <= soon for due_at in due_times):
-            self.dispatch.set()
+            self.look_for_due()
             self.turns.set()
+
+    def look_for_due(self) -> None:
+        """Runs may be due, alone or in crowds."""
+        self.dispatch.set()
+        self.crowds.set()

@@ -17,6 +17,7 @@ from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.recurrences import pause_failing_recurrences, tick_recurrences
 from penstock_scheduler.loops.retention import delete_aged, delete_old_runs, drop_old_days
 from penstock_scheduler.loops.run_triggers import start_run_events
+from penstock_scheduler.loops.sharing import share_out
 from penstock_scheduler.loops.turns import delete_old_places, give_turns, sweep_turns
 from penstock_scheduler.loops.upkeep import (
     delete_expired_keys,
@@ -37,6 +38,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
     nudges = room.nudges
     return (
         Loop("dispatch_due", 1.0, dispatch_due, nudges.dispatch),
+        Loop("share_out", 1.0, share_out, nudges.crowds),
         Loop("wake_waiting", 1.0, wake_waiting, nudges.waits),
         Loop("give_turns", 1.0, give_turns, nudges.turns),
         Loop("sweep_turns", 5.0, sweep_turns),

@@ -9,6 +9,7 @@ a retry takes some of them up.
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -31,6 +32,8 @@ from penstock_scheduler.repository.lists import FinishedList
 from penstock_scheduler.room import Room
 from penstock_scheduler.runs import Chunk, Position
 
+LARGE_LIST: Final = 1000
+"""Items of a list behind this many others take turns with the runs of others."""
 Claim = Callable[[Connection], Awaitable[Chunk | None]]
 Deployments = dict[str, CompiledDeployment]
 
@@ -170,6 +173,7 @@ def _want(chunk: Chunk, offset: int, parameters: dict[str, JsonValue]) -> RunReq
         scheduled_at=chunk.of.due_at(index),
         priority=chunk.of.priority,
         list_id=chunk.of.id,
+        crowd=None if chunk.of.is_sequential or index < LARGE_LIST else chunk.of.id,
     )
 
 

@@ -28,7 +28,7 @@ def _announce(room: Room, turn: Turn) -> None:
         room.publisher.run_event(RunState.CANCELLED.value, run, reason=f"cancelled by {turn.operation.asked_by}")
     room.publisher.announce(turn.admissions)
     if turn.retried or turn.admissions:
-        room.nudges.dispatch.set()
+        room.nudges.look_for_due()
 
 
 async def forget_operations(room: Room) -> Counts:

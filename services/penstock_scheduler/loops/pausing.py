@@ -29,7 +29,7 @@ async def hold_back(room: Room) -> Counts:
         for run in done.dropped:
             room.publisher.run_event(RunState.CANCELLED.value, run, reason="dropped at the end of a pause")
     if released:
-        room.nudges.dispatch.set()
+        room.nudges.look_for_due()
     if lifted:
         room.nudges.waits.set()
         room.nudges.tick.set()

@@ -25,59 +25,68 @@ class Backlog:
     held: int
 
 
+CROWDS: Final = """
+    crowds AS (
+        (SELECT r.crowd, r.scheduled_at, 1 AS number FROM penstock.runs r
+         WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL
+           AND ($1::uuid IS NULL OR r.crowd > $1)
+         ORDER BY r.crowd, r.scheduled_at LIMIT 1)
+        UNION ALL
+        (SELECT f.crowd, f.scheduled_at, c.number + 1 FROM crowds c CROSS JOIN LATERAL (
+             SELECT r.crowd, r.scheduled_at FROM penstock.runs r
+             WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL AND r.crowd > c.crowd
+             ORDER BY r.crowd, r.scheduled_at LIMIT 1
+         ) f WHERE c.number < $2)
+    )
+    """
+"""At most `$2` crowds behind `$1` with runs that have not been handed over, and when the first of these is due. Of
+each, one entry of the index is read, whatever its size.
+"""
+MAX_CROWDS: Final = 1000
 MAX_READY: Final = 100_000
 MAX_COMING: Final = 10_000
 # A part for each state and an order, so that each reads its own partial index from its beginning: `state IN (…)` uses
 # none of them. Without a run of either state nothing but the ends of the indexes is read.
-_MEASURE_BACKLOG: Final = """
-    WITH ready AS MATERIALIZED (
+_MEASURE_BACKLOG: Final = f"""
+    WITH RECURSIVE {CROWDS}, ready AS MATERIALIZED (
         (SELECT r.scheduled_at FROM penstock.runs r
-         WHERE r.state = 'queued' ORDER BY r.dispatched_at LIMIT $1)
+         WHERE r.state = 'queued' ORDER BY r.dispatched_at LIMIT $3)
         UNION ALL
         (SELECT r.scheduled_at FROM penstock.runs r
-         WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.scheduled_at <= statement_timestamp()
-         ORDER BY r.scheduled_at LIMIT $1)
-        LIMIT $1
+         WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
+           AND r.scheduled_at <= statement_timestamp()
+         ORDER BY r.scheduled_at LIMIT $3)
+        UNION ALL
+        (SELECT f.scheduled_at FROM crowds c CROSS JOIN LATERAL (
+             SELECT r.scheduled_at FROM penstock.runs r
+             WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = c.crowd
+               AND r.scheduled_at <= statement_timestamp()
+             ORDER BY r.scheduled_at LIMIT $3
+         ) f LIMIT $3)
+        LIMIT $3
     ), coming AS MATERIALIZED (
         SELECT FROM (
             SELECT r.scheduled_at FROM penstock.runs r
             WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.scheduled_at > statement_timestamp()
-            ORDER BY r.scheduled_at LIMIT $2
+            ORDER BY r.scheduled_at LIMIT $4
         ) s
     )
     SELECT (SELECT count(*) FROM ready) AS ready,
            coalesce(extract(epoch FROM statement_timestamp() - (SELECT min(scheduled_at) FROM ready)), 0)::float8
                AS oldest_seconds,
            (SELECT count(*) FROM coming) AS scheduled,
-           (SELECT count(*) FROM (SELECT FROM penstock.waits LIMIT $2) w) AS waiting,
+           (SELECT count(*) FROM (SELECT FROM penstock.waits LIMIT $4) w) AS waiting,
            (SELECT count(*) FROM (
                SELECT FROM penstock.runs r WHERE r.parked_at IS NOT NULL
-               ORDER BY r.environment, r.scheduled_at LIMIT $2
+               ORDER BY r.environment, r.scheduled_at LIMIT $4
            ) h) AS held,
-           coalesce((SELECT c.reltuples FROM pg_class c WHERE c.oid = to_regclass('penstock.runs_due')), 0)
+           (SELECT coalesce(sum(c.reltuples), 0)::float8 FROM pg_class c
+            WHERE c.oid IN (to_regclass('penstock.runs_due'), to_regclass('penstock.runs_crowd_due')))
                AS vacuumed_scheduled,
            coalesce((SELECT c.reltuples FROM pg_class c WHERE c.oid = to_regclass('penstock.waits')), 0)
                AS vacuumed_waiting
     """
-# Arrays, where joins would do: of a table it has no statistics of, the planner believes that it is all but empty,
-# and reads every due run once for each due run. The subselect keeps it from the partial index by state, which it
-# would read as a whole for the same reason.
-_DISPATCH_DUE: Final = f"""
-    WITH front AS MATERIALIZED (
-        SELECT r.id
-        FROM penstock.runs r
-        WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.scheduled_at <= statement_timestamp()
-        ORDER BY r.scheduled_at
-        LIMIT 10000
-    ), due AS MATERIALIZED (
-        SELECT r.id
-        FROM penstock.runs r
-        WHERE r.id = ANY(ARRAY(SELECT f.id FROM front f))
-          AND r.state = (SELECT 'scheduled') AND r.parked_at IS NULL AND r.scheduled_at <= statement_timestamp()
-        ORDER BY r.priority, r.scheduled_at
-        LIMIT $1
-        FOR UPDATE OF r SKIP LOCKED
-    )
+QUEUE_DUE: Final = f"""
     UPDATE penstock.runs r
     SET (state, dispatched_at, finished_at, parked_at) = (
             SELECT s.state,
@@ -99,7 +108,30 @@ _DISPATCH_DUE: Final = f"""
             ) s
         )
     WHERE r.id = ANY(ARRAY(SELECT d.id FROM due d)) AND r.state = (SELECT 'scheduled')
-    RETURNING {SUMMARY}, r.priority
+    RETURNING {SUMMARY}, r.crowd
+    """
+"""Queues the runs of `due`, ends those of stopped chains, and parks those that are paused."""
+# Arrays, where joins would do: of a table it has no statistics of, the planner believes that it is all but empty,
+# and reads every due run once for each due run. The subselect keeps it from the partial index by state, which it
+# would read as a whole for the same reason.
+_DISPATCH_DUE: Final = f"""
+    WITH front AS MATERIALIZED (
+        SELECT r.id
+        FROM penstock.runs r
+        WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
+          AND r.scheduled_at <= statement_timestamp()
+        ORDER BY r.scheduled_at
+        LIMIT 10000
+    ), due AS MATERIALIZED (
+        SELECT r.id
+        FROM penstock.runs r
+        WHERE r.id = ANY(ARRAY(SELECT f.id FROM front f))
+          AND r.state = (SELECT 'scheduled') AND r.parked_at IS NULL AND r.scheduled_at <= statement_timestamp()
+        ORDER BY r.priority, r.scheduled_at
+        LIMIT $1
+        FOR UPDATE OF r SKIP LOCKED
+    )
+    {QUEUE_DUE}
     """
 
 
@@ -119,7 +151,7 @@ async def find_next_due(conn: Connection) -> float | None:
     """Seconds until the next scheduled run is due, by the database's clock; below 0 when overdue, None without any."""
     seconds: float | None = await conn.fetchval(
         "SELECT extract(epoch FROM min(scheduled_at) - clock_timestamp())::float8 FROM penstock.runs WHERE state = "
-        "'scheduled' AND parked_at IS NULL"
+        "'scheduled' AND parked_at IS NULL AND crowd IS NULL"
     )
     return seconds
 
@@ -200,7 +232,7 @@ async def measure_backlog(conn: Connection, *, most_ready: int = MAX_READY, most
     Reads no more than `most_ready` runs that are due and `most_coming` of each kind that is not, whatever the size of
     the tables. Beyond that the last vacuum's figures count, if they are higher. `oldest_seconds` is of those read.
     """
-    row = await conn.fetchrow(_MEASURE_BACKLOG, most_ready, most_coming)
+    row = await conn.fetchrow(_MEASURE_BACKLOG, None, MAX_CROWDS, most_ready, most_coming)
     assert row is not None
     return Backlog(
         row["ready"],

@@ -34,7 +34,7 @@ async def read_health(conn: Connection) -> Health:
                (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(scheduled_at)), 0)::float8
                 FROM penstock.runs WHERE state = 'queued') AS oldest_waiting_seconds,
                (SELECT count(*) FROM penstock.runs
-                WHERE state = 'scheduled' AND parked_at IS NULL
+                WHERE state = 'scheduled' AND parked_at IS NULL AND crowd IS NULL
                   AND scheduled_at < clock_timestamp() - interval '30 seconds')
                  + (SELECT count(*) FROM penstock.waits
                      WHERE until < clock_timestamp() - interval '30 seconds' AND parked_at IS NULL) AS overdue_runs,

@@ -35,7 +35,8 @@ class RunRequest(NamedTuple):
 
     `run_id` is new for a root and derived for a child. `scheduled_at` None means now, a timedelta so long from now,
     both by the database's clock. `priority` None leaves it to the workflow. `context` is what expressions see beside
-    the parameters. A run of a delivery is admitted only if the delivery is new.
+    the parameters. A run of a delivery is admitted only if the delivery is new. Runs of one `crowd` take turns with
+    those of others; so do, whatever is asked for, those of a chain that has grown large.
     """
 
     run_id: UUID
@@ -50,6 +51,7 @@ class RunRequest(NamedTuple):
     list_id: UUID | None = None
     key: IdempotencyKey | None = None
     delivery_id: UUID | None = None
+    crowd: UUID | None = None
 
 
 class CheckedRun(NamedTuple):

@@ -21,6 +21,14 @@ from tests.integration.scheduling import ENVIRONMENT, WORKFLOWS, Station
 MANY: Final = 10_000
 
 
+async def take_up(station: Station) -> bool:
+    """Claim and end what is queued, as executors would; whether all has arrived here."""
+    await station.fetch(
+        "UPDATE penstock.runs SET state = 'cancelled', finished_at = clock_timestamp() WHERE state = 'queued'"
+    )
+    return len(set(station.executor.run_ids())) >= MANY
+
+
 async def test_list_of_ten_thousand_is_expanded_exactly_once_by_rivals(station: Station) -> None:
     items = [{"name": f"n{number}"} for number in range(MANY)]
     async with station.scheduler(), station.scheduler():
@@ -28,7 +36,7 @@ async def test_list_of_ten_thousand_is_expanded_exactly_once_by_rivals(station: 
         answer = await station.ask(**sent)
         again = await station.ask(**sent)
         await eventually(lambda: state_is(station, answer["list_id"], "expanded"), within=60)
-        await eventually(lambda: len(station.executor.run_ids()) >= MANY, within=60)
+        await eventually(lambda: take_up(station), within=60, every=0.02)
     list_id = UUID(str(answer["list_id"]))
     rows = await station.fetch("SELECT id, depth, list_id, parameters FROM penstock.runs")
     assert {row["id"] for row in rows} == {child_run_id(list_id, str(number)) for number in range(MANY)}

@@ -57,12 +57,12 @@ _DELIVERED: Final = """
 
 _ASKED: Final = """
     asked AS (
-        SELECT q.* FROM unnest((SELECT $1::penstock.requested_run[])) WITH ORDINALITY AS q JOIN current c ON c.holds
+        SELECT q.* FROM unnest((SELECT $1::penstock.wanted_run[])) WITH ORDINALITY AS q JOIN current c ON c.holds
     )
     """
 _ASKED_BY_DELIVERIES: Final = """
     asked AS (
-        SELECT q.* FROM unnest((SELECT $1::penstock.requested_run[])) WITH ORDINALITY AS q JOIN current c ON c.holds
+        SELECT q.* FROM unnest((SELECT $1::penstock.wanted_run[])) WITH ORDINALITY AS q JOIN current c ON c.holds
         WHERE q.delivery_id IS NULL OR q.delivery_id IN (SELECT d.id FROM delivered d)
     )
     """
@@ -112,6 +112,10 @@ _PLACED: Final = """
                -- A call that one of them makes is a call: somebody waits for it.
                (q.list_id IS NOT NULL OR q.trigger = 'recurrence' OR q.parent_is_bulk IS TRUE
                 OR q.chain_size > 200) IS TRUE AND q.trigger NOT IN ('api', 'webhook') AS is_bulk,
+               -- What a limit of its workflow holds back cannot crowd out others.
+               CASE WHEN q.is_limited IS TRUE OR q.trigger IN ('api', 'webhook') THEN NULL
+                    WHEN q.chain_size > 200 THEN q.parent_chain_id
+                    ELSE q.crowd END AS shares_as,
                CASE WHEN q.parent_run_id IS NOT NULL AND q.parent_id IS NULL
                     THEN format('parent-run-id %s is not a run of this installation', q.parent_run_id)
                     WHEN q.parent_environment <> q.environment
@@ -157,6 +161,15 @@ _WATCHED: Final = """
     )
     """
 
+# A large chain that continues run by run waits for nobody.
+_IS_HELD: Final = """
+    CASE WHEN w.shares_as IS NULL THEN false
+         WHEN w.ordinality > 10 OR w.shares_as = w.crowd THEN true
+         ELSE (SELECT count(*) FROM (
+             SELECT FROM penstock.runs r WHERE r.crowd = w.shares_as AND r.state = 'queued' LIMIT 10
+         ) t) = 10 END
+    """
+_IS_HELD_ROOT: Final = "w.shares_as IS NOT NULL"
 _JUDGED: Final = """
     judged AS MATERIALIZED (
         SELECT w.*,
@@ -169,7 +182,8 @@ _JUDGED: Final = """
                     THEN w.verdict END AS observed,
                -- What is paused stays `scheduled`; a scheduler parks it.
                w.due_at <= clock_timestamp() AND NOT (w.has_pauses AND penstock.find_pause(
-                   w.environment, w.workflow, w.chain_id, w.list_id, w.due_at) IS NOT NULL) AS is_now
+                   w.environment, w.workflow, w.chain_id, w.list_id, w.due_at) IS NOT NULL) AS is_now,
+               %s AS is_held
         FROM weighed w
     )
     """
@@ -179,17 +193,18 @@ _INSERTED: Final = """
         INSERT INTO penstock.runs (
             id, chain_id, parent_run_id, list_id, environment, workflow, trigger, state, depth, depth_limit, budget,
             priority, scheduled_at, dispatched_at, finished_at, parameters, context, is_limited, parked_at,
-            is_bulk
+            is_bulk, crowd
         )
         SELECT j.id, j.chain_id, j.parent_run_id, j.list_id, j.environment, j.workflow, j.trigger,
                CASE WHEN j.termination IS NOT NULL THEN 'terminated'
-                    WHEN j.is_now AND j.is_limited IS NULL THEN 'queued'
+                    WHEN j.is_now AND j.is_limited IS NULL AND NOT j.is_held THEN 'queued'
                     ELSE 'scheduled' END,
                j.depth, j.depth_limit,
                CASE WHEN j.observed IS NULL THEN j.budget
                     ELSE coalesce(j.budget, '{"base": 0}') || jsonb_build_object('observed', j.observed) END,
                j.priority, j.due_at,
-               CASE WHEN j.termination IS NULL AND j.is_now AND j.is_limited IS NULL THEN clock_timestamp() END,
+               CASE WHEN j.termination IS NULL AND j.is_now AND j.is_limited IS NULL AND NOT j.is_held
+                    THEN clock_timestamp() END,
                CASE WHEN j.termination IS NOT NULL THEN clock_timestamp() END,
                j.parameters::jsonb,
                -- The user, the trace, and the baggage of others are handed down from run to run.
@@ -198,7 +213,7 @@ _INSERTED: Final = """
                          || coalesce(j.context::jsonb, '{}') END,
                j.is_limited,
                CASE WHEN j.is_limited AND j.termination IS NULL AND j.is_now THEN clock_timestamp() END,
-               nullif(j.is_bulk, false)
+               nullif(j.is_bulk, false), j.shares_as
         FROM judged j
         WHERE j.problem IS NULL
         ORDER BY j.id
@@ -243,9 +258,9 @@ class Chains(Enum):
     WATCHED = "watched"
 
 
-_ROOTS: Final = f"{_PARENTLESS}, {_PLACED}, {_UNWATCHED}, {_JUDGED}, {_INSERTED}"
-_FREE: Final = f"{_RELATED}, {_PLACED}, {_UNWATCHED}, {_JUDGED}, {_INSERTED}"
-_CHAINED: Final = f"{_RELATED}, {_PLACED}, {_WATCHED}, {_JUDGED}, {_INSERTED}"
+_ROOTS: Final = f"{_PARENTLESS}, {_PLACED}, {_UNWATCHED}, {_JUDGED % _IS_HELD_ROOT}, {_INSERTED}"
+_FREE: Final = f"{_RELATED}, {_PLACED}, {_UNWATCHED}, {_JUDGED % _IS_HELD}, {_INSERTED}"
+_CHAINED: Final = f"{_RELATED}, {_PLACED}, {_WATCHED}, {_JUDGED % _IS_HELD}, {_INSERTED}"
 _STATEMENTS: Final[Mapping[Chains, str]] = {
     Chains.NONE: f"WITH {_CURRENT}, {_ASKED}, {_ROOTS} {_ANSWER}",
     Chains.FREE: f"WITH {_CURRENT}, {_ASKED}, {_FREE} {_ANSWER}",
@@ -289,7 +304,7 @@ def arguments_of(
 
 
 def _run_row(run: CheckedRun, *, is_counted: bool) -> tuple[object, ...]:
-    """A row of the type `penstock.requested_run`."""
+    """A row of the type `penstock.wanted_run`."""
     request = run.request
     lineage = request.lineage
     return (
@@ -310,6 +325,7 @@ def _run_row(run: CheckedRun, *, is_counted: bool) -> tuple[object, ...]:
         request.delivery_id,
         is_counted,
         True if run.control is not None and run.control.places else None,
+        request.crowd,
     )
 
 

@@ -75,7 +75,10 @@ class WaitingFor(Shown):
         "its key may replace it until its time has come; "
         "`executor`: it is due and nobody has taken it yet"
     )
-    key: str | None = Field(description="Which signal, which pause, or which key of the flow control")
+    key: str | None = Field(
+        description="Which signal, which pause, which key of the flow control, or which chain or list is so large that "
+        "its runs take turns with those of others"
+    )
     holder: UUID | None = Field(description="The run that it waits for, or one of them")
     since: datetime | None
 

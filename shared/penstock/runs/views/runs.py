@@ -39,7 +39,8 @@ _RUN: Final = """
     END AS pause_id,
     t.rule AS turn_rule, t.key AS turn_key, t.waits_since AS turn_since, t.holder AS turn_holder,
     r.state = 'scheduled' AND r.scheduled_at > clock_timestamp()
-        AND EXISTS (SELECT FROM penstock.debounces d WHERE d.run_id = r.id OFFSET 0) AS is_quiet
+        AND EXISTS (SELECT FROM penstock.debounces d WHERE d.run_id = r.id OFFSET 0) AS is_quiet,
+    CASE WHEN r.state = 'scheduled' AND r.scheduled_at <= clock_timestamp() THEN r.crowd END AS crowd
 """
 _FROM: Final = """
     penstock.runs r
@@ -217,6 +218,8 @@ def _waiting_for(row: Record) -> WaitingFor | None:
         reason = row["turn_rule"].partition(":")[0]
         return WaitingFor(reason=reason, key=row["turn_key"], holder=row["turn_holder"], since=row["turn_since"])
     match row["state"]:
+        case RunState.SCHEDULED if row["crowd"] is not None:
+            return WaitingFor(reason="executor", key=str(row["crowd"]), holder=None, since=row["scheduled_at"])
         case RunState.SCHEDULED if row["is_quiet"]:
             return WaitingFor(reason="debounce", key=None, holder=None, since=row["created_at"])
         case RunState.SCHEDULED if row["failures"] or row["attempt"]:
