@@ -3,6 +3,7 @@
 from typing import Final
 
 from penstock.runtime import Counts, Loop
+from penstock.store.replicas import REPORT_SECONDS
 from penstock.store.secrets import PERIOD_SECONDS as SECRETS_SECONDS
 from penstock.store.workload import FLUSH_SECONDS
 from penstock.things.slow_searches import FLUSH_SECONDS as SLOW_SEARCHES_SECONDS
@@ -20,6 +21,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("refresh_secrets", SECRETS_SECONDS, refresh_secrets, is_upkeep=True),
         Loop("flush_workload", FLUSH_SECONDS, flush_workload, is_upkeep=True),
         Loop("flush_slow_searches", SLOW_SEARCHES_SECONDS, flush_slow_searches, is_upkeep=True),
+        Loop("report_replica", REPORT_SECONDS, report_replica, is_upkeep=True),
     )
 
 
@@ -50,4 +52,10 @@ async def flush_workload(room: Room) -> Counts:
 async def flush_slow_searches(room: Room) -> Counts:
     """Write which searches were slow here."""
     await room.tools.slow_searches.flush()
+    return Counts()
+
+
+async def report_replica(room: Room) -> Counts:
+    """Note that this executor is there, and what it has counted."""
+    await room.replica.report()
     return Counts()

@@ -23,6 +23,7 @@ from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
 from penstock.store.installation import Installation
 from penstock.store.logs import LogLine
+from penstock.store.replicas import Replica
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
 from penstock.things.files import Files
@@ -65,6 +66,7 @@ class Room:
     commits: Commits
     logbook: Logbook
     meter: Meter
+    replica: Replica
     secrets: Secrets
     threads: Threads
     app_directory: Path | None
@@ -100,6 +102,7 @@ class Room:
         await self.logbook.drain()
         await self.meter.close()
         await self.tools.slow_searches.close()
+        await self.replica.leave()
 
     async def _release_runs(self) -> None:
         """Runs are cancelled here, queued again, and dispatched if the broker is there."""
@@ -181,6 +184,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
             commits=Commits(database, bulk),
             logbook=logbook,
             meter=Meter(database),
+            replica=Replica(database, "executor", resources.pulse.find_stuck),
             secrets=secrets,
             threads=Threads(settings.executor_threads),
             app_directory=None if settings.app is None else settings.app.resolve(),

@@ -13,6 +13,7 @@ from penstock.http_server import EventStreams
 from penstock.outgoing.client import Outgoing
 from penstock.runtime import Resources, Stop
 from penstock.store.installation import Installation
+from penstock.store.replicas import Replica
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
 from penstock.things.files import Files
@@ -50,6 +51,7 @@ class Room:
     reply_to: str
     meter: Meter
     slow_searches: SlowSearches
+    replica: Replica
     installation: Installation
     keyring: Keyring | None
     files: Files
@@ -72,6 +74,7 @@ class Room:
         await self.meter.close()
         await self.slow_searches.close()
         await self.acceptance.drain()
+        await self.replica.leave()
 
 
 @asynccontextmanager
@@ -107,6 +110,7 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
             reply_to=await resources.broker.open_reply_queue(answers.receive),
             meter=Meter(resources.database),
             slow_searches=SlowSearches(resources.database),
+            replica=Replica(resources.database, "ingress", resources.pulse.find_stuck),
             installation=Installation(resources.database),
             keyring=keyring,
             files=Files(resources.database, open_storage(settings)),

@@ -14,6 +14,7 @@ from penstock.mail.smtp import MailClient
 from penstock.outgoing.client import Outgoing
 from penstock.runtime import Resources, Stop
 from penstock.store.deployments import DeploymentCache
+from penstock.store.replicas import Replica
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
 from penstock.things.files import Files
@@ -40,6 +41,7 @@ class Room:
     dispatches: Dispatches
     nudges: Nudges
     meter: Meter
+    replica: Replica
     mail: MailClient | None
     mail_sender: Address
     secrets: Secrets
@@ -61,6 +63,7 @@ class Room:
     async def release(self) -> None:
         """Write what was metered, and close what called out."""
         await self.meter.close()
+        await self.replica.leave()
         await self.outgoing.close()
 
 
@@ -84,6 +87,7 @@ def furnish(settings: SchedulerSettings, resources: Resources, stop: Stop) -> Ro
         dispatches=dispatches,
         nudges=nudges,
         meter=Meter(resources.database),
+        replica=Replica(resources.database, "scheduler", resources.pulse.find_stuck),
         mail=None if settings.mail_server is None else MailClient(settings.mail_server),
         mail_sender=settings.mail_sender,
         secrets=Secrets(resources.database, settings.keyring),

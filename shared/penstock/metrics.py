@@ -20,6 +20,7 @@ MAX_NAMES: Final = 100
 """Names of workflows, and as many of sources, that have values of their own in one process."""
 OTHER: Final = "other"
 ENVIRONMENTS: Final = ("development", "live")
+COUNTED_OUTCOMES: Final = frozenset({"admitted", "succeeded", "failed", "skipped", "cancelled", "terminated"})
 LANE: Final = "default"
 """The queue of executors that a run waits for."""
 
@@ -266,6 +267,20 @@ def watch_pool(used: Callable[[], int], idle: Callable[[], int], limit: int, wai
     DATABASE_CONNECTIONS.labels("idle").set_function(idle)
     DATABASE_CONNECTIONS.labels("limit").set(limit)
     DATABASE_WAITING.set_function(waiting)
+
+
+def read_run_counts() -> dict[tuple[str, str], int]:
+    """How many runs this process has admitted, terminated and brought to an end, by environment and outcome."""
+    counts: dict[tuple[str, str], int] = {}
+    for counter, name in ((RUNS_FINISHED, "state"), (TERMINATIONS, None), (RUN_DEPTH, "admitted")):
+        for sample in (sample for metric in counter.collect() for sample in metric.samples):
+            if sample.name.endswith(("_created", "_bucket", "_sum")):
+                continue
+            outcome = sample.labels["state"] if name == "state" else name or "terminated"
+            if outcome in COUNTED_OUTCOMES:
+                key = (sample.labels["environment"], outcome)
+                counts[key] = counts.get(key, 0) + int(sample.value)
+    return counts
 
 
 def render_metrics() -> bytes:

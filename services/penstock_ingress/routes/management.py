@@ -51,6 +51,7 @@ from penstock_ingress.routes.schedule import ScheduleRoutes
 from penstock_ingress.routes.tokens import TokenRoutes
 from penstock_ingress.routes.traces import begin_request, end_request
 from penstock_ingress.routes.transport import FailureReplies, read_body, read_pieces, to_response
+from penstock_ingress.routes.watching import WatchingRoutes
 from penstock_ingress.rules.headers import read_idempotency_key
 from penstock_ingress.rules.management import (
     Backfill,
@@ -112,6 +113,7 @@ class ManagementApi:
         app.router.add_post("/v1/{environment}/recurrences/{id}/backfill", self._backfill_recurrence)
         app.router.add_post("/v1/{environment}/recurrences/{id}/trigger", self._trigger_recurrence)
         ChainRoutes(self._room, self._show).add_to(app.router)
+        WatchingRoutes(self._room, self._show).add_to(app.router)
         ScheduleRoutes(self._room, self._show).add_to(app.router)
         TokenRoutes(self._room, self._show).add_to(app.router)
         ListRoutes(self._room, self._show).add_to(app.router)

@@ -4,6 +4,7 @@ from functools import partial
 
 from penstock.domain.notices import Channel
 from penstock.runtime import Loop
+from penstock.store.replicas import REPORT_SECONDS
 from penstock.store.workload import FLUSH_SECONDS
 from penstock_scheduler.loops.change_triggers import start_changes
 from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
@@ -22,11 +23,13 @@ from penstock_scheduler.loops.turns import delete_old_places, give_turns, sweep_
 from penstock_scheduler.loops.upkeep import (
     delete_expired_keys,
     delete_old_files,
+    delete_old_replicas,
     delete_old_sessions,
     delete_signals,
     delete_ticks,
     make_partitions,
     measure_backlog,
+    report_replica,
 )
 from penstock_scheduler.loops.waking import wake_waiting
 from penstock_scheduler.loops.workload import delete_old_workload, flush_workload, watch_workload
@@ -58,11 +61,13 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("gather_notices", 2.0, gather_notices),
         *(Loop(f"send_{channel}", 2.0, partial(send_notifications, channel=channel)) for channel in Channel),
         Loop("flush_workload", FLUSH_SECONDS, flush_workload),
+        Loop("report_replica", REPORT_SECONDS, report_replica, is_upkeep=True),
         Loop("watch_workload", 60.0, watch_workload),
         Loop("measure_backlog", 5.0, measure_backlog),
         Loop("make_partitions", 3600.0, make_partitions),
         Loop("delete_expired_keys", 600.0, delete_expired_keys),
         Loop("delete_old_files", 600.0, delete_old_files),
+        Loop("delete_old_replicas", 600.0, delete_old_replicas),
         Loop("delete_ticks", 600.0, delete_ticks),
         Loop("delete_old_places", 60.0, delete_old_places),
         Loop("delete_signals", 600.0, delete_signals),

@@ -18,6 +18,7 @@ from penstock.runs.idempotency import KEY_LIFETIME
 from penstock.runs.recurrences.history import delete_old_ticks
 from penstock.runs.waits_and_signals import delete_expired_signals
 from penstock.runtime import Counts
+from penstock.store import replicas
 from penstock.store.console_sessions import delete_ended_console_sessions
 from penstock.store.tokens import delete_ended_sessions
 from penstock.things.account_tokens import delete_expired_tokens
@@ -129,3 +130,15 @@ async def delete_ticks(room: Room) -> Counts:
         if batch < _KEY_BATCH:
             break
     return Counts({"ticks": deleted})
+
+
+async def report_replica(room: Room) -> Counts:
+    """Note that this scheduler is there, and what it has counted."""
+    await room.replica.report()
+    return Counts()
+
+
+async def delete_old_replicas(room: Room) -> Counts:
+    """Forget replicas that died, and counts of old minutes."""
+    async with room.database.connection() as conn:
+        return Counts({"rows": await replicas.delete_old_replicas(conn)})

@@ -71,6 +71,9 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "logs_default": ("", "S", ""),
     "workload": ("SIU", "SIUD", "SIU"),
     "slow_searches": ("SIUD", "", "SIUD"),
+    # What processes report of themselves.
+    "replicas": ("SIUD", "SIUD", "SIUD"),
+    "run_minutes": ("SIU", "SIUD", "SIU"),
     # Webhooks: executors get what a workflow needs of one with its run.
     "deliveries": ("SIU", "SIUD", "S"),
     "deliveries_default": ("", "S", ""),

@@ -67,6 +67,8 @@ RULES: Final = {
     "run_ends": Rule("short", "until their runs are started"),
     "inbox": Rule("short", "until their runs are admitted"),
     "notices": Rule("short", "until they are sent or counted"),
+    "replicas": Rule("short", "while the process lives; of one that died, an hour"),
+    "run_minutes": Rule("bounded", "25 hours: a few rows for each minute"),
     "pauses": Rule("short", "until they are lifted"),
     "environments": Rule("bounded", "two"),
     "retention": Rule("bounded", "one for each environment"),

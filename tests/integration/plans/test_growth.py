@@ -21,6 +21,8 @@ from penstock.runs.views.audit import AuditFilter, list_audit
 from penstock.runs.views.chains import list_chain_runs
 from penstock.runs.views.deliveries import list_deliveries, list_received
 from penstock.runs.views.logs import LogFilter, list_logs
+from penstock.runs.views.marks import find_marks
+from penstock.runs.views.overview import list_near_chains, list_recent_errors, sample_live_runs
 from penstock.runs.views.runs import RunFilter, find_run_details, list_runs
 from penstock.runs.views.schedule import list_schedule
 from penstock.store.tokens import list_tokens
@@ -65,6 +67,12 @@ async def turn_pages(conn: Connection) -> None:
     await list_runs(conn, RunFilter(environment="live"), after=page.after, limit=BATCH)
 
 
+async def show_overview(conn: Connection) -> None:
+    await sample_live_runs(conn, environment="live")
+    await list_near_chains(conn, environment="live", limit=BATCH)
+    await list_recent_errors(conn, environment="live", limit=BATCH)
+
+
 WORK: Final[Mapping[str, Perform]] = {
     "admission of roots": lambda conn: admit_roots(conn, BATCH),
     "admission of children": admit_children,
@@ -96,6 +104,8 @@ WORK: Final[Mapping[str, Perform]] = {
     "a page of tokens": lambda conn: list_tokens(conn, limit=BATCH),
     "a page of what is coming": lambda conn: list_schedule(conn, ScheduleFilter("live"), after=None, limit=BATCH),
     "operations that are under way": list_running,
+    "the overview": show_overview,
+    "the marks of what changes": lambda conn: find_marks(conn, environment="live"),
 }
 
 
