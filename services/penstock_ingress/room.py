@@ -27,6 +27,7 @@ from penstock_ingress.accepting.identities import Identities
 from penstock_ingress.accepting.keys import KeyFetcher, fetching_keys
 from penstock_ingress.accepting.rates import Rates
 from penstock_ingress.accepting.signals import Signals
+from penstock_ingress.accepting.watching import Watching
 from penstock_ingress.console.sessions import Sessions
 from penstock_ingress.settings import IngressSettings
 
@@ -52,6 +53,7 @@ class Room:
     meter: Meter
     slow_searches: SlowSearches
     replica: Replica
+    watching: Watching
     installation: Installation
     keyring: Keyring | None
     files: Files
@@ -110,6 +112,7 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
             reply_to=await resources.broker.open_reply_queue(answers.receive),
             meter=Meter(resources.database),
             slow_searches=SlowSearches(resources.database),
+            watching=Watching(resources.database),
             replica=Replica(resources.database, "ingress", resources.pulse.find_stuck),
             installation=Installation(resources.database),
             keyring=keyring,

@@ -1,13 +1,13 @@
-"""What an environment does at this moment."""
+"""What an environment does at this moment, and that it has changed."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 from typing import Final
 
 from penstock import clock
 from penstock.runs.views.overview import list_near_chains, list_recent_errors, sample_live_runs
 from penstock.store.replicas import Minute, ReplicaRow, list_minutes, list_replicas
-from penstock_ingress.repository.overview_views import Overview, OverviewMinute, OverviewReplica
+from penstock_ingress.repository.overview_views import Changes, Overview, OverviewMinute, OverviewReplica
 from penstock_ingress.room import Room
 
 _PERIOD: Final = timedelta(hours=1)
@@ -35,6 +35,16 @@ async def show_overview(room: Room, environment: str) -> Overview:
         errors=errors,
         replicas=[_show_replica(replica) for replica in replicas],
     )
+
+
+async def watch(room: Room, environment: str) -> AsyncGenerator[Changes, None]:
+    """What has changed, whenever something has, at most once a second; at first everything."""
+    changes = room.watching.follow(environment)
+    try:
+        async for topics in changes:
+            yield Changes(topics=topics)
+    finally:
+        await changes.aclose()
 
 
 def _by_minute(minutes: Sequence[Minute]) -> list[OverviewMinute]:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from penstock.runs.views.marks import Topic
 from penstock.runs.views.models import Shown
 from penstock.runs.views.overview import NearChain, RecentError
 
@@ -54,3 +55,12 @@ class Overview(Shown):
         description="The newest runs that failed; at most 20, of the last 500 of both environments"
     )
     replicas: list[OverviewReplica] = Field(description="Of all services; they work for both environments")
+
+
+class Changes(Shown):
+    """That there is something new to show."""
+
+    topics: list[Topic] = Field(
+        description="`runs`: runs came, began, waited or ended; `logs`: a line was written; `schedule`: what is coming "
+        "has changed; `steering`: somebody has steered something. `runs` and `schedule` may mean the other environment"
+    )

@@ -113,7 +113,7 @@ class ManagementApi:
         app.router.add_post("/v1/{environment}/recurrences/{id}/backfill", self._backfill_recurrence)
         app.router.add_post("/v1/{environment}/recurrences/{id}/trigger", self._trigger_recurrence)
         ChainRoutes(self._room, self._show).add_to(app.router)
-        WatchingRoutes(self._room, self._show).add_to(app.router)
+        WatchingRoutes(self._room, self._show, self._check_caller).add_to(app.router)
         ScheduleRoutes(self._room, self._show).add_to(app.router)
         TokenRoutes(self._room, self._show).add_to(app.router)
         ListRoutes(self._room, self._show).add_to(app.router)

@@ -13,6 +13,7 @@ from penstock.domain.callers import Role
 from penstock.domain.deliveries import OUTCOMES
 from penstock.domain.policies import SettingsChange
 from penstock.domain.states import RunState
+from penstock.http_server import EVENT_STREAM
 from penstock.runs.views.lists import RunList
 from penstock.runs.views.models import Delivery, DeliveryDetails, Run, RunDetails
 from penstock.store.workload_sums import WAYS
@@ -276,7 +277,8 @@ def describe_management() -> Document:
 
 
 def _describe(operation: Operation) -> Document:
-    content = {_BYTES: {}} if operation.is_download else _content("application/json", operation.answer)
+    media_type = EVENT_STREAM if operation.is_stream else "application/json"
+    content = {_BYTES: {}} if operation.is_download else _content(media_type, operation.answer)
     ok: Document = {"description": "Done", "content": content}
     responses: Document = {str(operation.status): ok}
     if operation.answer in (Run, Delivery) and operation.status == 201:

@@ -16,7 +16,8 @@ PAGE: Final = ("after", "limit")
 class Operation:
     """One route: what goes in, what comes out, and the statuses of problems it may answer beside those of all.
 
-    An upload takes bytes of any kind, a download answers them.
+    An upload takes bytes of any kind, a download answers them. A stream answers server-sent events, each with an
+    `answer` as its data.
     """
 
     path: str
@@ -29,6 +30,7 @@ class Operation:
     problems: Sequence[int] = (404,)
     is_upload: bool = False
     is_download: bool = False
+    is_stream: bool = False
     role: Role | None = None
 
     @property

@@ -3,13 +3,17 @@
 from typing import Final
 
 from penstock.runs.views.models import ChainPicture
-from penstock_ingress.repository.overview_views import Overview
+from penstock_ingress.repository.overview_views import Changes, Overview
 from penstock_ingress.repository.views import Chain, ChainTree, ResumedChain, StoppedChain
 from penstock_ingress.routes.operation import PAGE, Operation
 from penstock_ingress.rules.management import ChainResumeRequest, ChainStopRequest
 
 WATCHING: Final = (
     Operation("overview", "get", "What an environment does now, and did in the last hour", Overview),
+    Operation(
+        "stream", "get", "Server-sent events: that there is something new to show, at most one a second", Changes,
+        is_stream=True,
+    ),
     Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=PAGE, problems=(400,
     404)),
     Operation(

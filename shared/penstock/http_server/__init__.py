@@ -7,12 +7,13 @@ so that senders who are slow wait for nobody but themselves. `responses` makes t
 """
 
 from penstock.http_server.connections import readers_of
-from penstock.http_server.event_stream import Events, EventStreams, Pace, ServerEvent, TooManyStreams
+from penstock.http_server.event_stream import EVENT_STREAM, Events, EventStreams, Pace, ServerEvent, TooManyStreams
 from penstock.http_server.listening import send_continue, serving, serving_handler
 from penstock.http_server.readers import LARGE_BYTES
 from penstock.http_server.responses import BareResponse, BareStream, WholeResponse, head_of
 
 __all__ = [
+    "EVENT_STREAM",
     "LARGE_BYTES",
     "BareResponse",
     "BareStream",

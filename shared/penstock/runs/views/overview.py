@@ -55,57 +55,56 @@ class Sample:
     is_exact: bool
 
 
+_SAMPLE: Final = """
+    WITH scheduled AS MATERIALIZED (
+        SELECT r.id, r.environment, r.scheduled_at, r.parked_at, r.is_limited,
+               r.failures > 0 OR r.attempt > 0 AS is_retry
+        FROM penstock.runs r WHERE r.state = 'scheduled' ORDER BY r.scheduled_at LIMIT $2
+    ), queued AS MATERIALIZED (
+        SELECT r.environment, r.scheduled_at
+        FROM penstock.runs r WHERE r.state = 'queued' ORDER BY r.dispatched_at LIMIT $2
+    ), running AS MATERIALIZED (
+        SELECT r.environment
+        FROM penstock.runs r WHERE r.state = 'running' ORDER BY r.lease_expires_at LIMIT $2
+    ), waiting AS MATERIALIZED (
+        SELECT w.environment, CASE
+            WHEN w.parked_at IS NOT NULL THEN 'paused'
+            WHEN EXISTS (SELECT FROM penstock.steps s
+                         WHERE s.run_id = w.run_id AND s.step = w.step AND s.action = 'retry' OFFSET 0) THEN 'retry'
+            WHEN w.is_join THEN 'runs'
+            WHEN w.signal IS NULL THEN 'time'
+            ELSE 'signal'
+        END AS reason
+        FROM penstock.waits w LIMIT $2
+    ), live AS (
+        SELECT s.environment, s.scheduled_at, CASE
+            WHEN s.parked_at IS NOT NULL THEN 'paused'
+            WHEN s.scheduled_at > clock_timestamp() THEN CASE WHEN s.is_retry THEN 'retry' ELSE 'due' END
+            ELSE coalesce(p.rule, 'executor')
+        END AS reason
+        FROM scheduled s
+        LEFT JOIN LATERAL (
+            SELECT split_part(p.rule, ':', 1) AS rule FROM penstock.places p
+            WHERE p.run_id = s.id AND s.is_limited AND p.waits_since IS NOT NULL
+            ORDER BY p.rule LIMIT 1
+        ) p ON true
+        UNION ALL SELECT q.environment, q.scheduled_at, 'executor' FROM queued q
+        UNION ALL SELECT r.environment, NULL, 'running' FROM running r
+        UNION ALL SELECT w.environment, NULL, w.reason FROM waiting w
+    )
+    SELECT coalesce((SELECT jsonb_object_agg(q.reason, q.runs)
+                     FROM (SELECT l.reason, count(*) AS runs FROM live l WHERE l.environment = $1 GROUP BY 1) q),
+                    '{}') AS reasons,
+           (SELECT min(l.scheduled_at) FROM live l WHERE l.environment = $1 AND l.reason = 'executor')
+               AS late_since,
+           greatest((SELECT count(*) FROM scheduled), (SELECT count(*) FROM queued),
+                    (SELECT count(*) FROM running), (SELECT count(*) FROM waiting)) < $2 AS is_exact
+"""
+
+
 async def sample_live_runs(conn: Connection, *, environment: str, most: int = MAX_SAMPLED) -> Sample:
     """Why runs wait, of the first `most` in each state."""
-    row = await conn.fetchrow(
-        """
-        WITH scheduled AS MATERIALIZED (
-            SELECT r.id, r.environment, r.scheduled_at, r.parked_at, r.is_limited,
-                   r.failures > 0 OR r.attempt > 0 AS is_retry
-            FROM penstock.runs r WHERE r.state = 'scheduled' ORDER BY r.scheduled_at LIMIT $2
-        ), queued AS MATERIALIZED (
-            SELECT r.environment, r.scheduled_at
-            FROM penstock.runs r WHERE r.state = 'queued' ORDER BY r.dispatched_at LIMIT $2
-        ), running AS MATERIALIZED (
-            SELECT r.environment
-            FROM penstock.runs r WHERE r.state = 'running' ORDER BY r.lease_expires_at LIMIT $2
-        ), waiting AS MATERIALIZED (
-            SELECT w.environment, CASE
-                WHEN w.parked_at IS NOT NULL THEN 'paused'
-                WHEN EXISTS (SELECT FROM penstock.steps s
-                             WHERE s.run_id = w.run_id AND s.step = w.step AND s.action = 'retry' OFFSET 0) THEN 'retry'
-                WHEN w.is_join THEN 'runs'
-                WHEN w.signal IS NULL THEN 'time'
-                ELSE 'signal'
-            END AS reason
-            FROM penstock.waits w LIMIT $2
-        ), live AS (
-            SELECT s.environment, s.scheduled_at, CASE
-                WHEN s.parked_at IS NOT NULL THEN 'paused'
-                WHEN s.scheduled_at > clock_timestamp() THEN CASE WHEN s.is_retry THEN 'retry' ELSE 'due' END
-                ELSE coalesce(p.rule, 'executor')
-            END AS reason
-            FROM scheduled s
-            LEFT JOIN LATERAL (
-                SELECT split_part(p.rule, ':', 1) AS rule FROM penstock.places p
-                WHERE p.run_id = s.id AND s.is_limited AND p.waits_since IS NOT NULL
-                ORDER BY p.rule LIMIT 1
-            ) p ON true
-            UNION ALL SELECT q.environment, q.scheduled_at, 'executor' FROM queued q
-            UNION ALL SELECT r.environment, NULL, 'running' FROM running r
-            UNION ALL SELECT w.environment, NULL, w.reason FROM waiting w
-        )
-        SELECT coalesce((SELECT jsonb_object_agg(q.reason, q.runs)
-                         FROM (SELECT l.reason, count(*) AS runs FROM live l WHERE l.environment = $1 GROUP BY 1) q),
-                        '{}') AS reasons,
-               (SELECT min(l.scheduled_at) FROM live l WHERE l.environment = $1 AND l.reason = 'executor')
-                   AS late_since,
-               greatest((SELECT count(*) FROM scheduled), (SELECT count(*) FROM queued),
-                        (SELECT count(*) FROM running), (SELECT count(*) FROM waiting)) < $2 AS is_exact
-        """,
-        environment,
-        most,
-    )
+    row = await conn.fetchrow(_SAMPLE, environment, most)
     assert row is not None, "a statement of aggregates has a row"
     return Sample(**row)
 
