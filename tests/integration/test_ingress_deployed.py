@@ -78,6 +78,35 @@ async def test_a_workflow_shows_the_deployments_that_have_changed_it(ingress: In
     ]  # fmt: skip
 
 
+async def test_versions_say_what_each_of_them_changed(ingress: Ingress, tmp_path: Path) -> None:
+    for text in (APP.replace("a card", "the card"), APP.replace("params.amount > 0", "params.amount > 9")):
+        await deploy_directory(ingress.database, write_app(tmp_path, money=text))
+    newest, second, first = (await read(ingress, f"{PATH}/versions"))["results"]
+    assert (first["change"], first["parts"]) == ("added", [])
+    assert second["parts"] == [{"path": "label", "before": "Charge a card", "after": "Charge the card"}]
+    assert newest["parts"] == [
+        {"path": "label", "before": "Charge the card", "after": "Charge a card"},
+        {"path": "when", "before": "params.amount > 0", "after": "params.amount > 9"},
+    ]
+
+
+async def test_the_graph_names_all_workflows_and_marks_cycles_without_a_condition(
+    ingress: Ingress, tmp_path: Path
+) -> None:
+    ping = "workflow: ping\nrecursive: true\nsteps: [{schedule: pong}]"
+    pong = "workflow: pong\nsteps: [{schedule: ping}]"
+    await deploy_directory(ingress.database, write_app(tmp_path, ping=ping, pong=pong))
+    await ingress.manage("POST", f"{PATH}/pause")
+    graph = await read(ingress, "/v1/live/graph")
+    assert [(cycle["path"], cycle["is_guarded"], cycle["is_meant"]) for cycle in graph["cycles"]] == [
+        (["ping", "pong", "ping"], False, True), (["charge", "receipt", "charge"], True, False),
+    ]  # fmt: skip
+    nodes = {node["name"]: node for node in graph["workflows"]}
+    assert (nodes["charge"]["is_paused"], nodes["ping"]["is_paused"]) == (True, False)
+    assert nodes["apologise"]["triggers"] == ["run"]
+    assert ("ping", "pong") in {(start["workflow"], start["starts"]) for start in graph["starts"]}
+
+
 async def test_a_workflow_is_paused_and_resumed_with_what_was_missed_queued_or_dropped(ingress: Ingress) -> None:
     for given, missed in (({}, "queue"), ({"missed": "drop"}, "drop")):
         paused = await ingress.manage("POST", f"{PATH}/pause", json={"note": "the bank is down"})
@@ -101,6 +130,8 @@ async def test_a_workflow_is_paused_and_resumed_with_what_was_missed_queued_or_d
         ("POST", "workflows/charge/resume", "live has no pause of exactly this filter"),
         ("POST", "workflows/%00/resume", "is deployed to live"),
         ("GET", "workflows/%00", "is deployed to live"),
+        ("GET", "workflows/%00/versions", "is deployed to live"),
+        ("GET", "workflows/charg/versions", "did you mean 'charge'?"),
     ],
 )
 async def test_what_is_not_there_is_named(ingress: Ingress, method: str, path: str, detail: str) -> None:

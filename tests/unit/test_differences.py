@@ -1,6 +1,8 @@
 """What a deployment would change is listed by kind, name and part, whatever kinds of definition there are."""
 
-from penstock.definitions.differences import Difference, find_differences
+from pydantic import JsonValue
+
+from penstock.definitions.differences import Difference, find_differences, list_changed_values
 from penstock.definitions.models import App
 from penstock.reading.loader import load_files
 
@@ -51,3 +53,23 @@ def test_each_kind_tells_what_was_added_changed_and_removed() -> None:
         Difference("remove", "workflow", "b"),
         Difference("add", "workflow", "c"),
     ]
+
+
+def test_what_a_version_changed_is_named_place_by_place() -> None:
+    one: JsonValue = {"id": "one", "set": {"x": 1, "y": 2}, "place": "a:1"}
+    other: JsonValue = {"id": "one", "set": {"x": 3, "y": 2}, "place": "a:9"}
+    before: JsonValue = {"name": "a", "steps": [one, {"id": "two"}]}
+    after: JsonValue = {"name": "a", "steps": [other, {"id": "new"}], "when": "x"}
+    assert list_changed_values(before, after) == [
+        ("steps.one.set.x", 1, 3),
+        ("steps.two", {"id": "two"}, None),
+        ("steps.new", None, {"id": "new"}),
+        ("when", None, "x"),
+    ]
+    assert list_changed_values(before, before) == []
+
+
+def test_steps_in_another_order_and_steps_without_ids_are_compared_as_wholes() -> None:
+    a, b, nameless = (dict[str, JsonValue](id="a"), dict[str, JsonValue](id="b"), dict[str, JsonValue]())
+    assert list_changed_values({"s": [a, b]}, {"s": [b, a]}) == [("s (order)", ["a", "b"], ["b", "a"])]
+    assert list_changed_values({"s": [a, nameless]}, {"s": [a]}) == [("s", [a, nameless], [a])]

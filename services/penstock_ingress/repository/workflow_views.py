@@ -42,6 +42,27 @@ class WorkflowChange(Shown):
     change: Literal["added", "changed", "removed"]
 
 
+class ChangedPart(Shown):
+    """What a deployment has changed at one place of a definition; null stands for what is not there."""
+
+    path: str
+    before: JsonValue
+    after: JsonValue
+
+
+class VersionDifference(WorkflowChange):
+    """A deployment that has added, changed or removed a workflow, and what it has changed."""
+
+    parts: list[ChangedPart] = Field(description="Of one that changed it; at most 200")
+
+
+class VersionPage(Shown):
+    """Versions of a workflow, the newest first; there is one page."""
+
+    results: list[VersionDifference]
+    after: str | None
+
+
 class WorkflowStart(Shown):
     """That runs of one workflow start those of another."""
 
@@ -59,6 +80,35 @@ class WorkflowGraph(Shown):
     starts: list[WorkflowStart]
     started_by: list[WorkflowStart]
     cycles: list[list[str]] = Field(description="Cycles that lead through it; a path begins and ends with one workflow")
+
+
+class GraphNode(Shown):
+    """A workflow in the graph of all."""
+
+    name: str
+    label: str
+    triggers: list[str]
+    is_recursive: bool = Field(description="Whether it says that recursion through it is meant")
+    is_paused: bool
+
+
+class GraphCycle(Shown):
+    """Workflows that start each other in a ring; the path begins and ends with the same one."""
+
+    path: list[str]
+    is_guarded: bool = Field(description="Whether a condition stands on the way; without one, only a limit ends it")
+    is_meant: bool = Field(description="Whether a workflow or a step on it says so")
+    is_over_calls: bool = Field(description="Whether it is closed by a call over HTTP, if that calls this installation")
+    place: str = Field(description="`file:line` of the step that leaves the first one")
+
+
+class Graph(Shown):
+    """Who starts whom, as far as the definitions say; what steps in Python start is not in it."""
+
+    version: int
+    workflows: list[GraphNode]
+    starts: list[WorkflowStart]
+    cycles: list[GraphCycle] = Field(description="Those without a condition first; at most a hundred")
 
 
 class WorkflowDetails(WorkflowSummary):

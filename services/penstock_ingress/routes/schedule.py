@@ -42,6 +42,8 @@ class ScheduleRoutes:
         router.add_post("/v1/{environment}/schedule/{id}/move", self._move_scheduled)
         router.add_get("/v1/{environment}/workflows", self._list_workflows)
         router.add_get("/v1/{environment}/workflows/{name}", self._get_workflow)
+        router.add_get("/v1/{environment}/workflows/{name}/versions", self._list_versions)
+        router.add_get("/v1/{environment}/graph", self._get_graph)
         router.add_post("/v1/{environment}/workflows/{name}/pause", self._pause_workflow)
         router.add_post("/v1/{environment}/workflows/{name}/resume", self._resume_workflow)
 
@@ -94,6 +96,13 @@ class ScheduleRoutes:
     async def _get_workflow(self, request: web.Request) -> web.Response:
         environment, name = read_environment(request), request.match_info["name"]
         return self._show(request, await deployed.show_workflow(self._room, environment, name))
+
+    async def _list_versions(self, request: web.Request) -> web.Response:
+        environment, name = read_environment(request), request.match_info["name"]
+        return self._show(request, await deployed.show_versions(self._room, environment, name))
+
+    async def _get_graph(self, request: web.Request) -> web.Response:
+        return self._show(request, await deployed.show_graph(self._room, read_environment(request)))
 
     async def _pause_workflow(self, request: web.Request) -> web.Response:
         environment, name = read_environment(request), request.match_info["name"]

@@ -5,6 +5,7 @@ from typing import Final
 from penstock.runs.views.models import ChainPicture
 from penstock_ingress.repository.overview_views import Changes, Overview
 from penstock_ingress.repository.views import Chain, ChainTree, ResumedChain, StoppedChain
+from penstock_ingress.repository.workflow_views import Graph, VersionPage
 from penstock_ingress.routes.operation import PAGE, Operation
 from penstock_ingress.rules.management import ChainResumeRequest, ChainStopRequest
 
@@ -14,6 +15,8 @@ WATCHING: Final = (
         "stream", "get", "Server-sent events: that there is something new to show, at most one a second", Changes,
         is_stream=True,
     ),
+    Operation("workflows/{name}/versions", "get", "Which deployments changed a workflow, and what", VersionPage),
+    Operation("graph", "get", "Which workflows start which, and the cycles in that", Graph),
     Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=PAGE, problems=(400,
     404)),
     Operation(

@@ -44,6 +44,46 @@ def is_same_definition(before: JsonValue, after: JsonValue) -> bool:
     return _without_places(before) == _without_places(after)
 
 
+class ChangedValue(NamedTuple):
+    """What differs at one place of a definition, such as `steps.thing.set.name`. Null stands for what is not there."""
+
+    path: str
+    before: JsonValue
+    after: JsonValue
+
+
+def list_changed_values(before: JsonValue, after: JsonValue) -> list[ChangedValue]:
+    """What differs between two stored definitions, place by place, in order. Steps are compared by their ids."""
+    return list(_walk("", _without_places(before), _without_places(after)))
+
+
+def _walk(path: str, before: JsonValue, after: JsonValue) -> Iterator[ChangedValue]:
+    if before == after:
+        return
+    old, new = _members(before), _members(after)
+    if old is None or new is None:
+        yield ChangedValue(path, before, after)
+        return
+    for key in dict.fromkeys((*old, *new)):
+        yield from _walk(f"{path}.{key}" if path else key, old.get(key), new.get(key))
+    if list(old) != list(new) and old.keys() == new.keys():
+        yield ChangedValue(f"{path} (order)", list(old), list(new))
+
+
+def _members(value: JsonValue) -> Mapping[str, JsonValue] | None:
+    """The parts of a value that can be compared one by one: keys of a mapping, and items that have ids or names."""
+    if isinstance(value, dict):
+        return dict(sorted(value.items()))
+    if isinstance(value, list) and value:
+        named = {
+            str(item.get("id") or item.get("name")): item
+            for item in value
+            if isinstance(item, dict) and (item.get("id") or item.get("name"))
+        }
+        return named if len(named) == len(value) else None
+    return None
+
+
 def _is_named(value: JsonValue) -> bool:
     """Whether this is a mapping of names to definitions."""
     return isinstance(value, dict) and all(isinstance(item, dict) for item in value.values())

@@ -97,6 +97,20 @@ def find_recursions(app: App, code_steps: CodeSteps | None = None) -> list[Recur
     return [*found, *_find_over_calls(app, graph)][:_MAX_LISTED]
 
 
+def find_all_recursions(app: App) -> list[Recursion]:
+    """As `find_recursions`, those included that are meant, by their workflow or step."""
+    plain = {
+        name: workflow.model_copy(
+            update={
+                "is_recursive": False,
+                "steps": tuple(step.model_copy(update={"recursion": None}) for step in workflow.steps),
+            }
+        )
+        for name, workflow in app.workflows.items()
+    }
+    return find_recursions(app.model_copy(update={"workflows": plain}))
+
+
 def list_starts(app: App) -> list[Start]:
     """Who starts whom, by what the definitions say, deliberate recursion included; steps in Python are not read."""
     starts: dict[Start, None] = {}
