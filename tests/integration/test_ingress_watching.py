@@ -53,7 +53,7 @@ async def wait_for_topic(stream: aiohttp.StreamReader, topic: str) -> set[str]:
     return topics
 
 
-async def test_whoever_watches_hears_of_runs_of_what_is_coming_and_of_steering(ingress: Ingress) -> None:
+async def test_everyone_who_watches_hears_of_runs_of_what_is_coming_and_of_steering(ingress: Ingress) -> None:
     async with watching(ingress) as first, watching(ingress) as second:
         for stream in (first, second):
             assert await next_topics(stream) == {"runs", "logs", "schedule", "steering"}

@@ -66,6 +66,12 @@ def test_the_cycle_at_the_end_of_the_deepest_path_is_named() -> None:
     assert draw(seen(1, None, "start")).find_cycle() is None
 
 
+def test_the_cycle_is_found_beside_runs_that_end_at_the_same_depth() -> None:
+    line = [seen(number, number - 1 or None, "again", depth=number - 1) for number in range(1, 9)]
+    beside = [seen(100 + number, 7, "mail", depth=7) for number in range(3)]
+    assert draw(*line[:-1], *beside, line[-1]).find_cycle() == Cycle(("again",), 8)
+
+
 def test_run_whose_parent_is_not_known_is_a_root() -> None:
     assert rows(draw(seen(1, None, "a"), seen(2, 50, "b", depth=3)))[1] == (None, "b", "succeeded", 1, 0)
 

@@ -1,4 +1,4 @@
-"""What changes, for all who watch: one look a second at each environment that somebody watches, whoever they are."""
+"""What changes, for all who watch: one look a second at each environment that somebody watches."""
 
 import asyncio
 import time

@@ -14,7 +14,9 @@ from uuid import UUID
 from penstock.domain.cycles import Cycle, find_cycle
 
 MAX_PATH: Final = 200
-"""Runs of the deepest path that are looked through for a cycle."""
+"""Runs of a path that are looked through for a cycle."""
+MAX_PATHS: Final = 50
+"""Paths that are looked through: of the deepest, those that were cut first."""
 
 
 class SeenRun(NamedTuple):
@@ -61,7 +63,7 @@ class Picture:
         self._folds: list[Fold] = []
         self._keys: dict[tuple[int | None, str, str], int] = {}
         self._fold_of: dict[UUID, int] = {}
-        self._deepest: Fold | None = None
+        self._deepest: list[Fold] = []
 
     def add(self, runs: Iterable[SeenRun]) -> None:
         """Add runs. One whose parent is not known is a root."""
@@ -80,8 +82,10 @@ class Picture:
             self.read += 1
             if run.cut is not None:
                 fold.cut[run.cut] = fold.cut.get(run.cut, 0) + 1
-            if self._deepest is None or run.depth > self._deepest.depth:
-                self._deepest = fold
+            if not self._deepest or run.depth > self._deepest[0].depth:
+                self._deepest = [fold]
+            elif run.depth == self._deepest[0].depth and fold.runs == 1:
+                self._deepest.append(fold)
 
     def find_fold(self, run_id: UUID) -> Fold | None:
         """The node that a run is folded into."""
@@ -93,13 +97,18 @@ class Picture:
         return sorted(run_id for run_id, number in self._fold_of.items() if number == fold.number)
 
     def find_cycle(self) -> Cycle | None:
-        """The workflows that follow each other again and again at the end of the deepest path."""
+        """The workflows that follow each other again and again at the end of one of the deepest paths, most often."""
+        ends = sorted(self._deepest, key=lambda fold: not fold.cut)[:MAX_PATHS]
+        cycles = [cycle for end in ends if (cycle := find_cycle(self._path_to(end))) is not None]
+        return max(cycles, key=lambda cycle: cycle.rounds, default=None)
+
+    def _path_to(self, end: Fold) -> list[str]:
         path: list[str] = []
-        fold = self._deepest
+        fold: Fold | None = end
         while fold is not None and len(path) < MAX_PATH:
             path.append(fold.workflow)
             fold = None if fold.parent is None else self._folds[fold.parent]
-        return find_cycle(path[::-1])
+        return path[::-1]
 
     def take(self, most: int, root: Fold | None = None) -> list[ShownFold]:
         """At most `most` nodes, those nearest to the root first; `root`: only this one and what is below it."""
