@@ -55,6 +55,12 @@ class ClaimedRun:
         return id if isinstance(id, str) else None
 
     @property
+    def app_user_id(self) -> str | None:
+        """The same, but None for an admin."""
+        id = self.user_id
+        return None if id is None or is_admin_user(id) else id
+
+    @property
     def trace(self) -> dict[str, str]:
         """What the request that began a run, or the chain it is in, said of trace and baggage."""
         trace = (self.context or {}).get("trace")
@@ -134,13 +140,14 @@ class ClaimedRun:
             step,
             self.depth,
             details,
+            self.app_user_id,
         )
 
     def error_line(
         self, message: str, at: datetime, *, level: str = "error", step: str | None = None, details: JsonValue = None
     ) -> LogLine:
         """A *Workflow error* of this run."""
-        of = Subject(self.environment, self.workflow, self.id, self.chain_id, step, self.depth)
+        of = Subject(self.environment, self.workflow, self.id, self.chain_id, step, self.depth, self.app_user_id)
         return error_line(of, message, details, at=at, level=level)
 
 

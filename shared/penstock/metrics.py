@@ -204,6 +204,12 @@ LOOP_SECONDS = Counter(
     ("loop",),
     registry=REGISTRY,
 )
+LOG_LINES_LOST = Counter(
+    "penstock_log_lines_lost_total",
+    "Lines of the log that were not written, because the database was away for long or refused them",
+    ("environment",),
+    registry=REGISTRY,
+)
 STUCK_PARTS = Gauge(
     "penstock_stuck_parts",
     "Loops, messages and consumers that are stuck; above 0, the liveness probe of this process fails",

@@ -183,8 +183,8 @@ async def test_of_a_runs_log_the_newest_lines_are_shown_the_oldest_of_them_first
         await write_logs(conn, lines)
         newest = await list_run_logs(conn, run_ids=[first.id, second.id], limit=2)
         everything = await list_run_logs(conn, run_ids=[second.id], limit=None)
-        page = await list_logs(conn, LogFilter(run_id=first.id), after=None, limit=3)
-        rest = await list_logs(conn, LogFilter(run_id=first.id), after=page.after, limit=3)
+        page = await list_logs(conn, LogFilter(ENVIRONMENT, run_id=first.id), after=None, limit=3)
+        rest = await list_logs(conn, LogFilter(ENVIRONMENT, run_id=first.id), after=page.after, limit=3)
     assert {run_id: [line.message for line in found] for run_id, found in newest.items()} == {
         first.id: ["3", "4"],
         second.id: ["3", "4"],

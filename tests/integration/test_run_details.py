@@ -10,8 +10,9 @@ from aiohttp import web
 
 from penstock import clock
 from penstock.domain.ids import new_run_id
+from penstock.domain.log_terms import read_log_terms
 from penstock.redaction import Redactor
-from penstock.runs.views.logs import LogFilter, LogPlace, list_logs
+from penstock.runs.views.logs import LogFilter, LogPlace, levels_from, list_logs
 from penstock.runs.views.models import LogEntry, RunDetails, Step
 from penstock.runs.views.runs import find_run_details
 from penstock.store.logs import LogEvent
@@ -51,7 +52,7 @@ steps:
   - {id: first, state: {a: 1}}
   - {id: bad, fail: "on purpose"}
 """
-BEGUN = [LogEvent.STARTED, LogEvent.CONDITION_PASSED]
+BEGUN = [LogEvent.RECEIVED, LogEvent.STARTED, LogEvent.CONDITION_PASSED]
 
 
 class Server:
@@ -160,14 +161,17 @@ async def test_one_stored_line_is_unfolded_into_bubbles_kinds(house: House) -> N
     run = await perform(house, "choosy")
     assert [line["event"] for line in await house.logs(run.id)] == [LogEvent.OUTPUT, LogEvent.FINISHED]
     assert [(line.event, line.step) for line in run.logs] == [
+        (LogEvent.RECEIVED, None),
         (LogEvent.STARTED, None),
         (LogEvent.CONDITION_PASSED, None),
-        *sorted_by_time(run.logs[2:-1]),
+        *sorted_by_time(run.logs[3:-1]),
         (LogEvent.FINISHED, None),
     ]
-    assert {(line.event, line.step, line.message) for line in run.logs[2:-1]} == {
+    assert {(line.event, line.step, line.message) for line in run.logs[3:-1]} == {
+        (LogEvent.ACTION_STARTED, "first", "state"),
         (LogEvent.ACTION_COMPLETED, "first", "state"),
         (LogEvent.ACTION_CONDITION_FAILED, "never", "state"),
+        (LogEvent.ACTION_STARTED, "last", "log"),
         (LogEvent.ACTION_COMPLETED, "last", "log"),
         (LogEvent.OUTPUT, "last", "a word"),
     }
@@ -181,11 +185,11 @@ def sorted_by_time(lines: list[LogEntry]) -> list[tuple[str, str | None]]:
 @pytest.mark.parametrize("limit", [1, 2, 3, 50])
 async def test_pages_of_the_log_hold_all_lines_once(house: House, limit: int) -> None:
     run = await perform(house, "choosy")
-    found = await read_pages(house, LogFilter(run_id=run.id), limit)
+    found = await read_pages(house, LogFilter(run.environment, run_id=run.id), limit)
     assert sorted((line.event, line.step or "") for line in found) == sorted(
         (line.event, line.step or "") for line in run.logs
     )
-    assert len(found) == 7
+    assert len(found) == 10
 
 
 async def read_pages(house: House, wanted: LogFilter, limit: int) -> list[LogEntry]:
@@ -204,7 +208,10 @@ async def read_pages(house: House, wanted: LogFilter, limit: int) -> list[LogEnt
     ("contains", "expected"),
     [
         ("action completed", [("action completed", "first"), ("action completed", "last")]),
-        ("RUNNING", [("running event", None)]),
+        ("RUNNING Event", [("running event", None)]),
+        ("'running action'", [("running action", "first"), ("running action", "last")]),
+        ("'a word' OR never", [("action condition failed", "never"), ("plugin action console output", "last")]),
+        ("unning", []),
         ("never", [("action condition failed", "never")]),
         ("event completed", [("event completed", None)]),
         ("nowhere", []),
@@ -213,18 +220,30 @@ async def read_pages(house: House, wanted: LogFilter, limit: int) -> list[LogEnt
 async def test_unfolded_lines_are_found_by_their_text(
     house: House, contains: str, expected: list[tuple[str, str | None]]
 ) -> None:
-    run = await perform(house, "choosy")
-    found = await read_pages(house, LogFilter(run_id=run.id, contains=contains), 1)
+    run, terms = await perform(house, "choosy"), read_log_terms(contains)
+    found = await read_pages(house, LogFilter(run.environment, run_id=run.id, contains=terms), 1)
     assert sorted((line.event, line.step or "") for line in found) == sorted(
         (event, step or "") for event, step in expected
     )
-    assert await read_pages(house, LogFilter(run_id=run.id, levels=("warning", "error"), contains=contains), 50) == []
+    assert (
+        await read_pages(
+            house, LogFilter(run.environment, run_id=run.id, levels=levels_from("warning"), contains=terms), 50
+        )
+        == []
+    )
 
 
 async def test_a_run_that_failed_or_was_not_wanted_has_its_kinds_too(house: House) -> None:
     failed = await perform(house, "broken")
-    assert [line.event for line in failed.logs] == [*BEGUN, LogEvent.ACTION_COMPLETED, LogEvent.WORKFLOW_ERROR]
+    assert [line.event for line in failed.logs] == [
+        *BEGUN,
+        LogEvent.ACTION_STARTED,
+        LogEvent.ACTION_STARTED,
+        LogEvent.ACTION_COMPLETED,
+        LogEvent.WORKFLOW_ERROR,
+    ]
     assert [line.event for line in (await perform(house, "unwilling")).logs] == [
+        LogEvent.RECEIVED,
         LogEvent.STARTED,
         LogEvent.CONDITION_NOT_PASSED,
     ]
@@ -236,6 +255,9 @@ async def test_errors_after_which_a_run_was_tried_again_are_not_unfolded(house: 
     assert [line.event for line in run.logs] == [
         *BEGUN,
         LogEvent.WORKFLOW_ERROR,
+        LogEvent.ACTION_STARTED,
+        LogEvent.HTTP_REQUEST,
+        LogEvent.HTTP_RESPONSE,
         LogEvent.ACTION_COMPLETED,
         LogEvent.FINISHED,
     ]

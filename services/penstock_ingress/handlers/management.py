@@ -21,7 +21,6 @@ from penstock.runs.idempotency import IdempotencyKey
 from penstock.runs.requests import RunRequest, check_run
 from penstock.runs.views.audit import list_audit
 from penstock.runs.views.chains import count_chain, find_chain, list_chain_runs
-from penstock.runs.views.logs import list_logs
 from penstock.runs.views.models import Run, RunDetails
 from penstock.runs.views.runs import find_run, find_run_details, list_runs
 from penstock.store.deployments import CompiledDeployment
@@ -32,12 +31,9 @@ from penstock_ingress.handlers.pages import (
     read_audit_filter,
     read_audit_token,
     read_limit,
-    read_log_filter,
-    read_log_token,
     read_run_filter,
     read_run_token,
     read_tree_token,
-    write_log_token,
     write_token,
 )
 from penstock_ingress.repository.views import (
@@ -45,7 +41,6 @@ from penstock_ingress.repository.views import (
     Chain,
     ChainTree,
     EnvironmentSettings,
-    LogPage,
     RunPage,
     Stopped,
 )
@@ -170,14 +165,6 @@ async def show_chain(room: Room, environment: str, run_id: UUID, query: Query) -
         stopped=None if chain.stopped_at is None else Stopped(at=chain.stopped_at, reason=chain.stop_reason),
         tree=ChainTree(results=tree.results, after=write_token(*tree.after) if tree.after else None),
     )
-
-
-async def show_logs(room: Room, environment: str, query: Query) -> LogPage:
-    """Lines of the log, newest first. Raises Refusal."""
-    wanted, after, limit = read_log_filter(environment, query), read_log_token(query), read_limit(query)
-    async with room.database.connection() as conn:
-        page = await list_logs(conn, wanted, after=after, limit=limit)
-    return LogPage(results=page.results, after=write_log_token(page.after) if page.after else None)
 
 
 async def show_audit(room: Room, environment: str, query: Query) -> AuditPage:

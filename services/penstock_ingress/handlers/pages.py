@@ -1,20 +1,21 @@
 """Pages of the management API: how many, from where on, and the token that asks for the next."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Final, TypeGuard
+from typing import Final, TypeGuard, TypeVar
 from uuid import UUID
 
 import orjson
 
 from penstock.domain.deliveries import OUTCOMES, DeliveryFilter
+from penstock.domain.log_terms import read_log_terms
 from penstock.domain.moments import read_iso, to_utc
 from penstock.domain.schedule import ScheduleFilter
 from penstock.domain.states import RunState
 from penstock.runs.views.audit import AuditFilter, AuditPlace
 from penstock.runs.views.chains import TreePlace
-from penstock.runs.views.logs import LogFilter, LogPlace
+from penstock.runs.views.logs import LogFilter, LogPlace, levels_from, read_kinds
 from penstock.runs.views.runs import RunFilter, RunPlace
 from penstock.runs.views.schedule import SchedulePlace
 from penstock.storable import is_storable
@@ -29,7 +30,7 @@ MAX_NODES: Final = 500
 DEFAULT_PERIOD: Final = timedelta(days=30)
 _MAX_PLACE: Final = 2**63 - 1
 _MAX_DEPTH: Final = 2**31 - 1
-LEVELS: Final = ("debug", "info", "warning", "error")
+Read = TypeVar("Read")
 
 
 def read_run_filter(environment: str, query: Mapping[str, str]) -> RunFilter:
@@ -67,18 +68,19 @@ def read_delivery_filter(environment: str, query: Mapping[str, str]) -> Delivery
 
 
 def read_log_filter(environment: str, query: Mapping[str, str]) -> LogFilter:
-    """The filter in a query. Raises Refusal."""
-    level = query.get("level")
-    if level is not None and level not in LEVELS:
-        raise _wrong("level", f"one of {', '.join(LEVELS)}")
+    """The filter in a query; its user is as it was named, by id or email. Raises Refusal."""
+    level, kinds, contains = query.get("level"), read_text(query, "kinds"), read_text(query, "contains")
     return LogFilter(
         environment=environment,
         run_id=read_id_of(query, "run"),
         chain_id=read_id_of(query, "chain"),
-        levels=None if level is None else LEVELS[LEVELS.index(level) :],
+        workflow=read_text(query, "workflow"),
+        user_id=read_text(query, "user"),
+        kinds=None if kinds is None else _read("kinds", read_kinds, kinds),
+        levels=None if level is None else _read("level", levels_from, level),
         since=_read_moment(query, "since"),
         until=_read_moment(query, "until"),
-        contains=read_text(query, "contains"),
+        contains=None if contains is None else _read("contains", read_log_terms, contains),
     )
 
 
@@ -307,6 +309,13 @@ def _read_moment(query: Mapping[str, str], name: str) -> datetime | None:
         return to_utc(moment)
     except ValueError as error:
         raise Refusal(problem(422, f"{name}: {error}")) from None
+
+
+def _read(name: str, read: Callable[[str], Read], text: str) -> Read:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise Refusal(problem(400, f"{name}: {error}")) from None
 
 
 def _wrong(name: str, expected: str) -> Refusal:

@@ -10,6 +10,7 @@ from uuid import UUID
 from aiohttp import web
 
 from penstock.domain.policies import SettingsChange
+from penstock.http_server import EVENT_STREAM
 from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from penstock.runs.views.models import Shown
 from penstock.tracing import active
@@ -19,7 +20,6 @@ from penstock_ingress.handlers.interventions import cancel_run, retry_failed_run
 from penstock_ingress.handlers.management import (
     create_run,
     show_audit,
-    show_logs,
     show_run,
     show_runs,
     show_settings,
@@ -33,6 +33,7 @@ from penstock_ingress.routes.console import ConsoleRoutes, is_of_console
 from penstock_ingress.routes.deliveries import DeliveryRoutes
 from penstock_ingress.routes.detected import DetectedRoutes
 from penstock_ingress.routes.lists import ListRoutes
+from penstock_ingress.routes.logs import LogRoutes
 from penstock_ingress.routes.openapi import find_operation
 from penstock_ingress.routes.pages import OPEN_PATHS, add_pages
 from penstock_ingress.routes.permissions import check_permission, check_workflow
@@ -95,7 +96,6 @@ class ManagementApi:
         app.router.add_get("/v1/{environment}/settings", self._get_settings)
         app.router.add_put("/v1/{environment}/settings", self._put_settings)
         app.router.add_get("/v1/{environment}/audit", self._list_audit)
-        app.router.add_get("/v1/{environment}/logs", self._list_logs)
         app.router.add_get("/v1/{environment}/workload", self._get_workload)
         app.router.add_get("/v1/{environment}/workload/weights", self._get_weights)
         app.router.add_put("/v1/{environment}/workload/weights", self._put_weights)
@@ -116,6 +116,7 @@ class ManagementApi:
         WatchingRoutes(self._room, self._show, self._check_caller).add_to(app.router)
         ScheduleRoutes(self._room, self._show).add_to(app.router)
         TokenRoutes(self._room, self._show).add_to(app.router)
+        LogRoutes(self._room, self._show, self._check_caller).add_to(app.router)
         ListRoutes(self._room, self._show).add_to(app.router)
         DetectedRoutes(self._room, self._show).add_to(app.router)
         DeliveryRoutes(self._room, self._show).add_to(app.router)
@@ -131,14 +132,15 @@ class ManagementApi:
         spans, resource, began = active(), request.match_info.route.resource, time.perf_counter()
         route = "unknown" if resource is None else resource.canonical
         span = None if spans is None else begin_request(spans, request, route)
-        status = 500
+        status, is_stream = 500, False
         try:
             response = await self._answer(request, handler)
-            status = response.status
+            status, is_stream = response.status, response.content_type == EVENT_STREAM
             return response
         finally:
             HTTP_REQUESTS.labels("management", str(status)).inc()
-            HTTP_SECONDS.labels("management").observe(time.perf_counter() - began)
+            if not is_stream:  # which lasts for as long as somebody looks
+                HTTP_SECONDS.labels("management").observe(time.perf_counter() - began)
             if span is not None:
                 end_request(span, status)
 
@@ -237,9 +239,6 @@ class ManagementApi:
 
     async def _list_audit(self, request: web.Request) -> web.Response:
         return self._show(request, await show_audit(self._room, read_environment(request), request.query))
-
-    async def _list_logs(self, request: web.Request) -> web.Response:
-        return self._show(request, await show_logs(self._room, read_environment(request), request.query))
 
     async def _get_workload(self, request: web.Request) -> web.Response:
         return self._show(request, await show_workload(self._room, read_environment(request), request.query))

@@ -15,9 +15,11 @@ from penstock.domain.policies import SettingsChange
 from penstock.domain.states import RunState
 from penstock.http_server import EVENT_STREAM
 from penstock.runs.views.lists import RunList
-from penstock.runs.views.models import Delivery, DeliveryDetails, Run, RunDetails
+from penstock.runs.views.logs import KINDS
+from penstock.runs.views.models import Delivery, DeliveryDetails, LogEntry, Run, RunDetails
+from penstock.store.logs import LEVELS
 from penstock.store.workload_sums import WAYS
-from penstock_ingress.handlers.pages import DEFAULT_LIMIT, DEFAULT_NODES, LEVELS, MAX_COUNT, MAX_LIMIT, MAX_NODES
+from penstock_ingress.handlers.pages import DEFAULT_LIMIT, DEFAULT_NODES, MAX_COUNT, MAX_LIMIT, MAX_NODES
 from penstock_ingress.repository.views import (
     AuditPage,
     Backfilled,
@@ -76,6 +78,7 @@ Document = dict[str, JsonValue]
 
 _PROBLEMS_OF_ALL: Final = (400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
 """Every operation looks up its caller and environment, and reads a body even where it wants none."""
+_LOGS: Final = ("kinds", "level", "contains", "user", "workflow", "run", "chain", "since", "until")
 _SCHEDULE: Final = ("workflow", "since", "until", "list", "chain")
 OPERATIONS: Final = (
     Operation("runs", "post", "Start or schedule a run", Run, body=NewRun, status=201, problems=(400, 404, 413, 422,
@@ -117,9 +120,14 @@ OPERATIONS: Final = (
         query=("actor", "action", "since", "until", *_PAGE), problems=(400, 404),
     ),
     Operation(
-        "logs", "get", "Lines of the log, newest first", LogPage,
-        query=("run", "chain", "level", "contains", "since", "until", *_PAGE), problems=(400, 404),
+        "logs", "get", "Lines of the log, newest first. A page may have fewer lines than `limit`, or none, and "
+        "still an `after`", LogPage, query=(*_LOGS, *_PAGE), problems=(400, 404),
     ),
+    Operation("logs/export", "get", "All lines of the log that meet a filter, newest first, as JSON lines", LogEntry,
+    query=_LOGS, problems=(400, 404), media="application/x-ndjson"),
+    Operation("logs/stream", "get", "Lines of the log as they are written, as server-sent events; with the header "
+    "Last-Event-ID, or `after`, from behind that event on", LogEntry, query=(*_LOGS, "after"), problems=(400, 404),
+    is_stream=True),
     Operation(
         "workload", "get", "Workload units, by workflow, activity or hour", WorkloadPage,
         query=("by", "workflow", "chain", "since", "until", *_PAGE), problems=(400, 404),
@@ -235,6 +243,8 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "count": ("How many ticks", {"type": "integer", "minimum": 1, "maximum": MAX_COUNT, "default": 10}),
     "parent": ("Only runs that this run has scheduled", _ID),
     "level": ("Only lines of this level or above", {"type": "string", "enum": list(LEVELS)}),
+    "kinds": (f"Only lines of these kinds, separated by commas: {', '.join(KINDS)}", _TEXT),
+    "user": ("Only lines of runs that work for this user of the app, by id or email", _TEXT),
     "since": ("From this time on", _TIME),
     "until": ("Before this time", _TIME),
     "contains": ("Only what contains this text; case does not matter", _TEXT),
@@ -277,7 +287,7 @@ def describe_management() -> Document:
 
 
 def _describe(operation: Operation) -> Document:
-    media_type = EVENT_STREAM if operation.is_stream else "application/json"
+    media_type = EVENT_STREAM if operation.is_stream else operation.media
     content = {_BYTES: {}} if operation.is_download else _content(media_type, operation.answer)
     ok: Document = {"description": "Done", "content": content}
     responses: Document = {str(operation.status): ok}

@@ -17,7 +17,7 @@ class Operation:
     """One route: what goes in, what comes out, and the statuses of problems it may answer beside those of all.
 
     An upload takes bytes of any kind, a download answers them. A stream answers server-sent events, each with an
-    `answer` as its data.
+    `answer` as its data. With a `media` type of its own, the answer is several of `answer`, one after the other.
     """
 
     path: str
@@ -31,6 +31,7 @@ class Operation:
     is_upload: bool = False
     is_download: bool = False
     is_stream: bool = False
+    media: str = "application/json"
     role: Role | None = None
 
     @property

@@ -26,7 +26,8 @@ async def check_permission(room: Room, request: web.Request, operation: Operatio
         raise _forbidden(f"this needs a token with the role {role}; this one has the role {caller.role}")
     if operation is None:
         return
-    if not caller.sees_payloads and (operation.is_download or "contains" in request.query):
+    asks_for_payloads = "contains" in request.query or "@" in request.query.get("user", "")
+    if not caller.sees_payloads and (operation.is_download or asks_for_payloads):
         raise _forbidden("this token has no sight of payloads")
     if caller.workflows is not None:
         await _check_scope(room, request, operation, caller)

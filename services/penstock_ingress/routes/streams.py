@@ -3,23 +3,24 @@ for callers who may not see them.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from aiohttp import web
 
 from penstock.http_server import Events, ServerEvent, TooManyStreams
+from penstock.redaction import Redactor
 from penstock.runs.views.models import Shown
 from penstock_ingress.room import Room
 from penstock_ingress.routes.requests import CALLER, read_environment
 from penstock_ingress.rules.replies import Refusal, unavailable
 
-_RETRY_AFTER_SECONDS = 10
+_RETRY_AFTER_SECONDS: Final = 10
 
 
 class ShownEvent(NamedTuple):
-    """Something to show, and where to continue behind it."""
+    """Something to show (None: nothing new), and where to continue behind it."""
 
-    shown: Shown
+    shown: Shown | None
     id: str | None = None
     name: str | None = None
 
@@ -48,17 +49,16 @@ async def send_stream(room: Room, request: web.Request, shows: Shows, check_call
 
 
 async def _encode(room: Room, request: web.Request, shows: Shows) -> Events:
-    environment, sees_payloads = read_environment(request), request[CALLER].sees_payloads
+    environment = read_environment(request)
     try:
         async for batch in shows:
             redactor = room.secrets.redactor(environment)  # secrets may change while the stream is open
-            yield [
-                ServerEvent(
-                    redactor.encoded(one.shown.encoded() if sees_payloads else one.shown.encoded_without_payloads()),
-                    one.id,
-                    one.name,
-                )
-                for one in batch
-            ]
+            yield [ServerEvent(_write(request, redactor, one.shown), one.id, one.name) for one in batch]
     finally:
         await shows.aclose()
+
+
+def _write(request: web.Request, redactor: Redactor, shown: Shown | None) -> bytes | None:
+    if shown is None:
+        return None
+    return redactor.encoded(shown.encoded() if request[CALLER].sees_payloads else shown.encoded_without_payloads())

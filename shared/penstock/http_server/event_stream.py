@@ -35,10 +35,11 @@ _HEADERS: Final = {
 
 class ServerEvent(NamedTuple):
     """One event. `data` is text in UTF-8 (JSON without line ends, as a rule), `id` says where to continue behind it,
-    `name` is the event's type; without one it is a `message`.
+    `name` is the event's type; without one it is a `message`. Without data (None) it says where to continue, and nobody
+    notices it as an event.
     """
 
-    data: bytes
+    data: bytes | None
     id: str | None = None
     name: str | None = None
 
@@ -48,8 +49,10 @@ class ServerEvent(NamedTuple):
         lines = [label + b": " + value.encode() for label, value in fields if value is not None]
         if any(b"\n" in line or b"\r" in line or b"\0" in line for line in lines):
             raise ValueError("the id or the name of an event holds a line end or a NUL")
-        data = self.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        return b"\n".join([*lines, *(b"data: " + line for line in data.split(b"\n")), b"", b""])
+        if self.data is not None:
+            data = self.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            lines += [b"data: " + line for line in data.split(b"\n")]
+        return b"\n".join([*lines, b"", b""])
 
 
 Events = AsyncGenerator[Sequence[ServerEvent], None]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -16,12 +16,18 @@ from penstock.storable import storable_text
 class LogEvent(StrEnum):
     """What a line says, in the words of Bubble's server logs, so that people find what they look for."""
 
+    RECEIVED = "received request for API workflow"
+    SCHEDULED = "scheduled task to run"
     STARTED = "running event"
     CONDITION_PASSED = "event condition passed"
     CONDITION_NOT_PASSED = "event condition failed, terminating"
     ACTION_CONDITION_FAILED = "action condition failed"
+    ACTION_STARTED = "running action"
+    HTTP_REQUEST = "http_request"
+    HTTP_RESPONSE = "http_request response"
     ACTION_COMPLETED = "action completed"
     FINISHED = "event completed"
+    SCHEDULED_DONE = "scheduled task completed"
     WORKFLOW_ERROR = "error occurred during workflow execution"
     OUTPUT = "plugin action console output"
     CHAIN_WARNED = "chain near its depth limit"
@@ -35,10 +41,19 @@ class LogEvent(StrEnum):
     TICKS_PASSED_OVER = "recurring event skipped"
     MAIL_FAILED = "Sending email failed"
     NOTIFICATION_FAILED = "notification failed"
+    LINES_LOST = "log lines lost"
+
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+"""From the one that matters least."""
+MAX_MESSAGE: Final = 100_000
+"""Characters of a line; what is longer is cut."""
 
 
 class LogLine(NamedTuple):
-    """One line. `level` is debug, info, warning or error; `details` is JSON without payloads or secrets."""
+    """One line. `level` is one of LEVELS; `details` is JSON without payloads or secrets; `user_id` is that of the user
+    of the app for whom the run works.
+    """
 
     at: datetime
     environment: str
@@ -51,6 +66,7 @@ class LogLine(NamedTuple):
     step: str | None = None
     depth: int | None = None
     details: JsonValue = None
+    user_id: str | None = None
 
 
 class Subject(NamedTuple):
@@ -62,6 +78,7 @@ class Subject(NamedTuple):
     chain_id: UUID | None = None
     step: str | None = None
     depth: int | None = None
+    user_id: str | None = None
 
 
 def error_line(
@@ -83,6 +100,7 @@ def error_line(
         step=of.step,
         depth=of.depth,
         details=details,
+        user_id=of.user_id,
     )
 
 
@@ -92,13 +110,18 @@ async def write_logs(conn: Connection, lines: Sequence[LogLine]) -> None:
         "logs",
         schema_name="penstock",
         columns=("at", "environment", "level", "event", "run_id", "chain_id", "workflow", "step", "depth", "message",
-        "details"),
+        "details", "user_id"),
         records=[
             (
                 line.at, line.environment, line.level, line.event.value, line.run_id, line.chain_id, line.workflow,
                 line.step,
-                line.depth, storable_text(line.message), line.details,
+                line.depth, _fit(line.message), line.details, line.user_id,
             )
             for line in lines
         ],
     )  # fmt: skip
+
+
+def _fit(message: str) -> str:
+    cut = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]} … ({len(message)} characters)"
+    return storable_text(cut)

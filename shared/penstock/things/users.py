@@ -20,3 +20,14 @@ async def list_existing_users(conn: Connection, *, environment: str, ids: Collec
     table = qualified_table(environment, USER.name)
     rows = await conn.fetch(f'SELECT "_id" FROM {table} WHERE "_id" = ANY($1::text[])', sorted(ids))
     return frozenset(row["_id"] for row in rows)
+
+
+async def list_emails(conn: Connection, *, environment: str, ids: Collection[str]) -> dict[str, str]:
+    """The emails of those users with these `_id`s who are there and have one."""
+    table = qualified_table(environment, USER.name)
+    if await conn.fetchval("SELECT to_regclass($1)", table) is None:  # nothing has been deployed yet
+        return {}
+    rows = await conn.fetch(
+        f'SELECT "_id", "email" FROM {table} WHERE "_id" = ANY($1::text[]) AND "email" IS NOT NULL', sorted(ids)
+    )
+    return {row["_id"]: row["email"] for row in rows}

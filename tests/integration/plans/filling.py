@@ -24,8 +24,9 @@ _OF_RUNS: Final = {
     "delivery_keys": """(delivery_id, environment, source, dedup_key, received_at, unique_until, run_ids)
         SELECT id, environment, 'stripe', id::text, created_at, created_at + interval '60 days', '{}'""",
     "kept_chains": "SELECT id, environment, created_at + interval '60 days'",
-    "logs": """(at, environment, level, event, run_id, chain_id)
-        SELECT created_at, environment, 'info', 'run.succeeded', id, id""",
+    "logs": """(at, environment, level, event, run_id, chain_id, workflow, message)
+        SELECT created_at, environment, 'info', 'event completed', id, id, workflow,
+               CASE WHEN get_byte(uuid_send(id), 0) = 7 THEN 'order' || get_byte(uuid_send(id), 1) ELSE '' END""",
     "lists": """(id, environment, workflow, total, start_at, state, finished_at)
         SELECT id, environment, workflow, 10, created_at, 'finished', finished_at""",
     "list_chunks": "(list_id, first_index, parameters, expanded_at) SELECT id, 0, '[]', created_at",

@@ -14,7 +14,8 @@ from uuid import UUID
 
 from penstock.domain.states import RunState
 from penstock.runs.admission import rows as admission
-from penstock.runs.views import logs, pictures, runs
+from penstock.runs.views import pictures, runs
+from penstock.runs.views.logs import statements as logs
 from penstock_executor.repository import commits
 from penstock_executor.runs import Commit, Ending
 from penstock_scheduler.repository import aging
@@ -27,7 +28,7 @@ KIT: Final = "penstock/testing/"
 UNREAD: Final = {
     "penstock/deploying.py": 1,
     "penstock/runs/admission/rows.py": 1,
-    "penstock/runs/views/logs.py": 1,
+    "penstock/runs/views/logs/pages.py": 1,
     "penstock/runs/views/runs.py": 1,
     "penstock_executor/repository/commits.py": 1,
     "penstock_scheduler/repository/aging.py": 3,
@@ -114,5 +115,6 @@ def _list_made() -> Iterator[Statement]:
     yield Statement("runs", runs.LIST_RUNS)
     yield Statement("runs of a chain", runs.LIST_RUNS_OF_CHAIN)
     yield Statement("the runs of a picture", pictures.LIST_SEEN_RUNS)
-    yield Statement("lines of the log", logs.LIST_LINES)
-    yield Statement("lines of a run", logs.LIST_LINES_OF_RUN)
+    for way, text in logs.LIST_BY.items():
+        yield Statement(f"lines of the log by {way}", text)
+    yield Statement("lines of the log by words", logs.LIST_BY_WORDS)

@@ -15,12 +15,13 @@ from asyncpg.connection import LoggedQuery
 
 from penstock.db import Connection, Database
 from penstock.domain.deliveries import DeliveryFilter
+from penstock.domain.log_terms import read_log_terms
 from penstock.domain.schedule import ScheduleFilter
 from penstock.runs.operations import list_running
 from penstock.runs.views.audit import AuditFilter, list_audit
 from penstock.runs.views.chains import list_chain_runs
 from penstock.runs.views.deliveries import list_deliveries, list_received
-from penstock.runs.views.logs import LogFilter, list_logs
+from penstock.runs.views.logs import LogFilter, begin_following, list_logs, list_new_lines
 from penstock.runs.views.marks import find_marks
 from penstock.runs.views.overview import list_near_chains, list_recent_errors, sample_live_runs
 from penstock.runs.views.runs import RunFilter, find_run_details, list_runs
@@ -58,8 +59,12 @@ async def find_first(conn: Connection) -> object:
     await list_chain_runs(conn, chain_id=id, after=None, limit=BATCH)
     await list_runs(conn, RunFilter(chain_id=id), after=None, limit=BATCH)
     await list_runs(conn, RunFilter(parent_run_id=id), after=None, limit=BATCH)
-    await list_logs(conn, LogFilter(run_id=id), after=None, limit=BATCH)
+    await list_logs(conn, LogFilter("live", run_id=id), after=None, limit=BATCH)
     return await find_run_details(conn, run_id=id)
+
+
+async def follow(conn: Connection) -> None:
+    await list_new_lines(conn, LogFilter("live"), cursor=await begin_following(conn))
 
 
 async def turn_pages(conn: Connection) -> None:
@@ -92,10 +97,20 @@ WORK: Final[Mapping[str, Perform]] = {
     "a page of the runs of an environment": lambda conn: list_runs(
         conn, RunFilter(environment="live", states=["succeeded"]), after=None, limit=BATCH
     ),
-    "a page of the log": lambda conn: list_logs(conn, LogFilter(), after=None, limit=BATCH),
-    "a page of the log of an environment": lambda conn: list_logs(
-        conn, LogFilter(environment="live"), after=None, limit=BATCH
+    "a page of the log": lambda conn: list_logs(conn, LogFilter("live"), after=None, limit=BATCH),
+    "a page of the log of a workflow": lambda conn: list_logs(
+        conn, LogFilter("live", workflow="greet2"), after=None, limit=BATCH
     ),
+    "a page of what is wrong": lambda conn: list_logs(
+        conn, LogFilter("live", levels=("warning", "error")), after=None, limit=BATCH
+    ),
+    "a page of lines that contain a word": lambda conn: list_logs(
+        conn, LogFilter("live", contains=read_log_terms("order77")), after=None, limit=BATCH
+    ),
+    "a page of lines that contain what nothing does": lambda conn: list_logs(
+        conn, LogFilter("live", contains=read_log_terms("nowhere")), after=None, limit=BATCH
+    ),
+    "lines that are new": follow,
     "a page of deliveries": lambda conn: list_deliveries(conn, DeliveryFilter(), after=None, limit=BATCH),
     "the oldest deliveries": lambda conn: list_received(
         conn, DeliveryFilter(environment="live"), after=None, limit=BATCH

@@ -20,7 +20,7 @@ Stored = Annotated[JsonValue, SkipValidation]
 """A value as it is stored. To validate it would take digits from its numbers."""
 _WRITTEN_BY_OTHERS = ("parameters", "result", "error", "webhook", "headers", "body")
 _PAYLOADS = frozenset(
-    {*_WRITTEN_BY_OTHERS, "message", "details", "match", "payload", "signal", "key", "contains", "reason"}
+    {*_WRITTEN_BY_OTHERS, "message", "details", "match", "payload", "signal", "key", "contains", "reason", "user_email"}
 )
 """What shows, wherever it stands, values that are not ours."""
 
@@ -159,6 +159,8 @@ class LogEntry(Shown):
     step: str | None
     depth: int | None
     details: Stored = None
+    user_id: str | None = Field(default=None, description="The `_id` of the user for whom the run works")
+    user_email: str | None = Field(default=None, description="The email that this user has now, in lists of lines")
 
 
 class Delivery(Shown):

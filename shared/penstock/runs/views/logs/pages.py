@@ -1,0 +1,161 @@
+"""Pages of the log, newest first.
+
+A page looks at a bounded number of lines. Where what is wanted is rarer than that, it has fewer results than were asked
+for, perhaps none, and says where to continue: so every page takes about the same time, however many lines there are.
+
+What lines contain is looked for in two ways. What is common is found among the newest lines. What is rare is found by
+the index of words, day by day: each day's partition has its own, and a page is full after few days, as a rule.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from penstock.db import Connection
+from penstock.runs.views.logs.emails import with_emails
+from penstock.runs.views.logs.filters import LogFilter, LogPlace, Way
+from penstock.runs.views.logs.residual import list_names, residual
+from penstock.runs.views.logs.statements import LIST_BY, LIST_BY_WORDS
+from penstock.runs.views.logs.unfolding import list_courses, unfold
+from penstock.runs.views.models import LogEntry
+from penstock.runs.views.pages import Page
+
+_MAX_LOOKED: Final = 25_000
+_MAX_READ: Final = 2_000
+"""Lines that are unfolded, to see whether what they stand for is wanted."""
+_MAX_BY_TIME: Final = 2_000
+"""Lines that are looked at for words before the index of words is."""
+_MAX_DAYS: Final = 60
+_FACTOR: Final = 4
+_MAX_SIZE: Final = 10_000
+_MAX_ID: Final = 2**63 - 1
+_FEW: Final = (Way.RUN, Way.CHAIN, Way.USER)
+"""Ways to so few lines that words are not looked up."""
+
+
+class _Chunk(NamedTuple):
+    """Lines that may be wanted; `is_last`: there are no more."""
+
+    lines: Sequence[LogEntry]
+    is_last: bool
+
+
+@dataclass(slots=True)
+class _Look:
+    """How a page is looked for: from which place on, and how much was looked at so far."""
+
+    wanted: LogFilter
+    limit: int
+    names: Sequence[str]
+    place: LogPlace | None
+    looked: int = 0
+    read: int = 0
+    days: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the page has looked at as much as it may."""
+        return self.looked >= _MAX_LOOKED or self.read >= _MAX_READ or self.days >= _MAX_DAYS
+
+
+async def list_logs(
+    conn: Connection, wanted: LogFilter, *, after: LogPlace | None, limit: int
+) -> Page[LogEntry, LogPlace]:
+    """Lines that meet the filter, newest first; with an `after` where there may be more, even if they are fewer than
+    `limit`. The lines of a run that has ended stand together, where its end is.
+    """
+    look = _Look(wanted, limit, await list_names(conn, wanted), after)
+    found: list[LogEntry] = []
+    place = await _collect(conn, look, after, found)
+    return Page(await with_emails(conn, wanted.environment, found), place)
+
+
+async def _collect(conn: Connection, look: _Look, after: LogPlace | None, found: list[LogEntry]) -> LogPlace | None:
+    """Fill `found`; the place behind it when there may be more."""
+    place = after
+    async for chunk in _list_chunks(conn, look):
+        courses = await list_courses(conn, lines=chunk.lines)
+        for row in chunk.lines:
+            newest_first = unfold(row, courses)[::-1]
+            shown = after[2] if after is not None and (row.at, row.id) == after[:2] else 0
+            for number, line in enumerate(newest_first[shown:], start=shown + 1):
+                if not look.wanted.admits(line):
+                    continue
+                if len(found) == look.limit:
+                    return place
+                found.append(line)
+                place = (row.at, row.id, number)
+        if not chunk.is_last:
+            if len(found) == look.limit:
+                return place
+            if look.is_over:
+                return look.place
+    return None
+
+
+async def _list_chunks(conn: Connection, look: _Look) -> AsyncIterator[_Chunk]:
+    """Chunks of lines that may be wanted, ever larger ones, the newest first, as long as the caller wants more."""
+    way, size = look.wanted.way, look.limit + 2
+    while look.wanted.contains is None or way in _FEW or look.looked < _MAX_BY_TIME:
+        chunk = await _read(conn, look, LIST_BY[way], look.wanted.since, size)
+        yield chunk
+        if chunk.is_last:
+            return
+        size = min(size * _FACTOR, _MAX_SIZE)
+    size = max(size, _MAX_BY_TIME)
+    while (day := await _find_day(conn, look)) is not None:
+        while True:
+            chunk = await _read(conn, look, LIST_BY_WORDS, day, size)
+            if chunk.is_last:
+                look.place = (day, 0, 0)
+                look.days += 1
+            yield _Chunk(chunk.lines, is_last=False)
+            if chunk.is_last:
+                break
+    yield _Chunk((), is_last=True)
+
+
+async def _find_day(conn: Connection, look: _Look) -> datetime | None:
+    """Where the day begins that has the next lines of the environment, or where what is wanted begins in it."""
+    newest: datetime | None = await conn.fetchval(
+        """
+        SELECT l.at FROM penstock.logs l
+        WHERE l.environment = $1 AND l.at >= coalesce($2::timestamptz, '-infinity')
+          AND l.at < coalesce($3::timestamptz, 'infinity') AND (l.at, l.id) <= ($4::timestamptz, $5::bigint)
+        ORDER BY l.at DESC, l.id DESC
+        LIMIT 1
+        """,
+        look.wanted.environment,
+        look.wanted.since,
+        look.wanted.until,
+        *(look.place[:2] if look.place else (datetime.max.replace(tzinfo=UTC), _MAX_ID)),
+    )
+    if newest is None:
+        return None
+    day = newest.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return day if look.wanted.since is None else max(day, look.wanted.since)
+
+
+async def _read(conn: Connection, look: _Look, statement: str, since: datetime | None, size: int) -> _Chunk:
+    """The lines that may be wanted among the next `size`; the look continues behind them."""
+    wanted, place = look.wanted, look.place
+    rows = await conn.fetch(
+        statement,
+        wanted.environment,
+        since,
+        wanted.until,
+        place[0] if place else None,
+        place[1] if place else _MAX_ID,
+        size,
+        look.limit + 2,
+        *residual(wanted, look.names),
+    )
+    if not rows:
+        return _Chunk((), is_last=True)
+    last = rows[-1]
+    look.looked += last["number"]
+    look.place = (last["at"], last["id"] - 1, 0)
+    lines = [LogEntry.model_validate(dict(row)) for row in rows if row["is_wanted"]]
+    look.read += len(lines)
+    return _Chunk(lines, is_last=last["number"] == last["looked"] < size)
