@@ -73,7 +73,7 @@ def _write_query(term: str) -> str:
 
 
 def _write_piece(piece: str) -> str:
-    """Some databases know the cases of ASCII only, so a character beyond it is looked for in each case that it has."""
+    """Some databases know the cases of ASCII only, so a character beyond it is searched in each case that it has."""
     if piece.isascii():
         return piece
     cases = {case for case in (piece, piece.lower(), piece.upper()) if len(case) == 1}

@@ -4,12 +4,12 @@ A page looks at a bounded number of lines. Where what is wanted is rarer than th
 for, perhaps none, and says where to continue: so every page takes about the same time, however many lines there are.
 
 What lines contain is looked for in two ways. What is common is found among the newest lines. What is rare is found by
-the index of words, day by day: each day's partition has its own, and a page is full after few days, as a rule.
+the index of words, some days at a time: each day's partition has its own, and a page is full after few, as a rule.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from penstock.db import Connection
@@ -22,23 +22,28 @@ from penstock.runs.views.models import LogEntry
 from penstock.runs.views.pages import Page
 
 _MAX_LOOKED: Final = 25_000
-_MAX_READ: Final = 2_000
+_MAX_READ: Final = 1_000
 """Lines that are unfolded, to see whether what they stand for is wanted."""
-_MAX_BY_TIME: Final = 2_000
+_MAX_BY_TIME: Final = 1_000
 """Lines that are looked at for words before the index of words is."""
-_MAX_DAYS: Final = 60
+_MAX_DAYS: Final = 500
+_MAX_SPAN: Final = 8
+"""Days that are looked through at once, after days in which nothing was found."""
 _FACTOR: Final = 4
 _MAX_SIZE: Final = 10_000
+_MAX_LINES: Final = 250
+"""Lines of one chunk that may be wanted."""
 _MAX_ID: Final = 2**63 - 1
 _FEW: Final = (Way.RUN, Way.CHAIN, Way.USER)
 """Ways to so few lines that words are not looked up."""
 
 
 class _Chunk(NamedTuple):
-    """Lines that may be wanted; `is_last`: there are no more."""
+    """Lines that may be wanted; `is_last`: there are no more, `is_sparse`: they are few among those looked at."""
 
     lines: Sequence[LogEntry]
     is_last: bool
+    is_sparse: bool = False
 
 
 @dataclass(slots=True)
@@ -102,22 +107,24 @@ async def _list_chunks(conn: Connection, look: _Look) -> AsyncIterator[_Chunk]:
         yield chunk
         if chunk.is_last:
             return
-        size = min(size * _FACTOR, _MAX_SIZE)
-    size = max(size, _MAX_BY_TIME)
-    while (day := await _find_day(conn, look)) is not None:
+        size = min(size * _FACTOR, _MAX_SIZE) if chunk.is_sparse else max(size, _MAX_LINES)
+    size = _MAX_BY_TIME
+    days = 1
+    while (start := await _find_start(conn, look, days)) is not None:
         while True:
-            chunk = await _read(conn, look, LIST_BY_WORDS, day, size)
+            chunk = await _read(conn, look, LIST_BY_WORDS, start, size)
             if chunk.is_last:
-                look.place = (day, 0, 0)
-                look.days += 1
+                look.place = (start, 0, 0)
+                look.days += days
             yield _Chunk(chunk.lines, is_last=False)
             if chunk.is_last:
                 break
+        days = min(days * 2, _MAX_SPAN)
     yield _Chunk((), is_last=True)
 
 
-async def _find_day(conn: Connection, look: _Look) -> datetime | None:
-    """Where the day begins that has the next lines of the environment, or where what is wanted begins in it."""
+async def _find_start(conn: Connection, look: _Look, days: int) -> datetime | None:
+    """Where the days begin that end with the one of the environment's next lines, or where what is wanted begins."""
     newest: datetime | None = await conn.fetchval(
         """
         SELECT l.at FROM penstock.logs l
@@ -133,8 +140,9 @@ async def _find_day(conn: Connection, look: _Look) -> datetime | None:
     )
     if newest is None:
         return None
-    day = newest.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return day if look.wanted.since is None else max(day, look.wanted.since)
+    midnight = newest.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = midnight - timedelta(days=days - 1)
+    return start if look.wanted.since is None else max(start, look.wanted.since)
 
 
 async def _read(conn: Connection, look: _Look, statement: str, since: datetime | None, size: int) -> _Chunk:
@@ -148,7 +156,7 @@ async def _read(conn: Connection, look: _Look, statement: str, since: datetime |
         place[0] if place else None,
         place[1] if place else _MAX_ID,
         size,
-        look.limit + 2,
+        max(look.limit + 2, _MAX_LINES),
         *residual(wanted, look.names),
     )
     if not rows:
@@ -158,4 +166,5 @@ async def _read(conn: Connection, look: _Look, statement: str, since: datetime |
     look.place = (last["at"], last["id"] - 1, 0)
     lines = [LogEntry.model_validate(dict(row)) for row in rows if row["is_wanted"]]
     look.read += len(lines)
-    return _Chunk(lines, is_last=last["number"] == last["looked"] < size)
+    is_sparse = len(lines) * _FACTOR < last["number"]
+    return _Chunk(lines, is_last=last["number"] == last["looked"] < size, is_sparse=is_sparse)

@@ -1,5 +1,5 @@
-"""The statements that find lines of the log: each reads an index from a place on, looks at no more than so many lines,
-and says where it stopped. So a page costs the same however many lines there are, and however few are wanted.
+"""The statements that find lines of the log: each reads an index from a place on, looks at a given number of lines at
+most, and says where it stopped. So a page costs the same however many lines there are, and however few are wanted.
 """
 
 from typing import Final
