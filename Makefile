@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format check bench clean
+.PHONY: help setup run test lint format check bench bench-check clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## .venv with the locked dependencies and every tool
 	@.ci/setup
@@ -29,6 +29,9 @@ check: lint test ## what CI runs
 
 bench: setup ## measures; prints figures and ratios
 	@.venv/bin/python -m tests.bench $(ARGS)
+
+bench-check: setup ## measures again what has a ratio; fails where one fell by a fifth
+	@.venv/bin/python -m tests.bench --check $(ARGS)
 
 clean: ## removes what setup and tools made; data in .penstock stays
 	@rm -rf .venv dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -2,7 +2,7 @@
 ratios.
 
 `ARGS="accept drain"` chooses measurements; `ARGS=--quick` makes them short. Every figure comes with the CPU shares of
-its run.
+its run. `make bench-check` measures what has ratios, and fails when one has fallen by more than 20 %.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.bench.embedded import Embedded
 from tests.bench.measures import MEASURES, Bench
+from tests.bench.ratios import CHECKED, find_losses, find_ratios, keep_ratios
 from tests.servers import Servers, running_postgres, running_rabbitmq
 
 
@@ -23,7 +24,11 @@ async def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="measurement", help=", ".join(MEASURES))
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
+    parser.add_argument("--keep", action="store_true", help="keep the ratios, to compare later runs with")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a kept ratio has fallen by a fifth")
     options = parser.parse_args()
+    if options.check and not options.names:
+        options.names = list(CHECKED)
     unknown = set(options.names) - set(MEASURES)
     if unknown:
         parser.error(f"no such measurement: {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
@@ -33,9 +38,15 @@ async def main() -> None:
         rabbitmq = await stack.enter_async_context(running_rabbitmq())
         servers = Servers(postgres.url, rabbitmq.url, rabbitmq.management_url)
         bench = Bench(servers, scratch, share=0.1 if options.quick else 1.0, embedded=Embedded(scratch))
+        measured = {}
         for name in options.names or MEASURES:
-            figures = await MEASURES[name](bench)
-            print(json.dumps({"measure": name, **figures}), flush=True)
+            measured[name] = await MEASURES[name](bench)
+            print(json.dumps({"measure": name, **measured[name]}), flush=True)
+    ratios = find_ratios(measured)
+    if options.keep:
+        keep_ratios(ratios)
+    if options.check and (losses := list(find_losses(ratios))):
+        sys.exit("\n".join(["bench-check: slower than it was", *losses]))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,10 @@ from tests.bench.bulk import measure_steps
 from tests.bench.embedded import Embedded
 from tests.bench.fairness import measure_waiting
 from tests.bench.machine import Cpu
+from tests.bench.peers.catalogue import PEERS
+from tests.bench.peers.driving import drain, single_enqueues, start_latency
+from tests.bench.peers.metering import Figures as JobFigures
+from tests.bench.peers.metering import Meter, processor_time
 from tests.bench.prototype import HOME as PROTOTYPE_HOME
 from tests.bench.prototype import Prototype
 from tests.eventually import eventually
@@ -139,6 +144,37 @@ async def measure_drain(bench: Bench) -> Figures:
     return figures
 
 
+async def measure_peers(bench: Bench) -> Figures:
+    """What other job systems do with the same work on the same servers, beside Penstock: `drain` (all queued
+    beforehand), single enqueues from end to end, and the time from asking to the first line of the work.
+    """
+    jobs = bench.amount(10_000)
+    ours = await _drain_metered(bench, jobs)
+    table: dict[str, object] = {"penstock": asdict(ours)}
+    ratios: dict[str, float] = {}
+    for peer in PEERS.values():
+        theirs = await drain(peer, bench.servers, jobs)
+        median, p99 = await start_latency(peer, bench.servers, bench.amount(400), 50)
+        table[peer.name] = {
+            **asdict(theirs),
+            "single_enqueues_per_second": round(await single_enqueues(peer, bench.servers, jobs), 1),
+            "start_p50_ms": round(median, 2),
+            "start_p99_ms": round(p99, 2),
+        }
+        ratios[peer.name] = round(ours.per_second / theirs.per_second, 2)
+    return {"jobs": jobs, "table": table, "ratios": ratios}
+
+
+async def _drain_metered(bench: Bench, runs: int) -> JobFigures:
+    async with bench.installation() as installation:
+        await queue_runs(installation.database, installation.amqp_url, runs)
+        async with Meter(installation.database_url) as meter:
+            executor = await installation.start("executor", is_awaited=False)
+            await eventually(lambda: has_finished(installation, runs), within=120, every=0.1)
+            used = processor_time(executor.process.pid)
+        return meter.figures(runs, await measure_rate(installation, runs), used)
+
+
 async def measure_hops(bench: Bench) -> Figures:
     """Scheduling hops per second of a single chain: each hop is a run that schedules the next."""
     hops = bench.amount(500)
@@ -239,6 +275,7 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "fairness": measure_fairness,
     "bulk": measure_bulk,
     "admission": measure_admission,
+    "peers": measure_peers,
     "embedded": measure_embedded,
 }
 
