@@ -44,6 +44,16 @@ def test_schedules_lists_and_triggers_all_count() -> None:
     assert drawn(app) == [("create_thing → other → create_thing", False)]
 
 
+def test_steps_inside_others_count_with_the_conditions_around_them() -> None:
+    inside = {"steps": (build_step("a"),)}
+    each = Step(id="each", action=StepAction.EACH, target="${params.names}", blocks=inside)
+    outer = Step(id="outer", action=StepAction.PARALLEL, blocks={"one": (each,)})
+
+    assert drawn(build_app({"a": [outer]})) == [("a → a", False)]
+    assert drawn(build_app({"a": [outer.model_copy(update={"when": "params.go"})]})) == [("a → a", True)]
+    assert drawn(build_app({"a": [outer.model_copy(update={"recursion": "it ends"})]})) == []
+
+
 def test_a_recurrence_is_no_edge_because_its_ticks_are_roots_and_the_same_one_is_replaced() -> None:
     app = build_app(
         {"a": [build_step("a", action=StepAction.RECUR), build_step("a", action=StepAction.STOP_RECURRING)]}

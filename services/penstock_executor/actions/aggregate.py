@@ -39,5 +39,6 @@ SPEC: Final = StepSpec(
     target="the name of a data type",
     arguments=("where", "by", *AGGREGATES),
     awaited=aggregate,
+    is_apart=True,
     consumes=consumption(done=reported),
 )

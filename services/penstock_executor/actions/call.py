@@ -59,5 +59,6 @@ SPEC: Final = StepSpec(
     target="the name of a connector",
     arguments=("path", *REQUEST_ARGUMENTS),
     awaited=call_connector,
+    is_apart=True,
     consumes=consumption(Activity.CALL, done=reported),
 )

@@ -32,5 +32,6 @@ SPEC: Final = StepSpec(
     target="the name of a data type",
     arguments=("where",),
     awaited=count,
+    is_apart=True,
     consumes=consumption(Activity.AGGREGATE),
 )

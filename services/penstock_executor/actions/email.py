@@ -13,5 +13,6 @@ SPEC: Final = StepSpec(
     target="a recipient",
     arguments=("cc", "bcc", "reply_to", "subject", "text", "html", "headers", "attachments"),
     awaited=send_mail,
+    is_apart=True,
     consumes=consumption(Activity.CALL),
 )

@@ -74,5 +74,6 @@ SPEC: Final = StepSpec(
     target="the name of a data type",
     arguments=("where", "sort", "descending", "limit", "after"),
     awaited=find,
+    is_apart=True,
     consumes=consumption(Activity.SEARCH, done=_count),
 )

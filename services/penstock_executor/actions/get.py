@@ -40,5 +40,6 @@ SPEC: Final = StepSpec(
     target="the name of a data type",
     arguments=("where", "id", "thing"),
     awaited=get,
+    is_apart=True,
     consumes=consumption(done=_count),
 )

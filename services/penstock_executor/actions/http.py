@@ -72,5 +72,6 @@ SPEC: Final = StepSpec(
     target="a URL",
     arguments=REQUEST_ARGUMENTS,
     awaited=http,
+    is_apart=True,
     consumes=consumption(Activity.CALL, done=reported),
 )

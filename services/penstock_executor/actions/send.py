@@ -75,6 +75,7 @@ SPEC: Final = StepSpec(
     target="a URL",
     arguments=("payload", "secret"),
     awaited=send,
+    is_apart=True,
     consumes=consumption(Activity.CALL, done=reported),
     retries=DEFAULT_RETRIES,
 )

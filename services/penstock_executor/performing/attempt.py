@@ -29,29 +29,23 @@ from penstock.store.logs import LogEvent
 from penstock.things.privacy import EVERYTHING, Viewer
 from penstock.tracing import active
 from penstock_executor.holding.leases import Lease, outlast
+from penstock_executor.performing.beside import Suspended, Turns
 from penstock_executor.performing.frame import Frame, open_frame
+from penstock_executor.performing.inside import perform_inside
 from penstock_executor.performing.journal import Journal, Position
 from penstock_executor.performing.references import References
-from penstock_executor.performing.step_retries import MAX_PAUSE_SECONDS, StepRetries
+from penstock_executor.performing.step_retries import MAX_PAUSE_SECONDS, StepRetries, waiting_path
 from penstock_executor.performing.timing import Timing, TookTooLong
 from penstock_executor.performing.user import CurrentUser
 from penstock_executor.planning.plans import Plans
 from penstock_executor.room import Room
 from penstock_executor.rules.failures import Failure, describe_failure
 from penstock_executor.runs import Ending, StepRecord, Values
-from penstock_executor.steps.outcomes import Coded, Done, Nested, Outcome, Suspend, Write
+from penstock_executor.steps.outcomes import Coded, Done, Inside, Nested, Outcome, Suspend, Write
 from penstock_executor.steps.specs import Becomes, Call, StepPlan
 
 MAX_NESTED: Final = 16
 """How deep `trigger` may nest."""
-
-
-class Suspended(BaseException):
-    """The attempt ends and the run waits. Not an Exception, so that `on_error` and authors' code do not catch it."""
-
-    def __init__(self, wait: Wait) -> None:
-        super().__init__(wait)
-        self.wait = wait
 
 
 class Code(Protocol):
@@ -82,6 +76,8 @@ class Attempt:
         self.references = References(room.database, lease, plans.app)
         self.finished: Values = lease.run.finished or {}
         self.code: Code | None = None
+        self.turns = Turns()
+        self.iterations = 0
 
     async def perform(self) -> Ending:
         """Perform what is not finished yet; the ending, and what waits in the journal, have still to be committed.
@@ -96,6 +92,7 @@ class Attempt:
         try:
             await self._perform_steps(frame)
         except Suspended as suspended:
+            self.journal.record(suspended.record)
             self.journal.position = None
             return Ending(RunState.WAITING, wait=suspended.wait)
         self.journal.position = None
@@ -176,6 +173,8 @@ class Attempt:
         if policy is None:
             return await self._apply(await self._act(step, record, frame), record, step, frame, may_defer=may_defer)
         retries = StepRetries(policy, self.run, record, self.finished)
+        if (pause := retries.find_pause(self.finished, self.timing.now())) is not None:
+            raise Suspended(*pause)
         while True:
             try:
                 outcome = await self._act(step, record, frame)
@@ -189,10 +188,9 @@ class Attempt:
                     raise
                 if delay > MAX_PAUSE_SECONDS:
                     wait, paused, line = retries.put_off(failure, self.timing.now(), delay)
-                    self.journal.record(paused)
                     self.room.logbook.write(line)
-                    raise Suspended(wait) from None
-                await self.timing.within(None, asyncio.sleep(delay))
+                    raise Suspended(wait, paused) from None
+                await self.turns.pass_on(frame, self.journal, self.timing.within(None, asyncio.sleep(delay)))
                 retries.begin_again(self.timing)
 
     async def _act(self, step: StepPlan, record: StepRecord, frame: Frame) -> Outcome:
@@ -220,6 +218,8 @@ class Attempt:
         if spec.immediate is not None:
             return spec.immediate(call)
         assert spec.awaited is not None
+        if spec.is_apart and frame.is_beside:
+            return await self.turns.pass_on(frame, self.journal, self._wait_for(call, spec.awaited))
         return await self._wait_for(call, spec.awaited)
 
     async def _wait_for(self, call: Call, awaited: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
@@ -243,10 +243,13 @@ class Attempt:
                 self._keep(outcome, record, frame)
             case Write():
                 await self._write(outcome, record, may_defer=may_defer)
-            case Suspend(until, signal, match, awaited):
-                record.outcome = "waiting"
-                self.journal.record(record)
-                raise Suspended(Wait(record.step, until, signal, match, awaited))
+            case Suspend():
+                self._suspend(outcome, record)
+            case Inside():
+                done = await perform_inside(self, outcome, step, record, frame)
+                if done is None:
+                    return False
+                self._keep(done, record, frame)
             case Nested():
                 self._keep(Done(await self._perform_nested(outcome, record.step, frame, may_defer)), record, frame)
             case Coded():
@@ -256,6 +259,17 @@ class Attempt:
             step.spec.consumes.done(self.journal.used, outcome, record.result)
         self._remember(record, frame)
         return await self._show_result(step, record, frame)
+
+    def _suspend(self, suspend: Suspend, record: StepRecord) -> None:
+        """Have the run wait; what has waited long enough beside something else is done."""
+        until = suspend.until
+        if self.finished and (known := self.finished.get(waiting_path(record.step))) is not None:
+            until = datetime.fromisoformat(str(known))
+            if until <= self.timing.now() and suspend.signal is None and not suspend.awaited:
+                self.journal.record(record)
+                return
+        record.outcome = "waiting"
+        raise Suspended(Wait(record.step, until, suspend.signal, suspend.match, suspend.awaited), record)
 
     def _keep(self, done: Done, record: StepRecord, frame: Frame) -> None:
         """Record a result without the secrets that its workflow reads: a server may send back what it was sent."""
@@ -281,7 +295,7 @@ class Attempt:
             self.room.logbook.write(self.run.line("info", LogEvent.OUTPUT, message, now, step=record.step))
         goes_on = frame.settle(step, record.result)
         if becomes is Becomes.ANSWER and frame.plan.answers_early and not frame.nesting:
-            await self._answer_early(frame)
+            await self._answer_early(frame.whole)
         return goes_on
 
     async def _perform_nested(self, nested: Nested, path: str, frame: Frame, may_defer: bool) -> JsonValue:
@@ -293,6 +307,7 @@ class Attempt:
             )
         inner = await self._open(nested.workflow, nested.parameters)
         inner.prefix, inner.nesting, inner.may_defer = f"{path}/", frame.nesting + 1, may_defer
+        inner.is_beside = frame.is_beside
         if inner.plan.secrets and inner.plan.when is not None:
             self._require(inner.plan.when.secrets)
         when = inner.plan.when
@@ -306,10 +321,10 @@ class Attempt:
         return inner.outcome
 
     def _is_under_way(self, path: str) -> bool:
-        """Whether an earlier attempt has begun what this step triggers: its conditions were met, and are not checked
-        again.
+        """Whether an earlier attempt has begun what this step triggers or has inside: its conditions were met, and are
+        not checked again.
         """
-        return any(finished.startswith(f"{path}/") for finished in self.finished)
+        return any(finished.startswith((f"{path}/", f"{path}[")) for finished in self.finished)
 
     async def _answer_early(self, frame: Frame) -> None:
         """Answer the caller now; what led to the answer is durable before."""
@@ -336,8 +351,8 @@ class Attempt:
         return True
 
     def _remember(self, record: StepRecord, frame: Frame) -> None:
-        """So that a `trigger` that is retried does not perform again what is finished inside it."""
-        if frame.nesting:
+        """So that a step that is retried does not perform again what is finished inside it."""
+        if frame.nesting or frame.of is not None:
             self.finished[record.step] = record.result
 
     async def _open(self, workflow: str, parameters: Values) -> Frame:

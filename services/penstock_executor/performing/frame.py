@@ -15,10 +15,11 @@ from penstock_executor.steps.specs import Becomes, Scope, StepPlan
 
 @dataclass(slots=True)
 class Frame:
-    """A workflow under way: the run's own, or one that a step triggers.
+    """A workflow under way: the run's own, or one that a step triggers; or the steps inside a step of one, whose frame
+    `of` is then.
 
     `prefix` stands before the paths of its steps. `may_defer`: no step around it waits for its errors. `viewer` is who
-    looks when its steps read.
+    looks when its steps read. `is_beside`: its steps take turns with those of other frames of the run.
     """
 
     plan: WorkflowPlan
@@ -31,6 +32,13 @@ class Frame:
     answer: Values | None = None
     session: JsonValue = None
     viewer: Viewer = EVERYTHING
+    of: "Frame | None" = None
+    is_beside: bool = False
+
+    @property
+    def whole(self) -> "Frame":
+        """That of the workflow."""
+        return self.of or self
 
     @property
     def outcome(self) -> JsonValue:
@@ -43,7 +51,7 @@ class Frame:
             case Becomes.RESULT:
                 self.results[step.definition.id] = result
             case Becomes.SESSION:
-                self.results[step.definition.id] = self.session = result
+                self.results[step.definition.id] = self.whole.session = result
             case Becomes.ANSWER:
                 self.add_answer(result)
             case Becomes.STATE if isinstance(result, dict):
@@ -57,7 +65,17 @@ class Frame:
     def add_answer(self, members: JsonValue) -> None:
         """Add these members to the workflow's answer, which begins as null."""
         if isinstance(members, dict):
-            self.answer = {**(self.answer or {}), **members}
+            whole = self.whole
+            whole.answer = {**(whole.answer or {}), **members}
+
+    def open_block(self, path: str, key: str | int, names: Values, *, is_beside: bool, may_defer: bool) -> "Frame":
+        """The frame of steps inside the step at `path`, which see its item under the names given, and what it sees."""
+        results = {**self.results}
+        return Frame(
+            self.plan, {**self.scope, "steps": results, **names}, results, self.state, prefix=f"{path}[{key}].",
+            nesting=self.nesting, may_defer=may_defer and not is_beside, viewer=self.viewer, of=self.whole,
+            is_beside=is_beside,
+        )  # fmt: skip
 
 
 def open_frame(

@@ -19,6 +19,7 @@ from penstock_executor.runs import Commit, Ending, StepRecord, Values
 from penstock_executor.steps.outcomes import Write
 
 _RUN = POSITIONS[Activity.RUN]
+_LONG = 100
 
 
 class Position(NamedTuple):
@@ -60,6 +61,11 @@ class Journal:
         """Remember that a step was performed; written with the next commit."""
         self._records.append(record)
         self.must_commit |= must_commit
+
+    @property
+    def is_long(self) -> bool:
+        """Whether so much waits to be written that it is better not to have to do all of it again."""
+        return len(self._records) >= _LONG
 
     def finish_all(self, at: datetime) -> None:
         """What is recorded has ended by then: the run is about to wait, and its journal may be written much later."""

@@ -5,7 +5,7 @@ the run: once the wait is over the record is finished, and by it the next attemp
 So a step's tries are counted over attempts, crashes and deploys, and do not count as failures of the run.
 """
 
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Mapping
 from datetime import datetime, timedelta
 from random import random
 from typing import Final
@@ -79,6 +79,18 @@ class StepRetries:
         paused = StepRecord(path, _ACTION, "waiting", self._record.started_at, error=error, tries=self._tries)
         return Wait(path, until), paused, line
 
+    def find_pause(self, finished: Mapping[str, JsonValue], now: datetime) -> tuple[Wait, StepRecord] | None:
+        """What the step has still to wait for, when the run was woken for something beside it."""
+        path = pause_path(self._record.step, self._run.failures, self.failures + 1)
+        noted = finished.get(waiting_path(path)) if finished else None
+        if noted is None:
+            return None
+        until = datetime.fromisoformat(str(noted))
+        if until <= now:
+            self.failures += 1
+            return None
+        return Wait(path, until), StepRecord(path, _ACTION, "waiting", self._record.started_at)
+
     def _describe(self, timing: Timing) -> dict[str, JsonValue]:
         started_at, now = self._started_at, timing.now()
         return {"attempt": self._run.attempt, "started_at": started_at.isoformat(), "finished_at": now.isoformat()}
@@ -89,6 +101,13 @@ def pause_path(path: str, run_failures: int, failures: int) -> str:
     times.
     """
     return f"{path}~{run_failures + 1}.{failures}"
+
+
+def waiting_path(path: str) -> str:
+    """The path of the record that says until when what stands at `path` waits, while the run waits for something
+    else.
+    """
+    return f"{path}~until"
 
 
 def count_failures(finished: Container[str], path: str, run_failures: int, most: int) -> int:

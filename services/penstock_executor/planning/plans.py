@@ -72,9 +72,7 @@ class Plans:
         roots = frozenset[str]().union(*(expression.roots for expression in when), *(_roots(step) for step in steps))
         api = compiled.definition.api
         answers_early = api is not None and api.respond is Respond.ON_RETURN
-        secrets = frozenset[str]().union(
-            *(expression.secrets for expression in when), *(names for step in steps for names in step.secrets)
-        )
+        secrets = frozenset[str]().union(*(expression.secrets for expression in when), *map(_secrets, steps))
         definition = compiled.definition
         is_guarded = (
             self._has_rules
@@ -125,6 +123,7 @@ def _plan_step(step: CompiledStep) -> StepPlan:
         secrets=(asked, used),
         lookups=step.lookups,
         item_lookups=step.item_lookups,
+        blocks={name: tuple(map(_plan_step, block)) for name, block in step.blocks.items()},
     )
 
 
@@ -132,4 +131,13 @@ def _roots(step: StepPlan) -> frozenset[str]:
     roots = step.target.roots | step.arguments.roots
     if step.when is not None:
         roots |= step.when.roots
-    return roots if step.items is None else roots | step.items.roots
+    if step.items is not None:
+        roots |= step.items.roots
+    return roots.union(*(_roots(inner) for block in step.blocks.values() for inner in block))
+
+
+def _secrets(step: StepPlan) -> frozenset[str]:
+    """The secrets that the step reads, and those inside it."""
+    return frozenset[str]().union(
+        *step.secrets, *(_secrets(inner) for block in step.blocks.values() for inner in block)
+    )

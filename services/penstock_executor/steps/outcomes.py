@@ -70,4 +70,15 @@ class Coded:
     arguments: Values
 
 
-Outcome = Coded | Done | Write | Nested | Suspend
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The step performs the steps inside it: for each of these items, which they see as `name`, at most `at_once` of
+    them at a time; or, if `items` is None, those of all its branches at once.
+    """
+
+    items: list[JsonValue] | None = None
+    name: str = "item"
+    at_once: int = 1
+
+
+Outcome = Coded | Done | Inside | Write | Nested | Suspend

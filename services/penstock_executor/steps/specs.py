@@ -5,8 +5,8 @@ A kind of step is declared once: as `SPEC`, in the file of its action. All table
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Final
@@ -47,7 +47,8 @@ class StepSpec:
     another server. `writes` are the effects that it may ask for. `minds_its_time`: it keeps to the step's timeout
     itself, and the run is given back, not failed, when the broker is away for longer. `retries` hold for steps without
     `retry` of their own. `is_brief`: it is immediate, and its result is known before it is written, so that many runs
-    of such steps can be performed in one go.
+    of such steps can be performed in one go. `is_apart`: while it waits, it uses nothing of the run but its own call,
+    so that the steps of other branches can be performed.
     """
 
     action: StepAction
@@ -60,6 +61,7 @@ class StepSpec:
     becomes: Becomes = Becomes.RESULT
     minds_its_time: bool = False
     is_brief: bool = False
+    is_apart: bool = False
     retries: RetryPolicy | None = None
 
     @property
@@ -74,7 +76,8 @@ class StepPlan:
 
     `is_deferrable` says that its effect may be committed together with what comes next, because nothing depends on how
     it ends. `secrets` are those that its condition reads, and those that the rest of it reads. `lookups` are what it
-    reads through references, `item_lookups` what it reads so for the items of its list.
+    reads through references, `item_lookups` what it reads so for the items of its list. `blocks` are the steps inside
+    it, by the name of the block.
     """
 
     spec: StepSpec
@@ -88,6 +91,7 @@ class StepPlan:
     secrets: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
     lookups: Levels = ()
     item_lookups: Levels = ()
+    blocks: "Mapping[str, tuple[StepPlan, ...]]" = field(default_factory=dict)
 
 
 @dataclass(slots=True)

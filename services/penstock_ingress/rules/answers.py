@@ -14,7 +14,8 @@ from yarl import URL
 
 from penstock import exact_json
 from penstock.contracts.messages import RunAnswer
-from penstock.definitions.models import REDIRECT_TARGET, ApiTrigger
+from penstock.definitions.models import ApiTrigger
+from penstock.definitions.redirects import REDIRECT_TARGET
 from penstock.domain.states import RunState
 from penstock.expressions.templates import write_value
 from penstock_ingress.rules import bubble

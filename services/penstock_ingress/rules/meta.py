@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from penstock.definitions.fields import BUILT_IN_FIELDS
 from penstock.definitions.models import App, Auth, DataField, DataType, FieldType, ScalarType, StepAction, Workflow
+from penstock.definitions.steps import walk_steps
 from penstock_ingress.rules.environments import LIVE
 
 _ADDRESS: Final = "geographic_address"
@@ -96,12 +97,12 @@ def _describe_workflow(workflow: Workflow) -> JsonValue:
 
 
 def returned_types(workflow: Workflow) -> dict[str, str]:
-    """The keys that the workflow's `return` steps name, with their types as far as they can be seen; else `text`. Steps
-    within others are not looked at, and neither is Python.
+    """The keys that the workflow's `return` steps name, with their types as far as they can be seen; else `text`.
+    Python is not looked at.
     """
     parameters = {known.name: bubble_type(known.type) for known in workflow.parameters}
     found: dict[str, str] = {}
-    for step in workflow.steps:
+    for step in walk_steps(workflow.steps):
         if step.action is StepAction.RETURN and isinstance(step.target, dict):
             found |= {key: _type_of(value, parameters) for key, value in step.target.items()}
     return found

@@ -25,5 +25,5 @@ async def _wake(conn: Connection) -> Due:
         await forget_waits(conn, run_ids=stopped)
         due_runs.ended = await end_stopped(conn, await repository.terminate_waiting(conn, run_ids=stopped))
     if going_on:
-        due_runs.queued = await wake_runs(conn, run_ids=going_on)
+        due_runs.queued = await wake_runs(conn, run_ids=going_on, is_time_over=True)
     return due_runs

@@ -1,7 +1,7 @@
 """A deployed app with compiled expressions: each workflow is compiled on first use and kept with its version."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -36,6 +36,7 @@ class CompiledStep:
     `per_item` is the argument that PER_ITEM names, to be evaluated for every item with `item` and `index` in scope; as
     it has no value before, it is left out of `arguments` there. For all other actions it is None. `arguments` of a
     `call` hold its `connector` too. `lookups` are made before the step, `item_lookups` for the items of its list.
+    `blocks` are the steps inside it.
     """
 
     definition: Step
@@ -45,6 +46,7 @@ class CompiledStep:
     per_item: Template | None = None
     lookups: Levels = ()
     item_lookups: Levels = ()
+    blocks: Mapping[str, tuple["CompiledStep", ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +95,19 @@ def _compile_step(app: App, step: Step) -> CompiledStep:
     if step.action is StepAction.CALL and (connector := app.connectors.get(str(step.target))) is not None:
         given["connector"] = connector_arguments(connector)
     arguments = compile_template(given, place, rewritten=found.rewritten)
-    return CompiledStep(step, when, target, arguments, per_item, *_compile_lookups(found, place))
+    once, of_items = _compile_lookups(found, place, step.action in PER_ITEM)
+    blocks = {name: tuple(_compile_step(app, inner) for inner in block) for name, block in step.blocks.items()}
+    return CompiledStep(step, when, target, arguments, per_item, once, of_items, blocks)
 
 
-def _compile_lookups(found: Lookups, place: str) -> tuple[Levels, Levels]:
-    """Those of the step itself, and those of the items of its list."""
+def _compile_lookups(found: Lookups, place: str, has_items: bool = False) -> tuple[Levels, Levels]:
+    """Those of the step itself, and those of the items of its list, if it has one."""
     once: list[tuple[CompiledLookup, ...]] = []
     per_item: list[tuple[CompiledLookup, ...]] = []
     for _, level in groupby(sorted(found.things, key=lambda lookup: lookup.level), lambda lookup: lookup.level):
         lookups = [CompiledLookup(one.key, one.type, compile_expression(one.ids, place)) for one in level]
-        once.append(tuple(one for one in lookups if not one.ids.roots & _OF_ITEMS))
-        per_item.append(tuple(one for one in lookups if one.ids.roots & _OF_ITEMS))
+        once.append(tuple(one for one in lookups if not (has_items and one.ids.roots & _OF_ITEMS)))
+        per_item.append(tuple(one for one in lookups if has_items and one.ids.roots & _OF_ITEMS))
     return _without_empty(once), _without_empty(per_item)
 
 

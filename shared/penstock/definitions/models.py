@@ -3,7 +3,6 @@
 Durations are in seconds. Texts that embed `${…}` and bare expressions are kept as written; `expressions` compiles them.
 """
 
-import re
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -28,10 +27,6 @@ DEFAULT_CHAIN_RUNS_LIMIT: Final = 1_000_000
 DEVELOPMENT_CHAIN_RUNS_LIMIT: Final = 10_000
 MAX_CHAIN_WORKLOAD: Final = 1e15
 DEFAULT_CATCH_UP_SECONDS: Final = 3600.0
-
-
-REDIRECT_TARGET: Final = re.compile(r"(?:https?://|/(?!/))[\x21-\x7e]*")
-"""Where callers may be sent: a URL, or a path of the same host."""
 
 
 class Model(BaseModel):
@@ -224,6 +219,8 @@ class StepAction(StrEnum):
     RECUR = "recur"
     STOP_RECURRING = "stop_recurring"
     TRIGGER = "trigger"
+    EACH = "each"
+    PARALLEL = "parallel"
     RETURN = "return"
     STATE = "state"
     LOG = "log"
@@ -253,7 +250,8 @@ class Step(Model):
     """One step. `target` is what stands behind the action's key, `arguments` its other keys; both may embed `${…}`.
 
     `place` is `file:line`, for messages. `id` is the author's, or `step<position>`, unique in its workflow. `recursion`
-    is the author's reason why a recursion through this step ends; the static check leaves it alone then.
+    is the author's reason why a recursion through this step ends; the static check leaves it alone then. `blocks` are
+    the steps inside: the `steps` of an `each`, or those of each branch of a `parallel`, by its name.
     """
 
     id: str
@@ -266,6 +264,7 @@ class Step(Model):
     on_error: Literal["fail", "continue"] = "fail"
     recursion: str | None = None
     lookups: Lookups | None = None
+    blocks: dict[str, tuple["Step", ...]] = Field(default_factory=dict)
     place: str = ""
 
 

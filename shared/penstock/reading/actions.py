@@ -14,8 +14,8 @@ from penstock.definitions.fields import AGGREGATES
 from penstock.definitions.models import Operation, StepAction
 from penstock.expressions.kinds import Kind
 from penstock.reading import arguments as take
+from penstock.reading import blocks, mail, results, targets, times
 from penstock.reading import field_arguments as fields
-from penstock.reading import mail, results, targets, times
 from penstock.reading.reader import StepReader
 
 __all__ = ["ACTIONS", "StepReader", "read_arguments", "read_target"]
@@ -180,6 +180,14 @@ ACTIONS: Final[dict[StepAction, Action]] = {
     ),
     StepAction.STOP_RECURRING: Action(targets.workflow_name, {"for": take.thing}, result=results.text),
     StepAction.TRIGGER: Action(targets.workflow_target, {"with": take.parameters}, starts=True),
+    StepAction.EACH: Action(
+        blocks.list_target,
+        {"as": blocks.item_name, "at_once": blocks.at_once, "steps": blocks.iterated},
+        (),
+        (("steps",),),
+        result=blocks.results_of_items,
+    ),
+    StepAction.PARALLEL: Action(blocks.branches_target, {}, result=blocks.results_of_branches),
     StepAction.RUN: Action(targets.function_target, {"with": take.parameters}, takes_secrets=True),
     StepAction.RETURN: Action(
         targets.answer_target,
@@ -289,6 +297,9 @@ def read_arguments(reader: StepReader, action: StepAction) -> dict[str, JsonValu
             continue
         if node is not None:
             given[key] = read(reader, key, node)
+    if reader.blocks:  # which are kept beside the arguments
+        given.pop("steps", None)
+        return given
     for group in spec.exclusive:
         if len(both := [key for key in group if key in given]) > 1:
             reader.report.error(

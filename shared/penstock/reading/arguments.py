@@ -182,7 +182,7 @@ def parameters(reader: StepReader, key: str, node: Node) -> JsonValue:
 
 def item_parameters(reader: StepReader, key: str, node: Node) -> JsonValue:
     """The parameters given to the run of each item, where `item` and `index` are in scope."""
-    return _parameters(reader, key, node, reader.scope.plus_item(kind_of_items(reader, "over")))
+    return _parameters(reader, key, node, reader.scope_of_items(kind_of_items(reader, "over")))
 
 
 def _parameters(reader: StepReader, key: str, node: Node, scope: Scope) -> JsonValue:

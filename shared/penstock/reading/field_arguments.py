@@ -103,7 +103,7 @@ def values(reader: StepReader, key: str, node: Node) -> JsonValue:
 def item_values(reader: StepReader, key: str, node: Node) -> JsonValue:
     """Fields and their values in each thing that is made of an item, where `item` and `index` are in scope."""
     return _fields_and_values(
-        reader, key, node, are_lists=False, scope=reader.scope.plus_item(kind_of_items(reader, "from"))
+        reader, key, node, are_lists=False, scope=reader.scope_of_items(kind_of_items(reader, "from"))
     )
 
 

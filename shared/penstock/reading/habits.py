@@ -69,9 +69,11 @@ _ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "call_workflow", "start", "start_workflow", "execute", "enqueue", "apply_async", "workflow", "child_workflow",
         "schedule_api_workflow",
     ),
-    "schedule_list: WORKFLOW with over: LIST": (
-        "loop", "for", "foreach", "for_each", "with_items", "map", "iterate", "schedule_on_a_list", "batch",
+    "each: LIST with steps: [...], or schedule_list: WORKFLOW with over: LIST": (
+        "loop", "for", "foreach", "for_each", "with_items", "map", "iterate",
     ),
+    "schedule_list: WORKFLOW with over: LIST": ("schedule_on_a_list", "batch"),
+    "parallel: {name: [steps]}": ("branches", "fork", "concurrent", "concurrently", "gather", "in_parallel"),
     "fail: message": ("raise", "throw", "error", "abort"),
     "stop: reason": ("exit", "break", "end", "terminate", "quit"),
     "run: module.function": ("script", "python", "function", "shell", "command", "code", "activity"),

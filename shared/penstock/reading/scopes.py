@@ -37,8 +37,8 @@ _OUT_OF_SCOPE: Final = {
     "webhook": "webhook is known only in workflows with a webhook trigger",
     "steps": "steps are known only inside steps",
     "state": "state is known only inside steps",
-    "item": "item is known only in `with` of schedule_list and `set` of create_many",
-    "index": "index is known only in `with` of schedule_list and `set` of create_many",
+    "item": "item is known only in `with` of schedule_list, `set` of create_many and `steps` of each",
+    "index": "index is known only in `with` of schedule_list, `set` of create_many and `steps` of each",
     "params": "there are no parameters here",
     "change": "change is known only in workflows with a change trigger",
     "run_event": "run_event is known only in workflows with a run trigger",
@@ -97,9 +97,9 @@ class Scope:
     lookups: LookupsFound = field(default_factory=LookupsFound)
     passwords: frozenset[str] = frozenset()
 
-    def plus_item(self, item: Kind) -> "Scope":
-        """The same scope where `item` and `index` are known, too."""
-        return replace(self, names=self.names | {"item", "index"}, kinds={**self.kinds, "item": item, "index": NUMBER})
+    def plus_item(self, item: Kind, name: str = "item") -> "Scope":
+        """The same scope where the item, under its name, and `index` are known, too."""
+        return replace(self, names=self.names | {name, "index"}, kinds={**self.kinds, name: item, "index": NUMBER})
 
 
 def check_expression(node: Node, key: str, scope: Scope, report: Report) -> str | None:

@@ -3,21 +3,24 @@ arguments.
 """
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Literal
 
-from penstock.definitions.models import ChangeTrigger, Parameter, Step, StepAction
+from penstock.definitions.models import ChangeTrigger, FieldType, Parameter, Step, StepAction
 from penstock.expressions.kinds import ANYTHING, Kind, object_of, or_error
 from penstock.reading.actions import ACTIONS, StepReader, read_arguments, read_target
 from penstock.reading.available import UNAVAILABLE, refuse_unavailable
-from penstock.reading.documents import Mapping, Node, Scalar
+from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe
 from penstock.reading.habits import hint_for_action
 from penstock.reading.index import Index, read_retries
 from penstock.reading.places import Report
-from penstock.reading.scopes import Scope, check_expression
+from penstock.reading.scopes import Scope, check_expression, children
 from penstock.reading.tables import Table
 
 MAX_STEPS: Final = 1_000
+MAX_NESTED: Final = 4
+"""How deep steps may stand inside steps."""
 _STEP_ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ACTIONS: Final = frozenset(action.value for action in StepAction)
 _ARGUMENTS: Final = frozenset(argument for spec in ACTIONS.values() for argument in spec.arguments)
@@ -26,7 +29,9 @@ STEP_KEYS: Final = _ACTIONS | _ARGUMENTS | {"on_error"}
 _OF_WORKFLOWS: Final = frozenset(
     {"workflow", "parameters", "on", "steps", "depth_limit", "recursive", "ignore_privacy"}
 )
-_TAKING_MAPPINGS: Final = frozenset({StepAction.RETURN, StepAction.STATE, StepAction.CANCEL})
+_TAKING_MAPPINGS: Final = frozenset({StepAction.RETURN, StepAction.STATE, StepAction.CANCEL, StepAction.PARALLEL})
+_OF_THE_WHOLE: Final = frozenset({StepAction.RETURN, StepAction.STATE, StepAction.STOP})
+_NUMBERED: Final = re.compile(r"step\d+")
 _ENDING: Final = frozenset({StepAction.STOP, StepAction.FAIL})
 _SHARED_KEYS: Final = frozenset({"id", "when", "timeout", "retry", "on_error", "recursion"})
 
@@ -41,32 +46,99 @@ def read_steps(
     changed = {trigger.type for trigger in changes}
     changed_type = changed.pop() if len(changed) == 1 else None
     nodes = table.nodes("steps", "steps")
-    if len(nodes) > MAX_STEPS:
-        report.error(table.key_place("steps"), f"a workflow may have {MAX_STEPS} steps, this one has {len(nodes)}")
+    if (count := sum(map(_count_steps, nodes))) > MAX_STEPS:
+        report.error(table.key_place("steps"), f"a workflow may have {MAX_STEPS} steps, this one has {count}")
         return ()
-    ids = [_id_of(node, position) for position, node in enumerate(nodes, 1)]
-    results: dict[str, str | None] = {}
-    kinds: dict[str, Kind] = {}
     types_of_parameters = {parameter.name: parameter.type for parameter in parameters}
-    steps: list[Step] = []
-    for position, (node, id) in enumerate(zip(nodes, ids, strict=True)):
-        step_table = Table(node, node.place, "a step", report)
-        if id in ids[:position]:
-            report.error(step_table.key_place("id"), f"two steps have the id {id!r}", "ids are unique in a workflow")
-        members = {**scope.members, "steps": frozenset(results)}
-        known = {**scope.kinds, "steps": object_of(kinds)}
-        later, names = frozenset(ids[position:]), scope.names | {"steps", "state"}
-        inner = Scope(names, members, later, kinds=known, nullable=scope.nullable, things=scope.things)
-        inner.passwords = scope.passwords
-        reader = StepReader(step_table, inner, index, report, results, types_of_parameters, changed_type)
-        step = _read_step(reader, id)
-        results[id] = reader.result_type
-        kinds[id] = _kind_of_result(step, reader)
-        if step is not None:
+    return _Block(index, report, types_of_parameters, changed_type).read(nodes, scope)
+
+
+def _count_steps(node: Node) -> int:
+    """A step and those inside it."""
+    if not isinstance(node, Mapping):
+        return 1
+    inside = [node.entries[key][1] for key in ("steps", "parallel") if key in node.entries]
+    lists = [block for found in inside for block in (found, *children(found)) if isinstance(block, Sequence)]
+    return 1 + sum(_count_steps(step) for block in lists for step in block.items)
+
+
+@dataclass(slots=True)
+class _Block:
+    """Steps that stand in a list: those of a workflow, or those inside a step, which see what the steps before that one
+    see. `results` and `kinds` are of the steps before, by id.
+    """
+
+    index: Index
+    report: Report
+    types_of_parameters: dict[str, FieldType]
+    changed_type: str | None
+    results: dict[str, str | None] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
+    """The ids that authors have given to steps around, or before those."""
+    depth: int = 0
+    is_beside: bool = False
+    """Its steps are performed beside those of other blocks."""
+    last: Kind = ANYTHING
+    """The kind of what the last step results in."""
+
+    def read(self, nodes: tuple[Node, ...], scope: Scope) -> tuple[Step, ...]:
+        """The steps, in order."""
+        ids = [_id_of(node, position) for position, node in enumerate(nodes, 1)]
+        steps: list[Step] = []
+        for position, (node, id) in enumerate(zip(nodes, ids, strict=True)):
+            table = Table(node, node.place, "a step", self.report)
+            if id in ids[:position] or id in self.taken:
+                hint = "ids are unique in a workflow"
+                self.report.error(table.key_place("id"), f"two steps have the id {id!r}", hint)
+            reader = self._open(table, scope, frozenset(ids[position:]), ids)
+            step = _read_step(reader, id)
+            self.results[id] = reader.result_type
+            self.kinds[id] = self.last = _kind_of_result(step, reader)
+            if step is None:
+                continue
+            self._refuse_beside(step, table)
             steps.append(step)
             if step.action in _ENDING and step.when is not None:  # what follows is reached when it does not hold
                 scope = replace(scope, nullable=scope.nullable.where(step.when))
-    return tuple(steps)
+        return tuple(steps)
+
+    def _open(self, table: Table, scope: Scope, later: frozenset[str], ids: list[str]) -> StepReader:
+        members = {**scope.members, "steps": frozenset(self.results)}
+        known = {**scope.kinds, "steps": object_of(self.kinds)}
+        names = scope.names | {"steps", "state"}
+        inner = Scope(names, members, later | scope.later_steps, kinds=known, nullable=scope.nullable)
+        inner.things, inner.passwords = scope.things, scope.passwords
+        reader = StepReader(
+            table, inner, self.index, self.report, self.results, self.types_of_parameters, self.changed_type
+        )
+        reader.read_block = partial(self._read_inside, frozenset(id for id in ids if not _NUMBERED.fullmatch(id)))
+        return reader
+
+    def _read_inside(
+        self, ids: frozenset[str], node: Node, name: str, scope: Scope, is_beside: bool
+    ) -> tuple[tuple[Step, ...], Kind]:
+        if not isinstance(node, Sequence) or not node.items:
+            hint = "begin each with a dash" if isinstance(node, Mapping) else ""
+            found = describe(node) if not isinstance(node, Sequence) else "an empty one"
+            self.report.error(node.place, f"{name!r} is a list of steps, not {found}", hint)
+            return (), ANYTHING
+        if self.depth >= MAX_NESTED:
+            hint = "put the inner ones into a workflow, and trigger it"
+            self.report.error(node.place, f"steps may stand inside steps {MAX_NESTED} deep", hint)
+            return (), ANYTHING
+        inner = replace(
+            self, results={**self.results}, kinds={**self.kinds}, taken=self.taken | ids, depth=self.depth + 1,
+            is_beside=self.is_beside or is_beside, last=ANYTHING,
+        )  # fmt: skip
+        return inner.read(node.items, scope), inner.last
+
+    def _refuse_beside(self, step: Step, table: Table) -> None:
+        """What concerns the whole workflow would depend on which of the blocks is quicker."""
+        if self.is_beside and step.action in _OF_THE_WHOLE:
+            message = f"{step.action.value!r} cannot stand in steps that are performed beside others"
+            hint = "use the results of the steps in a step behind them, or trigger a workflow in here"
+            self.report.error(table.key_place(step.action.value), message, hint)
 
 
 def _kind_of_result(step: Step | None, reader: StepReader) -> Kind:
@@ -110,6 +182,7 @@ def _read_step(reader: StepReader, id: str) -> Step | None:
         retry=read_retries(table, "retry"),
         on_error=_read_on_error(table),
         recursion=_read_reason(table),
+        blocks=reader.blocks,
         place=str(table.place),
     )
     table.close(_explain_key)

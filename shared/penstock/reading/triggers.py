@@ -5,7 +5,6 @@ from typing import Final, NamedTuple
 from penstock.definitions.fields import BUILT_IN_FIELDS
 from penstock.definitions.models import (
     DEFAULT_CATCH_UP_SECONDS,
-    REDIRECT_TARGET,
     ApiTrigger,
     Auth,
     ChangedBy,
@@ -17,6 +16,7 @@ from penstock.definitions.models import (
     RunEndTrigger,
     WebhookTrigger,
 )
+from penstock.definitions.redirects import REDIRECT_TARGET
 from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES, Overlap
 from penstock.reading.available import refuse_unavailable
 from penstock.reading.documents import Node, Scalar, Sequence

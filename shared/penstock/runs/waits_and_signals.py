@@ -39,7 +39,8 @@ class Wait:
     """What a run waits for in the step of that path: a time, a signal, or the ends of runs or of a list
     (`awaited`), and until a time (None: forever).
 
-    Of a signal's payload, every member of `match` has to be equal; None takes any payload.
+    Of a signal's payload, every member of `match` has to be equal; None takes any payload. `is_early`: at `until` the
+    run continues with something else, and the step has still to wait.
     """
 
     step: str
@@ -47,6 +48,7 @@ class Wait:
     signal: str | None = None
     match: dict[str, JsonValue] | None = None
     awaited: tuple[UUID, ...] = ()
+    is_early: bool = False
 
 
 async def lock_signals(conn: Connection, *, environment: str, names: Sequence[str]) -> None:
@@ -69,24 +71,26 @@ async def begin_waits(conn: Connection, *, waits: Sequence[tuple[UUID, str, Wait
     await conn.execute(
         """
         INSERT INTO penstock.waits AS w (
-            run_id, environment, step, until, signal, match, match_name, match_hash, is_join)
+            run_id, environment, step, until, signal, match, match_name, match_hash, is_join, is_early)
         SELECT q.run_id, q.environment, q.step, q.until, q.signal, q.match, m.key, jsonb_hash_extended(m.value, 0),
-               q.is_join
+               q.is_join, q.is_early
         FROM jsonb_to_recordset($1) AS q (run_id uuid, environment text, step text, until timestamptz, signal text,
-            match jsonb, is_join boolean)
+            match jsonb, is_join boolean, is_early boolean)
         LEFT JOIN LATERAL (SELECT * FROM jsonb_each(q.match) AS j WHERE j.value <> 'null' ORDER
             BY j.key LIMIT 1) m ON true
         ON CONFLICT (run_id) DO UPDATE
-            SET until = CASE WHEN w.step = EXCLUDED.step THEN w.until ELSE EXCLUDED.until END,
+            SET until = CASE WHEN w.step = EXCLUDED.step AND NOT (w.is_early OR EXCLUDED.is_early) THEN w.until
+                             ELSE EXCLUDED.until END,
                 step = EXCLUDED.step, signal = EXCLUDED.signal, match = EXCLUDED.match,
                 match_name = EXCLUDED.match_name, match_hash = EXCLUDED.match_hash,
-                is_join = EXCLUDED.is_join
+                is_join = EXCLUDED.is_join, is_early = EXCLUDED.is_early
         """,
         [
             {
                 "run_id": str(run_id), "environment": environment, "step": wait.step, "until": wait.until,
                 "signal": wait.signal,
                 "match": wait.match or None, "is_join": bool(wait.awaited),
+                "is_early": wait.is_early,
             }
             for run_id, environment, wait in waits
         ],
@@ -218,18 +222,25 @@ async def _lock_matching(conn: Connection, *, environment: str, name: str, paylo
     return [row["id"] for row in rows]
 
 
-async def wake_runs(conn: Connection, *, run_ids: Sequence[UUID], payload: JsonValue = None) -> list[RunSummary]:
+async def wake_runs(
+    conn: Connection, *, run_ids: Sequence[UUID], payload: JsonValue = None, is_time_over: bool = False
+) -> list[RunSummary]:
     """Queue waiting runs that this transaction has locked, with `payload` as the result of the step in which they
-    wait.
+    wait. When their time is over, the step of one that was to continue early is forgotten: it has still to wait.
     """
     rows = await conn.fetch(
         f"""
         WITH ended AS (
             DELETE FROM penstock.waits w WHERE w.run_id = ANY($1::uuid[])
+            RETURNING w.run_id, w.is_early AND $3 AS is_early
+        ), forgotten AS (
+            DELETE FROM penstock.steps s USING ended e
+            WHERE s.run_id = e.run_id AND s.outcome = 'waiting' AND e.is_early
         ), recorded AS (
             UPDATE penstock.steps s
             SET outcome = 'succeeded', finished_at = clock_timestamp(), result = $2
-            WHERE s.run_id = ANY($1::uuid[]) AND s.outcome = 'waiting'
+            FROM ended e
+            WHERE s.run_id = e.run_id AND s.outcome = 'waiting' AND NOT e.is_early
         )
         UPDATE penstock.runs r
         SET state = 'queued', scheduled_at = clock_timestamp(), dispatched_at = clock_timestamp()
@@ -238,6 +249,7 @@ async def wake_runs(conn: Connection, *, run_ids: Sequence[UUID], payload: JsonV
         """,
         run_ids,
         payload,
+        is_time_over,
     )
     return [summary_from_row(row) for row in rows]
 

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from penstock.definitions.models import (
-    REDIRECT_TARGET,
     ApiTrigger,
     Auth,
     ChangedBy,
@@ -18,6 +17,7 @@ from penstock.definitions.models import (
     RunEndTrigger,
     WebhookTrigger,
 )
+from penstock.definitions.redirects import REDIRECT_TARGET
 from penstock.domain.durations import parse_duration
 from penstock.domain.moments import to_utc
 from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES, UTC_ZONE, Overlap, check_cron, check_timezone

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from penstock import exact_json
 from penstock.definitions.models import App, Auth, PrivacyRule, Step, Workflow
+from penstock.definitions.steps import walk_steps
 from penstock.reading.actions import ACTIONS
 
 
@@ -35,7 +36,7 @@ def find_exposures(app: App) -> Iterator[Exposure]:
         origin = _find_origin(workflow)
         if origin is None or workflow.ignore_privacy:
             continue
-        for step in workflow.steps:
+        for step in walk_steps(workflow.steps):
             name = _type_read(step)
             if name in hidden:
                 yield Exposure(workflow.name, str(name), step.action.value, step.place, origin)

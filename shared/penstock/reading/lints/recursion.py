@@ -21,6 +21,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from penstock.definitions.models import App, ChangedBy, Operation, Step, StepAction, Workflow
+from penstock.definitions.steps import walk_steps
 from penstock.reading.actions import ACTIONS
 from penstock.reading.lints.meeting import can_meet
 from penstock.reading.lints.own_urls import find_own_calls
@@ -115,7 +116,7 @@ def list_starts(app: App) -> list[Start]:
     """Who starts whom, by what the definitions say, deliberate recursion included; steps in Python are not read."""
     starts: dict[Start, None] = {}
     for name, workflow in app.workflows.items():
-        for step in workflow.steps:
+        for step in walk_steps(workflow.steps):
             by = step.action.value if ACTIONS[step.action].starts else "change"
             for target, is_guarded in _targets_of(step, app):
                 if target in app.workflows:
@@ -133,7 +134,7 @@ def _find_over_calls(app: App, graph: _Graph) -> list[Recursion]:
     wider: _Graph = {name: {**edges} for name, edges in graph.items()}
     for name in graph:
         workflow = app.workflows[name]
-        for step in workflow.steps:
+        for step in walk_steps(workflow.steps):
             for target, call in find_own_calls(app, step).items():
                 if target in graph:
                     wider[name].setdefault(
@@ -176,14 +177,14 @@ def _add_run_ends(graph: _Graph, app: App) -> None:
 
 def _steps_of(workflow: Workflow, code_steps: CodeSteps) -> Iterator[Step]:
     """The steps of a workflow, and those of its Python, but for those that give a reason."""
-    yield from (step for step in workflow.steps if step.recursion is None)
+    yield from (step for step in walk_steps(workflow.steps) if step.recursion is None)
     yield from _code_steps_of(workflow, code_steps)
 
 
 def _code_steps_of(workflow: Workflow, code_steps: CodeSteps) -> Iterator[Step]:
     """What the workflow's own Python asks for, and the actions in Python that its steps run."""
     yield from (step for step in code_steps.get(workflow.python or "", ()) if step.recursion is None)
-    for step in workflow.steps:
+    for step in walk_steps(workflow.steps):
         if step.action is StepAction.RUN and isinstance(step.target, str) and step.recursion is None:
             for inner in code_steps.get(step.target, ()):
                 if inner.recursion is None:

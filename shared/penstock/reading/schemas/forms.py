@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from penstock.definitions.fields import CONSTRAINT_TYPES
 from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES, Every, Overlap
+from penstock.reading.blocks import MAX_AT_ONCE, MAX_BRANCHES
 from penstock.reading.targets import SESSIONS
 
 Schema = dict[str, JsonValue]
@@ -85,6 +86,7 @@ CONSTRAINT: Final = table(
 _WHERE: Final = either(MAPPING, list_of(CONSTRAINT))
 _ADDRESS: Final = either(TEXT, table({"name": TEXT, "email": TEXT}, "email"))
 _ATTACHMENT: Final = table({"name": TEXT, "content_type": TEXT, "text": TEXT, "base64": TEXT}, "name")
+_STEPS: Final[Schema] = {"type": "array", "items": {"$ref": "#/$defs/step"}, "minItems": 1}
 _SEARCH: Final = table({"find": TEXT, "where": _WHERE, "sort": TEXT}, "find")
 
 FORMS: Final[Mapping[str, Schema]] = {
@@ -152,6 +154,12 @@ FORMS: Final[Mapping[str, Schema]] = {
     "answer_target": either(MAPPING, TEMPLATE, {"type": "null"}),
     "object_target": either(MAPPING, TEMPLATE),
     "wait_target": either(DURATION, _TIME, TEMPLATE),
+    # Steps inside a step.
+    "list_target": either({"type": "array"}, TEMPLATE),
+    "item_name": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+    "at_once": integer(1, MAX_AT_ONCE),
+    "iterated": _STEPS,
+    "branches_target": {**named(_STEPS, "^[A-Za-z_][A-Za-z0-9_]*$"), "minProperties": 1, "maxProperties": MAX_BRANCHES},
 }
 """By the function that reads it. One that is missing here takes anything, as far as an editor knows."""
 
