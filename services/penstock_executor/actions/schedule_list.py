@@ -1,5 +1,6 @@
 """`schedule_list: WORKFLOW`: a stored list of runs to schedule, whole, in one transaction with the step's record."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
@@ -8,20 +9,24 @@ from pydantic import JsonValue
 
 from penstock.contracts.messages import ExpandList
 from penstock.db import Connection
-from penstock.definitions.models import StepAction
+from penstock.definitions.models import App, StepAction
 from penstock.domain.ids import child_run_id
 from penstock.domain.lineage import Lineage
+from penstock.domain.list_counts import COUNTS
 from penstock.domain.workload import Counts
 from penstock.expressions.language import describe_type
+from penstock.runs.followers import Follower
 from penstock.runs.lists import ListRequest, insert_list
 from penstock_executor.actions.find import list_things
 from penstock_executor.effects import Effect, Group
 from penstock_executor.runs import Values
-from penstock_executor.steps.arguments import bind, due_at, duration, target_text, workflow, wrong
+from penstock_executor.steps.arguments import bind, due_at, duration, mapping, target_text, text, workflow, wrong
 from penstock_executor.steps.consumption import add_scheduled, consumption, reported, used_by_reading
 from penstock_executor.steps.items import make_of_items
 from penstock_executor.steps.outcomes import Outcome, Write
 from penstock_executor.steps.specs import Call, StepSpec
+
+_COUNT: Final = re.compile(rf"\$\{{list\.(?:id|{'|'.join(COUNTS)})\}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,25 @@ async def schedule_list(call: Call) -> Outcome:
         interval_seconds=0.0 if interval is None else duration(call, "interval", interval).total_seconds(),
         is_sequential=call.arguments.get("sequential") is True,
         lineage=Lineage(parent_run_id=call.run.id),
+        follower=_find_follower(call, app),
     )
     nudge = ExpandList.model_construct(list_id=list_id)
     return Write(StoreList(request, parameters), str(list_id), is_known=True, nudge=nudge, used=used)
+
+
+def _find_follower(call: Call, app: App) -> Follower | None:
+    """What starts behind the list. What does not read the list is evaluated now."""
+    name, late = text(call, "then"), call.plan.late
+    if name is None:
+        return None
+    target, given = workflow(app, call, name), mapping(call, "then_with")
+    if call.plan.items is not None and late is None:  # in Python there are no expressions, but names of counts
+        counted = {key: value for key, value in given.items() if isinstance(value, str) and _COUNT.fullmatch(value)}
+        return Follower(target.name, {key: given[key] for key in given.keys() - counted.keys()}, {**counted})
+    if late is None:
+        return Follower(target.name, given)
+    scope = {root: call.scope[root] for root in late.roots if root in call.scope}
+    return Follower(target.name, given, late.written, scope, late.rewritten)
 
 
 async def _find_items(call: Call) -> list[JsonValue]:
@@ -85,7 +106,7 @@ def _count(counts: Counts, outcome: Outcome, result: JsonValue) -> None:
 SPEC: Final = StepSpec(
     action=StepAction.SCHEDULE_LIST,
     target="the name of a workflow",
-    arguments=("over", "with", "at", "after", "interval", "sequential"),
+    arguments=("over", "with", "at", "after", "interval", "sequential", "then", "then_with"),
     awaited=schedule_list,
     writes=(StoreList,),
     consumes=consumption(done=_count),

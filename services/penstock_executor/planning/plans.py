@@ -124,6 +124,7 @@ def _plan_step(step: CompiledStep) -> StepPlan:
         lookups=step.lookups,
         item_lookups=step.item_lookups,
         blocks={name: tuple(map(_plan_step, block)) for name, block in step.blocks.items()},
+        late=step.late,
     )
 
 
@@ -133,6 +134,8 @@ def _roots(step: StepPlan) -> frozenset[str]:
         roots |= step.when.roots
     if step.items is not None:
         roots |= step.items.roots
+    if step.late is not None:
+        roots |= step.late.roots
     return roots.union(*(_roots(inner) for block in step.blocks.values() for inner in block))
 
 

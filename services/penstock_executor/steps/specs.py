@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from penstock.definitions.compiled import Levels
+from penstock.definitions.compiled import Late, Levels
 from penstock.definitions.models import App, RetryPolicy, Step, StepAction
 from penstock.expressions import Expression, Template
 from penstock.things.privacy import EVERYTHING, Viewer
@@ -77,7 +77,7 @@ class StepPlan:
     `is_deferrable` says that its effect may be committed together with what comes next, because nothing depends on how
     it ends. `secrets` are those that its condition reads, and those that the rest of it reads. `lookups` are what it
     reads through references, `item_lookups` what it reads so for the items of its list. `blocks` are the steps inside
-    it, by the name of the block.
+    it, by the name of the block. `late` are arguments that are evaluated when a list has ended.
     """
 
     spec: StepSpec
@@ -92,6 +92,7 @@ class StepPlan:
     lookups: Levels = ()
     item_lookups: Levels = ()
     blocks: "Mapping[str, tuple[StepPlan, ...]]" = field(default_factory=dict)
+    late: Late | None = None
 
 
 @dataclass(slots=True)

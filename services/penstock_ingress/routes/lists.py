@@ -44,7 +44,8 @@ class ListRoutes:
 
     async def _create(self, request: web.Request) -> web.Response:
         environment, wanted = read_environment(request), await read_model(request, NewList)
-        check_workflow(request[CALLER], wanted.workflow)
+        for workflow in (wanted.workflow, wanted.then or wanted.workflow):
+            check_workflow(request[CALLER], workflow)
         return self._show(request, await lists.create_list(self._room, environment, wanted), 201)
 
     async def _get(self, request: web.Request) -> web.Response:

@@ -149,6 +149,11 @@ class NewList(Given):
         default=None, ge=0, le=9, description="0 (first) to 9 (last); none: the workflow's own"
     )
 
+    then: Storable | None = Field(default=None, description="The workflow that starts once, when all have ended")
+    then_with: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Its parameters, with `${list.total}`, `${list.failed}` and the other counts"
+    )
+
     def due(self, now: datetime) -> datetime | timedelta | None:
         """When its first item is due, or how much later than now; None for now, which a time of the past means too."""
         if self.after is not None:

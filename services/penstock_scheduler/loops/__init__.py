@@ -9,6 +9,7 @@ from penstock.store.workload import FLUSH_SECONDS
 from penstock_scheduler.loops.change_triggers import start_changes
 from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
 from penstock_scheduler.loops.ends import settle_ends
+from penstock_scheduler.loops.followers import start_followers
 from penstock_scheduler.loops.inbox import admit_inbox
 from penstock_scheduler.loops.list_expansion import advance_sequential, expand_lists, finish_lists
 from penstock_scheduler.loops.notifying import delete_old_notifications, gather_notices, send_notifications
@@ -58,6 +59,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("settle_ends", 0.25, settle_ends, nudges.ends),
         Loop("advance_sequential", 0.5, advance_sequential, nudges.sequential),
         Loop("finish_lists", 2.0, finish_lists),
+        Loop("start_followers", 2.0, start_followers, nudges.followers),
         Loop("gather_notices", 2.0, gather_notices),
         *(Loop(f"send_{channel}", 2.0, partial(send_notifications, channel=channel)) for channel in Channel),
         Loop("flush_workload", FLUSH_SECONDS, flush_workload),

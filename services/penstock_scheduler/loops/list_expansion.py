@@ -102,6 +102,8 @@ async def announce_finished(room: Room, finished: Sequence[FinishedList], woken:
             terminated=done.terminated, at=clock.now(),
         )  # fmt: skip
         room.publisher.event(f"{done.environment}.list.finished", event)
+    if any(done.has_follower for done in finished):
+        room.nudges.followers.set()
     await room.dispatches.begin(woken)
 
 

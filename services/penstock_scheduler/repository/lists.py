@@ -24,6 +24,7 @@ class FinishedList:
     skipped: int
     cancelled: int
     terminated: int
+    has_follower: bool
 
 
 def _from_row(row: Record) -> StoredList:
@@ -136,7 +137,8 @@ async def fail_list(conn: Connection, *, list_id: UUID, error: JsonValue) -> boo
     status = await conn.execute(
         """
         WITH failed AS (
-            UPDATE penstock.lists SET state = 'failed', error = $2, finished_at = clock_timestamp()
+            UPDATE penstock.lists SET state = 'failed', error = $2, finished_at = clock_timestamp(),
+                follower_state = CASE follower_state WHEN 'waiting' THEN 'due' ELSE follower_state END
             WHERE id = $1 AND state = 'expanding' RETURNING id
         )
         -- Who waits for the list is woken as when a run has ended.
@@ -229,11 +231,13 @@ async def finish_lists(conn: Connection, *, list_ids: Sequence[UUID] | None = No
             ORDER BY l.created_at LIMIT 100
             FOR NO KEY UPDATE SKIP LOCKED
         )
-        UPDATE penstock.lists l SET state = 'finished', finished_at = clock_timestamp()
+        UPDATE penstock.lists l SET state = 'finished', finished_at = clock_timestamp(),
+            follower_state = CASE l.follower_state WHEN 'waiting' THEN 'due' ELSE l.follower_state END
         FROM held h WHERE l.id = h.id AND l.state = 'expanded'
           AND NOT EXISTS (SELECT FROM penstock.ends e WHERE e.list_id = l.id)
         RETURNING l.id, l.environment, l.workflow, l.total,
-                  l.succeeded, l.failed, l.skipped, l.cancelled, l.terminated
+                  l.succeeded, l.failed, l.skipped, l.cancelled, l.terminated,
+                  coalesce(l.follower_state = 'due', false) AS has_follower
         """,
         list_ids,
     )

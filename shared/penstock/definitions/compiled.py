@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final, NamedTuple
 
+from pydantic import JsonValue
+
 from penstock.definitions.connectors import connector_arguments
 from penstock.definitions.models import App, Step, StepAction, Workflow
 from penstock.expressions import Expression, Template, compile_expression, compile_template
@@ -36,7 +38,8 @@ class CompiledStep:
     `per_item` is the argument that PER_ITEM names, to be evaluated for every item with `item` and `index` in scope; as
     it has no value before, it is left out of `arguments` there. For all other actions it is None. `arguments` of a
     `call` hold its `connector` too. `lookups` are made before the step, `item_lookups` for the items of its list.
-    `blocks` are the steps inside it.
+    `blocks` are the steps inside it. `late` are the arguments of what starts behind a list that need its counts; they
+    are left out of `arguments` as well.
     """
 
     definition: Step
@@ -47,6 +50,15 @@ class CompiledStep:
     lookups: Levels = ()
     item_lookups: Levels = ()
     blocks: Mapping[str, tuple["CompiledStep", ...]] = field(default_factory=dict)
+    late: "Late | None" = None
+
+
+class Late(NamedTuple):
+    """Templates as they are written, the names that they read, and their expressions that read through references."""
+
+    written: dict[str, JsonValue]
+    roots: frozenset[str]
+    rewritten: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +106,24 @@ def _compile_step(app: App, step: Step) -> CompiledStep:
         per_item = compile_template(given.pop(name, {}) or {}, place, rewritten=found.rewritten)
     if step.action is StepAction.CALL and (connector := app.connectors.get(str(step.target))) is not None:
         given["connector"] = connector_arguments(connector)
+    late = _take_late(step, given, found)
     arguments = compile_template(given, place, rewritten=found.rewritten)
     once, of_items = _compile_lookups(found, place, step.action in PER_ITEM)
     blocks = {name: tuple(_compile_step(app, inner) for inner in block) for name, block in step.blocks.items()}
-    return CompiledStep(step, when, target, arguments, per_item, once, of_items, blocks)
+    return CompiledStep(step, when, target, arguments, per_item, once, of_items, blocks, late)
+
+
+def _take_late(step: Step, given: dict[str, JsonValue], found: Lookups) -> Late | None:
+    """Take out of `then_with` what reads `list`, whose counts are known when it has ended."""
+    written = given.get("then_with")
+    if not isinstance(written, dict):
+        return None
+    compiled = {name: compile_template(value, step.place, rewritten=found.rewritten) for name, value in written.items()}
+    late = {name: value for name, value in written.items() if "list" in compiled[name].roots}
+    given["then_with"] = {name: value for name, value in written.items() if name not in late}
+    roots = frozenset[str]().union(*(compiled[name].roots for name in late)) - {"list"}
+    texts = str(late)
+    return Late(late, roots, {old: new for old, new in found.rewritten.items() if old in texts}) if late else None
 
 
 def _compile_lookups(found: Lookups, place: str, has_items: bool = False) -> tuple[Levels, Levels]:

@@ -154,6 +154,8 @@ ACTIONS: Final[dict[StepAction, Action]] = {
             "with": take.item_parameters,
             "interval": take.duration,
             "sequential": take.boolean,
+            "then": take.following_workflow,
+            "then_with": take.following_parameters,
         },
         (("at", "after"),),
         (("over",),),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -11,8 +12,10 @@ from penstock.definitions.connectors import find_path_problem
 from penstock.definitions.models import FieldType, Parameter, ScalarType
 from penstock.definitions.values import coerce_value
 from penstock.domain.durations import parse_duration
+from penstock.domain.list_counts import COUNTS
 from penstock.domain.moments import to_utc
 from penstock.domain.ticks import MAX_FAILURES, MAX_TIMES
+from penstock.expressions.kinds import NUMBER, TEXT, object_of
 from penstock.expressions.templates import split_text
 from penstock.expressions.tokens import ExpressionError
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe, to_json
@@ -185,6 +188,34 @@ def item_parameters(reader: StepReader, key: str, node: Node) -> JsonValue:
     return _parameters(reader, key, node, reader.scope_of_items(kind_of_items(reader, "over")))
 
 
+def following_workflow(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """The literal name of the workflow that starts when all items of the list have ended."""
+    name = reader.literal(key, "a workflow", "such as create_thing")
+    if name is None:
+        return None
+    declared = reader.index.workflows.get(name)
+    if declared is None and not reader.report.is_partial:
+        reader.report.unknown(node.place, "workflow", name, reader.index.workflows)
+    elif declared is not None:
+        check_required(reader, f"the workflow {name!r}", declared, key="then_with")
+    return name
+
+
+def following_parameters(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """The parameters given to the workflow behind the list, where `list` is in scope: its counts."""
+    name, outer = reader.given.get("then"), reader.scope
+    if not isinstance(name, str):
+        reader.report.error(reader.table.key_place(key), f"{key!r} needs 'then', the workflow that is given these")
+    kind = object_of({"id": TEXT, **dict.fromkeys(COUNTS, NUMBER)})
+    scope = replace(outer, names=outer.names | {"list"}, kinds={**outer.kinds, "list": kind})
+    scope.members = {**outer.members, "list": {"id", *COUNTS}}
+    declared, reader.parameters = reader.parameters, reader.index.workflows.get(str(name))
+    try:
+        return _parameters(reader, key, node, scope)
+    finally:
+        reader.parameters = declared
+
+
 def _parameters(reader: StepReader, key: str, node: Node, scope: Scope) -> JsonValue:
     if not isinstance(node, Mapping):
         reader.report.error(node.place, f"{key!r} is a mapping of parameters to values, not {describe(node)}")
@@ -235,15 +266,15 @@ def _check_handed_on(reader: StepReader, name: str, node: Node) -> None:
         reader.report.error(node.place, f"{name!r} is a password, which cannot be handed to another run", hint)
 
 
-def check_required(reader: StepReader, what: str, declared: tuple[Parameter, ...]) -> None:
-    """Every parameter that is not optional is given in `with`."""
-    node = reader.table.node("with")
+def check_required(reader: StepReader, what: str, declared: tuple[Parameter, ...], key: str = "with") -> None:
+    """Every parameter that is not optional is given in `with`, or under another key."""
+    node = reader.table.node(key)
     given = node.entries if isinstance(node, Mapping) else {}
     missing = [parameter.name for parameter in declared if not parameter.is_optional and parameter.name not in given]
-    is_named_otherwise = "with" not in reader.table and reader.table.has_other_word_for("with")
+    is_named_otherwise = key not in reader.table and reader.table.has_other_word_for(key)
     if missing and (node is None or isinstance(node, Mapping)) and not is_named_otherwise:
         names = ", ".join(repr(one) for one in missing)
-        reader.report.error(reader.table.place, f"'with' lacks {names}, which {what} requires")
+        reader.report.error(reader.table.place, f"{key!r} lacks {names}, which {what} requires")
 
 
 def check_constant(reader: StepReader, name: str, node: Node, kind: FieldType) -> None:

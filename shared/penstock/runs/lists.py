@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from penstock import exact_json
 from penstock.db import Connection
 from penstock.domain.lineage import OUTSIDE, Lineage
+from penstock.runs.followers import Follower
 
 CHUNK_SIZE: Final = 1000
 """Runs admitted per transaction while a list is expanded."""
@@ -21,7 +22,7 @@ class ListRequest:
     """A list that is asked for. Its runs get the depth of the parent + 1 (or what it claims), all of them the same.
 
     Item i is due at `start_at` + i × `interval_seconds`; a sequential list starts each when the one before has ended.
-    `start_at` may be so long from now, by the database's clock.
+    `start_at` may be so long from now, by the database's clock. `follower` starts when all have ended.
     """
 
     id: UUID
@@ -32,6 +33,7 @@ class ListRequest:
     is_sequential: bool = False
     lineage: Lineage = OUTSIDE
     priority: int | None = None
+    follower: Follower | None = None
 
 
 async def reopen_lists(conn: Connection, *, list_ids: Iterable[UUID | None]) -> None:
@@ -63,9 +65,10 @@ async def insert_list(conn: Connection, *, request: ListRequest, parameters: Seq
         """
         INSERT INTO penstock.lists (
             id, environment, workflow, parent_run_id, claimed_depth, claimed_chain_id, priority, total,
-            is_sequential, start_at, interval_seconds
+            is_sequential, start_at, interval_seconds, follower, follower_state
         )
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, clock_timestamp() + $12), $11)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, clock_timestamp() + $12), $11, $13,
+                CASE WHEN $13::jsonb IS NOT NULL THEN 'waiting' END)
         ON CONFLICT (id) DO NOTHING
         RETURNING true
         """,
@@ -81,6 +84,7 @@ async def insert_list(conn: Connection, *, request: ListRequest, parameters: Seq
         None if isinstance(request.start_at, timedelta) else request.start_at,
         request.interval_seconds,
         request.start_at if isinstance(request.start_at, timedelta) else None,
+        None if request.follower is None else request.follower.to_json(),
     )
     if not inserted:
         return False

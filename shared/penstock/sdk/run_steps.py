@@ -56,15 +56,20 @@ class RunSteps(Steps):
         after: Duration | None = None,
         interval: Duration | None = None,
         sequential: bool = False,
+        then: str | None = None,
+        then_with: Mapping[str, object] | None = None,
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, str]:
         """A run of `workflow` for each item, all one deeper than this one; the list's id.
 
-        An item is the mapping of its run's parameters, unless `parameters` makes one of (item, index).
+        An item is the mapping of its run's parameters, unless `parameters` makes one of (item, index). When all have
+        ended, `then` starts, with the parameters `then_with`: a value that is "${list.failed}", or another of the
+        counts, becomes that number.
         """
         arguments = {
             **_when(workflow, at, after),
             **_pace(interval, sequential),
+            **_following(then, then_with),
             "over": to_json(over, f"schedule_list {workflow}"),
         }
         items = parameters or (lambda item, _: item if isinstance(item, dict) else {})
@@ -83,11 +88,14 @@ class RunSteps(Steps):
         after: Duration | None = None,
         interval: Duration | None = None,
         sequential: bool = False,
+        then: str | None = None,
+        then_with: Mapping[str, object] | None = None,
         **options: Unpack[StepOptions],
     ) -> Coroutine[object, object, str]:
         """The same for each thing of a type that meets `where`; `parameters` makes a run's of (thing, index)."""
         over = to_json({"find": type, "where": where, "sort": sort}, f"schedule_for_each {workflow}")
         arguments = {**_when(workflow, at, after), **_pace(interval, sequential), "over": over}
+        arguments |= _following(then, then_with)
         return self._ask(StepAction.SCHEDULE_LIST, workflow, arguments, str, options, parameters)
 
     @checked
@@ -245,6 +253,10 @@ def _id(thing: str | Thing | None) -> str | None:
 
 def _when(workflow: str, at: datetime | None, after: Duration | None) -> dict[str, JsonValue]:
     return {"at": to_json(at, f"schedule {workflow}"), "after": None if after is None else to_seconds(after)}
+
+
+def _following(then: str | None, then_with: Mapping[str, object] | None) -> dict[str, JsonValue]:
+    return {"then": then, "then_with": to_object(then_with, f"then {then}")}
 
 
 def _pace(interval: Duration | None, sequential: bool) -> dict[str, JsonValue]:

@@ -158,3 +158,18 @@ async def test_a_list_that_is_not_there_is_404(ingress: Ingress) -> None:
     nobody = UUID(int=7)
     for method, path in (("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/cancel"), ("POST", "/retry")):
         assert (await ingress.manage(method, f"{LISTS}/{nobody}{path}")).status == 404
+
+
+async def test_what_is_to_follow_a_list_is_checked_when_it_begins(ingress: Ingress) -> None:
+    made = await begin(ingress, then="remind", then_with={"number": "${list.failed + 1}"})
+    assert (made["then"], made["then_run_id"]) == ("remind", None)
+    refused: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"then": "remnd"}, "then: no workflow"),
+        ({"then": "remind", "then_with": {"number": "${params.n}"}}, "then_with: unknown name 'params'; known is list"),
+        ({"then_with": {"number": 1}}, "then_with: it needs `then`"),
+        ({"then": "remind", "then_with": {"number": "${"}}, "then_with"),
+    )
+    for more, said in refused:
+        answer = await ingress.manage("POST", LISTS, json={"workflow": "remind", "items": ITEMS, **more})
+        assert answer.status == 422
+        assert said in str(answer.json)

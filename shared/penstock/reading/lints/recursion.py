@@ -196,6 +196,8 @@ def _targets_of(step: Step, app: App) -> Iterator[tuple[str, bool]]:
     spec = ACTIONS[step.action]
     if spec.starts and isinstance(step.target, str):
         yield step.target, False
+        if isinstance(following := step.arguments.get("then"), str):
+            yield following, False
     elif spec.changes:
         type_name = step.arguments.get("type") if step.action in {StepAction.UPDATE, StepAction.DELETE} else step.target
         type_name = "user" if step.action in {StepAction.SIGN_UP, StepAction.RESET_PASSWORD} else type_name

@@ -115,6 +115,8 @@ FORMS: Final[Mapping[str, Schema]] = {
     "items": either({"type": "array"}, TEMPLATE),
     "parameters": MAPPING,
     "item_parameters": MAPPING,
+    "following_workflow": TEXT,
+    "following_parameters": MAPPING,
     # Arguments about data types.
     "data_type": TEXT,
     "field_name": TEXT,

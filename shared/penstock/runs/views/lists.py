@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from penstock.db import Connection, Record
+from penstock.runs.followers import follower_run_id
 from penstock.runs.views.models import Shown, Stored
 from penstock.runs.views.pages import Page, make_page
 
@@ -38,6 +39,8 @@ class RunList(Shown):
     rate: float | None = Field(description="Items that have ended per second, since the list began")
     expected_end: datetime | None = Field(description="If it continues at this rate; null while that is not known")
     parent_run_id: UUID | None
+    then: str | None = Field(description="The workflow that starts when all have ended")
+    then_run_id: UUID | None = Field(description="Its run, once that has started")
     error: Stored = None
     created_at: datetime
     started_at: datetime = Field(description="When its first item is or was due")
@@ -47,6 +50,7 @@ class RunList(Shown):
 _SELECT: Final = """
     SELECT l.id, l.environment, l.workflow, l.state, l.is_sequential, l.total, l.succeeded, l.failed, l.skipped,
            l.cancelled + l.given_up AS cancelled, l.terminated, l.parent_run_id, l.error, l.created_at,
+           l.follower ->> 'workflow' AS "then", coalesce(l.follower_state = 'started', false) AS is_followed,
            l.start_at AS started_at, l.finished_at, n.running, statement_timestamp() AS now,
            p.is_paused
     FROM penstock.lists l
@@ -115,6 +119,7 @@ def _from_row(row: Record) -> RunList:
         **{name: row[name] for name in _SAME},
         paused=row["is_paused"],
         sequential=row["is_sequential"],
+        then_run_id=follower_run_id(row["id"]) if row["is_followed"] else None,
         remaining=remaining,
         scheduled=max(0, remaining - row["running"]),
         rate=None if rate is None else round(rate, 3),
@@ -124,5 +129,5 @@ def _from_row(row: Record) -> RunList:
 
 _SAME: Final = (
     "id", "environment", "workflow", "state", "total", "running", "succeeded", "failed", "skipped", "cancelled",
-    "terminated", "parent_run_id", "error", "created_at", "started_at", "finished_at",
+    "terminated", "parent_run_id", "then", "error", "created_at", "started_at", "finished_at",
 )  # fmt: skip
