@@ -4,7 +4,7 @@ from functools import partial
 
 from penstock.contracts.topology import EVENTS_EXCHANGE, executor_queue
 from penstock.runtime import Consumer, Edges, Resources, Stop, Subscription, run_service
-from penstock_executor.handlers import MAX_MESSAGES, note_cancelled, note_dead_letter, receive
+from penstock_executor.handlers import MAX_MESSAGES, note_cancelled, receive
 from penstock_executor.loops import list_loops
 from penstock_executor.room import Room, open_room
 from penstock_executor.settings import ExecutorSettings
@@ -21,10 +21,7 @@ async def serve(settings: ExecutorSettings, stop: Stop, resources: Resources | N
 def make_edges(room: Room) -> Edges[Room]:
     """Where an executor meets the outside, what it does by itself, and how it ends."""
     return Edges(
-        consumers=tuple(
-            Consumer(executor_queue(lane), partial(receive, room), MAX_MESSAGES, partial(note_dead_letter, room))
-            for lane in room.lanes
-        ),
+        consumers=tuple(Consumer(executor_queue(lane), partial(receive, room), MAX_MESSAGES) for lane in room.lanes),
         subscriptions=(Subscription(EVENTS_EXCHANGE, "*.run.cancelled", partial(note_cancelled, room)),),
         loops=list_loops(room),
         leave=room.slots.close,

@@ -13,7 +13,6 @@ from pydantic import JsonValue
 
 from penstock.broker.port import Delivery
 from penstock.contracts import envelope
-from penstock.contracts.envelope import Message
 from penstock.contracts.messages import DueRun, ExecuteRuns, RunAnswer, RunEvent, RunEvents
 from penstock.contracts.topology import BULK_LANE, DEFAULT_LANE, executor_queue
 from penstock.definitions.models import DEFAULT_PRIORITY
@@ -27,7 +26,6 @@ from penstock.errors import (
 )
 from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED
-from penstock.store.notices import notify_of_dead_letter
 from penstock_executor.holding.leases import Lease
 from penstock_executor.room import Room
 from penstock_executor.running.together import begin_runs, load_plans
@@ -153,11 +151,6 @@ async def note_cancelled(room: Room, delivery: Delivery) -> None:
             room.leases.cancel(event.id)
     except DecodeError as error:
         log.warning("message.ignored", reason=error.reason)
-
-
-async def note_dead_letter(room: Room, message: Message, routing_key: str) -> None:
-    """A message of our queue was put into the dead letters: people are notified."""
-    await notify_of_dead_letter(room.database, executor_queue(), message, routing_key)
 
 
 Handle = Callable[[Room, Delivery], Awaitable[None]]

@@ -2,9 +2,10 @@
 
 from functools import partial
 
-from penstock.contracts.topology import SCHEDULER_QUEUE
+from penstock.contracts.topology import DEAD_LETTER_QUEUE, SCHEDULER_QUEUE
 from penstock.runtime import Consumer, Edges, Resources, Stop, run_service
-from penstock_scheduler.handlers import MAX_MESSAGES, note_dead_letter, receive
+from penstock_scheduler.handlers import MAX_MESSAGES, receive
+from penstock_scheduler.handlers.dead_letters import MAX_LETTERS, keep_dead_letter
 from penstock_scheduler.loops import list_loops
 from penstock_scheduler.room import Room, open_room
 from penstock_scheduler.settings import SchedulerSettings
@@ -21,7 +22,10 @@ async def serve(settings: SchedulerSettings, stop: Stop, resources: Resources | 
 def make_edges(room: Room) -> Edges[Room]:
     """Where a scheduler meets the outside, what it does by itself, and how it ends."""
     return Edges(
-        consumers=(Consumer(SCHEDULER_QUEUE, partial(receive, room), MAX_MESSAGES, partial(note_dead_letter, room)),),
+        consumers=(
+            Consumer(SCHEDULER_QUEUE, partial(receive, room), MAX_MESSAGES),
+            Consumer(DEAD_LETTER_QUEUE, partial(keep_dead_letter, room), MAX_LETTERS),
+        ),
         loops=list_loops(room),
         finish=room.finish,
         release=room.release,

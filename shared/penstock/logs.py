@@ -25,6 +25,7 @@ have `trace_id` and `span_id`. No payloads; secrets are taken out of every line.
 | `subscription.confirmed` `subscription.unconfirmed` | ingress | AWS SNS asked to confirm a subscription |
 | `secrets.changed` `secrets.unreadable` | ingress, executor | secrets were changed; stored ones that no key decrypts |
 | `message.dead_lettered` | scheduler, executor | a message was not understood, and why |
+| `dead_letter.not_kept` `dead_letter.not_published` | scheduler | storing or publishing it failed; it is tried again |
 | `run.finished` | executor | one wide line per attempt |
 | `run.released` `run.release_failed` | executor | a run was given back unfinished, or is reaped later |
 | `run.lease_lost` | executor | another attempt owns the run, or the database was away too long |

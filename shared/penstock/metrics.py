@@ -119,6 +119,12 @@ RUNS_HELD = Gauge(
     "Runs that a pause or a limit of their workflow holds back, counted to 10,000; no executor is needed for them",
     registry=REGISTRY,
 )
+DEAD_LETTERS_OPEN = Gauge(
+    "penstock_dead_letters_open",
+    "Dead letters that are open, counted to 10,000 in all; every scheduler reports the same figure",
+    ("environment", "kind"),
+    registry=REGISTRY,
+)
 BACKLOG_MEASURED = Gauge(
     "penstock_backlog_measured_timestamp_seconds",
     "When this scheduler last measured what waits, in seconds since 1970",
@@ -128,7 +134,10 @@ LEASES_LOST = Counter(
     "penstock_leases_lost_total", "Runs that this executor had to leave to another attempt", registry=REGISTRY
 )
 DEAD_LETTERED = Counter(
-    "penstock_dead_lettered_messages_total", "Messages that were not understood", ("queue",), registry=REGISTRY
+    "penstock_dead_lettered_messages_total",
+    "Messages that were put into the dead letters",
+    ("queue",),
+    registry=REGISTRY,
 )
 REAPED = Counter(
     "penstock_reaped_runs_total",

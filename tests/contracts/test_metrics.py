@@ -77,8 +77,8 @@ def test_a_metric_has_a_name_and_a_help_by_convention(metric: Metric) -> None:
 
 def test_no_label_is_named_by_strangers() -> None:
     known = {
-        "action", "activity", "batch", "environment", "lane", "loop", "outcome", "purpose", "queue", "reason", "route",
-        "source", "state", "status", "workflow",
+        "action", "activity", "batch", "environment", "kind", "lane", "loop", "outcome", "purpose", "queue", "reason",
+        "route", "source", "state", "status", "workflow",
     }  # fmt: skip
     assert set().union(*map(labels_of, list_metrics())) <= known, "show that its values are bounded, then add it here"
 

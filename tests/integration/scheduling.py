@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from penstock.broker.port import Broker, Delivery
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ExecuteRuns
-from penstock.contracts.topology import DEAD_LETTER_QUEUE, EVENTS_EXCHANGE, LANES, SCHEDULE_EXCHANGE, executor_queue
+from penstock.contracts.topology import DEAD_LETTER_EXCHANGE, EVENTS_EXCHANGE, LANES, SCHEDULE_EXCHANGE, executor_queue
 from penstock.db import Record
 from penstock.runtime import Resources, Stop
 from penstock_scheduler.app import serve
@@ -72,7 +72,7 @@ class Station(Site):
         if consumes_executions:
             for lane in LANES:
                 await self.broker.consume(executor_queue(lane), self.executor, prefetch=100)
-        await self.broker.consume(DEAD_LETTER_QUEUE, self.dead, prefetch=100)
+        await self.broker.subscribe(DEAD_LETTER_EXCHANGE, "#", self.dead)
         await self.broker.subscribe(EVENTS_EXCHANGE, "#", self.events)
         self.reply_to = await self.broker.open_reply_queue(self.replies)
 

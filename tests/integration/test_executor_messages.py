@@ -73,10 +73,6 @@ async def test_a_message_without_a_fitting_header_is_dead_lettered(
     async with house.executor():
         await house.broker.publish(EXECUTE_EXCHANGE, DEFAULT_LANE, execute(run, **headers))
         await eventually(lambda: len(parked.reasons) == 1)
-        (notice,) = await eventually(lambda: house.fetch("SELECT environment, kind, details FROM penstock.notices"))
-    named = ENVIRONMENT if headers.get("environment") == ENVIRONMENT else "live"
-    assert (notice["environment"], notice["kind"]) == (named, "dead_letters")
-    assert "a message of the queue penstock.executor" in notice["details"]["message"]
     assert reason in parked.reasons[0]
     assert (await house.get(run.id))["state"] == "queued"
 
@@ -91,12 +87,6 @@ async def test_a_malformed_message_is_dead_lettered(house: House, body: bytes) -
         await house.broker.publish(EXECUTE_EXCHANGE, DEFAULT_LANE, message)
         await house.broker.publish(EXECUTE_EXCHANGE, DEFAULT_LANE, Message(b"{}", type="never.v1", message_id="n"))
         await eventually(lambda: len(parked.reasons) == 2)
-        await eventually(lambda: count_notices(house, 2))
-
-
-async def count_notices(house: House, count: int) -> bool:
-    (row,) = await house.fetch("SELECT count(*) AS notices FROM penstock.notices WHERE kind = 'dead_letters'")
-    return bool(row["notices"] == count)
 
 
 async def test_a_raised_limit_is_seen_when_a_message_seems_too_deep(house: House) -> None:

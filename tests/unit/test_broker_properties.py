@@ -14,7 +14,7 @@ from pamqp.common import FieldTable
 from pamqp.frame import marshal, unmarshal
 from pamqp.header import ContentHeader
 
-from penstock.broker.dead_letters import park
+from penstock.broker.dead_letters import Origin, park
 from penstock.broker.properties import read_properties
 from penstock.broker.shield import ShieldedReader, unwrap
 from penstock.broker.wire import MAX_PROPERTIES_BYTES, encode_properties
@@ -120,5 +120,7 @@ async def test_other_frames_pass_the_shield_as_they_are() -> None:
 
 def test_a_dead_letter_fits_into_a_frame_whatever_its_headers_and_reason_are() -> None:
     headers = {f"{number}": "\N{GRINNING FACE}" * 1000 for number in range(50)} | {"float": 1e300, "nan": float("nan")}
-    parked = park(Message(b"", headers=headers), reason="half \ud800 " * 500, exchange="e" * 255, routing_key="k" * 255)
+    parked = park(
+        Message(b"", headers=headers), reason="half \ud800 " * 500, origin=Origin("q" * 255, "e" * 255, "k" * 255)
+    )
     assert len(encode_properties(parked).marshal()) < MAX_PROPERTIES_BYTES / 4

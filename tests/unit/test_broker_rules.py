@@ -2,7 +2,7 @@
 
 import pytest
 
-from penstock.broker.dead_letters import park
+from penstock.broker.dead_letters import DEATH, Origin, park
 from penstock.broker.link import backoff_seconds
 from penstock.broker.routing import matches
 from penstock.contracts.envelope import Message
@@ -63,14 +63,14 @@ def test_dead_letter_keeps_plain_headers_and_says_why() -> None:
     parked = park(
         Message(b"{", message_id="m", headers=headers, is_persistent=False),
         reason="r" * 5000,
-        exchange="work",
-        routing_key="live.a",
+        origin=Origin("works", "work", "live.a"),
     )
-    assert dict(parked.headers) == {
+    assert {name: value for name, value in parked.headers.items() if name != DEATH} == {
         "depth": 3,
         "odd": "\N{REPLACEMENT CHARACTER}",
         "none": None,
         "reason": "r" * 1000,
+        "original-queue": "works",
         "original-exchange": "work",
         "original-routing-key": "live.a",
     }

@@ -25,10 +25,17 @@ COMMANDS = (
     ("schedule", "resume"),
     ("token", "create"), ("token", "list"), ("token", "revoke"), ("detected", "list"), ("detected", "accept"),
     ("deliveries", "list"), ("deliveries", "show"), ("deliveries", "replay"), ("deliveries", "tail"),
+    ("dead-letters", "list"), ("dead-letters", "show"), ("dead-letters", "retry"), ("dead-letters", "discard"),
+    ("dead-letters", "resolve"),
     ("new",), ("data", "import"), ("data", "export"), ("settings", "show"), ("settings", "set"), ("audit",),
 )  # fmt: skip
 PRINTS_DATA = (
     ("new",),
+    ("dead-letters", "list"),
+    ("dead-letters", "show"),
+    ("dead-letters", "retry"),
+    ("dead-letters", "discard"),
+    ("dead-letters", "resolve"),
     ("deliveries", "list"),
     ("deliveries", "show"),
     ("deliveries", "replay"),

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 
+from penstock.domain.dead_letters import LETTER_KINDS, LetterFilter, LetterState
 from penstock.domain.deliveries import OUTCOMES, DeliveryFilter
 from penstock.domain.log_terms import read_log_terms
 from penstock.domain.moments import read_iso, to_utc
@@ -64,6 +65,25 @@ def read_delivery_filter(environment: str, query: Mapping[str, str]) -> Delivery
         since=_read_moment(query, "since"),
         until=_read_moment(query, "until"),
         run_id=read_id_of(query, "run"),
+    )
+
+
+def read_letter_filter(environment: str, query: Mapping[str, str]) -> LetterFilter:
+    """The filter in a query. Raises Refusal."""
+    kind, state = query.get("kind") or None, query.get("state") or None
+    if kind is not None and kind not in LETTER_KINDS:
+        raise _wrong("kind", f"one of {', '.join(LETTER_KINDS)}")
+    if state is not None and state not in frozenset(LetterState):
+        raise _wrong("state", f"one of {', '.join(LetterState)}")
+    return LetterFilter(
+        environment=environment,
+        kind=kind,
+        state=state,
+        workflow=read_text(query, "workflow"),
+        queue=read_text(query, "queue"),
+        contains=read_text(query, "contains"),
+        since=_read_moment(query, "since"),
+        until=_read_moment(query, "until"),
     )
 
 

@@ -364,7 +364,15 @@ class Operation(Shown):
 
     id: UUID
     environment: str
-    kind: Literal["runs.cancel", "runs.retry", "schedule.cancel", "deliveries.replay"]
+    kind: Literal[
+        "runs.cancel",
+        "runs.retry",
+        "schedule.cancel",
+        "deliveries.replay",
+        "dead-letters.retry",
+        "dead-letters.discard",
+        "dead-letters.resolve",
+    ]
     state: Literal["running", "finished", "failed"]
     filter: dict[str, JsonValue]
     total: int = Field(description="How many met the filter when it began")

@@ -30,6 +30,7 @@ from penstock_ingress.room import Room
 from penstock_ingress.routes.callers import PRIVATE, SESSION, identify_admin
 from penstock_ingress.routes.chains import ChainRoutes
 from penstock_ingress.routes.console import ConsoleRoutes, is_of_console
+from penstock_ingress.routes.dead_letters import DeadLetterRoutes
 from penstock_ingress.routes.deliveries import DeliveryRoutes
 from penstock_ingress.routes.detected import DetectedRoutes
 from penstock_ingress.routes.lists import ListRoutes
@@ -120,6 +121,7 @@ class ManagementApi:
         ListRoutes(self._room, self._show).add_to(app.router)
         DetectedRoutes(self._room, self._show).add_to(app.router)
         DeliveryRoutes(self._room, self._show).add_to(app.router)
+        DeadLetterRoutes(self._room, self._show).add_to(app.router)
         add_pages(app, self._room)
         ConsoleRoutes(self._room).add_to(app.router)
         return app

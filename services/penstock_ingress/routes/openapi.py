@@ -10,10 +10,12 @@ from pydantic.json_schema import models_json_schema
 
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.domain.callers import Role
+from penstock.domain.dead_letters import LETTER_KINDS, LetterState
 from penstock.domain.deliveries import OUTCOMES
 from penstock.domain.policies import SettingsChange
 from penstock.domain.states import RunState
 from penstock.http_server import EVENT_STREAM
+from penstock.runs.views.dead_letters import Letter, LetterDetails, LetterPage
 from penstock.runs.views.lists import RunList
 from penstock.runs.views.logs import KINDS
 from penstock.runs.views.models import Delivery, DeliveryDetails, LogEntry, Run, RunDetails
@@ -52,6 +54,7 @@ from penstock_ingress.repository.workflow_views import Detected, DetectedPage, W
 from penstock_ingress.routes.operation import PAGE as _PAGE
 from penstock_ingress.routes.operation import Operation
 from penstock_ingress.routes.watching_openapi import WATCHING
+from penstock_ingress.rules.dead_letters import LetterChoice, LetterNote
 from penstock_ingress.rules.management import (
     Backfill,
     DeliveryChoice,
@@ -80,6 +83,11 @@ _PROBLEMS_OF_ALL: Final = (400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
 """Every operation looks up its caller and environment, and reads a body even where it wants none."""
 _LOGS: Final = ("kinds", "level", "contains", "user", "workflow", "run", "chain", "since", "until")
 _SCHEDULE: Final = ("workflow", "since", "until", "list", "chain")
+_LETTER_VERBS: Final = (
+    ("retry", "Take up again the run of a dead letter, or publish its message again", "Retry"),
+    ("discard", "Discard a dead letter", "Discard"),
+    ("resolve", "Note of a dead letter that it was settled in another way", "Resolve"),
+)
 OPERATIONS: Final = (
     Operation("runs", "post", "Start or schedule a run", Run, body=NewRun, status=201, problems=(400, 404, 413, 422,
     503)),
@@ -204,6 +212,19 @@ OPERATIONS: Final = (
     Operation("deliveries/replay", "post", "Replay the deliveries that meet a filter, the oldest first, as an "
     "operation; with an Idempotency-Key, once", RunsOperation, body=DeliveryChoice, status=202, problems=(400, 404, 413,
     422, 503)),
+    Operation(
+        "dead-letters", "get", "Dead letters: runs that failed and messages that nobody understood, newest first",
+        LetterPage, query=("kind", "state", "workflow", "queue", "contains", "since", "until", *_PAGE),
+        problems=(400, 404),
+    ),
+    Operation("dead-letters/{id}", "get", "A dead letter with its history and, of a message, what was sent",
+    LetterDetails),
+    *(operation for verb, one, many in _LETTER_VERBS for operation in (
+        Operation(f"dead-letters/{{id}}/{verb}", "post", one, Letter, body=LetterNote,
+        problems=(400, 404, 409, 422, 503)),
+        Operation(f"dead-letters/{verb}", "post", f"{many} the open dead letters that meet a filter, as an operation",
+        RunsOperation, body=LetterChoice, status=202, problems=(400, 404, 422, 503)),
+    )),
     Operation("tokens", "get", "The tokens that hold, newest first", TokenPage, query=_PAGE, problems=(400, 404),
     role=Role.ADMIN),
     Operation("tokens", "post", "Make a token; it is shown this once", MadeToken, body=WantedToken, status=201,
@@ -222,7 +243,13 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
         {"type": "string", "enum": list(WAYS), "default": WAYS[0]},
     ),
     "workflow": ("Only runs of this workflow", _TEXT),
-    "state": (f"Only runs in these states, separated by commas: {', '.join(RunState)}", _TEXT),
+    "state": (
+        f"Only runs in these states, separated by commas: {', '.join(RunState)}. Of dead letters one of "
+        + ", ".join(LetterState),
+        _TEXT,
+    ),
+    "kind": ("Only dead letters of this kind", {"type": "string", "enum": list(LETTER_KINDS)}),
+    "queue": ("Only messages that came from this queue", _TEXT),
     "actor": ("Only what this actor did: `admin`, the label of a token, or `cli:` and a system's user", _TEXT),
     "action": ("Only this action (`run.cancel`), or all of its kind (`run`)", _TEXT),
     "run": ("Only what belongs to this run", _ID),

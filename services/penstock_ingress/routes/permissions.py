@@ -6,17 +6,22 @@ from uuid import UUID
 from aiohttp import web
 
 from penstock.domain.callers import Caller, Role
+from penstock.domain.dead_letters import LetterVerb
 from penstock.runs.operations import find_operation
 from penstock_ingress.repository.answers import find_workflow_of_run
 from penstock_ingress.room import Room
 from penstock_ingress.routes.operation import Operation
 from penstock_ingress.routes.requests import read_environment, read_id
+from penstock_ingress.rules.dead_letters import LetterChoice
 from penstock_ingress.rules.management import RunChoice
 from penstock_ingress.rules.replies import Refusal, problem
 
 _OF_ONE_RUN: Final = "runs/{id}"
 _OF_OPERATION: Final = "operations/{id}"
-_NAMED_IN_BODY: Final = frozenset({"runs", "runs/cancel", "runs/retry", "lists"})
+_OF_LETTER: Final = "dead-letters/{id}"
+_NAMED_IN_BODY: Final = frozenset(
+    {"runs", "runs/cancel", "runs/retry", "lists", *(f"dead-letters/{verb}" for verb in LetterVerb)}
+)
 
 
 async def check_permission(room: Room, request: web.Request, operation: Operation | None, caller: Caller) -> None:
@@ -39,7 +44,7 @@ async def _check_scope(room: Room, request: web.Request, operation: Operation, c
     """
     if operation.path in _NAMED_IN_BODY and operation.method == "post":
         return  # the body names the workflow
-    if operation.path.startswith(_OF_ONE_RUN):
+    if operation.path.startswith((_OF_ONE_RUN, _OF_LETTER)):  # a run's dead letter has its id
         check_workflow(caller, await _find_workflow(room, request))
     elif "workflow" in operation.query and (named := request.query.get("workflow")):  # an empty one names none
         check_workflow(caller, named)
@@ -57,8 +62,10 @@ def check_workflow(caller: Caller, workflow: object) -> None:
         raise _beyond(caller)
 
 
-def check_choice(caller: Caller, wanted: RunChoice) -> None:
-    """Raises Refusal (403) unless this caller may mean these runs, and may know whether they hold a text."""
+def check_choice(caller: Caller, wanted: RunChoice | LetterChoice) -> None:
+    """Raises Refusal (403) unless this caller may mean these runs, or dead letters, and may know whether they hold a
+    text.
+    """
     check_workflow(caller, wanted.workflow)
     if wanted.contains is not None and not caller.sees_payloads:
         raise _forbidden("this token has no sight of payloads")

@@ -5,12 +5,12 @@ belongs to.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from multidict import MultiMapping
 from pydantic import JsonValue
 
+from penstock.domain.credentials import REDACTED, carries_credentials
 from penstock.domain.lineage import read_trace
 from penstock_ingress.rules.replies import Refusal, problem
 
@@ -18,13 +18,6 @@ MAX_KEY_LENGTH: Final = 255
 _QUOTED: Final = re.compile(r'"((?:[^"\\\x00-\x1f\x7f-\uffff]|\\["\\])*)"')
 _BARE: Final = re.compile(r"[\x21\x23-\x7e]+")
 _HIDDEN: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
-_CREDENTIAL: Final = re.compile(
-    r"(?:^|[-_])(?:(?:api|access|account|admin|app|auth|client|function|functions|host|license|master|private|secret|server"
-    r"|service|shared|signing|subscription|web)[-_]?key|(?:api|access|auth|csrf|id|refresh|session|xsrf)?[-_]?tokens?|jwt"
-    r"|secrets?|passw(?:or)?d|passphrase|pwd|credentials?|authorization|authentication|cookies?|session(?:[-_]?id)?|sid)"
-    r"(?:$|[-_])|(?:^|[-_])auth$"
-)
-_REDACTED: Final = "[redacted]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +104,8 @@ def storable_headers(headers: Mapping[str, str]) -> dict[str, str]:
         name = name.lower()
         if name in _HIDDEN:
             continue
-        if _carries_credentials(name):
-            kept[name] = _REDACTED
+        if carries_credentials(name):
+            kept[name] = REDACTED
         else:
             kept[name] = storable_text(f"{kept[name]}, {value}" if name in kept else value)
     return kept
-
-
-@lru_cache(maxsize=1000)
-def _carries_credentials(name: str) -> bool:
-    return _CREDENTIAL.search(name) is not None

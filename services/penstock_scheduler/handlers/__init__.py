@@ -27,7 +27,6 @@ from penstock.domain.runs import Rejected
 from penstock.errors import BrokerUnavailable, DatabaseUnavailable, DecodeError
 from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED
-from penstock.store.notices import notify_of_dead_letter
 from penstock_scheduler.admitting.unnamed import forget, is_unnamed
 from penstock_scheduler.handlers.children import schedule_children
 from penstock_scheduler.handlers.interventions import cancel_run, send_signal, show_run
@@ -89,11 +88,6 @@ async def wake_scheduler(room: Room, message: Message) -> None:
     room.nudges.tick.set()
     room.nudges.turns.set()
     room.nudges.ends.set()
-
-
-async def note_dead_letter(room: Room, message: Message, routing_key: str) -> None:
-    """A message of our queue was put into the dead letters: people are notified."""
-    await notify_of_dead_letter(room.database, SCHEDULER_QUEUE, message, routing_key)
 
 
 async def _refuse(room: Room, delivery: Delivery, error: DecodeError) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from penstock.broker.dead_letters import park
+from penstock.broker.dead_letters import Origin, park
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import ChildRun, ScheduleChildren
 from penstock.contracts.topology import DEAD_LETTER_EXCHANGE, SCHEDULE_EXCHANGE, SCHEDULER_QUEUE, schedule_routing_key
@@ -15,7 +15,6 @@ from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED
 from penstock.runs.requests import RunRequest
 from penstock.store.logs import Subject, error_line, write_logs
-from penstock.store.notices import notify_of_dead_letter
 from penstock_scheduler import rules
 from penstock_scheduler.room import Room
 
@@ -63,9 +62,8 @@ async def _park(room: Room, message: Message, environment: str, child: ChildRun,
         headers=message.headers,
     )
     routing_key = schedule_routing_key(environment, child.workflow)
-    parked = park(alone, reason=reason, exchange=SCHEDULE_EXCHANGE, routing_key=routing_key)
+    parked = park(alone, reason=reason, origin=Origin(SCHEDULER_QUEUE, SCHEDULE_EXCHANGE, routing_key))
     await room.broker.publish(DEAD_LETTER_EXCHANGE, routing_key, parked)
-    await notify_of_dead_letter(room.database, SCHEDULER_QUEUE, alone, routing_key)
     async with room.database.connection() as conn:
         await write_logs(
             conn,

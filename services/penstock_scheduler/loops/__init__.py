@@ -7,6 +7,7 @@ from penstock.runtime import Loop
 from penstock.store.replicas import REPORT_SECONDS
 from penstock.store.workload import FLUSH_SECONDS
 from penstock_scheduler.loops.change_triggers import start_changes
+from penstock_scheduler.loops.dead_letters import publish_retried
 from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
 from penstock_scheduler.loops.ends import settle_ends
 from penstock_scheduler.loops.followers import start_followers
@@ -54,6 +55,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("redispatch_lost", 2.0, redispatch_lost, nudges.redispatch),
         Loop("hold_back", 1.0, hold_back),
         Loop("work_off_operations", 1.0, work_off_operations),
+        Loop("publish_retried", 1.0, publish_retried),
         Loop("reap_leases", 1.0, reap_leases),
         Loop("expand_lists", 1.0, expand_lists, nudges.expand),
         Loop("settle_ends", 0.25, settle_ends, nudges.ends),

@@ -9,6 +9,7 @@ from penstock.db import Connection
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.errors import DatabaseUnavailable
 from penstock.logs import get_logger
+from penstock.runs.dead_letters import delete_old_messages
 from penstock.runtime import Counts
 from penstock_scheduler.repository import aging
 from penstock_scheduler.repository import retention as repository
@@ -23,6 +24,8 @@ BATCH: Final = 1000
 _CHAINS_AGAIN: Final = 200
 _LISTS: Final = 10
 _ROWS: Final = 5000
+_LETTERS: Final = 100
+"""Dead letters of messages may be large."""
 _REST_SECONDS: Final = 0.05
 """Between two batches, so that work comes first."""
 
@@ -105,9 +108,13 @@ async def _delete_deliveries(conn: Connection, *, environment: str) -> tuple[int
 
 
 async def delete_aged(room: Room) -> Counts:
-    """Delete old entries of the audit, and keys of deliveries whose time is over, a batch at a time."""
+    """Delete old entries of the audit, keys of deliveries whose time is over, and old dead letters of messages, a batch
+    at a time.
+    """
     async with room.database.connection() as conn:
         acts = await aging.delete_old_acts(conn, most=_ROWS)
         keys = await aging.delete_delivery_keys(conn, most=_ROWS)
-    is_more = max(acts, keys) >= _ROWS
-    return Counts({"acts": acts, "delivery_keys": keys}, _REST_SECONDS if is_more else None)
+        old = [await delete_old_messages(conn, environment=name, most=_LETTERS) for name in ENVIRONMENTS]
+    is_more = max(acts, keys) >= _ROWS or max(old) >= _LETTERS
+    counts = {"acts": acts, "delivery_keys": keys, "dead_letters": sum(old)}
+    return Counts(counts, _REST_SECONDS if is_more else None)

@@ -2,11 +2,15 @@
 
 from datetime import timedelta
 from functools import partial
+from itertools import product
 from typing import Final
 
 from penstock import clock
+from penstock.definitions.models import ENVIRONMENTS
+from penstock.domain.dead_letters import LETTER_KINDS
 from penstock.metrics import (
     BACKLOG_MEASURED,
+    DEAD_LETTERS_OPEN,
     LANE,
     OLDEST_READY_SECONDS,
     RUNS_HELD,
@@ -16,6 +20,7 @@ from penstock.metrics import (
 )
 from penstock.runs.idempotency import KEY_LIFETIME
 from penstock.runs.recurrences.history import delete_old_ticks
+from penstock.runs.views.dead_letters import count_open_by_kind
 from penstock.runs.waits_and_signals import delete_expired_signals
 from penstock.runtime import Counts
 from penstock.store import replicas
@@ -39,14 +44,17 @@ _IMPORT_BATCH: Final = 1000
 
 
 async def measure_backlog(room: Room) -> Counts:
-    """Set the gauges by which executors are scaled."""
+    """Set the gauges by which executors are scaled, and that of the open dead letters."""
     async with room.database.connection() as conn:
         backlog = await run_repository.measure_backlog(conn)
+        letters = await count_open_by_kind(conn)
     RUNS_READY.labels(LANE).set(backlog.ready)
     OLDEST_READY_SECONDS.labels(LANE).set(backlog.oldest_seconds)
     RUNS_SCHEDULED.set(backlog.scheduled)
     RUNS_WAITING.set(backlog.waiting)
     RUNS_HELD.set(backlog.held)
+    for environment, kind in product(ENVIRONMENTS, LETTER_KINDS):
+        DEAD_LETTERS_OPEN.labels(environment, kind).set(letters.get((environment, kind), 0))
     BACKLOG_MEASURED.set_to_current_time()
     return Counts()
 

@@ -173,6 +173,8 @@ async def delete_runs(conn: Connection, passage: Passage, *, chain_ids: Sequence
             RETURNING r.id, r.state, r.context -> 'recurrence' AS tick
         ), steps AS (
             DELETE FROM penstock.steps s WHERE s.run_id = ANY(ARRAY(SELECT g.id FROM gone g))
+        ), letters AS (
+            DELETE FROM penstock.dead_letters d WHERE d.id = ANY(ARRAY(SELECT g.id FROM gone g))
         ), ticks AS (
             UPDATE penstock.recurrence_ticks t SET run_state = g.state
             FROM (SELECT * FROM gone WHERE tick IS NOT NULL LIMIT $2) g

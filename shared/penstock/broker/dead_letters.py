@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
+from uuid import uuid4
 
 from penstock.contracts.envelope import REASON, Message
 
+ORIGINAL_QUEUE: Final = "original-queue"
 ORIGINAL_EXCHANGE: Final = "original-exchange"
 ORIGINAL_ROUTING_KEY: Final = "original-routing-key"
+DEATH: Final = "dead-letter-event"
+"""Names this event: a dead letter that is delivered again has the same."""
 _MAX_REASON: Final = 1000
 _MAX_VALUE: Final = 1000
 _MAX_HEADERS: Final = 50
@@ -17,7 +21,15 @@ _MAX_HEADER_BYTES: Final = 16_384
 """Of all that is kept: with the sender's other properties it has to fit into one frame."""
 
 
-def park(message: Message, *, reason: str, exchange: str, routing_key: str) -> Message:
+class Origin(NamedTuple):
+    """Where a message was published, and the queue from which it went to the dead letters."""
+
+    queue: str
+    exchange: str
+    routing_key: str
+
+
+def park(message: Message, *, reason: str, origin: Origin) -> Message:
     """`message` as a dead letter: same body and properties, persistent, with headers for reason and origin.
 
     Of the sender's headers only plain, short ones stay: a message must not be kept from the dead letters by what is in
@@ -25,7 +37,8 @@ def park(message: Message, *, reason: str, exchange: str, routing_key: str) -> M
     """
     headers = dict(islice(_plain(message.headers), _MAX_HEADERS))
     headers |= {REASON: make_encodable(reason)[:_MAX_REASON]}
-    headers |= {ORIGINAL_EXCHANGE: exchange, ORIGINAL_ROUTING_KEY: routing_key}
+    headers |= {ORIGINAL_QUEUE: origin.queue, ORIGINAL_EXCHANGE: origin.exchange}
+    headers |= {ORIGINAL_ROUTING_KEY: origin.routing_key, DEATH: uuid4().hex}
     return message._replace(headers=headers, is_persistent=True)
 
 

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import uuid4
 
-from penstock.broker.dead_letters import park
+from penstock.broker.dead_letters import Origin, park
 from penstock.broker.memory_queues import Entry, MemoryQueue
-from penstock.broker.port import Consumer, Handler, Listener
+from penstock.broker.port import Consumer, Handler
 from penstock.broker.routing import matches
 from penstock.contracts.envelope import Message
 from penstock.contracts.topology import Queue, Topology
@@ -61,8 +61,8 @@ class InProcessDelivery:
 
     async def reject(self) -> None:
         """See the port."""
-        if self._begin_to_settle() and self._subscription.queue.put_back(self._entry, is_failure=True):
-            await self._subscription.report_dead_letter(self._entry)
+        if self._begin_to_settle():
+            self._subscription.queue.put_back(self._entry, is_failure=True)
 
     async def requeue(self) -> None:
         """See the port."""
@@ -85,7 +85,6 @@ class InProcessDelivery:
             await self.reject()
         else:
             await self.ack()
-            await self._subscription.report_dead_letter(self._entry)
 
     def _begin_to_settle(self) -> bool:
         was_settled, self._is_settled = self._is_settled, True
@@ -103,10 +102,8 @@ class _Subscription:
         *,
         prefetch: int,
         settles_on_arrival: bool,
-        on_dead_letter: Listener | None,
     ) -> None:
         self.queue = queue
-        self._on_dead_letter = on_dead_letter
         self.unsettled: dict[InProcessDelivery, None] = {}  # in order of arrival
         self._broker = broker
         self._handler = handler
@@ -145,12 +142,9 @@ class _Subscription:
         exchange = self.queue.definition.dead_letter_exchange
         if exchange is None:
             raise BrokerUnavailable(f"queue {self.queue.definition.name!r} has no dead letters")
-        copy = park(entry.message, reason=reason, exchange=entry.exchange, routing_key=entry.routing_key)
+        origin = Origin(self.queue.definition.name, entry.exchange, entry.routing_key)
+        copy = park(entry.message, reason=reason, origin=origin)
         await self._broker.publish(exchange, entry.routing_key, copy)
-
-    async def report_dead_letter(self, entry: Entry) -> None:
-        if self._on_dead_letter is not None:
-            await self._on_dead_letter(entry.message, entry.routing_key)
 
     async def stop(self) -> None:
         """See the port."""
@@ -224,7 +218,8 @@ class _Node:
 
     def _dead_letter(self, entry: Entry, definition: Queue) -> None:
         reason = f"delivered {entry.failures} times and rejected each time"
-        copy = park(entry.message, reason=reason, exchange=entry.exchange, routing_key=entry.routing_key)
+        origin = Origin(definition.name, entry.exchange, entry.routing_key)
+        copy = park(entry.message, reason=reason, origin=origin)
         for queue in self.route(definition.dead_letter_exchange or "", entry.routing_key):
             queue.put(Entry(copy, definition.dead_letter_exchange or "", entry.routing_key))
 
@@ -290,14 +285,12 @@ class InProcessBroker:
         """See the port."""
         self._drains.append(drain)
 
-    async def consume(
-        self, queue: str, handler: Handler, *, prefetch: int, on_dead_letter: Listener | None = None
-    ) -> Consumer:
+    async def consume(self, queue: str, handler: Handler, *, prefetch: int) -> Consumer:
         """See the port. Raises BrokerUnavailable when the topology has no such queue."""
         known = self._node.queues.get(queue)
         if known is None:
             raise BrokerUnavailable(f"there is no queue {queue!r}")
-        return self._subscribe(known, handler, prefetch=prefetch, on_dead_letter=on_dead_letter)
+        return self._subscribe(known, handler, prefetch=prefetch)
 
     async def open_reply_queue(self, handler: Handler) -> str:
         """See the port."""
@@ -340,13 +333,9 @@ class InProcessBroker:
         return self._subscribe(queue, handler, prefetch=0, settles_on_arrival=True)
 
     def _subscribe(
-        self, queue: MemoryQueue, handler: Handler, *, prefetch: int, settles_on_arrival: bool = False,
-        on_dead_letter: Listener | None = None,
-    ) -> _Subscription:  # fmt: skip
-        subscription = _Subscription(
-            self, queue, handler, prefetch=prefetch, settles_on_arrival=settles_on_arrival,
-            on_dead_letter=on_dead_letter,
-        )  # fmt: skip
+        self, queue: MemoryQueue, handler: Handler, *, prefetch: int, settles_on_arrival: bool = False
+    ) -> _Subscription:
+        subscription = _Subscription(self, queue, handler, prefetch=prefetch, settles_on_arrival=settles_on_arrival)
         self._subscriptions.append(subscription)
         queue.consumers.append(subscription)
         queue.dispatch()

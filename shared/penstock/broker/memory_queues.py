@@ -60,18 +60,14 @@ class MemoryQueue:
         self._fresh.append(entry)
         self.dispatch()
 
-    def put_back(self, entry: Entry, *, is_failure: bool) -> bool:
-        """Before all that was never delivered. A failure beyond the limit goes to the dead letters instead; whether it
-        was one.
-        """
+    def put_back(self, entry: Entry, *, is_failure: bool) -> None:
+        """Before all that was never delivered. A failure beyond the limit goes to the dead letters instead."""
         entry.failures += is_failure
-        is_dead = entry.failures > self.definition.delivery_limit and bool(self.definition.dead_letter_exchange)
-        if is_dead:
+        if entry.failures > self.definition.delivery_limit and self.definition.dead_letter_exchange:
             self._dead_letter(entry, self.definition)
         else:
             self._returned.append(entry)
         self.dispatch()
-        return is_dead
 
     def dispatch(self) -> None:
         """Give what waits to those who have room."""

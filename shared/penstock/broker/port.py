@@ -51,10 +51,6 @@ the broker rejects it.
 """
 
 
-Listener = Callable[[Message, str], Awaitable[None]]
-"""Called with a message, as it came, and its routing key. It must not raise."""
-
-
 class Consumer(Protocol):
     """A subscription to one queue."""
 
@@ -101,13 +97,12 @@ class Broker(Protocol):
     def before_close(self, drain: Callable[[], Awaitable[None]]) -> None:
         """Call `drain` when this client is closed, for a moment at most: what waits to be published can leave."""
 
-    async def consume(
-        self, queue: str, handler: Handler, *, prefetch: int, on_dead_letter: Listener | None = None
-    ) -> Consumer:
+    async def consume(self, queue: str, handler: Handler, *, prefetch: int) -> Consumer:
         """Deliver messages of `queue` to `handler`, at most `prefetch` unsettled at once, also after reconnects.
 
-        `on_dead_letter` hears of each message that this consumer has put into the dead letters, after it was taken
-        there: because it was asked to, or because the message could not be decoded, or was rejected or lost too often.
+        A message that cannot be decoded goes to the dead letters instead, and so does one that was rejected, or lost,
+        too often. A queue without dead letters (that of the dead letters) has all of its messages delivered; what could
+        not be decoded of one then stands in its header `reason`, unless it has one already.
         """
 
     async def open_reply_queue(self, handler: Handler) -> str:

@@ -25,7 +25,7 @@ from penstock.broker.driver import (
     within,
 )
 from penstock.broker.link import Link
-from penstock.broker.port import Consumer, Handler, Listener
+from penstock.broker.port import Consumer, Handler
 from penstock.broker.publishing import PublishChannels
 from penstock.broker.subscription import Source, Subscription
 from penstock.contracts.envelope import Message
@@ -133,15 +133,16 @@ class RabbitBroker:
         else:
             EVENTS_DROPPED.inc()
 
-    async def consume(
-        self, queue: str, handler: Handler, *, prefetch: int, on_dead_letter: Listener | None = None
-    ) -> Consumer:
+    async def consume(self, queue: str, handler: Handler, *, prefetch: int) -> Consumer:
         """See the port."""
         known = next((known for known in self._topology.queues if known.name == queue), None)
-        source = Source(queue, prefetch=prefetch, on_dead_letter=on_dead_letter)
+        source = Source(queue, prefetch=prefetch)
         if known is not None:
             source = replace(
-                source, dead_letter_exchange=known.dead_letter_exchange, delivery_limit=known.delivery_limit
+                source,
+                dead_letter_exchange=known.dead_letter_exchange,
+                delivery_limit=known.delivery_limit,
+                is_last=known.dead_letter_exchange is None,
             )
         return await self._subscribe(source, handler)
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from aiormq.abc import DeliveredMessage
 
-from penstock.broker.dead_letters import park
+from penstock.broker.dead_letters import Origin, park
 from penstock.broker.driver import (
     CLOSE_SECONDS,
     ENCODING_ERRORS,
@@ -25,9 +25,9 @@ from penstock.broker.driver import (
     open_channel,
     within,
 )
-from penstock.broker.port import Handler, Listener
+from penstock.broker.port import Handler
 from penstock.broker.wire import Arrival, decode, wrap_requeued
-from penstock.contracts.envelope import UNNAMED, UNNAMED_AGAIN, Message
+from penstock.contracts.envelope import REASON, UNNAMED, UNNAMED_AGAIN, Message
 from penstock.contracts.topology import DELIVERY_LIMIT, LOSS_LIMIT
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
@@ -52,7 +52,8 @@ class Source:
     dead_letter_exchange: str | None = None
     delivery_limit: int = DELIVERY_LIMIT
     declare: Declare | None = None
-    on_dead_letter: Listener | None = None
+    is_last: bool = False
+    """It holds the dead letters: whatever is in it is for the handler, also what cannot be decoded."""
 
 
 @dataclass(slots=True, eq=False)
@@ -126,7 +127,6 @@ class RabbitDelivery:
             await self.return_rejected()
         else:
             await self.ack()
-            await self._subscription.report_dead_letter(self)
 
     @property
     def connection(self) -> Connection:
@@ -213,6 +213,9 @@ class Subscription:
         task.add_done_callback(self._handling.discard)
 
     def _name(self, arrival: Arrival, *, is_again: bool) -> Arrival:
+        if self._source.is_last and arrival.problem is not None and REASON not in arrival.message.headers:
+            headers = {**arrival.message.headers, REASON: arrival.problem}
+            arrival = arrival._replace(message=arrival.message._replace(headers=headers))
         if arrival.message.message_id or self._source.dead_letter_exchange is None:
             return arrival
         name = f"{UNNAMED_AGAIN if is_again else UNNAMED}{uuid4().hex}"
@@ -241,6 +244,8 @@ class Subscription:
         the broker dead-letters it for the faults of others.
         """
         arrival = delivery.arrival
+        if self._source.is_last:
+            return True
         if arrival.problem is not None:
             await self._dead_letter(delivery, arrival.problem)
             return False
@@ -268,13 +273,9 @@ class Subscription:
         exchange = self._source.dead_letter_exchange
         if exchange is None:
             raise BrokerUnavailable(f"queue {self.queue!r} has no dead letters")
-        copy = park(delivery.message, reason=reason, exchange=delivery.exchange, routing_key=delivery.routing_key)
+        origin = Origin(self.queue, delivery.exchange, delivery.routing_key)
+        copy = park(delivery.message, reason=reason, origin=origin)
         await self._publish(exchange, delivery.routing_key, copy)
-
-    async def report_dead_letter(self, delivery: RabbitDelivery) -> None:
-        """Have the one who consumes know of it."""
-        if self._source.on_dead_letter is not None:
-            await self._source.on_dead_letter(delivery.message, delivery.routing_key)
 
     async def reject(self, delivery: RabbitDelivery) -> None:
         """Deliver it again, and count that; beyond the limit, dead-letter it.

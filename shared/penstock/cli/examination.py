@@ -22,6 +22,7 @@ from penstock.definitions.models import ENVIRONMENTS, App
 from penstock.definitions.secrets import find_secret_names
 from penstock.domain.thresholds import reached_percents
 from penstock.errors import ConfigurationError, DatabaseUnavailable
+from penstock.runs.views.dead_letters import count_open_by_kind
 from penstock.settings import KEY_VARIABLE, SECRET_PREFIX
 from penstock.store.deployments import load_current
 from penstock.store.retention import Keeping, KeptTable, list_keepings, list_sizes
@@ -96,6 +97,7 @@ async def _examine_database(database: Database, data: Path | None) -> AsyncItera
         months = await list_months(conn)
         keepings = await list_keepings(conn)
         sizes = await list_sizes(conn)
+        letters = await count_open_by_kind(conn)
         stored = await list_secrets(conn)
         slow = await list_slow_searches(conn)
         apps = [await load_current(conn, environment=environment) for environment in ENVIRONMENTS]
@@ -105,6 +107,7 @@ async def _examine_database(database: Database, data: Path | None) -> AsyncItera
     yield _judge_deployments(health)
     yield _judge_waiting(health)
     yield _judge_scheduling(health)
+    yield _judge_letters(letters)
     for keeping in keepings:
         yield judge_keeping(keeping)
     yield Finding("storage", Verdict.OK, describe_sizes(sizes))
@@ -171,6 +174,14 @@ def _judge_scheduling(health: Health) -> Finding:
             "start a scheduler; its logs say if it cannot reach the broker or the database",
         )
     return Finding("schedulers", Verdict.OK, f"nothing is overdue, {health.open_lists:,} lists are being expanded")
+
+
+def _judge_letters(letters: Mapping[tuple[str, str], int]) -> Finding:
+    if not letters:
+        return Finding("dead letters", Verdict.OK, "none is open")
+    found = ", ".join(f"{number:,} of {kind}s in {place}" for (place, kind), number in sorted(letters.items()))
+    advice = "`penstock dead-letters list -e ENVIRONMENT` shows why; retry, discard or resolve them"
+    return Finding("dead letters", Verdict.WARNING, f"{found} are open", advice)
 
 
 def judge_keeping(keeping: Keeping) -> Finding:
@@ -346,11 +357,7 @@ def _judge_queue(name: str, ready: int | None) -> Finding:
         )
     found = _count(ready, "message")
     if name == DEAD_LETTER_QUEUE:
-        advice = (
-            "some publisher sends messages that cannot be understood: the header `reason` of each message says why"
-            if ready
-            else ""
-        )
+        advice = "start a scheduler, which keeps them as dead letters; its log says if it cannot" if ready else ""
         return Finding(check, Verdict.WARNING if ready else Verdict.OK, found, advice)
     if ready > _DEEP_QUEUE:
         return Finding(check, Verdict.WARNING, found, "start more of the services that consume it")

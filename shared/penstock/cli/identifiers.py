@@ -58,6 +58,7 @@ parse_list_id = _make_parser("list")
 parse_recurrence_id = _make_parser("recurrence")
 parse_token_id = _make_parser("token")
 parse_delivery_id = _make_parser("delivery")
+parse_letter_id = _make_parser("dead letter")
 parse_any_id = _make_parser("run", "recurrence", "list")
 
 

@@ -32,6 +32,9 @@ _WORDS: Final = {
     OperationKind.RETRY_RUNS: "retried",
     OperationKind.CANCEL_SCHEDULE: "cancelled",
     OperationKind.REPLAY_DELIVERIES: "replayed",
+    OperationKind.RETRY_LETTERS: "retried",
+    OperationKind.DISCARD_LETTERS: "discarded",
+    OperationKind.RESOLVE_LETTERS: "resolved",
 }
 
 

@@ -37,6 +37,7 @@ _MODULES: Final = {
     "provision": "database",
     "run": "runs",
     "runs": "runs",
+    "dead-letters": "dead_letters",
     "deliveries": "deliveries",
     "chain": "chains",
     "lists": "lists",

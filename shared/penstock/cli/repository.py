@@ -50,8 +50,8 @@ async def read_health(conn: Connection) -> Health:
 
 
 async def find_ids(conn: Connection, *, first: UUID, last: UUID, kinds: Sequence[str], limit: int) -> list[UUID]:
-    """The ids from `first` to `last` of runs, chains, recurrences, lists, tokens and deliveries, as far as `kinds`
-    names them; at most `limit`.
+    """The ids from `first` to `last` of runs, chains, recurrences, lists, tokens, deliveries and dead letters, as far
+    as `kinds` names them; at most `limit`.
     """
     rows = await conn.fetch(
         """
@@ -69,6 +69,9 @@ async def find_ids(conn: Connection, *, first: UUID, last: UUID, kinds: Sequence
         UNION
         (SELECT id FROM penstock.deliveries
           WHERE 'delivery' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id LIMIT $4)
+        UNION
+        (SELECT id FROM penstock.dead_letters
+          WHERE 'dead letter' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id LIMIT $4)
         ORDER BY id LIMIT $4
         """,
         first,

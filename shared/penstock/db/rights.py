@@ -91,6 +91,8 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "run_ends": ("I", "SIUD", "I"),
     "inbox": ("", "SIUD", ""),
     "notices": ("I", "SIUD", "I"),
+    # Of runs, triggers write them with their owner's rights.
+    "dead_letters": ("SU", "SIUD", ""),
     "notice_throttles": ("", "SIU", ""),
     "notice_deliveries": ("", "SIUD", ""),
     "notifications": ("", "SI", ""),

@@ -19,7 +19,7 @@ _WHAT: Final = {
     NoticeKind.STOPS: "chain was stopped|chains were stopped",
     NoticeKind.WARNINGS: "chain came near a limit|chains came near a limit",
     NoticeKind.RECURRENCES: "tick of a recurrence failed|ticks of recurrences failed",
-    NoticeKind.DEAD_LETTERS: "message was dead-lettered|messages were dead-lettered",
+    NoticeKind.DEAD_LETTERS: "dead letter was added|dead letters were added",
     NoticeKind.WORKLOAD: "threshold was reached|thresholds were reached",
 }
 """What is counted, one and several."""
@@ -63,6 +63,8 @@ def _subject(kind: NoticeKind, topic: str, environment: str, details: Details) -
         case NoticeKind.RECURRENCES:
             what = "was paused" if topic == "paused" else "failed"
             return f"the recurrence of {workflow} {what} in {environment}"
+        case NoticeKind.DEAD_LETTERS if topic == "run":
+            return f"{workflow} has failed in {environment}"
         case NoticeKind.DEAD_LETTERS:
             return f"a message was dead-lettered in {environment}"
         case NoticeKind.WORKLOAD:
@@ -191,10 +193,14 @@ def _of_recurrences(environment: str, details: Details) -> Commands:
     return [*first, ("See all recurrences and their ticks", f"penstock recurrences list -e {environment}")]
 
 
-def _of_dead_letters(environment: str, _: Details) -> Commands:
+def _of_dead_letters(environment: str, details: Details) -> Commands:
+    run, list_them = _text(details, "run_id"), f"penstock dead-letters list -e {environment}"
+    if run:
+        first = [("See why", f"penstock runs show {run}"), ("Try it again", f"penstock dead-letters retry {run}")]
+        return [*first, ("See all that are open", list_them)]
     return [
-        ("See how many there are, and whether all else is well", "penstock doctor"),
-        ("See what was scheduled meanwhile", f"penstock runs list -e {environment}"),
+        ("See why, and what else is open", f"{list_them} --kind message"),
+        ("See whether all else is well", "penstock doctor"),
     ]
 
 

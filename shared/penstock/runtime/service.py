@@ -15,7 +15,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from aiohttp import web
 
-from penstock.broker.port import Broker, Handler, Listener
+from penstock.broker.port import Broker, Handler
 from penstock.broker.port import Consumer as BrokerConsumer
 from penstock.broker.rabbitmq import connect as connect_broker
 from penstock.contracts.topology import topology
@@ -52,14 +52,11 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A queue that a service consumes, what handles its messages, and how many of them are held at a time.
-    `on_dead_letter` hears of those that end in the dead letters.
-    """
+    """A queue that a service consumes, what handles its messages, and how many of them are held at a time."""
 
     queue: str
     handle: Handler
     prefetch: int
-    on_dead_letter: Listener | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +148,8 @@ async def _take_work(name: str, room: Room, edges: Edges[Room], given: Resources
         consumers: list[BrokerConsumer] = []
         for queue in edges.consumers:
             DEAD_LETTERED.labels(queue.queue)  # from the start, so that the first one is an increase
-            consumer = await broker.consume(
-                queue.queue,
-                pulse.watch(queue.queue, queue.prefetch, queue.handle),
-                prefetch=queue.prefetch,
-                on_dead_letter=queue.on_dead_letter,
-            )
+            handle = pulse.watch(queue.queue, queue.prefetch, queue.handle)
+            consumer = await broker.consume(queue.queue, handle, prefetch=queue.prefetch)
             stack.callback(pulse.forget, queue.queue)
             stack.push_async_callback(consumer.stop)
             consumers.append(consumer)

@@ -5,16 +5,8 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from penstock.contracts import envelope
-from penstock.contracts.envelope import Message
-from penstock.contracts.topology import DEAD_LETTER_QUEUE
-from penstock.db import Connection, Database
-from penstock.definitions.models import ENVIRONMENTS
+from penstock.db import Connection
 from penstock.domain.notices import NoticeKind
-from penstock.errors import DatabaseUnavailable
-from penstock.logs import get_logger
-
-log = get_logger(__name__)
 
 
 class Notice(NamedTuple):
@@ -40,22 +32,3 @@ async def request_notices(conn: Connection, notices: Sequence[Notice]) -> None:
                 for one in notices
             ],
         )
-
-
-async def notify_of_dead_letter(database: Database, queue: str, message: Message, routing_key: str) -> None:
-    """Have people notified of a message of `queue` that was put into the dead letters: those of the environment that
-    its headers name, or else its routing key, or else those of live.
-
-    The reason is not repeated, since it may quote the message. While the database is away the log has to do.
-    """
-    named = (message.headers.get(envelope.ENVIRONMENT), routing_key.partition(".")[0])
-    environment = next((name for name in named if name in ENVIRONMENTS), ENVIRONMENTS[-1])
-    what = (
-        f"a message of the queue {queue} that could not be understood, admitted or handled was put into the queue "
-        f"{DEAD_LETTER_QUEUE}; its header `reason` and the log say why"
-    )
-    try:
-        async with database.connection() as conn:
-            await request_notices(conn, [Notice(str(environment), NoticeKind.DEAD_LETTERS, {"message": what})])
-    except DatabaseUnavailable as error:
-        log.warning("database.unavailable", error=str(error))

@@ -40,6 +40,7 @@ RULES: Final = {
     "operations": Rule("ended", "30 days after their end"),
     "files": Rule("ended", "7 days; files of callers, which have a public URL: until they are deleted"),
     "file_chunks": Rule("ended", "as their file"),
+    "dead_letters": Rule("ended", "of runs: as their run; of messages: `retention` after they were last seen"),
     "imports": Rule("ended", "30 days after the last change, and while their run may be retried"),
     "import_lines": Rule("ended", "as their import"),
     "recurrence_ticks": Rule("ended", "the last 100 of each recurrence"),

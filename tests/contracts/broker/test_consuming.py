@@ -2,6 +2,7 @@
 
 import asyncio
 
+from penstock.broker.dead_letters import DEATH
 from penstock.broker.port import Broker, Delivery
 from penstock.contracts.envelope import Message
 from tests.contracts.broker.joining import LIMIT, Inbox, Join, ack, is_ready, publish, reject
@@ -41,28 +42,6 @@ async def test_rejected_message_comes_again_until_the_limit_and_is_dead_lettered
     await publish(broker, b"poison")
     await dead.receive()
     assert (inbox.bodies, dead.bodies) == ([b"poison"] * (LIMIT + 1), [b"poison"])
-
-
-async def test_the_one_who_consumes_hears_of_each_message_that_is_dead_lettered(broker: Broker) -> None:
-    heard: list[tuple[bytes, str]] = []
-
-    async def hear(message: Message, routing_key: str) -> None:
-        heard.append((message.body, routing_key))
-
-    async def settle(delivery: Delivery) -> None:
-        match delivery.message.body:
-            case b"good":
-                await delivery.ack()
-            case b"misunderstood":
-                await delivery.dead_letter("no")
-            case _:
-                await delivery.reject()
-
-    await broker.consume("work", settle, prefetch=10, on_dead_letter=hear)
-    await publish(broker, b"good", b"misunderstood", b"poison")
-    await eventually(lambda: len(heard) == 2)
-    assert {body for body, _ in heard} == {b"misunderstood", b"poison"}
-    assert {key for _, key in heard} == {"live.notify"}
 
 
 async def test_requeued_message_comes_again_as_it_was_and_is_not_counted(broker: Broker) -> None:
@@ -124,9 +103,10 @@ async def test_dead_lettered_message_carries_reason_and_origin_and_is_never_deli
     await dead.receive(2)
     parked = dead.deliveries[0].message
     assert (parked.body, parked.type, parked.message_id) == (b"{", "x", "m-1")
-    assert parked.headers == {
+    assert {name: value for name, value in parked.headers.items() if name != DEATH} == {
         "depth": 2,
         "reason": "body: not JSON",
+        "original-queue": "work",
         "original-exchange": "work",
         "original-routing-key": "live.notify",
     }

@@ -1,4 +1,5 @@
-"""What is done to many runs at once, by a filter: cancel them, retry them, cancel what is coming, replay deliveries.
+"""What is done to many runs at once, by a filter: cancel them, retry them, cancel what is coming, replay deliveries,
+retry, discard or resolve dead letters.
 
 *Model.* An operation is a row. `begin_operation` writes it, with the number of runs that meet the filter and the note
 for the audit, in one transaction: that is the act. From then on everyone who has time takes turns at it: the process
@@ -7,7 +8,8 @@ turn is one batch and the row's counts in one transaction, behind the row's lock
 
 *Guarantees.* What meets the filter when the operation begins is dealt with once: a run that was cancelled or taken up
 again no longer meets it, and one that comes into being, or fails, after the beginning does not either. Deliveries,
-whose state says nothing, are taken in their order, and the row keeps how far that is. So a turn that is lost with its
+whose state says nothing, and dead letters, of which some cannot be retried, are taken in their order, and the row keeps
+how far that is. So a turn that is lost with its
 process is simply taken again, and an operation comes to its end however busy a chain is.
 
 *What fails.* A turn that fails is tried again by the next; after MAX_FAILURES in a row the operation has failed, and

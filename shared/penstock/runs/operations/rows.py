@@ -10,11 +10,13 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from penstock.db import Connection, Record
+from penstock.domain.dead_letters import LetterChoice, LetterFilter
 from penstock.domain.deliveries import DeliveryFilter
 from penstock.domain.ids import new_run_id
 from penstock.domain.schedule import ScheduleFilter
 from penstock.runs.operations.matching import count_failed, count_live, count_upcoming
 from penstock.runs.operations.replaying import Reached, count_replayable
+from penstock.runs.views.dead_letters import count_open_letters
 from penstock.runs.views.runs import RunFilter
 from penstock.store.audit import Act, AuditAction, note_acts
 
@@ -35,14 +37,23 @@ class OperationKind(StrEnum):
     """Those that wait for their time are cancelled, and the rest of lists is given up."""
     REPLAY_DELIVERIES = "deliveries.replay"
     """Deliveries start runs again."""
+    RETRY_LETTERS = "dead-letters.retry"
+    """Dead letters that are open are retried: runs are taken up again, messages are published again."""
+    DISCARD_LETTERS = "dead-letters.discard"
+    """Dead letters that are open are discarded."""
+    RESOLVE_LETTERS = "dead-letters.resolve"
+    """Dead letters that are open are resolved."""
 
 
-Filter = RunFilter | ScheduleFilter | DeliveryFilter
+Filter = RunFilter | ScheduleFilter | DeliveryFilter | LetterChoice
 _ACTIONS: Final = {
     OperationKind.CANCEL_RUNS: AuditAction.RUN_CANCEL,
     OperationKind.RETRY_RUNS: AuditAction.RUN_RETRY,
     OperationKind.CANCEL_SCHEDULE: AuditAction.SCHEDULE_CANCEL,
     OperationKind.REPLAY_DELIVERIES: AuditAction.DELIVERY_REPLAY,
+    OperationKind.RETRY_LETTERS: AuditAction.DEAD_LETTER_RETRY,
+    OperationKind.DISCARD_LETTERS: AuditAction.DEAD_LETTER_DISCARD,
+    OperationKind.RESOLVE_LETTERS: AuditAction.DEAD_LETTER_RESOLVE,
 }
 
 
@@ -55,9 +66,10 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation as it stands. `of` is a RunFilter, or of what is coming a ScheduleFilter, or a DeliveryFilter.
+    """An operation as it stands. `of` is a RunFilter, or of what is coming a ScheduleFilter, or a DeliveryFilter, or
+    what is done to which dead letters.
 
-    `reached` is the last delivery that was dealt with.
+    `reached` is the last delivery, or dead letter, that was dealt with.
     """
 
     id: UUID
@@ -120,6 +132,8 @@ async def _count(conn: Connection, kind: OperationKind, of: Filter) -> int:
         return await count_upcoming(conn, of)
     if isinstance(of, DeliveryFilter):
         return await count_replayable(conn, of)
+    if isinstance(of, LetterChoice):
+        return await count_open_letters(conn, of.of)
     return await (count_failed if kind is OperationKind.RETRY_RUNS else count_live)(conn, of)
 
 
@@ -203,7 +217,7 @@ async def delete_old_operations(conn: Connection, *, most: int = 1000) -> int:
 
 def describe_filter(of: Filter) -> dict[str, JsonValue]:
     """What narrows it down, by the names that people write."""
-    if isinstance(of, ScheduleFilter | DeliveryFilter):
+    if isinstance(of, ScheduleFilter | DeliveryFilter | LetterChoice):
         return {**of.describe()}
     parts: dict[str, JsonValue] = {
         "workflow": of.workflow,
@@ -280,9 +294,27 @@ def _read_delivery_filter(row: Record) -> DeliveryFilter:
     )
 
 
+def _read_letter_choice(row: Record) -> LetterChoice:
+    given = row["filter"]
+    of = LetterFilter(
+        environment=row["environment"],
+        kind=given.get("kind"),
+        state=given.get("state"),
+        workflow=given.get("workflow"),
+        queue=given.get("queue"),
+        contains=given.get("contains"),
+        since=_moment(given.get("since")),
+        until=_moment(given.get("until")),
+    )
+    return LetterChoice(of, given.get("note"))
+
+
 _FILTERS: Final[Mapping[OperationKind, Callable[[Record], Filter]]] = {
     OperationKind.CANCEL_SCHEDULE: _read_schedule_filter,
     OperationKind.REPLAY_DELIVERIES: _read_delivery_filter,
+    OperationKind.RETRY_LETTERS: _read_letter_choice,
+    OperationKind.DISCARD_LETTERS: _read_letter_choice,
+    OperationKind.RESOLVE_LETTERS: _read_letter_choice,
 }
 
 

@@ -6,12 +6,14 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from penstock.db import Connection, Database
+from penstock.domain.dead_letters import LetterChoice, LetterVerb
 from penstock.domain.deliveries import DeliveryFilter
 from penstock.domain.runs import Admission, RunSummary
 from penstock.domain.schedule import ScheduleFilter
 from penstock.errors import PenstockError, StaleDefinitions
 from penstock.logs import get_logger
 from penstock.runs.cancellations import cancel_runs, retry_runs
+from penstock.runs.dead_letters import LetterAct, handle_letters
 from penstock.runs.operations.matching import list_failed, list_live, list_upcoming
 from penstock.runs.operations.replaying import replay_batch
 from penstock.runs.operations.rows import (
@@ -23,12 +25,18 @@ from penstock.runs.operations.rows import (
     operation_from_row,
 )
 from penstock.runs.schedule.interventions import end_lists
+from penstock.runs.views.dead_letters import list_open_letters
 from penstock.runs.views.runs import RunFilter
 
 log = get_logger(__name__)
 
 BATCH: Final = 1000
-"""Runs of one turn."""
+"""Runs, or dead letters, of one turn."""
+_VERBS: Final = {
+    OperationKind.RETRY_LETTERS: LetterVerb.RETRY,
+    OperationKind.DISCARD_LETTERS: LetterVerb.DISCARD,
+    OperationKind.RESOLVE_LETTERS: LetterVerb.RESOLVE,
+}
 
 
 class Turn(NamedTuple):
@@ -69,6 +77,8 @@ async def take_turn(conn: Connection, *, id: UUID) -> Turn | None:
     operation = operation_from_row(row)
     if isinstance(operation.of, DeliveryFilter):
         return await _replay(conn, operation, operation.of)
+    if isinstance(operation.of, LetterChoice):
+        return await _handle_letters(conn, operation, operation.of)
     items = 0
     if isinstance(operation.of, ScheduleFilter):
         # First, and every time: the runs of a chunk that was being expanded can be cancelled afterwards.
@@ -88,6 +98,15 @@ async def _replay(conn: Connection, operation: Operation, of: DeliveryFilter) ->
     )
     progress = Progress(batch.replayed, is_over=batch.is_last, reached=batch.reached)
     return Turn(await note_progress(conn, id=operation.id, progress=progress), admissions=batch.admissions)
+
+
+async def _handle_letters(conn: Connection, operation: Operation, of: LetterChoice) -> Turn:
+    found = await list_open_letters(conn, of.of, before=operation.created_at, reached=operation.reached, most=BATCH)
+    act = LetterAct(_VERBS[operation.kind], operation.actor, operation.asked_by, of.note)
+    handled = await handle_letters(conn, act, environment=of.environment, ids=[id for _, id in found])
+    reached = found[-1] if found else operation.reached
+    progress = Progress(len(handled.ids), is_over=len(found) < BATCH, reached=reached)
+    return Turn(await note_progress(conn, id=operation.id, progress=progress), retried=handled.runs)
 
 
 async def _find(conn: Connection, operation: Operation, of: RunFilter | ScheduleFilter) -> list[UUID]:
