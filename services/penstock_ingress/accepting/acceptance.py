@@ -34,7 +34,12 @@ before its own, and senders of webhooks give up after some ten seconds.
 _COMMIT_LANES: Final = 3
 _DISPATCH_LANES: Final = 1
 _MAX_PER_COMMIT: Final = 300
-_MAX_PER_DISPATCH: Final = 1000
+_MAX_PER_DISPATCH: Final = 4
+"""Commits whose runs are handed to the broker together."""
+_MAX_PER_NUDGE: Final = 1000
+
+Due = tuple[RunSummary, str | None]
+"""A run that is queued, and the queue that wants its answer."""
 
 
 class Entry(NamedTuple):
@@ -64,13 +69,10 @@ class Acceptance:
         self._entries: Coalescer[Entry, Accepted] = Coalescer(
             self._store, name="acceptance", lanes=_COMMIT_LANES, most=_MAX_PER_COMMIT
         )
-        self._dispatches: Coalescer[tuple[RunSummary, str | None], None] = Coalescer(
-            self._dispatch,
-            name="dispatches",
-            lanes=_DISPATCH_LANES,
-            most=_MAX_PER_DISPATCH,
+        self._dispatches: Coalescer[Sequence[Due], None] = Coalescer(
+            self._dispatch, name="dispatches", lanes=_DISPATCH_LANES, most=_MAX_PER_DISPATCH
         )
-        self._nudges: Coalescer[str, None] = Coalescer(self._nudge, name="nudges", lanes=1, most=_MAX_PER_DISPATCH)
+        self._nudges: Coalescer[str, None] = Coalescer(self._nudge, name="nudges", lanes=1, most=_MAX_PER_NUDGE)
         self._undispatched = Reports(log.warning, "dispatch.failed")
 
     async def accept(self, entry: Entry) -> Accepted:
@@ -83,8 +85,8 @@ class Acceptance:
 
     def dispatch(self, runs: Sequence[RunSummary]) -> None:
         """Have runs that are queued already handed to the executors, without waiting for it."""
-        for run in runs:
-            _ = self._dispatches.submit((run, None))
+        for first in range(0, len(runs), _MAX_PER_COMMIT):
+            _ = self._dispatches.submit([(run, None) for run in runs[first : first + _MAX_PER_COMMIT]])
 
     async def drain(self) -> None:
         """Wait until everything accepted has been committed, and dispatched or given up."""
@@ -104,13 +106,18 @@ class Acceptance:
 
     def _hand_on(self, batch: Sequence[Entry], stored: Sequence[Accepted]) -> None:
         limited: set[str] = set()
+        due: list[Due] = []
         for entry, accepted in zip(batch, stored, strict=True):
             self._publisher.announce(accepted.admissions)
             if any(run.control is not None for run in entry.runs):
                 limited.add(entry.runs[0].request.environment)
-            for admission in accepted.admissions:
-                if isinstance(admission, Admitted) and admission.run.state is RunState.QUEUED:
-                    _ = self._dispatches.submit((admission.run, entry.reply_to))
+            due += [
+                (admission.run, entry.reply_to)
+                for admission in accepted.admissions
+                if isinstance(admission, Admitted) and admission.run.state is RunState.QUEUED
+            ]
+        if due:  # together: a place in the next batch for each run would cost as much as the message
+            _ = self._dispatches.submit(due)
         for environment in limited:
             _ = self._nudges.submit(environment)
 
@@ -120,16 +127,17 @@ class Acceptance:
             await self._publisher.nudge(environments[0], WakeScheduler.model_construct())
         return [None] * len(environments)
 
-    async def _dispatch(self, batch: list[tuple[RunSummary, str | None]]) -> list[None]:
+    async def _dispatch(self, batch: list[Sequence[Due]]) -> list[None]:
         """Hand runs to the broker; what cannot be handed on now is found by a scheduler."""
-        replies: dict[UUID, str] = {run.id: reply_to for run, reply_to in batch if reply_to is not None}
+        due = [one for part in batch for one in part]
+        replies: dict[UUID, str] = {run.id: reply_to for run, reply_to in due if reply_to is not None}
         try:
             if not self._broker.is_connected:
                 raise BrokerUnavailable("there is no connection to the broker")
-            await self._publisher.dispatch([run for run, _ in batch], replies)
-            DISPATCHED.inc(len(batch))
+            await self._publisher.dispatch([run for run, _ in due], replies)
+            DISPATCHED.inc(len(due))
         except BrokerUnavailable as error:
-            self._undispatched.add(len(batch), error=str(error))
+            self._undispatched.add(len(due), error=str(error))
         return [None] * len(batch)
 
 

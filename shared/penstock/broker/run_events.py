@@ -163,11 +163,11 @@ def _encode(happening: Happening) -> bytes:
         body["path"] = list(path)
         if (cycle := find_cycle(path)) is not None:
             body["cycle"] = cycle.describe()
-    return exact_json.dumps(body, default=_as_text, option=orjson.OPT_UTC_Z)
+    return exact_json.dumps(body, default=as_text, option=orjson.OPT_UTC_Z)
 
 
-def _as_text(value: object) -> str:
-    """The database's driver has a class of its own for ids."""
+def as_text(value: object) -> str:
+    """An id as JSON has it: the database's driver has a class of its own for them. Raises TypeError for the rest."""
     if isinstance(value, UUID):
         return str(value)
     raise TypeError(f"a value of the type {type(value).__name__} cannot be written as JSON")
