@@ -7,6 +7,7 @@ workflow fails; runs it has made continue. One whose runs have all ended is fini
 a retry takes some of them up.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
@@ -36,17 +37,32 @@ LARGE_LIST: Final = 1000
 """Items of a list behind this many others take turns with the runs of others."""
 Claim = Callable[[Connection], Awaitable[Chunk | None]]
 Deployments = dict[str, CompiledDeployment]
+_IN_FLIGHT: Final = 2
+"""Chunks expanded at once: while the runs of one are inserted, the items of the next are checked, or the runs of the
+one before are handed to the executors.
+"""
 
 
 async def expand_lists(room: Room) -> Counts:
     """Expand chunks until other schedulers hold all that are left; then note which lists are done."""
+    ended = await asyncio.gather(*(_expand_chunks(room) for _ in range(_IN_FLIGHT)), return_exceptions=True)
+    admitted = 0
+    for runs in ended:
+        if isinstance(runs, BaseException):
+            raise runs
+        admitted += runs
+    return Counts({"admitted": admitted, "closed": await _close_lists(room)})
+
+
+async def _expand_chunks(room: Room) -> int:
+    """Expand one chunk after the other until none is left that nobody holds; returns how many runs were admitted."""
     runs = 0
     while not room.stop.soft.is_set():
         outcomes = await expand_chunk(room)
         if outcomes is None:
             break
         runs += len(outcomes)
-    return Counts({"admitted": runs, "closed": await _close_lists(room)})
+    return runs
 
 
 async def expand_chunk(room: Room) -> Sequence[Admission] | None:

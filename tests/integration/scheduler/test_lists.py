@@ -226,6 +226,24 @@ async def test_list_that_cannot_be_stored_fails_and_others_go_on(station: Statio
     assert states == {bad: "failed", good: "expanded"}
 
 
+async def test_chunk_is_expanded_while_the_one_before_is_under_way(station: Station) -> None:
+    room, list_id = station.furnish(), await store_list(station, 1500)
+    async with station.database.connection() as conn, conn.transaction():
+        await conn.execute(
+            """
+            INSERT INTO penstock.runs (id, chain_id, environment, workflow, trigger, state, depth, scheduled_at)
+            VALUES ($1, $1, $2, 'afar', 'run', 'scheduled', 0, 'infinity')
+            """,
+            child_run_id(list_id, "0"),
+            ENVIRONMENT,
+        )
+        expanding = asyncio.create_task(expand_lists(room))  # the first chunk waits for whether that run is stored
+        await eventually(lambda: count_is(station, 500))
+        assert not expanding.done()
+    assert (await expanding).done["admitted"] == 1500
+    assert len(await station.runs()) == 1500
+
+
 async def test_list_survives_a_deployment_between_two_chunks(station: Station) -> None:
     room = station.furnish()
     await store_list(station, 1500)
