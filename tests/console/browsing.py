@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
 from tests.acceptance.installation import ADMIN_TOKEN, Installation, Service
 
 WIDE = (1440, 900)
 NARROW = (390, 844)
 Scheme = Literal["light", "dark"]
+expect.set_options(timeout=15_000)  # a busy machine takes its time
 
 
 @dataclass(frozen=True, slots=True)

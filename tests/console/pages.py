@@ -7,6 +7,10 @@ PAGES: tuple[str, ...] = (
     "runs",
     "runs?state=failed",
     "runs/{run}",
+    "runs/{delivered_run}",
+    "webhooks",
+    "webhooks/{delivery}",
+    "settings",
     "nowhere",
 )
 """Addresses below the environment; `{run}` is a run that failed, `{chain}` its chain, `{delivery}` a delivery."""

@@ -20,6 +20,9 @@ SHOWN = {
     "overview": "overview",
     "runs": "runs",
     "run": "runs/{run}",
+    "webhooks": "webhooks",
+    "delivery": "webhooks/{delivery}",
+    "settings": "settings",
 }
 """By the name of the file: the address below the environment."""
 LOOKS = {"wide": Look(WIDE), "narrow": Look(NARROW), "dark": Look(WIDE, "dark")}
@@ -48,7 +51,7 @@ async def take(console: Browsing, story: Story, name: str, directory: Path) -> N
         async with console.logged_in(story.fill(SHOWN[name]), look=how) as page:
             await expect(page.locator("h1")).to_be_visible()
             await expect(page.locator(".loading")).to_have_count(0)
-            await page.screenshot(path=directory / f"{name}-{look}.png")
+            await page.screenshot(path=directory / f"{name}-{look}.png", full_page=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import cast
 from uuid import uuid4
 
@@ -28,7 +28,7 @@ class Story:
 
     def fill(self, path: str) -> str:
         """An address with these ids in it."""
-        return path.format(run=self.run, chain=self.chain, delivery=self.delivery)
+        return path.format(**asdict(self))
 
 
 async def tell(console: Browsing) -> Story:

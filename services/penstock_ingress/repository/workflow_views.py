@@ -141,3 +141,26 @@ class DetectedPage(Shown):
 
     results: list[Detected]
     after: str | None
+
+
+class SourceListener(Shown):
+    """A workflow that deliveries of a source start."""
+
+    workflow: str
+    types: list[str] = Field(description="The types that it listens to; `*` is any text")
+
+
+class WebhookSource(Shown):
+    """A source of webhooks that is deployed."""
+
+    name: str
+    scheme: str = Field(description="How its deliveries prove who sent them")
+    path: str = Field(description="Where they are sent, on the public port")
+    workflows: list[SourceListener]
+
+
+class SourceList(Shown):
+    """The sources of the current deployment; there is one page."""
+
+    results: list[WebhookSource]
+    after: str | None

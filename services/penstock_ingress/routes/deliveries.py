@@ -1,8 +1,9 @@
-"""The routes of the management API about deliveries."""
+"""The routes of the management API about deliveries and their sources."""
 
 from aiohttp import web
 
 from penstock_ingress.handlers import replays
+from penstock_ingress.handlers.sources import show_sources
 from penstock_ingress.room import Room
 from penstock_ingress.routes.requests import ACTOR, read_environment, read_id, read_model
 from penstock_ingress.routes.schedule import Show
@@ -19,10 +20,14 @@ class DeliveryRoutes:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Declare the routes."""
+        router.add_get("/v1/{environment}/sources", self._list_sources)
         router.add_get("/v1/{environment}/deliveries", self._list)
         router.add_post("/v1/{environment}/deliveries/replay", self._replay_many)
         router.add_get("/v1/{environment}/deliveries/{id}", self._get)
         router.add_post("/v1/{environment}/deliveries/{id}/replay", self._replay)
+
+    async def _list_sources(self, request: web.Request) -> web.Response:
+        return self._show(request, await show_sources(self._room, read_environment(request)))
 
     async def _list(self, request: web.Request) -> web.Response:
         environment = read_environment(request)

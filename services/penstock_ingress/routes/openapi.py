@@ -50,7 +50,7 @@ from penstock_ingress.repository.views import (
     WorkloadPage,
 )
 from penstock_ingress.repository.views import Operation as RunsOperation
-from penstock_ingress.repository.workflow_views import Detected, DetectedPage, WorkflowDetails, WorkflowList
+from penstock_ingress.repository.workflow_views import Detected, DetectedPage, SourceList, WorkflowDetails, WorkflowList
 from penstock_ingress.routes.operation import PAGE as _PAGE
 from penstock_ingress.routes.operation import Operation
 from penstock_ingress.routes.watching_openapi import WATCHING
@@ -202,6 +202,7 @@ OPERATIONS: Final = (
     query=_PAGE, problems=(400, 404)),
     Operation("detected/{name}", "get", "The parameters that the last sample of a workflow suggests", Detected),
     Operation("detected/{name}/accept", "post", "Note that they are taken over; answers with the YAML", Detected),
+    Operation("sources", "get", "The sources of webhooks that are deployed, and who listens to them", SourceList),
     Operation(
         "deliveries", "get", "Deliveries, newest first", DeliveryPage,
         query=("source", "type", "outcome", "since", "until", "run", *_PAGE), problems=(400, 404),

@@ -141,4 +141,4 @@ async def delete_ended_console_sessions(conn: Connection, *, most: int) -> int:
 
 def _acts(action: AuditAction, caller: Caller) -> Sequence[Act]:
     where = ENVIRONMENTS if caller.environment is None else (caller.environment,)
-    return [Act(environment, caller.name, action) for environment in where]
+    return [Act(environment, caller.name, action, "console") for environment in where]

@@ -10,7 +10,8 @@
 //
 // What a page is made of
 //   parts/layout.js   Page {title, about, actions}, Section {title, about, actions}
-//   parts/live.js     useResource(load, inputs, {every}): {data, problem, isLoading, reload}, asked for again every second;
+//   parts/live.js     useResource(load, inputs, {on: ["runs"], every}): {data, problem, isLoading, reload}, asked for again
+//                     when something has changed, by the topics of GET stream (runs, logs, schedule, steering);
 //                     useStream(path, {query, types, onEvent}, inputs): server-sent events, connected again by itself
 //   parts/api.js      api.get("runs", {query, background}), api.post("runs", body), api.put, api.remove; all throw Problem,
 //                     whose `message` is for people. Pass on what `load` is given: useResource((o) => api.get("runs", o), [])
@@ -28,6 +29,9 @@
 //   - A list says what it is of (`caption`), and what is wrong or missing (`empty`, ErrorNote). Colour never says it alone.
 //   - A value that may be null without sight of payloads is looked at with `?.`.
 //   - console.css is the only style sheet; no style attributes, which the policy for content forbids.
+export { default as delivery } from "./pages/delivery.js";
 export { default as overview } from "./pages/overview.js";
 export { default as run } from "./pages/run.js";
 export { default as runs } from "./pages/runs.js";
+export { default as settings } from "./pages/settings.js";
+export { default as webhooks } from "./pages/webhooks.js";

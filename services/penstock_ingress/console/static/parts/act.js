@@ -3,11 +3,14 @@ import { html, useEffect, useId, useRef, useState } from "../vendor.js";
 import { notify } from "./notices.js";
 import { may } from "./session.js";
 
+// Of names of fields: one called "contains" or "after" would hide what a form itself has by that name.
+const PREFIX = "field-";
+
 /**
  * A button that does something, for those whose role covers `role`; others do not see it. `ask`: what is asked before,
- * `act`: async, what it does; `done`: what is said afterwards, a text or a function of what `act` answered.
+ * `name`: the label in full where several buttons have the same one; `act`: async, what it does; `done`: what is said afterwards, a text or a function of what `act` answered.
  */
-export function ActionButton({ label, role = "operator", ask, act, done, kind = "", after }) {
+export function ActionButton({ label, name, role = "operator", ask, act, done, kind = "", after }) {
   const [isAsking, setAsking] = useState(false);
   const [isBusy, setBusy] = useState(false);
   if (!may(role)) return null;
@@ -24,7 +27,7 @@ export function ActionButton({ label, role = "operator", ask, act, done, kind = 
       setBusy(false);
     }
   };
-  return html`<button type="button" class=${kind} disabled=${isBusy} onClick=${() => (ask ? setAsking(true) : perform())}>${label}</button>
+  return html`<button type="button" class=${kind} aria-label=${name} disabled=${isBusy} onClick=${() => (ask ? setAsking(true) : perform())}>${label}</button>
     ${isAsking &&
     html`<${Dialog} title=${label} close=${() => setAsking(false)}>
       <p>${ask}</p>
@@ -56,14 +59,14 @@ export function Dialog({ title, close, children, wide = false }) {
 
 /**
  * A form: `send(values)` is async and gets the texts of the fields by name. What it throws is shown in the form, and
- * after success `done` is said.
+ * after success `done` is said. `kind`: "pairs" for two fields in a line where there is room.
  */
-export function Form({ send, label, done, role = "operator", children, after, cancel }) {
+export function Form({ send, label, done, role = "operator", kind = "", children, after, cancel }) {
   const [problem, setProblem] = useState(null);
   const [isBusy, setBusy] = useState(false);
   const submit = async (event) => {
     event.preventDefault();
-    const values = Object.fromEntries(new FormData(event.target));
+    const values = Object.fromEntries([...new FormData(event.target)].map(([name, value]) => [name.slice(PREFIX.length), value]));
     setProblem(null);
     setBusy(true);
     try {
@@ -76,7 +79,7 @@ export function Form({ send, label, done, role = "operator", children, after, ca
       setBusy(false);
     }
   };
-  return html`<form class="form" onSubmit=${submit}>
+  return html`<form class=${`form ${kind}`} onSubmit=${submit}>
     ${children}
     ${problem && html`<p class="note bad" role="alert">${problem.message}</p>`}
     ${may(role) &&
@@ -89,11 +92,11 @@ export function Form({ send, label, done, role = "operator", children, after, ca
 export function Field({ name, label, kind = "text", value, hint, options, rows = 4, ...rest }) {
   const id = useId();
   const about = hint ? { "aria-describedby": `${id}-hint` } : {};
-  let control = html`<input id=${id} name=${name} type=${kind} defaultValue=${value ?? ""} ...${about} ...${rest} />`;
+  let control = html`<input id=${id} name=${PREFIX + name} type=${kind} defaultValue=${value ?? ""} ...${about} ...${rest} />`;
   if (kind === "area") {
-    control = html`<textarea id=${id} name=${name} rows=${rows} spellcheck=${false} defaultValue=${value ?? ""} ...${about} ...${rest}></textarea>`;
+    control = html`<textarea id=${id} name=${PREFIX + name} rows=${rows} spellcheck=${false} defaultValue=${value ?? ""} ...${about} ...${rest}></textarea>`;
   } else if (kind === "select") {
-    control = html`<select id=${id} name=${name} ...${about} ...${rest}>${options.map((option) => {
+    control = html`<select id=${id} name=${PREFIX + name} ...${about} ...${rest}>${options.map((option) => {
       const [code, text] = Array.isArray(option) ? option : [option, option];
       return html`<option key=${code} value=${code} selected=${code === value}>${text}</option>`;
     })}</select>`;

@@ -68,9 +68,12 @@ function at(path) {
   return `/v1/${encodeURIComponent(environment.value)}/${path}`;
 }
 
+/** JSON as it was written, with all digits of its numbers. Throws SyntaxError. */
+export const parseExactly = (text) => JSON.parse(text, keepDigits);
+
 function parse(text) {
   try {
-    return JSON.parse(text, keepDigits);
+    return parseExactly(text);
   } catch {
     throw new Problem(0, "Unreadable answer", "The answer is not JSON. A proxy between here and Penstock may have changed it.");
   }

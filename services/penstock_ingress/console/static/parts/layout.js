@@ -5,11 +5,12 @@ import { Notices, notify } from "./notices.js";
 import { environment, href, place, segments } from "./router.js";
 import { about, session } from "./session.js";
 
-/** A page: its heading, what can be done with all of it, and its content. `title` is the window's title, too. */
-export function Page({ title, about: intro, actions, children }) {
+/** A page: its heading, what can be done with all of it, and its content. `name` is the window's title, where `title` is
+ * more than a text. */
+export function Page({ title, name = title, about: intro, actions, children }) {
   useEffect(() => {
-    document.title = `${title} · ${environment.value} · Penstock`;
-  }, [title]);
+    document.title = `${name} · ${environment.value} · Penstock`;
+  }, [name]);
   return html`<div class="page">
     <header class="page-head"><div><h1 tabindex="-1">${title}</h1>${intro && html`<p class="soft">${intro}</p>`}</div>
       ${actions && html`<div class="buttons">${actions}</div>`}</header>

@@ -1,15 +1,20 @@
-// Pages that keep themselves up to date: a resource is asked for again when something has changed.
-import { useCallback, useEffect, useRef, useState } from "../vendor.js";
+// Pages that keep themselves up to date. The server says that something has changed (server-sent events), and what shows
+// it is asked for again; where the stream is broken, every second or two instead.
+import { environment } from "./router.js";
 import { api } from "./api.js";
+import { useCallback, useEffect, useRef, useState } from "../vendor.js";
 
 const EVERY = 1000;
 const SLOWEST = 15000;
+const WHILE_STREAMING = 5000;
+const TOPICS = ["runs", "logs", "schedule", "steering"];
 
 /**
- * What `load({background})` answers: {data, problem, isLoading, reload}. Loaded again when one of `inputs` changes, and
- * every second while the page is seen (`every` in ms; 0: never). Old data stays while new data is on its way.
+ * What `load({background})` answers: {data, problem, isLoading, reload}. Loaded again when one of `inputs` changes, when
+ * one of the topics `on` has changed (runs, logs, schedule, steering), and every few seconds while the page is seen: every
+ * `every` ms (0: never) where no stream says what has changed. Old data stays while new data is on its way.
  */
-export function useResource(load, inputs, { every = EVERY } = {}) {
+export function useResource(load, inputs, { every = EVERY, on = ["runs"] } = {}) {
   const [state, setState] = useState({ data: undefined, problem: null, isLoading: true });
   const latest = useRef(load);
   const turn = useRef(0);
@@ -30,34 +35,82 @@ export function useResource(load, inputs, { every = EVERY } = {}) {
     void reload();
     return () => void turn.current++;
   }, inputs);
-  useEffect(() => (every ? repeat(() => reload(true), every) : undefined), [every]);
+  useEffect(() => (every ? refresh(() => reload(true), every, on) : undefined), [every, on.join(), environment.value]);
   return { ...state, reload: useCallback(() => reload(false), []) };
 }
 
-/** Call `act` again and again while the page is seen: `every` ms after it has ended, more and more slowly while it fails. */
-export function repeat(act, every) {
+// Call `act` while the page is seen: at each change, one call at a time, and from time to time in any case.
+function refresh(act, every, topics) {
   let timer;
-  let failures = 0;
+  let isBusy = false;
+  let isDue = false;
   let isOver = false;
-  const next = () => {
+  let failures = 0;
+  const plan = () => {
     clearTimeout(timer);
-    if (!isOver) timer = setTimeout(turn, Math.min(every * 2 ** failures, Math.max(every, SLOWEST)));
+    const pause = isStreaming && failures === 0 ? Math.max(every, WHILE_STREAMING) : every;
+    if (!isOver) timer = setTimeout(turn, Math.min(pause * 2 ** failures, Math.max(pause, SLOWEST)));
   };
   const turn = async () => {
-    if (document.hidden) return;
-    failures = (await act()) === false ? failures + 1 : 0;
-    next();
+    isDue = true;
+    if (isBusy || isOver || document.hidden) return;
+    isBusy = true;
+    while (isDue && !isOver) {
+      isDue = false;
+      failures = (await act()) ? 0 : failures + 1;
+    }
+    isBusy = false;
+    plan();
   };
-  const wake = () => {
-    if (!document.hidden) void turn();
-  };
+  const wake = () => !document.hidden && void turn();
+  const stop = listen((changed) => (changed === null ? plan() : changed.some((topic) => topics.includes(topic)) && void turn()));
   document.addEventListener("visibilitychange", wake);
-  next();
+  plan();
   return () => {
     isOver = true;
+    stop();
     clearTimeout(timer);
     document.removeEventListener("visibilitychange", wake);
   };
+}
+
+// One stream for all that is shown, since browsers keep few connections to a host; none while nobody looks.
+const listeners = new Set();
+let isStreaming = false;
+let stream = null;
+
+function listen(listener) {
+  listeners.add(listener);
+  tend();
+  return () => {
+    listeners.delete(listener);
+    setTimeout(tend, 1000); // the next page listens at once
+  };
+}
+
+function tend() {
+  const isWanted = listeners.size > 0 && !document.hidden;
+  if (stream !== null && (!isWanted || stream.environment !== environment.value)) {
+    stream.close();
+    stream = null;
+    say("waiting");
+  }
+  if (isWanted && stream === null) {
+    const close = openStream("stream", { types: ["changes"], onState: say, onEvent: (_, data) => tell(data?.topics ?? TOPICS) });
+    stream = { close, environment: environment.value };
+  }
+}
+
+document.addEventListener("visibilitychange", tend);
+
+function say(state) {
+  const was = isStreaming;
+  isStreaming = state === "open";
+  if (was !== isStreaming) tell(null);
+}
+
+function tell(topics) {
+  for (const listener of listeners) listener(topics);
 }
 
 /**

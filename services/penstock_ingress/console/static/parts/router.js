@@ -47,7 +47,7 @@ export function follow() {
     const link = event.target.closest?.("a[href]");
     const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
     if (link === null || link === undefined || !isPlain || event.defaultPrevented || link.target || link.download) return;
-    if (link.origin !== location.origin || !isOurs(link.pathname)) return;
+    if (link.origin !== location.origin || !isOurs(link.pathname) || link.hash) return;
     event.preventDefault();
     navigate(link.pathname + link.search);
   });

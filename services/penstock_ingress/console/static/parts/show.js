@@ -1,5 +1,5 @@
 // How values look. Everything that comes from outside becomes a text node; nothing here makes HTML of a text.
-import { html, useState } from "../vendor.js";
+import { html, signal, useState } from "../vendor.js";
 import { href } from "./router.js";
 
 const ENDED = { succeeded: "good", failed: "bad", terminated: "bad", skipped: "mute", cancelled: "mute" };
@@ -15,9 +15,14 @@ export function Badge({ text, kind = STATES[text] ?? "mute" }) {
 /** Whether a run in this state has ended. */
 export const hasEnded = (state) => state in ENDED;
 
+// What says how long ago something was is said again every second.
+const second = signal(0);
+setInterval(() => !document.hidden && second.value++, 1000);
+
 /** A point in time: how long ago, and exactly as its title. */
 export function Time({ at, exact = false }) {
   if (at == null) return html`<span class="soft">–</span>`;
+  if (!exact) void second.value;
   const time = new Date(at);
   const full = `${at}`;
   return html`<time datetime=${full} title=${full}>${exact ? formatTime(time) : relate(time)}</time>`;
@@ -56,6 +61,7 @@ export function formatSeconds(seconds, coarse = false) {
 /** How long something took, from one time to another; until now without a second one. */
 export function Duration({ from, until }) {
   if (from == null) return html`<span class="soft">–</span>`;
+  if (until == null) void second.value;
   const end = until == null ? Date.now() : new Date(until).getTime();
   return html`<span class="number">${formatSeconds(Math.max(0, end - new Date(from).getTime()) / 1000)}</span>`;
 }

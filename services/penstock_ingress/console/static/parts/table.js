@@ -12,7 +12,7 @@ export function Table({ columns, rows, id = (row) => row.id, caption, empty }) {
   if (rows.length === 0) return empty ?? html`<${Empty} title="Nothing here" />`;
   return html`<table class="list">
     <caption class="unseen">${caption}</caption>
-    <thead><tr>${columns.map(({ head, align }) => html`<th key=${head} scope="col" class=${align ?? ""}>${head}</th>`)}</tr></thead>
+    <thead><tr>${columns.map(({ head, align }) => html`<th key=${head} scope="col" class=${align ?? ""}>${head || html`<span class="unseen">What can be done</span>`}</th>`)}</tr></thead>
     <tbody>${rows.map(
       (row) => html`<tr key=${id(row)}>${columns.map(({ head, cell, align, main }) =>
         main
@@ -81,7 +81,7 @@ function Filter({ name, label, kind = "text", options, hint }) {
   };
   if (kind === "select") {
     return html`<label>${label}
-      <select name=${name} value=${value} onChange=${(event) => take(event.target.value)}>
+      <select name=${`by-${name}`} value=${value} onChange=${(event) => take(event.target.value)}>
         <option value="">any</option>
         ${options.map((option) => {
           const [code, text] = Array.isArray(option) ? option : [option, option];
@@ -91,11 +91,11 @@ function Filter({ name, label, kind = "text", options, hint }) {
   }
   if (kind === "time") {
     return html`<label>${label}
-      <input name=${name} type="datetime-local" step="1" value=${toLocal(value)}
+      <input name=${`by-${name}`} type="datetime-local" step="1" value=${toLocal(value)}
         onChange=${(event) => take(event.target.value ? new Date(event.target.value).toISOString() : "")} /></label>`;
   }
   return html`<label>${label}
-    <input name=${name} type=${kind} value=${typed ?? value} placeholder=${hint ?? ""} autocomplete="off" spellcheck=${false}
+    <input name=${`by-${name}`} type=${kind} value=${typed ?? value} placeholder=${hint ?? ""} autocomplete="off" spellcheck=${false}
       onInput=${(event) => setTyped(event.target.value)} onChange=${(event) => take(event.target.value)} /></label>`;
 }
 
