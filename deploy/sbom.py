@@ -1,4 +1,5 @@
-"""Prints a bill of materials of the environment that runs it: CycloneDX 1.6, one component per installed distribution.
+"""Prints a bill of materials of the environment that runs it: CycloneDX 1.6, one component per installed distribution,
+and one per package that the console's vendored module is made of.
 
 The image is built with it; `docker run --rm --entrypoint cat penstock /opt/penstock/sbom.cdx.json` shows the result.
 """
@@ -7,6 +8,7 @@ import json
 import re
 import sys
 from importlib.metadata import Distribution, distributions
+from importlib.resources import files
 from typing import Any
 
 
@@ -25,9 +27,27 @@ def describe(distribution: Distribution) -> dict[str, Any]:
     return component
 
 
+def describe_vendored() -> list[dict[str, Any]]:
+    """What is in the console's module, as the file beside it records."""
+    record = files("penstock_ingress") / "console" / "static" / "vendor.json"
+    packages = json.loads(record.read_text())["packages"]
+    return [
+        {
+            "type": "library",
+            "name": name,
+            "version": one["version"],
+            "purl": f"pkg:npm/{name.replace('@', '%40')}@{one['version']}",
+            "bom-ref": f"npm:{name}@{one['version']}",
+            "licenses": [{"license": {"id": one["license"]}}],
+        }
+        for name, one in packages.items()
+    ]
+
+
 def build() -> dict[str, Any]:
     """The whole document. It names no time, so that the same packages make the same document."""
     components = sorted((describe(one) for one in distributions()), key=lambda one: str(one["name"]))
+    components += describe_vendored()
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",

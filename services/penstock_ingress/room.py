@@ -24,10 +24,12 @@ from penstock_ingress.accepting.access import Access
 from penstock_ingress.accepting.answers import Answers
 from penstock_ingress.accepting.definitions import Definitions
 from penstock_ingress.accepting.identities import Identities
+from penstock_ingress.accepting.issuers import Issuers
 from penstock_ingress.accepting.keys import KeyFetcher, fetching_keys
 from penstock_ingress.accepting.rates import Rates
 from penstock_ingress.accepting.signals import Signals
 from penstock_ingress.accepting.watching import Watching
+from penstock_ingress.console.oidc import OidcLogin
 from penstock_ingress.console.sessions import Sessions
 from penstock_ingress.settings import IngressSettings
 
@@ -48,6 +50,7 @@ class Room:
     keys: KeyFetcher
     access: Access
     sessions: Sessions
+    oidc: OidcLogin | None
     rates: Rates
     reply_to: str
     meter: Meter
@@ -87,12 +90,14 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
     keyring = settings.keyring
     secrets = Secrets(resources.database, keyring)
     await secrets.open()
-    async with fetching_keys(Outgoing(settings.outgoing_allow)) as keys:
+    outgoing = Outgoing(settings.outgoing_allow)
+    async with fetching_keys(outgoing) as keys:
+        issuers = Issuers(keys)
         definitions = Definitions(resources.database, secrets, keys.store)
         access = Access(
             resources.database,
             settings.admin_token,
-            identities=Identities(resources.database, definitions, keys),
+            identities=Identities(resources.database, definitions, issuers),
             max_wrong=settings.max_wrong_tokens,
         )
         yield Room(
@@ -108,6 +113,7 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
             keys=keys,
             access=access,
             sessions=Sessions(resources.database, access),
+            oidc=None if settings.console_oidc is None else OidcLogin(settings.console_oidc, outgoing, issuers),
             rates=Rates(settings.rate_limit),
             reply_to=await resources.broker.open_reply_queue(answers.receive),
             meter=Meter(resources.database),

@@ -1,11 +1,32 @@
 """The ingress's own settings, beside the common ones."""
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from penstock.domain.grants import Grant, read_grants
 from penstock.networks import Networks
 from penstock.outgoing.settings import OutgoingSettings
+
+
+def _are_grants(text: str) -> str:
+    read_grants(text)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleOidc:
+    """By whom people log in to the console beside admin tokens, as the settings name them."""
+
+    issuer: str
+    client_id: str
+    client_secret: SecretStr | None
+    scope: str
+    claim: str
+    roles: Mapping[str, Grant]
+    name: str
 
 
 class IngressSettings(OutgoingSettings):
@@ -43,10 +64,33 @@ class IngressSettings(OutgoingSettings):
         description="What becomes of a constraint or an order on a field that privacy rules hide: refuse the request, "
         "or drop it silently, as Bubble does, so that more is found",
     )
+    console_oidc_issuer: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/?#]+(?:/[^\s?#]*)?$",
+        description="Whom the console asks who somebody is (OpenID Connect), letter by letter as `iss` of its tokens; "
+        "none: people log in with admin tokens alone",
+    )
+    console_oidc_client_id: str | None = Field(default=None, min_length=1, description="The console's id there")
+    console_oidc_client_secret: SecretStr | None = Field(
+        default=None, min_length=1, description="The console's secret there; none for a public client"
+    )
+    console_oidc_scope: str = Field(default="openid email", pattern=r"\bopenid\b", description="What is asked for")
+    console_oidc_claim: str = Field(
+        default="groups",
+        min_length=1,
+        description="The claim that says what somebody may do; a name with dots leads into "
+        "objects, as realm_access.roles",
+    )
+    console_oidc_roles: Annotated[str, AfterValidator(_are_grants)] = Field(
+        default="",
+        description="Roles by value of that claim, as staff=viewer/no-payloads,ops=operator,admins=admin; who has none "
+        "of them is not let in",
+    )
+    console_oidc_name: str = Field(default="your organization", description="How the login page names the issuer")
     trusted_proxies: Networks = Field(
         default=(),
-        description="Reverse proxies whose X-Forwarded-For names the client, as 10.1.0.0/16; by default none: the "
-        "client is who connects",
+        description="Reverse proxies whose X-Forwarded-For names the client, and X-Forwarded-Proto whether it "
+        "uses HTTPS, as 10.1.0.0/16; by default none: the client is who connects",
     )
     rate_limit: int = Field(
         default=0,
@@ -65,3 +109,24 @@ class IngressSettings(OutgoingSettings):
         ge=1,
         description="Maximum requests in progress at once, and maximum waiting; others are answered 503",
     )
+
+    @model_validator(mode="after")
+    def _has_whole_oidc(self) -> Self:
+        if self.console_oidc_issuer is not None and not (self.console_oidc_client_id and self.console_oidc_roles):
+            raise ValueError("PENSTOCK_CONSOLE_OIDC_ISSUER needs PENSTOCK_CONSOLE_OIDC_CLIENT_ID and _ROLES beside it")
+        return self
+
+    @property
+    def console_oidc(self) -> ConsoleOidc | None:
+        """By whom people log in to the console beside admin tokens; None: by nobody."""
+        if self.console_oidc_issuer is None or self.console_oidc_client_id is None:
+            return None
+        return ConsoleOidc(
+            self.console_oidc_issuer,
+            self.console_oidc_client_id,
+            self.console_oidc_client_secret,
+            self.console_oidc_scope,
+            self.console_oidc_claim,
+            read_grants(self.console_oidc_roles),
+            self.console_oidc_name,
+        )

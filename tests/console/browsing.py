@@ -9,6 +9,7 @@ from typing import Literal
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
 from tests.acceptance.installation import ADMIN_TOKEN, Installation, Service
+from tests.openid_issuer import Issuer
 
 WIDE = (1440, 900)
 NARROW = (390, 844)
@@ -58,6 +59,7 @@ class Browsing:
     browser: Browser
     installation: Installation
     ingress: Service
+    issuer: Issuer
 
     @property
     def origin(self) -> str:

@@ -44,14 +44,14 @@ async def main(directory: Path, names: list[str]) -> None:
 
 
 async def take(console: Browsing, story: Story, name: str, directory: Path) -> None:
-    """The pictures of one page; dark ones of the overview alone."""
+    """The pictures of one page; dark ones of a run alone."""
     for look, how in LOOKS.items():
-        if look == "dark" and name != "overview":
+        if look == "dark" and name != "run":
             continue
         async with console.logged_in(story.fill(SHOWN[name]), look=how) as page:
             await expect(page.locator("h1")).to_be_visible()
             await expect(page.locator(".loading")).to_have_count(0)
-            await page.screenshot(path=directory / f"{name}-{look}.png", full_page=True)
+            await page.screenshot(path=directory / f"{name}-{look}.png")
 
 
 if __name__ == "__main__":

@@ -172,3 +172,20 @@ async def test_one_session_that_ends_leaves_another_alone(console: Browsing) -> 
         await expect(mine.get_by_role("heading", name="Log in")).to_be_visible()
         await other.reload()
         await expect(other.get_by_role("heading", name="Runs")).to_be_visible()
+
+
+async def test_somebody_logs_in_by_the_issuer_of_the_settings(console: Browsing) -> None:
+    console.issuer.claims = {"email": "ada@example.com", "email_verified": True, "groups": ["nobody"]}
+    async with console.context(expected=console.issuer.url) as context:
+        page = await context.new_page()
+        await page.goto(console.address("runs?state=failed"))
+        await page.get_by_role("link", name="Log in with Example Ltd").click()
+        await expect(page.get_by_role("alert")).to_contain_text("nobody has given you a role here")
+        console.issuer.claims["groups"] = ["staff"]
+        await page.goto(console.address("runs?state=failed"))
+        await page.get_by_role("link", name="Log in with Example Ltd").click()
+        await expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+        assert page.url == console.address("runs?state=failed")
+        menu = page.get_by_role("navigation", name="Pages")
+        await expect(menu).to_contain_text("oidc:ada@example.com")
+        await expect(menu).to_contain_text("without payloads")

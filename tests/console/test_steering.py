@@ -44,6 +44,7 @@ async def test_a_webhook_is_followed_to_its_run_and_on_to_its_children(console: 
         await expect(part(page, "Sources")).to_contain_text("on_push")
         delivery = await deliver(console, {"ref": "refs/heads/main", "note": "follow me"})
         await page.locator(f'a[href$="/webhooks/{delivery["id"]}"]').click()
+        await expect(page.get_by_role("heading", level=1)).to_be_focused()
         await expect(part(page, "Facts")).to_contain_text("genuine")
         await expect(part(page, "Body")).to_contain_text("follow me")
         await expect(part(page, "Headers")).to_contain_text("x-github-event")

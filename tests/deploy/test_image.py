@@ -75,9 +75,14 @@ def test_the_bill_of_materials_names_every_package_once() -> None:
     made = subprocess.run((sys.executable, DEPLOY / "sbom.py"), capture_output=True, text=True, check=True)
     document = json.loads(made.stdout)
     assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
-    names = [component["name"] for component in document["components"]]
+    of_python = [one for one in document["components"] if one["purl"].startswith("pkg:pypi/")]
+    names = [component["name"] for component in of_python]
     assert len(names) == len(set(names)) == len({one.metadata["Name"].lower() for one in distributions()})
-    assert all(re.fullmatch(r"pkg:pypi/[a-z0-9-]+@\S+", one["purl"]) for one in document["components"])
+    assert all(re.fullmatch(r"pkg:pypi/[a-z0-9-]+@\S+", one["purl"]) for one in of_python)
+    vendored = {one["name"]: one["purl"] for one in document["components"] if one not in of_python}
+    assert {"preact", "htm", "uplot", "@dagrejs/dagre"} <= vendored.keys(), "the console's module is made of them"
+    assert vendored["@dagrejs/dagre"].startswith("pkg:npm/%40dagrejs/dagre@")
+    assert len({one["bom-ref"] for one in document["components"]}) == len(document["components"])
 
 
 def test_the_commands_that_deployments_start_exist() -> None:

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from penstock.store.console_sessions import delete_ended_console_sessions
 from penstock_ingress.console.assets import POLICY
 from tests.integration.ingress import ADMIN_TOKEN, Answer, Ingress, running_ingress, write_app
 
@@ -159,6 +160,16 @@ async def test_a_session_ends_after_twelve_hours_however_busy_it_is(ingress: Ing
     assert await browser.is_logged_in()
     await browser.age("expires_at", "2 minutes")
     assert not await browser.is_logged_in()
+
+
+async def test_a_session_that_is_over_is_forgotten(ingress: Ingress) -> None:
+    over = await log_in(ingress)
+    await over.age("expires_at", "13 hours")
+    browser = await log_in(ingress)
+    async with ingress.database.connection() as conn:
+        assert await delete_ended_console_sessions(conn, most=10) == 1
+        assert await delete_ended_console_sessions(conn, most=10) == 0
+    assert await browser.is_logged_in()
 
 
 async def test_a_session_ends_with_its_token(ingress: Ingress) -> None:

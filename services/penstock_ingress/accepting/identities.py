@@ -1,13 +1,9 @@
-"""Who calls with a token of the app's issuer (OpenID Connect): checked against the issuer's keys, and known as a user.
-
-What strangers can cause is bounded: only a token that claims to be of our issuer and for us has keys fetched, from
-where the app's definition leads, and a set that lacks a key is fetched again every half a minute at most.
+"""Who calls with a token of the app's issuer (OpenID Connect): checked against the issuer's keys, and known as a
+user.
 """
 
 from functools import partial
-from typing import Final
 
-from penstock import clock
 from penstock.db import Connection, Database, UniqueViolation
 from penstock.definitions.oidc import Oidc
 from penstock.domain.callers import Caller
@@ -18,24 +14,20 @@ from penstock.store.tokens import end_sessions
 from penstock.things.accounts import normalize_email
 from penstock.things.identities import Identity, connect_identity, find_identity
 from penstock.things.tables import USER
-from penstock.webhooks.identity_tokens import Claims, check_identity_token, want_discovery, want_identity_keys
-from penstock.webhooks.stored_keys import Wanted
+from penstock.webhooks.identity_tokens import Claims
 from penstock_ingress.accepting.definitions import Definitions
-from penstock_ingress.accepting.keys import KeyFetcher
-from penstock_ingress.rules.replies import Refusal, unavailable
+from penstock_ingress.accepting.issuers import Issuers
 
 log = get_logger(__name__)
-
-_LATER: Final = 5
 
 
 class Identities:
     """Recognizes users by tokens of the issuer of the environment's app."""
 
-    def __init__(self, database: Database, definitions: Definitions, keys: KeyFetcher) -> None:
+    def __init__(self, database: Database, definitions: Definitions, issuers: Issuers) -> None:
         self._database = database
         self._definitions = definitions
-        self._keys = keys
+        self._issuers = issuers
 
     async def identify(self, token: str, environment: str) -> Caller | None:
         """The user who bears `token`; None when the app trusts no issuer, or the token is not good.
@@ -47,32 +39,11 @@ class Identities:
             return deployment, deployment.app.oidc
 
         deployment, oidc = await self._definitions.decide(environment, decide)
-        claims = None if oidc is None else await self._check(oidc, token)
+        claims = None if oidc is None else await self._issuers.check(oidc, token)
         if oidc is None or claims is None:
             return None
         user_id = await self._find_user(environment, deployment, oidc, _identity_of(oidc, claims))
         return None if user_id is None else Caller(f"user {user_id}", user_id=user_id, environment=environment)
-
-    async def _check(self, oidc: Oidc, token: str) -> Claims | None:
-        now = clock.now().timestamp()
-        # Looked at before anything is fetched: it says whether the token claims to be for us.
-        if want_identity_keys(oidc, token, oidc.issuer) is None:
-            return None
-        url = oidc.jwks
-        if url is None:
-            discovery = want_discovery(oidc)
-            await self._fetch(discovery, now)
-            url = self._keys.store.find_keys_url(discovery, now)
-        wanted = None if url is None else want_identity_keys(oidc, token, url)
-        if wanted is None:
-            return None
-        await self._fetch(wanted, now)
-        keys = self._keys.store.find_key_set(wanted, now)
-        return None if keys is None else check_identity_token(oidc, token, keys, now)
-
-    async def _fetch(self, wanted: Wanted, now: float) -> None:
-        if not await self._keys.prepare(wanted, now):
-            raise Refusal(unavailable("the keys of the issuer cannot be fetched at this moment", _LATER))
 
     async def _find_user(
         self, environment: str, deployment: CompiledDeployment, oidc: Oidc, identity: Identity

@@ -55,10 +55,12 @@ class Sessions:
             return None
         return await self._open(digest_token(token), caller, replaced)
 
-    async def log_in_as(self, identity: Identity, replaced: str | None) -> Session | None:
+    async def log_in_as(self, identity: Identity, replaced: str | None) -> Session:
         """A session of somebody whom the issuer of the settings has named. Raises DatabaseUnavailable."""
         caller = Caller(f"oidc:{identity.name}", identity.role, sees_payloads=identity.sees_payloads)
-        return await self._open(identity, caller, replaced)
+        session = await self._open(identity, caller, replaced)
+        assert session is not None, "only a token may have ended meanwhile"
+        return session
 
     async def find(self, secret: str, *, is_used: bool) -> Session | None:
         """The session of this cookie, if it holds; `is_used`: a person acts, so it does not become idle. Raises

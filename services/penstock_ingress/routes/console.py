@@ -2,13 +2,16 @@
 management API.
 """
 
+import re
 from typing import Final
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
+from penstock.logs import get_logger
 from penstock.store.console_sessions import IDLE_AFTER, LIFETIME
 from penstock_ingress.console.assets import answer_asset, render_shell
+from penstock_ingress.console.oidc import LOGIN_SECONDS, LoginFailed, OidcLogin, begin, read_begun
 from penstock_ingress.console.sessions import Session
 from penstock_ingress.handlers.console import describe_console
 from penstock_ingress.room import Room
@@ -23,9 +26,13 @@ from penstock_ingress.routes.callers import (
 )
 from penstock_ingress.routes.requests import read_model
 from penstock_ingress.routes.transport import address_of, to_response
-from penstock_ingress.rules.replies import JSON, Refusal, json_reply, problem
+from penstock_ingress.rules.replies import JSON, Refusal, Reply, json_reply, problem
+
+log = get_logger(__name__)
 
 PREFIX: Final = "/console"
+_OWN_ADDRESS: Final = re.compile(r"/console(?:[/?][!-\[\]-~]*)?", re.ASCII)
+"""Printable characters but the backslash, which browsers take for a slash."""
 
 
 class Login(BaseModel):
@@ -52,6 +59,8 @@ class ConsoleRoutes:
         router.add_get("/console/session", self._show_session)
         router.add_post("/console/session", self._log_in)
         router.add_delete("/console/session", self._log_out)
+        router.add_get("/console/oidc/login", self._begin_oidc)
+        router.add_get("/console/oidc/callback", self._finish_oidc)
         router.add_get("/console/static/{build}/{name:.+}", self._send_asset)
         router.add_get("/console", self._show_shell)
         router.add_get("/console/{page:.*}", self._show_shell)
@@ -85,6 +94,41 @@ class ConsoleRoutes:
             await self._room.sessions.log_out(session)
         return self._with_cookie(request, await self._answer(None), None)
 
+    async def _begin_oidc(self, request: web.Request) -> web.Response:
+        to = request.query.get("to", PREFIX)
+        begun = begin(to if _OWN_ADDRESS.fullmatch(to) else PREFIX)
+        try:
+            address = await self._oidc().find_address(begun, self._redirect_uri(request))
+        except LoginFailed as error:
+            return _refuse_login(error)
+        response = to_response(_redirect(address))
+        self._set_cookie(request, response, self._login_cookie(request), begun.encoded(), LOGIN_SECONDS)
+        return response
+
+    async def _finish_oidc(self, request: web.Request) -> web.Response:
+        cookie, oidc = self._login_cookie(request), self._oidc()
+        try:
+            begun = read_begun(request.cookies.get(cookie))
+            identity = await oidc.finish(begun, request.query, self._redirect_uri(request))
+        except LoginFailed as error:
+            return _refuse_login(error)
+        session = await self._room.sessions.log_in_as(identity, read_cookie(self._room, request))
+        response = to_response(_redirect(begun.to))
+        self._set_cookie(request, response, cookie, "", 0)
+        return self._with_cookie(request, response, session.secret)
+
+    def _oidc(self) -> OidcLogin:
+        if self._room.oidc is None:
+            raise Refusal(problem(404, "nobody logs in here but with a token; PENSTOCK_CONSOLE_OIDC_ISSUER is not set"))
+        return self._room.oidc
+
+    def _redirect_uri(self, request: web.Request) -> str:
+        host = request.headers.get("Host", "")
+        return f"{scheme_of(self._room, request)}://{host}{PREFIX}/oidc/callback"
+
+    def _login_cookie(self, request: web.Request) -> str:
+        return f"{cookie_name(self._room, request)}_login"
+
     async def _answer(self, session: Session | None) -> web.Response:
         caller = None if session is None else session.caller
         document = {
@@ -106,14 +150,20 @@ class ConsoleRoutes:
 
     def _with_cookie(self, request: web.Request, response: web.Response, secret: str | None) -> web.Response:
         """Sets the session's cookie, or with None removes it."""
-        is_https = scheme_of(self._room, request) == "https"
-        response.set_cookie(
-            cookie_name(self._room, request),
-            secret or "",
-            max_age=int(LIFETIME.total_seconds()) if secret else 0,
-            path="/",
-            secure=is_https,
-            httponly=True,
-            samesite="Lax",
-        )
+        seconds = int(LIFETIME.total_seconds()) if secret else 0
+        self._set_cookie(request, response, cookie_name(self._room, request), secret or "", seconds)
         return response
+
+    def _set_cookie(self, request: web.Request, response: web.Response, name: str, value: str, max_age: int) -> None:
+        is_https = scheme_of(self._room, request) == "https"
+        response.set_cookie(name, value, max_age=max_age, path="/", secure=is_https, httponly=True, samesite="Lax")
+
+
+def _redirect(address: str) -> Reply:
+    return Reply(303, headers={**PRIVATE, "Location": address, "Referrer-Policy": "no-referrer"})
+
+
+def _refuse_login(error: LoginFailed) -> web.Response:
+    """Back to the login page, which has a text for the code; what others have said is not shown there."""
+    log.warning("console.login_refused", code=error.code, error=str(error))
+    return to_response(_redirect(f"{PREFIX}?refused={error.code}"))

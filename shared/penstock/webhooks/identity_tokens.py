@@ -4,7 +4,8 @@ now, and signed by one of the issuer's keys with an algorithm that the app takes
 Where the issuer keeps its keys is found in the document that it publishes (OpenID Connect Discovery 1.0, section 4).
 """
 
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from penstock.definitions.oidc import Oidc
 from penstock.webhooks.key_sets import ALGORITHMS, KeySet
@@ -19,10 +20,11 @@ _DISCOVERY: Final = "/.well-known/openid-configuration"
 
 
 class Claims(NamedTuple):
-    """What an issuer says of somebody. `email` is there only where the issuer has verified it."""
+    """What an issuer says of somebody. `email` is there only where the issuer has verified it; `members` are all."""
 
     subject: str
     email: str | None
+    members: Mapping[str, Any]
 
 
 def is_web_token(text: str) -> bool:
@@ -65,4 +67,4 @@ def check_identity_token(oidc: Oidc, text: str, keys: KeySet, now: float) -> Cla
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS:
         return None
     is_verified = claims.get("email_verified") is True and isinstance(email, str)
-    return Claims(subject, email if is_verified else None)
+    return Claims(subject, email if is_verified else None, claims)

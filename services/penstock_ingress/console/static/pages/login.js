@@ -2,7 +2,15 @@
 import { html, useEffect, useState } from "../vendor.js";
 import { logIn } from "../parts/api.js";
 import { Logo } from "../parts/layout.js";
+import { query } from "../parts/router.js";
 import { about, farewell } from "../parts/session.js";
+
+const REFUSED = {
+  state: "This login was not begun in this browser, or too long ago. Log in again.",
+  issuer: "Your organization's login cannot be reached at this moment, or it has refused. Try again; the log of the ingress says more.",
+  token: "What your organization's login has answered is not good. The log of the ingress says why.",
+  role: "You are known, but nobody has given you a role here. Ask an administrator of your organization's groups.",
+};
 
 export function LoginPage() {
   const [problem, setProblem] = useState(null);
@@ -27,6 +35,7 @@ export function LoginPage() {
       <p class="brand"><${Logo} /> Penstock</p>
       <h1>Log in</h1>
       ${farewell.value && html`<p class="note wait" role="status">${farewell.value}</p>`}
+      ${REFUSED[query.value.refused] && html`<p class="note bad" role="alert">${REFUSED[query.value.refused]}</p>`}
       <form class="form" onSubmit=${submit}>
         <div class="field"><label for="token">Admin token</label>
           <input id="token" name="token" type="password" autocomplete="current-password" required autofocus

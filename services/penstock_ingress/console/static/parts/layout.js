@@ -1,5 +1,5 @@
 // The frame of every page: where one can go, who is logged in, and the page's title.
-import { html, useEffect, useState } from "../vendor.js";
+import { html, useEffect, useRef, useState } from "../vendor.js";
 import { logOut } from "./api.js";
 import { Notices, notify } from "./notices.js";
 import { environment, href, place, segments } from "./router.js";
@@ -31,10 +31,13 @@ export function Section({ title, about: intro, actions, children }) {
 export function Frame({ pages, children }) {
   const [isOpen, setOpen] = useState(false);
   const path = place.value.path;
+  const before = useRef(path);
   useEffect(() => {
+    if (before.current === path) return;
+    before.current = path;
     setOpen(false);
     // As a new document would: the next thing that is read or reached is the page.
-    if (document.activeElement?.closest?.(".menu")) document.querySelector("h1")?.focus();
+    document.querySelector("#page h1")?.focus({ preventScroll: true });
   }, [path]);
   return html`<div class="frame">
     <a class="skip" href="#page">Skip to the page</a>
