@@ -89,13 +89,19 @@ class Browsing:
 
     @asynccontextmanager
     async def logged_in(
-        self, path: str = "runs", *, token: str = ADMIN_TOKEN, look: Look | None = None, expected: str = r"(?!)"
+        self,
+        path: str = "runs",
+        *,
+        environment: str = "live",
+        token: str = ADMIN_TOKEN,
+        look: Look | None = None,
+        expected: str = r"(?!)",
     ) -> AsyncIterator[Page]:
         """A page of the console, logged in with `token`."""
         async with self.context(look, expected=expected) as context:
             await self.log_in(context, token)
             page = await context.new_page()
-            await page.goto(self.address(path))
+            await page.goto(self.address(path, environment))
             yield page
 
     async def log_in(self, context: BrowserContext, token: str = ADMIN_TOKEN) -> None:
@@ -105,9 +111,9 @@ class Browsing:
         )
         assert answer.status == 200, await answer.text()
 
-    async def make_token(self, **wanted: object) -> tuple[str, str]:
+    async def make_token(self, environment: str = "live", **wanted: object) -> tuple[str, str]:
         """The id of a new admin token, and the token."""
-        status, made = await self.installation.manage(self.ingress, "POST", "live/tokens", wanted)
+        status, made = await self.installation.manage(self.ingress, "POST", f"{environment}/tokens", wanted)
         assert status == 201, made
         assert isinstance(made, dict)
         return str(made["id"]), str(made["token"])

@@ -19,7 +19,7 @@ DIRECTORY = Path(__file__).parents[2] / "docs" / "console"
 SHOWN = {
     "overview": "overview",
     "runs": "runs",
-    "run": "runs/{run}",
+    "run": "runs/{delivered_run}",
     "webhooks": "webhooks",
     "delivery": "webhooks/{delivery}",
     "settings": "settings",
@@ -38,7 +38,7 @@ async def main(directory: Path, names: list[str]) -> None:
             running_browser() as browser,
             running_console(servers, template, browser, Path(place)) as console,
         ):
-            story = await tell(console)
+            story = await tell(console, "refs/heads/main")
             for name in names or SHOWN:
                 await take(console, story, name, directory)
 

@@ -31,12 +31,12 @@ class Story:
         return path.format(**asdict(self))
 
 
-async def tell(console: Browsing) -> Story:
-    """Let it happen, and wait until it is over."""
+async def tell(console: Browsing, said: str = HOSTILE) -> Story:
+    """Let it happen, and wait until it is over. `said` is what strangers have written."""
     order, _ = await start(console, "take_order", {"number": "A-1001", "note": "gift"})
-    failed, chain = await start(console, "charge_card", {"number": HOSTILE, "amount": 250, "note": HOSTILE})
+    failed, chain = await start(console, "charge_card", {"number": said, "amount": 250, "note": said})
     await start(console, "await_payment", {"number": "A-1001"})
-    delivery = await deliver(console, {"ref": HOSTILE, "note": HOSTILE})
+    delivery = await deliver(console, {"ref": said, "note": said})
     await wait_until(console, order, "succeeded")
     await wait_until(console, failed, "failed")
     runs = cast("list[str]", delivery["run_ids"])

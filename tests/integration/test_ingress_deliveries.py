@@ -337,3 +337,21 @@ async def test_viewers_look_operators_replay_and_without_payloads_neither_header
     assert (replayed.status, b"evt_secret" in replayed.body) == (201, False)
     scoped = await bearer(ingress, role="operator", workflows=["paid"])
     assert (await ingress.manage("GET", f"/v1/live/deliveries/{id}", headers=scoped)).status == 403
+
+
+async def test_the_sources_that_are_deployed_are_listed_with_who_listens_to_them(ingress: Ingress) -> None:
+    for environment, prefix in (("live", ""), ("development", "/version-test")):
+        answer = await ingress.manage("GET", f"/v1/{environment}/sources")
+        assert (answer.status, answer.json["after"]) == (200, None)
+        sources = {str(one["name"]): one for one in cast("list[dict[str, object]]", answer.json["results"])}
+        assert sources.keys() == {"open", "stripe", "github", "unset", "partner"}
+        assert sources["stripe"] == {
+            "name": "stripe",
+            "scheme": "stripe",
+            "path": f"{prefix}/webhooks/stripe",
+            "workflows": [
+                {"workflow": "paid", "types": ["invoice.paid", "customer.*"]},
+                {"workflow": "bookkeeping", "types": ["invoice.paid"]},
+            ],
+        }
+        assert b"secret" not in answer.body.lower()
