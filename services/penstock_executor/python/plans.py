@@ -44,6 +44,7 @@ def plan_step(app: App, call: StepCall, id: str, place: str) -> StepPlan:
         items=None if call.items is None else _each(call.items),
         uses_now=False,
         is_deferrable=False,
+        is_code=True,
         secrets=(frozenset(), frozenset() if connector is None else connector.secrets),
     )
 

@@ -77,7 +77,8 @@ class StepPlan:
     `is_deferrable` says that its effect may be committed together with what comes next, because nothing depends on how
     it ends. `secrets` are those that its condition reads, and those that the rest of it reads. `lookups` are what it
     reads through references, `item_lookups` what it reads so for the items of its list. `blocks` are the steps inside
-    it, by the name of the block. `late` are arguments that are evaluated when a list has ended.
+    it, by the name of the block. `late` are arguments that are evaluated when a list has ended. `is_code`: it is a
+    call in Python, so that what it evaluates cannot be stored.
     """
 
     spec: StepSpec
@@ -93,6 +94,7 @@ class StepPlan:
     item_lookups: Levels = ()
     blocks: "Mapping[str, tuple[StepPlan, ...]]" = field(default_factory=dict)
     late: Late | None = None
+    is_code: bool = False
 
 
 @dataclass(slots=True)

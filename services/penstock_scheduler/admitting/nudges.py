@@ -25,6 +25,7 @@ class Nudges:
     crowds: asyncio.Event = field(default_factory=asyncio.Event)
     ends: asyncio.Event = field(default_factory=asyncio.Event)
     sequential: asyncio.Event = field(default_factory=asyncio.Event)
+    feed: asyncio.Event = field(default_factory=asyncio.Event)
     followers: asyncio.Event = field(default_factory=asyncio.Event)
     is_reconnected: bool = False
 

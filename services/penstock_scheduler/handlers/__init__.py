@@ -76,6 +76,7 @@ async def receive(room: Room, delivery: Delivery) -> None:
 async def expand_list(room: Room, message: Message) -> None:
     """A list awaits expansion; the loop that expands them all is woken."""
     ExpandList.decode(message.body)
+    room.nudges.feed.set()
     room.nudges.expand.set()
     room.nudges.sequential.set()
 

@@ -13,6 +13,7 @@ from penstock_scheduler.loops.ends import settle_ends
 from penstock_scheduler.loops.followers import start_followers
 from penstock_scheduler.loops.inbox import admit_inbox
 from penstock_scheduler.loops.list_expansion import advance_sequential, expand_lists, finish_lists
+from penstock_scheduler.loops.list_feeding import feed_lists
 from penstock_scheduler.loops.notifying import delete_old_notifications, gather_notices, send_notifications
 from penstock_scheduler.loops.operations import forget_operations, work_off_operations
 from penstock_scheduler.loops.pausing import hold_back
@@ -57,6 +58,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("work_off_operations", 1.0, work_off_operations),
         Loop("publish_retried", 1.0, publish_retried),
         Loop("reap_leases", 1.0, reap_leases),
+        Loop("feed_lists", 0.5, feed_lists, nudges.feed),
         Loop("expand_lists", 1.0, expand_lists, nudges.expand),
         Loop("settle_ends", 0.25, settle_ends, nudges.ends),
         Loop("advance_sequential", 0.5, advance_sequential, nudges.sequential),

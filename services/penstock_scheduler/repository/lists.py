@@ -140,6 +140,8 @@ async def fail_list(conn: Connection, *, list_id: UUID, error: JsonValue) -> boo
             UPDATE penstock.lists SET state = 'failed', error = $2, finished_at = clock_timestamp(),
                 follower_state = CASE follower_state WHEN 'waiting' THEN 'due' ELSE follower_state END
             WHERE id = $1 AND state = 'expanding' RETURNING id
+        ), stopped AS (
+            DELETE FROM penstock.list_searches s USING failed f WHERE s.list_id = f.id
         )
         -- Who waits for the list is woken as when a run has ended.
         INSERT INTO penstock.ends (run_id, state, change) SELECT f.id, 'failed', 1 FROM failed f
@@ -159,6 +161,7 @@ async def close_expanded_lists(conn: Connection) -> int:
         UPDATE penstock.lists l SET state = 'expanded'
         WHERE l.state = 'expanding'
           AND NOT EXISTS (SELECT FROM penstock.list_chunks c WHERE c.list_id = l.id AND c.expanded_at IS NULL)
+          AND NOT EXISTS (SELECT FROM penstock.list_searches s WHERE s.list_id = l.id)
         RETURNING l.id
         """
     )
@@ -226,7 +229,8 @@ async def finish_lists(conn: Connection, *, list_ids: Sequence[UUID] | None = No
         WITH held AS MATERIALIZED (
             SELECT l.id FROM penstock.lists l
             WHERE l.state = 'expanded' AND ($1::uuid[] IS NULL OR l.id = ANY($1))
-              AND l.succeeded + l.failed + l.skipped + l.cancelled + l.terminated + l.given_up >= l.total
+              AND l.succeeded + l.failed + l.skipped + l.cancelled + l.terminated + l.given_up + l.passed_over
+                  >= l.total
               AND NOT EXISTS (SELECT FROM penstock.ends e WHERE e.list_id = l.id)
             ORDER BY l.created_at LIMIT 100
             FOR NO KEY UPDATE SKIP LOCKED

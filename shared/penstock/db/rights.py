@@ -54,6 +54,7 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "retention": ("", "SU", ""),
     "lists": ("SIU", "SIUD", "SIU"),
     "list_chunks": ("SIU", "SIU", "SIU"),
+    "list_searches": ("SID", "SIUD", "I"),
     "waits": ("SIUD", "SIUD", "SIUD"),
     "signals": ("SIUD", "SIUD", "SIUD"),
     "recurrences": ("SIUD", "SIUD", "SIUD"),

@@ -12,6 +12,7 @@ from penstock import exact_json
 from penstock.db import Connection
 from penstock.domain.lineage import OUTSIDE, Lineage
 from penstock.runs.followers import Follower
+from penstock.runs.list_searches import ListSearch
 
 CHUNK_SIZE: Final = 1000
 """Runs admitted per transaction while a list is expanded."""
@@ -23,6 +24,8 @@ class ListRequest:
 
     Item i is due at `start_at` + i × `interval_seconds`; a sequential list starts each when the one before has ended.
     `start_at` may be so long from now, by the database's clock. `follower` starts when all have ended.
+    With a `search`, the parameters that are stored with the list are those of its first chunk, and `total` is how many
+    things were counted.
     """
 
     id: UUID
@@ -34,6 +37,8 @@ class ListRequest:
     lineage: Lineage = OUTSIDE
     priority: int | None = None
     follower: Follower | None = None
+    search: ListSearch | None = None
+    total: int = 0
 
 
 async def reopen_lists(conn: Connection, *, list_ids: Iterable[UUID | None]) -> None:
@@ -79,7 +84,7 @@ async def insert_list(conn: Connection, *, request: ListRequest, parameters: Seq
         request.lineage.depth,
         request.lineage.chain_id,
         request.priority,
-        len(parameters),
+        max(len(parameters), request.total),
         request.is_sequential,
         None if isinstance(request.start_at, timedelta) else request.start_at,
         request.interval_seconds,
@@ -88,14 +93,29 @@ async def insert_list(conn: Connection, *, request: ListRequest, parameters: Seq
     )
     if not inserted:
         return False
+    await store_chunks(conn, list_id=request.id, first_index=0, parameters=parameters)
+    if request.search is not None:
+        await conn.execute(
+            "INSERT INTO penstock.list_searches (list_id, definition, after, next_index) VALUES ($1, $2, $3, $4)",
+            request.id,
+            request.search.to_json(),
+            request.search.after,
+            len(parameters),
+        )
+    return True
+
+
+async def store_chunks(
+    conn: Connection, *, list_id: UUID, first_index: int, parameters: Sequence[dict[str, JsonValue]]
+) -> None:
+    """Store the parameters of a list's runs, of which the first is item `first_index`."""
     firsts = range(0, len(parameters), CHUNK_SIZE)
     await conn.execute(
         """
         INSERT INTO penstock.list_chunks (list_id, first_index, parameters)
         SELECT $1, q.first_index, q.parameters::jsonb FROM unnest($2::int[], $3::text[]) AS q (first_index, parameters)
         """,
-        request.id,
-        list(firsts),
+        list_id,
+        [first_index + first for first in firsts],
         [exact_json.dumps_storable(list(parameters[first : first + CHUNK_SIZE])).decode() for first in firsts],
     )
-    return True

@@ -99,6 +99,14 @@ async def is_busy(conn: Connection) -> bool:
           OR EXISTS (SELECT FROM penstock.run_ends)
           OR EXISTS (SELECT FROM penstock.inbox)
           OR EXISTS (SELECT FROM penstock.ends)
+          OR EXISTS (SELECT FROM penstock.lists l WHERE l.follower_state = 'due')
+          OR EXISTS (
+              SELECT FROM penstock.list_searches s
+              JOIN penstock.lists l ON l.id = s.list_id AND l.state = 'expanding'
+              WHERE NOT EXISTS (
+                  SELECT FROM penstock.chains h
+                  JOIN penstock.runs p ON p.id = l.parent_run_id AND p.chain_id = h.id
+                  WHERE h.stopped_at IS NOT NULL))
           OR EXISTS (SELECT FROM penstock.joins WHERE NOT is_known)
           OR EXISTS (SELECT FROM penstock.turns WHERE due_at <= clock_timestamp())
         """

@@ -215,18 +215,29 @@ async def find_type_of(conn: Connection, *, environment: str, types: Iterable[Da
 
 
 async def count_things(
-    conn: Connection, *, environment: str, data_type: DataType, where: Where = None, seconds: float | None = None
-) -> int:
-    """How many things meet `where`. Raises ConstraintProblem; TimeoutError when it takes longer than `seconds`."""
+    conn: Connection, *, environment: str, data_type: DataType, where: Where = None, seconds: float | None = None,
+    until: datetime | None = None,
+) -> int:  # fmt: skip
+    """How many things meet `where` and were created before `until`. Raises ConstraintProblem; TimeoutError when it
+    takes longer than `seconds`.
+    """
     condition = compile_where(data_type, where)
+    _bound(condition, until)
     statement = f"SELECT count(*) FROM {qualified_table(environment, data_type.name)} t WHERE {condition.sql}"
     count: int = await conn.fetchval(statement, *condition.arguments, timeout=seconds)
     return count
 
 
+def _bound(search: Search, until: datetime | None) -> None:
+    """Who searches need not see when a thing was created: it is not a constraint of theirs."""
+    if until is not None:
+        search.clauses.append(f"t.created_date < {search.bind(until.isoformat())}::text::timestamptz")
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a page shows: at most `limit` things, from behind the keyset token `after`, or from position `skip`.
+    """What a page shows: at most `limit` things, from behind the keyset token `after`, or from position `skip`; created
+    before `until`, if that is given.
 
     `with_remaining` counts those after the page, which takes a second statement.
     """
@@ -235,6 +246,7 @@ class Window:
     after: str | None = None
     skip: int = 0
     with_remaining: bool = False
+    until: datetime | None = None
 
 
 async def find_things(
@@ -251,6 +263,7 @@ async def find_things(
     Raises ConstraintProblem for what cannot be sorted or constrained, and for a token that is not ours.
     """
     search = compile_where(data_type, where)
+    _bound(search, window.until)
     if window.after is not None:
         search.clauses.append(Ordering(search, data_type, order).behind(search, window.after))
     matching, arguments = search.sql, list(search.arguments)

@@ -76,7 +76,9 @@ async def end_lists(conn: Connection, *, of: ScheduleFilter) -> int:
     """Give up the items of lists that have not become runs yet; how many. Waits for chunks that are being expanded, so
     that their runs can be cancelled afterwards.
     """
-    dropped: int = await conn.fetchval(
+    dropped: int = await _end_searches(conn, of=of)
+    # The chunk that was being found meanwhile is seen by this statement, and not by the one above.
+    dropped += await conn.fetchval(
         """
         WITH ended AS (
             UPDATE penstock.list_chunks c SET expanded_at = clock_timestamp()
@@ -94,6 +96,37 @@ async def end_lists(conn: Connection, *, of: ScheduleFilter) -> int:
         ), counted AS (
             UPDATE penstock.lists l SET given_up = l.given_up + n.items
             FROM (SELECT e.id, sum(e.items)::int AS items FROM ended e GROUP BY e.id) n WHERE l.id = n.id
+        )
+        SELECT coalesce(sum(items), 0)::int FROM ended
+        """,
+        of.environment,
+        of.workflow,
+        of.since,
+        of.until,
+        of.list_id,
+        of.chain_id,
+    )
+    return dropped
+
+
+async def _end_searches(conn: Connection, *, of: ScheduleFilter) -> int:
+    """Find no more things for lists; how many would have been found. Waits for those who are finding some."""
+    dropped: int = await conn.fetchval(
+        """
+        WITH ended AS (
+            DELETE FROM penstock.list_searches s USING penstock.lists l
+            WHERE l.id = s.list_id AND l.state = 'expanding' AND l.environment = $1
+              AND ($2::text IS NULL OR l.workflow = $2)
+              AND ($3::timestamptz IS NULL
+                   OR l.start_at + make_interval(secs => s.next_index * l.interval_seconds) >= $3)
+              AND ($4::timestamptz IS NULL
+                   OR l.start_at + make_interval(secs => s.next_index * l.interval_seconds) < $4)
+              AND ($5::uuid IS NULL OR l.id = $5)
+              AND ($6::uuid IS NULL OR l.claimed_chain_id = $6
+                   OR (SELECT r.chain_id FROM penstock.runs r WHERE r.id = l.parent_run_id) = $6)
+            RETURNING l.id, greatest(l.total - s.next_index, 0) AS items
+        ), counted AS (
+            UPDATE penstock.lists l SET given_up = l.given_up + e.items FROM ended e WHERE l.id = e.id
         )
         SELECT coalesce(sum(items), 0)::int FROM ended
         """,

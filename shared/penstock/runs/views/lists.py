@@ -35,6 +35,7 @@ class RunList(Shown):
     skipped: int
     cancelled: int = Field(description="With the items that were given up before they became runs")
     terminated: int
+    passed_over: int = Field(description="Things of a search that were gone when their turn came; known at its end")
     remaining: int = Field(description="Items that have not ended")
     rate: float | None = Field(description="Items that have ended per second, since the list began")
     expected_end: datetime | None = Field(description="If it continues at this rate; null while that is not known")
@@ -49,7 +50,7 @@ class RunList(Shown):
 
 _SELECT: Final = """
     SELECT l.id, l.environment, l.workflow, l.state, l.is_sequential, l.total, l.succeeded, l.failed, l.skipped,
-           l.cancelled + l.given_up AS cancelled, l.terminated, l.parent_run_id, l.error, l.created_at,
+           l.cancelled + l.given_up AS cancelled, l.terminated, l.passed_over, l.parent_run_id, l.error, l.created_at,
            l.follower ->> 'workflow' AS "then", coalesce(l.follower_state = 'started', false) AS is_followed,
            l.start_at AS started_at, l.finished_at, n.running, statement_timestamp() AS now,
            p.is_paused
@@ -110,7 +111,8 @@ async def list_lists(
 
 def _from_row(row: Record) -> RunList:
     ended = row["succeeded"] + row["failed"] + row["skipped"] + row["cancelled"] + row["terminated"]
-    remaining = max(0, row["total"] - ended) if row["state"] != "failed" else 0
+    ended_or_gone = ended + row["passed_over"]
+    remaining = max(0, row["total"] - ended_or_gone) if row["state"] != "failed" else 0
     until = row["finished_at"] or row["now"]
     seconds = (until - max(row["created_at"], min(row["started_at"], until))).total_seconds()
     rate = ended / seconds if ended and seconds > 0 else None
@@ -129,5 +131,5 @@ def _from_row(row: Record) -> RunList:
 
 _SAME: Final = (
     "id", "environment", "workflow", "state", "total", "running", "succeeded", "failed", "skipped", "cancelled",
-    "terminated", "parent_run_id", "then", "error", "created_at", "started_at", "finished_at",
+    "terminated", "passed_over", "parent_run_id", "then", "error", "created_at", "started_at", "finished_at",
 )  # fmt: skip
