@@ -8,11 +8,12 @@ from uuid import UUID
 from aiohttp import web
 
 from penstock.runs.views.models import Shown
-from penstock_ingress.handlers import lists
+from penstock_ingress.handlers import lists, new_lists
 from penstock_ingress.room import Room
 from penstock_ingress.routes.permissions import check_workflow
 from penstock_ingress.routes.requests import ACTOR, CALLER, read_environment, read_id, read_model
 from penstock_ingress.routes.schedule import Show
+from penstock_ingress.rules.headers import read_idempotency_key
 from penstock_ingress.rules.management import NewList
 
 _Verb = Callable[[Room, str, UUID, str], Awaitable[Shown]]
@@ -35,6 +36,7 @@ class ListRoutes:
         """Declare the routes."""
         router.add_get("/v1/{environment}/lists", self._list)
         router.add_post("/v1/{environment}/lists", self._create)
+        router.add_post("/v1/{environment}/lists/estimate", self._estimate)
         router.add_get("/v1/{environment}/lists/{id}", self._get)
         for name, verb, status in _VERBS:
             router.add_post(f"/v1/{{environment}}/lists/{{id}}/{name}", partial(self._steer, verb, status))
@@ -43,10 +45,22 @@ class ListRoutes:
         return self._show(request, await lists.show_lists(self._room, read_environment(request), request.query))
 
     async def _create(self, request: web.Request) -> web.Response:
-        environment, wanted = read_environment(request), await read_model(request, NewList)
+        environment, wanted = read_environment(request), await self._read(request)
+        key = read_idempotency_key(request.headers.getall("Idempotency-Key", ()))
+        made, is_new = await new_lists.create_list(self._room, environment, wanted, key)
+        location = {"Location": f"/v1/{environment}/lists/{made.id}"}
+        replayed = {} if is_new else {"Idempotent-Replayed": "true"}
+        return self._show(request, made, 201 if is_new else 200, {**location, **replayed})
+
+    async def _estimate(self, request: web.Request) -> web.Response:
+        environment, wanted = read_environment(request), await self._read(request)
+        return self._show(request, await new_lists.estimate_list(self._room, environment, wanted))
+
+    async def _read(self, request: web.Request) -> NewList:
+        wanted = await read_model(request, NewList)
         for workflow in (wanted.workflow, wanted.then or wanted.workflow):
             check_workflow(request[CALLER], workflow)
-        return self._show(request, await lists.create_list(self._room, environment, wanted), 201)
+        return wanted
 
     async def _get(self, request: web.Request) -> web.Response:
         return self._show(request, await lists.show_list(self._room, read_environment(request), read_id(request)))

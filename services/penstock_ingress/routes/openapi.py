@@ -22,6 +22,7 @@ from penstock.runs.views.models import Delivery, DeliveryDetails, LogEntry, Run,
 from penstock.store.logs import LEVELS
 from penstock.store.workload_sums import WAYS
 from penstock_ingress.handlers.pages import DEFAULT_LIMIT, DEFAULT_NODES, MAX_COUNT, MAX_LIMIT, MAX_NODES
+from penstock_ingress.repository.list_estimates import ListEstimate
 from penstock_ingress.repository.views import (
     AuditPage,
     Backfilled,
@@ -182,7 +183,9 @@ OPERATIONS: Final = (
     422)),
     Operation("lists", "get", "Lists and how far they are, newest first", ListPage, query=("workflow", "open", *_PAGE),
     problems=(400, 404)),
-    Operation("lists", "post", "Begin a list: a run for each of its items", RunList, body=NewList, status=201,
+    Operation("lists", "post", "Begin a list: a run for each of its items, or of the things of a search; with an "
+    "Idempotency-Key, once", RunList, body=NewList, status=201, problems=(400, 404, 413, 422, 503)),
+    Operation("lists/estimate", "post", "What a list would come to, which is not begun", ListEstimate, body=NewList,
     problems=(400, 404, 413, 422, 503)),
     Operation("lists/{id}", "get", "A list and how far it is", RunList),
     Operation("lists/{id}/pause", "post", "Start no item of a list until it is resumed", RunList),

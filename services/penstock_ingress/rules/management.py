@@ -131,8 +131,15 @@ class NewList(Given):
     """A list that is asked for: a run for each of its items."""
 
     workflow: Storable = Field(min_length=1, description="Name of the workflow, case-sensitive")
-    items: list[JsonValue] = Field(
-        min_length=1, max_length=100_000, description="One run each: its parameters, or what `with` makes them of"
+    items: list[JsonValue] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100_000,
+        description="One run each: its parameters, or what `with` makes them of",
+    )
+    find: Storable | None = Field(default=None, description="Instead of `items`: a data type; a run for each thing")
+    where: dict[str, JsonValue] | list[JsonValue] | None = Field(
+        default=None, description="What the things have to meet, as in the Data API; none: all things of the type"
     )
     with_: dict[str, JsonValue] | None = Field(
         default=None, alias="with", description="The parameters of each run, with `${item}` and `${index}`"

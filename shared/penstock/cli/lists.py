@@ -115,7 +115,7 @@ def show(
     console.print(f"{found.id}  {show_text(found.workflow)}  {found.environment}  {_state(found)}")
     ends = {
         "succeeded": found.succeeded, "failed": found.failed, "skipped": found.skipped,
-        "cancelled": found.cancelled, "terminated": found.terminated,
+        "cancelled": found.cancelled, "terminated": found.terminated, "passed over": found.passed_over,
     }  # fmt: skip
     counts = {"scheduled": found.scheduled, "running": found.running, **ends}
     shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
@@ -135,10 +135,10 @@ async def _follow(list_id: UUID, data: Path | None, *, follows: bool) -> RunList
         with Progress(*columns, console=terminal, disable=not terminal.is_terminal) as progress:
             task = progress.add_task(found.workflow, total=found.total)
             while found.finished_at is None:
-                progress.update(task, completed=found.total - found.remaining)
+                progress.update(task, completed=found.total - found.remaining, total=found.total)
                 await asyncio.sleep(_LOOK_SECONDS)
                 found = await _find(database, list_id)
-            progress.update(task, completed=found.total - found.remaining)
+            progress.update(task, completed=found.total - found.remaining, total=found.total)
         return found
 
 

@@ -39,6 +39,11 @@ def keyed_run_id(environment: str, workflow: str, key: str) -> RunId:
     return RunId(_compose(int.from_bytes(digest[:6], "big"), int.from_bytes(digest, "big")))
 
 
+def keyed_list_id(environment: str, key: str) -> UUID:
+    """The id of the list that a request with this idempotency key begins. No workflow is named like that."""
+    return keyed_run_id(environment, "lists/", key)
+
+
 def recurrence_id(environment: str, workflow: str, key: str) -> UUID:
     """The id of a workflow's recurrence: the same whenever it is set again. One workflow's differ by `key`."""
     digest = hashlib.blake2b(f"{environment}\x00{workflow}\x00{key}".encode(), digest_size=16).digest()

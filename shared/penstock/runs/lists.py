@@ -25,7 +25,7 @@ class ListRequest:
     Item i is due at `start_at` + i × `interval_seconds`; a sequential list starts each when the one before has ended.
     `start_at` may be so long from now, by the database's clock. `follower` starts when all have ended.
     With a `search`, the parameters that are stored with the list are those of its first chunk, and `total` is how many
-    things were counted.
+    things were counted. `digest` is that of a request that may come again.
     """
 
     id: UUID
@@ -39,6 +39,7 @@ class ListRequest:
     follower: Follower | None = None
     search: ListSearch | None = None
     total: int = 0
+    digest: bytes | None = None
 
 
 async def reopen_lists(conn: Connection, *, list_ids: Iterable[UUID | None]) -> None:
@@ -70,10 +71,11 @@ async def insert_list(conn: Connection, *, request: ListRequest, parameters: Seq
         """
         INSERT INTO penstock.lists (
             id, environment, workflow, parent_run_id, claimed_depth, claimed_chain_id, priority, total,
-            is_sequential, start_at, interval_seconds, follower, follower_state
+            is_sequential, start_at, interval_seconds, follower, follower_state,
+            request_digest
         )
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, clock_timestamp() + $12), $11, $13,
-                CASE WHEN $13::jsonb IS NOT NULL THEN 'waiting' END)
+                CASE WHEN $13::jsonb IS NOT NULL THEN 'waiting' END, $14)
         ON CONFLICT (id) DO NOTHING
         RETURNING true
         """,
@@ -90,6 +92,7 @@ async def insert_list(conn: Connection, *, request: ListRequest, parameters: Seq
         request.interval_seconds,
         request.start_at if isinstance(request.start_at, timedelta) else None,
         None if request.follower is None else request.follower.to_json(),
+        request.digest,
     )
     if not inserted:
         return False
@@ -119,3 +122,9 @@ async def store_chunks(
         [first_index + first for first in firsts],
         [exact_json.dumps_storable(list(parameters[first : first + CHUNK_SIZE])).decode() for first in firsts],
     )
+
+
+async def find_digest(conn: Connection, *, list_id: UUID) -> bytes | None:
+    """The digest of the request that has begun a list; None when there is no such list."""
+    digest: bytes | None = await conn.fetchval("SELECT l.request_digest FROM penstock.lists l WHERE l.id = $1", list_id)
+    return digest

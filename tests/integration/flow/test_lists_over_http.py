@@ -12,8 +12,9 @@ from penstock.contracts.topology import topology
 from penstock.runtime import Resources, Stop
 from penstock_scheduler.loops.ends import settle_ends
 from penstock_scheduler.loops.list_expansion import expand_lists
+from penstock_scheduler.loops.list_feeding import feed_lists
 from penstock_scheduler.room import Room, furnish
-from tests.integration.ingress import Ingress, running_ingress, write_app
+from tests.integration.ingress import ADMIN, Ingress, running_ingress, write_app
 from tests.integration.scheduling import build_settings
 
 APP = "workflow: remind\nparameters: {number: number}\nsteps: [{log: hello}]"
@@ -173,3 +174,84 @@ async def test_what_is_to_follow_a_list_is_checked_when_it_begins(ingress: Ingre
         answer = await ingress.manage("POST", LISTS, json={"workflow": "remind", "items": ITEMS, **more})
         assert answer.status == 422
         assert said in str(answer.json)
+
+
+async def add_users(ingress: Ingress, count: int) -> None:
+    async with ingress.database.connection() as conn:
+        await conn.execute(
+            """
+            INSERT INTO live."user" (_id, created_date, modified_date, email)
+            SELECT n || 'x1', now() - interval '1 hour' + n * interval '1 ms', now(), n || '@example.com'
+            FROM generate_series(1, $1::int) n
+            """,
+            count,
+        )
+
+
+async def test_a_list_over_a_search_finds_its_things_chunk_by_chunk(ingress: Ingress) -> None:
+    await add_users(ingress, 1500)
+    where = [{"key": "email", "constraint_type": "not equal", "value": "7@example.com"}]
+    asked = {"workflow": "remind", "find": "user", "where": where, "with": {"number": "${index}"}}
+    answer = await ingress.manage("POST", LISTS, json=asked)
+    assert (answer.status, answer.json["total"], answer.json["state"]) == (201, 1499, "expanding"), answer.json
+    room = await furnish_room(ingress)
+    await feed_lists(room)
+    await expand_lists(room)
+    async with ingress.database.connection() as conn:
+        numbers = await conn.fetch("SELECT (parameters->>'number')::int AS n FROM penstock.runs ORDER BY 1")
+    assert [row["n"] for row in numbers] == list(range(1499))
+    assert (await show(ingress, answer.json))["state"] == "expanded"
+
+
+async def test_a_list_is_estimated_before_it_is_begun(ingress: Ingress) -> None:
+    await add_users(ingress, 1200)
+    asked: dict[str, Any] = {"workflow": "remind", "find": "user", "with": {"number": "${index}"}}
+    spread = {**asked, "interval": "2s"}
+    first = (await ingress.manage("POST", f"{LISTS}/estimate", json=spread)).json
+    assert (first["runs"], first["depth"], first["seconds"], first["measured_runs"]) == (1200, 0, None, 0)
+    async with ingress.database.connection() as conn:
+        await conn.execute(
+            """
+            INSERT INTO penstock.runs (
+                id, chain_id, environment, workflow, trigger, state, depth, created_at, scheduled_at, dispatched_at,
+                started_at, finished_at, workload
+            )
+            SELECT i.id, i.id, 'live', 'remind', 'api', 'succeeded', 0, now(), now(), now(), now(),
+                   now() + interval '1 second', 0.5
+            FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, 4)) i
+            """
+        )
+    parallel = (await ingress.manage("POST", f"{LISTS}/estimate", json=spread)).json
+    assert (parallel["seconds"], parallel["workload"], parallel["measured_runs"]) == (2399.0, 600.0, 4)
+    sequential = (await ingress.manage("POST", f"{LISTS}/estimate", json={**asked, "sequential": True})).json
+    assert (sequential["seconds"], sequential["last_due_at"]) == (1200.0, None)
+    assert (await ingress.manage("GET", LISTS)).json["results"] == []
+
+
+async def test_a_list_that_is_asked_for_again_is_begun_once(ingress: Ingress) -> None:
+    key, asked = {**ADMIN, "Idempotency-Key": "monday"}, {"workflow": "remind", "items": ITEMS}
+    first = await ingress.manage("POST", LISTS, json=asked, headers=key)
+    again = await ingress.manage("POST", LISTS, json=asked, headers=key)
+    other = await ingress.manage("POST", LISTS, json={**asked, "sequential": True}, headers=key)
+    assert (first.status, again.status, other.status) == (201, 200, 422)
+    assert first.json["id"] == again.json["id"]
+    assert again.headers["idempotent-replayed"] == "true"
+    listed: Any = (await ingress.manage("GET", LISTS)).json
+    assert [one["id"] for one in listed["results"]] == [first.json["id"]]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "give either `items`, or `find` with a data type"),
+        ({"items": ITEMS, "find": "user"}, "give either `items`, or `find` with a data type"),
+        ({"items": ITEMS, "where": {}}, "where: it belongs to `find`"),
+        ({"find": "user"}, "with: `find` needs it"),
+        ({"find": "usr", "with": {"number": 1}}, "find: live has no data type 'usr'"),
+        ({"find": "user", "where": {"nope": 1}, "with": {"number": 1}}, "where: "),
+    ],
+)
+async def test_what_a_list_is_made_of_is_checked(ingress: Ingress, given: dict[str, object], said: str) -> None:
+    answer = await ingress.manage("POST", LISTS, json={"workflow": "remind", **given})
+    assert answer.status == 422
+    assert said in str(answer.json)
