@@ -2,12 +2,14 @@
 
 import re
 import subprocess
+import sys
 
 import pytest
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from penstock.cli.front import build_front, is_front
 from penstock.cli.identifiers import Command, IdPrefix, parse_recurrence_or_cron
 from penstock.cli.program import build_program, move_json
 from tests.acceptance.console import PENSTOCK, clean_environment
@@ -87,3 +89,40 @@ def test_a_misspelled_command_is_met_with_the_nearest_one_only(word: str, meant:
     outcome = _run(word)
     assert outcome.returncode == 2
     assert re.findall(r"'(\w+)'", outcome.stderr) == [word, meant]
+
+
+def test_the_front_shows_what_the_commands_say_of_themselves() -> None:
+    front, program = (
+        CliRunner().invoke(build(), ["--help"], env={"COLUMNS": "300", "TERM": "dumb"})
+        for build in (build_front, build_program)
+    )
+    assert _words(front.stdout) == _words(program.stdout)
+    assert "penstock.cli.program" not in _modules_of("--help")
+    assert "pydantic" not in _modules_of("--help")
+
+
+@pytest.mark.parametrize(
+    ("line", "is_enough"),
+    [
+        ("penstock", True),
+        ("penstock ", True),
+        ("penstock ru", True),
+        ("penstock run ", False),
+        ("penstock runs l", False),
+    ],
+)
+def test_the_front_is_enough_to_complete_the_name_of_a_command(line: str, is_enough: bool) -> None:
+    for variable in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS"):
+        assert is_front([], {"_PENSTOCK_COMPLETE": "complete_bash", variable: line}) is is_enough
+
+
+def _words(help: str) -> list[str]:
+    return help.replace("│", " ").split()
+
+
+def _modules_of(argument: str) -> set[str]:
+    """What is imported to answer this."""
+    code = f"import sys; sys.argv = ['penstock', {argument!r}]\nfrom penstock.cli import main\n"
+    code += "try: main()\nexcept SystemExit: print('\\n'.join(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stderr.splitlines())

@@ -28,6 +28,7 @@ COMMANDS = (
     ("dead-letters", "list"), ("dead-letters", "show"), ("dead-letters", "retry"), ("dead-letters", "discard"),
     ("dead-letters", "resolve"),
     ("new",), ("data", "import"), ("data", "export"), ("settings", "show"), ("settings", "set"), ("audit",),
+    ("logs",),
 )  # fmt: skip
 PRINTS_DATA = (
     ("new",),
@@ -86,6 +87,7 @@ PRINTS_DATA = (
     ("settings", "show"),
     ("settings", "set"),
     ("audit",),
+    ("logs",),
 )
 WIDE = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
 

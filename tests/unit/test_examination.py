@@ -48,6 +48,7 @@ def test_the_largest_tables_are_named_with_what_they_take() -> None:
     sizes = [KeptTable(f"t{number}", 1000, 1024**2) for number in range(9)]
     assert describe_sizes(sizes).startswith("9.0 MiB in all; t0 1.0 MiB (about 1,000 rows), t1")
     assert "t5" not in describe_sizes(sizes)
+    assert describe_sizes([KeptTable("new", None, 8192)]).endswith("new 8.0 KiB (rows not counted yet)")
 
 
 def test_what_is_kept_and_what_was_deleted_is_said() -> None:

@@ -201,7 +201,7 @@ def judge_keeping(keeping: Keeping) -> Finding:
 def describe_sizes(sizes: Sequence[KeptTable]) -> str:
     """What the tables take in all, and the largest of them."""
     largest = ", ".join(
-        f"{table.name} {show_bytes(table.size)} (about {table.rows:,} rows)" for table in sizes[:_LARGEST]
+        f"{table.name} {show_bytes(table.size)} ({_show_rows(table.rows)})" for table in sizes[:_LARGEST]
     )
     return f"{show_bytes(sum(table.size for table in sizes))} in all; {largest}"
 
@@ -366,3 +366,7 @@ def _judge_queue(name: str, ready: int | None) -> Finding:
 
 def _count(number: int, noun: str) -> str:
     return f"1 {noun} waits" if number == 1 else f"{number:,} {noun}s wait"
+
+
+def _show_rows(rows: int | None) -> str:
+    return "rows not counted yet" if rows is None else f"about {rows:,} rows"

@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal, NoReturn
 import orjson
 import typer
 from pydantic import BaseModel, JsonValue
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.segment import Segment
@@ -180,6 +180,15 @@ def print_table(table: Table) -> None:
         console.print(fit_table(table, console.width, _measure))
     else:
         VisibleConsole(width=max(_measure(table), console.width)).print(table)
+
+
+def print_whole(parts: Group) -> None:
+    """Tables and texts, one below the other: in a terminal as wide as that, elsewhere as wide as they are."""
+    if console.is_terminal:
+        console.print(parts)
+    else:
+        width = Measurement.get(console, console.options.update(max_width=_WIDEST), parts).maximum
+        VisibleConsole(width=max(width, console.width)).print(parts)
 
 
 def _measure(table: Table) -> int:

@@ -3,15 +3,14 @@
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import version
-from typing import Annotated, Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from penstock.cli.front import COMPLETE_VARIABLE, NAME, SUMMARIES, completed_line, make_program
 from penstock.cli.identifiers import Command, add_prefixes
 from penstock.cli.interruption import interruptible
 from penstock.cli.output import complain
@@ -19,87 +18,19 @@ from penstock.errors import PenstockError
 from penstock.logs import configure_logs
 from penstock.storable import is_storable
 
-_NAME: Final = "penstock"
 _JSON: Final = "--json"
-_COMPLETE_VARIABLE: Final = "_PENSTOCK_COMPLETE"
-"""Set by the scripts that `--show-completion` prints."""
-_MODULES: Final = {
-    "up": "up",
-    "ingress": "services",
-    "scheduler": "services",
-    "executor": "services",
-    "new": "new",
-    "check": "apps",
-    "eval": "trying",
-    "deploy": "deployments",
-    "promote": "deployments",
-    "migrate": "database",
-    "provision": "database",
-    "run": "runs",
-    "runs": "runs",
-    "dead-letters": "dead_letters",
-    "deliveries": "deliveries",
-    "chain": "chains",
-    "lists": "lists",
-    "schedule": "schedule",
-    "recurrences": "recurrences",
-    "workload": "workload",
-    "settings": "settings",
-    "audit": "settings",
-    "secret": "secrets",
-    "token": "tokens",
-    "detected": "detected",
-    "data": "data",
-    "doctor": "doctor",
-    "bench": "bench",
-}
-"""Which module of this package holds which command. Only what is asked for is imported: all of it takes a second."""
-
-
-class NearestCommand(TyperGroup):
-    """A group that suggests for a name it does not have the nearest one only: not `scheduler` beside `schedule`."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """As its parent does it."""
-        name = args[0]
-        if name not in self.commands and not name.startswith("-"):
-            near = get_close_matches(name, self.commands, n=1)
-            ctx.fail(f"No such command {name!r}." + "".join(f" Did you mean {one!r}?" for one in near))
-        return super().resolve_command(ctx, args)
 
 
 def build_program(arguments: Sequence[str] = ()) -> typer.Typer:
     """The program with the command that `arguments` begin with, and its neighbours; with all commands when they begin
     with none.
     """
-    program = typer.Typer(
-        name=_NAME,
-        cls=NearestCommand,
-        help="Self-hosted backend workflows that remember every step and can never run away.",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    program.callback()(_root)
-    asked = _MODULES.get(arguments[0]) if arguments else None
-    for module in dict.fromkeys(_MODULES.values()) if asked is None else (asked,):
+    program = make_program()
+    asked = SUMMARIES.get(arguments[0]) if arguments else None
+    # Only what is asked for is imported: all of it takes a second.
+    for module in dict.fromkeys(one.module for one in (SUMMARIES.values() if asked is None else (asked,))):
         import_module(f"penstock.cli.{module}").add_commands(program)
     return program
-
-
-def _print_version(is_asked: bool) -> None:
-    if is_asked:
-        typer.echo(f"penstock {version('penstock')}")
-        raise typer.Exit
-
-
-def _root(
-    _: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
-    ] = False,
-) -> None:
-    pass
 
 
 def main() -> None:
@@ -110,8 +41,7 @@ def main() -> None:
 
 def _expected(arguments: Sequence[str]) -> list[str]:
     """The words that say which command is meant; of a line that a shell asks to complete, where there is one."""
-    line = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
-    words = line.split()[1:] if _COMPLETE_VARIABLE in os.environ else arguments
+    words = completed_line(os.environ).split()[1:] if COMPLETE_VARIABLE in os.environ else arguments
     return [word for word in words if word != _JSON]
 
 
@@ -120,7 +50,7 @@ def _call(expected: Sequence[str], arguments: Sequence[str]) -> None:
     assert isinstance(command, TyperCommand | TyperGroup), "typer makes no others"
     add_prefixes(command)
     _make_interruptible(command)
-    command(move_json(command, arguments), prog_name=_NAME)
+    command(move_json(command, arguments), prog_name=NAME)
 
 
 def _make_interruptible(command: Command) -> None:

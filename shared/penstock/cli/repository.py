@@ -114,3 +114,9 @@ async def read_times(conn: Connection, ids: Sequence[UUID]) -> list[RunTimes]:
         ids,
     )
     return [RunTimes(row["state"], row["waited"], row["took"]) for row in rows]
+
+
+async def find_environment(conn: Connection, *, run_id: UUID) -> str | None:
+    """The environment of a run, or of a chain, which has the id of its root; None when there is none."""
+    environment: str | None = await conn.fetchval("SELECT environment FROM penstock.runs WHERE id = $1", run_id)
+    return environment

@@ -24,6 +24,7 @@ from penstock.cli.output import (
     make_table,
     make_text,
     print_json,
+    print_whole,
     say,
     show_seconds,
     show_state,
@@ -149,7 +150,7 @@ def show(run_id: RunArgument, data: Data = None, as_json: AsJson = False) -> Non
     if as_json:
         print_json(run)
         return
-    console.print(Group(_facts(run), *_step_table(run.steps), *_log_table(run.logs)))
+    print_whole(Group(_facts(run), *_step_table(run.steps), *_log_table(run.logs)))
 
 
 async def _read(run_id: UUID, data: Path | None) -> RunDetails | None:

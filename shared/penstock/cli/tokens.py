@@ -29,7 +29,7 @@ from penstock.domain.callers import Role
 from penstock.domain.durations import parse_duration
 from penstock.storable import is_storable
 from penstock.store.audit import name_cli_actor
-from penstock.store.tokens import NewToken, StoredToken, create_token, list_tokens, revoke_token
+from penstock.store.tokens import NewToken, StoredToken, create_token, list_made_tokens, list_tokens, revoke_token
 from penstock.things.users import find_user
 
 _MAX_LISTED: Final = 10_000
@@ -134,9 +134,14 @@ async def _create(wanted: NewToken, user: str | None, data: Path | None) -> tupl
         return await database.in_transaction(partial(create_token, wanted=wanted, actor=name_cli_actor()))
 
 
-def list_(environment: Where = None, data: Data = None, as_json: AsJson = False) -> None:
+def list_(
+    environment: Where = None,
+    sessions: Annotated[bool, typer.Option("--sessions", help="With those of users who have logged in.")] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
     """List the tokens that hold, the newest first."""
-    found = asyncio.run(_list(environment, data))
+    found = asyncio.run(_list(environment, data, has_sessions=sessions))
     if as_json:
         print_json_list([token.shown() for token in found])
         return
@@ -155,9 +160,10 @@ def list_(environment: Where = None, data: Data = None, as_json: AsJson = False)
         console.print("there is no token but PENSTOCK_ADMIN_TOKEN, if that is set")
 
 
-async def _list(environment: Environment | None, data: Path | None) -> list[StoredToken]:
+async def _list(environment: Environment | None, data: Path | None, *, has_sessions: bool) -> list[StoredToken]:
+    read = list_tokens if has_sessions else list_made_tokens
     async with open_installation(data) as database, database.connection() as conn:
-        return await list_tokens(conn, environment=environment and environment.value, limit=_MAX_LISTED)
+        return await read(conn, environment=environment and environment.value, limit=_MAX_LISTED)
 
 
 def revoke(

@@ -88,10 +88,10 @@ RULES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class KeptTable:
-    """What a table takes on disk, in bytes with its indexes, and about how many rows it has."""
+    """What a table takes on disk, in bytes with its indexes, and about how many rows it has (None: not counted yet)."""
 
     name: str
-    rows: int
+    rows: int | None
     size: int
 
 
@@ -111,7 +111,8 @@ async def list_sizes(conn: Connection) -> list[KeptTable]:
     """Our tables, the largest first, a divided one with its partitions; rows as of the last vacuum or analysis."""
     rows = await conn.fetch(
         """
-        SELECT coalesce(p.relname, c.relname)::text AS name, sum(greatest(c.reltuples, 0))::bigint AS rows,
+        SELECT coalesce(p.relname, c.relname)::text AS name,
+               (sum(c.reltuples) FILTER (WHERE c.reltuples >= 0))::bigint AS rows,
                sum(pg_total_relation_size(c.oid))::bigint AS size
         FROM pg_class c
         LEFT JOIN pg_inherits i ON i.inhrelid = c.oid

@@ -226,6 +226,24 @@ async def list_tokens(
     return [_from_row(row) for row in rows]
 
 
+async def list_made_tokens(conn: Connection, *, environment: str | None = None, limit: int) -> list[StoredToken]:
+    """The same without the sessions of users who have logged in."""
+    rows = await conn.fetch(
+        """
+        SELECT * FROM penstock.tokens
+        WHERE idle_after IS NULL AND revoked_at IS NULL
+          AND (expires_at IS NULL OR expires_at > clock_timestamp())
+          AND ($1::text IS NULL OR environment IS NULL OR environment = $1)
+          AND created_at <= 'infinity'
+        ORDER BY created_at DESC, id DESC
+        LIMIT $2
+        """,
+        environment,
+        limit,
+    )
+    return [_from_row(row) for row in rows]
+
+
 async def revoke_token(
     conn: Connection, *, id: UUID, environment: str | None = None, is_alone: bool = False, actor: str
 ) -> StoredToken | None:
