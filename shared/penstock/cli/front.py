@@ -1,7 +1,7 @@
 """What the program says of itself without any of its commands: `penstock --help`, and the names that a shell completes.
 
-To import all commands takes a second, and whoever presses a key waits for it. So this is a table, which a test compares
-with what the commands say themselves.
+To import all commands takes a second, and everyone who presses a key waits for it. So this is a table, which a test
+compares with what the commands say themselves.
 """
 
 import sys
