@@ -36,7 +36,9 @@ from penstock_ingress.settings import IngressSettings
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """`reply_to` is the queue on which this process hears how runs ended; `keyring` seals what is not to be stored."""
+    """`reply_to` is the queue on which this process hears how runs ended; `keyring` seals what is not to be stored.
+    Batches of imports, and exports, take turns, so that they leave connections to the others.
+    """
 
     settings: IngressSettings
     database: Database
@@ -62,6 +64,8 @@ class Room:
     files: Files
     streams: EventStreams
     stop: Stop
+    import_turns: asyncio.Semaphore
+    export_turns: asyncio.Semaphore
     drawing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """Pictures of chains are made one after the other: each may read many runs."""
 
@@ -80,6 +84,11 @@ class Room:
         await self.slow_searches.close()
         await self.acceptance.drain()
         await self.replica.leave()
+
+
+def _share_of(database: Database) -> int:
+    """How many connections one kind of long work may have: a quarter of them."""
+    return max(1, database.most_connections // 4)
 
 
 @asynccontextmanager
@@ -125,4 +134,6 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
             files=Files(resources.database, open_storage(settings)),
             streams=EventStreams(stop.soft),
             stop=stop,
+            import_turns=asyncio.Semaphore(_share_of(resources.database)),
+            export_turns=asyncio.Semaphore(_share_of(resources.database)),
         )

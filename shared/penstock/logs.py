@@ -16,6 +16,7 @@ have `trace_id` and `span_id`. No payloads; secrets are taken out of every line.
 | `broker.events_dropped` `broker.event_not_encoded` | all | events that were not published |
 | `database.unavailable` | all | PostgreSQL is out of reach; work is held back |
 | `dispatch.failed` | ingress, scheduler | `count` runs could not be handed to the broker; a scheduler will find them |
+| `export.failed` | ingress | an export was cut off: its reader was too slow or gone, or the database is away |
 | `request.failed` | ingress | a request ended in an unexpected error |
 | `http.malformed` | all | requests that were not HTTP; at most one line every 5 s, with their number |
 | `delivery.secret_missing` | ingress | a webhook cannot be checked, because a secret of its source is not set |

@@ -182,6 +182,14 @@ def read_text(query: Mapping[str, str], name: str) -> str | None:
     return text or None
 
 
+def read_line_token(query: Mapping[str, str]) -> int:
+    """`after` of a page of lines: the number of the last one before it. Raises Refusal."""
+    text = query.get("after") or "0"
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise _not_ours()
+    return int(text)
+
+
 def write_token(moment: datetime | int | str, key: UUID | int) -> str:
     """The token of the page behind the row with this place: a time (or depth, or name) and an id."""
     place = [moment.isoformat() if isinstance(moment, datetime) else moment, str(key) if isinstance(key, UUID) else key]

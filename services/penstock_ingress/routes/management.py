@@ -52,6 +52,7 @@ from penstock_ingress.routes.requests import (
 from penstock_ingress.routes.schedule import ScheduleRoutes
 from penstock_ingress.routes.tokens import TokenRoutes
 from penstock_ingress.routes.traces import begin_request, end_request
+from penstock_ingress.routes.transfers import TransferRoutes
 from penstock_ingress.routes.transport import FailureReplies, read_body, read_pieces, to_response
 from penstock_ingress.routes.watching import WatchingRoutes
 from penstock_ingress.rules.headers import read_idempotency_key
@@ -122,6 +123,7 @@ class ManagementApi:
         DetectedRoutes(self._room, self._show).add_to(app.router)
         DeliveryRoutes(self._room, self._show).add_to(app.router)
         DeadLetterRoutes(self._room, self._show).add_to(app.router)
+        TransferRoutes(self._room, self._show).add_to(app.router)
         add_pages(app, self._room)
         ConsoleRoutes(self._room).add_to(app.router)
         return app

@@ -22,6 +22,7 @@ from penstock.runs.views.models import Delivery, DeliveryDetails, LogEntry, Run,
 from penstock.store.logs import LEVELS
 from penstock.store.workload_sums import WAYS
 from penstock_ingress.handlers.pages import DEFAULT_LIMIT, DEFAULT_NODES, MAX_COUNT, MAX_LIMIT, MAX_NODES
+from penstock_ingress.repository.import_views import Import, ImportLinePage, ImportPage
 from penstock_ingress.repository.list_estimates import ListEstimate
 from penstock_ingress.repository.views import (
     AuditPage,
@@ -121,6 +122,19 @@ OPERATIONS: Final = (
         query=("lifetime",), status=201, problems=(400, 404, 503),
     ),
     Operation("files/{id}", "delete", "Delete a file; its URL leads nowhere then", File),
+    Operation(
+        "data/{type}/import", "post", "Import things from CSV or JSON lines as they arrive; an Idempotency-Key "
+        "continues an import that was cut off", Import, query=("format", "upsert", "raw"), is_upload=True,
+        problems=(400, 404, 408, 415, 422, 503),
+    ),
+    Operation(
+        "data/{type}/export", "get", "All things that meet constraints, as CSV or JSON lines", File,
+        query=("format", "constraints", "raw"), problems=(400, 404, 503), is_download=True,
+    ),
+    Operation("imports", "get", "Imports, newest first", ImportPage, query=_PAGE, problems=(400, 404)),
+    Operation("imports/{id}", "get", "An import, and how far it is", Import),
+    Operation("imports/{id}/lines", "get", "Lines that could not be imported, and why", ImportLinePage, query=_PAGE,
+    problems=(400, 404)),
     Operation("settings", "get", "Limits, and who is notified", EnvironmentSettings),
     Operation("settings", "put", "Change limits, or who is notified", EnvironmentSettings, body=SettingsChange,
     problems=(400, 404, 422), role=Role.ADMIN),
@@ -241,6 +255,13 @@ _BYTES: Final = "*/*"
 _TEXT: Final[Document] = {"type": "string"}
 _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "name": ("The name that people see", _TEXT),
+    "format": (
+        "What the things are written in; without it what Content-Type says, else csv",
+        {"type": "string", "enum": ["csv", "jsonl"]},
+    ),
+    "upsert": ("Unique fields, separated by commas: things with the same values are changed", _TEXT),
+    "raw": ("Whether texts that a spreadsheet would run as a formula are left as they are", {"type": "boolean"}),
+    "constraints": ("Only these things: a JSON list of {key, constraint_type, value}", _TEXT),
     "lifetime": ("How long the URL holds, such as 10m; at most 7d", {"type": "string", "default": "1h"}),
     "by": (
         "What to group by; for a chain, workflow or hour",
@@ -331,7 +352,13 @@ def _describe(operation: Operation) -> Document:
         "summary": operation.summary,
         "description": f"Needs the role `{operation.needed_role}`.",
         "operationId": "_".join(
-            (operation.method, *operation.path.replace("{id}", "by_id").replace("{name}", "by_name").split("/"))
+            (
+                operation.method,
+                *operation.path.replace("{id}", "by_id")
+                .replace("{name}", "by_name")
+                .replace("{type}", "of_type")
+                .split("/"),
+            )
         ),
         "parameters": _parameters(operation),
         "responses": responses,
@@ -348,6 +375,8 @@ def _parameters(operation: Operation) -> list[JsonValue]:
     parameters: list[JsonValue] = [{"name": "environment", "in": "path", "required": True, "schema": environment}]
     if "{id}" in operation.path:
         parameters.append({"name": "id", "in": "path", "required": True, "schema": _ID})
+    if "{type}" in operation.path:
+        parameters.append({"name": "type", "in": "path", "required": True, "schema": _TEXT})
     if "{name}" in operation.path:
         parameters.append({"name": "name", "in": "path", "required": True, "schema": _TEXT})
     for name in operation.query:

@@ -19,6 +19,7 @@ from penstock_ingress.rules.replies import Refusal, problem
 _OF_ONE_RUN: Final = "runs/{id}"
 _OF_OPERATION: Final = "operations/{id}"
 _OF_LETTER: Final = "dead-letters/{id}"
+_OF_TYPES: Final = ("data/{type}/", "imports/{id}")
 _NAMED_IN_BODY: Final = frozenset(
     {"runs", "runs/cancel", "runs/retry", "lists", *(f"dead-letters/{verb}" for verb in LetterVerb)}
 )
@@ -44,6 +45,8 @@ async def _check_scope(room: Room, request: web.Request, operation: Operation, c
     """
     if operation.path in _NAMED_IN_BODY and operation.method == "post":
         return  # the body names the workflow
+    if operation.path.startswith(_OF_TYPES):
+        return  # it is about things, which `types` of the token are about
     if operation.path.startswith((_OF_ONE_RUN, _OF_LETTER)):  # a run's dead letter has its id
         check_workflow(caller, await _find_workflow(room, request))
     elif "workflow" in operation.query and (named := request.query.get("workflow")):  # an empty one names none

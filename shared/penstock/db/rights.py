@@ -84,8 +84,8 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "file_chunks": ("SI", "S", "SI"),
     "removed_objects": ("I", "SID", ""),
     "thing_keys": ("SIU", "SD", ""),
-    "imports": ("", "SUD", "SIU"),
-    "import_lines": ("", "S", "SID"),
+    "imports": ("SIU", "SUD", "SIU"),
+    "import_lines": ("SID", "S", "SID"),
     # What schedulers are asked by rows: others write it, they alone take it.
     "changes": ("SI", "SIUD", "SI"),
     "run_watches": ("S", "S", "S"),

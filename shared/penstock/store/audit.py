@@ -49,6 +49,8 @@ class AuditAction(StrEnum):
     DETECTED_ACCEPT = "detected.accept"
     SESSION_OPEN = "session.open"
     SESSION_END = "session.end"
+    THINGS_IMPORT = "things.import"
+    THINGS_EXPORT = "things.export"
 
 
 class Act(NamedTuple):

@@ -132,11 +132,13 @@ def _same_as_another(data_type: DataType) -> str:
 async def begin_import(
     conn: Connection, *, id: UUID, environment: str, data_type: str, run_id: UUID | None, source: str
 ) -> tuple[Progress, str]:
-    """How far this import has come, and the source it began with; it begins here if it has not yet."""
+    """How far this import has come, and the source it began with; it begins here if it has not yet, and is no longer
+    over if it was.
+    """
     await conn.execute(
         """
         INSERT INTO penstock.imports (id, environment, data_type, run_id, source) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (id) DO NOTHING
+        ON CONFLICT (id) DO UPDATE SET finished_at = NULL, error = NULL
         """,
         id,
         environment,
@@ -185,6 +187,20 @@ async def advance_import(
         after.failed,
     )
     return advanced is True
+
+
+async def finish_import(conn: Connection, *, id: UUID, lines: int, error: str | None = None) -> None:
+    """Note that an import is over, or why it ended early; not if somebody else has advanced it since."""
+    await conn.execute(
+        """
+        UPDATE penstock.imports
+        SET finished_at = clock_timestamp(), updated_at = clock_timestamp(), error = $3
+        WHERE id = $1 AND lines = $2
+        """,
+        id,
+        lines,
+        error,
+    )
 
 
 async def list_bad_lines(conn: Connection, *, id: UUID, most: int) -> list[BadLine]:

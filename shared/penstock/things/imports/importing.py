@@ -9,6 +9,7 @@ reported; they never stop the others.
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -18,7 +19,15 @@ from penstock.definitions.models import DataType
 from penstock.domain.ids import new_thing_ids
 from penstock.errors import DatabaseUnavailable, Permanent
 from penstock.things.changes import tell_changing_run
-from penstock.things.imports.batches import BadLine, Progress, advance_import, begin_import, list_bad_lines, write_rows
+from penstock.things.imports.batches import (
+    BadLine,
+    Progress,
+    advance_import,
+    begin_import,
+    finish_import,
+    list_bad_lines,
+    write_rows,
+)
 from penstock.things.imports.rows import Row, RowReader, columns_of
 from penstock.things.tabular import Format, Record, read_records
 
@@ -81,15 +90,19 @@ async def import_things(
     """
     importer = _Importer(database, request, guard, limit or asyncio.Semaphore(), progress or (lambda _: None))
     await importer.begin()
-    records = read_records(request.format)
-    async for chunk in content:
-        for number, record in enumerate(records.feed(chunk)):
+    try:
+        records = read_records(request.format)
+        async for chunk in content:
+            for number, record in enumerate(records.feed(chunk)):
+                await importer.take(record)
+                if number % _AT_ONCE == _AT_ONCE - 1:
+                    await asyncio.sleep(0)
+        for record in records.finish():
             await importer.take(record)
-            if number % _AT_ONCE == _AT_ONCE - 1:
-                await asyncio.sleep(0)
-    for record in records.finish():
-        await importer.take(record)
-    return await importer.finish()
+        return await importer.finish()
+    except Exception as error:
+        await importer.note_failure(error)
+        raise
 
 
 class _Importer:
@@ -154,8 +167,15 @@ class _Importer:
         if self._batch or self._bad:
             await self._commit()
         async with self._database.connection() as conn:
+            await finish_import(conn, id=self._request.id, lines=self._progress.lines)
             bad_lines = await list_bad_lines(conn, id=self._request.id, most=self._request.keeps)
         return ImportResult(self._progress.created, self._progress.updated, self._progress.failed, bad_lines)
+
+    async def note_failure(self, error: Exception) -> None:
+        """Note why the import ended early, for those who look at it, if the database is there."""
+        with suppress(DatabaseUnavailable):
+            async with self._database.connection() as conn:
+                await finish_import(conn, id=self._request.id, lines=self._progress.lines, error=str(error))
 
     async def _commit(self) -> None:
         ids = new_thing_ids(len(self._batch))
