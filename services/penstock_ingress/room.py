@@ -26,6 +26,7 @@ from penstock_ingress.accepting.definitions import Definitions
 from penstock_ingress.accepting.identities import Identities
 from penstock_ingress.accepting.issuers import Issuers
 from penstock_ingress.accepting.keys import KeyFetcher, fetching_keys
+from penstock_ingress.accepting.positions import Positions
 from penstock_ingress.accepting.rates import Rates
 from penstock_ingress.accepting.signals import Signals
 from penstock_ingress.accepting.watching import Watching
@@ -66,6 +67,7 @@ class Room:
     stop: Stop
     import_turns: asyncio.Semaphore
     export_turns: asyncio.Semaphore
+    positions: Positions
     drawing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """Pictures of chains are made one after the other: each may read many runs."""
 
@@ -136,4 +138,5 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
             stop=stop,
             import_turns=asyncio.Semaphore(_share_of(resources.database)),
             export_turns=asyncio.Semaphore(_share_of(resources.database)),
+            positions=Positions(),
         )

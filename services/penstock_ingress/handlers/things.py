@@ -5,6 +5,7 @@ may see of no thing is refused, or dropped as Bubble does (PENSTOCK_HIDDEN_CONST
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import JsonValue
 
@@ -31,7 +32,7 @@ async def list_things(
     """A page of things: `{"response": {"cursor", "results", "count", "remaining"}}`. Raises Refusal."""
     exposed = await find_exposed_type(room.definitions, environment, type_name)
     search = read_search(query)
-    page = await _find(room, exposed, search, await find_viewer(room.database, exposed, caller))
+    page = await _find_page(room, exposed, search, caller)
     body: dict[str, JsonValue] = {
         "cursor": search.cursor,
         "results": _show(room, exposed, page.results),
@@ -76,15 +77,32 @@ def meter(room: Room, environment: str, size: int, read: Mapping[Activity, int])
     room.meter.count(environment, "", used)
 
 
-async def _find(room: Room, exposed: Exposed, search: Search, viewer: Viewer) -> Page:
+async def _find_page(room: Room, exposed: Exposed, search: Search, caller: Caller) -> Page:
+    """The page that is asked for; one deep in a list begins behind the one before it, where that is remembered."""
+    viewer = await find_viewer(room.database, exposed, caller)
+    if search.after is not None:
+        return await _find(room, exposed, search, viewer, Window(search.limit, search.after or None))
+    counts = not search.excludes_remaining
+    key = (exposed.environment, exposed.data_type.name, repr(replace(search, cursor=0, limit=0)), repr(caller))
+    known = room.positions.find(key, search.cursor)
+    page = None
+    if known is not None:
+        window = Window(search.limit, known.token, skip=search.cursor - known.before, with_remaining=counts)
+        try:
+            page = await _find(room, exposed, search, viewer, window)
+        except Refusal:
+            room.positions.forget(key)  # the field by which it is sorted has another type since
+    if page is None:
+        page = await _find(
+            room, exposed, search, viewer, Window(search.limit, skip=search.cursor, with_remaining=counts)
+        )
+    room.positions.note(key, search.cursor + len(page.results), page.after)
+    return page
+
+
+async def _find(room: Room, exposed: Exposed, search: Search, viewer: Viewer, window: Window) -> Page:
     where = Restricted(search.constraints, viewer, drops_hidden=room.settings.hidden_constraints == "drop")
     order = Order(search.sort_field, search.is_descending, search.further_sorts, search.near)
-    window = Window(
-        search.limit,
-        search.after or None,
-        skip=search.cursor if search.after is None else 0,
-        with_remaining=not search.excludes_remaining and search.after is None,
-    )
     try:
         async with room.database.connection() as conn:
             with room.slow_searches.watch(exposed.environment, exposed.data_type, where, order):
