@@ -1,4 +1,4 @@
-"""Imports as the management API shows them, whoever began them: a request, a step, or the command line."""
+"""Imports as the management API shows them, begun by a request, a step, or the command line."""
 
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
@@ -26,7 +26,7 @@ class Import(Shown):
     state: Literal["running", "stalled", "finished", "failed"] = Field(
         description="`stalled`: nothing was imported for ten minutes; `failed`: it ended early, see `error`"
     )
-    lines: int = Field(description="What begins in one of so many lines is dealt with")
+    lines: int = Field(description="What begins in one of this many lines is dealt with")
     created: int
     updated: int
     failed: int = Field(description="Lines that could not be imported")
@@ -75,7 +75,7 @@ async def find_import(conn: Connection, *, environment: str, id: UUID) -> Import
 
 
 async def list_imports(conn: Connection, *, environment: str, after: ImportPlace | None, limit: int) -> list[Import]:
-    """One import more than a page holds, if there are so many; newest first."""
+    """One import more than a page holds, if there are that many; newest first."""
     rows = await conn.fetch(
         f"""
         SELECT {_SHOWN} FROM penstock.imports
@@ -93,7 +93,7 @@ async def list_imports(conn: Connection, *, environment: str, after: ImportPlace
 
 
 async def list_lines(conn: Connection, *, id: UUID, after: int, limit: int) -> list[ImportLine]:
-    """One line more than a page holds, if there are so many, from behind line `after`."""
+    """One line more than a page holds, if there are that many, from behind line `after`."""
     rows = await conn.fetch(
         """
         SELECT line, message FROM penstock.import_lines WHERE import_id = $1 AND line > $2 ORDER BY line LIMIT $3
