@@ -5,12 +5,13 @@ before and after a change. Change triggers see it as a change from outside.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from penstock import clock
-from penstock.db import Connection, UniqueViolation, describe_duplicate, isolate
+from penstock.db import Connection, Database, UniqueViolation, describe_duplicate, isolate
 from penstock.domain.callers import Caller, Role
 from penstock.domain.ids import new_thing_ids
 from penstock.domain.workload import Activity
@@ -27,7 +28,7 @@ from penstock.things.granted import (
     insert_records,
     prepare_record,
 )
-from penstock.things.keys import WriteKey
+from penstock.things.keys import Answered, WriteKey, note_answer
 from penstock.things.records import NewThing
 from penstock.things.tables import USER
 from penstock_ingress.accepting.exposed import Exposed, find_exposed_type, find_viewer
@@ -58,6 +59,7 @@ from penstock_ingress.rules.replies import Refusal, Reply
 T = TypeVar("T")
 _BULK_SECONDS: Final = 240.0
 """Bubble's budget for a bulk request; lines that are not done by then are reported as errors."""
+_CREATED: Final = b'{"status":"success"'
 _MAY_NOT_CREATE: Final = "Permission denied: cannot create this object"
 _MAY_NOT_MODIFY: Final = "You do not have permission to modify this object"
 _MAY_NOT_DELETE: Final = "You do not have permission to delete this object"
@@ -84,32 +86,74 @@ async def create_thing(room: Room, asked: Asked) -> Reply:
     if demands.key is not None or demands.upsert:
         key = _key_of(asked, "POST", "")
         return await _create_firmly(room, Wanted(exposed, by, row, values, demands, key))
-    (outcome,) = await _insert(room, exposed, by, [row])
+    (outcome,) = await _insert(room.database, exposed, by, [row])
     if isinstance(outcome, RecordProblem):
         is_denied = str(outcome) == _MAY_NOT_CREATE
         raise Refusal(bubble.unauthorized(_MAY_NOT_CREATE)) if is_denied else outcome.refusal
     return _metered(room, exposed, Reply(201, bubble.created(outcome)), Activity.THING_WRITTEN, 1)
 
 
-async def create_things(room: Room, exposed: Exposed, caller: Caller, content: tuple[bytes, str]) -> Reply:
-    """200, and a line for each line of the body: its id or what was wrong with it. Raises Refusal."""
-    lines = split_lines(*content)
-    outcomes: list[str | RecordProblem | None] = [None] * len(lines)
-    good: dict[int, Row] = {}
-    for position, line in enumerate(lines):
+async def create_things(room: Room, asked: Asked) -> Reply:
+    """200, and a line for each line of the body: its id or what was wrong with it. With a key, all of it is one
+    transaction, and its answer is kept. Raises Refusal.
+    """
+    exposed, caller = asked.exposed, asked.caller
+    lines = await _read_lines(exposed, caller, asked.content)
+    by, key = await _find_grantee(room, exposed, caller), _key_of(asked, "POST", "bulk")
+    good = [line for line in lines if not isinstance(line, RecordProblem)]
+
+    async def transact(conn: Connection) -> Firm:
+        if (earlier := await claim(conn, key, 200, None)) is not None:
+            return Firm(earlier, is_replay=True)
+        reply = _merge(lines, await _insert(_Within(conn), exposed, by, good))
+        if key is not None:
+            await note_answer(conn, key=key, answered=Answered(200, None, reply.body))
+        return Firm(Answered(200, None, reply.body))
+
+    if key is None:
+        return _metered_bulk(room, exposed, _merge(lines, await _insert(room.database, exposed, by, good)))
+    done = await room.database.in_transaction(transact)
+    assert done.answered is not None
+    return _metered_bulk(room, exposed, done.with_mark(Reply(200, done.answered.body or b"", "text/plain")))
+
+
+async def _read_lines(exposed: Exposed, caller: Caller, content: tuple[bytes, str]) -> list[Row | RecordProblem]:
+    read: list[Row | RecordProblem] = []
+    for position, line in enumerate(split_lines(*content)):
         try:
-            (good[position],) = _prepare(exposed, caller, [read_line(exposed.data_type, line)])
+            read += _prepare(exposed, caller, [read_line(exposed.data_type, line)])
         except RecordProblem as problem:
-            outcomes[position] = problem
+            read.append(problem)
         if position % 100 == 99:
             await asyncio.sleep(0)
-    by = await _find_grantee(room, exposed, caller)
-    inserted = await _insert(room, exposed, by, list(good.values()))
-    for position, outcome in zip(good, inserted, strict=True):
-        outcomes[position] = outcome
-    done = [outcome for outcome in outcomes if outcome is not None]
-    count = sum(isinstance(outcome, str) for outcome in done)
-    return _metered(room, exposed, bulk_reply(done), Activity.THING_WRITTEN, count)
+    return read
+
+
+def _merge(lines: Sequence[Row | RecordProblem], inserted: Sequence[str | RecordProblem]) -> Reply:
+    """The answer: for each line what was wrong with it, or the next of what became of the others."""
+    outcomes = iter(inserted)
+    return bulk_reply([line if isinstance(line, RecordProblem) else next(outcomes) for line in lines])
+
+
+def _metered_bulk(room: Room, exposed: Exposed, reply: Reply) -> Reply:
+    return _metered(room, exposed, reply, Activity.THING_WRITTEN, reply.body.count(_CREATED))
+
+
+class _Within:
+    """A transaction that is under way, as something that transacts: what fails in it undoes no more than itself."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Its connection."""
+        yield self._conn
+
+    async def in_transaction(self, work: Callable[[Connection], Awaitable[None]]) -> None:
+        """Do the work behind a savepoint."""
+        async with self._conn.transaction():
+            await work(self._conn)
 
 
 async def change_thing(room: Room, asked: Asked, id: str, *, replaces: bool) -> Reply:
@@ -215,14 +259,16 @@ def _prepare(exposed: Exposed, caller: Caller, records: Sequence[Values]) -> lis
     return rows
 
 
-async def _insert(room: Room, exposed: Exposed, by: Grantee, rows: Sequence[Row]) -> list[str | RecordProblem]:
+async def _insert(
+    database: Database | _Within, exposed: Exposed, by: Grantee, rows: Sequence[Row]
+) -> list[str | RecordProblem]:
     """The ids of what was created, and what was wrong with the others. What is refused by the database does not stop
     the rest.
     """
     if not rows:
         return []
     environment, data_type = exposed.environment, exposed.data_type
-    async with room.database.connection() as conn:
+    async with database.connection() as conn:
         allowed = await find_creatable(conn, environment=environment, data_type=data_type, rows=rows, by=by)
     deadline = asyncio.get_running_loop().time() + _BULK_SECONDS
 
@@ -234,7 +280,7 @@ async def _insert(room: Room, exposed: Exposed, by: Grantee, rows: Sequence[Row]
             await tell_changing_run(conn, run_id=None)
             await insert_records(conn, environment=environment, data_type=data_type, rows=some)
 
-        await room.database.in_transaction(transact)
+        await database.in_transaction(transact)
         return [str(row["_id"]) for row in some]
 
     created = iter(await isolate([row for row, may in zip(rows, allowed, strict=True) if may], insert))

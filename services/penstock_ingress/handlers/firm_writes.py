@@ -124,7 +124,7 @@ async def _create(conn: Connection, wanted: Wanted) -> Firm:
     exposed, row = wanted.exposed, wanted.row
     await tell_changing_run(conn, run_id=None)
     new = Answered(201, str(row["_id"]))
-    if (earlier := await claim(conn, wanted.key, *new)) is not None:
+    if (earlier := await claim(conn, wanted.key, new.status, new.thing_id)) is not None:
         return Firm(earlier, is_replay=True)
     changed = await _change(conn, wanted) if wanted.demands.upsert else None
     if changed is not None:

@@ -20,7 +20,8 @@ from penstock_ingress.room import Room
 from penstock_ingress.routes.places import Place
 from penstock_ingress.routes.transport import receive
 from penstock_ingress.routes.workflows import BODY_SECONDS, identify, read_query
-from penstock_ingress.rules.demands import read_demands
+from penstock_ingress.rules.demands import Demands, read_demands
+from penstock_ingress.rules.headers import read_idempotency_key
 from penstock_ingress.rules.replies import Reply
 
 
@@ -70,7 +71,8 @@ async def answer_bulk(room: Room, request: web.BaseRequest, place: Place) -> Rep
     caller = await identify(room, request, token, place.environment)
     exposed = await find_type(room, place.environment, place.arguments[0])
     with await receive(request, most=room.settings.max_body_bytes, seconds=BODY_SECONDS) as body:
-        return await create_things(room, exposed, caller, (body.data, _content_type(request)))
+        demands = Demands(read_idempotency_key(request.headers.getall("Idempotency-Key", ())))
+        return await create_things(room, Asked(exposed, caller, demands, (body.data, _content_type(request))))
 
 
 async def _change(room: Room, request: web.BaseRequest, asked: Asked, id: str) -> Reply:

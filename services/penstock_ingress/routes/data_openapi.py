@@ -117,6 +117,7 @@ _WHERE: Final = parameter("constraints", "A JSON list of `{key, constraint_type,
 _BOTH: Final[list[JsonValue]] = [*_TYPE, parameter("id", "Its `_id`"), _KEY, _MATCH]
 _PARAMETERS: Final[Mapping[str, list[JsonValue]]] = {
     "create_thing": [*_TYPE, _KEY, _UPSERT, _LISTS],
+    "create_things": [*_TYPE, _KEY],
     "modify_thing": [*_BOTH, _LISTS],
     "replace_thing": _BOTH,
     "delete_thing": _BOTH,

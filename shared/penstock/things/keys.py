@@ -20,10 +20,13 @@ class WriteKey(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """How a request with the same key was answered: the status, and the thing that it made."""
+    """How a request with the same key was answered: the status, and the thing that it made, or the body where that is
+    about many.
+    """
 
     status: int
     thing_id: str | None
+    body: bytes | None = None
 
 
 class KeyReused(Permanent):
@@ -55,21 +58,21 @@ async def claim_key(conn: Connection, *, key: WriteKey, status: int, thing_id: s
         return None
     row = await conn.fetchrow(
         """
-        SELECT fingerprint, status, thing_id FROM penstock.thing_keys
+        SELECT fingerprint, status, thing_id, body FROM penstock.thing_keys
         WHERE environment = $1 AND caller = $2 AND key = $3
         """,
         *key[:3],
     )
     if row is None or row["fingerprint"] != key.fingerprint:
         raise KeyReused("the Idempotency-Key belongs to another request; use a new one", kind="key_reused")
-    return Answered(row["status"], row["thing_id"])
+    return Answered(row["status"], row["thing_id"], row["body"])
 
 
 async def note_answer(conn: Connection, *, key: WriteKey, answered: Answered) -> None:
     """What became of the request after all, such as another thing that an upsert has changed."""
     await conn.execute(
         """
-        UPDATE penstock.thing_keys SET status = $4, thing_id = $5
+        UPDATE penstock.thing_keys SET status = $4, thing_id = $5, body = $6
         WHERE environment = $1 AND caller = $2 AND key = $3
         """,
         *key[:3],

@@ -1,5 +1,6 @@
 """Bulk creation over the Data API, byte for byte where it is known (BUBBLE 2.4)."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -90,3 +91,22 @@ async def test_bulk_without_rights_says_so_line_by_line(ingress: Ingress) -> Non
     line = b'{"status":"error","message":"Permission denied: cannot create this object"}'
     assert (answer.status, answer.body) == (200, line + b"\n" + line)
     assert await count(ingress) == 0
+
+
+async def test_bulk_with_a_key_is_done_once_and_answered_the_same(ingress: Ingress) -> None:
+    body = b'{"rooms":1}\n{"Slug":"a"}\n{"Slug":"a"}\n{ro\x00\xffoms\n{"rooms":"two"}\n{"rooms":3}'
+    keyed = {**PLAIN, "Idempotency-Key": "k1"}
+    answers = await asyncio.gather(*(ingress.send("POST", f"{UNITS}/bulk", data=body, headers=keyed) for _ in range(4)))
+    assert {(answer.status, answer.headers["content-type"], answer.body) for answer in answers} == {
+        (200, "text/plain", answers[0].body)
+    }
+    assert sorted("idempotent-replayed" in answer.headers for answer in answers) == [False, True, True, True]
+    said = [json.loads(line)["status"] for line in answers[0].body.split(b"\n")]
+    assert said == ["success", "success", "error", "error", "error", "success"]
+    assert await count(ingress) == 3
+    other = await ingress.send("POST", f"{UNITS}/bulk", data=b'{"rooms":4}', headers=keyed)
+    assert other.status == 422
+    nothing = await ingress.send("POST", f"{UNITS}/bulk", data=b"", headers={**PLAIN, "Idempotency-Key": "k2"})
+    assert (nothing.status, nothing.body) == (400, NOT_LINES)
+    good = await ingress.send("POST", f"{UNITS}/bulk", data=b'{"rooms":4}', headers={**PLAIN, "Idempotency-Key": "k2"})
+    assert (good.status, await count(ingress)) == (200, 4), "what was refused keeps no key"
