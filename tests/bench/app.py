@@ -20,6 +20,12 @@ type: order
 fields: {number: text, customer: text, total: number, placed: date, paid: boolean}
 unique: [number]
 """,
+    "types/item.yaml": """
+type: item
+api: true
+fields: {number: number, part: text, name: text, made: date}
+indexes: [part]
+""",
     "workflows/bench.yaml": """
 workflow: insert
 parameters: {job: number, payload: text}

@@ -29,6 +29,7 @@ from tests.bench import http_load
 from tests.bench.admission import measure_checks
 from tests.bench.app import write_app
 from tests.bench.bulk import measure_steps
+from tests.bench.data import measure_things
 from tests.bench.embedded import Embedded
 from tests.bench.fairness import measure_waiting
 from tests.bench.machine import Cpu
@@ -254,6 +255,15 @@ async def measure_bulk(bench: Bench) -> Figures:
         return {**figures, "cpu": cpu.shares}
 
 
+async def measure_data(bench: Bench) -> Figures:
+    """An import of 1,000,000 rows beside a bare COPY of them, and what pages and bulk creation take then."""
+    async with bench.installation() as installation:
+        ingress = await installation.start("ingress", PENSTOCK_RATE_LIMIT="0")
+        with Cpu() as cpu:
+            figures = await measure_things(installation, ingress, bench.amount(1_000_000))
+        return {**figures, "cpu": cpu.shares}
+
+
 async def measure_admission(bench: Bench) -> Figures:
     """What the checks of depth, fence and chain cost: admission with all of them against admission without any."""
     return await measure_checks(bench.servers.database_url, bench.amount(500))
@@ -274,6 +284,7 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "list": measure_list,
     "fairness": measure_fairness,
     "bulk": measure_bulk,
+    "data": measure_data,
     "admission": measure_admission,
     "peers": measure_peers,
     "embedded": measure_embedded,

@@ -3,14 +3,15 @@ has come.
 
 *Exactly once.* An import has an id. Beginning it again under that id, with the same source, continues behind the last
 committed batch; a rival that does so at the same time finds the progress changed, and what it wrote is undone.
-*Constant memory.* No more is held than a piece of the stream and a batch. Lines that do not fit are left out and
-reported; they never stop the others.
+*Constant memory.* No more is held than a piece of the stream and two batches, one of which is being written. Lines that
+do not fit are left out and reported; they never stop the others.
 """
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -101,12 +102,24 @@ async def import_things(
             await importer.take(record)
         return await importer.finish()
     except Exception as error:
-        await importer.note_failure(error)
+        await importer.end_early(error)
         raise
+    finally:
+        await importer.stop()
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Lines that are committed together: rows with their lines, lines that are bad, their size in characters."""
+
+    rows: list[tuple[int, Row]] = field(default_factory=list)
+    bad: list[BadLine] = field(default_factory=list)
+    size: int = 0
+    last_line: int = 0
 
 
 class _Importer:
-    """One attempt of an import: collects a batch, and commits it when it is full."""
+    """One attempt of an import: collects a batch, and has it committed while it collects the next one."""
 
     def __init__(
         self,
@@ -124,10 +137,8 @@ class _Importer:
         self._reader = RowReader(request.data_type, request.format, request.upsert, is_raw=request.is_raw)
         self._key = columns_of(request.data_type, request.upsert)
         self._progress = Progress(0, 0, 0, 0)
-        self._batch: list[tuple[int, Row]] = []
-        self._bad: list[BadLine] = []
-        self._size = 0
-        self._last_line = 0
+        self._batch = _Batch()
+        self._writing: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Find out how far earlier attempts came."""
@@ -151,42 +162,69 @@ class _Importer:
             return
         if record.line <= self._progress.lines and record.line not in self._request.tries_again:
             return
-        self._last_line = record.line
+        batch = self._batch
+        batch.last_line = record.line
         try:
-            self._batch.append((record.line, self._reader.read(record)))
+            batch.rows.append((record.line, self._reader.read(record)))
         except ValueError as error:
-            self._bad.append(BadLine(record.line, str(error)))
-        self._size += record.size
-        if len(self._batch) + len(self._bad) >= BATCH_ROWS or self._size >= BATCH_CHARACTERS:
-            await self._commit()
+            batch.bad.append(BadLine(record.line, str(error)))
+        batch.size += record.size
+        if len(batch.rows) + len(batch.bad) >= BATCH_ROWS or batch.size >= BATCH_CHARACTERS:
+            await self._begin_commit()
 
     async def finish(self) -> ImportResult:
         """Commit what is left. Raises Permanent for a file without its header."""
         if self._reader.expects_header:
             raise Permanent("the file is empty; its first line has to name the fields", kind="import")
-        if self._batch or self._bad:
-            await self._commit()
+        if self._batch.rows or self._batch.bad:
+            await self._begin_commit()
+        await self._settle()
         async with self._database.connection() as conn:
             await finish_import(conn, id=self._request.id, lines=self._progress.lines)
             bad_lines = await list_bad_lines(conn, id=self._request.id, most=self._request.keeps)
         return ImportResult(self._progress.created, self._progress.updated, self._progress.failed, bad_lines)
 
-    async def note_failure(self, error: Exception) -> None:
-        """Note why the import ended early, for those who look at it, if the database is there."""
+    async def end_early(self, error: Exception) -> None:
+        """Let what is being written be written, and note why the import ends, for those who look at it, if the database
+        is there.
+        """
+        with suppress(Exception):
+            await self._settle()
         with suppress(DatabaseUnavailable):
             async with self._database.connection() as conn:
                 await finish_import(conn, id=self._request.id, lines=self._progress.lines, error=str(error))
 
-    async def _commit(self) -> None:
-        ids = new_thing_ids(len(self._batch))
-        for (_, row), id in zip(self._batch, ids, strict=True):
+    async def stop(self) -> None:
+        """Leave nothing under way."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.wait({self._writing})
+
+    async def _begin_commit(self) -> None:
+        """Have the batch written while the next one is read; the one before it is written by then."""
+        await self._settle()
+        batch, self._batch = self._batch, _Batch()
+        self._writing = asyncio.create_task(self._commit(batch))
+
+    async def _settle(self) -> None:
+        """Wait until nothing is being written. Raises what writing raised."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                self._writing = writing
+                raise
+
+    async def _commit(self, batch: "_Batch") -> None:
+        ids = new_thing_ids(len(batch.rows))
+        for (_, row), id in zip(batch.rows, ids, strict=True):
             row.setdefault("created_by", self._request.created_by)
             row.setdefault("created_date", None)
             if row.get("_id") is None:
                 row["_id"] = id
         async with self._limit:
-            self._progress = await self._database.in_transaction(self._write)
-        self._batch, self._bad, self._size = [], [], 0
+            self._progress = await self._database.in_transaction(partial(self._write, batch=batch))
         self._show(self._progress)
         if self._progress.failed >= MAX_BAD_LINES:
             raise Permanent(
@@ -195,7 +233,7 @@ class _Importer:
                 kind="import",
             )
 
-    async def _write(self, conn: Connection) -> Progress:
+    async def _write(self, conn: Connection, batch: "_Batch") -> Progress:
         request, before = self._request, self._progress
         if self._guard is not None:
             await self._guard(conn)
@@ -204,16 +242,16 @@ class _Importer:
             conn,
             environment=request.environment,
             data_type=request.data_type,
-            rows=[row for _, row in self._batch],
+            rows=[row for _, row in batch.rows],
             key=self._key,
         )
-        refused = [BadLine(self._batch[position][0], message) for position, message in written.refused.items()]
-        bad = sorted([*self._bad, *refused], key=lambda line: line.line)
-        lines = [*(line for line, _ in self._batch), *(line.line for line in self._bad)]
+        refused = [BadLine(batch.rows[position][0], message) for position, message in written.refused.items()]
+        bad = sorted([*batch.bad, *refused], key=lambda line: line.line)
+        lines = [*(line for line, _ in batch.rows), *(line.line for line in batch.bad)]
         tried_again = [line for line in lines if line <= before.lines]
         after = replace(
             before,
-            lines=max(before.lines, self._last_line),
+            lines=max(before.lines, batch.last_line),
             created=before.created + written.created,
             updated=before.updated + written.updated,
             failed=before.failed + len(bad) - len(tried_again),
