@@ -1,6 +1,6 @@
 """Files that come from outside for workflows to import, and those that workflows made to be fetched."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -8,8 +8,10 @@ from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from penstock import clock
+from penstock.domain.callers import Caller
 from penstock.domain.files import NewFile, Seal, is_sealed, seal_file
 from penstock.things.files import StoredFile, delete_files, open_file, store_arrived, store_file
+from penstock_ingress.accepting.attachments import may_see_attached
 from penstock_ingress.repository.views import File, FileLink
 from penstock_ingress.room import Room
 from penstock_ingress.rules.replies import Refusal, Reply, problem
@@ -56,14 +58,20 @@ async def drop_uploads(room: Room, environment: str, files: Sequence[NewFile]) -
         await room.database.in_transaction(partial(delete_files, environment=environment, ids=ids))
 
 
-async def show_public_file(room: Room, environment: str, id: str, seal: Seal | None) -> Reply:
-    """The content of a file, as a stream: a public one, or one for which the URL is signed. Raises Refusal."""
+async def show_public_file(
+    room: Room, environment: str, id: str, seal: Seal | None, identify: Callable[[], Awaitable[Caller]]
+) -> Reply:
+    """The content of a file, as a stream: a public one, one for which the URL is signed, or one that belongs to a thing
+    that the caller may see; who calls is looked up for the last alone. Raises Refusal.
+    """
     try:
         known = UUID(id)
         may_see_private = seal is not None and is_sealed(
             await room.installation.find_key(), environment, known, seal, clock.now()
         )
         stored = await open_file(room.files, environment=environment, id=known, is_for_strangers=not may_see_private)
+        if stored is None and await may_see_attached(room.database, room.definitions, environment, known, identify):
+            stored = await open_file(room.files, environment=environment, id=known)
     except ValueError:
         stored = None
     if stored is None:

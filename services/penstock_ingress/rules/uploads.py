@@ -62,6 +62,10 @@ def _read_file(known: Parameter, value: Mapping[str, JsonValue]) -> NewFile:
     is_private = value.get("private")
     if is_private is not None and not isinstance(is_private, bool):
         raise _wrong(known, "`private` is true or false")
+    attach_to = value.get("attach_to")
+    attach_to = attach_to.get("_id") if isinstance(attach_to, dict) else attach_to
+    if attach_to is not None and not isinstance(attach_to, str):
+        raise _wrong(known, "`attach_to` is the id of a thing")
     if not isinstance(contents, str) or not isinstance(name, str | None):
         raise _wrong(known, "a file has its name as text, and its contents as text in base64")
     prefix = _DATA_URL.match(contents)
@@ -72,7 +76,7 @@ def _read_file(known: Parameter, value: Mapping[str, JsonValue]) -> NewFile:
     shown = plain_name(name or "file")
     kinds = (declared, prefix[1] if prefix else None, mimetypes.guess_type(shown)[0])
     kind = next((one for one in kinds if isinstance(one, str) and _MEDIA_TYPE.fullmatch(one)), _UNKNOWN)
-    return NewFile(uuid4(), shown, kind, content, is_private is True)
+    return NewFile(uuid4(), shown, kind, content, is_private is True, attach_to or None)
 
 
 def _wrong(known: Parameter, why: str) -> ParameterProblem:

@@ -13,7 +13,8 @@ _MAX_NAME: Final = 200
 
 class NewFile(NamedTuple):
     """A file that came with a request, whole: its id, its name without folders, its media type, its bytes, and whether
-    only those who have a signed URL may fetch it.
+    it is private: only those may fetch it who have a signed URL, or may see the thing with the id `attach_to`. The type
+    of that is `attached_type`, once it was looked up.
     """
 
     id: UUID
@@ -21,6 +22,8 @@ class NewFile(NamedTuple):
     content_type: str
     content: bytes
     is_private: bool = False
+    attach_to: str | None = None
+    attached_type: str | None = None
 
 
 def plain_name(name: str) -> str:

@@ -209,13 +209,15 @@ async def insert_arrived(
     """
     await conn.executemany(
         """
-        INSERT INTO penstock.files (id, environment, name, content_type, size, run_id, is_public, object, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'infinity')
+        INSERT INTO penstock.files (id, environment, name, content_type, size, run_id, is_public, object, expires_at,
+            attached_type, attached_to)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'infinity', $9, $10)
         """,
         [
             (
                 file.id, environment, storable_text(file.name), file.content_type, len(file.content), run_id,
                 not file.is_private, name_object(environment, file.id) if is_outside else None,
+                file.attached_type, None if file.attached_type is None else file.attach_to,
             )
             for file in files
         ],
@@ -258,6 +260,19 @@ async def open_file(files: Files, *, environment: str, id: UUID, is_for_stranger
     if row is None:
         return None
     return StoredFile(row["id"], row["name"], row["content_type"], row["size"], files, row["object"])
+
+
+async def find_attachment(conn: Connection, *, environment: str, id: UUID) -> tuple[str, str] | None:
+    """The data type and the id of the thing to which a private file belongs; None where there is none."""
+    row = await conn.fetchrow(
+        """
+        SELECT attached_type, attached_to FROM penstock.files
+        WHERE id = $1 AND environment = $2 AND NOT is_public AND attached_to IS NOT NULL
+        """,
+        id,
+        environment,
+    )
+    return None if row is None else (row["attached_type"], row["attached_to"])
 
 
 async def delete_removed_objects(files: Files, *, most: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from penstock.store.tokens import NewToken, create_token
 from tests.integration.ingress import ADMIN, Ingress, running_ingress, write_app
 from tests.site import deploy_directory
 
@@ -135,3 +136,61 @@ async def test_a_host_that_is_not_one_does_not_get_into_urls(ingress: Ingress) -
     headers = {"Host": "evil.example/path?"}
     assert (await ingress.send("POST", PATH, json={"receipt": in_json()}, headers=headers)).status == 202
     assert (await receipt_of(ingress)).startswith("//localhost/fileupload/")
+
+
+NOTE = """
+type: note
+fields: {text: text}
+privacy:
+  - name: owner
+    when: {created_by: "${user._id}"}
+    find: true
+    view: all
+"""
+ADA, BOB = "1700000000000x100000000000000001", "1700000000000x100000000000000002"
+NOTE_ID = "1700000000000x300000000000000001"
+
+
+async def test_a_private_file_is_for_those_who_may_see_the_thing_it_belongs_to(
+    ingress: Ingress, tmp_path: Path
+) -> None:
+    (tmp_path / "types" / "note.yaml").write_text(NOTE)
+    await deploy_directory(ingress.database, tmp_path)
+    await ingress.fetch(
+        """INSERT INTO live."note" (_id, created_date, modified_date, created_by) VALUES ($1, now(), now(), $2)""",
+        NOTE_ID,
+        ADA,
+    )
+    await ingress.fetch(
+        """INSERT INTO live."user" (_id, created_date, modified_date) VALUES ($1, now(), now()), ($2, now(), now())""",
+        ADA,
+        BOB,
+    )
+    tokens = {}
+    async with ingress.database.connection() as conn:
+        for user in (ADA, BOB):
+            tokens[user], _ = await create_token(conn, NewToken(user_id=user, environment="live"), actor="test")
+    body = {"receipt": {**in_json(), "private": True, "attach_to": NOTE_ID}}
+    assert (await ingress.send("POST", PATH, json=body)).status == 202
+    path = path_of(ingress, await receipt_of(ingress))
+    of_ada, of_other = ({"Authorization": f"Bearer {token}"} for token in tokens.values())
+    seen = {"a stranger": {}, "the owner": of_ada, "another user": of_other, "an admin": ADMIN}
+    statuses = {who: (await ingress.send("GET", path, headers=headers)).status for who, headers in seen.items()}
+    assert statuses == {"a stranger": 404, "the owner": 200, "another user": 404, "an admin": 200}
+    assert (await ingress.send("GET", path, headers={"Authorization": "Bearer nobodys"})).status == 401
+    id = path.split("/")[-2]
+    link = await ingress.manage("POST", f"/v1/live/files/{id}/link")
+    assert (await ingress.send("GET", str(link.json["url"]))).status == 200
+    await ingress.fetch("""DELETE FROM live."note" """)
+    assert (await ingress.send("GET", path, headers=of_ada)).status == 404, "there is nothing left to see"
+
+    for attach_to, reason in (
+        ("1700000000000x1", "there is no thing"),
+        (7, "the id of a thing"),
+        ("a\x00", "no thing"),
+    ):
+        wrong = {"receipt": {**in_json(), "private": True, "attach_to": attach_to}}
+        refused = await ingress.send("POST", PATH, json=wrong)
+        assert refused.status == 400, refused.body
+        assert reason in refused.wrapped[2]
+    assert await count_files(ingress) == 1
