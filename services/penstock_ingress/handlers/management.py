@@ -26,6 +26,7 @@ from penstock.runs.views.runs import find_run, find_run_details, list_runs
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.policies import change_settings, get_settings
 from penstock_ingress.accepting.acceptance import Entry
+from penstock_ingress.accepting.references import find_absent_reference
 from penstock_ingress.handlers.lineage import find_lineage, find_trace
 from penstock_ingress.handlers.pages import (
     read_audit_filter,
@@ -95,6 +96,10 @@ async def _admit(
     run = check_run(request, deployment, room.keyring)
     if isinstance(run, Rejected):
         raise refuse(run)
+    workflow, call = deployment.app.workflows[wanted.workflow], (environment, request.key)
+    absent = await find_absent_reference(room.database, call, workflow, deployment.app, run.request.parameters)
+    if absent is not None:
+        raise refuse(Rejected("invalid_parameter", absent.message, absent.parameter.name))
     admission = (await room.acceptance.accept(Entry((run,)))).admissions[0]
     match admission:
         case Duplicate(of=of):

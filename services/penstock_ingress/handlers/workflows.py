@@ -28,7 +28,8 @@ from penstock.runs.requests import RunRequest, accept_run
 from penstock.runs.sealing import seal_passwords
 from penstock.store.deployments import CompiledDeployment
 from penstock_ingress.accepting.acceptance import Entry
-from penstock_ingress.accepting.references import check_references
+from penstock_ingress.accepting.attachments import attach_files
+from penstock_ingress.accepting.references import find_absent_reference
 from penstock_ingress.handlers.files import drop_uploads, keep_uploads
 from penstock_ingress.handlers.lineage import find_lineage, find_trace
 from penstock_ingress.room import Room
@@ -164,7 +165,12 @@ async def _start(room: Room, received: _Received, deployment: CompiledDeployment
         if workflow.passwords:
             parameters = _seal(workflow, parameters, call.environment, run_id, room.keyring)
             key = protect_key(key, room.keyring)
-        await check_references(room.database, (call.environment, key), workflow, deployment.app, parameters)
+        absent = await find_absent_reference(
+            room.database, (call.environment, key), workflow, deployment.app, parameters
+        )
+        if absent is not None:
+            raise Refusal(bubble.wrapped(400, "INVALID_DATA", absent.message))
+        files = await attach_files(room.database, call.environment, deployment.app, uploads.files)
     except Refusal as refusal:
         raise Refusal(redirect_failure(refusal.reply, trigger)) from None
     request = RunRequest(
@@ -179,7 +185,7 @@ async def _start(room: Room, received: _Received, deployment: CompiledDeployment
     )
     run = accept_run(request, workflow, deployment.version)
     is_awaited = _patience(room, call.caller, trigger, received.preference) > 0
-    await keep_uploads(room, call.environment, run_id, uploads.files)
+    await keep_uploads(room, call.environment, run_id, files)
     try:
         accepted = await room.acceptance.accept(Entry((run,), reply_to=room.reply_to if is_awaited else None))
     except StaleDefinitions:  # no run was made; after other errors there may be one

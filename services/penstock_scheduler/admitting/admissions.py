@@ -5,20 +5,25 @@ refused for good.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from penstock.broker.publisher import Publisher
 from penstock.db import Coalescer, Connection, Database
-from penstock.definitions.models import ENVIRONMENTS
+from penstock.definitions.models import ENVIRONMENTS, Workflow
 from penstock.domain.runs import Admission, Admitted, Rejected
-from penstock.domain.states import RunState
+from penstock.domain.states import RunState, Trigger
 from penstock.errors import DatabaseUnavailable, DecodeError, PenstockError, StaleDefinitions
 from penstock.runs.admission import admit
+from penstock.runs.idempotency import is_bound
 from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.store.deployments import CompiledDeployment, DeploymentCache, decide_by_current
+from penstock.things.given import find_absent, has_things
 from penstock_scheduler.admitting.dispatches import Dispatches
 from penstock_scheduler.admitting.nudges import Nudges
 
@@ -120,9 +125,36 @@ class Admissions:
             prepared = await prepare_all(wanted, deployments)
             if not is_newest and any(isinstance(request, Rejected) for request in prepared):
                 raise StaleDefinitions("what is refused may have been deployed since")
+            prepared = await self._refuse_absent(prepared, deployments)
             return await self._database.in_transaction(partial(admit_prepared, prepared=prepared))
 
         return await self.with_current(admit_once)
+
+    async def _refuse_absent(
+        self, prepared: list[CheckedRun | Rejected], deployments: dict[str, CompiledDeployment]
+    ) -> list[CheckedRun | Rejected]:
+        """The same, with a refusal for each message with an id that names nothing; a copy is not refused, because its
+        run may have deleted the thing. Asks the database only where a message names a thing.
+        """
+        given: defaultdict[str, dict[int, tuple[Workflow, Mapping[str, JsonValue]]]] = defaultdict(dict)
+        for position, run in enumerate(prepared):
+            if isinstance(run, CheckedRun) and run.request.trigger is Trigger.MESSAGE:
+                request = run.request
+                workflow = deployments[request.environment].app.workflows[request.workflow]
+                if has_things(workflow, request.parameters):
+                    given[request.environment][position] = (workflow, request.parameters)
+        for environment, named in given.items():
+            async with self._database.connection() as conn:
+                app = deployments[environment].app
+                found = await find_absent(conn, environment=environment, app=app, given=[*named.values()])
+                for position, absent in zip(named, found, strict=True):
+                    run = prepared[position]
+                    assert isinstance(run, CheckedRun)
+                    key = run.request.key
+                    if absent is None or (key and await is_bound(conn, environment=environment, key=key)):
+                        continue
+                    prepared[position] = Rejected("invalid_parameter", absent.message, absent.parameter.name)
+        return prepared
 
 
 def _refuse_unstorable(outcome: Admission | BaseException) -> Admission | DecodeError:
