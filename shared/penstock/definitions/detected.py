@@ -19,6 +19,11 @@ _YAML_WORDS: Final = frozenset({"true", "false", "null"})
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?", re.ASCII)
 _MAX_DATE_LENGTH: Final = 40
+_SEPARATORS: Final = re.compile(r"[\s_.-]")
+_PASSWORD: Final = re.compile(
+    r"(?:\w*(?:password|passwd|passphrase)(?:confirm(?:ation)?|repeat(?:ed)?|again|[12])?)|pwd"
+)
+"""Names of passwords, in lower case and without what separates words."""
 _ADDRESS: Final = frozenset({"address", "lat", "lng"})
 _FILE: Final = frozenset({"filename", "contents", "content_type", "private", "attach_to"})
 
@@ -40,7 +45,7 @@ def detect_parameters(sample: Mapping[str, JsonValue], source: ValueSource) -> l
     if len(sample) > MAX_DETECTED:
         raise ValueError(f"the sample has {len(sample)} members; at most {MAX_DETECTED} are detected")
     return [
-        DetectedParameter(name, str(_detect(value, source)), value is None)
+        DetectedParameter(name, str(_detect_named(name, value, source)), value is None)
         for name, value in sample.items()
         if name and name.isprintable() and len(name) <= MAX_NAME
     ]
@@ -55,6 +60,12 @@ def write_parameters(parameters: Sequence[DetectedParameter]) -> str:
         value = f"{{type: {parameter.type}, optional: true}}" if parameter.is_optional else parameter.type
         lines.append(f"  {_write_key(parameter.name)}: {value}")
     return "\n".join(lines) + "\n"
+
+
+def _detect_named(name: str, value: JsonValue, source: ValueSource) -> FieldType:
+    # What a text is for only its name says, and a password that is declared as text is stored as it is.
+    is_password = (value is None or isinstance(value, str)) and _PASSWORD.fullmatch(_SEPARATORS.sub("", name.lower()))
+    return FieldType(ScalarType.PASSWORD) if is_password else _detect(value, source)
 
 
 def _detect(value: JsonValue, source: ValueSource) -> FieldType:
