@@ -122,19 +122,15 @@ OPERATIONS: Final = (
         query=("lifetime",), status=201, problems=(400, 404, 503),
     ),
     Operation("files/{id}", "delete", "Delete a file; its URL leads nowhere then", File),
-    Operation(
-        "data/{type}/import", "post", "Import things from CSV or JSON lines as they arrive; an Idempotency-Key "
-        "continues an import that was cut off", Import, query=("format", "upsert", "raw"), is_upload=True,
-        problems=(400, 404, 408, 415, 422, 503),
-    ),
+    Operation("data/{type}/import", "post", "Import things from CSV or JSON lines as they arrive; an Idempotency-Key "
+    "continues one that was cut off", Import, query=("format", "upsert", "raw"), is_upload=True),
     Operation(
         "data/{type}/export", "get", "All things that meet constraints, as CSV or JSON lines", File,
-        query=("format", "constraints", "raw"), problems=(400, 404, 503), is_download=True,
+        query=("format", "constraints", "raw"), is_download=True,
     ),
     Operation("imports", "get", "Imports, newest first", ImportPage, query=_PAGE, problems=(400, 404)),
     Operation("imports/{id}", "get", "An import, and how far it is", Import),
-    Operation("imports/{id}/lines", "get", "Lines that could not be imported, and why", ImportLinePage, query=_PAGE,
-    problems=(400, 404)),
+    Operation("imports/{id}/lines", "get", "Lines that could not be imported, and why", ImportLinePage, query=_PAGE),
     Operation("settings", "get", "Limits, and who is notified", EnvironmentSettings),
     Operation("settings", "put", "Change limits, or who is notified", EnvironmentSettings, body=SettingsChange,
     problems=(400, 404, 422), role=Role.ADMIN),
