@@ -11,7 +11,7 @@ from penstock.contracts.topology import EVENTS_EXCHANGE
 from penstock.db import Connection
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
-from penstock.runs.cancellations import NotRetried, cancel_runs, retry_run
+from penstock.runs.cancellations import NotRetried, Retry, cancel_runs, retry_run
 from penstock.runtime import Resources, Stop
 from penstock_scheduler.loops.dispatching import dispatch_due
 from penstock_scheduler.room import furnish
@@ -68,7 +68,7 @@ async def _cancel(house: House, *run_ids: UUID, environment: str = ENVIRONMENT) 
 
 async def _retry(house: House, run_id: UUID, environment: str = ENVIRONMENT) -> RunSummary | NotRetried | None:
     async def work(conn: Connection) -> RunSummary | NotRetried | None:
-        return await retry_run(conn, environment=environment, run_id=run_id, by="a test")
+        return await retry_run(conn, environment=environment, run_id=run_id, asked=Retry("a test"))
 
     return await house.database.in_transaction(work)
 
@@ -251,7 +251,7 @@ async def test_whoever_has_no_broker_leaves_a_retried_run_to_the_schedulers(hous
         run_id = (await house.perform("w"))["id"]
 
     async def work(conn: Connection) -> RunSummary | NotRetried | None:
-        return await retry_run(conn, environment=ENVIRONMENT, run_id=run_id, by="a test", is_dispatched=False)
+        return await retry_run(conn, environment=ENVIRONMENT, run_id=run_id, asked=Retry("a test", is_dispatched=False))
 
     retried = await house.database.in_transaction(work)
     assert isinstance(retried, RunSummary)

@@ -2,7 +2,7 @@
 
 from penstock.db import Record
 from penstock.domain.runs import RunSummary
-from penstock.runs.cancellations import cancel_runs, retry_run
+from penstock.runs.cancellations import Retry, cancel_runs, retry_run
 from penstock.runtime import Resources, Stop
 from penstock_scheduler.loops.run_triggers import start_run_events
 from penstock_scheduler.room import furnish
@@ -86,7 +86,7 @@ async def test_a_retry_that_fails_again_is_another_end(house: House) -> None:
     async with house.executor():
         failed = await house.perform("charge", {"order": 7})
         async with house.database.connection() as conn:
-            again = await retry_run(conn, environment=ENVIRONMENT, run_id=failed["id"], by="a test")
+            again = await retry_run(conn, environment=ENVIRONMENT, run_id=failed["id"], asked=Retry("a test"))
         assert isinstance(again, RunSummary)
         await house.publisher.dispatch([again])
         await house.ended(failed["id"])

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from penstock.db import Record
-from penstock.runs.cancellations import retry_run
+from penstock.runs.cancellations import Retry, retry_run
 from penstock.testing.time import advance
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House, names, serve_outside
@@ -140,7 +140,7 @@ async def test_when_the_tries_are_spent_the_run_is_retried_and_counts_them_anew(
         assert (run["state"], run["failures"], len(server.keys)) == ("failed", 2, 4)
 
         retried = await house.database.in_transaction(
-            lambda conn: retry_run(conn, environment=ENVIRONMENT, run_id=run_id, by="a person"),
+            lambda conn: retry_run(conn, environment=ENVIRONMENT, run_id=run_id, asked=Retry("a person")),
         )
         assert retried is not None
         await house.publisher.dispatch(await house.summaries(run_id))

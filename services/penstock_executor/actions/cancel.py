@@ -1,4 +1,4 @@
-"""`cancel: <run id or list of them>`: ends runs that have not ended by themselves."""
+"""`cancel: <run id or list of them>`, or `cancel: {workflow, key}`: ends runs that have not ended by themselves."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,9 +13,12 @@ from penstock.definitions.models import StepAction
 from penstock.domain.runs import RunSummary
 from penstock.errors import Transient
 from penstock.expressions.language import describe_type
+from penstock.expressions.templates import write_value
 from penstock.runs.cancellations import cancel_runs, list_missing_children
+from penstock.runs.keyed import find_keyed_runs
 from penstock_executor.effects import Effect, Group
-from penstock_executor.steps.arguments import wrong
+from penstock_executor.runs import Values
+from penstock_executor.steps.arguments import storable, wrong
 from penstock_executor.steps.outcomes import Outcome, Write
 from penstock_executor.steps.specs import Call, StepSpec
 
@@ -53,14 +56,35 @@ class CancelRuns(Effect):
 
 
 async def cancel(call: Call) -> Outcome:
-    """How many of the runs were cancelled: those that had ended, and null, do not count.
+    """How many of the runs were cancelled: those that had ended, and null, do not count. `{workflow, key}` means what
+    `schedule` steps of any run have scheduled under that key.
 
     What a step of this very run has scheduled may not be admitted yet; it is waited for, because a run that comes after
     its cancellation would be performed. Raises Transient when it does not come.
     """
-    run_ids = read_ids(call)
-    await wait_until_admitted(call, run_ids)
+    if isinstance(call.target, dict):
+        run_ids = await _find_keyed(call, call.target)
+    else:
+        run_ids = read_ids(call)
+        await wait_until_admitted(call, run_ids)
     return Write(CancelRuns(run_ids, by=f"run {call.run.id}"))
+
+
+async def _find_keyed(call: Call, target: Values) -> list[UUID]:
+    """The runs that have not ended. One that is on its way is waited for, but not for ever: it may be refused."""
+    given = target.get("key")
+    if given is None:
+        return []  # no key, for `schedule` as well
+    workflow, key = str(target.get("workflow")), storable(call, "key", write_value(given))
+    loop = asyncio.get_running_loop()
+    until, pause = loop.time() + PATIENCE_SECONDS, _FIRST_PAUSE_SECONDS
+    while True:
+        async with call.tools.database.connection() as conn:
+            found = await find_keyed_runs(conn, environment=call.run.environment, workflow=workflow, key=key)
+        if not found.is_more_expected or loop.time() + pause > until:
+            return found.live
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _MAX_PAUSE_SECONDS)
 
 
 def read_ids(call: Call) -> list[UUID]:
@@ -97,5 +121,8 @@ async def wait_until_admitted(call: Call, run_ids: list[UUID]) -> None:
 
 
 SPEC: Final = StepSpec(
-    action=StepAction.CANCEL, target="the id of a run, or a list of them", awaited=cancel, writes=(CancelRuns,)
+    action=StepAction.CANCEL,
+    target="the id of a run, a list of them, or a workflow and a key",
+    awaited=cancel,
+    writes=(CancelRuns,),
 )

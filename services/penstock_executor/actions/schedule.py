@@ -13,13 +13,13 @@ from penstock.domain.ids import child_run_id, keyed_run_id, new_run_id
 from penstock.errors import Permanent
 from penstock.expressions.templates import write_value
 from penstock.runs.idempotency import IdempotencyKey, bind_author_key
+from penstock.runs.keyed import AUTHOR_KEY_SCOPE
 from penstock_executor.runs import Values
 from penstock_executor.steps.arguments import bind, due_at, mapping, priority, storable, target_text, workflow
 from penstock_executor.steps.consumption import consumption, one_scheduled
 from penstock_executor.steps.outcomes import Done, Outcome
 from penstock_executor.steps.specs import Call, StepSpec
 
-_KEY_SCOPE: Final = "step"
 PATIENCE_SECONDS: Final = 30.0
 """How long a step waits for the broker before its run is given back."""
 
@@ -61,7 +61,7 @@ async def _bind_key(call: Call, workflow: str, parameters: Values) -> UUID | Non
     environment = call.run.environment
     first = keyed_run_id(environment, workflow, storable(call, "key", write_value(given)))
     fingerprint = hashlib.sha256(exact_json.dumps(parameters, option=orjson.OPT_SORT_KEYS)).digest()
-    key = IdempotencyKey(_KEY_SCOPE, str(first), fingerprint)
+    key = IdempotencyKey(AUTHOR_KEY_SCOPE, str(first), fingerprint)
     other = new_run_id()
     try:
         return await call.tools.database.in_transaction(

@@ -5,9 +5,12 @@ from typing import Final
 from uuid import UUID
 
 from penstock.bodies import Undecodable, parse_json, without_nul
-from penstock.domain.runs import Duplicate, Rejected
-from penstock.runs.cancellations import NotRetried, cancel_runs, retry_run
+from penstock.db import Connection
+from penstock.definitions.mending import Mending
+from penstock.domain.runs import Duplicate, Rejected, RunSummary
+from penstock.runs.cancellations import NotRetried, Retry, cancel_runs
 from penstock.runs.idempotency import IdempotencyKey
+from penstock.runs.mending import mend_run
 from penstock.runs.views.models import Run
 from penstock.runs.views.runs import find_run
 from penstock_ingress.accepting.signals import Signal
@@ -31,11 +34,21 @@ async def cancel_run(room: Room, environment: str, run_id: UUID, actor: str) -> 
     return CancelledRun(cancelled=len(cancelled), run=await _get_run(room, environment, run_id))
 
 
-async def retry_failed_run(room: Room, environment: str, run_id: UUID, actor: str) -> Run:
-    """Queue a failed run again, from the step that failed. Raises Refusal for a run in another state."""
-    retried = await room.database.in_transaction(
-        lambda conn: retry_run(conn, environment=environment, run_id=run_id, by=_BY, actor=actor),
-    )
+async def retry_failed_run(room: Room, environment: str, run_id: UUID, mending: Mending, actor: str) -> Run:
+    """Queue a failed run again, with what was mended. Raises Refusal for a run in another state, and for what does not
+    fit it: nothing is changed then.
+    """
+
+    async def work(conn: Connection) -> RunSummary | NotRetried | None:
+        asked = Retry(_BY, actor)
+        done = await mend_run(
+            conn, environment=environment, run_id=run_id, mending=mending, asked=asked, keyring=room.keyring
+        )
+        if isinstance(done, Rejected):  # in here, so that the transaction ends without a trace
+            raise Refusal(problem(422, done.message, extensions={"code": done.code}))
+        return done
+
+    retried = await room.database.in_transaction(work)
     if isinstance(retried, NotRetried):
         detail = f"run {run_id} is {retried.state}; only a failed run can be retried"
         raise Refusal(problem(409, detail, extensions={"code": "not_failed", "state": retried.state.value}))

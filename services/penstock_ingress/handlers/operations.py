@@ -8,16 +8,27 @@ from uuid import UUID
 from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import WakeScheduler
 from penstock.domain.ids import keyed_run_id
+from penstock.domain.runs import Rejected
 from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
 from penstock.runs import operations
-from penstock.runs.operations import Asked, Filter, OperationKind, Turn, begin_operation, find_operation, take_turn_of
+from penstock.runs.mending import check_mending
+from penstock.runs.operations import (
+    Asked,
+    Filter,
+    OperationKind,
+    RetryChoice,
+    Turn,
+    begin_operation,
+    find_operation,
+    take_turn_of,
+)
 from penstock.runs.views.runs import RunFilter
 from penstock_ingress.handlers.pages import read_schedule_filter
 from penstock_ingress.repository.views import Operation
 from penstock_ingress.room import Room
-from penstock_ingress.rules.management import RunChoice
+from penstock_ingress.rules.management import RunChoice, RunRetryChoice
 from penstock_ingress.rules.replies import Refusal, problem
 
 log = get_logger(__name__)
@@ -31,10 +42,17 @@ async def cancel_runs(room: Room, environment: str, wanted: RunChoice, actor: st
     return await begin(room, OperationKind.CANCEL_RUNS, _read(environment, wanted, "cancel"), actor)
 
 
-async def retry_runs(room: Room, environment: str, wanted: RunChoice, actor: str) -> Operation:
-    """Take up again the runs that have failed and meet the filter. Raises Refusal."""
+async def retry_runs(room: Room, environment: str, wanted: RunRetryChoice, actor: str) -> Operation:
+    """Take up again the runs that have failed and meet the filter, with what was mended. Raises Refusal."""
     _check_states(wanted, frozenset({RunState.FAILED}), "retried")
-    return await begin(room, OperationKind.RETRY_RUNS, _read(environment, wanted, "retry"), actor)
+    of, mending = _read(environment, wanted, "retry"), wanted.mending()
+    if mending.is_empty:
+        return await begin(room, OperationKind.RETRY_RUNS, of, actor)
+    async with room.database.connection() as conn:
+        checked = await check_mending(conn, environment=environment, workflow=of.workflow, mending=mending)
+    if isinstance(checked, Rejected):
+        raise Refusal(problem(422, checked.message, extensions={"code": checked.code}))
+    return await begin(room, OperationKind.RETRY_RUNS, RetryChoice(of, checked), actor)
 
 
 async def cancel_schedule(room: Room, environment: str, query: Mapping[str, str], actor: str) -> Operation:

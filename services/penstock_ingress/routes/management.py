@@ -61,6 +61,7 @@ from penstock_ingress.rules.management import (
     NewRecurrence,
     NewRun,
     RecurrencePause,
+    RunRetry,
     WeightsChange,
 )
 from penstock_ingress.rules.replies import JSON, Refusal, Reply, problem
@@ -195,8 +196,10 @@ class ManagementApi:
         )
 
     async def _retry_run(self, request: web.Request) -> web.Response:
+        environment, id = read_environment(request), read_id(request)
+        wanted = await read_model(request, RunRetry, is_optional=True)
         return self._show(
-            request, await retry_failed_run(self._room, read_environment(request), read_id(request), request[ACTOR])
+            request, await retry_failed_run(self._room, environment, id, wanted.mending(), request[ACTOR])
         )
 
     async def _send_signal(self, request: web.Request) -> web.Response:

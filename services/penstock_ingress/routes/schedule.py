@@ -10,7 +10,15 @@ from penstock_ingress.repository.views import Operation
 from penstock_ingress.room import Room
 from penstock_ingress.routes.permissions import check_choice
 from penstock_ingress.routes.requests import ACTOR, CALLER, read_environment, read_id, read_model
-from penstock_ingress.rules.management import Move, NewPause, Resumption, RunChoice, WorkflowPause, WorkflowResumption
+from penstock_ingress.rules.management import (
+    Move,
+    NewPause,
+    Resumption,
+    RunChoice,
+    RunRetryChoice,
+    WorkflowPause,
+    WorkflowResumption,
+)
 
 
 class Show(Protocol):
@@ -62,7 +70,7 @@ class ScheduleRoutes:
         return self._show(request, begun, 202, _location(begun))
 
     async def _retry_runs(self, request: web.Request) -> web.Response:
-        environment, wanted = read_environment(request), await read_model(request, RunChoice)
+        environment, wanted = read_environment(request), await read_model(request, RunRetryChoice)
         check_choice(request[CALLER], wanted)
         begun = await operations.retry_runs(self._room, environment, wanted, request[ACTOR])
         return self._show(request, begun, 202, _location(begun))

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from penstock.definitions.mending import Mending
 from penstock.domain.deliveries import DeliveryFilter, DeliveryOutcome
 from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.durations import parse_duration
@@ -300,6 +301,35 @@ class RunChoice(Given):
     def is_everything(self) -> bool:
         """Whether nothing narrows it down. States alone do not: all runs that can be meant are in some of them."""
         return not any((self.workflow, self.chain, self.parent, self.since, self.until, self.contains, self.state))
+
+
+class RunRetry(Given):
+    """What was mended before a run is retried. The body may be left out."""
+
+    from_: Storable | None = Field(
+        default=None,
+        alias="from",
+        min_length=1,
+        max_length=200,
+        description="The step from which it continues; none: the one that failed. Steps before it stay finished, all "
+        "others are performed again",
+    )
+    version: Literal["pinned", "current"] = Field(
+        default="pinned", description="By the definition that it began with, or by the one that is deployed now"
+    )
+    parameters: dict[str, JsonValue] | None = Field(
+        default=None, max_length=1000, description="Other values, by name; those left out stay"
+    )
+
+    def mending(self) -> Mending:
+        """The same as what is changed."""
+        return Mending(self.from_, self.version, self.parameters)
+
+
+class RunRetryChoice(RunChoice, RunRetry):
+    """Which failed runs, and what was mended; an empty filter only with `all`. `from` and `parameters` need
+    `workflow`.
+    """
 
 
 class DeliveryChoice(Given):

@@ -10,6 +10,7 @@ from penstock.definitions.models import ENVIRONMENTS
 from penstock.errors import DatabaseUnavailable
 from penstock.logs import get_logger
 from penstock.runs.dead_letters import delete_old_messages
+from penstock.runs.keyed import forget_keyed_runs
 from penstock.runtime import Counts
 from penstock_scheduler.repository import aging
 from penstock_scheduler.repository import retention as repository
@@ -113,8 +114,9 @@ async def delete_aged(room: Room) -> Counts:
     """
     async with room.database.connection() as conn:
         acts = await aging.delete_old_acts(conn, most=_ROWS)
+        runs = await forget_keyed_runs(conn, most=_ROWS)
         keys = await aging.delete_delivery_keys(conn, most=_ROWS)
         old = [await delete_old_messages(conn, environment=name, most=_LETTERS) for name in ENVIRONMENTS]
-    is_more = max(acts, keys) >= _ROWS or max(old) >= _LETTERS
+    is_more = max(acts, keys, runs) >= _ROWS or max(old) >= _LETTERS
     counts = {"acts": acts, "delivery_keys": keys, "dead_letters": sum(old)}
     return Counts(counts, _REST_SECONDS if is_more else None)

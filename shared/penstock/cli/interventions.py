@@ -8,14 +8,16 @@ from uuid import UUID
 
 from penstock.broker.publisher import Publisher
 from penstock.broker.rabbitmq import connect
-from penstock.cli.access import find_installation, open_installation
+from penstock.cli.access import find_installation, find_keyring, open_installation
 from penstock.cli.output import complain, console, fail, print_json, show_state
 from penstock.contracts.topology import topology
 from penstock.db import Connection
-from penstock.domain.runs import RunSummary
+from penstock.definitions.mending import Mending
+from penstock.domain.runs import Rejected, RunSummary
 from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable, ConfigurationError
-from penstock.runs.cancellations import NotRetried, cancel_runs, retry_run
+from penstock.runs.cancellations import NotRetried, Retry, cancel_runs
+from penstock.runs.mending import mend_run
 from penstock.runs.views.models import RunFacts
 from penstock.runs.views.runs import find_run
 from penstock.store.audit import name_cli_actor
@@ -58,9 +60,9 @@ async def _cancel_runs(conn: Connection, *, environment: str, run_ids: list[UUID
     return await cancel_runs(conn, environment=environment, run_ids=run_ids, by=_BY, actor=name_cli_actor())
 
 
-def retry(run_id: UUID, data: Path | None, as_json: bool) -> None:
+def retry(run_id: UUID, mending: Mending, data: Path | None, as_json: bool) -> None:
     """Take a failed run up again, and report it. Exits with 1 for a run that cannot be."""
-    retried, is_dispatched = asyncio.run(_retry(run_id, data))
+    retried, is_dispatched = asyncio.run(_retry(run_id, mending, data))
     if retried is None:
         fail(f"no run {run_id}")
     if isinstance(retried, NotRetried):
@@ -75,7 +77,7 @@ def retry(run_id: UUID, data: Path | None, as_json: bool) -> None:
         complain("the broker is out of reach, so the run starts when a scheduler finds it; `penstock doctor` says more")
 
 
-async def _retry(run_id: UUID, data: Path | None) -> tuple[RunSummary | NotRetried | None, bool]:
+async def _retry(run_id: UUID, mending: Mending, data: Path | None) -> tuple[RunSummary | NotRetried | None, bool]:
     async with open_installation(data) as database:
         async with database.connection() as conn:
             run = await find_run(conn, run_id=run_id)
@@ -84,14 +86,16 @@ async def _retry(run_id: UUID, data: Path | None) -> tuple[RunSummary | NotRetri
         has_broker = find_installation(data).amqp_url is not None
         retried = await database.in_transaction(
             partial(
-                retry_run,
+                mend_run,
                 environment=run.environment,
                 run_id=run_id,
-                by=_BY,
-                actor=name_cli_actor(),
-                is_dispatched=has_broker,
+                mending=mending,
+                asked=Retry(_BY, name_cli_actor(), is_dispatched=has_broker),
+                keyring=find_keyring(data, is_required=False),
             )
         )
+    if isinstance(retried, Rejected):
+        fail(retried.message)
     return retried, not isinstance(retried, RunSummary) or await publish(data, queued=[retried])
 
 

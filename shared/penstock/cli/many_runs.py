@@ -1,21 +1,29 @@
 """`penstock runs cancel` and `retry`: of single runs by their ids, or of all that meet a filter."""
 
+import asyncio
 from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Final
 from uuid import UUID
 
 import typer
+from pydantic import JsonValue
 
 from penstock import clock
 from penstock.cli import interventions
-from penstock.cli.access import Environment
+from penstock.cli.access import Environment, open_installation
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_chain_id, parse_run_id
 from penstock.cli.operations import operate
-from penstock.cli.output import AsJson
-from penstock.cli.values import read_moment
+from penstock.cli.output import AsJson, fail
+from penstock.cli.values import read_moment, split_pairs
+from penstock.definitions.mending import Mending
+from penstock.definitions.parameters import ValueSource
+from penstock.domain.runs import Rejected
 from penstock.domain.states import RunState
-from penstock.runs.operations import OperationKind
+from penstock.runs.mending import check_mending
+from penstock.runs.operations import OperationKind, RetryChoice
 from penstock.runs.views.runs import RunFilter
 
 _CANCEL_EXAMPLES: Final = """Examples:
@@ -29,7 +37,9 @@ _RETRY_EXAMPLES: Final = """Examples:
 
   penstock runs retry 0190a5f2-7c00-8a11-9b22-0123456789ab
 
-  penstock runs retry -e live --workflow charge --since 2030-01-31T09:00:00Z"""
+  penstock runs retry -e live --workflow charge --since 2030-01-31T09:00:00Z
+
+  penstock runs retry 0190a5f2 --from charge --version current -p amount=12"""
 _BY: Final = "penstock runs"
 _LIVE: Final = (RunState.SCHEDULED, RunState.QUEUED, RunState.RUNNING, RunState.WAITING)
 
@@ -53,6 +63,25 @@ Since = Annotated[str | None, typer.Option("--since", help="Only runs created fr
 Until = Annotated[str | None, typer.Option("--until", help="Only runs created before this time (ISO 8601).")]
 Text = Annotated[str | None, typer.Option("--contains", help="Only runs with this text in their JSON.")]
 All = Annotated[bool, typer.Option("--all", help="Everything in the environment.")]
+
+
+class ByVersion(StrEnum):
+    """Which definition."""
+
+    PINNED = "pinned"
+    CURRENT = "current"
+
+
+Step = Annotated[
+    str | None, typer.Option("--from", metavar="STEP", help="Continue from this step instead of the one that failed.")
+]
+By = Annotated[
+    ByVersion, typer.Option("--version", help="By the definition that the run began with, or the one of now.")
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Another value; repeat it for several."),
+]
 
 
 def add_commands(group: typer.Typer) -> None:
@@ -99,18 +128,45 @@ def retry(
     until: Until = None,
     contains: Text = None,
     is_all: All = False,
+    step: Step = None,
+    version: By = ByVersion.PINNED,
+    parameters: Parameters = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take failed runs up again from the step that failed: one by its id, or all that match."""
+    """Take failed runs up again from the step that failed, or with what was mended: one by its id, or all that
+    match.
+    """
+    mending = Mending(step, version.value, _read_parameters(parameters), ValueSource.TEXT)
     wanted = RunFilter(
         environment.value, workflow, None, chain, parent, _moment(since, "--since"), _moment(until, "--until"), contains
     )
     _check_one_way(run_id is not None, wanted, is_all=is_all)
     if run_id is not None:
-        interventions.retry(run_id, data, as_json)
+        interventions.retry(run_id, mending, data, as_json)
         return
-    operate(OperationKind.RETRY_RUNS, wanted, by=_BY, data=data, as_json=as_json)
+    if mending.is_empty:
+        operate(OperationKind.RETRY_RUNS, wanted, by=_BY, data=data, as_json=as_json)
+        return
+    mending = asyncio.run(_check(wanted, mending, data))
+    operate(OperationKind.RETRY_RUNS, RetryChoice(wanted, mending), by=_BY, data=data, as_json=as_json)
+
+
+async def _check(wanted: RunFilter, mending: Mending, data: Path | None) -> Mending:
+    """What was mended, its values as they are stored. Exits with 1 when it fits no run at all."""
+    environment = wanted.environment or ""
+    async with open_installation(data) as database, database.connection() as conn:
+        checked = await check_mending(conn, environment=environment, workflow=wanted.workflow, mending=mending)
+    if isinstance(checked, Rejected):
+        fail(checked.message)
+    return checked
+
+
+def _read_parameters(given: list[str] | None) -> dict[str, JsonValue] | None:
+    try:
+        return {**split_pairs(given)} if given else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="-p") from None
 
 
 def _check_one_way(has_ids: bool, wanted: RunFilter, *, is_all: bool) -> None:

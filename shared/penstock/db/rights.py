@@ -68,6 +68,7 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "pauses": ("SIU", "SIUD", "S"),
     "operations": ("SIU", "SIUD", ""),
     "idempotency_keys": ("SIUD", "SIUD", "SIUD"),
+    "keyed_runs": ("S", "SD", "SI"),
     "logs": ("SI", "SID", "SI"),
     "logs_default": ("", "S", ""),
     "workload": ("SIU", "SIUD", "SIU"),

@@ -9,10 +9,11 @@ from pydantic import JsonValue
 from penstock.domain.routing_keys import find_routing_key_problem
 from penstock.reading import arguments as take
 from penstock.reading import field_arguments as fields
-from penstock.reading.documents import Scalar, to_json
+from penstock.reading.documents import Mapping, Scalar, to_json
 from penstock.reading.expected import check_thing
 from penstock.reading.reader import StepReader
 from penstock.reading.scopes import check_templates, is_template, kind_of_node, whole_expression
+from penstock.reading.tables import Table
 
 SESSIONS: Final = ("this", "others", "all")
 
@@ -197,6 +198,24 @@ def runs_target(reader: StepReader, key: str) -> JsonValue:
         return take.anything(reader, key, node)
     reader.missing(key, "the id of a run, or a list of them", 'such as "${steps.reminder}"')
     return None
+
+
+def cancelled_target(reader: StepReader, key: str) -> JsonValue:
+    """The id of a run, a list of them, or `{workflow, key}`: what was scheduled under that key."""
+    node = reader.table.node(key)
+    if not isinstance(node, Mapping):
+        return runs_target(reader, key)
+    table = Table(node, node.place, f"{key!r}", reader.report)
+    named, keyed = table.node("workflow"), table.node("key")
+    table.require("workflow", "reminder")
+    table.require("key", "params.email")
+    table.close()
+    name = None if named is None else table.text("workflow")
+    if named is not None and is_template(named):
+        reader.report.error(named.place, "the name of a workflow cannot be computed", "such as reminder")
+    elif named is not None and name not in reader.index.workflows and not reader.report.is_partial:
+        reader.report.unknown(named.place, "workflow", name or "", reader.index.workflows)
+    return {"workflow": name, "key": None if keyed is None else take.key(reader, "key", keyed)}
 
 
 def chain_target(reader: StepReader, key: str) -> JsonValue:

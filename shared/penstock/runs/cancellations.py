@@ -83,12 +83,24 @@ class NotRetried:
     state: RunState
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Who asks for a retry: by what way (`by`, for the log) and, unless a step does, which `actor`, for the audit.
+    `how` says what is different from the first time.
+    """
+
+    by: str
+    actor: str | None = None
+    is_dispatched: bool = True
+    how: str = "from the failed step"
+
+
 async def retry_run(
-    conn: Connection, *, environment: str, run_id: UUID, by: str, actor: str | None = None, is_dispatched: bool = True
+    conn: Connection, *, environment: str, run_id: UUID, asked: Retry
 ) -> RunSummary | NotRetried | None:
     """Queue a failed run again; None when the environment has no such run. The caller dispatches it.
 
-    One that cannot (`is_dispatched` is false) has it scheduled for now, so that a scheduler does within a second.
+    One that cannot (`asked.is_dispatched` is false) has it scheduled for now, so that a scheduler does within a second.
 
     It continues from the step that failed: finished steps stay finished, and its definition's version, depth and chain
     stay. Its failures, those of its steps, and crashes are counted from zero again. A list that had finished with it is
@@ -110,14 +122,15 @@ async def retry_run(
         """,
         run_id,
         environment,
-        is_dispatched,
+        asked.is_dispatched,
     )
     if row is not None:
         run = summary_from_row(row)
         await reopen_lists(conn, list_ids=[row["list_id"]])
-        await write_logs(conn, [_line(run, "info", LogEvent.RETRIED, f"retried from the failed step by {by}")])
-        if actor is not None:
-            act = Act(environment, actor, AuditAction.RUN_RETRY, str(run.id), {"state": "failed"}, _about(run))
+        await write_logs(conn, [_line(run, "info", LogEvent.RETRIED, f"retried {asked.how} by {asked.by}")])
+        if asked.actor is not None:
+            after = {**_about(run), "how": asked.how}
+            act = Act(environment, asked.actor, AuditAction.RUN_RETRY, str(run.id), {"state": "failed"}, after)
             await note_acts(conn, [act])
         return run
     state: str | None = await conn.fetchval(
@@ -157,7 +170,7 @@ async def retry_runs(conn: Connection, *, environment: str, run_ids: Sequence[UU
     return retried
 
 
-def _about(run: RunSummary) -> JsonValue:
+def _about(run: RunSummary) -> dict[str, JsonValue]:
     return {"workflow": run.workflow, "state": run.state.value}
 
 

@@ -96,6 +96,7 @@ async def bind_author_key(conn: Connection, *, environment: str, key: Idempotenc
     """
     bound: Record | None = await conn.fetchrow(
         """
+        WITH bound AS (
         INSERT INTO penstock.idempotency_keys AS k (environment, scope, key, fingerprint, run_id)
         SELECT $1, $2, $3, $4, CASE WHEN EXISTS (
             SELECT FROM penstock.runs r
@@ -106,6 +107,11 @@ async def bind_author_key(conn: Connection, *, environment: str, key: Idempotenc
             WHERE k.created_at < clock_timestamp() - $7::interval
                OR EXISTS (SELECT FROM penstock.runs r WHERE r.id = k.run_id AND r.state = 'cancelled')
         RETURNING run_id, fingerprint
+        ), noted AS (
+            -- For `cancel: {workflow, key}`, which knows the first id by itself.
+            INSERT INTO penstock.keyed_runs (run_id, first_id) SELECT b.run_id, $5 FROM bound b WHERE b.run_id <> $5
+        )
+        SELECT run_id, fingerprint FROM bound
         """,
         environment,
         key.scope,

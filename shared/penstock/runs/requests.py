@@ -2,7 +2,7 @@
 which is what `admit` takes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
@@ -24,7 +24,7 @@ from penstock.runs.places import Control, find_control
 from penstock.runs.sealing import UnsealedPassword, seal_passwords
 from penstock.store.deployments import CompiledDeployment
 
-_NOT_CALLED: Final = frozenset({Trigger.WEBHOOK, Trigger.RECURRENCE, Trigger.CHANGE, Trigger.RUN_EVENT})
+NOT_CALLED: Final = frozenset({Trigger.WEBHOOK, Trigger.RECURRENCE, Trigger.CHANGE, Trigger.RUN_EVENT})
 """Nobody gives the runs of these triggers parameters, so required ones are null in them."""
 MAX_SHOWN: Final = 200
 """Characters of a value that is not a number, in the error that names it."""
@@ -100,7 +100,7 @@ def check_run(
             source=ValueSource.JSON,
             unknown="reject",
             types=deployment.app.types,
-            is_complete=request.trigger not in _NOT_CALLED,
+            is_complete=request.trigger not in NOT_CALLED,
         )
         request = seal_request(request._replace(parameters=bound), definition, keyring)
     except ParameterProblem as problem:
@@ -148,6 +148,11 @@ def _compile(decreases: str, place: str) -> Expression:
 
 def describe_unknown_workflow(workflow: str, environment: str, deployment: CompiledDeployment) -> str:
     """One sentence about a workflow that is not deployed, with the nearest name there is."""
-    near = get_close_matches(workflow, deployment.app.workflows, n=1)
+    return describe_unknown_workflow_among(workflow, environment, deployment.app.workflows)
+
+
+def describe_unknown_workflow_among(workflow: str, environment: str, known: Iterable[str]) -> str:
+    """The same, where these are deployed."""
+    near = get_close_matches(workflow, list(known), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"no workflow {workflow!r} is deployed to {environment}{hint}"

@@ -171,9 +171,18 @@ class RunSteps(Steps):
         )
 
     @checked
-    def cancel(self, run_ids: str | Sequence[str], **options: Unpack[StepOptions]) -> Coroutine[object, object, int]:
-        """End runs that have not ended by themselves; how many there were."""
-        return self._ask(StepAction.CANCEL, to_json(run_ids, "cancel"), {}, to_number, options)
+    def cancel(
+        self, run_ids: str | Sequence[str] | None = None, *, workflow: str | None = None, key: str | None = None,
+        **options: Unpack[StepOptions],
+    ) -> Coroutine[object, object, int]:  # fmt: skip
+        """End runs that have not ended by themselves; how many there were. Either by their ids, or `workflow` and
+        `key`: what was scheduled under that key, by any run. Raises TypeError for anything else.
+        """
+        is_keyed = workflow is not None and key is not None
+        if is_keyed == (run_ids is not None) or (workflow is None) != (key is None):
+            raise TypeError("cancel takes the ids of runs, or workflow= and key=")
+        target: JsonValue = {"workflow": workflow, "key": key} if is_keyed else to_json(run_ids, "cancel")
+        return self._ask(StepAction.CANCEL, target, {}, to_number, options)
 
     @checked
     def stop_chain(

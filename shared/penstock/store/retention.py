@@ -36,6 +36,7 @@ RULES: Final = {
     "delivery_keys": Rule("ended", "as long as a copy is known: 30 days, or what its source says"),
     "logs": Rule("ended", "`retention`"),
     "idempotency_keys": Rule("ended", "24 hours"),
+    "keyed_runs": Rule("ended", "400 days"),
     "audit": Rule("ended", f"{ACTS_KEPT.days} days"),
     "workload": Rule("ended", "400 days"),
     "operations": Rule("ended", "30 days after their end"),

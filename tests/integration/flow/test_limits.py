@@ -9,7 +9,7 @@ from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admitted
 from penstock.domain.states import Trigger
 from penstock.runs.admission import admit
-from penstock.runs.cancellations import cancel_runs, retry_run
+from penstock.runs.cancellations import Retry, cancel_runs, retry_run
 from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.runs.views.models import RunDetails
 from penstock.runs.views.runs import find_run_details
@@ -140,7 +140,7 @@ async def test_after_a_failure_a_sequence_waits_or_follows(
             await house.fetch("UPDATE penstock.runs SET parameters = '{\"key\": \"a\", \"number\": 2}' WHERE id = $1",
                               failing.run.id)  # fmt: skip
             await house.database.in_transaction(
-                lambda conn: retry_run(conn, environment=ENVIRONMENT, run_id=failing.run.id, by="a test")
+                lambda conn: retry_run(conn, environment=ENVIRONMENT, run_id=failing.run.id, asked=Retry("a test"))
             )
             await house.ended(behind.run.id, "succeeded")
             called = [1, 3]

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.contracts.messages import ListEvent
 from penstock.domain.ids import child_run_id
-from penstock.runs.cancellations import retry_run
+from penstock.runs.cancellations import Retry, retry_run
 from penstock.runs.chains import ChainName, Grant, resume_chain, stop_chain
 from penstock_scheduler.loops.ends import settle_ends
 from penstock_scheduler.loops.list_expansion import advance_sequential, expand_chunk, expand_lists, finish_lists
@@ -142,7 +142,7 @@ async def test_list_that_had_finished_is_open_until_a_run_that_is_retried_has_en
     assert await finish(room) == 1
     run = (await station.runs())[0]
     await station.database.in_transaction(
-        lambda conn: retry_run(conn, environment=ENVIRONMENT, run_id=run["id"], by="a test")
+        lambda conn: retry_run(conn, environment=ENVIRONMENT, run_id=run["id"], asked=Retry("a test"))
     )
     assert await finish(room) == 0
     await end_runs(station, "succeeded")
@@ -156,7 +156,7 @@ async def test_list_is_not_finished_while_a_resume_takes_its_runs_up(station: St
     await end_runs(station, "failed")
     (run,) = await station.runs()
     async with station.database.connection() as conn, conn.transaction():
-        await retry_run(conn, environment=ENVIRONMENT, run_id=run["id"], by="a test")
+        await retry_run(conn, environment=ENVIRONMENT, run_id=run["id"], asked=Retry("a test"))
         finishing = asyncio.create_task(finish(room))  # to it, the run has still ended
         await asyncio.wait({finishing}, timeout=0.2)
     assert await finishing == 0

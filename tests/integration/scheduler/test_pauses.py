@@ -13,7 +13,7 @@ from penstock import clock
 from penstock.db import Connection
 from penstock.domain.ids import new_run_id
 from penstock.domain.schedule import Missed, ScheduleFilter
-from penstock.runs.cancellations import retry_run
+from penstock.runs.cancellations import Retry, retry_run
 from penstock.runs.recurrences.rows import trigger_recurrence_id
 from penstock.runs.schedule.pauses import lift_pauses, pause_schedule
 from penstock.runs.views.runs import find_run
@@ -93,7 +93,7 @@ async def test_what_is_queued_during_a_pause_is_parked_though_all_was_looked_thr
     for _ in range(2):
         assert (await hold_back(room)).done["parked"] == 0
     async with station.database.connection() as conn:
-        await retry_run(conn, environment=ENVIRONMENT, run_id=run_id, by="a test")
+        await retry_run(conn, environment=ENVIRONMENT, run_id=run_id, asked=Retry("a test"))
     assert (await hold_back(room)).done["parked"] == 1
     assert await states(station) == ["scheduled"]
 

@@ -67,6 +67,28 @@ async def list_failed(conn: Connection, of: RunFilter, *, before: datetime, most
     return [row["id"] for row in rows]
 
 
+async def list_next_failed(
+    conn: Connection, of: RunFilter, *, before: datetime, reached: tuple[datetime, UUID] | None, most: int
+) -> list[tuple[datetime, UUID]]:
+    """The next of those that had failed before that time, the oldest first: some of them may have to stay as they
+    are.
+    """
+    rows = await conn.fetch(
+        f"""
+        SELECT r.created_at, r.id {_FAILED} {_MEETS}
+          AND r.finished_at <= $10 AND r.created_at >= coalesce($11::timestamptz, '-infinity')
+          AND ($11::timestamptz IS NULL OR (r.created_at, r.id) > ($11, $12::uuid))
+        ORDER BY r.created_at, r.id
+        LIMIT $13
+        """,
+        *_arguments(of),
+        before,
+        *(reached or (None, None)),
+        most,
+    )
+    return [(row["created_at"], row["id"]) for row in rows]
+
+
 async def count_upcoming(conn: Connection, of: ScheduleFilter) -> int:
     """How many runs that wait for their time meet the filter."""
     count: int = await conn.fetchval(

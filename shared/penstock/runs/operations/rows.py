@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from penstock.db import Connection, Record
+from penstock.definitions.mending import Mending
 from penstock.domain.dead_letters import LetterChoice, LetterFilter
 from penstock.domain.deliveries import DeliveryFilter
 from penstock.domain.ids import new_run_id
@@ -45,7 +46,20 @@ class OperationKind(StrEnum):
     """Dead letters that are open are resolved."""
 
 
-Filter = RunFilter | ScheduleFilter | DeliveryFilter | LetterChoice
+@dataclass(frozen=True, slots=True)
+class RetryChoice:
+    """Which failed runs are retried, and what was mended."""
+
+    of: RunFilter
+    mending: Mending
+
+    @property
+    def environment(self) -> str | None:
+        """Where they are."""
+        return self.of.environment
+
+
+Filter = RunFilter | ScheduleFilter | DeliveryFilter | LetterChoice | RetryChoice
 _ACTIONS: Final = {
     OperationKind.CANCEL_RUNS: AuditAction.RUN_CANCEL,
     OperationKind.RETRY_RUNS: AuditAction.RUN_RETRY,
@@ -134,6 +148,8 @@ async def _count(conn: Connection, kind: OperationKind, of: Filter) -> int:
         return await count_replayable(conn, of)
     if isinstance(of, LetterChoice):
         return await count_open_letters(conn, of.of)
+    if isinstance(of, RetryChoice):
+        return await count_failed(conn, of.of)
     return await (count_failed if kind is OperationKind.RETRY_RUNS else count_live)(conn, of)
 
 
@@ -217,6 +233,8 @@ async def delete_old_operations(conn: Connection, *, most: int = 1000) -> int:
 
 def describe_filter(of: Filter) -> dict[str, JsonValue]:
     """What narrows it down, by the names that people write."""
+    if isinstance(of, RetryChoice):
+        return {**describe_filter(of.of), **of.mending.describe()}
     if isinstance(of, ScheduleFilter | DeliveryFilter | LetterChoice):
         return {**of.describe()}
     parts: dict[str, JsonValue] = {
@@ -269,6 +287,12 @@ def _read_run_filter(row: Record) -> RunFilter:
     )
 
 
+def _read_retry(row: Record) -> RunFilter | RetryChoice:
+    given = row["filter"]
+    mending = Mending(given.get("from"), given.get("version", "pinned"), given.get("parameters"))
+    return _read_run_filter(row) if mending.is_empty else RetryChoice(_read_run_filter(row), mending)
+
+
 def _read_schedule_filter(row: Record) -> ScheduleFilter:
     given = row["filter"]
     return ScheduleFilter(
@@ -310,6 +334,7 @@ def _read_letter_choice(row: Record) -> LetterChoice:
 
 
 _FILTERS: Final[Mapping[OperationKind, Callable[[Record], Filter]]] = {
+    OperationKind.RETRY_RUNS: _read_retry,
     OperationKind.CANCEL_SCHEDULE: _read_schedule_filter,
     OperationKind.REPLAY_DELIVERIES: _read_delivery_filter,
     OperationKind.RETRY_LETTERS: _read_letter_choice,

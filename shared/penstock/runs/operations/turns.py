@@ -8,18 +8,20 @@ from uuid import UUID
 from penstock.db import Connection, Database
 from penstock.domain.dead_letters import LetterChoice, LetterVerb
 from penstock.domain.deliveries import DeliveryFilter
-from penstock.domain.runs import Admission, RunSummary
+from penstock.domain.runs import Admission, Rejected, RunSummary
 from penstock.domain.schedule import ScheduleFilter
 from penstock.errors import PenstockError, StaleDefinitions
 from penstock.logs import get_logger
-from penstock.runs.cancellations import cancel_runs, retry_runs
+from penstock.runs.cancellations import Retry, cancel_runs, retry_runs
 from penstock.runs.dead_letters import LetterAct, handle_letters
-from penstock.runs.operations.matching import list_failed, list_live, list_upcoming
+from penstock.runs.mending import mend_run
+from penstock.runs.operations.matching import list_failed, list_live, list_next_failed, list_upcoming
 from penstock.runs.operations.replaying import replay_batch
 from penstock.runs.operations.rows import (
     Operation,
     OperationKind,
     Progress,
+    RetryChoice,
     note_failure,
     note_progress,
     operation_from_row,
@@ -27,11 +29,14 @@ from penstock.runs.operations.rows import (
 from penstock.runs.schedule.interventions import end_lists
 from penstock.runs.views.dead_letters import list_open_letters
 from penstock.runs.views.runs import RunFilter
+from penstock.store.logs import Subject, error_line, write_logs
 
 log = get_logger(__name__)
 
 BATCH: Final = 1000
 """Runs, or dead letters, of one turn."""
+MENDED: Final = 100
+"""Runs of one turn that are retried with what was mended: each is looked at by itself."""
 _VERBS: Final = {
     OperationKind.RETRY_LETTERS: LetterVerb.RETRY,
     OperationKind.DISCARD_LETTERS: LetterVerb.DISCARD,
@@ -79,6 +84,8 @@ async def take_turn(conn: Connection, *, id: UUID) -> Turn | None:
         return await _replay(conn, operation, operation.of)
     if isinstance(operation.of, LetterChoice):
         return await _handle_letters(conn, operation, operation.of)
+    if isinstance(operation.of, RetryChoice):
+        return await _mend(conn, operation, operation.of)
     items = 0
     if isinstance(operation.of, ScheduleFilter):
         # First, and every time: the runs of a chunk that was being expanded can be cancelled afterwards.
@@ -107,6 +114,23 @@ async def _handle_letters(conn: Connection, operation: Operation, of: LetterChoi
     reached = found[-1] if found else operation.reached
     progress = Progress(len(handled.ids), is_over=len(found) < BATCH, reached=reached)
     return Turn(await note_progress(conn, id=operation.id, progress=progress), retried=handled.runs)
+
+
+async def _mend(conn: Connection, operation: Operation, of: RetryChoice) -> Turn:
+    """Runs that the mending does not fit stay failed, and their log says why."""
+    assert of.environment is not None, "an operation belongs to one environment"
+    found = await list_next_failed(conn, of.of, before=operation.created_at, reached=operation.reached, most=MENDED)
+    asked, retried = Retry(operation.asked_by, is_dispatched=False), list[RunSummary]()
+    for _, run_id in found:
+        done = await mend_run(conn, environment=of.environment, run_id=run_id, mending=of.mending, asked=asked)
+        if isinstance(done, RunSummary):
+            retried.append(done)
+        elif isinstance(done, Rejected):
+            subject = Subject(of.environment, of.of.workflow, run_id)
+            await write_logs(conn, [error_line(subject, f"not retried: {done.message}", {"kind": done.code})])
+    reached = found[-1] if found else operation.reached
+    progress = Progress(len(retried), is_over=len(found) < MENDED, reached=reached)
+    return Turn(await note_progress(conn, id=operation.id, progress=progress), retried=retried)
 
 
 async def _find(conn: Connection, operation: Operation, of: RunFilter | ScheduleFilter) -> list[UUID]:
