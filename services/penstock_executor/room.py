@@ -70,6 +70,8 @@ class Room:
     secrets: Secrets
     threads: Threads
     app_directory: Path | None
+    public_url: str
+    """Where people reach the public port; empty where it is not set."""
     stop: Stop
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _freed: set[str] = field(default_factory=set)
@@ -142,13 +144,17 @@ class Room:
             await self.publisher.nudge(environment, nudge)
 
 
+def _make_mail_client(settings: ExecutorSettings) -> MailClient | None:
+    server = settings.mail_server
+    return None if server is None else MailClient(server, most_idle=MAX_IDLE_CONNECTIONS)
+
+
 @asynccontextmanager
 async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop) -> AsyncIterator[Room]:
     """An executor's room that works with `resources`, for as long as the block lasts."""
     database, publisher = resources.database, Publisher(resources.broker)
-    library, children = Library(DeploymentCache(database)), Children(publisher)
+    library, children, logbook = Library(DeploymentCache(database)), Children(publisher), Logbook(database)
     bulk = asyncio.Semaphore(max(1, database.most_connections // _CONNECTIONS_PER_BULK))
-    logbook = Logbook(database)
     async with AsyncExitStack() as stack:
         outgoing = Outgoing(settings.outgoing_allow)
         stack.push_async_callback(outgoing.close)
@@ -188,6 +194,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
             secrets=secrets,
             threads=Threads(settings.executor_threads),
             app_directory=None if settings.app is None else settings.app.resolve(),
+            public_url=settings.public_url or "",
             stop=stop,
         )
         _measure(room, settings)

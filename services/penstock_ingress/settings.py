@@ -45,12 +45,6 @@ class IngressSettings(OutgoingSettings):
     max_body_bytes: int = Field(
         default=1024 * 1024, ge=1, le=64 * 1024 * 1024, description="Largest body that the public port reads"
     )
-    public_url: str | None = Field(
-        default=None,
-        pattern=r"^https?://[^\s/?#]+(?:/[^\s?#]*)?$",
-        description="Where clients reach the public port, such as https://api.example.com; URLs of files begin with "
-        "it, by default with // and the host that a request names",
-    )
     hide_api_documentation: bool = Field(
         default=False, description="Show /api/1.1/meta and its swagger.json to bearers of an admin token alone"
     )

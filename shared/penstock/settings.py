@@ -129,7 +129,12 @@ class CommonSettings(BaseSettings):
         default=None,
         description="Encrypts stored secrets: 32 bytes in base64; several, comma-separated, while keys change",
     )
-
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/?#]+(?:/[^\s?#]*)?$",
+        description="Where clients reach the public port, such as https://api.example.com; URLs of files begin with "
+        "it, by default with // and the host that a request names, and links of wait_for, by default with the path",
+    )
     files_url: Annotated[str | None, AfterValidator(check_files_url)] = Field(
         default=None,
         description="Where the content of files lies: file:///directory, which all services share, or s3://bucket/prefix;"

@@ -1,4 +1,4 @@
-"""`cancel: {workflow, key}` ends what was scheduled under a key, whoever has scheduled it and whatever it does."""
+"""`cancel: {workflow, key}` ends what was scheduled under a key, by any run, in any state."""
 
 import re
 

@@ -71,7 +71,7 @@ async def cancel(call: Call) -> Outcome:
 
 
 async def _find_keyed(call: Call, target: Values) -> list[UUID]:
-    """The runs that have not ended. One that is on its way is waited for, but not for ever: it may be refused."""
+    """The runs that have not ended. One that is on its way is waited for, but not forever: it may be refused."""
     given = target.get("key")
     if given is None:
         return []  # no key, for `schedule` as well

@@ -15,7 +15,9 @@ from pydantic import JsonValue
 
 from penstock.contracts.messages import RunAnswer
 from penstock.definitions.compiled import Levels
+from penstock.definitions.models import StepAction
 from penstock.definitions.values import format_date
+from penstock.domain.approval_links import LinkTarget, sign_link, write_url
 from penstock.domain.states import RunState
 from penstock.domain.workload import POSITIONS, Activity
 from penstock.errors import Permanent, Transient
@@ -144,9 +146,23 @@ class Attempt:
         if frame.plan.definition.python is not None:
             await self._require_code().perform_workflow(frame)
             return
+        await self._show_links(frame)
         for step in frame.plan.steps:
             if not await self.perform_step(step, frame):
                 return
+
+    async def _show_links(self, frame: Frame) -> None:
+        """Let all steps see the links of those that wait for an answer: `steps.<id>.link`."""
+        for step in frame.plan.steps:
+            definition = step.definition
+            if definition.action is StepAction.WAIT_FOR and definition.arguments.get("link") is True:
+                frame.results[definition.id] = {"link": await self.find_link(frame.prefix + definition.id)}
+
+    async def find_link(self, path: str) -> str:
+        """The link that ends the wait of a step of this run, by the step's path."""
+        target = LinkTarget(self.run.environment, self.run.id, path)
+        token = sign_link(await self.room.tools.installation.find_key(), target)
+        return write_url(self.room.public_url, self.run.environment, token)
 
     def _begin_step(self, step: StepPlan, frame: Frame) -> datetime:
         started_at = self.timing.begin_step()
@@ -269,7 +285,8 @@ class Attempt:
                 self.journal.record(record)
                 return
         record.outcome = "waiting"
-        raise Suspended(Wait(record.step, until, suspend.signal, suspend.match, suspend.awaited), record)
+        wait = Wait(record.step, until, suspend.signal, suspend.match, suspend.awaited, form=suspend.form)
+        raise Suspended(wait, record)
 
     def _keep(self, done: Done, record: StepRecord, frame: Frame) -> None:
         """Record a result without the secrets that its workflow reads: a server may send back what it was sent."""

@@ -104,6 +104,10 @@ class CodeEngine:
         """See `Engine`."""
         return self._remember(self._name(_REMEMBER, {**options, "step_id": step_id}, line), function, arguments)
 
+    async def find_link(self, step_id: str) -> str:
+        """See `Engine`."""
+        return await self._steps.find_link(f"{self._frame.prefix}{step_id}")
+
     def wait_in_thread(self, step: Coroutine[object, object, T]) -> T:
         """See `Engine`."""
         try:

@@ -53,6 +53,9 @@ class Steps(Protocol):
     def write_line(self, line: LogLine) -> None:
         """Have it written soon."""
 
+    async def find_link(self, path: str) -> str:
+        """The link that answers what the step waits for."""
+
 
 class AttemptSteps:
     """The steps of one attempt, for one call of a function."""
@@ -113,3 +116,7 @@ class AttemptSteps:
 
     def write_line(self, line: LogLine) -> None:
         self._attempt.room.logbook.write(line)
+
+    async def find_link(self, path: str) -> str:
+        """See `Steps`."""
+        return await self._attempt.find_link(path)

@@ -51,7 +51,7 @@ class Nested:
 @dataclass(frozen=True, slots=True)
 class Suspend:
     """The run gives up its slot until a time, a signal with these members, or the ends of the runs (or the list) that
-    are `awaited`; `until` None waits without limit.
+    are `awaited`; `until` None waits without limit. With a `form` a link brings the signal, too.
 
     The attempt ends; the next one begins after this step.
     """
@@ -60,6 +60,7 @@ class Suspend:
     signal: str | None = None
     match: Values | None = None
     awaited: tuple[UUID, ...] = ()
+    form: Values | None = None
 
 
 @dataclass(frozen=True, slots=True)

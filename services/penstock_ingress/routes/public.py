@@ -13,10 +13,12 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
+from penstock.domain.approval_links import PATH as APPROVALS
 from penstock.http_server import readers_of, serving_handler
 from penstock.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from penstock.tracing import active
 from penstock_ingress.room import Room
+from penstock_ingress.routes.approvals import answer_approval
 from penstock_ingress.routes.data import answer_bulk, answer_thing, answer_things
 from penstock_ingress.routes.files import answer_file
 from penstock_ingress.routes.meta import answer_meta, answer_swagger
@@ -41,6 +43,7 @@ _BULK: Final = Route("bulk", ("POST",), answer_bulk, is_shared=True)
 _FILE: Final = Route("file", ("GET", "HEAD"), answer_file, is_shared=True)
 _WEBHOOK: Final = Route("webhook", ("POST", "GET", "HEAD"), answer_webhook)
 _READ: Final = ("GET", "HEAD")
+_APPROVAL: Final = Route("approval", (*_READ, "POST"), answer_approval)
 _PAGES: Final = {
     (): Route("front", _READ, answer_front, is_shared=True),
     ("docs",): Route("docs", _READ, answer_docs, is_shared=True),
@@ -145,6 +148,8 @@ def _locate(path: str) -> tuple[str, str, tuple[Route, tuple[str, ...]] | None]:
 def _find_route(segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
     if len(segments) in {2, 3} and segments[0] == "fileupload":
         return _FILE, segments[1:]
+    if len(segments) == 2 and segments[0] == APPROVALS:
+        return _APPROVAL, segments[1:]
     if len(segments) == 2 and segments[0] == "webhooks":
         return _WEBHOOK, segments[1:]
     if len(segments) == 5 and segments[:3] == (*_API, "wf") and segments[4] == "initialize":

@@ -48,6 +48,7 @@ def describe_public() -> Document:
             "/api/1.1/meta": {"get": _meta("get_meta", "What is exposed, in Bubble's form")},
             "/api/1.1/meta/swagger.json": {"get": _meta("get_swagger", "What is exposed, as Swagger 2.0")},
             "/fileupload/{id}/{name}": {"get": _FILE},
+            "/approvals/{token}": {"get": _approval("get"), "post": _approval("post")},
             "/webhooks/{source}": {"post": _WEBHOOK, "get": _HANDSHAKE},
         },
         "components": {
@@ -158,6 +159,40 @@ _FILE: Final[Document] = {
         "503": problem("Send it again after Retry-After"),
     },
 }
+
+
+def _approval(method: str) -> Document:
+    """Pages for people: none of them is a problem document, but for a body that is not a form."""
+    shown: Document = {"text/html": {"schema": {"type": "string"}}}
+    is_answer = method == "post"
+    responses: Document = {
+        "200": {"description": "Thanks" if is_answer else "The form", "content": shown},
+        "404": {"description": "There is no such link", "content": shown},
+        "409": {"description": "The run has not come to that step yet", "content": shown},
+        "410": {"description": "It was used, or its time is over", "content": shown},
+        "503": problem("Send it again after Retry-After"),
+    }
+    described: Document = {
+        "operationId": f"{method}_approval",
+        "tags": ["Approvals"],
+        "summary": "Answer what a run waits for, once" if is_answer else "The form of a link of `wait_for`",
+        "parameters": [parameter("token", "Signed; who has it may answer")],
+        "security": [{}],
+        "responses": responses,
+    }
+    if not is_answer:
+        return described
+    responses |= {
+        "400": problem("The body is not a form"),
+        "408": problem("The body did not arrive in time"),
+        "413": problem("The body is too large"),
+        "415": problem("The body is of another type, or compressed"),
+        "422": {"description": "The form again, with what is wrong", "content": shown},
+    }
+    form: Document = {"schema": {"type": "object", "additionalProperties": {"type": "string"}}}
+    return {**described, "requestBody": {"content": {"application/x-www-form-urlencoded": form}}}
+
+
 _WEBHOOK: Final[Document] = {
     "operationId": "post_webhook",
     "tags": ["Webhooks"],

@@ -32,6 +32,15 @@ th { font-weight: 600; }
 td:first-child { width: 34%; }
 .operation { border: 1px solid var(--line); border-radius: 6px; padding: .9rem 1rem; margin: .75rem 0; }
 .method { display: inline-block; min-width: 3.75rem; color: var(--accent); font-weight: 600; }
+form p { margin: 1.1rem 0; }
+label { display: block; font-weight: 600; overflow-wrap: anywhere; }
+input:not([type=checkbox]), select, textarea { display: block; width: 100%; margin-top: .35rem; padding: .55rem .65rem;
+  font: inherit; color: inherit; background: var(--box); border: 1px solid var(--soft); border-radius: 6px; }
+input[type=checkbox] { width: 1.2rem; height: 1.2rem; margin: 0 .5rem 0 0; vertical-align: -.2rem; }
+button { min-height: 2.75rem; padding: .5rem 1.5rem; font: inherit; font-weight: 600; color: var(--back);
+  background: var(--accent); border: 0; border-radius: 6px; }
+.wrong { color: #b3261e; font-weight: 600; }
+@media (prefers-color-scheme: dark) { .wrong { color: #ff8a80; } }
 @media (max-width: 40rem) { main { padding-top: 1.5rem; } table, tbody, tr, td { display: block; }
   td:first-child { width: auto; }
   thead { display: none; } td { border: 0; padding: .1rem 0; } tr { border-bottom: 1px solid var(--line);
@@ -48,15 +57,19 @@ _HEADERS: Final = {
 }
 
 
-def page(title: str, body: str) -> Reply:
-    """A whole page; `body` is HTML."""
+def page(title: str, body: str, *, status: int = 200, has_form: bool = False) -> Reply:
+    """A whole page; `body` is HTML. A form in it may be sent to this origin alone."""
     document = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<title>{escape(title)}</title>\n<link rel="icon" href="data:,">\n<style>{_STYLE}</style>\n</head>\n'
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
-    return Reply(200, document.encode(), "text/html; charset=utf-8", _HEADERS)
+    headers = _HEADERS
+    if has_form:
+        policy = _HEADERS["Content-Security-Policy"].replace("form-action 'none'", "form-action 'self'")
+        headers = {**_HEADERS, "Content-Security-Policy": policy}
+    return Reply(status, document.encode("utf-8", "replace"), "text/html; charset=utf-8", headers)
 
 
 def element(name: str, text: str) -> str:

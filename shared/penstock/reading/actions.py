@@ -230,7 +230,9 @@ ACTIONS: Final[dict[StepAction, Action]] = {
     ),
     StepAction.WAIT: Action(targets.wait_target, {}),
     StepAction.WAIT_UNTIL: Action(targets.wait_target, {}),
-    StepAction.WAIT_FOR: Action(targets.signal_target, {"match": take.mapping}),
+    StepAction.WAIT_FOR: Action(
+        targets.signal_target, {"match": take.mapping, "link": take.boolean, "schema": take.form_schema}
+    ),
     StepAction.WAIT_FOR_RUNS: Action(targets.runs_target, {}, result=results.joined),
     StepAction.CANCEL: Action(targets.cancelled_target, {}, result=results.number),
     StepAction.STOP_CHAIN: Action(targets.chain_target, {"reason": take.text}),

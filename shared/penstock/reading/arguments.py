@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from penstock.definitions.approval_forms import read_form
 from penstock.definitions.connectors import find_path_problem
 from penstock.definitions.models import FieldType, Parameter, ScalarType
 from penstock.definitions.values import coerce_value
@@ -160,6 +161,18 @@ def key(reader: StepReader, key: str, node: Node) -> JsonValue:
         return anything(reader, key, node)
     expression = check_expression(node, key, reader.scope, reader.report)
     return None if expression is None else f"${{{expression}}}"
+
+
+def form_schema(reader: StepReader, key: str, node: Node) -> JsonValue:
+    """The fields of the form behind the link: `{name: type}`, or `{name: {type, optional, label, options}}`."""
+    given = to_json(node)
+    if "link" not in reader.table:
+        reader.report.error(reader.table.key_place(key), f"{key!r} is for the form of a link", "add link: true")
+    try:
+        read_form(given)
+    except ValueError as error:
+        reader.report.error(node.place, f"{key!r}: {error}")
+    return given
 
 
 def thing(reader: StepReader, key: str, node: Node) -> JsonValue:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, Literal
 
 from penstock.definitions.models import ChangeTrigger, FieldType, Parameter, Step, StepAction
-from penstock.expressions.kinds import ANYTHING, Kind, object_of, or_error
+from penstock.expressions.kinds import ANYTHING, TEXT, Kind, object_of, or_error
 from penstock.reading.actions import ACTIONS, StepReader, read_arguments, read_target
 from penstock.reading.available import UNAVAILABLE, refuse_unavailable
 from penstock.reading.documents import Mapping, Node, Scalar, Sequence, describe
@@ -33,6 +33,8 @@ _TAKING_MAPPINGS: Final = frozenset({StepAction.RETURN, StepAction.STATE, StepAc
 _OF_THE_WHOLE: Final = frozenset({StepAction.RETURN, StepAction.STATE, StepAction.STOP})
 _NUMBERED: Final = re.compile(r"step\d+")
 _ENDING: Final = frozenset({StepAction.STOP, StepAction.FAIL})
+_LINK: Final = object_of({"link": TEXT})
+"""What earlier steps know of a `wait_for` that a link may end."""
 _SHARED_KEYS: Final = frozenset({"id", "when", "timeout", "retry", "on_error", "recursion"})
 
 
@@ -74,6 +76,8 @@ class _Block:
     changed_type: str | None
     results: dict[str, str | None] = field(default_factory=dict)
     kinds: dict[str, Kind] = field(default_factory=dict)
+    coming: dict[str, Kind] = field(default_factory=dict)
+    """Steps behind the one that is read of which something is known: `steps.<id>.link`, before it waits."""
     taken: frozenset[str] = frozenset()
     """The ids that authors have given to steps around, or before those."""
     depth: int = 0
@@ -85,27 +89,32 @@ class _Block:
     def read(self, nodes: tuple[Node, ...], scope: Scope) -> tuple[Step, ...]:
         """The steps, in order."""
         ids = [_id_of(node, position) for position, node in enumerate(nodes, 1)]
+        linked = [id if _has_link(node) and not self.depth else None for node, id in zip(nodes, ids, strict=True)]
         steps: list[Step] = []
         for position, (node, id) in enumerate(zip(nodes, ids, strict=True)):
             table = Table(node, node.place, "a step", self.report)
             if id in ids[:position] or id in self.taken:
                 hint = "ids are unique in a workflow"
                 self.report.error(table.key_place("id"), f"two steps have the id {id!r}", hint)
-            reader = self._open(table, scope, frozenset(ids[position:]), ids)
+            self.coming = {one: _LINK for one in linked[position + 1 :] if one is not None}
+            reader = self._open(table, scope, frozenset(ids[position:]) - self.coming.keys(), ids)
             step = _read_step(reader, id)
             self.results[id] = reader.result_type
             self.kinds[id] = self.last = _kind_of_result(step, reader)
             if step is None:
                 continue
             self._refuse_beside(step, table)
+            if self.depth and _has_link(node):
+                hint = "put it into a workflow, and trigger it in here"
+                self.report.error(table.key_place("link"), "a link cannot lead to a step inside another one", hint)
             steps.append(step)
             if step.action in _ENDING and step.when is not None:  # what follows is reached when it does not hold
                 scope = replace(scope, nullable=scope.nullable.where(step.when))
         return tuple(steps)
 
     def _open(self, table: Table, scope: Scope, later: frozenset[str], ids: list[str]) -> StepReader:
-        members = {**scope.members, "steps": frozenset(self.results)}
-        known = {**scope.kinds, "steps": object_of(self.kinds)}
+        members = {**scope.members, "steps": self.results.keys() | self.coming.keys()}
+        known = {**scope.kinds, "steps": object_of({**self.coming, **self.kinds})}
         names = scope.names | {"steps", "state"}
         inner = Scope(names, members, later | scope.later_steps, kinds=known, nullable=scope.nullable)
         inner.things, inner.passwords = scope.things, scope.passwords
@@ -139,6 +148,13 @@ class _Block:
             message = f"{step.action.value!r} cannot stand in steps that are performed beside others"
             hint = "use the results of the steps in a step behind them, or trigger a workflow in here"
             self.report.error(table.key_place(step.action.value), message, hint)
+
+
+def _has_link(node: Node) -> bool:
+    """Whether it is a `wait_for` that a link may end."""
+    entries = node.entries if isinstance(node, Mapping) else {}
+    link = entries["link"][1] if "link" in entries else None
+    return StepAction.WAIT_FOR.value in entries and isinstance(link, Scalar) and link.value is True
 
 
 def _kind_of_result(step: Step | None, reader: StepReader) -> Kind:

@@ -49,6 +49,8 @@ class Wait:
     match: dict[str, JsonValue] | None = None
     awaited: tuple[UUID, ...] = ()
     is_early: bool = False
+    form: dict[str, JsonValue] | None = None
+    """Of a signal: that a link may bring it, too, and the `schema` of its payload."""
 
 
 async def lock_signals(conn: Connection, *, environment: str, names: Sequence[str]) -> None:
@@ -71,11 +73,11 @@ async def begin_waits(conn: Connection, *, waits: Sequence[tuple[UUID, str, Wait
     await conn.execute(
         """
         INSERT INTO penstock.waits AS w (
-            run_id, environment, step, until, signal, match, match_name, match_hash, is_join, is_early)
+            run_id, environment, step, until, signal, match, match_name, match_hash, is_join, is_early, form)
         SELECT q.run_id, q.environment, q.step, q.until, q.signal, q.match, m.key, jsonb_hash_extended(m.value, 0),
-               q.is_join, q.is_early
+               q.is_join, q.is_early, q.form
         FROM jsonb_to_recordset($1) AS q (run_id uuid, environment text, step text, until timestamptz, signal text,
-            match jsonb, is_join boolean, is_early boolean)
+            match jsonb, is_join boolean, is_early boolean, form jsonb)
         LEFT JOIN LATERAL (SELECT * FROM jsonb_each(q.match) AS j WHERE j.value <> 'null' ORDER
             BY j.key LIMIT 1) m ON true
         ON CONFLICT (run_id) DO UPDATE
@@ -83,7 +85,7 @@ async def begin_waits(conn: Connection, *, waits: Sequence[tuple[UUID, str, Wait
                              ELSE EXCLUDED.until END,
                 step = EXCLUDED.step, signal = EXCLUDED.signal, match = EXCLUDED.match,
                 match_name = EXCLUDED.match_name, match_hash = EXCLUDED.match_hash,
-                is_join = EXCLUDED.is_join, is_early = EXCLUDED.is_early
+                is_join = EXCLUDED.is_join, is_early = EXCLUDED.is_early, form = EXCLUDED.form
         """,
         [
             {
@@ -91,6 +93,7 @@ async def begin_waits(conn: Connection, *, waits: Sequence[tuple[UUID, str, Wait
                 "signal": wait.signal,
                 "match": wait.match or None, "is_join": bool(wait.awaited),
                 "is_early": wait.is_early,
+                "form": wait.form,
             }
             for run_id, environment, wait in waits
         ],

@@ -112,6 +112,12 @@ class Context(DataSteps, RunSteps, OutsideSteps, AccountSteps):
         """
         return self._engine.remember(step_id, find_line(1), function, (args, kwargs), StepOptions())
 
+    def link_of(self, step_id: str) -> Coroutine[object, object, str]:
+        """The link with which somebody without an account answers `ctx.wait_for(…, link=True, step_id=step_id)` of this
+        function: the same before, meanwhile and after. It can be used once, while the run waits there. Not a step.
+        """
+        return self._engine.find_link(step_id)
+
     def do(self, step: Coroutine[object, object, T]) -> T:
         """In a sync function, perform a step and wait for it: `thing = ctx.do(ctx.create("thing", {…}))`."""
         return self._engine.wait_in_thread(step)

@@ -78,6 +78,9 @@ class Engine(Protocol):
     ) -> Coroutine[object, object, object]:
         """Call a function and keep what it returns, or recall it."""
 
+    async def find_link(self, step_id: str) -> str:
+        """The link that answers what the step of that id waits for."""
+
     def wait_in_thread(self, step: Coroutine[object, object, T]) -> T:
         """Have a step performed by the loop, while the calling thread waits."""
 

@@ -149,12 +149,16 @@ class RunSteps(Steps):
 
     @checked
     def wait_for(
-        self, name: str, match: Mapping[str, object] | None = None, **options: Unpack[StepOptions]
-    ) -> Coroutine[object, object, JsonValue]:
+        self, name: str, match: Mapping[str, object] | None = None, *, link: bool = False,
+        schema: Mapping[str, object] | None = None, **options: Unpack[StepOptions],
+    ) -> Coroutine[object, object, JsonValue]:  # fmt: skip
         """Continue when a signal of that name comes whose payload has the values of `match`; its payload, None after
-        `timeout`.
+        `timeout`. With `link` somebody may answer by the link that `link_of(step_id)` gives, with a form of the fields
+        in `schema`: `{name: type}`.
         """
         arguments: dict[str, JsonValue] = {"match": None if match is None else to_object(match, f"wait_for {name}")}
+        if link:
+            arguments |= {"link": True, "schema": None if schema is None else to_object(schema, f"wait_for {name}")}
         return self._ask(StepAction.WAIT_FOR, name, arguments, lambda result: result, options)
 
     @checked

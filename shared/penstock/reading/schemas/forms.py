@@ -147,6 +147,7 @@ FORMS: Final[Mapping[str, Schema]] = {
     "chain_target": TEXT,
     "routing_key_target": TEXT,
     "runs_target": one_or_list(TEXT),
+    "form_schema": MAPPING,
     "cancelled_target": either(one_or_list(TEXT), table({"workflow": TEXT, "key": TEXT}, "workflow", "key")),
     "email_target": TEXT,
     "sessions_target": choice(SESSIONS),
