@@ -21,8 +21,6 @@ MAX_NAMES: Final = 100
 OTHER: Final = "other"
 ENVIRONMENTS: Final = ("development", "live")
 COUNTED_OUTCOMES: Final = frozenset({"admitted", "succeeded", "failed", "skipped", "cancelled", "terminated"})
-LANE: Final = "default"
-"""The queue of executors that a run waits for."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _ITEMS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

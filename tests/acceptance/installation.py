@@ -80,13 +80,13 @@ class Installation:
         """Start one service process and wait until it is ready."""
         service = await self._begin(kind, find_port(), find_port(), settings)
         if is_awaited:
-            await eventually(lambda: self.is_ready(service), within=30)
+            await eventually(lambda: self.is_ready(service), within=60)
         return service
 
     async def replace(self, gone: Service) -> Service:
         """Start another process of that kind on the ports of one that is gone, and wait until it is ready."""
         service = await self._begin(gone.kind, gone.port, gone.admin_port, {})
-        await eventually(lambda: self.is_ready(service), within=30)
+        await eventually(lambda: self.is_ready(service), within=60)
         return service
 
     async def _begin(self, kind: str, port: int, admin_port: int, settings: Mapping[str, str]) -> Service:

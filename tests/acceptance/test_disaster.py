@@ -1,11 +1,16 @@
 """The database is lost: a restored backup and a promoted standby have everything that they should, and it runs once."""
 
 import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from penstock import clock
 from penstock.db import open_database
 from tests.acceptance.installation import Installation
 from tests.acceptance.ledger import assert_each_ran_once
@@ -14,6 +19,8 @@ from tests.acceptance.postgres_tools import back_up, execute, restore, standby_o
 from tests.eventually import eventually
 from tests.private_servers import PrivatePostgres, PrivateRabbitMQ
 from tests.servers import running_postgres
+
+log = logging.getLogger(__name__)
 
 
 async def test_all_that_waited_in_a_backup_runs_once_after_it_is_restored(
@@ -48,7 +55,10 @@ async def test_all_that_waited_in_a_backup_runs_once_after_it_is_restored(
 
 
 async def test_a_promoted_standby_has_all_that_was_accepted(
-    private_postgres: PrivatePostgres, private_rabbitmq: PrivateRabbitMQ, tmp_path: Path
+    private_postgres: PrivatePostgres,
+    private_rabbitmq: PrivateRabbitMQ,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     async with standby_of(private_postgres) as standby, aiohttp.ClientSession() as http:
         places = ",".join(urlsplit(server.url).netloc.rpartition("@")[2] for server in (private_postgres, standby))
@@ -65,6 +75,10 @@ async def test_a_promoted_standby_has_all_that_was_accepted(
             before = len(load.accepted)
             await eventually(lambda: bool(load.refusals), within=30)
             await execute(standby.url, "SELECT pg_promote()")
+            promoted_at = clock.now()
+            seconds = await eventually(partial(find_first_begun, installation, promoted_at), within=60)
+            record_property("seconds_from_promotion_to_first_new_run", round(seconds, 2))
+            log.info("the first new run began %.2f s after the promotion", seconds)
             await eventually(lambda: len(load.accepted) > before + 20, within=60)
             await posting
             await installation.settled(within=90)
@@ -72,3 +86,16 @@ async def test_a_promoted_standby_has_all_that_was_accepted(
         finally:
             await installation.close()
             await database.close()
+
+
+async def find_first_begun(installation: Installation, since: datetime) -> float:
+    """Seconds from then until the first run began that was accepted later."""
+    seconds = await installation.fetchval(
+        """
+        SELECT extract(epoch FROM min(r.started_at) - $1::timestamptz)::float8 FROM penstock.runs r
+        WHERE r.created_at >= $1::timestamptz
+        """,
+        since,
+    )
+    assert isinstance(seconds, float)
+    return seconds

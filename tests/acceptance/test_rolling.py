@@ -3,6 +3,7 @@ was refused, and nothing is lost or done twice.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.acceptance.releases import penstock, unpack_previous
 from tests.eventually import eventually
 from tests.servers import Servers
 
+ROUNDS = int(os.environ.get("PENSTOCK_TEST_ROUNDS", "1"))
 PAUSE_SECONDS = 0.05
 KINDS = ("ingress", "scheduler", "executor")
 
@@ -63,7 +65,7 @@ class Caller:
         self.failures.append("no replica took a connection")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(60 + 180 * ROUNDS)
 async def test_each_replica_in_turn_is_stopped_and_replaced(installation: Installation) -> None:
     replicas = [await installation.start(kind) for kind in KINDS for _ in range(2)]
     ingresses = replicas[:2]
@@ -71,9 +73,10 @@ async def test_each_replica_in_turn_is_stopped_and_replaced(installation: Instal
     async with listening(installation.amqp_url) as starts, asyncio.TaskGroup() as group:
         for who in range(4):
             group.create_task(caller.call_on(who))
-        for place, replica in enumerate(replicas):
-            assert await replica.stop() == 0
-            replicas[place] = await installation.replace(replica)
+        for turn in range(ROUNDS * len(replicas)):
+            place = turn % len(replicas)
+            assert await replicas[place].stop() == 0
+            replicas[place] = await installation.replace(replicas[place])
             ingresses[:] = replicas[:2]
         caller.is_stopped = True
     assert caller.failures == []

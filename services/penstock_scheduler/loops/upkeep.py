@@ -11,7 +11,6 @@ from penstock.domain.dead_letters import LETTER_KINDS
 from penstock.metrics import (
     BACKLOG_MEASURED,
     DEAD_LETTERS_OPEN,
-    LANE,
     OLDEST_READY_SECONDS,
     RUNS_HELD,
     RUNS_READY,
@@ -48,8 +47,9 @@ async def measure_backlog(room: Room) -> Counts:
     async with room.database.connection() as conn:
         backlog = await run_repository.measure_backlog(conn)
         letters = await count_open_by_kind(conn)
-    RUNS_READY.labels(LANE).set(backlog.ready)
-    OLDEST_READY_SECONDS.labels(LANE).set(backlog.oldest_seconds)
+    for lane, ready in backlog.lanes.items():
+        RUNS_READY.labels(lane).set(ready.runs)
+        OLDEST_READY_SECONDS.labels(lane).set(ready.oldest_seconds)
     RUNS_SCHEDULED.set(backlog.scheduled)
     RUNS_WAITING.set(backlog.waiting)
     RUNS_HELD.set(backlog.held)

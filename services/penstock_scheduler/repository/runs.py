@@ -1,10 +1,12 @@
 """Runs that are due, lost or left behind. Statements skip rows of other schedulers, so any number works at once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
+from penstock.contracts.topology import LANES, Lane
 from penstock.db import Connection
 from penstock.definitions.models import ENVIRONMENTS
 from penstock.domain.runs import RunSummary
@@ -12,17 +14,33 @@ from penstock.domain.states import RunState
 from penstock.runs.summaries import SUMMARY, summary_from_row
 
 
+class Ready(NamedTuple):
+    """Runs of a lane that are due and wait for an executor, and the age of the oldest in seconds."""
+
+    runs: int
+    oldest_seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How much work waits: runs that are due, the age of the oldest in seconds, runs for later, runs that wait in a
-    step, and runs that a pause or a limit of their workflow holds back.
+    """How much work waits: runs that are due, by lane, runs for later, runs that wait in a step, and runs that a pause
+    or a limit of their workflow holds back.
     """
 
-    ready: int
-    oldest_seconds: float
+    lanes: Mapping[Lane, Ready]
     scheduled: int
     waiting: int
     held: int
+
+    @property
+    def ready(self) -> int:
+        """Runs that are due, of all lanes."""
+        return sum(lane.runs for lane in self.lanes.values())
+
+    @property
+    def oldest_seconds(self) -> float:
+        """The age of the oldest run that is due."""
+        return max(lane.oldest_seconds for lane in self.lanes.values())
 
 
 CROWDS: Final = """
@@ -49,15 +67,15 @@ MAX_COMING: Final = 10_000
 # none of them. Without a run of either state nothing but the ends of the indexes is read.
 _MEASURE_BACKLOG: Final = f"""
     WITH RECURSIVE {CROWDS}, ready AS MATERIALIZED (
-        (SELECT r.scheduled_at FROM penstock.runs r
+        (SELECT r.scheduled_at, r.is_bulk FROM penstock.runs r
          WHERE r.state = 'queued' ORDER BY r.dispatched_at LIMIT $3)
         UNION ALL
-        (SELECT r.scheduled_at FROM penstock.runs r
+        (SELECT r.scheduled_at, r.is_bulk FROM penstock.runs r
          WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
            AND r.scheduled_at <= statement_timestamp()
          ORDER BY r.scheduled_at LIMIT $3)
         UNION ALL
-        (SELECT f.scheduled_at FROM crowds c CROSS JOIN LATERAL (
+        (SELECT f.scheduled_at, true FROM crowds c CROSS JOIN LATERAL (
              SELECT r.scheduled_at FROM penstock.runs r
              WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = c.crowd
                AND r.scheduled_at <= statement_timestamp()
@@ -71,9 +89,14 @@ _MEASURE_BACKLOG: Final = f"""
             ORDER BY r.scheduled_at LIMIT $4
         ) s
     )
-    SELECT (SELECT count(*) FROM ready) AS ready,
-           coalesce(extract(epoch FROM statement_timestamp() - (SELECT min(scheduled_at) FROM ready)), 0)::float8
-               AS oldest_seconds,
+    SELECT (SELECT count(*) FROM ready d WHERE d.is_bulk IS NOT TRUE) AS interactive,
+           (SELECT count(*) FROM ready d WHERE d.is_bulk) AS bulk,
+           coalesce(extract(epoch FROM statement_timestamp() - (
+               SELECT min(d.scheduled_at) FROM ready d WHERE d.is_bulk IS NOT TRUE
+           )), 0)::float8 AS interactive_oldest,
+           coalesce(extract(epoch FROM statement_timestamp() - (
+               SELECT min(d.scheduled_at) FROM ready d WHERE d.is_bulk
+           )), 0)::float8 AS bulk_oldest,
            (SELECT count(*) FROM coming) AS scheduled,
            (SELECT count(*) FROM (SELECT FROM penstock.waits LIMIT $4) w) AS waiting,
            (SELECT count(*) FROM (
@@ -230,13 +253,12 @@ async def measure_backlog(conn: Connection, *, most_ready: int = MAX_READY, most
     """What waits now, over all environments, but for what a pause holds back.
 
     Reads no more than `most_ready` runs that are due and `most_coming` of each kind that is not, whatever the size of
-    the tables. Beyond that the last vacuum's figures count, if they are higher. `oldest_seconds` is of those read.
+    the tables. Beyond that the last vacuum's figures count, if they are higher. The ages are of those read.
     """
     row = await conn.fetchrow(_MEASURE_BACKLOG, None, MAX_CROWDS, most_ready, most_coming)
     assert row is not None
     return Backlog(
-        row["ready"],
-        max(0.0, row["oldest_seconds"]),
+        {lane: Ready(row[lane], max(0.0, row[f"{lane}_oldest"])) for lane in LANES},
         max(row["scheduled"], int(row["vacuumed_scheduled"])) if row["scheduled"] == most_coming else row["scheduled"],
         max(row["waiting"], int(row["vacuumed_waiting"])) if row["waiting"] == most_coming else row["waiting"],
         row["held"],

@@ -4,8 +4,9 @@ what has ended.
 
 import pytest
 
+from penstock.contracts.topology import LANES
 from penstock.db import Connection, Database
-from penstock.metrics import LANE, REGISTRY
+from penstock.metrics import REGISTRY
 from penstock_scheduler.loops.upkeep import measure_backlog as take_turn
 from penstock_scheduler.repository.runs import Backlog, measure_backlog
 from tests.integration.scheduler.taking_turns import admit_all, root
@@ -93,11 +94,15 @@ async def test_what_is_held_back_is_counted_apart(database: Database) -> None:
     assert (backlog.ready, backlog.held) == (2, 3)
 
 
-async def test_a_turn_sets_the_gauges_by_which_executors_are_scaled(station: Station) -> None:
-    await admit_all(station, [root(), root()])
+async def test_a_turn_sets_the_gauges_of_each_lane_by_which_its_executors_are_scaled(station: Station) -> None:
+    await admit_all(station, [root() for _ in range(5)])
+    await station.fetch(
+        "UPDATE penstock.runs SET is_bulk = true WHERE id IN (SELECT id FROM penstock.runs ORDER BY id LIMIT 3)"
+    )
     await take_turn(station.furnish())
-    assert REGISTRY.get_sample_value("penstock_runs_ready", {"lane": LANE}) == 2
-    age = REGISTRY.get_sample_value("penstock_oldest_ready_run_seconds", {"lane": LANE})
-    assert age is not None
-    assert 0 <= age < 60
+    assert [REGISTRY.get_sample_value("penstock_runs_ready", {"lane": lane}) for lane in LANES] == [2, 3]
+    for lane in LANES:
+        age = REGISTRY.get_sample_value("penstock_oldest_ready_run_seconds", {"lane": lane})
+        assert age is not None
+        assert 0 <= age < 60
     assert REGISTRY.get_sample_value("penstock_backlog_measured_timestamp_seconds")
