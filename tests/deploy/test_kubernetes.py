@@ -1,11 +1,13 @@
 """The Kustomize base and its overlays: built by kubectl, held against the schemas, and against the code."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from inspect import getsource
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,7 +19,7 @@ from penstock.runtime.probes import add_probes
 from penstock.settings import check_amqp_url, check_database_url
 from penstock_ingress.settings import IngressSettings
 from tests.deploy.documents import Document, known_variables, read_documents, read_yaml
-from tests.deploy.manifests import KUBERNETES, all_builds, find, kinds, pods, problems
+from tests.deploy.manifests import KUBERNETES, all_builds, build, find, kinds, pods, problems
 
 BUILDS = dict(all_builds())
 SERVICES = ("ingress", "scheduler", "executor")
@@ -37,6 +39,29 @@ def test_the_gateway_takes_the_place_of_the_ingress(tmp_path_factory: pytest.Tem
     (backend,) = route["spec"]["rules"][0]["backendRefs"]
     service = find(BUILDS["production"], "Service", backend["name"])
     assert backend["port"] in {port["port"] for port in service["spec"]["ports"]}
+
+
+def test_a_shared_directory_of_files_is_mounted_by_every_service(tmp_path: Path) -> None:
+    overlay = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [os.path.relpath(KUBERNETES / "overlays" / "production", tmp_path)],
+        "components": [os.path.relpath(KUBERNETES / "components" / "files-directory", tmp_path)],
+    }
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(overlay))
+    documents = build(tmp_path)
+    claim = find(documents, "PersistentVolumeClaim", "penstock-files")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    deployments = list(kinds(documents, "Deployment"))
+    assert len(deployments) == 4
+    for deployment in deployments:
+        assert problems(deployment) == []
+        spec = deployment["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        assert {"name": "PENSTOCK_FILES_URL", "value": "file:///files"} in container["env"]
+        assert {"name": "files", "mountPath": "/files"} in container["volumeMounts"]
+        assert {"name": "files", "persistentVolumeClaim": {"claimName": "penstock-files"}} in spec["volumes"]
+        assert spec["securityContext"]["fsGroup"] == spec["securityContext"]["runAsGroup"]
 
 
 @pytest.mark.parametrize(
