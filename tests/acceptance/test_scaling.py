@@ -1,0 +1,134 @@
+"""The cluster's shape on one machine: two ingresses, two schedulers, and executors that come and go by the rule of the
+deployment. Nothing is lost, nothing runs twice, and no run is cut when its executor is taken away.
+"""
+
+import asyncio
+import os
+import re
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import pytest
+
+from penstock.contracts.topology import LANES
+from tests.acceptance.autoscaler import Autoscaler, Decisions, Sample, evaluate, read_rule
+from tests.acceptance.installation import Installation, Service
+from tests.acceptance.ledger import assert_each_ran_once, listening
+from tests.acceptance.load import Load, names
+from tests.deploy.documents import ROOT
+from tests.eventually import eventually
+from tests.integration.executing import serve_outside
+from tests.integration.flow.ledger import Ledger
+from tests.site import deploy_files
+
+CALLS = int(os.environ.get("PENSTOCK_TEST_SCALED_CALLS", "250"))
+MOST = 6
+CONCURRENCY = 4
+DEPLOYED_CONCURRENCY = 400
+"""What one replica may perform in the deployment; the rule's threshold counts on it."""
+FASTER = 100
+"""The rule's times pass this much faster: 15 s in 0.15 s."""
+
+
+def test_the_rule_of_the_deployment_adds_what_waits_and_what_is_performed_in_its_lane() -> None:
+    pod = {"namespace": "penstock", "penstock_dev_lane": "interactive"}
+    samples = [
+        Sample("penstock_runs_ready", {**pod, "lane": "interactive"}, 600.0),
+        Sample("penstock_runs_ready", {**pod, "lane": "interactive"}, 590.0),
+        Sample("penstock_runs_ready", {**pod, "lane": "bulk"}, 9000.0),
+        Sample("penstock_runs_running", pod, 200.0),
+        Sample("penstock_runs_running", pod, 100.0),
+        Sample("penstock_runs_running", {**pod, "penstock_dev_lane": "bulk"}, 70.0),
+    ]
+    assert evaluate(read_rule().query, samples) == 900.0
+
+
+def test_every_lane_that_the_deployment_asks_for_is_one() -> None:
+    files = [path for path in (ROOT / "deploy").rglob("*") if path.suffix in {".yaml", ".yml", ".json", ".tpl"}]
+    asked = {lane for path in files for lane in re.findall(r'\blane=\\?"([^"\\{]+)', path.read_text("utf-8"))}
+    assert asked == set(LANES)
+
+
+def test_replicas_come_at_once_and_go_slowly() -> None:
+    rule = read_rule()
+    decisions, replicas, counts = Decisions(rule, least=1, most=30), 1, []
+    for now in range(0, 60, 15):
+        replicas = decisions.decide(rule.threshold * 25, replicas, now)
+        counts.append(replicas)
+    assert counts == [5, 10, 20, 25]
+    for now in range(60, 45 + int(rule.stable_seconds), 15):
+        assert decisions.decide(0, 25, now) == 25
+    assert decisions.decide(0, 25, 61 + rule.stable_seconds) == 18
+
+
+@pytest.mark.timeout(300)
+async def test_executors_scale_out_and_in_under_load_and_every_run_ends_where_it_began(
+    installation: Installation,
+) -> None:
+    ledger = Ledger(seconds=0.2)
+    ledger.open.set()
+    async with AsyncExitStack() as stack:
+        ledger.url = await stack.enter_async_context(serve_outside(ledger.handle))
+        await deploy_slow(installation, ledger.url)
+        others = [await installation.start(kind) for kind in ("ingress", "ingress", "scheduler", "scheduler")]
+        starts = await stack.enter_async_context(listening(installation.amqp_url))
+        autoscaler = await scale(installation, others)
+        scaling = asyncio.create_task(autoscaler.run())
+        load = Load(installation.http, lambda: [ingress.url for ingress in others[:2]], "slow")
+        await load.run(names(CALLS), width=8, within=150)
+        await eventually(lambda: autoscaler.most_seen == MOST, within=100)
+        later = (f"later-{number}" for number in range(100_000))
+        while len(autoscaler.replicas) > 1:
+            await load.run([next(later)])
+        autoscaler.is_stopped = True
+        await scaling
+        await installation.settled()
+    assert autoscaler.exits == [0] * len(autoscaler.exits)
+    assert len(autoscaler.exits) >= MOST - 1
+    assert starts.begun_twice() == []
+    await assert_each_ran_once(installation, list(load.accepted.values()), things_each=1)
+    assert await installation.fetchval("SELECT max(attempt) FROM penstock.runs") == 1, "a run was cut by a scale-in"
+    assert ledger.calls == len(load.accepted)
+
+
+async def deploy_slow(installation: Installation, url: str) -> None:
+    """A workflow whose runs take long enough to be under way when an executor is taken away."""
+    workflow = f"""
+workflow: slow
+parameters: {{name: text}}
+on:
+  api: {{method: POST, auth: admin, respond: at_once}}
+steps:
+  - http: "{url}/?key=slow"
+  - create: thing
+    set: {{name: "${{params.name}}", position: 1}}
+"""
+    files = {
+        "app.yaml": "app: a",
+        "types/thing.yaml": "type: thing\nfields: {name: text, position: number}",
+        "workflows/slow.yaml": workflow,
+    }
+    await deploy_files(installation.database, files, "live")
+    # Nobody is killed here: a lease that runs out on a busy machine would look like a run that was cut.
+    installation.settings = {"PENSTOCK_OUTGOING_ALLOW": "127.0.0.0/8", "PENSTOCK_LEASE_SECONDS": "60"}
+
+
+async def scale(installation: Installation, others: list[Service]) -> Autoscaler:
+    """A controller with one executor to begin with, and the rule of the deployment for small and fast ones."""
+    rule = read_rule()
+    small = replace(
+        rule,
+        threshold=rule.threshold * CONCURRENCY / DEPLOYED_CONCURRENCY,
+        up_seconds=rule.up_seconds / FASTER,
+        down_seconds=rule.down_seconds / FASTER,
+        stable_seconds=rule.stable_seconds / FASTER,
+    )
+    settings = {"PENSTOCK_EXECUTOR_CONCURRENCY": f"{CONCURRENCY}", "PENSTOCK_EXECUTOR_LANES": "interactive"}
+
+    async def begin() -> Service:
+        return await installation.start("executor", is_awaited=False, **settings)
+
+    return Autoscaler(
+        installation, Decisions(small, least=1, most=MOST), others, begin, every_seconds=0.15,
+        replicas=[await begin()],
+    )  # fmt: skip
