@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -55,10 +54,7 @@ async def test_all_that_waited_in_a_backup_runs_once_after_it_is_restored(
 
 
 async def test_a_promoted_standby_has_all_that_was_accepted(
-    private_postgres: PrivatePostgres,
-    private_rabbitmq: PrivateRabbitMQ,
-    tmp_path: Path,
-    record_property: Callable[[str, object], None],
+    private_postgres: PrivatePostgres, private_rabbitmq: PrivateRabbitMQ, tmp_path: Path
 ) -> None:
     async with standby_of(private_postgres) as standby, aiohttp.ClientSession() as http:
         places = ",".join(urlsplit(server.url).netloc.rpartition("@")[2] for server in (private_postgres, standby))
@@ -77,7 +73,6 @@ async def test_a_promoted_standby_has_all_that_was_accepted(
             await execute(standby.url, "SELECT pg_promote()")
             promoted_at = clock.now()
             seconds = await eventually(partial(find_first_begun, installation, promoted_at), within=60)
-            record_property("seconds_from_promotion_to_first_new_run", round(seconds, 2))
             log.info("the first new run began %.2f s after the promotion", seconds)
             await eventually(lambda: len(load.accepted) > before + 20, within=60)
             await posting
