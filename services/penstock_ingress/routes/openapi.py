@@ -14,7 +14,6 @@ from penstock.domain.dead_letters import LETTER_KINDS, LetterState
 from penstock.domain.deliveries import OUTCOMES
 from penstock.domain.policies import SettingsChange
 from penstock.domain.states import RunState
-from penstock.http_server import EVENT_STREAM
 from penstock.runs.views.dead_letters import Letter, LetterDetails, LetterPage
 from penstock.runs.views.lists import RunList
 from penstock.runs.views.logs import KINDS
@@ -54,7 +53,7 @@ from penstock_ingress.repository.views import (
 from penstock_ingress.repository.views import Operation as RunsOperation
 from penstock_ingress.repository.workflow_views import Detected, DetectedPage, SourceList, WorkflowDetails, WorkflowList
 from penstock_ingress.routes.operation import PAGE as _PAGE
-from penstock_ingress.routes.operation import Operation
+from penstock_ingress.routes.operation import REF, Operation, content_of, events_of
 from penstock_ingress.routes.watching_openapi import WATCHING
 from penstock_ingress.rules.dead_letters import LetterChoice, LetterNote
 from penstock_ingress.rules.management import (
@@ -79,7 +78,6 @@ from penstock_ingress.rules.management import (
 )
 
 PREFIX: Final = "/v1/{environment}/"
-_REF: Final = "#/components/schemas/{model}"
 Document = dict[str, JsonValue]
 
 
@@ -250,6 +248,7 @@ OPERATIONS: Final = (
 _ID: Final[Document] = {"type": "string", "format": "uuid"}
 _TIME: Final[Document] = {"type": "string", "format": "date-time"}
 _BYTES: Final = "*/*"
+_BEARER: Final = "An admin token. Pages of the console send the cookie of their session, and X-CSRF-Token, instead"
 _TEXT: Final[Document] = {"type": "string"}
 _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "name": ("The name that people see", _TEXT),
@@ -273,7 +272,10 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     ),
     "kind": ("Only dead letters of this kind", {"type": "string", "enum": list(LETTER_KINDS)}),
     "queue": ("Only messages that came from this queue", _TEXT),
-    "actor": ("Only what this actor did: `admin`, the label of a token, or `cli:` and a system's user", _TEXT),
+    "actor": (
+        "Only what this actor did: `admin`, the label of a token, `oidc:` and an email, or `cli:` and a user",
+        _TEXT,
+    ),
     "action": ("Only this action (`run.cancel`), or all of its kind (`run`)", _TEXT),
     "run": ("Only what belongs to this run", _ID),
     "from": ("Only the node with this run, and what is below it", _ID),
@@ -330,21 +332,22 @@ def describe_management() -> Document:
         "security": [{"admin": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "An admin token"}},
+            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": _BEARER}},
             "schemas": _schemas(),
         },
     }
 
 
 def _describe(operation: Operation) -> Document:
-    media_type = EVENT_STREAM if operation.is_stream else operation.media
-    content = {_BYTES: {}} if operation.is_download else _content(media_type, operation.answer)
+    content = {_BYTES: {}} if operation.is_download else content_of(operation.media, operation.answer)
+    if operation.is_stream:
+        content = events_of(operation.answer)
     ok: Document = {"description": "Done", "content": content}
     responses: Document = {str(operation.status): ok}
     if operation.answer in (Run, Delivery) and operation.status == 201:
         responses["200"] = {**ok, "description": "What this idempotency key made before"}
     for status in sorted({*_PROBLEMS_OF_ALL, *operation.problems}):
-        responses[str(status)] = {"description": "Not done", "content": _content("application/problem+json", Problem)}
+        responses[str(status)] = {"description": "Not done", "content": content_of("application/problem+json", Problem)}
     described: Document = {
         "tags": [operation.path.split("/")[0].capitalize()],
         "summary": operation.summary,
@@ -362,7 +365,7 @@ def _describe(operation: Operation) -> Document:
         "responses": responses,
     }
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": _content("application/json", operation.body)}
+        described["requestBody"] = {"required": True, "content": content_of("application/json", operation.body)}
     if operation.is_upload:
         described["requestBody"] = {"required": True, "content": {_BYTES: {}}}
     return described
@@ -383,10 +386,6 @@ def _parameters(operation: Operation) -> list[JsonValue]:
     return parameters
 
 
-def _content(media_type: str, model: type[BaseModel]) -> Document:
-    return {media_type: {"schema": {"$ref": _REF.format(model=model.__name__)}}}
-
-
 def _schemas() -> JsonValue:
     answers = {operation.answer for operation in OPERATIONS} | {Problem}
     bodies = {operation.body for operation in OPERATIONS if operation.body is not None}
@@ -394,6 +393,6 @@ def _schemas() -> JsonValue:
         (answer, "serialization") for answer in answers
     ]
     models += [(body, "validation") for body in bodies]
-    _, schema = models_json_schema(sorted(models, key=lambda model: model[0].__name__), ref_template=_REF)
+    _, schema = models_json_schema(sorted(models, key=lambda model: model[0].__name__), ref_template=REF)
     definitions: JsonValue = schema["$defs"]
     return definitions

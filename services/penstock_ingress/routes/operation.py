@@ -1,13 +1,15 @@
-"""One route of the management API, as its description has it."""
+"""One route of the management API, as its description has it, and the shape of what is answered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from penstock.domain.callers import Role
+from penstock.http_server import EVENT_STREAM
 
+REF: Final = "#/components/schemas/{model}"
 PAGE: Final = ("after", "limit")
 """The query of what is shown in pages."""
 
@@ -40,3 +42,17 @@ class Operation:
         if self.role is not None:
             return self.role
         return Role.VIEWER if self.method == "get" else Role.OPERATOR
+
+
+def content_of(media_type: str, model: type[BaseModel]) -> dict[str, JsonValue]:
+    """An answer, or a body, of this shape."""
+    return {media_type: {"schema": {"$ref": REF.format(model=model.__name__)}}}
+
+
+def events_of(model: type[BaseModel]) -> dict[str, JsonValue]:
+    """Server-sent events, as a client parses each of them: `data` is JSON in a text."""
+    text: dict[str, JsonValue] = {"type": "string"}
+    shape: dict[str, JsonValue] = {"$ref": REF.format(model=model.__name__)}
+    data: dict[str, JsonValue] = {**text, "contentMediaType": "application/json", "contentSchema": shape}
+    properties: dict[str, JsonValue] = {"event": text, "id": text, "data": data}
+    return {EVENT_STREAM: {"schema": {"type": "object", "required": ["data"], "properties": properties}}}

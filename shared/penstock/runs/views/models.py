@@ -205,7 +205,10 @@ class AuditEntry(Shown):
     id: int
     environment: str
     at: datetime
-    actor: str = Field(description="`admin`, the label of a token, or `cli:` and the name of a system's user")
+    actor: str = Field(
+        description="`admin`, the label of a token, `oidc:` and the email of somebody in the console, or `cli:` and "
+        "the name of a system's user"
+    )
     action: str = Field(description="What it was done to, and the verb: `settings.set`, `chain.stop`, `run.cancel` …")
     subject: str = Field(description="Id or name of what it was done to; empty: the environment itself")
     before: Stored = None
