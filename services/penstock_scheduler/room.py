@@ -44,6 +44,7 @@ class Room:
     replica: Replica
     mail: MailClient | None
     mail_sender: Address
+    console_url: str | None
     secrets: Secrets
     """Read only before a notification needs one."""
     outgoing: Outgoing
@@ -90,6 +91,7 @@ def furnish(settings: SchedulerSettings, resources: Resources, stop: Stop) -> Ro
         replica=Replica(resources.database, "scheduler", resources.pulse.find_stuck),
         mail=None if settings.mail_server is None else MailClient(settings.mail_server),
         mail_sender=settings.mail_sender,
+        console_url=settings.console_url,
         secrets=Secrets(resources.database, settings.keyring),
         outgoing=Outgoing(settings.outgoing_allow),
         files=Files(resources.database, open_storage(settings)),

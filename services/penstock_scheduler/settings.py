@@ -1,8 +1,17 @@
 """The scheduler's own settings, beside the common ones."""
 
+from pydantic import Field
+
 from penstock.mail.settings import MailSettings
 from penstock.outgoing.settings import OutgoingSettings
 
 
 class SchedulerSettings(MailSettings, OutgoingSettings):
     """`PENSTOCK_*` of one scheduler process."""
+
+    console_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/?#]+(?:/[^\s?#]*)?$",
+        description="Where people reach the admin port, such as https://penstock.example.com; notifications lead to "
+        "the page of the console",
+    )

@@ -11,6 +11,14 @@ PAGES: tuple[str, ...] = (
     "webhooks",
     "webhooks/{delivery}",
     "settings",
+    "chains",
+    "chains/{cut}",
+    "schedule",
+    "workflows",
+    "workflows/take_order",
+    "workload",
     "nowhere",
 )
-"""Addresses below the environment; `{run}` is a run that failed, `{chain}` its chain, `{delivery}` a delivery."""
+"""Addresses below the environment; `{run}` is a run that failed, `{chain}` its chain, `{cut}` a chain that a limit has
+cut, `{delivery}` a delivery.
+"""

@@ -23,6 +23,12 @@ SHOWN = {
     "webhooks": "webhooks",
     "delivery": "webhooks/{delivery}",
     "settings": "settings",
+    "chains": "chains",
+    "chain": "chains/{cut}",
+    "schedule": "schedule",
+    "workflows": "workflows",
+    "workflow": "workflows/describe_parcel",
+    "workload": "workload",
 }
 """By the name of the file: the address below the environment."""
 LOOKS = {"wide": Look(WIDE), "narrow": Look(NARROW), "dark": Look(WIDE, "dark")}

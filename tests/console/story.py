@@ -19,12 +19,15 @@ JsonObject = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Ids of what is there: a run that failed, with markup in every place; its chain; a delivery and its run."""
+    """Ids of what is there: a run that failed, with markup in every place; its chain; a delivery and its run; a chain
+    that the depth limit has cut.
+    """
 
     run: str
     chain: str
     delivery: str
     delivered_run: str
+    cut: str
 
     def fill(self, path: str) -> str:
         """An address with these ids in it."""
@@ -36,12 +39,36 @@ async def tell(console: Browsing, said: str = HOSTILE) -> Story:
     order, _ = await start(console, "take_order", {"number": "A-1001", "note": "gift"})
     failed, chain = await start(console, "charge_card", {"number": said, "amount": 250, "note": said})
     await start(console, "await_payment", {"number": "A-1001"})
+    cut, _ = await start(console, "begin_loop", {})
+    await plan(console)
     delivery = await deliver(console, {"ref": said, "note": said})
     await wait_until(console, order, "succeeded")
     await wait_until(console, failed, "failed")
     runs = cast("list[str]", delivery["run_ids"])
     await wait_until(console, runs[0], "succeeded")
-    return Story(failed, chain, str(delivery["id"]), runs[0])
+    await wait_until_cut(console, cut)
+    return Story(failed, chain, str(delivery["id"]), runs[0], cut)
+
+
+async def plan(console: Browsing) -> None:
+    """Let something be coming: a run of tomorrow, and a list that takes its time."""
+    for path, wanted in (
+        ("runs", {"workflow": "pack_order", "parameters": {"number": "A-2"}, "after": "1d"}),
+        ("lists", {"workflow": "pack_order", "items": [{"number": f"A-{one}"} for one in range(40)], "interval": "1m"}),
+    ):
+        status, made = await console.installation.manage(console.ingress, "POST", f"live/{path}", wanted)
+        assert status == 201, made
+
+
+async def wait_until_cut(console: Browsing, chain: str) -> None:
+    """Wait until a limit has cut a chain, and all else of it is over."""
+
+    async def is_cut() -> bool:
+        _, found = await console.installation.manage(console.ingress, "GET", f"live/chains/{chain}")
+        counts = cast("JsonObject", cast("JsonObject", found)["counts"])
+        return counts.keys() == {"succeeded", "terminated"}
+
+    await eventually(is_cut, within=30)
 
 
 async def start(console: Browsing, workflow: str, parameters: JsonObject) -> tuple[str, str]:

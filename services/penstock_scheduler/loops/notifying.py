@@ -133,7 +133,7 @@ async def delete_old_notifications(room: Room) -> Counts:
 
 
 async def _deliver(room: Room, delivery: Delivery) -> bool:
-    letter = write_letter(delivery.kind, delivery.environment, delivery.content)
+    letter = write_letter(delivery.kind, delivery.environment, delivery.content, room.console_url)
     try:
         failure = await _SENDERS[delivery.channel](room, delivery, letter)
     except (Permanent, Transient) as error:
@@ -220,6 +220,7 @@ async def _send_webhook(room: Room, delivery: Delivery, letter: Letter) -> Failu
             "topic": delivery.kind,
             "subject": letter.subject,
             "command": letter.command,
+            "url": letter.url,
         },
     }
     body, moment = exact_json.dumps(document), int(clock.now().timestamp())
@@ -232,7 +233,7 @@ async def _send_webhook(room: Room, delivery: Delivery, letter: Letter) -> Failu
 
 async def _send_slack(room: Room, delivery: Delivery, letter: Letter) -> Failure | None:
     url = await _read_target(room, delivery, "url")
-    text = f"[Penstock] {letter.subject}\n{letter.message}\n{letter.command}"[:_MAX_SLACK]
+    text = f"[Penstock] {letter.subject}\n{letter.message}\n{letter.url or letter.command}"[:_MAX_SLACK]
     for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(sign, entity)
     return await _post(room, url, CIMultiDict({"Content-Type": "application/json"}), exact_json.dumps({"text": text}))

@@ -27,26 +27,45 @@ _MAX_SUBJECT: Final = 100
 
 
 class Letter(NamedTuple):
-    """A notification in words. `command` is the one that does most about it."""
+    """A notification in words. `command` is the one that does most about it, `url` the page of the console, if its
+    address is known.
+    """
 
     subject: str
     message: str
     text: str
     command: str
+    url: str | None
 
 
-def write_letter(name: str, environment: str, details: Details) -> Letter:
+def write_letter(name: str, environment: str, details: Details, console_url: str | None = None) -> Letter:
     """The letter about a notice of the kind `name`, which may be followed by a dot and a topic."""
     kind = kind_of(name)
     subject = _subject(kind, name.partition(".")[2], environment, details)
     commands = _COMMANDS[kind](environment, details)
     message = _text(details, "message") or subject
     lines = [message, "", f"{'Environment:':<14}{environment}", *_facts(details), *_counts(kind, details)]
+    url = None if console_url is None else _find_page(kind, console_url, environment, details)
     lines += ["", "What to do:"]
+    if url is not None:
+        lines += ["  Look at it in the console:", f"    {url}"]
     for hint, command in commands:
         lines += [f"  {hint}:", f"    {command}"]
     lines += ["", _rhythm(kind, details)]
-    return Letter(subject, message, "\n".join(lines) + "\n", commands[0][1])
+    return Letter(subject, message, "\n".join(lines) + "\n", commands[0][1], url)
+
+
+def _find_page(kind: NoticeKind, console_url: str, environment: str, details: Details) -> str:
+    """The page where one sees what happened, and does something about it."""
+    chain, run = _text(details, "chain_id"), _text(details, "run_id")
+    match kind:
+        case NoticeKind.RECURRENCES:
+            page = f"runs/{run}" if run else "schedule"
+        case NoticeKind.WORKLOAD:
+            page = "workload"
+        case _:
+            page = f"chains/{chain}" if chain else "overview"
+    return f"{console_url.rstrip('/')}/console/{environment}/{page}"
 
 
 def _subject(kind: NoticeKind, topic: str, environment: str, details: Details) -> str:

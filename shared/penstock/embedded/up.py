@@ -177,6 +177,7 @@ def _provide(options: Options, database_url: str, amqp_url: str, token: str) -> 
         PENSTOCK_ADMIN_HOST=options.admin_host,
         PENSTOCK_ADMIN_PORT=str(options.admin_port),
     )
+    os.environ.setdefault("PENSTOCK_CONSOLE_URL", _url(options.admin_host, options.admin_port))
     if options.app is not None:
         os.environ["PENSTOCK_APP"] = str(options.app.resolve())
 

@@ -29,9 +29,15 @@
 //   - A list says what it is of (`caption`), and what is wrong or missing (`empty`, ErrorNote). Colour never says it alone.
 //   - A value that may be null without sight of payloads is looked at with `?.`.
 //   - console.css is the only style sheet; no style attributes, which the policy for content forbids.
+export { default as chain } from "./pages/chain.js";
+export { default as chains } from "./pages/chains.js";
 export { default as delivery } from "./pages/delivery.js";
 export { default as overview } from "./pages/overview.js";
 export { default as run } from "./pages/run.js";
 export { default as runs } from "./pages/runs.js";
+export { default as schedule } from "./pages/schedule.js";
 export { default as settings } from "./pages/settings.js";
 export { default as webhooks } from "./pages/webhooks.js";
+export { default as workflow } from "./pages/workflow.js";
+export { default as workflows } from "./pages/workflows.js";
+export { default as workload } from "./pages/workload.js";
