@@ -14,9 +14,11 @@ PAGES: tuple[str, ...] = (
     "chains",
     "chains/{cut}",
     "schedule",
+    "logs",
     "workflows",
     "workflows/take_order",
     "workload",
+    "data/order",
     "nowhere",
 )
 """Addresses below the environment; `{run}` is a run that failed, `{chain}` its chain, `{cut}` a chain that a limit has

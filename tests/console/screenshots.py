@@ -26,9 +26,11 @@ SHOWN = {
     "chains": "chains",
     "chain": "chains/{cut}",
     "schedule": "schedule",
+    "logs": "logs",
     "workflows": "workflows",
     "workflow": "workflows/describe_parcel",
     "workload": "workload",
+    "data": "data/order",
 }
 """By the name of the file: the address below the environment."""
 LOOKS = {"wide": Look(WIDE), "narrow": Look(NARROW), "dark": Look(WIDE, "dark")}

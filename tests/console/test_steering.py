@@ -8,7 +8,7 @@ from typing import cast
 from playwright.async_api import Page, expect
 
 from tests.console.browsing import Browsing
-from tests.console.story import JsonObject, find_run, start, wait_until, wait_until_cut
+from tests.console.story import JsonObject, Story, find_run, start, wait_until, wait_until_cut
 from tests.eventually import eventually
 
 
@@ -130,3 +130,32 @@ async def test_the_overview_counts_what_happens_and_names_who_works(console: Bro
         await expect(rows).to_have_count(4)
         await start(console, "pack_order", {"number": "A-4"})
         await expect(page.get_by_role("img", name="Runs per minute")).to_be_visible()
+
+
+async def test_things_are_looked_at_by_constraints(console: Browsing, story: Story) -> None:
+    assert story.run, "an order was made"
+    async with console.logged_in("data/order") as page:
+        await page.get_by_label("Field", exact=True).select_option("total")
+        await page.get_by_label("Constraint", exact=True).select_option("greater than")
+        await fill(page, "Value", "100")
+        await page.get_by_role("button", name="Add").click()
+        await expect(page.get_by_role("table", name="Things of the type").get_by_role("row")).not_to_have_count(0)
+        await expect(page.get_by_role("cell", name="250")).not_to_have_count(0)
+        await expect(page.get_by_role("cell", name="10", exact=True)).to_have_count(0)
+        await page.get_by_role("button", name="Remove").click()
+        await expect(page.get_by_role("cell", name="10", exact=True)).not_to_have_count(0)
+
+
+async def test_the_log_is_searched_followed_and_narrowed_to_one_run(console: Browsing, story: Story) -> None:
+    async with console.logged_in("logs") as page:
+        await page.get_by_label("Level, at least").select_option("error")
+        await expect(page.locator(".log-line").filter(has_text="was refused").first).to_be_visible()
+        await page.get_by_role("button", name="Clear filters").click()
+        await page.get_by_role("button", name="Follow").click()
+        run, _ = await start(console, "take_order", {"number": "FOLLOWED-1"})
+        line = page.locator(".log-line").filter(has_text="took FOLLOWED-1").first
+        await expect(line).to_be_visible()
+        await line.get_by_role("button", name="Zoom").click()
+        await expect(page.locator("h1")).to_have_text("Log of a run")
+        await expect(page.locator(".log-line").filter(has_text="running event").first).to_be_visible()
+        await expect(page.locator(f'.log-line a:not([href$="{run}"])')).to_have_count(0)

@@ -27,6 +27,7 @@ from penstock_ingress.handlers.management import (
 )
 from penstock_ingress.handlers.workload import show_weights, show_workload, update_weights
 from penstock_ingress.room import Room
+from penstock_ingress.routes.browsing import BrowsingRoutes
 from penstock_ingress.routes.callers import PRIVATE, SESSION, identify_admin
 from penstock_ingress.routes.chains import ChainRoutes
 from penstock_ingress.routes.console import ConsoleRoutes, is_of_console
@@ -116,6 +117,7 @@ class ManagementApi:
         app.router.add_post("/v1/{environment}/recurrences/{id}/backfill", self._backfill_recurrence)
         app.router.add_post("/v1/{environment}/recurrences/{id}/trigger", self._trigger_recurrence)
         ChainRoutes(self._room, self._show).add_to(app.router)
+        BrowsingRoutes(self._room, self._show).add_to(app.router)
         WatchingRoutes(self._room, self._show, self._check_caller).add_to(app.router)
         ScheduleRoutes(self._room, self._show).add_to(app.router)
         TokenRoutes(self._room, self._show).add_to(app.router)

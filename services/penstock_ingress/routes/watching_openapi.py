@@ -3,6 +3,7 @@
 from typing import Final
 
 from penstock.runs.views.models import ChainPicture
+from penstock_ingress.repository.data_views import ThingPage, TypeList
 from penstock_ingress.repository.overview_views import Changes, Overview
 from penstock_ingress.repository.views import Chain, ChainTree, ResumedChain, StoppedChain
 from penstock_ingress.repository.workflow_views import Graph, VersionPage
@@ -16,6 +17,11 @@ WATCHING: Final = (
         is_stream=True,
     ),
     Operation("workflows/{name}/versions", "get", "Which deployments changed a workflow, and what", VersionPage),
+    Operation("data", "get", "The data types of the app", TypeList),
+    Operation(
+        "data/{name}", "get", "Things of a data type, the newest first, whatever its privacy rules say", ThingPage,
+        query=("constraints", *PAGE), problems=(400, 404),
+    ),
     Operation("graph", "get", "Which workflows start which, and the cycles in that", Graph),
     Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=PAGE, problems=(400,
     404)),

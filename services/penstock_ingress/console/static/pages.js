@@ -31,7 +31,9 @@
 //   - console.css is the only style sheet; no style attributes, which the policy for content forbids.
 export { default as chain } from "./pages/chain.js";
 export { default as chains } from "./pages/chains.js";
+export { default as data, dataType } from "./pages/data.js";
 export { default as delivery } from "./pages/delivery.js";
+export { default as logs } from "./pages/logs.js";
 export { default as overview } from "./pages/overview.js";
 export { default as run } from "./pages/run.js";
 export { default as runs } from "./pages/runs.js";
