@@ -275,6 +275,8 @@ async def _assert_shown(run_id: str, environment: dict[str, str]) -> None:
     assert chain.code == 0
     assert "  └ a  succeeded" in chain.out
     assert "create_thing  terminated (depth_limit)" in chain.out
+    assert "depth 10 of 10, runs " in chain.out
+    assert "repeats create_thing → create_thing, " in chain.out
     counted = (await penstock("chain", "show", run_id, "--json", environment=environment)).json
     assert counted["total"] == 12
     assert {"depth": 11, "state": "terminated", "runs": 1} in _items(counted["counts"])

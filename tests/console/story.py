@@ -68,7 +68,7 @@ async def wait_until_cut(console: Browsing, chain: str) -> None:
         counts = cast("JsonObject", cast("JsonObject", found)["counts"])
         return counts.keys() == {"succeeded", "terminated"}
 
-    await eventually(is_cut, within=30)
+    await eventually(is_cut, within=60)
 
 
 async def start(console: Browsing, workflow: str, parameters: JsonObject) -> tuple[str, str]:

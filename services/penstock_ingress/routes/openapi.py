@@ -279,7 +279,6 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "action": ("Only this action (`run.cancel`), or all of its kind (`run`)", _TEXT),
     "run": ("Only what belongs to this run", _ID),
     "from": ("Only the node with this run, and what is below it", _ID),
-    "constraints": ("As of the Data API: a list of {key, constraint_type, value} in JSON", _TEXT),
     "nodes": (
         "Maximum nodes",
         {"type": "integer", "minimum": 1, "maximum": MAX_NODES, "default": DEFAULT_NODES},

@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 from uuid import UUID
@@ -30,15 +31,19 @@ from penstock.cli.output import (
     show_time,
 )
 from penstock.cli.tables import make_shortener
+from penstock.db import Connection
+from penstock.domain.cycles import Cycle
 from penstock.domain.workload import shown_units
 from penstock.runs.views.chains import count_chain, find_chain, list_chain_runs
-from penstock.runs.views.models import ChainCount, ChainHead, ChainRun
+from penstock.runs.views.models import ChainCount, ChainGauges, ChainHead, ChainRun
+from penstock.runs.views.pictures import measure_chain, read_picture
 
 _EXAMPLES: Final = (
     "Examples:\n\n  penstock chain show 0190a5f2-7c00-8a11-9b22-0123456789ab\n\nThe id may be that of "
     "any run of the chain."
 )
 _MAX_RUNS: Final = 1000
+_NEAR: Final = 0.8
 _MAX_ALIKE: Final = 3
 """Children of one run beyond this many are counted instead of shown, when they are of one workflow and state and have
 none themselves.
@@ -60,6 +65,8 @@ class ChainView:
     head: ChainHead
     counts: Sequence[ChainCount]
     runs: Sequence[ChainRun]
+    gauges: ChainGauges
+    cycle: Cycle | None
 
     @property
     def total(self) -> int:
@@ -93,6 +100,9 @@ def show(chain_id: ChainArgument, data: Data = None, as_json: AsJson = False) ->
     stopped = f"  [red]stopped {show_time(head.stopped_at)}[/]" if head.stopped_at else ""
     warned = f"  [yellow]near its depth limit since {show_time(head.warned_at)}[/]" if head.warned_at else ""
     print_words(f"[bold]chain[/] {head.id}  {head.environment}  {size}{stopped}{warned}")
+    print_words(_measure(chain.gauges))
+    if chain.cycle is not None:
+        print_words(f"[yellow]repeats[/] {show_text(chain.cycle.describe())}")
     print_lines(_fit_tree(chain.runs))
     if len(chain.runs) < chain.total:
         console.print(f"[bright_black]… the {len(chain.runs)} runs nearest to the root; the rest is only counted[/]")
@@ -101,13 +111,18 @@ def show(chain_id: ChainArgument, data: Data = None, as_json: AsJson = False) ->
 
 
 async def _read(chain_id: UUID, data: Path | None) -> ChainView | None:
-    async with open_installation(data) as database, database.connection() as conn:
-        head = await find_chain(conn, run_id=chain_id)
-        if head is None:
-            return None
-        counts = await count_chain(conn, chain_id=head.id)
-        nearest = await list_chain_runs(conn, chain_id=head.id, after=None, limit=_MAX_RUNS)
-        return ChainView(head, counts, nearest.results)
+    async with open_installation(data) as database:
+        return await database.in_transaction(partial(_read_chain, chain_id=chain_id))
+
+
+async def _read_chain(conn: Connection, *, chain_id: UUID) -> ChainView | None:
+    head = await find_chain(conn, run_id=chain_id)
+    if head is None:
+        return None
+    counts = await count_chain(conn, chain_id=head.id)
+    nearest = await list_chain_runs(conn, chain_id=head.id, after=None, limit=_MAX_RUNS)
+    gauges, picture = await measure_chain(conn, chain_id=head.id), await read_picture(conn, chain_id=head.id)
+    return ChainView(head, counts, nearest.results, gauges, picture.find_cycle())
 
 
 def _as_json(chain: ChainView) -> dict[str, object]:
@@ -118,7 +133,21 @@ def _as_json(chain: ChainView) -> dict[str, object]:
         "runs": chain.runs,
         "total": chain.total,
         "counts": counts,
+        "gauges": chain.gauges.model_dump(),
+        "cycle": None if chain.cycle is None else chain.cycle._asdict(),
     }
+
+
+def _measure(gauges: ChainGauges) -> str:
+    """`depth 10 of 10, runs 15 of 1,000,000`: what it has come to, and what bounds it."""
+    parts = []
+    for name, gauge in (("depth", gauges.depth), ("runs", gauges.runs), ("workload", gauges.workload)):
+        if gauge.limit is not None:
+            most = gauge.limit + gauge.extra
+            colour = "red" if gauge.reached >= most else "yellow" if gauge.reached >= _NEAR * most else "green"
+            granted = f" ({gauge.extra:,.6g} granted)" if gauge.extra else ""
+            parts.append(f"{name} [{colour}]{gauge.reached:,.6g}[/] of {most:,.6g}{granted}")
+    return ", ".join(parts)
 
 
 def _fit_tree(runs: Sequence[ChainRun]) -> list[str]:
