@@ -108,6 +108,8 @@ async def _list_chunks(conn: Connection, look: _Look) -> AsyncIterator[_Chunk]:
         if chunk.is_last:
             return
         size = min(size * _FACTOR, _MAX_SIZE) if chunk.is_sparse else max(size, _MAX_LINES)
+        if look.wanted.contains is not None and way not in _FEW:
+            size = min(size, max(_MAX_BY_TIME - look.looked, 1))
     size = _MAX_BY_TIME
     days = 1
     while (start := await _find_start(conn, look, days)) is not None:
