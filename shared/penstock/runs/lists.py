@@ -50,14 +50,15 @@ async def reopen_lists(conn: Connection, *, list_ids: Iterable[UUID | None]) -> 
     """
     wanted = {list_id for list_id in list_ids if list_id is not None}
     if wanted:
+        # Not within the next statement, which may be planned to look for finished lists first, and then locks none.
+        await conn.execute(
+            "SELECT l.id FROM penstock.lists l WHERE l.id = ANY($1::uuid[]) ORDER BY l.id FOR NO KEY UPDATE",
+            list(wanted),
+        )
         await conn.execute(
             """
-            WITH reopened AS MATERIALIZED (
-                SELECT l.id FROM penstock.lists l WHERE l.id = ANY($1::uuid[]) ORDER BY l.id FOR NO KEY UPDATE
-            )
             UPDATE penstock.lists l SET state = 'expanded', finished_at = NULL
-            FROM reopened r
-            WHERE l.id = r.id AND l.state = 'finished'
+            WHERE l.id = ANY($1::uuid[]) AND l.state = 'finished'
             """,
             list(wanted),
         )
