@@ -9,7 +9,6 @@ import { href, query } from "../parts/router.js";
 import { may } from "../parts/session.js";
 import { Badge, Copyable, ErrorNote, Facts, IdLink, Time, formatNumber, hasEnded } from "../parts/show.js";
 import { Listing, Loading, Stale } from "../parts/table.js";
-import { useLive } from "../parts/watch.js";
 
 const KINDS = { succeeded: "good", failed: "bad", terminated: "bad", running: "busy", skipped: "mute", cancelled: "mute" };
 const CUTS = {
@@ -24,8 +23,8 @@ const HOW = {
 
 function ChainPage({ id }) {
   const from = query.value.from;
-  const chain = useLive((options) => api.get(`chains/${id}`, { ...options, query: { limit: 1 } }), [id], ["runs", "steering"]);
-  const tree = useLive((options) => api.get(`chains/${id}/tree`, { ...options, query: { from, nodes: 150 } }), [id, from], ["runs", "steering"]);
+  const chain = useResource((options) => api.get(`chains/${id}`, { ...options, query: { limit: 1 } }), [id], { on: ["runs", "steering"] });
+  const tree = useResource((options) => api.get(`chains/${id}/tree`, { ...options, query: { from, nodes: 150 } }), [id, from], { on: ["runs", "steering"] });
   const { data, problem } = chain;
   if (data === undefined) {
     return html`<${Page} title="Chain">${problem ? html`<${ErrorNote} problem=${problem} what="The chain" />` : html`<${Loading} />`}<//>`;

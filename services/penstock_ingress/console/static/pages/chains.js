@@ -3,13 +3,13 @@ import { html } from "../vendor.js";
 import { Field, Form } from "../parts/act.js";
 import { api } from "../parts/api.js";
 import { Page, Section } from "../parts/layout.js";
+import { useResource } from "../parts/live.js";
 import { href, navigate } from "../parts/router.js";
 import { Badge, Empty, IdLink, Progress, Time } from "../parts/show.js";
 import { Listing } from "../parts/table.js";
-import { useLive } from "../parts/watch.js";
 
 function ChainsPage() {
-  const { data, ...rest } = useLive((options) => api.get("overview", options), [], ["runs", "steering"]);
+  const { data, ...rest } = useResource((options) => api.get("overview", options), [], { on: ["runs", "steering"] });
   const resource = { ...rest, data: data && { results: data.chains, after: null } };
   return html`<${Page} title="Chains" about="A chain is all runs that come from one root, through all that they schedule.">
     <${Section} title="Near a limit" about="Chains that reached 80 % of one of their limits within the last day.">

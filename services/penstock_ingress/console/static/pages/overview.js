@@ -3,10 +3,10 @@ import { html } from "../vendor.js";
 import { api } from "../parts/api.js";
 import { Chart } from "../parts/chart.js";
 import { Page, Section } from "../parts/layout.js";
+import { useResource } from "../parts/live.js";
 import { href } from "../parts/router.js";
 import { Badge, Empty, ErrorNote, IdLink, Time, formatNumber, formatSeconds } from "../parts/show.js";
 import { Loading, Stale, Table } from "../parts/table.js";
-import { useLive } from "../parts/watch.js";
 import { NEAR } from "./chains.js";
 
 const OUTCOMES = [["succeeded", "good"], ["failed", "bad"], ["terminated", "wait"], ["skipped", "mute"], ["cancelled", "accent"]];
@@ -18,7 +18,7 @@ const REASONS = {
 const LATE_SECONDS = 10;
 
 function OverviewPage() {
-  const { data, problem } = useLive((options) => api.get("overview", options), [], ["runs", "steering"]);
+  const { data, problem } = useResource((options) => api.get("overview", options), [], { on: ["runs", "steering"] });
   if (data === undefined) {
     return html`<${Page} title="Overview">${problem ? html`<${ErrorNote} problem=${problem} what="The overview" />` : html`<${Loading} />`}<//>`;
   }

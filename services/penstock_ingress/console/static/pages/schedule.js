@@ -3,11 +3,11 @@ import { html, useState } from "../vendor.js";
 import { ActionButton, Dialog, Field, Form } from "../parts/act.js";
 import { api } from "../parts/api.js";
 import { Page, Section } from "../parts/layout.js";
+import { useResource } from "../parts/live.js";
 import { href, query, setQuery } from "../parts/router.js";
 import { may } from "../parts/session.js";
 import { Badge, Empty, IdLink, Progress, Time, formatNumber } from "../parts/show.js";
 import { Filters, Listing } from "../parts/table.js";
-import { useLive } from "../parts/watch.js";
 
 const TOPICS = ["schedule", "runs", "steering"];
 const KINDS = { run: "Run", wait: "Run that waits", tick: "Tick", list: "Items of a list" };
@@ -15,9 +15,9 @@ const SHOWN = 25;
 const PAGES = { run: "runs", wait: "runs" };
 
 function SchedulePage() {
-  const pauses = useLive((options) => api.get("schedule/pauses", options), [], ["steering"]);
+  const pauses = useResource((options) => api.get("schedule/pauses", options), [], { on: ["steering"] });
   const asked = Object.fromEntries(["workflow", "since", "until", "list", "chain", "after"].map((name) => [name, query.value[name]]).concat([["limit", SHOWN]]));
-  const coming = useLive((options) => api.get("schedule", { ...options, query: asked }), [JSON.stringify(asked)], TOPICS);
+  const coming = useResource((options) => api.get("schedule", { ...options, query: asked }), [JSON.stringify(asked)], { on: TOPICS });
   const reload = () => Promise.all([pauses.reload(), coming.reload()]);
   return html`<${Page} title="Schedule" actions=${html`<${PauseAll} pauses=${pauses.data?.results} reload=${reload} />`}>
     <${Pauses} pauses=${pauses.data?.results ?? []} reload=${reload} />
@@ -86,7 +86,7 @@ const upcoming = (reload) => [
 ];
 
 function Recurrences() {
-  const resource = useLive((options) => api.get("recurrences", { ...options, query: { limit: 100 } }), [], TOPICS);
+  const resource = useResource((options) => api.get("recurrences", { ...options, query: { limit: 100 } }), [], { on: TOPICS });
   const [filling, setFilling] = useState(null);
   const columns = [
     { head: "Workflow", main: true, cell: (one) => html`<a href=${href("workflows", one.workflow)}>${one.workflow}</a>` },
@@ -130,7 +130,7 @@ function Backfill({ one, close, reload }) {
 }
 
 function Lists() {
-  const resource = useLive((options) => api.get("lists", { ...options, query: { limit: 20 } }), [], TOPICS);
+  const resource = useResource((options) => api.get("lists", { ...options, query: { limit: 20 } }), [], { on: TOPICS });
   return html`<${Section} title="Lists">
     <${Listing} resource=${{ ...resource, data: resource.data && { ...resource.data, after: null } }} what="The lists" caption="The newest lists" columns=${lists(resource.reload)}
       empty=${html`<${Empty} title="No lists">A step <code>schedule_list</code> makes one, and <code>POST lists</code>.<//>`} />

@@ -7,6 +7,7 @@ import { useCallback, useEffect, useRef, useState } from "../vendor.js";
 const EVERY = 1000;
 const SLOWEST = 15000;
 const WHILE_STREAMING = 5000;
+const SHARE = 3;
 const TOPICS = ["runs", "logs", "schedule", "steering"];
 
 /**
@@ -55,11 +56,15 @@ function refresh(act, every, topics) {
     isDue = true;
     if (isBusy || isOver || document.hidden) return;
     isBusy = true;
-    while (isDue && !isOver) {
-      isDue = false;
-      failures = (await act()) ? 0 : failures + 1;
-    }
-    isBusy = false;
+    isDue = false;
+    const began = performance.now();
+    failures = (await act()) ? 0 : failures + 1;
+    // What takes the server long is asked for less often, however much changes.
+    const rest = SHARE * (performance.now() - began);
+    setTimeout(() => {
+      isBusy = false;
+      if (isDue && failures === 0) void turn();
+    }, Math.min(rest, SLOWEST));
     plan();
   };
   const wake = () => !document.hidden && void turn();
