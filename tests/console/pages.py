@@ -18,6 +18,8 @@ PAGES: tuple[str, ...] = (
     "workflows",
     "workflows/take_order",
     "workload",
+    "dead-letters",
+    "dead-letters/{run}",
     "data/order",
     "nowhere",
 )

@@ -159,3 +159,23 @@ async def test_the_log_is_searched_followed_and_narrowed_to_one_run(console: Bro
         await expect(page.locator("h1")).to_have_text("Log of a run")
         await expect(page.locator(".log-line").filter(has_text="running event").first).to_be_visible()
         await expect(page.locator(f'.log-line a:not([href$="{run}"])')).to_have_count(0)
+
+
+async def test_a_dead_letter_is_retried_and_when_it_fails_again_resolved(console: Browsing) -> None:
+    failed, _ = await start(console, "charge_card", {"number": "A-9", "amount": 250, "note": "again"})
+    await wait_until(console, failed, "failed")
+    async with console.logged_in("dead-letters?workflow=charge_card") as page:
+        await page.locator(f'a[href$="/dead-letters/{failed}"]').click()
+        await expect(page.locator("h1")).to_have_text("Dead letter: charge_card")
+        before = (await find_run(console, failed))["attempt"]
+        await page.get_by_role("button", name="Retry", exact=True).click()
+
+        async def was_tried() -> bool:
+            run = await find_run(console, failed)
+            return (run["attempt"], run["state"]) == (cast("int", before) + 1, "failed")
+
+        await eventually(was_tried, within=30)
+        # It has failed again, so it is open again, and the page follows by itself.
+        await page.get_by_role("button", name="Resolve").click()
+        await expect(page.get_by_text("It is resolved.")).to_be_visible()
+        await expect(page.get_by_role("button", name="Retry", exact=True)).to_have_count(0)

@@ -19,7 +19,7 @@ ABOUT: dict[str, JsonValue] = {"message": "it happened", "run_id": "R", "chain_i
         (NoticeKind.RECURRENCES, ABOUT, "runs/R"),
         (NoticeKind.RECURRENCES, {}, "schedule"),
         (NoticeKind.WORKLOAD, {}, "workload"),
-        (NoticeKind.DEAD_LETTERS, {}, "overview"),
+        (NoticeKind.DEAD_LETTERS, {}, "dead-letters"),
     ],
 )
 def test_a_mail_leads_to_the_page_where_something_can_be_done(

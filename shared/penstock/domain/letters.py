@@ -63,6 +63,8 @@ def _find_page(kind: NoticeKind, console_url: str, environment: str, details: De
             page = f"runs/{run}" if run else "schedule"
         case NoticeKind.WORKLOAD:
             page = "workload"
+        case NoticeKind.DEAD_LETTERS:
+            page = "dead-letters"
         case _:
             page = f"chains/{chain}" if chain else "overview"
     return f"{console_url.rstrip('/')}/console/{environment}/{page}"

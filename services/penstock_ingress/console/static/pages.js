@@ -33,6 +33,8 @@ export { default as chain } from "./pages/chain.js";
 export { default as chains } from "./pages/chains.js";
 export { default as data, dataType } from "./pages/data.js";
 export { default as delivery } from "./pages/delivery.js";
+export { default as letter } from "./pages/letter.js";
+export { default as letters } from "./pages/letters.js";
 export { default as logs } from "./pages/logs.js";
 export { default as overview } from "./pages/overview.js";
 export { default as run } from "./pages/run.js";
