@@ -8,7 +8,7 @@ import pytest
 from pydantic import JsonValue
 
 from penstock.testing import AppUnderTest, open_app
-from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.provider_table import PROVIDERS
 from tests.unit.webhooks.sources import SIGNING, WHSEC, secret_of, write_source
 
 APP_YAML = """

@@ -12,7 +12,7 @@ import penstock
 from penstock import Context
 from penstock.definitions.models import StepAction
 from penstock.reading.actions import ACTIONS
-from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.provider_table import PROVIDERS
 from penstock.webhooks.recipes import Secrets
 from tests.docs import ROOT, read_prose
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from penstock.cli.examination import Verdict, judge_searches
+from penstock.cli.doctor_checks import Verdict, judge_searches
 from penstock.definitions.models import DataType
 from penstock.things.index_advice import show_index, suggest_index
 from penstock.things.slow_searches import Shape, SlowSearch

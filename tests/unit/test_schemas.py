@@ -17,7 +17,7 @@ from penstock.reading.loader import Severity, load_files
 from penstock.reading.places import Report
 from penstock.reading.schemas import Schema, build_schemas
 from penstock.reading.schemas.forms import FORMS
-from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.provider_table import PROVIDERS
 from penstock.webhooks.recipes import Secrets
 
 ROOT = Path(__file__).parents[2]

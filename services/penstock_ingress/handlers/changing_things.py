@@ -28,7 +28,7 @@ from penstock.things.granted import (
     insert_records,
     prepare_record,
 )
-from penstock.things.keys import Answered, WriteKey, note_answer
+from penstock.things.idempotency import Answered, WriteKey, note_answer
 from penstock.things.records import NewThing
 from penstock.things.tables import USER
 from penstock_ingress.accepting.exposed import Exposed, find_exposed_type, find_viewer

@@ -20,7 +20,7 @@ from penstock.things.granted import (
     find_creatable,
     insert_records,
 )
-from penstock.things.keys import Answered, KeyReused, WriteKey, claim_key, fingerprint_of, note_answer
+from penstock.things.idempotency import Answered, KeyReused, WriteKey, claim_key, fingerprint_of, note_answer
 from penstock.things.records import ThingChange, get_thing, lock_thing
 from penstock.things.upserts import find_by_unique
 from penstock_ingress.accepting.exposed import Exposed

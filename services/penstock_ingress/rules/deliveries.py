@@ -1,11 +1,11 @@
 """What a webhook request is: whether it is genuine, and the keys that its copies share.
 
-Type and id stand where the row of its scheme has them (`penstock.webhooks.providers`), or where the source's `type`
-and `deduplicate` pick them; a delivery without a type is wanted by `*` alone, and one that holds several events has the
-types of all (`penstock.webhooks.events`). The key is the id, for 30 days; where that is missing, a hash of the body,
-for the tolerance of the signed time, or 24 hours, or as long as the row says. Of a source whose id is not signed,
-copies are also known by what is signed. A NUL in a payload, which PostgreSQL cannot hold, becomes U+FFFD for the runs;
-the stored body keeps it.
+Type and id stand where the row of its scheme has them (`penstock.webhooks.provider_table`), or where the source's
+`type` and `deduplicate` pick them; a delivery without a type is wanted by `*` alone, and one that holds several
+events has the types of all (`penstock.webhooks.events`). The key is the id, for 30 days; where that is missing, a
+hash of the body, for the tolerance of the signed time, or 24 hours, or as long as the row says. Of a source whose id
+is not signed, copies are also known by what is signed. A NUL in a payload, which PostgreSQL cannot hold, becomes
+U+FFFD for the runs; the stored body keeps it.
 """
 
 import hashlib

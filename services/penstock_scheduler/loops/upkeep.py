@@ -27,8 +27,8 @@ from penstock.store.console_sessions import delete_ended_console_sessions
 from penstock.store.tokens import delete_ended_sessions
 from penstock.things.account_tokens import delete_expired_tokens
 from penstock.things.files import delete_expired_files, delete_removed_objects
+from penstock.things.idempotency import delete_old_keys
 from penstock.things.imports.batches import delete_old_imports
-from penstock.things.keys import delete_old_keys
 from penstock.things.tries import delete_old_tries
 from penstock_scheduler.repository import runs as run_repository
 from penstock_scheduler.repository import upkeep as repository

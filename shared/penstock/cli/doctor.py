@@ -7,7 +7,7 @@ from typing import Final
 import typer
 
 from penstock.cli.database import Data
-from penstock.cli.examination import Finding, Verdict, examine
+from penstock.cli.doctor_checks import Finding, Verdict, examine
 from penstock.cli.output import AsJson, console, make_table, print_json, show_text
 
 _EXAMPLES: Final = (

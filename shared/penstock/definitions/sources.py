@@ -35,8 +35,9 @@ class Trust(BaseModel, frozen=True, extra="forbid"):
 class Source(BaseModel, frozen=True, extra="forbid"):
     """Who may send webhooks. `secrets` are texts that may embed `${secrets.NAME}`; any of them may have signed.
 
-    `scheme` is a row of `penstock.webhooks.providers`, which says what else a source of it has. `header`, `prefix`,
-    `algorithm`, `encoding`, `key`, `signed` and `timestamp` are those of a signature that has no scheme of its own.
+    `scheme` is a row of `penstock.webhooks.provider_table`, which says what else a source of it has. `header`,
+    `prefix`, `algorithm`, `encoding`, `key`, `signed` and `timestamp` are those of a signature that has no
+    scheme of its own.
     """
 
     name: str

@@ -1,5 +1,5 @@
 """Reads `sources` in app.yaml: who may send webhooks. Which keys a source has is in the row of its scheme
-(`penstock.webhooks.providers`).
+(`penstock.webhooks.provider_table`).
 """
 
 import re
@@ -15,7 +15,7 @@ from penstock.reading.places import shorten
 from penstock.reading.scopes import Scope, check_templates, is_template
 from penstock.reading.tables import Table
 from penstock.webhooks.certificates import read_authorities
-from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.provider_table import PROVIDERS
 from penstock.webhooks.recipes import Provider, Secrets
 from penstock.webhooks.sources import ID_LIFETIME
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from penstock.definitions.sources import Pick, Source, SourceTimestamp
-from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.provider_table import PROVIDERS
 from penstock.webhooks.recipes import Certified, Proof, Provider, Recipe, Token, WebToken, Where
 
 ID_LIFETIME: Final = timedelta(days=30)

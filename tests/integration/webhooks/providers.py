@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from pydantic import JsonValue
 
 from penstock.webhooks import SignedRequest, Unsigned, sign
-from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.provider_table import PROVIDERS
 from tests.unit.webhooks.sources import SIGNING, load_source, secret_of
 
 DISCORD = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from pydantic import JsonValue
 
 from penstock.webhooks import SignedRequest
-from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.provider_table import PROVIDERS
 from penstock.webhooks.recipes import Form
 from penstock.webhooks.sources import list_proofs
 from tests.integration.ingress import Answer, Ingress, running_ingress

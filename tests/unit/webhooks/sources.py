@@ -12,7 +12,7 @@ from penstock.definitions.models import App
 from penstock.definitions.sources import Source
 from penstock.reading.loader import load_files
 from penstock.webhooks import SignedRequest, Unsigned, Verdict, build_check, sign
-from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.provider_table import PROVIDERS
 from penstock.webhooks.recipes import Recipe, Secrets
 from penstock_ingress.rules.deliveries import SourcePlan
 

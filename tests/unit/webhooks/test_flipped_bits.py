@@ -4,7 +4,7 @@ import pytest
 from multidict import CIMultiDict
 
 from penstock.webhooks import SignedRequest, Verdict, build_check
-from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.provider_table import PROVIDERS
 from penstock.webhooks.recipes import Recipe
 from penstock.webhooks.sources import list_proofs
 from tests.unit.webhooks.sources import (

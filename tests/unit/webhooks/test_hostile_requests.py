@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 from penstock.bodies import decode_payload
 from penstock.webhooks import SignedRequest, Verdict, build_check, find_signed, want
 from penstock.webhooks.certificates import is_trusted_url, read_signing_key
-from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.provider_table import PROVIDERS
 from tests.integration.webhooks.authorities import make_identity
 from tests.unit.webhooks.sources import NOW, load_source, secret_of
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from penstock.webhooks.page import BEGIN, END, render_tables, replace_tables
-from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.provider_table import PROVIDERS
 
 PAGE = Path(__file__).parents[3] / "docs" / "webhooks.md"
 

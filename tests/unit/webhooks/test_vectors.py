@@ -7,7 +7,7 @@ import pytest
 from pydantic import JsonValue
 
 from penstock.webhooks import SignedRequest, Verdict, build_check, find_signed
-from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.provider_table import PROVIDERS
 from penstock_ingress.rules.deliveries import SourcePlan
 from tests.unit.webhooks.sources import BODY, DATA, NOW, load_source, make_plan, request_of
 

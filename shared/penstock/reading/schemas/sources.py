@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from penstock.definitions.sources import Source
 from penstock.reading.schemas.forms import ANYTHING, DURATION, TEXT, Schema, choice, one_or_list, table
 from penstock.reading.sources import keys_of
-from penstock.webhooks.providers import PROVIDERS
+from penstock.webhooks.provider_table import PROVIDERS
 from penstock.webhooks.recipes import Provider, Secrets
 
 _HEADER: Final[Schema] = {"type": "string", "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}

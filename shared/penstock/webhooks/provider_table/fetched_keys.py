@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from penstock.webhooks.providers.places import DAY_SECONDS, id_of, payload
+from penstock.webhooks.provider_table.places import DAY_SECONDS, id_of, payload
 from penstock.webhooks.recipes import Certified, Handshake, Provider, Secrets, WebToken
 
 FETCHED: Final[Mapping[str, Provider]] = {

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from penstock.cli.examination import Verdict, describe_readiness, describe_sizes, judge_keeping, show_bytes
+from penstock.cli.doctor_checks import Verdict, describe_readiness, describe_sizes, judge_keeping, show_bytes
 from penstock.store.retention import Keeping, KeptTable
 
 

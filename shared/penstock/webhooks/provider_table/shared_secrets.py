@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from penstock.webhooks.providers.places import (
+from penstock.webhooks.provider_table.places import (
     MONTH_SECONDS,
     NEEDS_URL,
     STANDARD,

@@ -5,9 +5,9 @@ says why. Tolerances are five minutes unless the provider's page or its own libr
 from collections.abc import Mapping
 from typing import Final
 
-from penstock.webhooks.providers.fetched_keys import FETCHED
-from penstock.webhooks.providers.generic import GENERIC
-from penstock.webhooks.providers.shared_secrets import SHARED
+from penstock.webhooks.provider_table.fetched_keys import FETCHED
+from penstock.webhooks.provider_table.generic import GENERIC
+from penstock.webhooks.provider_table.shared_secrets import SHARED
 from penstock.webhooks.recipes import Provider
 
 PROVIDERS: Final[Mapping[str, Provider]] = {**SHARED, **FETCHED, **GENERIC}
