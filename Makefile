@@ -12,7 +12,7 @@ run: ## everything in one process, with the quickstart and its demo
 	@.venv/bin/penstock up --app examples/quickstart --demo
 
 test: setup ## the full suite, on a real PostgreSQL and RabbitMQ it provides
-	@.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 lint: setup ## style, sizes, types, and who may import whom
 	@.venv/bin/ruff check .

@@ -78,7 +78,13 @@ class Up:
                 stdout=out,
                 stderr=err,
             )
-        await eventually(lambda: self.has_said(says), within=within, every=0.05)
+        await eventually(lambda: self.has_ended or self.has_said(says), within=within, every=0.05)
+        assert self.has_said(says)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone: there is nothing more to wait for."""
+        return self.process is not None and self.process.returncode is not None
 
     def has_said(self, text: str) -> bool:
         """Whether it has printed that; fails the test when the process has ended without."""

@@ -33,6 +33,10 @@ REFUSED = {
     ("data", "import"): "so nothing of this file is left to be imported",
     ("deliveries", "show"): "no delivery",
     ("deliveries", "replay"): "no delivery",
+    ("dead-letters", "show"): "no dead letter",
+    ("dead-letters", "retry"): "no dead letter",
+    ("dead-letters", "discard"): "no dead letter",
+    ("dead-letters", "resolve"): "no dead letter",
     ("provision", ""): "PENSTOCK_DATABASE_URL: Field required",
 }
 """What ends with 1 where all is well, and what it says."""

@@ -27,7 +27,7 @@ async def ingress(database_url: str, amqp_url: str, tmp_path: Path) -> AsyncIter
 
 
 def path_of(operation: Operation) -> str:
-    return f"/v1/live/{operation.path.replace('{id}', ID).replace('{name}', 'x')}"
+    return f"/v1/live/{operation.path.replace('{id}', ID).replace('{name}', 'x').replace('{type}', 'order')}"
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=NAMES)

@@ -69,7 +69,7 @@ def test_no_command_prints_past_the_one_place() -> None:
     ways = {"echo", "secho", "print", "Console", "Text", "escape"}
     found = []
     for path in COMMANDS.glob("*.py"):
-        if path.name in {"output.py", "program.py"}:
+        if path.name in {"output.py", "program.py", "front.py"}:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):

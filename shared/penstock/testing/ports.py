@@ -1,5 +1,6 @@
 """Free ports of this machine, for services and servers under test."""
 
+import atexit
 import random
 import socket
 import time
@@ -61,6 +62,9 @@ def _hold(port: int) -> bool:
     return True
 
 
-def _release_old() -> None:
-    while _held and _held[0][0] < time.monotonic() - _HELD_SECONDS:
+def _release_old(seconds: float = _HELD_SECONDS) -> None:
+    while _held and _held[0][0] <= time.monotonic() - seconds:
         _held.popleft()[1].close()
+
+
+atexit.register(_release_old, 0.0)
