@@ -1,6 +1,7 @@
 """`penstock dead-letters`: runs that have failed and messages that nobody understood, listed, shown, and dealt with."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -104,9 +105,13 @@ def add_commands(program: typer.Typer) -> None:
     group = typer.Typer(help="Look at failed runs and refused messages; retry or settle them.", no_args_is_help=True)
     group.command("list", epilog=_LIST_EXAMPLES)(show_list)
     group.command("show", epilog=_SHOW_EXAMPLES)(show)
-    group.command("retry", epilog=_RETRY_EXAMPLES)(retry)
-    group.command("discard", epilog=_DISCARD_EXAMPLES)(discard)
-    group.command("resolve", epilog=_RESOLVE_EXAMPLES)(resolve)
+    for verb, epilog, about in (
+        (LetterVerb.RETRY, _RETRY_EXAMPLES, "Take up runs again, and publish messages again"),
+        (LetterVerb.DISCARD, _DISCARD_EXAMPLES, "Note that dead letters are not needed"),
+        (LetterVerb.RESOLVE, _RESOLVE_EXAMPLES, "Note that the matter was settled in another way"),
+    ):
+        about = f"{about}: of some by their ids, or of all open ones that match."
+        group.command(verb.value, epilog=epilog, help=about)(_command_of(verb))
     program.add_typer(group, name="dead-letters", rich_help_panel="Operate")
 
 
@@ -198,37 +203,19 @@ async def _show(id: UUID, data: Path | None) -> LetterDetails | None:
         return found and found.without_secrets(await find_redactor(database, data, found.environment))
 
 
-def retry(
-    ids: Ids = None, environment: In = Environment.DEVELOPMENT, kind: OfKind = None, workflow: Of = None,
-    queue: From = None, contains: Text = None, since: Since = None, until: Until = None, is_all: All = False,
-    note: Note = None, data: Data = None, as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Take up runs again, and publish messages again: of some by their ids, or of all open ones that match."""
-    times = _moment(since, "--since"), _moment(until, "--until")
-    wanted = LetterFilter(environment.value, kind, None, workflow, queue, contains, *times)
-    _handle(LetterVerb.RETRY, ids, LetterChoice(wanted, _read_note(note)), data, is_all=is_all, as_json=as_json)
+def _command_of(verb: LetterVerb) -> Callable[..., None]:
+    """The command that does this to dead letters; all three take the same."""
 
+    def handle(
+        ids: Ids = None, environment: In = Environment.DEVELOPMENT, kind: OfKind = None, workflow: Of = None,
+        queue: From = None, contains: Text = None, since: Since = None, until: Until = None, is_all: All = False,
+        note: Note = None, data: Data = None, as_json: AsJson = False,
+    ) -> None:  # fmt: skip
+        times = _moment(since, "--since"), _moment(until, "--until")
+        wanted = LetterFilter(environment.value, kind, None, workflow, queue, contains, *times)
+        _handle(verb, ids, LetterChoice(wanted, _read_note(note)), data, is_all=is_all, as_json=as_json)
 
-def discard(
-    ids: Ids = None, environment: In = Environment.DEVELOPMENT, kind: OfKind = None, workflow: Of = None,
-    queue: From = None, contains: Text = None, since: Since = None, until: Until = None, is_all: All = False,
-    note: Note = None, data: Data = None, as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Note that dead letters are not needed: some by their ids, or all open ones that match."""
-    times = _moment(since, "--since"), _moment(until, "--until")
-    wanted = LetterFilter(environment.value, kind, None, workflow, queue, contains, *times)
-    _handle(LetterVerb.DISCARD, ids, LetterChoice(wanted, _read_note(note)), data, is_all=is_all, as_json=as_json)
-
-
-def resolve(
-    ids: Ids = None, environment: In = Environment.DEVELOPMENT, kind: OfKind = None, workflow: Of = None,
-    queue: From = None, contains: Text = None, since: Since = None, until: Until = None, is_all: All = False,
-    note: Note = None, data: Data = None, as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Note that the matter was settled in another way: of some by their ids, or of all open ones that match."""
-    times = _moment(since, "--since"), _moment(until, "--until")
-    wanted = LetterFilter(environment.value, kind, None, workflow, queue, contains, *times)
-    _handle(LetterVerb.RESOLVE, ids, LetterChoice(wanted, _read_note(note)), data, is_all=is_all, as_json=as_json)
+    return handle
 
 
 def _handle(
