@@ -41,7 +41,6 @@ class Calls:
     refusals: list[str] = field(default_factory=list)
     refused_in_a_row: int = 0
     accepted: float = 0.0
-    ended: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,22 +117,22 @@ async def wait_for_ends(database: Database, calls: Calls, load: Load, note: Call
     while True:
         async with database.connection() as conn:
             left = await count_unfinished(conn, calls.ids)
-        calls.ended = time.perf_counter()
         note(len(calls.ids) - left)
-        if not left or calls.ended > deadline:
+        if not left or time.perf_counter() > deadline:
             return
         await asyncio.sleep(_LOOK_SECONDS)
 
 
 def summarize(calls: Calls, times: Sequence[RunTimes]) -> Report:
-    """The figures of a load. Rates count from the first call."""
-    ended = sum(run.took is not None for run in times)
+    """The figures of a load. Ends count from the first acceptance to the last end, by the database's clock."""
+    ends = [run.finished_at for run in times if run.finished_at is not None]
+    seconds = (max(ends) - min(run.created_at for run in times)).total_seconds() if ends else 0.0
     return Report(
         accepted=len(calls.ids),
         refused=len(calls.refusals),
         first_refusal=calls.refusals[0] if calls.refusals else None,
         accepted_per_second=round(len(calls.ids) / (calls.accepted - calls.began), 1),
-        ended_per_second=round(ended / (calls.ended - calls.began), 1),
+        ended_per_second=round(len(ends) / seconds, 1) if seconds else 0.0,
         states=Counter(run.state for run in times),
         accept_ms=Spread.of(calls.seconds),
         wait_ms=Spread.of([run.waited for run in times if run.waited is not None]),

@@ -89,6 +89,8 @@ class RunTimes:
     """
 
     state: str
+    created_at: datetime
+    finished_at: datetime | None
     waited: float | None
     took: float | None
 
@@ -105,7 +107,7 @@ async def read_times(conn: Connection, ids: Sequence[UUID]) -> list[RunTimes]:
     """How these runs went, in no order."""
     rows = await conn.fetch(
         """
-        SELECT state,
+        SELECT state, created_at, finished_at,
                extract(epoch FROM started_at - created_at)::float8 AS waited,
                extract(epoch FROM finished_at - started_at)::float8 AS took
         FROM penstock.runs
@@ -113,7 +115,7 @@ async def read_times(conn: Connection, ids: Sequence[UUID]) -> list[RunTimes]:
         """,
         ids,
     )
-    return [RunTimes(row["state"], row["waited"], row["took"]) for row in rows]
+    return [RunTimes(**row) for row in rows]
 
 
 async def find_environment(conn: Connection, *, run_id: UUID) -> str | None:
