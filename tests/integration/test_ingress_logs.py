@@ -209,3 +209,16 @@ async def test_streams_are_bounded_and_end_when_the_process_does(ingress: Ingres
         ingress.stop.request()
         for stream in streams:
             assert b"data" not in await stream.content.read()
+
+
+async def test_a_client_that_hangs_up_during_an_export_is_no_failure(
+    ingress: Ingress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await write(ingress, *(f"{number} {'x' * 20_000}" for number in range(1_000)))
+    async with aiohttp.ClientSession(headers=ADMIN) as http:
+        response = await http.get(f"{ingress.admin_url}{LOGS}/export")
+        await response.content.readexactly(10_000)
+        response.close()
+    whole = await ingress.manage("GET", f"{LOGS}/export")  # after it: the first one has met its end
+    assert whole.body.count(b"\n") == 1_000
+    assert "request.failed" not in capsys.readouterr().out

@@ -132,14 +132,24 @@ def answer_with(reply: Reply, request: web.BaseRequest) -> web.StreamResponse:
 
 
 async def send_pieces(request: web.BaseRequest, reply: Reply, content: AsyncIterable[bytes]) -> web.StreamResponse:
-    """The reply with a content that is never whole in memory; to HEAD only its headers."""
+    """The reply with a content that is never whole in memory; to HEAD only headers. It ends when the client leaves."""
     response = BareStream(status=reply.status, headers={**reply.headers})
     await response.prepare(request)
     if request.method != "HEAD":
         async for piece in content:
-            await response.write(piece)
+            if not await _is_sent(response, piece):
+                return response
     await response.write_eof()
     return response
+
+
+async def _is_sent(response: web.StreamResponse, piece: bytes) -> bool:
+    """Send a piece; False when the client has hung up, which does not fail the request."""
+    try:
+        await response.write(piece)
+    except ConnectionError:
+        return False
+    return True
 
 
 def origin_of(room: Room, request: web.BaseRequest) -> str:
