@@ -21,6 +21,7 @@ _PART: Final = re.compile(r"\b(max|sum)\((\w+)\{([^}]*)\}\)")
 _LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
 _POD: Final = {"namespace": "penstock", "penstock_dev_lane": "interactive"}
 """What the monitors of the deployment add to the figures of each pod."""
+_PATIENCE: Final = aiohttp.ClientTimeout(total=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +140,9 @@ class Autoscaler:
         samples: list[Sample] = []
         for service in [*self.others, *self.replicas]:
             text = ""
-            with suppress(aiohttp.ClientError):  # of what is not there yet there are no figures
-                async with self.installation.http.get(f"{service.admin_url}/metrics") as response:
+            # Of what is not there yet, or is too busy to answer, there are no figures.
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async with self.installation.http.get(f"{service.admin_url}/metrics", timeout=_PATIENCE) as response:
                     text = await response.text()
             for family in text_string_to_metric_families(text):
                 samples += [Sample(one.name, {**one.labels, **_POD}, one.value) for one in family.samples]

@@ -78,7 +78,7 @@ async def test_executors_scale_out_and_in_under_load_and_every_run_ends_where_it
         await load.run(names(CALLS), width=8, within=150)
         await eventually(lambda: autoscaler.most_seen == MOST, within=100)
         later = (f"later-{number}" for number in range(100_000))
-        while len(autoscaler.replicas) > 1:
+        while len(autoscaler.replicas) > 1 and not scaling.done():
             await load.run([next(later)])
         autoscaler.is_stopped = True
         await scaling
