@@ -36,7 +36,8 @@ _UNJUDGED: Final = """
                NULL::float8 AS workload,
                NULL::timestamptz AS runs_warned_at, NULL::timestamptz AS workload_warned_at,
                p.due_at <= clock_timestamp() AND NOT (p.has_pauses AND penstock.find_pause(
-                   p.environment, p.workflow, p.chain_id, p.list_id, p.due_at) IS NOT NULL) AS is_now
+                   p.environment, p.workflow, p.chain_id, p.list_id, p.due_at) IS NOT NULL) AS is_now,
+               false AS is_held
         FROM placed p
     )
     """
