@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -73,7 +73,7 @@ async def serving(serve: Serve[S], settings: S, resources: Resources | None = No
 
 def read_app(files: Mapping[str, str]) -> App:
     """The app that these files make. Raises AssertionError with all that is wrong with it."""
-    return _app_of(load_files({name: content.encode() for name, content in files.items()}))
+    return _read_files(tuple(files.items()))
 
 
 async def deploy_files(database: Database, files: Mapping[str, str], *environments: str) -> App:
@@ -85,13 +85,27 @@ async def deploy_directory(
     database: Database, directory: Path, environments: Sequence[str] = ("development", "live")
 ) -> App:
     """Make the app in a directory the current one. Raises AssertionError as `read_app` does."""
-    return await _deploy(database, _app_of(load_app(directory)), environments)
+    app = _read_directory(directory, tuple((path, path.read_bytes()) for path in sorted(directory.rglob("*.y*ml"))))
+    if app.python:  # its code is imported each time
+        app = _app_of(load_app(directory))
+    return await _deploy(database, app, environments)
 
 
 async def _deploy(database: Database, app: App, environments: Sequence[str]) -> App:
     for environment in environments:
         await database.in_transaction(partial(deploy, environment=environment, app=app))
     return app
+
+
+# The tests of a file deploy the same app each: reading it takes longer than most of them.
+@lru_cache(maxsize=100)
+def _read_files(files: tuple[tuple[str, str], ...]) -> App:
+    return _app_of(load_files({name: content.encode() for name, content in files}))
+
+
+@lru_cache(maxsize=20)
+def _read_directory(directory: Path, _contents: tuple[tuple[Path, bytes], ...]) -> App:
+    return _app_of(load_app(directory))
 
 
 def _app_of(result: LoadResult) -> App:
