@@ -1,10 +1,14 @@
 """Stored lists become runs, chunk by chunk, each with its runs in one transaction: a crash neither repeats nor loses
 any.
 
-The run of item i has an id derived from the list's, so even a chunk admitted twice would make each run once. A
-sequential list moves on by one item when the run of the one before has ended. A list whose items no longer fit the
-workflow fails; runs it has made continue. One whose runs have all ended is finished; it is open again when a resume or
-a retry takes some of them up.
+The run of item i has an id derived from the list's, so even a chunk admitted twice would make each run once. A list
+whose items no longer fit the workflow fails; runs it has made continue. One whose runs have all ended is finished; it
+is open again when a resume or a retry takes some of them up.
+
+A sequential list moves on by one item when the run that was let start last, its holder, has ended. Items of it that are
+taken up again, be it a thousand at once, stand in a line (`penstock.list_line`): a trigger of the database puts them
+there. The first of the line is let start when the holder has ended; new items follow when the line is empty. Who lets
+one start holds a lock of the list meanwhile. The rows are the truth, so a scheduler that dies harms nothing.
 """
 
 import asyncio
@@ -71,15 +75,24 @@ async def expand_chunk(room: Room) -> Sequence[Admission] | None:
 
 
 async def advance_sequential(room: Room) -> Counts:
-    """Admit the next run of each sequential list whose run before has ended."""
+    """Let the next run of each sequential list start whose run before has ended: the first of those that wait to be
+    taken up again, or else a new one.
+    """
     async with room.database.connection() as conn:
+        heads = await repository.list_heads(conn)
         positions = await repository.list_positions(conn)
+    released = 0
+    for list_id, run_id in heads:
+        release = partial(repository.release_head, list_id=list_id, run_id=run_id)
+        released += await room.database.in_transaction(release)
+    if released:
+        room.nudges.look_for_due()
     admitted = 0
     for position in positions:
         admitted += len(await _admit_claimed(room, partial(_claim_item, position=position)) or [])
     if admitted:
         await _close_lists(room)
-    return Counts({"admitted": admitted})
+    return Counts({"admitted": admitted, "released": released})
 
 
 async def _claim_item(conn: Connection, *, position: Position) -> Chunk | None:
@@ -169,7 +182,7 @@ async def _expand(
         return []
     outcomes = await admit_prepared(conn, prepared)
     if chunk.of.is_sequential:
-        await repository.await_ends(conn, run_ids=[run.run_id for run in wanted])
+        await repository.note_holder(conn, list_id=chunk.of.id, run_id=wanted[0].run_id)
     if (refused := _find_rejected(outcomes)) is not None:
         await _fail(conn, chunk=chunk, offset=refused[0], rejected=refused[1])
     return outcomes

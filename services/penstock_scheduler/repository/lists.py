@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -9,6 +10,9 @@ from pydantic import JsonValue
 from penstock.db import Connection, Record
 from penstock.domain.lineage import Lineage
 from penstock_scheduler.runs import Chunk, Position, StoredList
+
+MAX_LINES: Final = 10_000
+"""Sequential lists whose lines are looked at in one turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,8 @@ async def finish_chunk(conn: Connection, *, list_id: UUID, first_index: int) -> 
 
 
 async def list_positions(conn: Connection) -> list[Position]:
-    """Where each sequential list stands that still has items, whose item before has ended, and whose next item is due.
-    Those of a stopped chain stay where they are, so that a resume continues one by one.
+    """Where each sequential list stands that still has items, none of which is under way or waits to be taken up again,
+    and whose next item is due. Those of a stopped chain stay where they are, so that a resume continues one by one.
     """
     rows = await conn.fetch(
         """
@@ -86,6 +90,8 @@ async def list_positions(conn: Connection) -> list[Position]:
           AND l.start_at + make_interval(secs => (c.first_index + c.next_offset) * l.interval_seconds)
               <= clock_timestamp()
           AND NOT EXISTS (SELECT FROM penstock.ends e WHERE e.list_id = l.id)
+          AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id = l.holder AND r.finished_at IS NULL)
+          AND NOT EXISTS (SELECT FROM penstock.list_line q WHERE q.list_id = l.id)
           AND NOT EXISTS (
               SELECT FROM penstock.chains h
               WHERE h.id = coalesce((SELECT p.chain_id FROM penstock.runs p WHERE p.id = l.parent_run_id),
@@ -101,6 +107,9 @@ async def list_positions(conn: Connection) -> list[Position]:
 
 async def claim_item(conn: Connection, *, position: Position) -> Chunk | None:
     """Lock the chunk, return it with one item, and move on; None when another scheduler has done so or holds it."""
+    if not await _lock_line(conn, position.list_id):
+        return None
+    # A statement of its own: it sees what the one before has waited for.
     row = await conn.fetchrow(
         """
         WITH held AS (
@@ -113,23 +122,102 @@ async def claim_item(conn: Connection, *, position: Position) -> Chunk | None:
             expanded_at = CASE WHEN c.next_offset + 1 >= jsonb_array_length(c.parameters) THEN clock_timestamp() END
         FROM held h, penstock.lists l
         WHERE c.list_id = h.list_id AND c.first_index = h.first_index AND l.id = h.list_id AND l.state = 'expanding'
+          AND NOT EXISTS (SELECT FROM penstock.runs r WHERE r.id = l.holder AND r.finished_at IS NULL)
+          AND NOT EXISTS (SELECT FROM penstock.list_line q WHERE q.list_id = $1)
         RETURNING l.id, l.environment, l.workflow, l.parent_run_id, l.claimed_depth, l.claimed_chain_id, l.priority,
-            l.start_at,
-                  l.interval_seconds, l.is_sequential, c.parameters -> $3::int AS item
+                  l.start_at, l.interval_seconds, l.is_sequential, c.parameters -> $3::int AS item
         """,
         position.list_id,
         position.first_index,
         position.next_offset,
     )
-    if row is None:
-        return None
-    await conn.execute("UPDATE penstock.lists SET is_ready = false WHERE id = $1", position.list_id)
-    return Chunk(_from_row(row), position.index, [row["item"]])
+    return None if row is None else Chunk(_from_row(row), position.index, [row["item"]])
 
 
-async def await_ends(conn: Connection, *, run_ids: Sequence[UUID]) -> None:
-    """Have these runs, which this transaction has admitted, tell of their ends at once."""
-    await conn.execute("UPDATE penstock.runs SET is_awaited = true WHERE id = ANY($1::uuid[])", run_ids)
+async def _lock_line(conn: Connection, list_id: UUID) -> bool:
+    """Keep others from letting an item of this sequential list start until the transaction ends; False when one of them
+    is at it.
+    """
+    is_locked: bool = await conn.fetchval(
+        "SELECT pg_try_advisory_xact_lock(hashtextextended('line of list/' || $1::uuid::text, 0))", list_id
+    )
+    return is_locked
+
+
+async def note_holder(conn: Connection, *, list_id: UUID, run_id: UUID) -> None:
+    """Have the next item of a sequential list wait for this run, which this transaction has admitted, and have that
+    report its end at once. To be called behind the admission, which locks the chain before the list.
+    """
+    await conn.execute(
+        """
+        WITH awaited AS (UPDATE penstock.runs SET is_awaited = true WHERE id = $2)
+        UPDATE penstock.lists SET is_ready = false, holder = $2 WHERE id = $1
+        """,
+        list_id,
+        run_id,
+    )
+
+
+async def list_heads(conn: Connection) -> list[tuple[UUID, UUID]]:
+    """The first item that waits to be taken up again of each sequential list none of whose items is under way: the ids
+    of list and run. Of a line, one entry of the index is read, whatever its size.
+    """
+    rows = await conn.fetch(
+        """
+        WITH RECURSIVE heads AS (
+            (SELECT q.list_id, q.run_id, 1 AS number FROM penstock.list_line q
+             ORDER BY q.list_id, q.admitted_at LIMIT 1)
+            UNION ALL
+            (SELECT f.list_id, f.run_id, h.number + 1 FROM heads h CROSS JOIN LATERAL (
+                 SELECT q.list_id, q.run_id FROM penstock.list_line q
+                 WHERE q.list_id > h.list_id ORDER BY q.list_id, q.admitted_at LIMIT 1
+             ) f WHERE h.number < $1)
+        )
+        SELECT h.list_id, h.run_id FROM heads h
+        CROSS JOIN LATERAL (SELECT l.holder FROM penstock.lists l WHERE l.id = h.list_id OFFSET 0) l
+        LEFT JOIN LATERAL (
+            SELECT r.id FROM penstock.runs r WHERE r.id = l.holder AND r.finished_at IS NULL OFFSET 0
+        ) r ON true
+        -- It may have been taken up again, too.
+        WHERE r.id IS NULL OR EXISTS (SELECT FROM penstock.list_line q WHERE q.run_id = r.id)
+        """,
+        MAX_LINES,
+    )
+    return [(row["list_id"], row["run_id"]) for row in rows]
+
+
+async def release_head(conn: Connection, *, list_id: UUID, run_id: UUID) -> bool:
+    """Let an item that waits to be taken up again start, unless another item of its list is under way; False when it
+    was not. To be called in a transaction.
+    """
+    if not await _lock_line(conn, list_id):
+        return False
+    # A statement of its own: it sees what the one before has waited for. Runs are locked before their list, as
+    # everywhere.
+    status = await conn.execute(
+        """
+        WITH head AS MATERIALIZED (
+            SELECT r.id FROM penstock.runs r
+            WHERE r.id = $2 AND r.state || '' = 'scheduled'
+              AND NOT EXISTS (
+                  SELECT FROM penstock.lists l
+                  CROSS JOIN LATERAL (
+                      SELECT h.id, h.finished_at FROM penstock.runs h WHERE h.id = l.holder OFFSET 0
+                  ) h
+                  WHERE l.id = $1 AND h.finished_at IS NULL
+                    AND NOT EXISTS (SELECT FROM penstock.list_line q WHERE q.run_id = h.id))
+            FOR NO KEY UPDATE OF r SKIP LOCKED
+        ), left_line AS (
+            DELETE FROM penstock.list_line q WHERE q.run_id = (SELECT h.id FROM head h) RETURNING q.run_id
+        ), started AS (
+            UPDATE penstock.runs r SET parked_at = NULL FROM left_line f WHERE r.id = f.run_id
+        )
+        UPDATE penstock.lists l SET is_ready = false, holder = f.run_id FROM left_line f WHERE l.id = $1
+        """,
+        list_id,
+        run_id,
+    )
+    return status != "UPDATE 0"
 
 
 async def fail_list(conn: Connection, *, list_id: UUID, error: JsonValue) -> bool:
@@ -199,15 +287,12 @@ async def _count_ends(conn: Connection, list_ids: Sequence[UUID], noted: Sequenc
                    coalesce(sum(q.change) FILTER (WHERE q.state = 'failed'), 0) AS failed,
                    coalesce(sum(q.change) FILTER (WHERE q.state = 'skipped'), 0) AS skipped,
                    coalesce(sum(q.change) FILTER (WHERE q.state = 'cancelled'), 0) AS cancelled,
-                   coalesce(sum(q.change) FILTER (WHERE q.state = 'terminated'), 0) AS terminated,
-                   sum(q.change) AS change
+                   coalesce(sum(q.change) FILTER (WHERE q.state = 'terminated'), 0) AS terminated
             FROM unnest($1::uuid[], $2::text[], $3::int[]) AS q (list_id, state, change) GROUP BY q.list_id
         )
         UPDATE penstock.lists l
         SET succeeded = l.succeeded + n.succeeded, failed = l.failed + n.failed, skipped = l.skipped + n.skipped,
-            cancelled = l.cancelled + n.cancelled, terminated = l.terminated + n.terminated,
-            -- An item that was taken up again has to end once more.
-            is_ready = n.change >= 0 AND (l.is_ready OR n.change > 0)
+            cancelled = l.cancelled + n.cancelled, terminated = l.terminated + n.terminated, is_ready = true
         FROM held h JOIN n ON n.list_id = h.id
         WHERE l.id = h.id
         """,

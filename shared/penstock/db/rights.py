@@ -55,6 +55,7 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "lists": ("SIU", "SIUD", "SIU"),
     "list_chunks": ("SIU", "SIU", "SIU"),
     "list_searches": ("SID", "SIUD", "I"),
+    "list_line": ("SID", "SID", "SID"),
     "waits": ("SIUD", "SIUD", "SIUD"),
     "signals": ("SIUD", "SIUD", "SIUD"),
     "recurrences": ("SIUD", "SIUD", "SIUD"),

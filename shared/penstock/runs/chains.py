@@ -224,8 +224,8 @@ async def _readmit_batch(conn: Connection, *, chain: ChainName) -> int:
     rows = await conn.fetch(
         """
         WITH candidate AS MATERIALIZED (
-            SELECT r.id, r.state, r.depth, e.chain_runs_limit + c.extra_runs - c.runs AS room,
-                   row_number() OVER (PARTITION BY r.state ORDER BY r.depth, r.id) AS place
+            SELECT r.id, r.state, r.depth, r.created_at, e.chain_runs_limit + c.extra_runs - c.runs AS room,
+                   row_number() OVER (PARTITION BY r.state ORDER BY r.depth, r.created_at, r.id) AS place
             FROM penstock.runs r
             JOIN penstock.environments e ON e.name = r.environment
             JOIN penstock.chains c ON c.id = r.chain_id
@@ -239,7 +239,7 @@ async def _readmit_batch(conn: Connection, *, chain: ChainName) -> int:
             -- What was cancelled is counted in the chain already.
             SELECT q.id, q.state FROM candidate q
             WHERE q.state = 'cancelled' OR q.place <= q.room
-            ORDER BY q.depth, q.id
+            ORDER BY q.depth, q.created_at, q.id
             LIMIT $3
         ), readmitted AS (
             UPDATE penstock.runs r

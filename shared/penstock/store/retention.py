@@ -32,6 +32,7 @@ RULES: Final = {
     "lists": Rule("ended", "`retention` after its end, and as long as one of its runs is kept"),
     "list_chunks": Rule("ended", "as their list"),
     "list_searches": Rule("ended", "until the list has found all its things"),
+    "list_line": Rule("short", "until their run's turn comes in its sequential list"),
     "deliveries": Rule("ended", "`retention` after it was received"),
     "delivery_keys": Rule("ended", "as long as a copy is known: 30 days, or what its source says"),
     "logs": Rule("ended", "`retention`"),

@@ -107,6 +107,12 @@ async def is_busy(conn: Connection) -> bool:
                   SELECT FROM penstock.chains h
                   JOIN penstock.runs p ON p.id = l.parent_run_id AND p.chain_id = h.id
                   WHERE h.stopped_at IS NOT NULL))
+          OR EXISTS (
+              SELECT FROM penstock.list_line q
+              JOIN penstock.lists l ON l.id = q.list_id
+              WHERE NOT EXISTS (
+                  SELECT FROM penstock.runs r WHERE r.id = l.holder AND r.finished_at IS NULL
+                    AND NOT EXISTS (SELECT FROM penstock.list_line o WHERE o.run_id = r.id)))
           OR EXISTS (SELECT FROM penstock.joins WHERE NOT is_known)
           OR EXISTS (SELECT FROM penstock.turns WHERE due_at <= clock_timestamp())
         """

@@ -78,9 +78,12 @@ _SAMPLE: Final = """
         FROM penstock.waits w LIMIT $2
     ), live AS (
         SELECT s.environment, s.scheduled_at, CASE
-            WHEN s.parked_at IS NOT NULL THEN 'paused'
+            WHEN p.rule IS NOT NULL THEN p.rule
+            WHEN s.parked_at IS NOT NULL
+            THEN CASE WHEN EXISTS (SELECT FROM penstock.list_line q WHERE q.run_id = s.id OFFSET 0) THEN 'sequence'
+                      ELSE 'paused' END
             WHEN s.scheduled_at > clock_timestamp() THEN CASE WHEN s.is_retry THEN 'retry' ELSE 'due' END
-            ELSE coalesce(p.rule, 'executor')
+            ELSE 'executor'
         END AS reason
         FROM scheduled s
         LEFT JOIN LATERAL (

@@ -48,7 +48,7 @@ _FROM: Final = """
     LEFT JOIN penstock.waits w ON w.run_id = r.id
     LEFT JOIN LATERAL (
         -- The place for whose limit it waits: one that another run holds, before one that only time gives.
-        SELECT p.rule, p.key, p.waits_since, h.run_id AS holder FROM penstock.places p
+        (SELECT p.rule, p.key, p.waits_since, h.run_id AS holder FROM penstock.places p
         LEFT JOIN LATERAL (
             SELECT o.run_id FROM penstock.places o
             WHERE o.scope = p.scope AND p.rule NOT LIKE 'rate:%' AND o.run_id <> p.run_id
@@ -56,7 +56,13 @@ _FROM: Final = """
             ORDER BY o.position LIMIT 1
         ) h ON true
         WHERE p.run_id = r.id AND r.is_limited AND p.waits_since IS NOT NULL
-        ORDER BY h.run_id IS NULL, p.rule LIKE 'rate:%' DESC, p.rule LIMIT 1
+        ORDER BY h.run_id IS NULL, p.rule LIKE 'rate:%' DESC, p.rule LIMIT 1)
+        -- Or its turn in a sequential list, when it is taken up again.
+        UNION ALL
+        (SELECT 'sequence', l.id::text, r.parked_at, nullif(l.holder, r.id) FROM penstock.list_line q
+         JOIN penstock.lists l ON l.id = q.list_id
+         WHERE q.run_id = r.id AND r.list_id IS NOT NULL AND r.parked_at IS NOT NULL)
+        LIMIT 1
     ) t ON true
 """
 
