@@ -35,6 +35,8 @@ async def test_runs_are_cancelled_by_filter(environment: dict[str, str]) -> None
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("--key", "a"), "give it with --workflow, and with no other option"),
+        (("--key", "a", "--workflow", "remind", "--state", "queued"), "and with no other option"),
         ((), "give ids, options that narrow it down, or --all"),
         (("--all", "--workflow", "remind"), "give ids, options that narrow it down, or --all"),
         (("--state", "succeeded"), "runs that are succeeded have ended"),

@@ -54,6 +54,14 @@ steps:
     wait_for: go
   - return: {word: "${steps.word}"}
 ---
+workflow: plan
+on: {api: {method: POST, auth: admin}}
+parameters: {order: text}
+steps:
+  - schedule: patient
+    after: 3d
+    key: "order-${params.order}"
+---
 workflow: told_at_once
 on: {api: {method: POST, auth: admin, respond: at_once}}
 steps:

@@ -102,9 +102,25 @@ async def test_a_run_is_scheduled_for_later_and_cancelled_at_the_admin_port(mana
     assert (await managing.status(later.run_id)).state is RunState.CANCELLED
 
 
+async def test_what_was_scheduled_under_a_key_is_cancelled_by_it_at_the_admin_port(managing: Client) -> None:
+    for order in "ab":
+        await managing.run("plan", {"order": order})
+    # Perhaps it is on its way to a scheduler.
+    assert await managing.cancel(workflow="patient", key="order-a") == 1
+    assert await managing.cancel(workflow="patient", key="order-a") == 0
+    assert await managing.cancel(workflow="echo", key="order-b") == 0
+    with pytest.raises(Refused, match="key") as refused:
+        await managing.cancel(workflow="patient", key="k" * 1001)
+    assert refused.value.status == 422
+    for given in ({"workflow": "patient"}, {"key": "order-a"}, {"workflow": "", "key": ""}):
+        with pytest.raises(ValueError, match="`workflow` and `key`"):
+            await managing.cancel(**given)
+
+
 async def test_what_the_public_port_cannot_do_names_the_admin_port(calling: Client) -> None:
     for call in (
         calling.cancel(uuid4()),
+        calling.cancel(workflow="patient", key="a"),
         calling.signal("go"),
         calling.schedule("echo", {"word": "a", "number": 1}, after=timedelta(seconds=1)),
     ):

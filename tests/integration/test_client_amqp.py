@@ -82,6 +82,17 @@ async def test_runs_are_scheduled_once_for_later_and_cancelled(client: Client) -
     assert refused.value.status == 422
 
 
+async def test_what_was_scheduled_under_a_key_is_cancelled_by_it(site: Ingress, client: Client) -> None:
+    await client.run("plan", {"order": "a"})
+
+    async def is_admitted() -> bool:
+        return await site.fetchval("SELECT count(*) FROM penstock.runs WHERE workflow = 'patient'") == 1
+
+    await eventually(is_admitted, within=30)
+    assert await client.cancel(workflow="patient", key="order-a") == 1
+    assert await client.cancel(workflow="patient", key="order-a") == 0
+
+
 async def test_what_is_refused_says_the_status_and_why(client: Client) -> None:
     with pytest.raises(Refused, match="word") as refused:
         await client.run("echo", {"number": 1})

@@ -8,6 +8,7 @@ import pytest
 
 from penstock.broker.inprocess import InProcessBroker
 from penstock.contracts.topology import topology
+from penstock.domain.ids import keyed_run_id
 from penstock.runs.operations import BATCH
 from penstock.runtime import Resources, Stop
 from penstock_scheduler.loops.operations import work_off_operations
@@ -101,6 +102,36 @@ async def test_failed_runs_are_retried_by_filter(ingress: Ingress) -> None:
     assert [(act["action"], act["after"]["operation"]) for act in acts] == [("run.retry", begun["id"])]
 
 
+async def test_what_was_scheduled_under_a_key_is_cancelled_and_what_is_on_its_way_is_waited_for(
+    ingress: Ingress,
+) -> None:
+    (other,) = await start(ingress, "remind")
+    key = {"workflow": "remind", "key": "order-17"}
+    first = keyed_run_id("live", "remind", "order-17")
+    async with ingress.database.connection() as conn:
+        # As an executor binds it before a scheduler has admitted the run.
+        await conn.execute(
+            """
+            INSERT INTO penstock.idempotency_keys (environment, scope, key, fingerprint, run_id)
+            VALUES ('live', 'step', $1::uuid::text, '', $1)
+            """,
+            first,
+        )
+    begun = shown(await ingress.manage("POST", "/v1/live/runs/cancel", json=key))
+    assert (begun["state"], begun["done"], begun["filter"]) == ("running", 0, key)
+    room = furnish(build_settings(), Resources(ingress.database, InProcessBroker(topology())), Stop())
+    assert (await work_off_operations(room)).wait_seconds is None, "there is nothing to do until it has arrived"
+    async with ingress.database.connection() as conn:
+        await conn.execute("UPDATE penstock.runs SET id = $1, chain_id = $1 WHERE id = $2::text::uuid", first, other)
+    assert (await work_off_operations(room)).done["cancelled"] == 1
+    over = (await ingress.manage("GET", f"/v1/live/operations/{begun['id']}")).json
+    assert (over["state"], over["done"]) == ("finished", 1)
+    assert shown(await ingress.manage("POST", "/v1/live/runs/cancel", json=key))["done"] == 0
+    acts: Any = (await ingress.manage("GET", "/v1/live/audit?action=run")).json["results"]
+    assert [act["before"] for act in acts] == [key, key]
+    await room.release()
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "says"),
     [
@@ -113,6 +144,13 @@ async def test_failed_runs_are_retried_by_filter(ingress: Ingress) -> None:
         ("POST", "runs/cancel", {"state": []}, 422, "state"),
         ("POST", "runs/cancel", {"chain": "17"}, 422, "chain"),
         ("POST", "runs/cancel", {"contains": "a\u0000b"}, 422, "contains"),
+        ("POST", "runs/cancel", {"key": "a"}, 422, "give `key` with `workflow`, and nothing else"),
+        ("POST", "runs/cancel", {"workflow": "x", "key": "a", "all": True}, 422, "and nothing else"),
+        ("POST", "runs/cancel", {"workflow": "x", "key": "a", "state": ["queued"]}, 422, "and nothing else"),
+        ("POST", "runs/cancel", {"workflow": "x", "key": ""}, 422, "key"),
+        ("POST", "runs/cancel", {"workflow": "x", "key": "a\u0000b"}, 422, "key"),
+        ("POST", "runs/cancel", {"workflow": "x", "key": ["a"]}, 422, "key"),
+        ("POST", "runs/retry", {"workflow": "x", "key": "a"}, 422, "key"),
         ("GET", f"operations/{NOBODY}", None, 404, f"live has no operation {NOBODY}"),
     ],
 )

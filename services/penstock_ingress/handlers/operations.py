@@ -17,6 +17,7 @@ from penstock.runs.mending import check_mending
 from penstock.runs.operations import (
     Asked,
     Filter,
+    KeyChoice,
     OperationKind,
     RetryChoice,
     Turn,
@@ -28,7 +29,7 @@ from penstock.runs.views.runs import RunFilter
 from penstock_ingress.handlers.pages import read_schedule_filter
 from penstock_ingress.repository.views import Operation
 from penstock_ingress.room import Room
-from penstock_ingress.rules.management import RunChoice, RunRetryChoice
+from penstock_ingress.rules.management import RunCancelChoice, RunChoice, RunRetryChoice
 from penstock_ingress.rules.replies import Refusal, problem
 
 log = get_logger(__name__)
@@ -36,8 +37,10 @@ _BY: Final = "the management API"
 _LIVE: Final = frozenset({RunState.SCHEDULED, RunState.QUEUED, RunState.RUNNING, RunState.WAITING})
 
 
-async def cancel_runs(room: Room, environment: str, wanted: RunChoice, actor: str) -> Operation:
-    """Cancel the runs that have not ended and meet the filter. Raises Refusal."""
+async def cancel_runs(room: Room, environment: str, wanted: RunCancelChoice, actor: str) -> Operation:
+    """Cancel the runs that have not ended and meet the filter, or were scheduled under the key. Raises Refusal."""
+    if wanted.key is not None and wanted.workflow is not None:
+        return await begin(room, OperationKind.CANCEL_RUNS, KeyChoice(environment, wanted.workflow, wanted.key), actor)
     _check_states(wanted, _LIVE, "cancelled")
     return await begin(room, OperationKind.CANCEL_RUNS, _read(environment, wanted, "cancel"), actor)
 

@@ -14,7 +14,7 @@ from penstock_ingress.rules.management import (
     Move,
     NewPause,
     Resumption,
-    RunChoice,
+    RunCancelChoice,
     RunRetryChoice,
     WorkflowPause,
     WorkflowResumption,
@@ -64,7 +64,7 @@ class ScheduleRoutes:
         return self._show(request, begun, 202, _location(begun))
 
     async def _cancel_runs(self, request: web.Request) -> web.Response:
-        environment, wanted = read_environment(request), await read_model(request, RunChoice)
+        environment, wanted = read_environment(request), await read_model(request, RunCancelChoice)
         check_choice(request[CALLER], wanted)
         begun = await operations.cancel_runs(self._room, environment, wanted, request[ACTOR])
         return self._show(request, begun, 202, _location(begun))

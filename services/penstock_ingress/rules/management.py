@@ -4,15 +4,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    RootModel,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, RootModel, model_validator
 
 from penstock.definitions.mending import Mending
 from penstock.domain.deliveries import DeliveryFilter, DeliveryOutcome
@@ -301,6 +293,23 @@ class RunChoice(Given):
     def is_everything(self) -> bool:
         """Whether nothing narrows it down. States alone do not: all runs that can be meant are in some of them."""
         return not any((self.workflow, self.chain, self.parent, self.since, self.until, self.contains, self.state))
+
+
+class RunCancelChoice(RunChoice):
+    """Which runs are to be cancelled; an empty filter only with `all`."""
+
+    key: Storable | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="With `workflow`, and nothing else: what `schedule` steps of any run have scheduled under this key",
+    )
+
+    @model_validator(mode="after")
+    def _key_of_workflow(self) -> Self:
+        if self.key is not None and (self.workflow is None or self.model_fields_set != {"workflow", "key"}):
+            raise ValueError("give `key` with `workflow`, and nothing else")
+        return self
 
 
 class RunRetry(Given):

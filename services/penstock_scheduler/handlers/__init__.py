@@ -15,6 +15,7 @@ from penstock.broker.port import Delivery
 from penstock.contracts.envelope import Message
 from penstock.contracts.messages import (
     CancelRun,
+    CancelRuns,
     ExpandList,
     ScheduleChildren,
     ScheduleRun,
@@ -29,7 +30,7 @@ from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED
 from penstock_scheduler.admitting.unnamed import forget, is_unnamed
 from penstock_scheduler.handlers.children import schedule_children
-from penstock_scheduler.handlers.interventions import cancel_run, send_signal, show_run
+from penstock_scheduler.handlers.interventions import cancel_run, cancel_runs_of_key, send_signal, show_run
 from penstock_scheduler.handlers.messages import schedule_run
 from penstock_scheduler.room import Room
 from penstock_scheduler.rules import describe_problem
@@ -115,6 +116,7 @@ HANDLERS: Final[Mapping[str, Handle]] = {
     WakeScheduler.TYPE: wake_scheduler,
     ShowRun.TYPE: show_run,
     CancelRun.TYPE: cancel_run,
+    CancelRuns.TYPE: cancel_runs_of_key,
     SendSignal.TYPE: send_signal,
 }
 """By the message's type; none means ScheduleRun."""

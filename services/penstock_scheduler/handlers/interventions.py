@@ -1,18 +1,21 @@
 """What internal services ask about runs, and do to them, by message: look at one, cancel one, send a signal."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Final, cast
 from uuid import UUID
 
 from pydantic import JsonValue
 
 from penstock.contracts.envelope import Message
-from penstock.contracts.messages import CancelRun, SendSignal, ShowRun
+from penstock.contracts.messages import CancelRun, CancelRuns, SendSignal, ShowRun
 from penstock.db import Connection
-from penstock.domain.ids import new_run_id
+from penstock.domain.ids import keyed_run_id, new_run_id
 from penstock.domain.runs import Duplicate, Rejected, RunSummary
 from penstock.errors import DecodeError
 from penstock.runs.cancellations import cancel_runs
 from penstock.runs.idempotency import bind_keys
+from penstock.runs.operations import Asked, KeyChoice, OperationKind, begin_operation, take_turn_of
 from penstock.runs.views.models import Run
 from penstock.runs.views.runs import find_run
 from penstock.runs.waits_and_signals import post_signal
@@ -56,10 +59,34 @@ async def cancel_run(room: Room, message: Message) -> Reply:
             conn, environment=asked.environment, run_ids=[asked.run_id], by=_BY, actor=f"message {message.message_id}"
         )
     )
-    for summary in cancelled:
-        room.publisher.run_event("cancelled", summary, reason=f"cancelled by {_BY}")
+    _announce(room, cancelled)
     run = await _get_run(room, asked.environment, asked.run_id)
     return {"run_id": str(asked.run_id), "state": run.state.value, "cancelled": bool(cancelled)}
+
+
+async def cancel_runs_of_key(room: Room, message: Message) -> Reply:
+    """Cancel what was scheduled under a key, as an operation: the first turn at once, the rest by the loop that works
+    operations off. A copy begins none. Raises DecodeError and Refused.
+    """
+    asked = CancelRuns.decode(message.body)
+    rules.check_environment(asked.environment)
+    of = KeyChoice(asked.environment, asked.workflow, asked.key)
+    begun = await room.database.in_transaction(
+        partial(
+            begin_operation,
+            kind=OperationKind.CANCEL_RUNS,
+            of=of,
+            asked=Asked(f"message {message.message_id}", _BY),
+            id=keyed_run_id(asked.environment, f"{OperationKind.CANCEL_RUNS}/message", message.message_id or ""),
+        )
+    )
+    if begun.of != of:
+        raise Refused(Rejected("idempotency_conflict", "message_id: it was used before for another workflow or key"))
+    turn = None if begun.is_over else await take_turn_of(room.database, begun.id)
+    if turn is not None:
+        _announce(room, turn.cancelled)
+        begun = turn.operation
+    return {"cancelled": begun.done, "is_over": begun.is_over}
 
 
 async def send_signal(room: Room, message: Message) -> Reply:
@@ -88,6 +115,11 @@ async def send_signal(room: Room, message: Message) -> Reply:
         case woken:
             await room.dispatches.begin(woken)
             return {"woken": len(woken), "kept": not woken, "duplicate": False}
+
+
+def _announce(room: Room, cancelled: Sequence[RunSummary]) -> None:
+    for run in cancelled:
+        room.publisher.run_event("cancelled", run, reason=f"cancelled by {_BY}")
 
 
 async def _get_run(room: Room, environment: str, run_id: UUID) -> Run:

@@ -19,7 +19,7 @@ async def work_off_operations(room: Room) -> Counts:
         _announce(room, turn)
         cancelled, retried = cancelled + len(turn.cancelled), retried + len(turn.retried)
         replayed += len(turn.admissions)
-        is_more |= not turn.operation.is_over
+        is_more |= not turn.operation.is_over and not turn.rests
     return Counts({"cancelled": cancelled, "retried": retried, "replayed": replayed}, 0.0 if is_more else None)
 
 

@@ -23,7 +23,7 @@ from penstock.definitions.parameters import ValueSource
 from penstock.domain.runs import Rejected
 from penstock.domain.states import RunState
 from penstock.runs.mending import check_mending
-from penstock.runs.operations import OperationKind, RetryChoice
+from penstock.runs.operations import KeyChoice, OperationKind, RetryChoice
 from penstock.runs.views.runs import RunFilter
 
 _CANCEL_EXAMPLES: Final = """Examples:
@@ -31,6 +31,8 @@ _CANCEL_EXAMPLES: Final = """Examples:
   penstock runs cancel 0190a5f2-7c00-8a11-9b22-0123456789ab
 
   penstock runs cancel -e live --workflow reminder --state scheduled
+
+  penstock runs cancel -e live --workflow reminder --key order-17
 
   penstock runs cancel -e live --all"""
 _RETRY_EXAMPLES: Final = """Examples:
@@ -62,6 +64,10 @@ Parent = Annotated[
 Since = Annotated[str | None, typer.Option("--since", help="Only runs created from this time on (ISO 8601).")]
 Until = Annotated[str | None, typer.Option("--until", help="Only runs created before this time (ISO 8601).")]
 Text = Annotated[str | None, typer.Option("--contains", help="Only runs with this text in their JSON.")]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", metavar="KEY", help="What schedule steps have scheduled of --workflow under this key."),
+]
 All = Annotated[bool, typer.Option("--all", help="Everything in the environment.")]
 
 
@@ -100,6 +106,7 @@ def cancel(
     since: Since = None,
     until: Until = None,
     contains: Text = None,
+    key: Key = None,
     is_all: All = False,
     data: Data = None,
     as_json: AsJson = False,
@@ -109,9 +116,15 @@ def cancel(
         environment.value, workflow, states or None, chain, parent, _moment(since, "--since"),
         _moment(until, "--until"), contains,
     )  # fmt: skip
-    _check_one_way(bool(run_ids), wanted, is_all=is_all)
+    _check_one_way(bool(run_ids), wanted, is_all=is_all, key=key)
     if run_ids:
         interventions.cancel(run_ids, data, as_json)
+        return
+    if key is not None:
+        if workflow is None or wanted != RunFilter(environment.value, workflow):
+            raise typer.BadParameter("give it with --workflow, and with no other option", param_hint="--key")
+        keyed = KeyChoice(environment.value, workflow, key)
+        operate(OperationKind.CANCEL_RUNS, keyed, by=_BY, data=data, as_json=as_json)
         return
     if wrong := [state for state in states or () if state not in _LIVE]:
         raise typer.BadParameter(f"runs that are {wrong[0]} have ended", param_hint="--state")
@@ -169,8 +182,8 @@ def _read_parameters(given: list[str] | None) -> dict[str, JsonValue] | None:
         raise typer.BadParameter(str(error), param_hint="-p") from None
 
 
-def _check_one_way(has_ids: bool, wanted: RunFilter, *, is_all: bool) -> None:
-    narrows = wanted != RunFilter(wanted.environment)
+def _check_one_way(has_ids: bool, wanted: RunFilter, *, is_all: bool, key: str | None = None) -> None:
+    narrows = wanted != RunFilter(wanted.environment) or key is not None
     if sum((has_ids, narrows, is_all)) != 1:
         raise typer.BadParameter("give ids, options that narrow it down, or --all")
 

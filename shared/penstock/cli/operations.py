@@ -74,10 +74,12 @@ async def _operate(kind: OperationKind, of: Filter, by: str, data: Path | None, 
 
 
 async def _advance(database: Database, operation: Operation, data: Path | None, by: str) -> Operation:
-    """Take a turn, or wait for the one that somebody else is taking."""
+    """Take a turn, or wait for the one that somebody else is taking, or for what is on its way."""
     turn = await take_turn_of(database, operation.id)
     if turn is not None:
         await publish(data, cancelled=list(turn.cancelled), by=by)
+        if turn.rests:
+            await asyncio.sleep(_LOOK_SECONDS)
         return turn.operation
     await asyncio.sleep(_LOOK_SECONDS)
     async with database.connection() as conn:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, overload
 from uuid import UUID, uuid4
 
 from pydantic import JsonValue
 
 from penstock.client.over_http import HttpWay
-from penstock.client.port import Wanted, WantedSignal, Way
+from penstock.client.port import Wanted, WantedEnd, WantedSignal, Way
 from penstock.client.retries import Deadline
 from penstock.client.values import RunStatus, ScheduledRun, SignalOutcome
 from penstock.definitions.models import ENVIRONMENTS
@@ -83,10 +83,24 @@ class Client:
         deadline = Deadline(CALL_SECONDS)
         return await (await self._way.open(deadline)).status(_read_id(run_id), deadline)
 
-    async def cancel(self, run_id: UUID | str) -> bool:
-        """Cancel a run; False when it had ended before. Not at the public port."""
+    @overload
+    async def cancel(self, run_id: UUID | str) -> bool: ...
+    @overload
+    async def cancel(self, *, workflow: str, key: str) -> int: ...
+    async def cancel(
+        self, run_id: UUID | str | None = None, *, workflow: str | None = None, key: str | None = None
+    ) -> bool | int:
+        """Cancel a run; False when it had ended before. Not at the public port.
+
+        With `workflow` and `key` instead: cancel what `schedule` steps have scheduled of that workflow under that key,
+        as far as it has not ended; returns how many runs were cancelled.
+        """
         deadline = Deadline(CALL_SECONDS)
-        return await (await self._way.open(deadline)).cancel(_read_id(run_id), deadline)
+        if run_id is not None and workflow is None and key is None:
+            return await (await self._way.open(deadline)).cancel(_read_id(run_id), deadline)
+        if run_id is not None or not workflow or not key:
+            raise ValueError("give either the id of a run, or `workflow` and `key`")
+        return await (await self._way.open(deadline)).cancel_key(WantedEnd(workflow, key), deadline)
 
     async def signal(self, name: str, payload: object = None, *, key: str | None = None) -> SignalOutcome:
         """Send a signal to the runs that wait for it, or that will. Not at the public port."""

@@ -1,5 +1,6 @@
 """The admin port: everything goes through the management API."""
 
+import asyncio
 from typing import Final
 from urllib.parse import quote
 from uuid import UUID
@@ -7,10 +8,10 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from penstock.client.calls import Answer, Call, Calls
-from penstock.client.port import Wanted, WantedSignal
+from penstock.client.port import Wanted, WantedEnd, WantedSignal
 from penstock.client.reading import read_answer
-from penstock.client.retries import Deadline
-from penstock.client.values import RunStatus, ScheduledRun, SignalOutcome
+from penstock.client.retries import Deadline, pause_before_look
+from penstock.client.values import Ended, RunStatus, ScheduledRun, SignalOutcome
 from penstock.client.waiting import wait_for_end
 from penstock.domain.durations import format_duration
 
@@ -51,6 +52,16 @@ class ManagementPort:
         """See the port."""
         answer = await self._send(Call("POST", f"/runs/{run_id}/cancel"), deadline)
         return answer.document.get("cancelled") == 1
+
+    async def cancel_key(self, wanted: WantedEnd, deadline: Deadline) -> int:
+        """See the port."""
+        operation = (await self._send(Call("POST", "/runs/cancel", wanted._asdict()), deadline)).document
+        looks = 0
+        while operation.get("state") == "running" and (pause := pause_before_look(looks)) < deadline.remaining:
+            await asyncio.sleep(pause)
+            operation = (await self._send(Call("GET", f"/operations/{operation['id']}"), deadline)).document
+            looks += 1
+        return read_answer(Ended, operation).done
 
     async def signal(self, wanted: WantedSignal, deadline: Deadline) -> SignalOutcome:
         """See the port."""

@@ -19,14 +19,14 @@ from penstock.broker.port import Broker, Delivery
 from penstock.broker.rabbitmq import connect
 from penstock.client.calls import MAX_SHOWN
 from penstock.client.errors import ClientError, NotEnded, Refused, Unavailable
-from penstock.client.port import Port, Wanted, WantedSignal
+from penstock.client.port import Port, Wanted, WantedEnd, WantedSignal
 from penstock.client.reading import read_answer
 from penstock.client.retries import Deadline, pause_before_retry
-from penstock.client.values import RunStatus, ScheduledRun, SignalOutcome
+from penstock.client.values import Ended, RunStatus, ScheduledRun, SignalOutcome
 from penstock.client.waiting import look_at, wait_for_end
 from penstock.contracts import envelope
 from penstock.contracts.envelope import Message
-from penstock.contracts.messages import CancelRun, RunAnswer, SendSignal, ShowRun
+from penstock.contracts.messages import CancelRun, CancelRuns, RunAnswer, SendSignal, ShowRun
 from penstock.contracts.topology import SCHEDULE_EXCHANGE, Topology, schedule_routing_key
 from penstock.domain.durations import format_duration
 from penstock.errors import BrokerUnavailable
@@ -121,6 +121,10 @@ class AmqpPort:
     async def cancel(self, run_id: UUID, deadline: Deadline) -> bool:
         """See the port."""
         return (await self._ask(CancelRun.TYPE, {"run_id": str(run_id)}, deadline)).get("cancelled") is True
+
+    async def cancel_key(self, wanted: WantedEnd, deadline: Deadline) -> int:
+        """See the port."""
+        return read_answer(Ended, await self._ask(CancelRuns.TYPE, wanted._asdict(), deadline)).done
 
     async def signal(self, wanted: WantedSignal, deadline: Deadline) -> SignalOutcome:
         """See the port."""

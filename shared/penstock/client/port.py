@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -37,6 +37,13 @@ class WantedSignal:
     payload: object = None
 
 
+class WantedEnd(NamedTuple):
+    """What `schedule` steps have scheduled of a workflow under one of their keys, and is to be cancelled."""
+
+    workflow: str
+    key: str
+
+
 class Port(Protocol):
     """A door of Penstock, for one environment. Each call raises Refused, Unavailable at its deadline, and Unsupported
     for what this door does not do.
@@ -53,6 +60,11 @@ class Port(Protocol):
 
     async def cancel(self, run_id: UUID, deadline: Deadline, /) -> bool:
         """Cancel a run; False when it had ended before."""
+
+    async def cancel_key(self, wanted: WantedEnd, deadline: Deadline, /) -> int:
+        """Cancel what was scheduled under a key; how many runs were. One that is on its way is waited for where the
+        door can tell, until the deadline; it is cancelled in any case.
+        """
 
     async def signal(self, wanted: WantedSignal, deadline: Deadline, /) -> SignalOutcome:
         """Send a signal to the runs that wait for it."""

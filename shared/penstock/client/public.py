@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from penstock.client.calls import Answer, Call, Calls
 from penstock.client.errors import Refused, RunFailed, Unsupported
 from penstock.client.management import REPLAYED
-from penstock.client.port import Wanted, WantedSignal
+from penstock.client.port import Wanted, WantedEnd, WantedSignal
 from penstock.client.reading import read_answer
 from penstock.client.retries import Deadline
 from penstock.client.values import RunStatus, ScheduledRun
@@ -66,6 +66,10 @@ class PublicPort:
     async def cancel(self, run_id: UUID, _deadline: Deadline) -> NoReturn:
         """Raises Unsupported."""
         raise _needs_admin_port(f"cancel run {run_id}")
+
+    async def cancel_key(self, wanted: WantedEnd, _deadline: Deadline) -> NoReturn:
+        """Raises Unsupported."""
+        raise _needs_admin_port(f"cancel runs of {wanted.workflow}")
 
     async def signal(self, wanted: WantedSignal, _deadline: Deadline) -> NoReturn:
         """Raises Unsupported."""

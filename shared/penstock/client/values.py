@@ -59,6 +59,12 @@ class RunStatus(Returned):
         raise RunFailed(self.run_id, self.state, error.message, kind=error.kind)
 
 
+class Ended(Returned):
+    """How many runs were cancelled so far."""
+
+    done: int = Field(validation_alias=AliasChoices("done", "cancelled"))
+
+
 class SignalOutcome(Returned):
     """What a signal did: how many runs it has woken, whether it is kept for one that will wait for it, and whether it
     is a copy, which did nothing.

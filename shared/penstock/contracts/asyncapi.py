@@ -19,6 +19,7 @@ from penstock.contracts.messages import (
     COMMANDS,
     EVENTS,
     CancelRun,
+    CancelRuns,
     ChainEvent,
     Contract,
     ExecuteRuns,
@@ -45,8 +46,8 @@ VERSION: Final = "1.0.0"
 _SCHEMA_REFERENCE: Final = "#/components/schemas/{model}"
 _DESCRIPTION: Final = """\
 Penstock's messages over AMQP 0-9-1. Bodies are JSON; commands are persistent.
-Unknown fields are ignored, but for what others send (ScheduleRun, ShowRun, CancelRun, SendSignal), which is refused
-when it has any.
+Unknown fields are ignored, but for what others send (ScheduleRun, ShowRun, CancelRun, CancelRuns, SendSignal), which
+is refused when it has any.
 
 *To schedule a run from any language*, publish `ScheduleRun` to the exchange `penstock.schedule`; `message_id` is the
 idempotency key.
@@ -149,6 +150,14 @@ _ANSWERS: Final[Document] = {
             "cancelled": {"type": "boolean", "description": "False for a run that had ended before"},
         },
     },
+    "CancelledCount": {
+        "type": "object",
+        "description": "Answer to a CancelRuns, or a problem document (RFC 9457).",
+        "properties": {
+            "cancelled": {"type": "integer", "description": "Runs that were cancelled"},
+            "is_over": {"type": "boolean", "description": "False when one more is on its way, which is cancelled then"},
+        },
+    },
     "SignalAnswer": {
         "type": "object",
         "description": "Answer to a SendSignal, or a problem document (RFC 9457).",
@@ -192,7 +201,7 @@ def _channels() -> Document:
             topology.SCHEDULE_EXCHANGE,
             "{environment}.{workflow}",
             _ENVIRONMENT | {"workflow": {"description": "Name of the workflow"}},
-            (ScheduleRun, ShowRun, CancelRun, SendSignal, ScheduleChildren, ExpandList, WakeScheduler),
+            (ScheduleRun, ShowRun, CancelRun, CancelRuns, SendSignal, ScheduleChildren, ExpandList, WakeScheduler),
         ),
         "execute": _channel(topology.EXECUTE_EXCHANGE, "{lane}", lane, (ExecuteRuns,)),
         "runEvents": _channel(
@@ -256,6 +265,8 @@ def _operations() -> Document:
         "showRun": _operation("receive", "schedule", (ShowRun,), "Report a run as it is now") | _reply("RunStatus"),
         "cancelRun": _operation("receive", "schedule", (CancelRun,), "Cancel a run unless it has ended")
         | _reply("CancelAnswer"),
+        "cancelRuns": _operation("receive", "schedule", (CancelRuns,), "Cancel what was scheduled under a key")
+        | _reply("CancelledCount"),
         "sendSignal": _operation("receive", "schedule", (SendSignal,), "Wake the runs that wait for a signal")
         | _reply("SignalAnswer"),
         "scheduleChildren": _operation(

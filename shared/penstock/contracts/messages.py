@@ -23,6 +23,12 @@ _PASSED_THROUGH: Final = frozenset({"parameters", "result", "payload"})
 """Fields with values of authors and callers, of which every digit stays."""
 
 
+def _check_storable(value: str) -> str:
+    if not is_storable(value):
+        raise ValueError(UNSTORABLE_REASON)
+    return value
+
+
 class Contract(BaseModel):
     """What all messages share: frozen, strict about types, known by their `TYPE`; most ignore unknown fields."""
 
@@ -149,6 +155,23 @@ class CancelRun(Contract):
     run_id: UUID
 
 
+class CancelRuns(Contract):
+    """Cancel what `schedule` steps of any run have scheduled under a key, as far as it has not ended. Published by
+    internal services to `penstock.schedule`; `message_id` is the idempotency key.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    TYPE: ClassVar[str] = "runs.cancel.v1"
+    environment: str = Field(description="`development` or `live`")
+    workflow: str = Field(min_length=1, max_length=200, description="Name of the workflow, case-sensitive")
+    key: str = Field(min_length=1, max_length=1000, description="The key that the steps gave")
+
+    @field_validator("workflow", "key")
+    @classmethod
+    def _is_storable(cls, value: str) -> str:
+        return _check_storable(value)
+
+
 class SendSignal(Contract):
     """Wake the runs that wait for a signal, or keep it for one that will. Published by internal services to
     `penstock.schedule`; `message_id` is the idempotency key.
@@ -163,9 +186,7 @@ class SendSignal(Contract):
     @field_validator("name")
     @classmethod
     def _is_storable(cls, value: str) -> str:
-        if not is_storable(value):
-            raise ValueError(UNSTORABLE_REASON)
-        return value
+        return _check_storable(value)
 
 
 class ChildRun(BaseModel):
@@ -336,7 +357,7 @@ class WorkloadEvent(Contract):
     at: datetime
 
 
-FROM_OTHERS: Final[tuple[type[Contract], ...]] = (ScheduleRun, ShowRun, CancelRun, SendSignal)
+FROM_OTHERS: Final[tuple[type[Contract], ...]] = (ScheduleRun, ShowRun, CancelRun, CancelRuns, SendSignal)
 """Commands that internal services in any language send."""
 _INTERNAL: Final[tuple[type[Contract], ...]] = (ScheduleChildren, ExpandList, WakeScheduler, ExecuteRuns, RunAnswer)
 COMMANDS: Mapping[str, type[Contract]] = {model.TYPE: model for model in (*FROM_OTHERS, *_INTERNAL)}

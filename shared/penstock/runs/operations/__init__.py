@@ -7,10 +7,10 @@ that was asked takes the first at once, so that a small operation is over with t
 turn is one batch and the row's counts in one transaction, behind the row's lock.
 
 *Guarantees.* What meets the filter when the operation begins is dealt with once: a run that was cancelled or taken up
-again no longer meets it, and one that comes into being, or fails, after the beginning does not either. Deliveries,
-whose state says nothing, and dead letters, of which some cannot be retried, are taken in their order, and the row keeps
-how far that is. So a turn that is lost with its
-process is simply taken again, and an operation comes to its end however busy a chain is.
+again no longer meets it, and one that comes into being, or fails, after the beginning does not either: but for a run
+under a key that was on its way then, which is waited for. Deliveries, whose state says nothing, and dead letters, of
+which some cannot be retried, are taken in their order, and the row keeps how far that is. So a turn that is lost with
+its process is simply taken again, and an operation comes to its end however busy a chain is.
 
 *What fails.* A turn that fails is tried again by the next; after MAX_FAILURES in a row the operation has failed, and
 says why. What was done stays done.
@@ -21,6 +21,7 @@ from penstock.runs.operations.rows import (
     MAX_FAILURES,
     Asked,
     Filter,
+    KeyChoice,
     Operation,
     OperationKind,
     RetryChoice,
@@ -38,6 +39,7 @@ __all__ = [
     "MAX_FAILURES",
     "Asked",
     "Filter",
+    "KeyChoice",
     "Operation",
     "OperationKind",
     "RetryChoice",

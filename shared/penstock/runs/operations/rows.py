@@ -15,6 +15,7 @@ from penstock.domain.dead_letters import LetterChoice, LetterFilter
 from penstock.domain.deliveries import DeliveryFilter
 from penstock.domain.ids import new_run_id
 from penstock.domain.schedule import ScheduleFilter
+from penstock.runs.keyed import find_keyed_runs
 from penstock.runs.operations.matching import count_failed, count_live, count_upcoming
 from penstock.runs.operations.replaying import Reached, count_replayable
 from penstock.runs.views.dead_letters import count_open_letters
@@ -59,7 +60,20 @@ class RetryChoice:
         return self.of.environment
 
 
-Filter = RunFilter | ScheduleFilter | DeliveryFilter | LetterChoice | RetryChoice
+@dataclass(frozen=True, slots=True)
+class KeyChoice:
+    """What `schedule` steps have scheduled of a workflow under one key, as far as it has not ended."""
+
+    environment: str
+    workflow: str
+    key: str
+
+    def describe(self) -> dict[str, JsonValue]:
+        """By the names that people write."""
+        return {"workflow": self.workflow, "key": self.key}
+
+
+Filter = RunFilter | ScheduleFilter | DeliveryFilter | LetterChoice | RetryChoice | KeyChoice
 _ACTIONS: Final = {
     OperationKind.CANCEL_RUNS: AuditAction.RUN_CANCEL,
     OperationKind.RETRY_RUNS: AuditAction.RUN_RETRY,
@@ -80,8 +94,8 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation as it stands. `of` is a RunFilter, or of what is coming a ScheduleFilter, or a DeliveryFilter, or
-    what is done to which dead letters.
+    """An operation as it stands. `of` is a RunFilter or a KeyChoice, or of what is coming a ScheduleFilter, or a
+    DeliveryFilter, or what is done to which dead letters.
 
     `reached` is the last delivery, or dead letter, that was dealt with.
     """
@@ -150,6 +164,9 @@ async def _count(conn: Connection, kind: OperationKind, of: Filter) -> int:
         return await count_open_letters(conn, of.of)
     if isinstance(of, RetryChoice):
         return await count_failed(conn, of.of)
+    if isinstance(of, KeyChoice):
+        found = await find_keyed_runs(conn, environment=of.environment, workflow=of.workflow, key=of.key)
+        return len(found.live)
     return await (count_failed if kind is OperationKind.RETRY_RUNS else count_live)(conn, of)
 
 
@@ -235,7 +252,7 @@ def describe_filter(of: Filter) -> dict[str, JsonValue]:
     """What narrows it down, by the names that people write."""
     if isinstance(of, RetryChoice):
         return {**describe_filter(of.of), **of.mending.describe()}
-    if isinstance(of, ScheduleFilter | DeliveryFilter | LetterChoice):
+    if isinstance(of, ScheduleFilter | DeliveryFilter | LetterChoice | KeyChoice):
         return {**of.describe()}
     parts: dict[str, JsonValue] = {
         "workflow": of.workflow,
@@ -258,7 +275,7 @@ def operation_from_row(row: Record) -> Operation:
         environment=row["environment"],
         kind=kind,
         state=row["state"],
-        of=_FILTERS.get(kind, _read_run_filter)(row),
+        of=_FILTERS[kind](row),
         filter=row["filter"],
         total=row["total"],
         done=row["done"],
@@ -285,6 +302,11 @@ def _read_run_filter(row: Record) -> RunFilter:
         contains=given.get("contains"),
         list_id=_id(given.get("list")),
     )
+
+
+def _read_cancel(row: Record) -> RunFilter | KeyChoice:
+    given = row["filter"]
+    return KeyChoice(row["environment"], given["workflow"], given["key"]) if "key" in given else _read_run_filter(row)
 
 
 def _read_retry(row: Record) -> RunFilter | RetryChoice:
@@ -334,6 +356,7 @@ def _read_letter_choice(row: Record) -> LetterChoice:
 
 
 _FILTERS: Final[Mapping[OperationKind, Callable[[Record], Filter]]] = {
+    OperationKind.CANCEL_RUNS: _read_cancel,
     OperationKind.RETRY_RUNS: _read_retry,
     OperationKind.CANCEL_SCHEDULE: _read_schedule_filter,
     OperationKind.REPLAY_DELIVERIES: _read_delivery_filter,

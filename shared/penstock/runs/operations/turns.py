@@ -14,10 +14,12 @@ from penstock.errors import PenstockError, StaleDefinitions
 from penstock.logs import get_logger
 from penstock.runs.cancellations import Retry, cancel_runs, retry_runs
 from penstock.runs.dead_letters import LetterAct, handle_letters
+from penstock.runs.keyed import find_keyed_runs
 from penstock.runs.mending import mend_run
 from penstock.runs.operations.matching import list_failed, list_live, list_next_failed, list_upcoming
 from penstock.runs.operations.replaying import replay_batch
 from penstock.runs.operations.rows import (
+    KeyChoice,
     Operation,
     OperationKind,
     Progress,
@@ -45,12 +47,15 @@ _VERBS: Final = {
 
 
 class Turn(NamedTuple):
-    """The operation after a turn, the runs that it cancelled, or made due now, and what became of those of replays."""
+    """The operation after a turn, the runs that it cancelled, or made due now, and what became of those of replays.
+    `rests`: the next turn has nothing to do before something that is on its way arrives.
+    """
 
     operation: Operation
     cancelled: Sequence[RunSummary] = ()
     retried: Sequence[RunSummary] = ()
     admissions: Sequence[Admission] = ()
+    rests: bool = False
 
 
 async def take_turn_of(database: Database, id: UUID) -> Turn | None:
@@ -86,6 +91,8 @@ async def take_turn(conn: Connection, *, id: UUID) -> Turn | None:
         return await _handle_letters(conn, operation, operation.of)
     if isinstance(operation.of, RetryChoice):
         return await _mend(conn, operation, operation.of)
+    if isinstance(operation.of, KeyChoice):
+        return await _cancel_keyed(conn, operation, operation.of)
     items = 0
     if isinstance(operation.of, ScheduleFilter):
         # First, and every time: the runs of a chunk that was being expanded can be cancelled afterwards.
@@ -131,6 +138,15 @@ async def _mend(conn: Connection, operation: Operation, of: RetryChoice) -> Turn
     reached = found[-1] if found else operation.reached
     progress = Progress(len(retried), is_over=len(found) < MENDED, reached=reached)
     return Turn(await note_progress(conn, id=operation.id, progress=progress), retried=retried)
+
+
+async def _cancel_keyed(conn: Connection, operation: Operation, of: KeyChoice) -> Turn:
+    """A run that is on its way to a scheduler is waited for: it would be performed after its cancellation."""
+    found = await find_keyed_runs(conn, environment=of.environment, workflow=of.workflow, key=of.key)
+    runs = await cancel_runs(conn, environment=of.environment, run_ids=found.live, by=operation.asked_by)
+    progress = Progress(len(runs), is_over=not found.is_more_expected)
+    updated = await note_progress(conn, id=operation.id, progress=progress)
+    return Turn(updated, cancelled=runs, rests=found.is_more_expected)
 
 
 async def _find(conn: Connection, operation: Operation, of: RunFilter | ScheduleFilter) -> list[UUID]:
