@@ -15,6 +15,7 @@ from penstock.reading.app_file import AppHead, read_app_file
 from penstock.reading.documents import Node, read_documents
 from penstock.reading.index import Index
 from penstock.reading.lints.exposure import find_exposures
+from penstock.reading.lints.listening import find_two_waits
 from penstock.reading.lints.python_calls import read_code_steps
 from penstock.reading.lints.python_slips import find_slips
 from penstock.reading.lints.recursion import CodeSteps, find_open_ends, find_recursions
@@ -146,6 +147,7 @@ def _load(files: dict[str, bytes], report: Report, directory: Path | None) -> Lo
                 *_exposure_problems(app),
                 *_unsigned_problems(app),
                 *_untyped_problems(app),
+                *_two_waits_problems(app),
             )
         )
     problems = tuple(
@@ -183,6 +185,19 @@ def _documents_in(folder: str, documents: dict[str, list[Node]]) -> Iterable[Nod
     for name, nodes in documents.items():
         if name.startswith(f"{folder}/"):
             yield from nodes
+
+
+def _two_waits_problems(app: App) -> Iterator[Problem]:
+    for found in find_two_waits(app):
+        file, line = _split_place(found.place)
+        what = (
+            f"{found.first!r} cannot wait for several items at the same time"
+            if found.first == found.second
+            else f"{found.first!r} and {found.second!r} cannot wait at the same time"
+        )
+        message = f"{what}: of the branches of a run, only one may wait for a signal or for runs"
+        hint = "schedule a workflow for each of them, and wait for the ends of these with one `wait_for_runs`"
+        yield Problem(file, line, 1, message, hint=hint)
 
 
 def _recursion_problems(app: App, code_steps: CodeSteps) -> Iterator[Problem]:

@@ -123,7 +123,14 @@ async def _choose_kept(conn: Connection, definition: Workflow, run_id: UUID, ste
     is_code = definition.python is not None
     if step is None:
         return []
-    return _find_kept(step, await _remembered(conn, run_id) if is_code else [one.id for one in definition.steps])
+    kept = _find_kept(step, await _remembered(conn, run_id) if is_code else [one.id for one in definition.steps])
+    if isinstance(kept, Rejected):
+        return kept
+    failed = await _find_failed(conn, run_id, kept)
+    if failed is None:
+        return kept
+    message = f"from: the run failed at {failed!r}, which comes before {step!r}; name {failed!r} or a step before it"
+    return Rejected("unreached_step", message, "from")
 
 
 def _find(workflow: str, environment: str, app: App) -> Workflow | Rejected:
@@ -154,6 +161,26 @@ async def _remembered(conn: Connection, run_id: UUID) -> list[str]:
         run_id,
     )
     return [row["step"] for row in rows]
+
+
+async def _find_failed(conn: Connection, run_id: UUID, names: Sequence[str]) -> str | None:
+    """That of these steps at which the run failed, itself or inside. One that was passed over (`on_error: continue`)
+    has a result.
+    """
+    failed: str | None = await conn.fetchval(
+        """
+        SELECT t.step FROM penstock.steps s
+        CROSS JOIN LATERAL (SELECT split_part(split_part(s.step, '/', 1), '[', 1) AS step) t
+        WHERE s.run_id = $1 AND t.step = ANY($2::text[]) AND s.outcome = 'failed' AND s.result IS NULL
+          AND NOT EXISTS (
+              SELECT FROM penstock.steps o
+              WHERE o.run_id = $1 AND o.step = t.step AND (o.outcome <> 'failed' OR o.result IS NOT NULL))
+        LIMIT 1
+        """,
+        run_id,
+        names,
+    )
+    return failed
 
 
 async def _forget_steps(conn: Connection, run_id: UUID, kept: Iterable[str]) -> None:

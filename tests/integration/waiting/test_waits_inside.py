@@ -92,7 +92,7 @@ workflow: two_signals
 steps:
   - id: all
     parallel:
-      one: [{id: a, wait_for: a}]
+      one: [{id: a, when: now != null, wait_for: a}]
       two: [{id: b, wait_for: b}]
 """)
     async with house.services():
