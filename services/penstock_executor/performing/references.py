@@ -1,4 +1,6 @@
-"""What the expressions of an attempt read through references, such as `params.order.customer.email`."""
+"""What the expressions of an attempt read through references, such as `params.order.customer.email`, and of options,
+such as `params.order.status.color`.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -55,8 +57,12 @@ class References:
             self.forget()
         for level in levels:
             ids = {lookup: await self._find_ids(lookup, scopes, found) for lookup in level}
-            await self._read(viewer, {lookup.type: set().union(*_of_type(ids, lookup.type)) for lookup in level})
+            types = {lookup.type for lookup in level} - self._app.options.keys()
+            await self._read(viewer, {name: set().union(*_of_type(ids, name)) for name in types})
             for lookup, wanted in ids.items():
+                if (options := self._app.options.get(lookup.type)) is not None:
+                    found[lookup.key] = {option: options.attributes.get(option, {}) for option in wanted}
+                    continue
                 known = self._known[lookup.type, viewer.sees_all]
                 found[lookup.key] = {id: thing for id in wanted if (thing := known[id]) is not None}
         return found

@@ -211,4 +211,6 @@ def describe_type(data_type: DataType) -> JsonValue:
 def describe_value(field_type: FieldType) -> Document:
     """The schema of a value; a thing is its id."""
     one = _SCALARS.get(field_type.name, {"type": "string"})
+    if field_type.options is not None:
+        one = {"type": "string", "enum": [*field_type.options.values]}
     return {"type": "array", "items": one} if field_type.is_list else one

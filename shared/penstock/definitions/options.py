@@ -1,8 +1,9 @@
-"""Option sets: static lists of texts."""
+"""Option sets: static lists of texts, which may have attributes."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class Options(NamedTuple):
@@ -13,9 +14,12 @@ class Options(NamedTuple):
 
 
 class OptionSet(BaseModel):
-    """What a field or parameter of its name may hold."""
+    """What a field or parameter of its name may hold. `attributes` are what expressions read of an option, by option
+    and name: texts, numbers, booleans, or lists of these. An option that lacks one reads as null.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     values: tuple[str, ...]
+    attributes: Mapping[str, dict[str, JsonValue]] = Field(default_factory=dict)
     place: str = ""

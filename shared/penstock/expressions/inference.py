@@ -51,7 +51,8 @@ class _Lost(Exception):
 def infer(source: str, names: Mapping[str, Kind], things: Mapping[str, Kind] = NO_THINGS) -> Kind:
     """The kind of the value of `source`, which compiles; names not in `names` may be anything. Raises Mismatch.
 
-    With `things`, the kinds of the things of each data type, members are read through ids.
+    With `things`, the kinds of the things of each data type, and of the attributes of each option set, members are
+    read through ids and options.
     """
     return infer_rewriting(source, names, things)[0]
 
@@ -258,10 +259,11 @@ class _Reader:
         if not kind.is_decided or (kind.word == "object" and kind.members is None):
             return ANYTHING
         written = self.written(start, self.position - (3 if self.tokens[self.position - 1].text == "]" else 2))
-        if kind.word == "text" and kind.of in self.things and name != "_id":
+        behind = kind.of or kind.options
+        if kind.word == "text" and behind in self.things and name != "_id":
             begin = self.tokens[start].offset
-            self.rewriting.look_up(kind.of, begin, begin + len(written), self.lists)
-            kind = self.things[kind.of]
+            self.rewriting.look_up(behind, begin, begin + len(written), self.lists)
+            kind = self.things[behind]
         known = None if kind.members is None else kind.members.get(name)
         if known is not None:
             return known

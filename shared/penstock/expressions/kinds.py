@@ -16,13 +16,15 @@ class Kind:
 
     `word` is one of any, null, text, number, boolean, date (a text that holds a time), moment (what `d(…)` gives),
     list, object. `item` is the kind of a list's items, `members` are those of an object whose members are all known.
-    `of` names the data type whose thing (object) or whose thing's id (text) it is.
+    `of` names the data type whose thing (object) or whose thing's id (text) it is; `options` names the option set whose
+    option (text), or whose attributes of an option (object), it is.
     """
 
     word: str
     item: "Kind | None" = None
     members: "Mapping[str, Kind] | None" = None
     of: str = ""
+    options: str = ""
 
     @property
     def is_decided(self) -> bool:
@@ -38,6 +40,8 @@ class Kind:
         """With an article, for messages: `a list of text`."""
         if self.of:
             return f"a thing of type {self.of!r}" if self.word == "object" else f"the id of a thing of type {self.of!r}"
+        if self.options and self.word == "text":
+            return f"an option of {self.options!r}"
         if self.word == "list" and self.item is not None and self.item.is_decided:
             return f"a list of {_PLURALS.get(self.item.word, self.item.of or self.item.word)}"
         return _NAMES[self.word]
@@ -81,6 +85,16 @@ def id_of(data_type: str) -> Kind:
     return Kind("text", of=data_type)
 
 
+def option_of(option_set: str) -> Kind:
+    """One of the options of this set: a text."""
+    return Kind("text", options=option_set)
+
+
+def attributes_of(option_set: str, attributes: Mapping[str, Kind]) -> Kind:
+    """What expressions read of an option of this set."""
+    return Kind("object", None, attributes, options=option_set)
+
+
 def kind_of_value(value: JsonValue) -> Kind:
     """The kind of a value that is there."""
     if isinstance(value, bool):
@@ -106,7 +120,7 @@ def join(kinds: Iterable[Kind]) -> Kind:
         return TEXT if all(kind.is_text for kind in found) else ANYTHING
     if first.word == "list":
         return list_of(join(kind.item or ANYTHING for kind in found))
-    return OBJECT if first.word == "object" else replace(first, of="")
+    return OBJECT if first.word == "object" else replace(first, of="", options="")
 
 
 def or_error(kind: Kind) -> Kind:

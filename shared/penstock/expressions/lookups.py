@@ -17,7 +17,7 @@ class Lookup(NamedTuple):
     """Things to be looked up before an expression is evaluated.
 
     `ids` is an expression: an id, null, or lists of these, nested at will. It may read what lookups of lower levels
-    found; the first level is 1.
+    found; the first level is 1. Where `type` names an option set, ids are options, and what is found their attributes.
     """
 
     key: str

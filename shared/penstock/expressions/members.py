@@ -13,7 +13,7 @@ _LENGTHS: Final = frozenset({"length", "len", "size", "count", "Count", "Length"
 def explain_member(kind: Kind, name: str, written: str) -> tuple[str, str]:
     """Why `written`, of this kind, has no member `name`, and a hint."""
     if kind.word == "object" and kind.members is not None:
-        return _explain_object(kind.members, kind.of, name, written)
+        return _explain_object(kind, kind.members, name, written)
     if kind.of and kind.word == "text":
         if name == "_id":
             return f"{written} is the id of a thing already", f"write {written}"
@@ -21,6 +21,9 @@ def explain_member(kind: Kind, name: str, written: str) -> tuple[str, str]:
             f"reading {name!r} through {written}, which is {kind}, is not possible here",
             f'add a step `get: {kind.of}` with `id: "${{{written}}}"`, and read steps.<its id>.{name}',
         )
+    if kind.options and kind.word == "text":
+        what = f"reading {name!r} of {written}, which is {kind}, is not possible here"
+        return what, "read it in a step, or compare the option itself"
     reason = f"{written} is {kind}, which has no member {name!r}"
     if name in _LENGTHS and (kind.word == "list" or kind.is_text):
         return reason, f"write len({written})"
@@ -37,8 +40,10 @@ def explain_method(kind: Kind, name: str, written: str) -> tuple[str, str]:
     return f"{written} is {kind}, and only what d(…) gives has methods", hint
 
 
-def _explain_object(members: Mapping[str, Kind], of: str, name: str, written: str) -> tuple[str, str]:
-    what = f"{of!r} has no field {name!r}" if of else f"{written} has no member {name!r}"
+def _explain_object(kind: Kind, members: Mapping[str, Kind], name: str, written: str) -> tuple[str, str]:
+    what = f"{kind.of!r} has no field {name!r}" if kind.of else f"{written} has no member {name!r}"
+    if kind.options:
+        what = f"the option set {kind.options!r} has no attribute {name!r}"
     same = next((known for known in members if _plain(known) == _plain(name)), None)
     if same is not None and not same.isidentifier():
         return what, f"write {written}[{same!r}]"

@@ -48,6 +48,9 @@ as the thing where a member follows: `params.order.customer.email`, `map(steps.p
 are read before the step, all of one level together, and once in an attempt unless the run changes things meanwhile. An
 id that names nothing reads as null. The `when` of a change trigger and `decreases` cannot read through references.
 
+**Options.** One of an [option set](data.md#types-and-fields) is a text that has attributes:
+`params.priority.label`. They are read where references are, and null where the option has none.
+
 **Limits.** An expression has at most %(length)s characters, and brackets nest at most %(nesting)s deep.
 
 ## Operators

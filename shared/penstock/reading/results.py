@@ -7,6 +7,7 @@ from typing import Final
 
 from penstock.definitions.fields import AGGREGATES, BUILT_IN_FIELDS, column_name
 from penstock.definitions.models import DataType, FieldType, Parameter, ScalarType
+from penstock.definitions.options import OptionSet
 from penstock.expressions.kinds import (
     ANYTHING,
     BOOLEAN,
@@ -15,9 +16,13 @@ from penstock.expressions.kinds import (
     OBJECT,
     TEXT,
     Kind,
+    attributes_of,
     id_of,
+    join,
+    kind_of_value,
     list_of,
     object_of,
+    option_of,
 )
 from penstock.reading.reader import StepReader
 from penstock.reading.scopes import (
@@ -59,6 +64,8 @@ FILE: Final = object_of({"file": TEXT, "name": TEXT, "content_type": TEXT, "size
 def kind_of(field_type: FieldType) -> Kind:
     """What a value of this type is in expressions: a thing that a field or parameter refers to is its id."""
     kind = _SCALARS.get(field_type.name) or (id_of(field_type.name) if field_type.is_thing else TEXT)
+    if field_type.options is not None:
+        kind = option_of(field_type.options.name)
     return list_of(kind) if field_type.is_list else kind
 
 
@@ -66,6 +73,13 @@ def kind_of_thing(data_type: DataType) -> Kind:
     """A thing itself, as a step gives it: its fields by name, the built-in ones too."""
     members = {field.name: kind_of(field.type) for field in (*data_type.fields, *BUILT_IN_FIELDS)}
     return object_of({**members, "_id": id_of(data_type.name)}, data_type.name)
+
+
+def kind_of_options(name: str, options: OptionSet) -> Kind:
+    """What can be read of an option of this set: its attributes."""
+    names = {attribute: None for attributes in options.attributes.values() for attribute in attributes}
+    given = {name: [each[name] for each in options.attributes.values() if name in each] for name in names}
+    return attributes_of(name, {name: join(map(kind_of_value, values)) for name, values in given.items()})
 
 
 def kinds_of_parameters(parameters: tuple[Parameter, ...]) -> Kind:

@@ -93,7 +93,9 @@ class Scope:
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     nullable: Nullable = field(default_factory=Nullable)
     things: Mapping[str, Kind] = field(default_factory=dict)
-    """The kinds of the things of each data type, where expressions may read through references."""
+    """The kinds of the things of each data type, and of the attributes of each option set, where expressions may read
+    through references.
+    """
     lookups: LookupsFound = field(default_factory=LookupsFound)
     passwords: frozenset[str] = frozenset()
 

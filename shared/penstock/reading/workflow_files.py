@@ -20,7 +20,7 @@ from penstock.reading.flow import read_flow
 from penstock.reading.index import Index, TypeNames, read_field_type, read_name, read_retries
 from penstock.reading.nullable import Nullable
 from penstock.reading.places import Report, shorten
-from penstock.reading.results import kind_of_thing, kinds_in_scope, kinds_of_parameters
+from penstock.reading.results import kind_of_options, kind_of_thing, kinds_in_scope, kinds_of_parameters
 from penstock.reading.scopes import (
     ALWAYS,
     CHANGE_MEMBERS,
@@ -164,6 +164,7 @@ def _scope_of(outline: Outline, triggers: Triggers, index: Index) -> Scope:
     required = frozenset(parameter.name for parameter in outline.parameters if not parameter.is_optional)
     nullable = Nullable(frozenset() if is_called else required)
     things = {name: kind_of_thing(kind) for name, kind in index.types.items()}
+    things |= {name: kind_of_options(name, options) for name, options in index.options.items()}
     passwords = _passwords(outline)
     return Scope(frozenset(names), members, kinds=kinds, nullable=nullable, things=things, passwords=passwords)
 

@@ -137,3 +137,50 @@ steps:
         )
         run = await house.perform("w", {"thing": ids["thing"]})
     assert run["result"] == {"name": "Ada", "own": "lamp"}
+
+
+async def test_attributes_of_options_are_read_where_the_option_is(house: House) -> None:
+    options = """
+options:
+  state:
+    new: {label: New, rank: 1, next: [paid]}
+    paid: {label: Paid, is_final: true}
+    odd:
+"""
+    async with house.executor():
+        await house.deploy(
+            """
+workflow: w
+parameters: {state: state, states: list of state, nothing: {type: state, optional: true}}
+when: params.state.rank == 1
+steps:
+  - id: made
+    create: order
+    set: {state: "${params.state}"}
+  - id: many
+    create_many: order
+    from: "${params.states}"
+    set: {state: "${item}", note: "${item.label ?? 'none'} ${index}"}
+  - id: found
+    find: order
+    where: {state: paid}
+  - return:
+      made: "${steps.made.state.label}"
+      deep: "${steps.made._id.state.label}"
+      found: "${map(steps.found.results, #.state.is_final)}"
+      ranks: "${map(params.states, #.rank)}"
+      next: "${params.state.next[0]}"
+      nothing: "${params.nothing.label}"
+""",
+            head=options,
+            types="type: order\nfields: {state: state, note: text}",
+        )
+        run = await house.perform("w", {"state": "new", "states": ["new", "paid", "odd"]})
+        skipped = await house.perform("w", {"state": "paid", "states": []})
+    assert (run["error"], run["state"], skipped["state"]) == (None, "succeeded", "skipped")
+    assert run["result"] == {
+        "made": "New", "deep": "New", "found": [True], "ranks": [1, None, None], "next": "paid", "nothing": None,
+    }  # fmt: skip
+    async with house.database.connection() as conn:
+        notes = await conn.fetchval('SELECT array_agg(note ORDER BY note) FROM "development"."order"')
+    assert notes == ["New 0", "Paid 1", "none 2", None]

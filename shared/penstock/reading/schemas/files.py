@@ -21,6 +21,7 @@ from penstock.domain.depth import MAX_DEPTH
 from penstock.domain.notices import NoticeKind
 from penstock.domain.ticks import MAX_FAILURES, Overlap
 from penstock.reading.oidc import ALGORITHMS
+from penstock.reading.option_sets import ATTRIBUTE_NAME, MAX_ATTRIBUTES
 from penstock.reading.schemas.forms import (
     ANYTHING,
     BOOLEAN,
@@ -66,6 +67,12 @@ def _build_notifications() -> Schema:
     )
 
 
+def _build_attributes() -> Schema:
+    """Of one option; one without any may be left empty."""
+    value = one_or_list({"type": ["string", "number", "boolean"]})
+    return either({"type": "null"}, {**named(value, f"^{ATTRIBUTE_NAME}$"), "maxProperties": MAX_ATTRIBUTES})
+
+
 def build_app_schema() -> Schema:
     """app.yaml."""
     limits = table(
@@ -91,8 +98,9 @@ def build_app_schema() -> Schema:
         "email": _build_email(),
         "oidc": _build_oidc(),
         "options": {
-            **named(one_or_list(TEXT), "^[a-z][a-z0-9_]{0,62}$"),
-            "description": "Option sets: static lists of texts, which fields and parameters of their names hold.",
+            **named(either(one_or_list(TEXT), named(_build_attributes())), "^[a-z][a-z0-9_]{0,62}$"),
+            "description": "Option sets: static lists of texts, which fields and parameters of their names hold, or "
+            "these texts with their attributes.",
         },
         "python": {
             **one_or_list({"type": "string", "pattern": r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"}),
