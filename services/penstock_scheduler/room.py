@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 from penstock.broker.port import Broker
@@ -49,6 +50,8 @@ class Room:
     """Read only before a notification needs one."""
     outgoing: Outgoing
     files: Files
+    unused_uploads_kept: timedelta
+    """Zero: for good."""
     stop: Stop
     pauses: PauseWatch = field(default_factory=PauseWatch)
     crowds: CrowdWatch = field(default_factory=CrowdWatch)
@@ -95,5 +98,6 @@ def furnish(settings: SchedulerSettings, resources: Resources, stop: Stop) -> Ro
         secrets=Secrets(resources.database, settings.keyring),
         outgoing=Outgoing(settings.outgoing_allow),
         files=Files(resources.database, open_storage(settings)),
+        unused_uploads_kept=timedelta(hours=settings.unused_uploads_hours),
         stop=stop,
     )

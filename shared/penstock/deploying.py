@@ -20,6 +20,7 @@ from penstock.store.deployments import load_current
 from penstock.store.policies import get_settings, note_changed_settings
 from penstock.things.changes import watch_types
 from penstock.things.tables import TableChange, apply_table_changes, plan_pruning, plan_tables
+from penstock.things.unused_files import guard_files
 
 _MAX_NOTED: Final = 100
 """Differences that the audit lists of a deployment."""
@@ -102,6 +103,7 @@ async def deploy(
 
 async def _apply(conn: Connection, environment: str, app: App, planned: DeploymentPlan) -> Deployment:
     await apply_table_changes(conn, changes=planned.tables)
+    await guard_files(conn, environment=environment, types=app.types.values())
     current = await load_current(conn, environment=environment)
     content = app.model_dump(mode="json")
     # With sorted keys, because jsonb does not keep their order: an app read back from a deployment is the same app.

@@ -3,10 +3,8 @@
 import base64
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -25,9 +23,10 @@ from penstock.things.files import (
     store_arrived,
     store_file,
 )
-from penstock.things.storage import PART_BYTES, Storage, open_storage
+from penstock.things.storage import PART_BYTES, open_storage
 from tests.integration.ingress import ADMIN, Ingress, running_ingress, write_app
-from tests.integration.s3_server import BUCKET, serving_s3
+from tests.integration.s3_server import BUCKET
+from tests.integration.storing import settings, storing
 
 LIVE = "live"
 LARGE = bytes(range(256)) * (PART_BYTES // 256 * 2 + 77)
@@ -38,26 +37,6 @@ on: {api: {auth: public, respond: at_once}}
 steps:
   - return: {}
 """
-
-
-def settings(url: str | None, endpoint: str | None = None) -> SimpleNamespace:
-    credentials = ("key", "secret")
-    return SimpleNamespace(
-        files_url=url, files_endpoint=endpoint, files_region="us-east-1", files_credentials=credentials
-    )
-
-
-@asynccontextmanager
-async def storing(kind: str, directory: Path) -> AsyncIterator[Storage]:
-    if kind == "directory":
-        storage = open_storage(settings(f"file://{directory}/files"))
-        assert storage is not None
-        yield storage
-        return
-    async with serving_s3() as url:
-        storage = open_storage(settings(f"s3://{BUCKET}/some/prefix", url))
-        assert storage is not None
-        yield storage
 
 
 async def pieces(content: bytes) -> AsyncIterator[bytes]:
@@ -114,8 +93,10 @@ async def test_storage_that_is_away_is_said_to_be_so(database: Database) -> None
     files, file = Files(database, storage), NewFile(uuid4(), "a.txt", "text/plain", b"paid")
     with pytest.raises(StorageUnavailable, match="the storage of files: "):
         await store_arrived(files, environment=LIVE, run_id=uuid4(), arrived=[file])
+    assert await open_file(files, environment=LIVE, id=file.id) is None
     async with database.connection() as conn:
-        assert await conn.fetchval("SELECT count(*) FROM penstock.files") == 0
+        expires = "expires_at BETWEEN now() AND now() + interval '8 days'"
+        assert await conn.fetchval(f"SELECT {expires} FROM penstock.files"), "what a crash leaves there goes with it"
 
 
 async def test_a_process_without_the_storage_says_what_to_set(database: Database, tmp_path: Path) -> None:

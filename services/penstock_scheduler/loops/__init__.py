@@ -34,6 +34,7 @@ from penstock_scheduler.loops.upkeep import (
     measure_backlog,
     report_replica,
 )
+from penstock_scheduler.loops.uploads import delete_unused_uploads
 from penstock_scheduler.loops.waking import wake_waiting
 from penstock_scheduler.loops.workload import delete_old_workload, flush_workload, watch_workload
 from penstock_scheduler.room import Room
@@ -73,6 +74,7 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("make_partitions", 3600.0, make_partitions),
         Loop("delete_expired_keys", 600.0, delete_expired_keys),
         Loop("delete_old_files", 600.0, delete_old_files),
+        Loop("delete_unused_uploads", 3600.0, delete_unused_uploads),
         Loop("delete_old_replicas", 600.0, delete_old_replicas),
         Loop("delete_ticks", 600.0, delete_ticks),
         Loop("delete_old_places", 60.0, delete_old_places),

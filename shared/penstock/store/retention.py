@@ -41,7 +41,10 @@ RULES: Final = {
     "audit": Rule("ended", f"{ACTS_KEPT.days} days"),
     "workload": Rule("ended", "400 days"),
     "operations": Rule("ended", "30 days after their end"),
-    "files": Rule("ended", "7 days; files of callers, which have a public URL: until they are deleted"),
+    "files": Rule(
+        "ended",
+        "7 days; files of callers, which have a URL: until they are deleted, or nothing refers to them for 24 hours",
+    ),
     "file_chunks": Rule("ended", "as their file"),
     "dead_letters": Rule("ended", "of runs: as their run; of messages: `retention` after they were last seen"),
     "imports": Rule("ended", "30 days after the last change, and while their run may be retried"),

@@ -188,30 +188,49 @@ async def store_file(
 
 
 async def store_arrived(files: Files, *, environment: str, run_id: UUID, arrived: Sequence[NewFile]) -> None:
-    """Store files that came with a call until they are deleted: public ones for everyone who knows their ids. Raises
-    DatabaseUnavailable and StorageUnavailable.
+    """Store files that came with a call, for as long as something refers to them (`unused_files`): public ones for
+    everyone who knows their ids. Raises DatabaseUnavailable and StorageUnavailable.
+
+    Where the content lies elsewhere, rows come first: what a crash leaves there expires with the row that names it.
     """
     storage = files.storage
-    if storage is not None:
-        for file in arrived:
-            await storage.put(name_object(environment, file.id), file.content)
     is_outside = storage is not None
     await files.database.in_transaction(
         partial(insert_arrived, environment=environment, run_id=run_id, files=arrived, is_outside=is_outside)
+    )
+    if storage is None:
+        return
+    for file in arrived:
+        await storage.put(name_object(environment, file.id), file.content)
+    async with files.database.connection() as conn:
+        await _finish_arrived(conn, arrived)
+
+
+async def _finish_arrived(conn: Connection, arrived: Sequence[NewFile]) -> None:
+    """Their content is whole: everyone sees them, and they expire no more by themselves."""
+    await conn.execute(
+        """
+        UPDATE penstock.files f SET size = q.size, expires_at = 'infinity'
+        FROM unnest($1::uuid[], $2::bigint[]) q (id, size)
+        WHERE f.id = q.id
+        """,
+        [file.id for file in arrived],
+        [len(file.content) for file in arrived],
     )
 
 
 async def insert_arrived(
     conn: Connection, *, environment: str, run_id: UUID, files: Sequence[NewFile], is_outside: bool = False
 ) -> None:
-    """The rows of files that came with a call, and their content unless it `is_outside`. To be called in a
-    transaction.
+    """The rows of files that came with a call, and their content unless it `is_outside`: then nobody sees them yet. To
+    be called in a transaction.
     """
     await conn.executemany(
         """
         INSERT INTO penstock.files (id, environment, name, content_type, size, run_id, is_public, object, expires_at,
             attached_type, attached_to)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'infinity', $9, $10)
+        VALUES ($1, $2, $3, $4, CASE WHEN $8::text IS NULL THEN $5::bigint END, $6, $7, $8,
+            CASE WHEN $8::text IS NULL THEN 'infinity' ELSE clock_timestamp() + interval '7 days' END, $9, $10)
         """,
         [
             (
