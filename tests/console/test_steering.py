@@ -161,6 +161,38 @@ async def test_the_log_is_searched_followed_and_narrowed_to_one_run(console: Bro
         await expect(page.locator(f'.log-line a:not([href$="{run}"])')).to_have_count(0)
 
 
+async def test_a_failed_run_is_retried_with_what_was_mended(console: Browsing) -> None:
+    failed, _ = await start(console, "charge_card", {"number": "A-8", "amount": 250, "note": "mend"})
+    await wait_until(console, failed, "failed")
+    async with console.logged_in(f"runs/{failed}", expected=r"\b422\b") as page:
+        await page.locator("summary").filter(has_text="checked").click()
+        given = page.get_by_label("inputs of checked", exact=True)
+        await expect(given).to_contain_text('"fail": "the card of A-8 was refused; mend"')
+        await page.get_by_role("button", name="Retry with changes").click()
+        dialog = page.get_by_role("dialog")
+        parameters = dialog.get_by_label("Parameters")
+        await expect(parameters).to_have_value(re.compile(r'"amount": 250'))
+        retry = dialog.get_by_role("button", name="Retry")
+        for text, step, problem in (
+            ('{"amount": ', "", "this is not JSON"),
+            ('{"amount": "much"}', "", "Invalid value for parameter amount"),
+            ('{"amount": 20}', "chekced", "did you mean 'checked'?"),
+        ):
+            await parameters.fill(text)
+            await dialog.get_by_label("From step").fill(step)
+            await retry.click()
+            field = dialog.locator(".field").filter(has=page.locator("[aria-invalid]"))
+            await expect(field.get_by_role("alert")).to_contain_text(problem)
+        await dialog.get_by_label("From step").fill("checked")
+        await retry.click()
+        await expect(dialog).to_have_count(0)
+    await wait_until(console, failed, "succeeded")
+    run = await find_run(console, failed)
+    assert (run["result"], run["parameters"]) == (
+        {"charged": 20}, {"number": "A-8", "amount": 20, "note": "mend"},
+    )  # fmt: skip
+
+
 async def test_a_dead_letter_is_retried_and_when_it_fails_again_resolved(console: Browsing) -> None:
     failed, _ = await start(console, "charge_card", {"number": "A-9", "amount": 250, "note": "again"})
     await wait_until(console, failed, "failed")

@@ -51,6 +51,10 @@ class Definitions:
         except StaleDefinitions as error:
             raise Refusal(unavailable(str(error), 1)) from None
 
+    async def find(self, environment: str, version: int) -> CompiledDeployment:
+        """One version, current or not. Raises ConfigurationError when it was never deployed."""
+        return await self._cache.get(environment, version)
+
     async def newest(self, environment: str) -> CompiledDeployment:
         """The deployment that is current at this moment."""
         return await self._refreshes.submit(environment)

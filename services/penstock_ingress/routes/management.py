@@ -25,6 +25,7 @@ from penstock_ingress.handlers.management import (
     show_settings,
     update_settings,
 )
+from penstock_ingress.handlers.step_inputs import show_step_inputs
 from penstock_ingress.handlers.workload import show_weights, show_workload, update_weights
 from penstock_ingress.room import Room
 from penstock_ingress.routes.browsing import BrowsingRoutes
@@ -90,6 +91,7 @@ class ManagementApi:
         app.router.add_post("/v1/{environment}/runs", self._create_run)
         app.router.add_get("/v1/{environment}/runs", self._list_runs)
         app.router.add_get("/v1/{environment}/runs/{id}", self._get_run)
+        app.router.add_get("/v1/{environment}/runs/{id}/inputs", self._get_inputs)
         app.router.add_post("/v1/{environment}/runs/{id}/cancel", self._cancel_run)
         app.router.add_post("/v1/{environment}/runs/{id}/retry", self._retry_run)
         app.router.add_post("/v1/{environment}/signals/{name}", self._send_signal)
@@ -191,6 +193,10 @@ class ManagementApi:
 
     async def _get_run(self, request: web.Request) -> web.Response:
         return self._show(request, await show_run(self._room, read_environment(request), read_id(request)))
+
+    async def _get_inputs(self, request: web.Request) -> web.Response:
+        environment, id, step = read_environment(request), read_id(request), request.query.get("step", "")
+        return self._show(request, await show_step_inputs(self._room, environment, id, step, request[CALLER]))
 
     async def _cancel_run(self, request: web.Request) -> web.Response:
         return self._show(

@@ -278,6 +278,7 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     ),
     "action": ("Only this action (`run.cancel`), or all of its kind (`run`)", _TEXT),
     "run": ("Only what belongs to this run", _ID),
+    "step": ("Path of the step, as `steps` of the run has it", _TEXT),
     "from": ("Only the node with this run, and what is below it", _ID),
     "nodes": (
         "Maximum nodes",

@@ -1,7 +1,10 @@
-"""The description of what the console watches: chains as pictures, what an environment does, what changes."""
+"""The description of what the console watches: chains as pictures, what an environment does, what changes, and what
+steps were given.
+"""
 
 from typing import Final
 
+from penstock.runs.step_inputs import StepInputs
 from penstock.runs.views.models import ChainPicture
 from penstock_ingress.repository.data_views import ThingPage, TypeList
 from penstock_ingress.repository.overview_views import Changes, Overview
@@ -22,6 +25,8 @@ WATCHING: Final = (
         "data/{name}", "get", "Things of a data type, the newest first, whatever its privacy rules say", ThingPage,
         query=("constraints", *PAGE), problems=(400, 404),
     ),
+    Operation("runs/{id}/inputs", "get", "What a step of a run was given, evaluated again", StepInputs, query=("step",),
+    problems=(400, 404, 503)),
     Operation("graph", "get", "Which workflows start which, and the cycles in that", Graph),
     Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=PAGE, problems=(400,
     404)),

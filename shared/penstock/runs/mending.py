@@ -113,10 +113,23 @@ async def _change(
         return Rejected("invalid_parameter", f"parameters: {problem}", problem.parameter)
     if mending.step is not None:
         await _forget_steps(conn, row["id"], kept)
-    await conn.execute(
-        "UPDATE penstock.runs SET version = $2, parameters = $3 WHERE id = $1", row["id"], version, parameters
-    )
+    await _replace(conn, row["id"], version, parameters)
     return None
+
+
+async def _replace(conn: Connection, run_id: UUID, version: int | None, parameters: dict[str, JsonValue]) -> None:
+    await conn.execute(
+        """
+        UPDATE penstock.runs r
+        SET version = $2, parameters = $3,
+            mended_at = CASE WHEN r.version IS DISTINCT FROM $2 OR r.parameters IS DISTINCT FROM $3
+                             THEN clock_timestamp() ELSE r.mended_at END
+        WHERE r.id = $1
+        """,
+        run_id,
+        version,
+        parameters,
+    )
 
 
 async def _choose_kept(conn: Connection, definition: Workflow, run_id: UUID, step: str | None) -> list[str] | Rejected:

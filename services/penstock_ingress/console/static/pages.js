@@ -19,6 +19,7 @@
 //   parts/table.js    Listing {resource, what, columns, caption, empty}, Table, Filters {fields}, Loading, Stale
 //   parts/show.js     Badge, Time, Duration, IdLink, Facts, Json, Empty, ErrorNote, Progress, Copyable, formatNumber
 //   parts/act.js      ActionButton {label, role, ask, act, done, after}, Form {send, label, done}, Field, Dialog
+//   parts/start.js    StartDialog {workflow, given, close}; parts/retry.js: RetryDialog {id, close, after}
 //   parts/notices.js  notify("text"), notify("text", "bad")
 //   parts/session.js  may("operator"), seesPayloads(), session()
 //   vendor.js         html (htm), hooks, signals, uPlot, dagre; .ci/vendor-console builds it

@@ -18,7 +18,7 @@ WaitReason = Literal[
 _WAIT_REASONS = get_args(WaitReason)
 Stored = Annotated[JsonValue, SkipValidation]
 """A value as it is stored. To validate it would take digits from its numbers."""
-_WRITTEN_BY_OTHERS = ("parameters", "result", "error", "webhook", "headers", "body")
+_WRITTEN_BY_OTHERS = ("parameters", "inputs", "result", "error", "webhook", "headers", "body")
 _PAYLOADS = frozenset(
     {*_WRITTEN_BY_OTHERS, "message", "details", "match", "payload", "signal", "key", "contains", "reason", "user_email"}
 )

@@ -5,7 +5,7 @@ import { api } from "../parts/api.js";
 import { Page, Section } from "../parts/layout.js";
 import { useResource } from "../parts/live.js";
 import { href, navigate } from "../parts/router.js";
-import { Badge, Empty, IdLink, Progress, Time } from "../parts/show.js";
+import { Badge, Empty, IdLink, Progress, Time, formatNumber } from "../parts/show.js";
 import { Listing } from "../parts/table.js";
 
 function ChainsPage() {
@@ -27,7 +27,7 @@ function ChainsPage() {
 export const NEAR = [
   { head: "Chain", main: true, cell: (chain) => html`<${IdLink} page="chains" id=${chain.id} text=${chain.workflow ?? undefined} />` },
   { head: "Near the limit of", cell: (chain) => chain.near.join(", ") },
-  { head: "Runs", cell: (chain) => html`<${Progress} value=${chain.runs} most=${chain.runs_limit} label="Runs of the chain" kind=${chain.near.includes("runs") ? "wait" : "good"} />` },
+  { head: "Runs", cell: (chain) => (chain.near.includes("runs") ? html`<${Progress} value=${chain.runs} most=${chain.runs_limit} label="Runs of the chain" kind="wait" />` : html`<span class="number">${formatNumber(chain.runs)}</span>`) },
   { head: "Warned", cell: (chain) => html`<${Time} at=${chain.warned_at} />` },
   { head: "Now", cell: (chain) => (chain.stopped_at ? html`<${Badge} text="stopped" kind="bad" />` : html`<${Badge} text="not stopped" kind="mute" />`) },
 ];

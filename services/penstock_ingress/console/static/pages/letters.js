@@ -19,7 +19,7 @@ function LettersPage() {
       actions=${state === "open" && html`<${Many} asked=${asked} resource=${resource} />`}>
     <${Filters} fields=${[
       { name: "kind", label: "Kind", kind: "select", options: [["run", "Runs that failed"], ["message", "Messages"]] },
-      { name: "state", label: "State (open by default)", kind: "select", options: Object.keys(KINDS) },
+      { name: "state", label: "State", kind: "select", none: "open", options: Object.keys(KINDS).filter((one) => one !== "open") },
       { name: "workflow", label: "Workflow" },
       { name: "queue", label: "Queue" },
       { name: "contains", label: "Reason contains", kind: "search" },

@@ -7,6 +7,7 @@ import { useResource } from "../parts/live.js";
 import { href } from "../parts/router.js";
 import { may, seesPayloads } from "../parts/session.js";
 import { Badge, Copyable, Duration, Empty, ErrorNote, Facts, IdLink, Json, Progress, Time, formatNumber, hasEnded } from "../parts/show.js";
+import { RetryDialog } from "../parts/retry.js";
 import { StartDialog } from "../parts/start.js";
 import { Loading, Stale, Table } from "../parts/table.js";
 import { LogLines } from "../parts/lines.js";
@@ -52,11 +53,14 @@ function RunPage({ id }) {
 
 function Actions({ run, reload }) {
   const [isStarting, setStarting] = useState(false);
+  const [isMending, setMending] = useState(false);
   const path = `runs/${run.id}`;
   return html`
     ${run.state === "failed" &&
     html`<${ActionButton} label="Retry" kind="primary" act=${() => api.post(`${path}/retry`)} after=${reload}
       done="It is taken up again, from the step that failed." />`}
+    ${run.state === "failed" && may("operator") && html`<button type="button" onClick=${() => setMending(true)}>Retry with changes</button>`}
+    ${isMending && html`<${RetryDialog} id=${run.id} close=${() => setMending(false)} after=${reload} />`}
     ${!hasEnded(run.state) &&
     html`<${ActionButton} label="Cancel run" kind="danger" act=${() => api.post(`${path}/cancel`)} after=${reload}
       ask="What it has done stays done; what is left is not performed. A cancelled run cannot be continued."
@@ -132,7 +136,7 @@ function Payload({ value, label, none = "None." }) {
 }
 
 function stepsAbout(run) {
-  return run.steps.length === 0 ? undefined : `${run.steps.length} steps, in the order in which they ended. Open one for what it got and what it gave.`;
+  return run.steps.length === 0 ? undefined : `${run.steps.length} steps, in the order in which they began. Open one for what it was given and what it gave.`;
 }
 
 export default { path: "runs/:id", view: RunPage };

@@ -34,7 +34,7 @@ function WorkflowPage({ name }) {
     </div>
     <${Neighbours} name=${data.name} />
     <${Versions} path=${path} name=${data.name} />
-    <${Section} title="Definition" about="What is as it is by default is left out."><${Json} value=${data.definition} label="the definition" /><//>
+    <${Section} title="Definition" about="What is as it is by default is left out."><${Json} value=${spell(data.definition)} label="the definition" /><//>
   <//>`;
 }
 
@@ -101,6 +101,12 @@ function Differences({ parts }) {
     { head: "Before", align: "whole", cell: (one) => show(one.before) },
     { head: "After", align: "whole", cell: (one) => show(one.after) },
   ]} />`;
+}
+
+// Types of parameters as they are written: ["text", true, null] is a list of text.
+function spell(definition) {
+  const parameters = definition.parameters?.map((one) => ({ ...one, type: Array.isArray(one.type) ? `${one.type[1] ? "list of " : ""}${one.type[0]}` : one.type }));
+  return parameters ? { ...definition, parameters } : definition;
 }
 
 export default { path: "workflows/:name", view: WorkflowPage };

@@ -44,7 +44,7 @@ export function Starts({ graph, names = null }) {
   const round = new Set(graph.cycles.flatMap(({ path }) => path.slice(1).map((name, index) => `${path[index]} ${name}`)));
   const shown = graph.workflows.filter(({ name }) => names === null || names.has(name));
   const nodes = shown.map((one) => ({
-    id: one.name, title: one.name, lines: [one.triggers.join(", ") || "no trigger", bare.has(one.name) && "cycle, no condition"].filter(Boolean),
+    id: one.name, title: one.name, lines: [one.triggers.join(", ") || (bare.has(one.name) ? "" : "no trigger"), bare.has(one.name) && "cycle, no condition"].filter(Boolean),
     kind: one.is_paused ? "wait" : "mute", isMarked: bare.has(one.name), address: href("workflows", one.name),
     label: `${one.name}${one.is_paused ? ", paused" : ""}${bare.has(one.name) ? ", on a cycle without a condition" : ""}`,
   }));

@@ -29,7 +29,8 @@ export function Graph({ nodes, edges, label, direction = "TB" }) {
     <div ref=${frame} class="graph-window" tabindex="0" role="group" aria-label=${label}>
       <svg role="group" aria-label=${label} width=${placed.width * factor} height=${placed.height * factor}
         viewBox=${`0 0 ${placed.width} ${placed.height}`}>
-        <defs><marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto">
+        <defs><marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="9" markerHeight="9"
+          markerUnits="userSpaceOnUse" orient="auto">
           <path d="M0 0 10 5 0 10z" class="arrow" /></marker></defs>
         ${edges.map((edge, index) => html`<path key=${`${edge.from} ${edge.to} ${index}`} class=${`edge ${edge.kind ?? ""}`}
           d=${placed.lines[index]} marker-end="url(#arrow)" />`)}
@@ -67,6 +68,7 @@ function place(nodes, edges, direction) {
   const lines = edges.map(({ from, to }, index) => {
     const edge = graph.edge(String(from), String(to), String(index));
     if (!edge?.points) return "";
+    if (from === to) return drawLoop(graph.node(String(from)), edges.slice(0, index).filter((one) => one.from === from && one.to === to).length);
     return edge.points.map(({ x, y }, turn) => `${turn ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
   });
   return {
@@ -75,4 +77,10 @@ function place(nodes, edges, direction) {
     places: new Map(nodes.map(({ id }) => [id, graph.node(String(id))])),
     lines,
   };
+}
+
+// From a node to itself: a bow below it, a deeper one for each that is there already.
+function drawLoop({ x, y }, count) {
+  const [half, bottom, depth] = [SIZE.width / 4 + 14 * count, y + SIZE.height / 2, 30 + 16 * count];
+  return `M${x + half} ${bottom}C${x + half} ${bottom + depth} ${x - half} ${bottom + depth} ${x - half} ${bottom}`;
 }

@@ -13,7 +13,7 @@ export function LogLines({ lines, empty, withRun = false }) {
       <${Badge} text=${line.level} kind=${KINDS[line.level]} />
       <span class="message">
         ${withRun && line.run_id && html`<${IdLink} page="runs" id=${line.run_id} text=${line.workflow ?? undefined} /> `}
-        ${line.step && html`<code>${line.step}</code> `}${line.message || html`<span class="soft">${line.event}</span>`}
+        <span class="event">${line.event}</span>${line.step && html` <code>${line.step}</code>`}${line.message && ` ${line.message}`}
         ${line.details != null && html`<details><summary>details</summary><${Json} value=${line.details} label="details" /></details>`}
       </span>
     </li>`,

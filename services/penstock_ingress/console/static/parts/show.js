@@ -25,7 +25,7 @@ export function Time({ at, exact = false }) {
   if (!exact) void second.value;
   const time = new Date(at);
   const full = `${at}`;
-  return html`<time datetime=${full} title=${full}>${exact ? formatTime(time) : relate(time)}</time>`;
+  return html`<time datetime=${full} title=${full}>${exact ? formatTime(time, { millis: true }) : relate(time)}</time>`;
 }
 
 /** The time of day, with the date unless it is today: 14:03:07.120, 3 May 14:03:07. */

@@ -59,7 +59,7 @@ function Pager({ after }) {
 
 /**
  * Filters that live in the address. `fields`: [{name, label, kind: "text" | "search" | "select" | "time", options?,
- * hint?}]; options are texts or [value, text].
+ * hint?, none?}]; options are texts or [value, text], and `none` is what holds without a choice: "any" by default.
  */
 export function Filters({ fields, children }) {
   return html`<form class="filters" role="search" onSubmit=${(event) => event.preventDefault()}>
@@ -72,7 +72,7 @@ export function Filters({ fields, children }) {
   </form>`;
 }
 
-function Filter({ name, label, kind = "text", options, hint }) {
+function Filter({ name, label, kind = "text", options, hint, none = "any" }) {
   const value = query.value[name] ?? "";
   const [typed, setTyped] = useState(null);
   const take = (text) => {
@@ -82,7 +82,7 @@ function Filter({ name, label, kind = "text", options, hint }) {
   if (kind === "select") {
     return html`<label>${label}
       <select name=${`by-${name}`} value=${value} onChange=${(event) => take(event.target.value)}>
-        <option value="">any</option>
+        <option value="">${none}</option>
         ${options.map((option) => {
           const [code, text] = Array.isArray(option) ? option : [option, option];
           return html`<option key=${code} value=${code} selected=${code === value}>${text}</option>`;
@@ -90,7 +90,7 @@ function Filter({ name, label, kind = "text", options, hint }) {
       </select></label>`;
   }
   if (kind === "time") {
-    return html`<label>${label}
+    return html`<label class="time">${label}
       <input name=${`by-${name}`} type="datetime-local" step="1" value=${toLocal(value)}
         onChange=${(event) => take(event.target.value ? new Date(event.target.value).toISOString() : "")} /></label>`;
   }

@@ -1,10 +1,10 @@
 // What a run did, step by step: each with a bar that says when it was performed, and behind it what it got and gave.
-import { html } from "../vendor.js";
+import { html, useState } from "../vendor.js";
 import { api } from "./api.js";
 import { useResource } from "./live.js";
 import { seesPayloads } from "./session.js";
-import { Badge, Empty, Json, Time, formatSeconds, hasEnded } from "./show.js";
-import { Table } from "./table.js";
+import { Badge, Empty, ErrorNote, Json, Time, formatSeconds, hasEnded } from "./show.js";
+import { Loading, Table } from "./table.js";
 
 const KINDS = { succeeded: "good", failed: "bad", skipped: "mute", waiting: "wait" };
 const MIN_WIDTH = 0.6;
@@ -18,13 +18,14 @@ export function Timeline({ run }) {
   const written = workflow && workflow.version === run.version ? index(workflow.definition.steps) : new Map();
   const span = measure(run);
   return html`<ol class="steps">${run.steps.map(
-    (step) => html`<li key=${step.step}><${Step} step=${step} span=${span} written=${written.get(step.step.split("/").at(-1))} /></li>`,
+    (step) => html`<li key=${step.step}><${Step} run=${run} step=${step} span=${span} written=${written.get(step.step.split("/").at(-1))} /></li>`,
   )}</ol>`;
 }
 
-function Step({ step, span, written }) {
+function Step({ run, step, span, written }) {
+  const [isOpen, setOpen] = useState(false);
   const seconds = (new Date(step.finished_at) - new Date(step.started_at)) / 1000;
-  return html`<details class="step">
+  return html`<details class="step" onToggle=${(event) => setOpen(event.currentTarget.open)}>
     <summary>
       <span class="step-name"><strong>${step.step}</strong> <span class="soft">${step.action}</span></span>
       <${Badge} text=${step.outcome} kind=${KINDS[step.outcome]} />
@@ -32,14 +33,25 @@ function Step({ step, span, written }) {
       <span class="number">${formatSeconds(Math.max(seconds, 0))}</span>
     </summary>
     <div class="step-body">
+      ${isOpen && seesPayloads() && html`<div><h3>What it was given</h3><${Inputs} run=${run} step=${step} /></div>`}
       ${written && html`<div><h3>As it is written</h3><${Json} value=${written} label=${`definition of ${step.step}`} /></div>`}
       ${step.error != null && html`<div><h3>Error</h3><${Json} value=${step.error} label=${`error of ${step.step}`} /></div>`}
       ${step.result != null && html`<div><h3>Result</h3><${Json} value=${step.result} label=${`result of ${step.step}`} /></div>`}
       ${!seesPayloads() && html`<p class="soft">Your token has no sight of payloads.</p>`}
-      ${step.tries.length > 0 && html`<div><h3>Tries</h3><${Table} rows=${step.tries} caption=${`Tries of ${step.step}`} columns=${TRIES}
+      ${step.tries.length > 0 && html`<div class="whole"><h3>Tries</h3><${Table} rows=${step.tries} caption=${`Tries of ${step.step}`} columns=${TRIES}
         id=${(one) => `${one.attempt}/${one.started_at}`} /></div>`}
     </div>
   </details>`;
+}
+
+// Inputs are not stored: the server evaluates the arguments of the step again, and says what it cannot know.
+function Inputs({ run, step }) {
+  const { data, problem } = useResource((options) => api.get(`runs/${run.id}/inputs`, { ...options, query: { step: step.step } }), [run.id, step.step, step.finished_at], { every: 0, on: [] });
+  if (problem) return html`<${ErrorNote} problem=${problem} what="What it was given" />`;
+  if (data === undefined) return html`<${Loading} />`;
+  return html`${data.changed_at && html`<p class="note wait">The run was retried with other parameters or by another version after this step, which may have been given something else.</p>`}
+    ${data.inputs != null && html`<${Json} value=${data.inputs} label=${`inputs of ${step.step}`} />`}
+    ${data.notes.length > 0 && html`<ul class="notes">${data.notes.map(({ at, why }) => html`<li key=${at}>${at && html`<code>${at}</code>: `}${why}</li>`)}</ul>`}`;
 }
 
 // Bars are an SVG, because the policy for content forbids style attributes; what they say stands beside them as text.
