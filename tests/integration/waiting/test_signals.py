@@ -2,12 +2,21 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
-from penstock.runs.waits_and_signals import SIGNAL_LIFETIME, delete_expired_signals
+from penstock.runs.waits_and_signals import SIGNAL_LIFETIME, delete_expired_signals, post_signal
 from tests.eventually import eventually
-from tests.integration.executing import House
+from tests.integration.executing import ENVIRONMENT, House
 from tests.integration.waiting.moving import ANYTHING, PAYMENT, advance_time, count_is, count_waits, send_signal
+
+MANY = 10_000
+WAITING = """
+    INSERT INTO penstock.runs (id, chain_id, environment, workflow, trigger, state, depth, attempt, version, started_at,
+                               scheduled_at, dispatched_at)
+    SELECT i.id, i.id, $1, 'listener', 'api', 'waiting', 0, 1, 1, i.at, i.at, i.at
+    FROM generate_series(1, $2::int) n CROSS JOIN LATERAL (SELECT md5(n::text)::uuid AS id, now() AS at) i
+"""
 
 
 async def test_a_signal_wakes_the_runs_that_match_and_gives_them_its_payload(house: House) -> None:
@@ -25,6 +34,27 @@ async def test_a_signal_wakes_the_runs_that_match_and_gives_them_its_payload(hou
         assert (await house.ended(anything))["result"] == {"paid": [1, 2]}
         assert (await house.get(two))["state"] == "waiting"
         assert await send_signal(house, "Paid", {"order": "1"}) == []
+
+
+async def test_a_signal_wakes_ten_thousand_runs_in_a_database_that_nobody_has_analyzed(house: House) -> None:
+    async with house.database.connection() as conn:  # each of them as an executor leaves it
+        await conn.execute(WAITING, ENVIRONMENT, MANY)
+        await conn.execute(
+            "INSERT INTO penstock.waits (run_id, environment, step, signal) "
+            "SELECT id, environment, 'heard', 'everybody' FROM penstock.runs"
+        )
+        await conn.execute(
+            "INSERT INTO penstock.steps (run_id, step, action, outcome, attempt, started_at) "
+            "SELECT id, 'heard', 'wait_for', 'waiting', 1, started_at FROM penstock.runs"
+        )
+    # A statement that searches a list of all of them for each takes longer than any statement may.
+    woken = await house.database.in_transaction(
+        partial(post_signal, environment=ENVIRONMENT, name="everybody", payload={"by": "all"})
+    )
+    assert len({run.id for run in woken}) == MANY
+    assert await house.fetchval("SELECT count(*) FROM penstock.runs WHERE state = 'queued'") == MANY
+    assert await house.fetchval("SELECT count(*) FROM penstock.steps WHERE outcome = 'succeeded'") == MANY
+    assert await count_waits(house) == 0
 
 
 async def test_a_signal_that_does_not_come_in_time_is_null(house: House) -> None:
