@@ -191,7 +191,8 @@ _MIN_SHARE: Final = 10
 MIN_REST_SECONDS: Final = 0.008
 BLOCKED_REST_SECONDS: Final = 0.02
 """When a run is due but another scheduler has it in hand."""
-MAX_REST_SECONDS: Final = 1.0
+MAX_REST_SECONDS: Final = 30.0
+"""Of a loop that is woken when there is something to do (`penstock_scheduler.loops.looking`)."""
 
 
 def describe_warning(environment: str, warning: WorkloadWarning) -> str:

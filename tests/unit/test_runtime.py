@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from penstock.errors import ConfigurationError
+from penstock.errors import ConfigurationError, DatabaseUnavailable
 from penstock.http_server import serving
 from penstock.runtime import Counts, Loop, Probed, Stop, add_probes, pause, repeat, supervise
 
@@ -75,6 +75,21 @@ async def test_loop_outlives_a_failing_turn_and_ends_with_the_soft_stop() -> Non
 
     await asyncio.wait_for(repeat(Loop("work", 0.001, work, is_upkeep=True), None, stop), 5)
     assert turns == [0, 1]
+
+
+async def test_a_loop_that_can_be_woken_does_not_rest_for_long_after_a_turn_has_failed() -> None:
+    stop, turns = Stop(), list[int]()
+
+    async def run_once(_: None) -> Counts:
+        turns.append(len(turns))
+        if len(turns) == 1:
+            raise DatabaseUnavailable("away")
+        stop.request()
+        return Counts()
+
+    async with asyncio.timeout(30):
+        await repeat(Loop("dispatch", 3600.0, run_once, asyncio.Event()), None, stop)
+    assert len(turns) == 2
 
 
 async def test_a_loop_ends_at_whatever_moment_it_is_cancelled() -> None:

@@ -116,9 +116,9 @@ def test_refused_mail_is_tried_again_later_and_later(attempts: int, seconds: int
     ("did_work", "is_full", "next_due", "rest"),
     [
         (True, True, None, 0.0),
-        (False, False, None, 1.0),
+        (False, False, None, 30.0),
         (True, False, 0.3, 0.3),
-        (False, False, 60.0, 1.0),
+        (False, False, 60.0, 30.0),
         (True, False, -0.1, 0.008),
         (False, False, 0.0001, 0.008),
         (False, False, -5.0, 0.02),

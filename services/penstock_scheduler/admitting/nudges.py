@@ -1,6 +1,7 @@
 """How a handler tells a loop that there is work sooner than it thinks."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,7 +10,14 @@ from typing import Final
 from penstock import clock
 
 _SOON: Final = timedelta(seconds=5)
-"""Well beyond the longest rest of the dispatching loop and the difference between this clock and the database's."""
+"""Well beyond what a look finds before it is due, and the difference between this clock and the database's."""
+_RESTS: Final = {
+    "feed": 0.4, "sequential": 0.4, "redispatch": 1.9, "finish": 1.9, "followers": 1.9, "notices": 1.9,
+    "email": 1.9, "webhook": 1.9, "slack": 1.9, "sweep": 4.9, "failing": 4.9,
+}  # fmt: skip
+"""For how many seconds a look does not wake a loop again. What is there may not be due, or in other hands. A little
+less than a multiple of the time between two looks, which are not exact.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,7 +35,30 @@ class Nudges:
     sequential: asyncio.Event = field(default_factory=asyncio.Event)
     feed: asyncio.Event = field(default_factory=asyncio.Event)
     followers: asyncio.Event = field(default_factory=asyncio.Event)
+    changes: asyncio.Event = field(default_factory=asyncio.Event)
+    run_ends: asyncio.Event = field(default_factory=asyncio.Event)
+    leases: asyncio.Event = field(default_factory=asyncio.Event)
+    sweep: asyncio.Event = field(default_factory=asyncio.Event)
+    failing: asyncio.Event = field(default_factory=asyncio.Event)
+    finish: asyncio.Event = field(default_factory=asyncio.Event)
+    pauses: asyncio.Event = field(default_factory=asyncio.Event)
+    operations: asyncio.Event = field(default_factory=asyncio.Event)
+    retried: asyncio.Event = field(default_factory=asyncio.Event)
+    notices: asyncio.Event = field(default_factory=asyncio.Event)
+    email: asyncio.Event = field(default_factory=asyncio.Event)
+    webhook: asyncio.Event = field(default_factory=asyncio.Event)
+    slack: asyncio.Event = field(default_factory=asyncio.Event)
     is_reconnected: bool = False
+    _woken_at: dict[str, float] = field(default_factory=dict)
+
+    def wake(self, names: Iterable[str]) -> None:
+        """A look has found something for these loops: each is woken, unless that was done a moment ago."""
+        now = time.monotonic()
+        for name in names:
+            if now - self._woken_at.get(name, float("-inf")) >= _RESTS.get(name, 0.0):
+                self._woken_at[name] = now
+                event: asyncio.Event = getattr(self, name)
+                event.set()
 
     async def note_reconnect(self) -> None:
         """Messages may have been lost, and can be sent again."""

@@ -6,6 +6,7 @@ from penstock.domain.notices import Channel
 from penstock.runtime import Loop
 from penstock.store.replicas import REPORT_SECONDS
 from penstock.store.workload import FLUSH_SECONDS
+from penstock_scheduler.admitting.nudges import Nudges
 from penstock_scheduler.loops.change_triggers import start_changes
 from penstock_scheduler.loops.dead_letters import publish_retried
 from penstock_scheduler.loops.dispatching import dispatch_due, redispatch_lost
@@ -14,6 +15,7 @@ from penstock_scheduler.loops.followers import start_followers
 from penstock_scheduler.loops.inbox import admit_inbox
 from penstock_scheduler.loops.list_expansion import advance_sequential, expand_lists, finish_lists
 from penstock_scheduler.loops.list_feeding import feed_lists
+from penstock_scheduler.loops.looking import DUE_SECONDS, WRITTEN_SECONDS, look_for_due, look_for_written
 from penstock_scheduler.loops.notifying import delete_old_notifications, gather_notices, send_notifications
 from penstock_scheduler.loops.operations import forget_operations, work_off_operations
 from penstock_scheduler.loops.pausing import hold_back
@@ -38,35 +40,39 @@ from penstock_scheduler.loops.uploads import delete_unused_uploads
 from penstock_scheduler.loops.waking import wake_waiting
 from penstock_scheduler.loops.workload import delete_old_workload, flush_workload, watch_workload
 from penstock_scheduler.room import Room
+from penstock_scheduler.rules import MAX_REST_SECONDS
 
 
 def list_loops(room: Room) -> tuple[Loop[Room], ...]:
     """All loops of a scheduler, and how often each takes a turn, in seconds."""
     nudges = room.nudges
     return (
-        Loop("dispatch_due", 1.0, dispatch_due, nudges.dispatch),
-        Loop("share_out", 1.0, share_out, nudges.crowds),
-        Loop("wake_waiting", 1.0, wake_waiting, nudges.waits),
-        Loop("give_turns", 1.0, give_turns, nudges.turns),
-        Loop("sweep_turns", 5.0, sweep_turns),
-        Loop("start_changes", 0.25, start_changes),
-        Loop("start_run_events", 0.25, start_run_events),
         Loop("admit_inbox", 0.05, admit_inbox),
-        Loop("tick_recurrences", 1.0, tick_recurrences, nudges.tick),
-        Loop("pause_failing_recurrences", 5.0, pause_failing_recurrences),
-        Loop("redispatch_lost", 2.0, redispatch_lost, nudges.redispatch),
-        Loop("hold_back", 1.0, hold_back),
-        Loop("work_off_operations", 1.0, work_off_operations),
-        Loop("publish_retried", 1.0, publish_retried),
-        Loop("reap_leases", 1.0, reap_leases),
-        Loop("feed_lists", 0.5, feed_lists, nudges.feed),
-        Loop("expand_lists", 1.0, expand_lists, nudges.expand),
-        Loop("settle_ends", 0.25, settle_ends, nudges.ends),
-        Loop("advance_sequential", 0.5, advance_sequential, nudges.sequential),
-        Loop("finish_lists", 2.0, finish_lists),
-        Loop("start_followers", 2.0, start_followers, nudges.followers),
-        Loop("gather_notices", 2.0, gather_notices),
-        *(Loop(f"send_{channel}", 2.0, partial(send_notifications, channel=channel)) for channel in Channel),
+        Loop("look_for_written", WRITTEN_SECONDS, look_for_written),
+        Loop("look_for_due", DUE_SECONDS, look_for_due),
+        # These two wake the loops that follow, which would look at empty tables by themselves again and again.
+        Loop("start_changes", MAX_REST_SECONDS, start_changes, nudges.changes),
+        Loop("start_run_events", MAX_REST_SECONDS, start_run_events, nudges.run_ends),
+        Loop("settle_ends", MAX_REST_SECONDS, settle_ends, nudges.ends),
+        Loop("feed_lists", MAX_REST_SECONDS, feed_lists, nudges.feed),
+        Loop("advance_sequential", MAX_REST_SECONDS, advance_sequential, nudges.sequential),
+        Loop("dispatch_due", MAX_REST_SECONDS, dispatch_due, nudges.dispatch),
+        Loop("share_out", MAX_REST_SECONDS, share_out, nudges.crowds),
+        Loop("redispatch_lost", MAX_REST_SECONDS, redispatch_lost, nudges.redispatch),
+        Loop("reap_leases", MAX_REST_SECONDS, reap_leases, nudges.leases),
+        Loop("wake_waiting", MAX_REST_SECONDS, wake_waiting, nudges.waits),
+        Loop("give_turns", MAX_REST_SECONDS, give_turns, nudges.turns),
+        Loop("sweep_turns", MAX_REST_SECONDS, sweep_turns, nudges.sweep),
+        Loop("tick_recurrences", MAX_REST_SECONDS, tick_recurrences, nudges.tick),
+        Loop("pause_failing_recurrences", MAX_REST_SECONDS, pause_failing_recurrences, nudges.failing),
+        Loop("expand_lists", MAX_REST_SECONDS, expand_lists, nudges.expand),
+        Loop("finish_lists", MAX_REST_SECONDS, finish_lists, nudges.finish),
+        Loop("start_followers", MAX_REST_SECONDS, start_followers, nudges.followers),
+        Loop("hold_back", MAX_REST_SECONDS, hold_back, nudges.pauses),
+        Loop("work_off_operations", MAX_REST_SECONDS, work_off_operations, nudges.operations),
+        Loop("publish_retried", MAX_REST_SECONDS, publish_retried, nudges.retried),
+        Loop("gather_notices", MAX_REST_SECONDS, gather_notices, nudges.notices),
+        *(_send_by(channel, nudges) for channel in Channel),
         Loop("flush_workload", FLUSH_SECONDS, flush_workload),
         Loop("report_replica", REPORT_SECONDS, report_replica, is_upkeep=True),
         Loop("watch_workload", 60.0, watch_workload),
@@ -87,3 +93,8 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("drop_old_days", 3600.0, drop_old_days),
         Loop("delete_aged", 3600.0, delete_aged),
     )
+
+
+def _send_by(channel: Channel, nudges: Nudges) -> Loop[Room]:
+    wake = {Channel.EMAIL: nudges.email, Channel.WEBHOOK: nudges.webhook, Channel.SLACK: nudges.slack}[channel]
+    return Loop(f"send_{channel}", MAX_REST_SECONDS, partial(send_notifications, channel=channel), wake)

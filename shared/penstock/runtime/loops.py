@@ -43,8 +43,8 @@ class Loop(Generic[Room]):
 
 
 async def repeat(loop: Loop[Room], room: Room, stop: Stop, pulse: Pulse | None = None) -> None:
-    """Take turns until a soft stop. A turn that fails is logged and taken again: upkeep after its period, all else a
-    second later at the soonest. `pulse` knows how long a turn takes.
+    """Take turns until a soft stop. A turn that fails is logged and taken again: after its period, but upkeep excepted
+    a second later at the soonest, and a loop that can be woken a second later. `pulse` knows how long a turn takes.
     """
     while not stop.soft.is_set():
         rest = loop.period_seconds
@@ -63,7 +63,7 @@ async def repeat(loop: Loop[Room], room: Room, stop: Stop, pulse: Pulse | None =
                 error=f"{type(error).__name__}: {error}",
                 exc_info=None if is_expected else error,
             )
-            await pause(rest if loop.is_upkeep else max(rest, _MIN_SECONDS_AFTER_FAILURE), stop)
+            await pause(_rest_after_failure(loop), stop)
             continue
         _count_turn(loop.name, "done", began)
         done = {name: count for name, count in counts.done.items() if count}
@@ -74,6 +74,13 @@ async def repeat(loop: Loop[Room], room: Room, stop: Stop, pulse: Pulse | None =
             await asyncio.sleep(0)
         elif loop.wake is None or not loop.wake.is_set():
             await pause(rest, stop, loop.wake)
+
+
+def _rest_after_failure(loop: Loop[Room]) -> float:
+    if loop.is_upkeep:
+        return loop.period_seconds
+    # What can be woken works whenever there is something to do; its period says little.
+    return _MIN_SECONDS_AFTER_FAILURE if loop.wake is not None else max(loop.period_seconds, _MIN_SECONDS_AFTER_FAILURE)
 
 
 def _watching(loop: Loop[Room], pulse: Pulse | None) -> AbstractContextManager[None]:

@@ -18,8 +18,9 @@ from tests.integration.plans.statements import UNREAD, Statement, count_unread, 
 
 LIVE = frozenset(
     {
-        "chains_stopped", "list_chunks_open", "lists_followed", "lists_open", "operations_running", "runs_crowd_due",
-        "runs_crowd_queued", "runs_due", "runs_failed", "runs_parked", "runs_queued", "runs_running", "runs_scheduled",
+        "chains_stopped", "list_chunks_open", "lists_followed", "lists_open", "lists_ready", "operations_running",
+        "runs_crowd_due", "runs_crowd_queued", "runs_due", "runs_failed", "runs_parked", "runs_queued", "runs_running",
+        "runs_scheduled",
     }
 )  # fmt: skip
 """Indexes of what is under way, or waits for a person: they may be read whole."""

@@ -24,6 +24,7 @@ from penstock_scheduler.loops.pausing import hold_back
 from penstock_scheduler.loops.recurrences import tick_recurrences
 from penstock_scheduler.loops.waking import wake_waiting
 from penstock_scheduler.repository.runs import measure_backlog
+from penstock_scheduler.rules import MAX_REST_SECONDS
 from tests.integration.scheduler.taking_turns import admit_all, root
 from tests.integration.scheduling import ENVIRONMENT, WORKFLOWS, Station
 
@@ -64,7 +65,7 @@ async def test_what_is_due_at_admission_waits_while_it_is_paused(station: Statio
     async with station.database.connection() as conn:
         assert (await measure_backlog(conn)).ready == 0, "no executor is needed for it"
     again = await dispatch_due(station.furnish())
-    assert (again.done["parked"], again.wait_seconds) == (0, 1.0), "a parked run keeps no scheduler busy"
+    assert (again.done["parked"], again.wait_seconds) == (0, MAX_REST_SECONDS), "a parked run keeps no scheduler busy"
     async with station.database.connection() as conn:
         shown = await find_run(conn, run_id=run_id)
     assert shown is not None

@@ -20,6 +20,7 @@ from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.loops.upkeep import DAYS_AHEAD, delete_expired_keys, make_partitions, measure_backlog
 from penstock_scheduler.repository import runs as run_repository
 from penstock_scheduler.repository.aging import ByDay
+from penstock_scheduler.rules import MAX_REST_SECONDS
 from tests.eventually import eventually
 from tests.integration.scheduler.taking_turns import admit_all, let_it_run, root, stop_chain
 from tests.integration.scheduling import ENVIRONMENT, Station
@@ -46,7 +47,7 @@ async def test_due_runs_are_dispatched_by_priority_then_time_and_others_not(stat
     counts = await dispatch_due(room)
     await station.executor.receive()
     assert (counts.done["dispatched"], station.executor.run_ids()) == (3, [request.run_id for request in reversed(due)])
-    assert counts.wait_seconds == 1.0
+    assert counts.wait_seconds == MAX_REST_SECONDS
     assert (await dispatch_due(room)).done["dispatched"] == 0
 
 
