@@ -7,6 +7,7 @@ have `trace_id` and `span_id`. No payloads; secrets are taken out of every line.
 | event | room | says |
 |---|---|---|
 | `service.started` `service.ready` `service.draining` `service.stopped` | all | the life of a process |
+| `worker.started` `worker.ended` | executor | a process of an executor with several; one that has ended is replaced |
 | `service.stuck` | all | what fails the liveness probe; at most one line a minute |
 | `service.release_failed` | all | what a service held at its end is taken back later, by others |
 | `broker.connected` `broker.lost` `broker.unreachable` `broker.blocked` | all | the connections to RabbitMQ |
@@ -73,6 +74,7 @@ def configure_logs(log_format: Literal["auto", "json", "console"], log_level: st
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _add_process,
             _add_subject,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -93,6 +95,11 @@ def configure_logs(log_format: Literal["auto", "json", "console"], log_level: st
     # send is answered, not logged.
     for chatty in ("aio_pika", "aiormq", "opentelemetry", "python_multipart", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
+
+
+def mark_log(**fields: str | int) -> None:
+    """All lines that this process writes from now on have these fields."""
+    _PROCESS.update(fields)
 
 
 def log_as_a_library() -> None:
@@ -185,6 +192,7 @@ def bind_fields(**fields: object) -> None:
 
 
 Describe = Callable[[], Mapping[str, str]]
+_PROCESS: Final[dict[str, str | int]] = {}
 _SUBJECT: Final[ContextVar[Describe | None]] = ContextVar("penstock.logs.subject", default=None)
 _trace: Final[list[Describe]] = []
 
@@ -197,6 +205,10 @@ def log_about(describe: Describe) -> None:
 def log_trace(describe: Describe | None) -> None:
     """All lines of this process have these fields beside their own: those of the current trace. None: no more."""
     _trace[:] = [] if describe is None else [describe]
+
+
+def _add_process(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {**_PROCESS, **fields}
 
 
 def _add_subject(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -222,6 +222,11 @@ STUCK_PARTS = Gauge(
     "Loops, messages and consumers that are stuck; above 0, the liveness probe of this process fails",
     registry=REGISTRY,
 )
+WORKER_RESTARTS = Counter(
+    "penstock_worker_restarts_total",
+    "Processes of an executor with several that have ended, and were replaced",
+    registry=REGISTRY,
+)
 SPANS = Counter(
     "penstock_spans_total",
     "Spans of traces: `ended`, `exported` to the collector, or `failed`; zero while tracing is off",
@@ -294,6 +299,14 @@ def read_run_counts() -> dict[tuple[str, str], int]:
                 key = (sample.labels["environment"], outcome)
                 counts[key] = counts.get(key, 0) + int(sample.value)
     return counts
+
+
+def render_process_metrics() -> str:
+    """What is true of a process that only has others work, in Prometheus' text format."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(WORKER_RESTARTS)
+    return generate_latest(registry).decode()
 
 
 def render_metrics() -> bytes:

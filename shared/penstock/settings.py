@@ -162,6 +162,11 @@ class CommonSettings(BaseSettings):
         return None if self.secret_key is None else parse_keyring(self.secret_key.get_secret_value())
 
     @property
+    def processes(self) -> int:
+        """In how many processes the service runs."""
+        return 1
+
+    @property
     def lease(self) -> timedelta:
         """The lease as a duration."""
         return timedelta(seconds=self.lease_seconds)
@@ -216,6 +221,17 @@ def read_secrets() -> dict[str, str]:
         for name, value in os.environ.items()
         if value and name.startswith(SECRET_PREFIX) and name != KEY_VARIABLE
     }
+
+
+def make_environment(settings: BaseSettings) -> dict[str, str]:
+    """The environment in which another process reads these settings: this one's, and what was given otherwise."""
+    read = read_settings(type(settings))
+    given = {name: value for name, value in settings if value != getattr(read, name)}
+    return {**os.environ, **{f"PENSTOCK_{name.upper()}": _spell(value) for name, value in given.items()}}
+
+
+def _spell(value: object) -> str:
+    return ",".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
 
 
 Settings = TypeVar("Settings", bound=BaseSettings)

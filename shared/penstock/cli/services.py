@@ -49,7 +49,16 @@ def executor(
         typer.Option(
             min=1,
             max=10_000,
-            help="Maximum runs performed at once [PENSTOCK_EXECUTOR_CONCURRENCY].",
+            help="Maximum runs that each process performs at once [PENSTOCK_EXECUTOR_CONCURRENCY].",
+            show_default=False,
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Processes that share the work, each with slots of its own [PENSTOCK_EXECUTOR_PROCESSES].",
             show_default=False,
         ),
     ] = None,
@@ -63,6 +72,8 @@ def executor(
 ) -> None:
     """Perform runs, step by step. Scale these by the number of runs that wait."""
     given: dict[str, object] = {} if concurrency is None else {"executor_concurrency": concurrency}
+    if processes is not None:
+        given["executor_processes"] = processes
     if lane:
         given["executor_lanes"] = tuple(dict.fromkeys(one.value for one in lane))
     _run("executor", **given)

@@ -4,9 +4,11 @@ begins and ends.
 
 from penstock.runtime.loops import Counts, Loop, repeat
 from penstock.runtime.probes import Probed, add_probes
+from penstock.runtime.processes import start_worker
 from penstock.runtime.pulse import Pulse
-from penstock.runtime.service import Consumer, Edges, Resources, Serve, Subscription, run_service, start_service
+from penstock.runtime.service import Consumer, Edges, Resources, Serve, Subscription, run_service
 from penstock.runtime.shutdown import Stop, pause, run_process, supervise, unless_stopped
+from penstock.runtime.starting import start_service
 
 __all__ = [
     "Consumer",
@@ -25,6 +27,7 @@ __all__ = [
     "run_process",
     "run_service",
     "start_service",
+    "start_worker",
     "supervise",
     "unless_stopped",
 ]

@@ -1,7 +1,7 @@
 """The three probes of a service's admin port."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,22 +33,44 @@ def add_probes(app: web.Application, probed: Probed) -> None:
     STUCK_PARTS.set_function(lambda: len(probed.pulse.find_stuck()))
 
     async def healthz(_: web.Request) -> web.Response:
-        stuck = probed.pulse.check()
-        body: dict[str, object] = {"status": "stuck", "stuck": stuck} if stuck else {"status": "ok"}
-        return web.json_response(body, status=503 if stuck else 200)
+        return answer_health(probed.pulse.check())
 
     async def readyz(_: web.Request) -> web.Response:
         if probed.is_leaving():  # at once, whatever the servers do: nothing new is to be sent here
-            return web.json_response({"status": "draining", "checks": {}}, status=503)
-        checks = probed.checks
-        states = dict(zip(checks, await asyncio.gather(*(check() for check in checks.values())), strict=True))
-        is_ready = all(holds for name, holds in states.items() if probed.required is None or name in probed.required)
-        body = {"status": "ready" if is_ready else "unavailable", "checks": states}
-        return web.json_response(body, status=200 if is_ready else 503)
+            return answer_draining()
+        return answer_readiness(await read_checks(probed.checks), probed.required)
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=render_metrics(), headers={"Content-Type": METRICS_CONTENT_TYPE})
+        return answer_metrics(render_metrics())
 
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
+
+
+async def read_checks(checks: Mapping[str, Check]) -> dict[str, bool]:
+    """Whether each holds."""
+    return dict(zip(checks, await asyncio.gather(*(check() for check in checks.values())), strict=True))
+
+
+def answer_health(stuck: Sequence[str]) -> web.Response:
+    """The answer of `/healthz`."""
+    body: dict[str, object] = {"status": "stuck", "stuck": list(stuck)} if stuck else {"status": "ok"}
+    return web.json_response(body, status=503 if stuck else 200)
+
+
+def answer_draining() -> web.Response:
+    """The answer of `/readyz` from the soft stop on."""
+    return web.json_response({"status": "draining", "checks": {}}, status=503)
+
+
+def answer_readiness(checks: Mapping[str, bool], required: Collection[str] | None = None) -> web.Response:
+    """The answer of `/readyz`: the service is ready while all `required` checks hold (None: all of them)."""
+    is_ready = all(holds for name, holds in checks.items() if required is None or name in required)
+    body = {"status": "ready" if is_ready else "unavailable", "checks": dict(checks)}
+    return web.json_response(body, status=200 if is_ready else 503)
+
+
+def answer_metrics(rendered: bytes) -> web.Response:
+    """The answer of `/metrics`."""
+    return web.Response(body=rendered, headers={"Content-Type": METRICS_CONTENT_TYPE})

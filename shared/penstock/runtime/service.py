@@ -23,12 +23,12 @@ from penstock.db import Database, open_database
 from penstock.db.migrations import find_pending
 from penstock.errors import ConfigurationError
 from penstock.http_server import serving
-from penstock.logs import configure_logs, get_logger
+from penstock.logs import get_logger
 from penstock.metrics import DEAD_LETTERED
 from penstock.runtime.loops import Counts, Loop, Room, repeat
-from penstock.runtime.probes import Probed, add_probes
+from penstock.runtime.probes import Check, Probed, add_probes
 from penstock.runtime.pulse import LOOK_SECONDS, Pulse
-from penstock.runtime.shutdown import Stop, run_process
+from penstock.runtime.shutdown import Stop
 from penstock.settings import CommonSettings
 
 log = get_logger(__name__)
@@ -39,15 +39,20 @@ Settings = TypeVar("Settings", bound=CommonSettings)
 Settings_contra = TypeVar("Settings_contra", bound=CommonSettings, contravariant=True)
 
 
+def _do_nothing() -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """What a service works with, and what knows whether it works. In embedded mode the three services share one set;
-    else each opens its own.
+    else each opens its own. `on_ready` is called when the service has begun to take work.
     """
 
     database: Database
     broker: Broker
     pulse: Pulse = field(default_factory=Pulse)
+    on_ready: Callable[[], None] = _do_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +71,6 @@ class Subscription:
     exchange: str
     pattern: str
     handle: Handler
-
-
-def _do_nothing() -> None:
-    return
 
 
 async def _wait_for_nothing() -> None:
@@ -101,12 +102,6 @@ class Serve(Protocol[Settings_contra]):
     """Runs a service until a soft stop, with resources of its own unless some are given."""
 
     async def __call__(self, settings: Settings_contra, stop: Stop, resources: Resources | None = None) -> None: ...
-
-
-def start_service(name: str, serve: Serve[Settings], settings: Settings) -> None:
-    """The whole of a service's main function."""
-    configure_logs(settings.log_format, settings.log_level)
-    run_process(name, partial(serve, settings), grace_seconds=settings.shutdown_grace_seconds)
 
 
 async def run_service(
@@ -166,6 +161,7 @@ async def _take_work(name: str, room: Room, edges: Edges[Room], given: Resources
                 look = Loop("look_at_queues", LOOK_SECONDS, partial(_look_at_queues, pulse))
                 group.create_task(repeat(look, broker, stop, pulse), name=look.name)
             log.info("service.ready", service=name)
+            given.on_ready()
             await stop.soft.wait()
             log.info("service.draining", service=name)
             for queue in edges.consumers:
@@ -209,16 +205,23 @@ async def _release(edges: Edges[Room]) -> None:
 def _with_probes(
     admin: web.Application, resources: Resources, required: Collection[str] | None, stop: Stop
 ) -> web.Application:
-    async def has_broker() -> bool:
-        return resources.broker.is_connected
-
-    checks = {"database": resources.database.is_ready, "broker": has_broker}
-    add_probes(admin, Probed(checks, required, resources.pulse, stop.soft.is_set))
+    add_probes(admin, Probed(find_checks(resources), required, resources.pulse, stop.soft.is_set))
     return admin
 
 
+def find_checks(resources: Resources) -> dict[str, Check]:
+    """What a service that works with these needs to be ready."""
+
+    async def has_broker() -> bool:
+        return resources.broker.is_connected
+
+    return {"database": resources.database.is_ready, "broker": has_broker}
+
+
 @asynccontextmanager
-async def open_resources(settings: CommonSettings, name: str) -> AsyncIterator[Resources]:
+async def open_resources(
+    settings: CommonSettings, name: str, on_ready: Callable[[], None] = _do_nothing
+) -> AsyncIterator[Resources]:
     """The database and the broker of one service process; closed in the order that loses nothing: broker, then pool.
 
     Raises ConfigurationError when the database lacks a migration of this release, which it would otherwise run into
@@ -229,7 +232,7 @@ async def open_resources(settings: CommonSettings, name: str) -> AsyncIterator[R
         await _check_migrated(database)
         broker = await connect_broker(settings.amqp_url, topology=topology(), name=f"penstock {name}")
         try:
-            yield Resources(database, broker)
+            yield Resources(database, broker, on_ready=on_ready)
         finally:
             await broker.close()
     finally:

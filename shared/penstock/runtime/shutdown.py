@@ -10,6 +10,7 @@ import gc
 import signal
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import uvloop
@@ -19,7 +20,8 @@ from penstock.tracing import tracing
 
 log = get_logger(__name__)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_CLEANUP_SECONDS: Final = 8.0
+CLEANUP_SECONDS: Final = 8.0
+"""How long a service that was cancelled may take to give back what it holds."""
 T = TypeVar("T")
 Life = Callable[["Stop"], Coroutine[object, object, None]]
 
@@ -36,9 +38,18 @@ class Stop:
         """Ask once, insist twice."""
         if self.soft.is_set():
             self.hard.set()
-        elif self._began_at is None:
+        self.ask()
+
+    def ask(self) -> None:
+        """Soft, however often."""
+        if self._began_at is None:
             self._began_at = time.monotonic()
         self.soft.set()
+
+    def insist(self) -> None:
+        """Hard, at once."""
+        self.ask()
+        self.hard.set()
 
     @property
     def seconds(self) -> float:
@@ -46,20 +57,24 @@ class Stop:
         return 0.0 if self._began_at is None else time.monotonic() - self._began_at
 
 
-def run_process(name: str, serve: Life, *, grace_seconds: float) -> None:
-    """Run `serve` on uvloop until it returns or the process is asked to stop; a main function is no more than this."""
+def run_process(
+    name: str, serve: Life, *, grace_seconds: float, on_signal: Callable[[Stop], None] = Stop.request
+) -> None:
+    """Run `serve` on uvloop until it returns or the process is asked to stop; a main function is no more than this.
+    `on_signal` is what each SIGTERM and SIGINT does.
+    """
     # Requests and runs make many objects that die young and are in no cycle. Looking for cycles every 700 of them, and
     # through all that was imported each time, costs a sixth of an executor's time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    uvloop.run(_supervise(name, serve, grace_seconds))
+    uvloop.run(_supervise(name, serve, grace_seconds, on_signal))
 
 
-async def _supervise(name: str, serve: Life, grace_seconds: float) -> None:
+async def _supervise(name: str, serve: Life, grace_seconds: float, on_signal: Callable[[Stop], None]) -> None:
     stop = Stop()
     loop = asyncio.get_running_loop()
     for signal_number in _SIGNALS:
-        loop.add_signal_handler(signal_number, stop.request)
+        loop.add_signal_handler(signal_number, on_signal, stop)
     log.info("service.started", service=name)
     # What is left of the grace period is for the last spans; after a hard stop there is none.
     async with tracing(name, lambda: 0.0 if stop.hard.is_set() else grace_seconds - stop.seconds):
@@ -80,7 +95,7 @@ async def supervise(serve: Life, stop: Stop, *, grace_seconds: float) -> None:
             await asyncio.wait({service, hard}, timeout=grace_seconds, return_when=asyncio.FIRST_COMPLETED)
         if not service.done():
             service.cancel()
-            await asyncio.wait({service}, timeout=_CLEANUP_SECONDS)
+            await asyncio.wait({service}, timeout=CLEANUP_SECONDS)
         if service.done() and not service.cancelled():
             service.result()
     finally:
@@ -103,9 +118,12 @@ async def unless_stopped(stop: Stop, work: Coroutine[object, object, T]) -> T | 
 
 async def pause(seconds: float, stop: Stop, wake: asyncio.Event | None = None) -> None:
     """Wait `seconds`, or until `wake` is set (which clears it) or a soft stop is requested."""
-    waits = [asyncio.create_task(stop.soft.wait())]
-    if wake is not None:
-        waits.append(asyncio.create_task(wake.wait()))
+    if wake is None:  # without a task: some loops rest twenty times a second
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0)):
+                await stop.soft.wait()
+        return
+    waits = [asyncio.create_task(stop.soft.wait()), asyncio.create_task(wake.wait())]
     try:
         await asyncio.wait(waits, timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -114,5 +132,4 @@ async def pause(seconds: float, stop: Stop, wake: asyncio.Event | None = None) -
         # Not `await task` with its CancelledError suppressed: ours, when it comes at this moment, would be suppressed
         # with it.
         await asyncio.wait(waits)
-    if wake is not None:
-        wake.clear()
+    wake.clear()
