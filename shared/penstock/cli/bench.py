@@ -10,11 +10,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from penstock.cli.access import Environment, find_installation, open_installation
+from penstock.cli.choices import DeployedIn
 from penstock.cli.database import Data
 from penstock.cli.loading import Calls, Load, Report, start_runs, summarize, wait_for_ends
 from penstock.cli.output import AsJson, VisibleConsole, complain, console, fail, make_table, print_json, print_table
 from penstock.cli.repository import read_times
-from penstock.cli.runs import In, Pairs
+from penstock.cli.runs import Pairs
 from penstock.cli.values import read_values, split_pairs
 from penstock.client.client import Client
 from penstock.db import Database
@@ -49,7 +50,7 @@ def add_commands(program: typer.Typer) -> None:
 def bench(
     workflow: Workflow,
     parameters: Pairs = None,
-    environment: In = Environment.DEVELOPMENT,
+    environment: DeployedIn = Environment.DEVELOPMENT,
     runs: Runs = 1000,
     in_flight: InFlight = 16,
     within: Within = 120,

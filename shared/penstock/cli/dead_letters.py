@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -11,8 +10,8 @@ from uuid import UUID
 
 import typer
 
-from penstock import clock
 from penstock.cli.access import Environment, find_redactor, open_installation
+from penstock.cli.choices import Newest, RunsOf, WithoutIds, moment
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_letter_id
 from penstock.cli.operations import operate
@@ -30,7 +29,6 @@ from penstock.cli.output import (
     show_text,
     show_time,
 )
-from penstock.cli.values import read_moment
 from penstock.domain.dead_letters import MAX_NOTE, LetterChoice, LetterFilter, LetterState, LetterVerb
 from penstock.runs.dead_letters import LetterAct, handle_letters
 from penstock.runs.operations import OperationKind
@@ -59,7 +57,6 @@ _DISCARD_EXAMPLES: Final = """Examples:
   penstock dead-letters discard -e development --all"""
 _RESOLVE_EXAMPLES: Final = 'Examples:\n\n  penstock dead-letters resolve 0190a5f2 --note "paid by hand, see ticket 31"'
 _BY: Final = "penstock dead-letters"
-_MAX: Final = 1000
 _MAX_BODY: Final = 10_000
 _KINDS: Final = {
     LetterVerb.RETRY: OperationKind.RETRY_LETTERS,
@@ -76,16 +73,13 @@ class Kind(StrEnum):
     MESSAGE = "message"
 
 
-In = Annotated[Environment, typer.Option("--environment", "-e", help="Where, without ids.")]
 OfKind = Annotated[Kind | None, typer.Option("--kind", "-k", help="Only runs, or only messages.")]
 InState = Annotated[LetterState | None, typer.Option("--state", "-s", help="Only in this state; open by default.")]
 Every = Annotated[bool, typer.Option("--any-state", help="In whatever state.")]
-Of = Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help="Only runs of this workflow.")]
 From = Annotated[str | None, typer.Option("--queue", metavar="NAME", help="Only messages from this queue.")]
 Text = Annotated[str | None, typer.Option("--contains", help="Only with this text in their reason.")]
 Since = Annotated[str | None, typer.Option("--since", help="Only those first seen from then on (ISO 8601, or 2h).")]
 Until = Annotated[str | None, typer.Option("--until", help="Only those first seen before (ISO 8601, or 2h).")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=_MAX, help="How many, the newest first.")]
 After = Annotated[
     UUID | None, typer.Option("--after", metavar="ID", help="Only those older than this one.", parser=parse_letter_id)
 ]
@@ -116,23 +110,23 @@ def add_commands(program: typer.Typer) -> None:
 
 
 def show_list(
-    environment: In = Environment.DEVELOPMENT,
+    environment: WithoutIds = Environment.DEVELOPMENT,
     kind: OfKind = None,
     state: InState = None,
     is_any: Every = False,
-    workflow: Of = None,
+    workflow: RunsOf = None,
     queue: From = None,
     contains: Text = None,
     since: Since = None,
     until: Until = None,
-    limit: Limit = 50,
+    limit: Newest = 50,
     after: After = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, the newest first: the open ones, unless you ask for others."""
     wanted_state = None if is_any else (state or LetterState.OPEN).value
-    times = _moment(since, "--since"), _moment(until, "--until")
+    times = moment(since, "--since"), moment(until, "--until")
     wanted = LetterFilter(environment.value, kind, wanted_state, workflow, queue, contains, *times)
     page = asyncio.run(_list(wanted, after, limit, data))
     if as_json:
@@ -207,11 +201,12 @@ def _command_of(verb: LetterVerb) -> Callable[..., None]:
     """The command that does this to dead letters; all three take the same."""
 
     def handle(
-        ids: Ids = None, environment: In = Environment.DEVELOPMENT, kind: OfKind = None, workflow: Of = None,
-        queue: From = None, contains: Text = None, since: Since = None, until: Until = None, is_all: All = False,
+        ids: Ids = None, environment: WithoutIds = Environment.DEVELOPMENT, kind: OfKind = None,
+        workflow: RunsOf = None, queue: From = None, contains: Text = None,
+        since: Since = None, until: Until = None, is_all: All = False,
         note: Note = None, data: Data = None, as_json: AsJson = False,
     ) -> None:  # fmt: skip
-        times = _moment(since, "--since"), _moment(until, "--until")
+        times = moment(since, "--since"), moment(until, "--until")
         wanted = LetterFilter(environment.value, kind, None, workflow, queue, contains, *times)
         _handle(verb, ids, LetterChoice(wanted, _read_note(note)), data, is_all=is_all, as_json=as_json)
 
@@ -275,10 +270,3 @@ def _read_note(note: str | None) -> str | None:
     if note is not None and (len(note) > MAX_NOTE or not is_storable(note)):
         raise typer.BadParameter(f"at most {MAX_NOTE} characters, none of them NUL", param_hint="--note")
     return note
-
-
-def _moment(text: str | None, option: str) -> datetime | None:
-    try:
-        return None if text is None else read_moment(text, clock.now())
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None

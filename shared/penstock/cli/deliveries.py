@@ -1,7 +1,7 @@
 """`penstock deliveries`: webhook requests that were let in, listed, shown, replayed and followed."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -9,8 +9,8 @@ from uuid import UUID
 
 import typer
 
-from penstock import clock
 from penstock.cli.access import Environment, find_installation, find_redactor, open_installation
+from penstock.cli.choices import Newest, WithoutIds, moment
 from penstock.cli.database import Data
 from penstock.cli.following import follow, read_url
 from penstock.cli.identifiers import parse_delivery_id, parse_run_id
@@ -31,7 +31,6 @@ from penstock.cli.output import (
     show_time,
 )
 from penstock.cli.starting import SCHEDULER_DELAY, with_current_deployment
-from penstock.cli.values import read_moment
 from penstock.db import Connection, Database
 from penstock.domain.deliveries import DeliveryFilter, DeliveryOutcome
 from penstock.domain.ids import new_run_id
@@ -73,10 +72,8 @@ _TAIL_EXAMPLES: Final = """Examples:
 
 Each delivery is posted to the URL as it came, but for credentials in headers, which are not kept. Ctrl-C stops."""
 _BY: Final = "penstock deliveries"
-_MAX: Final = 1000
 _MAX_BODY: Final = 10_000
 
-In = Annotated[Environment, typer.Option("--environment", "-e", help="Where, without ids.")]
 Of = Annotated[str | None, typer.Option("--source", "-s", metavar="NAME", help="Only of this source.")]
 Type = Annotated[str | None, typer.Option("--type", "-t", help="Only of this type, as it is shown.")]
 Outcome = Annotated[
@@ -87,7 +84,6 @@ Until = Annotated[str | None, typer.Option("--until", help="Only those received 
 Run = Annotated[
     UUID | None, typer.Option("--run", metavar="ID", help="Only the one that started this run.", parser=parse_run_id)
 ]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=_MAX, help="How many, the newest first.")]
 After = Annotated[
     UUID | None, typer.Option("--after", metavar="ID", help="Only those older than this one.", parser=parse_delivery_id)
 ]
@@ -113,20 +109,20 @@ def add_commands(program: typer.Typer) -> None:
 
 
 def show_list(
-    environment: In = Environment.DEVELOPMENT,
+    environment: WithoutIds = Environment.DEVELOPMENT,
     source: Of = None,
     type: Type = None,
     outcome: Outcome = None,
     since: Since = None,
     until: Until = None,
     run: Run = None,
-    limit: Limit = 50,
+    limit: Newest = 50,
     after: After = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """List deliveries, the newest first."""
-    times = _moment(since, "--since"), _moment(until, "--until")
+    times = moment(since, "--since"), moment(until, "--until")
     page = asyncio.run(_list(DeliveryFilter(environment.value, source, type, outcome, *times, run), after, limit, data))
     if as_json:
         print_json_list(page.results, after=str(page.after[1]) if page.after else None)
@@ -194,7 +190,7 @@ async def _show(id: UUID, data: Path | None) -> DeliveryDetails | None:
 
 def replay(
     ids: Ids = None,
-    environment: In = Environment.DEVELOPMENT,
+    environment: WithoutIds = Environment.DEVELOPMENT,
     source: Of = None,
     type: Type = None,
     outcome: Outcome = None,
@@ -206,7 +202,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Start the runs of deliveries again, by what is deployed now: of some by their ids, or of all that match."""
-    times = _moment(since, "--since"), _moment(until, "--until")
+    times = moment(since, "--since"), moment(until, "--until")
     wanted = DeliveryFilter(environment.value, source, type, outcome, *times, run)
     if sum((bool(ids), is_all, not wanted.is_everything)) != 1:
         raise typer.BadParameter("give ids, options that narrow it down, or --all")
@@ -271,7 +267,7 @@ async def _store(
 
 
 def tail(
-    environment: In = Environment.DEVELOPMENT,
+    environment: WithoutIds = Environment.DEVELOPMENT,
     source: Of = None,
     type: Type = None,
     outcome: Outcome = None,
@@ -287,10 +283,3 @@ def tail(
 
 def _show_outcome(delivery: Delivery) -> str:
     return f"[{'green' if delivery.outcome == 'accepted' else 'yellow'}]{delivery.outcome}[/]"
-
-
-def _moment(text: str | None, option: str) -> datetime | None:
-    try:
-        return None if text is None else read_moment(text, clock.now())
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None

@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from penstock.cli.access import Environment, open_installation
+from penstock.cli.choices import Newest, OfWorkflow
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_list_id
 from penstock.cli.operations import operate
@@ -43,7 +44,6 @@ _CANCEL_EXAMPLES: Final = "Examples:\n\n  penstock lists cancel ID\n\nItems that
 _RETRY_EXAMPLES: Final = "Examples:\n\n  penstock lists retry ID\n\nEach continues from the step that failed."
 _BY: Final = "penstock lists"
 _LOOK_SECONDS: Final = 0.5
-_MAX: Final = 1000
 
 ListId = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the list.", show_default=False, parser=parse_list_id)]
 
@@ -64,11 +64,9 @@ def show_lists(
     environment: Annotated[
         Environment | None, typer.Option("--environment", "-e", help="Only lists of this environment.")
     ] = None,
-    workflow: Annotated[
-        str | None, typer.Option("--workflow", "-w", metavar="NAME", help="Only of this workflow.")
-    ] = None,
+    workflow: OfWorkflow = None,
     is_open: Annotated[bool, typer.Option("--open", help="Only those that are under way.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=_MAX, help="How many, the newest first.")] = 50,
+    limit: Newest = 50,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:

@@ -1,7 +1,6 @@
 """`penstock runs cancel` and `retry`: of single runs by their ids, or of all that meet a filter."""
 
 import asyncio
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,14 +9,14 @@ from uuid import UUID
 import typer
 from pydantic import JsonValue
 
-from penstock import clock
 from penstock.cli import interventions
 from penstock.cli.access import Environment, open_installation
+from penstock.cli.choices import RunsOf, WithoutIds, moment
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_chain_id, parse_run_id
 from penstock.cli.operations import operate
 from penstock.cli.output import AsJson, fail
-from penstock.cli.values import read_moment, split_pairs
+from penstock.cli.values import split_pairs
 from penstock.definitions.mending import Mending
 from penstock.definitions.parameters import ValueSource
 from penstock.domain.runs import Rejected
@@ -50,8 +49,6 @@ RunIds = Annotated[
     typer.Argument(metavar="[ID]...", help="Ids of runs, in any environment.", parser=parse_run_id),
 ]
 RunId = Annotated[UUID | None, typer.Argument(metavar="[ID]", help="Id of the run.", parser=parse_run_id)]
-In = Annotated[Environment, typer.Option("--environment", "-e", help="Where, without ids.")]
-Of = Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help="Only runs of this workflow.")]
 States = Annotated[
     list[RunState] | None, typer.Option("--state", "-s", help="Only runs in this state; repeat it for several.")
 ]
@@ -98,8 +95,8 @@ def add_commands(group: typer.Typer) -> None:
 
 def cancel(
     run_ids: RunIds = None,
-    environment: In = Environment.DEVELOPMENT,
-    workflow: Of = None,
+    environment: WithoutIds = Environment.DEVELOPMENT,
+    workflow: RunsOf = None,
     states: States = None,
     chain: Chain = None,
     parent: Parent = None,
@@ -113,8 +110,8 @@ def cancel(
 ) -> None:
     """Cancel runs that have not ended, by id or all that match; a running one is stopped by its executor in seconds."""
     wanted = RunFilter(
-        environment.value, workflow, states or None, chain, parent, _moment(since, "--since"),
-        _moment(until, "--until"), contains,
+        environment.value, workflow, states or None, chain, parent, moment(since, "--since"),
+        moment(until, "--until"), contains,
     )  # fmt: skip
     _check_one_way(bool(run_ids), wanted, is_all=is_all, key=key)
     if run_ids:
@@ -133,8 +130,8 @@ def cancel(
 
 def retry(
     run_id: RunId = None,
-    environment: In = Environment.DEVELOPMENT,
-    workflow: Of = None,
+    environment: WithoutIds = Environment.DEVELOPMENT,
+    workflow: RunsOf = None,
     chain: Chain = None,
     parent: Parent = None,
     since: Since = None,
@@ -152,7 +149,7 @@ def retry(
     """
     mending = Mending(step, version.value, _read_parameters(parameters), ValueSource.TEXT)
     wanted = RunFilter(
-        environment.value, workflow, None, chain, parent, _moment(since, "--since"), _moment(until, "--until"), contains
+        environment.value, workflow, None, chain, parent, moment(since, "--since"), moment(until, "--until"), contains
     )
     _check_one_way(run_id is not None, wanted, is_all=is_all)
     if run_id is not None:
@@ -186,10 +183,3 @@ def _check_one_way(has_ids: bool, wanted: RunFilter, *, is_all: bool, key: str |
     narrows = wanted != RunFilter(wanted.environment) or key is not None
     if sum((has_ids, narrows, is_all)) != 1:
         raise typer.BadParameter("give ids, options that narrow it down, or --all")
-
-
-def _moment(text: str | None, option: str) -> datetime | None:
-    try:
-        return None if text is None else read_moment(text, clock.now())
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None

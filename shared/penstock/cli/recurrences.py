@@ -15,6 +15,7 @@ import typer
 
 from penstock import clock
 from penstock.cli.access import Environment, open_installation
+from penstock.cli.choices import DeployedIn, OfWorkflow, moment
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_recurrence_id, parse_recurrence_or_cron
 from penstock.cli.output import (
@@ -30,7 +31,6 @@ from penstock.cli.output import (
     show_time,
 )
 from penstock.cli.starting import SCHEDULER_DELAY, with_current_deployment
-from penstock.cli.values import read_moment
 from penstock.db import Connection, Database
 from penstock.domain.recurrences import Recurrence, list_next_ticks
 from penstock.domain.runs import Admission, Admitted, Rejected, RunSummary, Terminated
@@ -83,8 +83,6 @@ _BACKFILL_EXAMPLES: Final = """Examples:
 Ticks that had their run get no second one. All runs are due at once."""
 _PAGE: Final = 500
 
-In = Annotated[Environment, typer.Option("--environment", "-e", help="Where the workflow is deployed.")]
-Of = Annotated[str | None, typer.Option("--workflow", help="Only of this workflow.", show_default=False)]
 Id = Annotated[
     UUID,
     typer.Argument(metavar="ID", help="Id of the recurrence.", show_default=False, parser=parse_recurrence_id),
@@ -119,7 +117,10 @@ def add_commands(program: typer.Typer) -> None:
 
 
 def list_all(
-    environment: In = Environment.DEVELOPMENT, workflow: Of = None, data: Data = None, as_json: AsJson = False
+    environment: DeployedIn = Environment.DEVELOPMENT,
+    workflow: OfWorkflow = None,
+    data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """List recurrences: their times, the next tick and the last run."""
     found = asyncio.run(_list(environment, workflow, data))
@@ -266,7 +267,7 @@ def trigger(id: Id, data: Data = None, as_json: AsJson = False) -> None:
 
 def backfill(id: Id, since: Since, until: Until = None, data: Data = None, as_json: AsJson = False) -> None:
     """Start runs for past ticks that had none."""
-    begins_at, ends_at = _moment(since, "--since"), None if until is None else _moment(until, "--until")
+    begins_at, ends_at = moment(since, "--since"), None if until is None else moment(until, "--until")
     runs = asyncio.run(_start(id, data, partial(_backfill, since=begins_at, until=ends_at)))
     if as_json:
         print_json({"run_ids": [run.id for run in runs]})
@@ -321,13 +322,6 @@ def _new(outcomes: Sequence[Admission]) -> list[RunSummary]:
         if isinstance(outcome, Rejected):
             raise Permanent(outcome.message)
     return [outcome.run for outcome in outcomes if isinstance(outcome, Admitted | Terminated)]
-
-
-def _moment(text: str, option: str) -> datetime:
-    try:
-        return read_moment(text, clock.now())
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def _when(of: Recurrence) -> str:

@@ -8,6 +8,7 @@ from uuid import UUID
 import typer
 
 from penstock.cli.access import Environment, find_redactor, open_installation
+from penstock.cli.choices import Newest, RunsOf
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_run_id
 from penstock.cli.output import (
@@ -33,14 +34,11 @@ _EXAMPLES: Final = """Examples:
   penstock runs list --state waiting --state scheduled --workflow reminder --limit 100 --json
 
   penstock runs list --after 0190a5f2-7c00-8a11-9b22-0123456789ab   the next page: that id is `after` in JSON"""
-_MAX: Final = 1000
 
 States = Annotated[
     list[RunState] | None, typer.Option("--state", "-s", help="Only runs in this state; repeat it for several.")
 ]
-Name = Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help="Only runs of this workflow.")]
 In = Annotated[Environment | None, typer.Option("--environment", "-e", help="Only runs of this environment.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=_MAX, help="How many, the newest first.")]
 After = Annotated[
     UUID | None, typer.Option("--after", metavar="ID", help="Only runs older than this one.", parser=parse_run_id)
 ]
@@ -53,9 +51,9 @@ def add_commands(group: typer.Typer) -> None:
 
 def show_list(
     states: States = None,
-    workflow: Name = None,
+    workflow: RunsOf = None,
     environment: In = None,
-    limit: Limit = 50,
+    limit: Newest = 50,
     after: After = None,
     data: Data = None,
     as_json: AsJson = False,

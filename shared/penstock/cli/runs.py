@@ -13,6 +13,7 @@ from rich.text import Text
 
 from penstock.cli import many_runs, run_lists
 from penstock.cli.access import Environment, find_installation, find_keyring, find_redactor, open_installation
+from penstock.cli.choices import DeployedIn
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_run_id
 from penstock.cli.output import (
@@ -56,7 +57,6 @@ _LEVEL_STYLES: Final = {"error": "red", "warning": "yellow", "info": "", "debug"
 Pairs = Annotated[
     list[str] | None, typer.Option("-p", "--parameter", metavar="KEY=VALUE", help="A parameter of the run; repeat it.")
 ]
-In = Annotated[Environment, typer.Option("--environment", "-e", help="Where the workflow is deployed.")]
 Wait = Annotated[
     bool,
     typer.Option("--wait", help="Wait until the run has ended and print its result; exit with 1 unless it succeeded."),
@@ -79,7 +79,7 @@ def add_commands(program: typer.Typer) -> None:
 def run(
     workflow: Annotated[str, typer.Argument(help="Name of the workflow.", show_default=False)],
     parameters: Pairs = None,
-    environment: In = Environment.DEVELOPMENT,
+    environment: DeployedIn = Environment.DEVELOPMENT,
     wait: Wait = False,
     data: Data = None,
     as_json: AsJson = False,

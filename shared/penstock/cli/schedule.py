@@ -11,8 +11,8 @@ from uuid import UUID
 import typer
 from typer.core import TyperGroup
 
-from penstock import clock
 from penstock.cli.access import Environment, find_installation, find_keyring, open_installation
+from penstock.cli.choices import OfWorkflow, moment
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_any_id, parse_chain_id, parse_list_id, parse_run_id
 from penstock.cli.interventions import publish
@@ -30,7 +30,7 @@ from penstock.cli.output import (
     show_time,
 )
 from penstock.cli.starting import Started, start_run
-from penstock.cli.values import read_due, read_moment, split_pairs
+from penstock.cli.values import read_due, split_pairs
 from penstock.domain.schedule import Missed, ScheduleFilter
 from penstock.domain.states import RunState
 from penstock.runs.operations import OperationKind
@@ -85,7 +85,6 @@ _BY: Final = "penstock schedule"
 _MAX: Final = 1000
 
 In = Annotated[Environment, typer.Option("--environment", "-e", help="Where.")]
-Of = Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help="Only of this workflow.")]
 Since = Annotated[str | None, typer.Option("--since", help="Only what is due from this time on (ISO 8601).")]
 Until = Annotated[str | None, typer.Option("--until", help="Only what is due before this time (ISO 8601).")]
 List = Annotated[UUID | None, typer.Option("--list", metavar="ID", help="Only of this list.", parser=parse_list_id)]
@@ -169,7 +168,7 @@ async def _start(
 
 def show_list(
     environment: In = Environment.DEVELOPMENT,
-    workflow: Of = None,
+    workflow: OfWorkflow = None,
     since: Since = None,
     until: Until = None,
     of_list: List = None,
@@ -221,7 +220,7 @@ def cancel(
         UUID | None, typer.Argument(metavar="[ID]", help="Id of a run, recurrence or list.", parser=parse_any_id)
     ] = None,
     environment: In = Environment.DEVELOPMENT,
-    workflow: Of = None,
+    workflow: OfWorkflow = None,
     since: Since = None,
     until: Until = None,
     of_list: List = None,
@@ -287,7 +286,7 @@ async def _move(
 
 def pause(
     environment: In = Environment.DEVELOPMENT,
-    workflow: Of = None,
+    workflow: OfWorkflow = None,
     since: Since = None,
     until: Until = None,
     of_list: List = None,
@@ -308,7 +307,7 @@ async def _pause(wanted: ScheduleFilter, note: str | None, data: Path | None) ->
 
 def resume(
     environment: In = Environment.DEVELOPMENT,
-    workflow: Of = None,
+    workflow: OfWorkflow = None,
     since: Since = None,
     until: Until = None,
     of_list: List = None,
@@ -364,15 +363,8 @@ def _filter(
     chain: UUID | None,
 ) -> ScheduleFilter:  # fmt: skip
     return ScheduleFilter(
-        environment.value, workflow, _moment(since, "--since"), _moment(until, "--until"), of_list, chain
+        environment.value, workflow, moment(since, "--since"), moment(until, "--until"), of_list, chain
     )
-
-
-def _moment(text: str | None, option: str) -> datetime | None:
-    try:
-        return None if text is None else read_moment(text, clock.now())
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def _due(at: str | None, after: str | None) -> datetime | timedelta:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,6 +12,7 @@ from pydantic import JsonValue, ValidationError
 
 from penstock import clock, exact_json
 from penstock.cli.access import Environment, open_installation
+from penstock.cli.choices import Newest, moment
 from penstock.cli.database import Data
 from penstock.cli.output import (
     AsJson,
@@ -55,7 +55,6 @@ _AUDIT_EXAMPLES: Final = """Examples:
   penstock audit -e live --actor admin --limit 200 --json
 
 The next page: --after with the `after` of the page before, in JSON."""
-_MAX: Final = 1000
 
 Of = Annotated[Environment, typer.Option("--environment", "-e", help="The environment.")]
 Changes = Annotated[list[str], typer.Argument(metavar="SETTING=VALUE...", help="What to change.", show_default=False)]
@@ -67,7 +66,6 @@ Since = Annotated[
     str | None, typer.Option("--since", help="From this time (ISO 8601), or so long ago (7d).", show_default=False)
 ]
 Until = Annotated[str | None, typer.Option("--until", help="Before this time, or so long ago.", show_default=False)]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=_MAX, help="How many, the newest first.")]
 After = Annotated[str | None, typer.Option("--after", metavar="PLACE", help="Only older ones than this place.")]
 
 
@@ -153,13 +151,13 @@ def audit(
     action: Action = None,
     since: Since = None,
     until: Until = None,
-    limit: Limit = 50,
+    limit: Newest = 50,
     after: After = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Show who has steered what, the newest first."""
-    wanted = AuditFilter(environment, actor, action, _moment(since, "--since"), _moment(until, "--until"))
+    wanted = AuditFilter(environment, actor, action, moment(since, "--since"), moment(until, "--until"))
     page = asyncio.run(_list(wanted, _place(after), limit, data))
     if as_json:
         place = None if page.after is None else f"{page.after[0].isoformat()}/{page.after[1]}"
@@ -191,10 +189,3 @@ def _place(text: str | None) -> AuditPlace | None:
         return read_moment(at, clock.now()), int(id)
     except ValueError:
         raise typer.BadParameter("this is not the `after` of a page", param_hint="--after") from None
-
-
-def _moment(text: str | None, option: str) -> datetime | None:
-    try:
-        return None if text is None else read_moment(text, clock.now())
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None

@@ -4,7 +4,6 @@ told.
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 
 from penstock import clock
 from penstock.cli.access import Environment, open_installation
+from penstock.cli.choices import OfWorkflow, moment
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_chain_id
 from penstock.cli.output import (
@@ -29,7 +29,7 @@ from penstock.cli.output import (
     print_words,
     show_text,
 )
-from penstock.cli.values import read_moment, split_pairs
+from penstock.cli.values import split_pairs
 from penstock.db import Connection
 from penstock.domain.durations import parse_duration
 from penstock.domain.policies import SettingsChange
@@ -93,7 +93,6 @@ Since = Annotated[
     str | None, typer.Option("--since", help="From this time (ISO 8601), or so long ago (7d).", show_default="30d")
 ]
 Until = Annotated[str | None, typer.Option("--until", help="Before this time, or so long ago.", show_default="now")]
-Of = Annotated[str | None, typer.Option("--workflow", help="Only of this workflow.", show_default=False)]
 OfChain = Annotated[
     UUID | None,
     typer.Option(
@@ -144,7 +143,7 @@ def workload(
     by: By = Way.WORKFLOW,
     since: Since = None,
     until: Until = None,
-    workflow: Of = None,
+    workflow: OfWorkflow = None,
     chain: OfChain = None,
     data: Data = None,
     as_json: AsJson = False,
@@ -156,7 +155,7 @@ def workload(
         raise typer.BadParameter(
             "a run keeps only its total; ask for the workflow or the hour of a chain", param_hint="--by"
         )
-    wanted = WorkloadFilter(by.value, _moment(since, "--since"), _moment(until, "--until"), workflow, chain)
+    wanted = WorkloadFilter(by.value, moment(since, "--since"), moment(until, "--until"), workflow, chain)
     if wanted.since is None and chain is None:
         wanted = WorkloadFilter(by.value, clock.now() - parse_duration("30d"), wanted.until, workflow)
     sums, month = asyncio.run(_read(environment, wanted, data))
@@ -165,13 +164,6 @@ def workload(
         print_json_list(results, about=_as_json(wanted, sums, month))
     else:
         _print(wanted, sums, month)
-
-
-def _moment(text: str | None, option: str) -> datetime | None:
-    try:
-        return None if text is None else read_moment(text, clock.now())
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 async def _read(
