@@ -35,6 +35,13 @@ steps:
   - create: thing
     set: {job: "${params.job}", payload: "${params.payload}"}
 ---
+workflow: insert_keyed
+parameters: {job: number, payload: text}
+concurrency: {limit: 4, key: params.job % 1000}
+steps:
+  - create: thing
+    set: {job: "${params.job}", payload: "${params.payload}"}
+---
 workflow: insert_many
 parameters: {items: list of number}
 steps:

@@ -32,6 +32,7 @@ from tests.bench.bulk import measure_steps
 from tests.bench.data import measure_things
 from tests.bench.embedded import Embedded
 from tests.bench.fairness import measure_waiting
+from tests.bench.limits import PAIR, compare_lists, perform_list
 from tests.bench.machine import Cpu
 from tests.bench.peers.catalogue import PEERS
 from tests.bench.peers.driving import drain, single_enqueues, start_latency
@@ -239,6 +240,15 @@ async def measure_list(bench: Bench) -> Figures:
         }
 
 
+async def measure_limits(bench: Bench) -> Figures:
+    """A list of a workflow with a limit per key, and of one without, in turns; the ratio is of processor time."""
+    items, took = bench.amount(20_000), list[float]()
+    for workflow in PAIR * 2:
+        async with bench.installation() as installation:
+            took.append(await perform_list(installation, workflow, items, has_finished))
+    return compare_lists(items, took)
+
+
 async def measure_embedded(bench: Bench) -> Figures:
     """`penstock up`, one process with the in-process broker: idle memory, drain by list, hops, accepted webhooks."""
     return await bench.embedded.measure(bench.amount(5000), bench.amount(500), 4 * bench.share + 1)
@@ -282,6 +292,7 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "latency": measure_latency,
     "due": measure_due,
     "list": measure_list,
+    "limits": measure_limits,
     "fairness": measure_fairness,
     "bulk": measure_bulk,
     "data": measure_data,
