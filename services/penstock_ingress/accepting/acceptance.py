@@ -23,6 +23,7 @@ from penstock.logs import Reports, get_logger
 from penstock.metrics import DISPATCHED
 from penstock.runs.admission import admit_deliveries
 from penstock.runs.deliveries import DeliveryKey, NewDelivery, StoredDelivery, count_duplicates, free_keys
+from penstock.runs.floods import Floods
 from penstock.runs.requests import CheckedRun
 
 log = get_logger(__name__)
@@ -73,6 +74,7 @@ class Acceptance:
             self._dispatch, name="dispatches", lanes=_DISPATCH_LANES, most=_MAX_PER_DISPATCH
         )
         self._nudges: Coalescer[str, None] = Coalescer(self._nudge, name="nudges", lanes=1, most=_MAX_PER_NUDGE)
+        self._floods = Floods(database)
         self._undispatched = Reports(log.warning, "dispatch.failed")
 
     async def accept(self, entry: Entry) -> Accepted:
@@ -93,8 +95,11 @@ class Acceptance:
         await self._entries.drain()
         await self._dispatches.drain()
         await self._nudges.drain()
+        await self._floods.drain()
 
     async def _store(self, batch: list[Entry]) -> Sequence[Accepted]:
+        if not self._floods.is_calm:
+            batch = [entry._replace(runs=self._floods.mark(entry.runs)) for entry in batch]
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 store = self._database.at_once if stands_alone(batch) else self._database.in_transaction
@@ -116,6 +121,7 @@ class Acceptance:
                 for admission in accepted.admissions
                 if isinstance(admission, Admitted) and admission.run.state is RunState.QUEUED
             ]
+        self._floods.note(len(due))
         if due:  # together: a place in the next batch for each run would cost as much as the message
             _ = self._dispatches.submit(due)
         for environment in limited:

@@ -20,6 +20,7 @@ from penstock.domain.runs import Admission, Admitted, Rejected
 from penstock.domain.states import RunState, Trigger
 from penstock.errors import DatabaseUnavailable, DecodeError, PenstockError, StaleDefinitions
 from penstock.runs.admission import admit
+from penstock.runs.floods import Floods
 from penstock.runs.idempotency import is_bound
 from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.store.deployments import CompiledDeployment, DeploymentCache, decide_by_current
@@ -52,6 +53,7 @@ class Admissions:
         self._publisher = publisher
         self._dispatches = dispatches
         self._nudges = nudges
+        self._floods = Floods(database)
         self._reply_to: dict[UUID, str] = {}
         self._coalescer: Coalescer[RunRequest, Admission] = Coalescer(
             self._flush, name="admissions", lanes=_LANES, most=BATCH
@@ -87,6 +89,7 @@ class Admissions:
     async def drain(self) -> None:
         """Wait until nothing is under way."""
         await self._coalescer.drain()
+        await self._floods.drain()
 
     async def current(self, environment: str, *, is_newest: bool = False) -> CompiledDeployment:
         """The current deployment as this process knows it, or as it is."""
@@ -112,6 +115,7 @@ class Admissions:
         runs = [outcome.run for outcome in outcomes if isinstance(outcome, Admitted)]
         self._nudges.expect(run.scheduled_at for run in runs if run.state is RunState.SCHEDULED)
         due = [run for run in runs if run.state is RunState.QUEUED]
+        self._floods.note(len(due))
         wished = {run.id: self._reply_to[run.id] for run in due if run.id in self._reply_to} if self._reply_to else None
         await self._dispatches.begin(due, wished)
 
@@ -126,6 +130,8 @@ class Admissions:
             if not is_newest and any(isinstance(request, Rejected) for request in prepared):
                 raise StaleDefinitions("what is refused may have been deployed since")
             prepared = await self._refuse_absent(prepared, deployments)
+            if not self._floods.is_calm:
+                prepared = [self._floods.mark([run])[0] if isinstance(run, CheckedRun) else run for run in prepared]
             return await self._database.in_transaction(partial(admit_prepared, prepared=prepared))
 
         return await self.with_current(admit_once)

@@ -1,9 +1,10 @@
 """Large chains and lists share the executors with others, and with each other.
 
-*A crowd* is a chain of more than 200 runs, or a list beyond its first thousand items. Executors take runs in the order
-in which they were queued. So a chain that doubles, or a list of a million, would have all who come later wait behind
-all it has. Runs of a crowd are therefore not queued when they are admitted: they stay `scheduled`, and this loop queues
-a few of each crowd at a time, in turns.
+*A crowd* is a chain of more than 200 runs, a list beyond its first thousand items, or a workflow of which thousands of
+single runs arrive at once (`penstock.runs.floods`). Executors take runs in the order in which they were queued. So a
+chain that doubles, or a list of a million, would have all who come later wait behind all it has.
+Runs of a crowd are therefore not queued when they are admitted: they stay `scheduled`, and this loop queues a few of
+each crowd at a time, in turns.
 
 *How many* may be queued and not yet taken by an executor is divided among the crowds that have some due. It is found
 by trying (`rules.ahead_after`): as many as executors use up within a few turns of this loop, and at least two for each

@@ -45,20 +45,20 @@ class Backlog:
 
 CROWDS: Final = """
     crowds AS (
-        (SELECT r.crowd, r.scheduled_at, 1 AS number FROM penstock.runs r
+        (SELECT r.crowd, r.scheduled_at, r.is_bulk, 1 AS number FROM penstock.runs r
          WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL
            AND ($1::uuid IS NULL OR r.crowd > $1)
          ORDER BY r.crowd, r.scheduled_at LIMIT 1)
         UNION ALL
-        (SELECT f.crowd, f.scheduled_at, c.number + 1 FROM crowds c CROSS JOIN LATERAL (
-             SELECT r.crowd, r.scheduled_at FROM penstock.runs r
+        (SELECT f.crowd, f.scheduled_at, f.is_bulk, c.number + 1 FROM crowds c CROSS JOIN LATERAL (
+             SELECT r.crowd, r.scheduled_at, r.is_bulk FROM penstock.runs r
              WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL AND r.crowd > c.crowd
              ORDER BY r.crowd, r.scheduled_at LIMIT 1
          ) f WHERE c.number < $2)
     )
     """
 """At most `$2` crowds behind `$1` with runs that have not been handed over, and when the first of these is due. Of
-each, one entry of the index is read, whatever its size.
+each, one run is read, whatever its size.
 """
 MAX_CROWDS: Final = 1000
 MAX_READY: Final = 100_000
@@ -75,7 +75,8 @@ _MEASURE_BACKLOG: Final = f"""
            AND r.scheduled_at <= statement_timestamp()
          ORDER BY r.scheduled_at LIMIT $3)
         UNION ALL
-        (SELECT f.scheduled_at, true FROM crowds c CROSS JOIN LATERAL (
+        -- All of a crowd are of one lane.
+        (SELECT f.scheduled_at, c.is_bulk FROM crowds c CROSS JOIN LATERAL (
              SELECT r.scheduled_at FROM penstock.runs r
              WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = c.crowd
                AND r.scheduled_at <= statement_timestamp()

@@ -1,11 +1,12 @@
 """Runs of a large chain or list are handed to executors a few at a time, in turns with those of others."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 from penstock.broker.inprocess import InProcessBroker
+from penstock.broker.publisher import Publisher
 from penstock.contracts.topology import topology
 from penstock.db import Database
 from penstock.domain.ids import child_run_id
@@ -14,11 +15,14 @@ from penstock.domain.runs import Admitted
 from penstock.domain.schedule import ScheduleFilter
 from penstock.domain.states import RunState, Trigger
 from penstock.runs.admission import admit
+from penstock.runs.floods import MIN_FLOOD, Floods
 from penstock.runs.requests import CheckedRun, RunRequest
 from penstock.runs.schedule.pauses import pause_schedule
 from penstock.runs.views.runs import find_run
 from penstock.runtime import Resources, Stop
+from penstock_ingress.accepting.acceptance import Acceptance, Entry
 from penstock_scheduler.loops.sharing import share_out
+from penstock_scheduler.repository.runs import measure_backlog
 from penstock_scheduler.room import Room, furnish
 from penstock_scheduler.rules import MIN_AHEAD
 from tests.factories import build_run
@@ -192,3 +196,82 @@ async def test_a_large_chain_that_continues_run_by_run_waits_for_nobody(database
         (next_one,) = await admit(conn, [CheckedRun(child._replace(run_id=uuid4()), 0)])
         assert isinstance(next_one, Admitted)
         assert (next_one.run.state, next_one.run.is_bulk) == (RunState.QUEUED, True)
+
+
+async def flood(database: Database, count: int) -> None:
+    """So many runs of `told`, each a chain of its own, that wait for executors."""
+    async with database.connection() as conn:
+        await conn.execute(
+            """
+            INSERT INTO penstock.runs (
+                id, chain_id, environment, workflow, trigger, state, depth, scheduled_at, dispatched_at
+            )
+            SELECT i.id, i.id, 'live', 'told', 'webhook', 'queued', 0, clock_timestamp(), clock_timestamp()
+            FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, $1)) i
+            """,
+            count,
+        )
+
+
+def ask(workflow: str, trigger: Trigger) -> CheckedRun:
+    return CheckedRun(RunRequest(uuid4(), ENVIRONMENT, workflow, {}, trigger), 0)
+
+
+async def states_of(database: Database, runs: Sequence[CheckedRun]) -> list[RunState]:
+    async with database.connection() as conn:
+        outcomes = await admit(conn, runs)
+    return [outcome.run.state for outcome in outcomes if isinstance(outcome, Admitted)]
+
+
+async def test_webhooks_of_a_flood_take_turns_and_calls_and_others_do_not(database: Database) -> None:
+    floods, queued, held = Floods(database), RunState.QUEUED, RunState.SCHEDULED
+    asked = [
+        ask("told", Trigger.WEBHOOK), ask("told", Trigger.MESSAGE), ask("told", Trigger.CHANGE),
+        ask("told", Trigger.API), ask("other", Trigger.WEBHOOK), ask("told", Trigger.MANUAL),
+    ]  # fmt: skip
+    await flood(database, MIN_FLOOD - 1)
+    await floods.look()
+    assert await states_of(database, floods.mark(asked[:1])) == [queued]
+    await floods.look()
+    marked = floods.mark([run._replace(request=run.request._replace(run_id=uuid4())) for run in asked])
+    assert await states_of(database, marked) == [held, held, queued, queued, queued, queued]
+    async with database.connection() as conn:
+        first = await find_run(conn, run_id=marked[0].run_id)
+    assert first is not None
+    assert first.waiting_for is not None
+    assert (first.waiting_for.reason, first.waiting_for.key) == ("executor", "told")
+
+
+async def test_a_flood_is_over_when_none_of_its_runs_waits_any_more(database: Database) -> None:
+    floods = Floods(database)
+    await flood(database, MIN_FLOOD)
+    await floods.look()
+    waiting = floods.mark([ask("told", Trigger.WEBHOOK) for _ in range(MIN_AHEAD + 5)])
+    assert set(await states_of(database, waiting)) == {RunState.SCHEDULED}
+    await take_up(database)
+    await floods.look()
+    assert floods.mark([ask("told", Trigger.WEBHOOK)])[0].request.crowd is not None, "some of it still wait"
+    async with scheduling(database) as room:
+        assert (await share_out(room)).done["shared"] == MIN_AHEAD, "no more than that stands before others"
+        async with database.connection() as conn:
+            backlog = await measure_backlog(conn)
+        await take_up(database)
+        assert (await share_out(room)).done["shared"] == 5
+    assert backlog.lanes["interactive"].runs == MIN_AHEAD + 5, "nobody has made them bulk"
+    await floods.look()
+    assert floods.mark([ask("told", Trigger.WEBHOOK)])[0].request.crowd is None
+    assert await states_of(database, floods.mark([ask("told", Trigger.WEBHOOK)])) == [RunState.QUEUED]
+
+
+async def test_who_accepts_or_admits_many_runs_notices_a_flood_by_itself(database: Database) -> None:
+    await flood(database, MIN_FLOOD)
+    broker = InProcessBroker(topology())
+    acceptance = Acceptance(database, broker, Publisher(broker))
+    states = []
+    for runs in (499, 1, 1):
+        entry = Entry(tuple(ask("told", Trigger.WEBHOOK) for _ in range(runs)))
+        accepted = await acceptance.accept(entry)
+        await acceptance.drain()
+        states += [outcome.run.state for outcome in accepted.admissions if isinstance(outcome, Admitted)]
+    assert states == [*[RunState.QUEUED] * 500, RunState.SCHEDULED]
+    await broker.close()

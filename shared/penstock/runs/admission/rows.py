@@ -113,7 +113,8 @@ _PLACED: Final = """
                (q.list_id IS NOT NULL OR q.trigger = 'recurrence' OR q.parent_is_bulk IS TRUE
                 OR q.chain_size > 200) IS TRUE AND q.trigger NOT IN ('api', 'webhook') AS is_bulk,
                -- What a limit of its workflow holds back cannot crowd out others.
-               CASE WHEN q.is_limited IS TRUE OR q.trigger IN ('api', 'webhook') THEN NULL
+               CASE WHEN q.is_limited IS TRUE OR q.trigger = 'api' THEN NULL
+                    WHEN q.trigger = 'webhook' THEN q.crowd
                     WHEN q.chain_size > 200 THEN q.parent_chain_id
                     ELSE q.crowd END AS shares_as,
                CASE WHEN q.parent_run_id IS NOT NULL AND q.parent_id IS NULL

@@ -40,7 +40,9 @@ _RUN: Final = """
     t.rule AS turn_rule, t.key AS turn_key, t.waits_since AS turn_since, t.holder AS turn_holder,
     r.state = 'scheduled' AND r.scheduled_at > clock_timestamp()
         AND EXISTS (SELECT FROM penstock.debounces d WHERE d.run_id = r.id OFFSET 0) AS is_quiet,
-    CASE WHEN r.state = 'scheduled' AND r.scheduled_at <= clock_timestamp() THEN r.crowd END AS crowd
+    CASE WHEN r.state <> 'scheduled' OR r.scheduled_at > clock_timestamp() THEN NULL
+         WHEN r.crowd IN (r.chain_id, r.list_id) THEN r.crowd::text
+         WHEN r.crowd IS NOT NULL THEN r.workflow END AS crowd
 """
 _FROM: Final = """
     penstock.runs r
@@ -225,7 +227,7 @@ def _waiting_for(row: Record) -> WaitingFor | None:
         return WaitingFor(reason=reason, key=row["turn_key"], holder=row["turn_holder"], since=row["turn_since"])
     match row["state"]:
         case RunState.SCHEDULED if row["crowd"] is not None:
-            return WaitingFor(reason="executor", key=str(row["crowd"]), holder=None, since=row["scheduled_at"])
+            return WaitingFor(reason="executor", key=row["crowd"], holder=None, since=row["scheduled_at"])
         case RunState.SCHEDULED if row["is_quiet"]:
             return WaitingFor(reason="debounce", key=None, holder=None, since=row["created_at"])
         case RunState.SCHEDULED if row["failures"] or row["attempt"]:
