@@ -7,6 +7,7 @@ import pytest
 
 from penstock.db import Coalescer, isolate
 from penstock.errors import DatabaseUnavailable
+from tests.eventually import eventually
 
 
 class Sink:
@@ -52,6 +53,38 @@ async def test_lanes_bound_the_flushes_under_way() -> None:
     assert sink.batches == [[2], [4]]
     sink.gate.set()
     assert await asyncio.gather(*results) == [4, 8, 12]
+
+
+async def test_a_packed_batch_leaves_beside_another_once_two_thirds_as_many_wait() -> None:
+    sink = Sink()
+    coalescer: Coalescer[int, int] = Coalescer(sink.flush, name="tests", lanes=3, packs=True)
+    results = [coalescer.submit(2) for _ in range(6)]
+    await turn()
+    results += [coalescer.submit(4) for _ in range(3)]
+    await turn()
+    assert sink.batches == [[2] * 6]
+    results.append(coalescer.submit(4))
+    await turn()
+    assert sink.batches == [[2] * 6, [4] * 4]
+    sink.gate.set()
+    assert await asyncio.gather(*results) == [4] * 6 + [8] * 4
+
+
+async def test_few_items_do_not_wait_for_a_flush_that_is_stuck() -> None:
+    sink = Sink()
+    coalescer: Coalescer[int, int] = Coalescer(sink.flush, name="tests", lanes=2, packs=True)
+    stuck = [coalescer.submit(2) for _ in range(6)]
+    await turn()
+    late = coalescer.submit(4)
+    await eventually(lambda: sink.batches == [[2] * 6, [4]])
+    sink.gate.set()
+    assert await asyncio.gather(*stuck, late) == [4] * 6 + [8]
+
+
+async def turn() -> None:
+    """Let a flush begin that is due."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 async def test_one_bad_item_fails_alone() -> None:

@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from penstock.http_server import send_continue, serving
+from penstock.http_server import WholeResponse, head_of, send_continue, serving
 from penstock.http_server.connections import HEAD_SECONDS, UNTAKEN_SECONDS
-from penstock.http_server.listening import BoundedServer
+from penstock.http_server.listening import BoundedServer, Handler
 from penstock.http_server.readers import GRACE_SECONDS, MAX_READERS_PER_ADDRESS, MAX_UNFINISHED_BYTES, Readers
 from tests.eventually import eventually
 
@@ -36,9 +36,9 @@ async def respond(request: web.BaseRequest) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[tuple[BoundedServer, int]]:
+async def listening(handle: Handler = respond) -> AsyncIterator[tuple[BoundedServer, int]]:
     """A server, and its port."""
-    server = BoundedServer(respond, auto_decompress=False)
+    server = BoundedServer(handle, auto_decompress=False)
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -127,6 +127,35 @@ async def test_another_expectation_is_417() -> None:
         for at in (port, admin_port):
             status, head, _ = parse(await converse(at, GET + b"Expect: junk\r\n\r\n"))
             assert (status, "content-type: application/problem+json" in head) == (417, True)
+
+
+async def test_requests_that_are_sent_at_once_are_answered_in_order() -> None:
+    requests = b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(10, 110))
+    async with listening() as (_, port):
+        answers = await converse(port, requests + GET + b"Connection: close\r\n\r\n")
+    lengths = [int(head.partition(b"\r\n")[0]) for head in answers.split(b"Content-Length: ")[1:]]
+    assert lengths == [*range(10, 110), 2]
+
+
+async def test_a_client_that_leaves_before_its_answer_is_no_failure() -> None:
+    arrived, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def respond_late(_: web.BaseRequest) -> web.StreamResponse:
+        arrived.set()
+        await go_on.wait()
+        ended.set()
+        return WholeResponse(200, head_of({}), b"late")
+
+    with capture_logs() as lines:
+        async with listening(respond_late) as (server, port):
+            async with connected(port) as (_, writer):
+                writer.write(GET + b"\r\n")
+                await arrived.wait()
+            await eventually(lambda: not any(known.connected for known in server.connections))
+            go_on.set()
+            await ended.wait()
+            await eventually(lambda: not server.connections)
+    assert lines == []
 
 
 async def test_a_head_that_does_not_arrive_is_given_up_after_its_deadline() -> None:

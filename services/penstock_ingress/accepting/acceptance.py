@@ -68,7 +68,7 @@ class Acceptance:
         self._broker = broker
         self._publisher = publisher
         self._entries: Coalescer[Entry, Accepted] = Coalescer(
-            self._store, name="acceptance", lanes=_COMMIT_LANES, most=_MAX_PER_COMMIT
+            self._store, name="acceptance", lanes=_COMMIT_LANES, most=_MAX_PER_COMMIT, packs=True
         )
         self._dispatches: Coalescer[Sequence[Due], None] = Coalescer(
             self._dispatch, name="dispatches", lanes=_DISPATCH_LANES, most=_MAX_PER_DISPATCH

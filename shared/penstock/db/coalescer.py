@@ -1,7 +1,11 @@
 """The one batching device: what is submitted while a flush is in flight leaves together with the next one.
 
-A lone call leaves at once, so nothing is ever delayed by a timer, and batches grow exactly with load. One bad item does
-not fail its batch: what fails as a whole is tried by halves (`isolate`), until the bad item stands alone.
+A lone call leaves at once, and batches grow with load. One bad item does not fail its batch: what fails as a whole is
+tried by halves (`isolate`), until the bad item stands alone.
+
+A batch costs as much as many items, so where flushes may be in flight together, small ones would cost more than they
+save. With `packs`, a further flush begins when at least two thirds as many items wait as are in flight, or after a
+moment (PATIENCE_SECONDS), so that one that is stuck does not hold back the others.
 """
 
 import asyncio
@@ -16,6 +20,8 @@ from penstock.metrics import BATCH_ITEMS, BATCH_SECONDS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+PATIENCE_SECONDS: Final = 0.02
+_PACKED: Final = 2 / 3
 _NOBODY: Final = Context()
 _ABOUT_ALL: Final = (DatabaseUnavailable, BrokerUnavailable, Interrupted, StaleDefinitions)
 """No half of a batch that fails so would fare better."""
@@ -43,7 +49,8 @@ async def isolate(
 class Coalescer(Generic[Item, Result]):
     """Turns single calls into batches. `flush` gets at most `most` items and returns, in their order, a result or an
     exception for each; when it raises, having done nothing, it is called again for each half (see `isolate`). At most
-    `lanes` flushes are in flight. The metrics show the batches under `name`.
+    `lanes` flushes are in flight; `packs`: further ones only with many items. The metrics show the batches under
+    `name`.
     """
 
     def __init__(
@@ -53,11 +60,15 @@ class Coalescer(Generic[Item, Result]):
         name: str,
         lanes: int = 2,
         most: int = 500,
+        packs: bool = False,
     ) -> None:
         self._flush = flush
         self._items, self._seconds = BATCH_ITEMS.labels(name), BATCH_SECONDS.labels(name)
         self._free_lanes = lanes
         self._most = most
+        self._packs = packs
+        self._in_flight = 0
+        self._impatience: asyncio.TimerHandle | None = None
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._flushes: set[asyncio.Task[None]] = set()
         self._is_woken = False
@@ -77,17 +88,30 @@ class Coalescer(Generic[Item, Result]):
     async def drain(self) -> None:
         """Wait until everything submitted so far has been flushed."""
         while self._waiting or self._flushes:
-            self._start_flushes()
+            self._start_flushes(is_patient=False)
             await asyncio.gather(*self._flushes, return_exceptions=True)
 
-    def _start_flushes(self) -> None:
+    def _start_flushes(self, *, is_patient: bool = True) -> None:
         self._is_woken = False
         while self._free_lanes and self._waiting:
+            if is_patient and self._packs and len(self._waiting) < self._in_flight * _PACKED:
+                if self._impatience is None:
+                    loop = asyncio.get_running_loop()
+                    self._impatience = loop.call_later(PATIENCE_SECONDS, self._lose_patience, context=_NOBODY)
+                return
+            if self._impatience is not None:
+                self._impatience.cancel()
+                self._impatience = None
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             self._free_lanes -= 1
+            self._in_flight += len(batch)
             task = asyncio.get_running_loop().create_task(self._run(batch))
             self._flushes.add(task)
             task.add_done_callback(self._flushes.discard)
+
+    def _lose_patience(self) -> None:
+        self._impatience = None
+        self._start_flushes(is_patient=False)
 
     async def _run(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         began = time.perf_counter()
@@ -102,6 +126,7 @@ class Coalescer(Generic[Item, Result]):
                 raise
         finally:
             self._free_lanes += 1
+            self._in_flight -= len(batch)
             self._start_flushes()
             self._items.observe(len(batch))
             self._seconds.observe(time.perf_counter() - began)

@@ -6,15 +6,18 @@ are judged by one sweep of the server a second, because a timer per request woul
 """
 
 import asyncio
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage, StreamWriter
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import ERROR, PayloadAccessError
 
 from penstock.http_server.readers import Readers
-from penstock.http_server.responses import closing_problem, raw_problem
+from penstock.http_server.responses import WholeResponse, closing_problem, raw_problem
 from penstock.logs import get_logger
 
 log = get_logger(__name__)
@@ -30,6 +33,8 @@ _TOO_LONG: Final = "the request line or a header is longer than is accepted; sen
 _MALFORMED: Final = "the request is not well-formed HTTP/1.1; check its request line, its headers and its length"
 _TOO_SLOW: Final = f"the head of the request did not arrive within {HEAD_SECONDS:g} s; send it again"
 _UNEXPECTED: Final = "something unexpected went wrong on the server; its log says what"
+_ANSWERED: Final = PayloadAccessError()
+"""For those who continue to read the body of a request that has been answered."""
 
 
 class MalformedRequests:
@@ -85,6 +90,102 @@ class Connection(web.RequestHandler):
         """Whether no request has come yet."""
         return self._request_count == 0 and self.transport is not None
 
+    async def start(self) -> None:
+        """Answer the requests of this connection one after the other, until it ends.
+
+        As aiohttp's, but without a task for each request, which is there to keep context variables apart: ours are set
+        back by those who set them. It takes 3 of the 14 µs that a request costs here beside its socket and its handler.
+        """
+        while not self._force_close and await self._answer_next():
+            if self._is_closing or not self._keepalive:
+                break
+            self._expect_another()
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
+
+    @property
+    def _is_closing(self) -> bool:
+        return self._close or self._force_close
+
+    async def _answer_next(self) -> bool:
+        """Wait for the next request and answer it; False when the client has left meanwhile."""
+        if not self._messages:
+            await self._wait()
+        message, payload = self._messages.popleft()
+        request, handle = self._take(message, payload)
+        try:
+            try:
+                response, has_left = await self._handle_request(request, None, handle)
+            except ConnectionError:
+                return False
+            if has_left:
+                return False
+            self._keepalive = bool(response.keep_alive)
+            if not payload.is_eof():
+                await self._linger(payload)
+            payload.set_exception(_ANSWERED)
+        except Exception as error:
+            self.log_exception("a request", exc_info=error)
+            self.force_close()
+        except BaseException:
+            self.force_close()
+            raise
+        finally:
+            del request._task  # it would keep itself alive
+        return True
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _take(self, message: Any, payload: StreamReader) -> tuple[web.BaseRequest, Any]:
+        """A request, and who answers it; lets the parser continue with those that wait behind it."""
+        assert self._manager is not None
+        assert self._request_factory is not None
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+        self._manager.requests_count += 1
+        handle = self._request_handler
+        if not isinstance(message, RawRequestMessage):
+            message, handle = ERROR, self._make_error_handler(message)
+        task = self._task_handler or asyncio.current_task()
+        assert task is not None
+        return self._request_factory(message, payload, self, StreamWriter(self, self._loop), task), handle
+
+    async def _linger(self, payload: StreamReader) -> None:
+        """Read what is left of a body that nobody wants, for a while, so that its sender sees the answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._lingering_time):
+                while not self._force_close and not payload.is_eof():
+                    await payload.readany()
+        if not payload.is_eof() and not self._force_close:
+            self.close()
+
+    def _expect_another(self) -> None:
+        """Close the connection some time after now, unless another request comes."""
+        close_at = self._loop.time() + self._keepalive_timeout
+        self._next_keepalive_close_time = close_at
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(close_at, self._process_keepalive)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the response; True when the client has left. One in a piece is written here and now."""
+        if not isinstance(resp, WholeResponse) or self._upgraded:
+            return await super().finish_response(request, resp, start_time)
+        if self.transport is None or self.transport.is_closing():
+            return resp, True
+        self.transport.write(resp.encode(request))
+        return resp, False
+
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and note when a head has begun that is not complete."""
         requests, is_body = self._request_count, not self._body.is_eof()
@@ -102,6 +203,11 @@ class Connection(web.RequestHandler):
             self._pending_bytes += len(data)
             if self._head_since is None:
                 self._head_since = self._loop.time()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called at the end of each body, too; then there is nothing to resume unless reading was paused."""
+        if resume_parser or self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def check(self, now: float) -> None:
         """Close the connection when its head takes too long, or its peer takes nothing of an answer."""

@@ -42,17 +42,20 @@ class WholeResponse(web.StreamResponse):
         self._head = head
         self._content = body
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
-        """Write all of it."""
-        writer = request.writer
+    def encode(self, request: web.BaseRequest) -> bytes:
+        """All of it, as an answer to `request`."""
         if self._keep_alive is None:
             self._keep_alive = request.keep_alive
         head = (
             f"HTTP/1.1 {self._status} {self._reason}\r\n{self._head}Content-Length: {len(self._content)}\r\n"
             f"Date: {rfc822_formatted_time()}\r\n{'' if self._keep_alive else _CLOSE}\r\n"
         )
-        await writer.write(head.encode() + self._content)
-        return writer
+        return head.encode() + self._content
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        """Write all of it."""
+        await request.writer.write(self.encode(request))
+        return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
         """All is written."""
