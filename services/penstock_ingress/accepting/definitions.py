@@ -3,6 +3,7 @@ current.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from penstock.db import Coalescer, Database
@@ -34,26 +35,34 @@ class Definitions:
 
         A Refusal of `decide` stands only if the deployment it judged by is still current.
         """
+        known = self._cache.known(environment)
+        if known is not None:  # and nearly always is the current one: the rest is for when it is not
+            try:
+                return await self._decide_or_doubt(environment, decide, known)
+            except StaleDefinitions:
+                await self.newest(environment)
 
         async def look(is_newest: bool) -> CompiledDeployment:
             return await (self._refreshes.submit if is_newest else self._cache.current)(environment)
 
-        async def decide_or_doubt(deployment: CompiledDeployment) -> T:
-            try:
-                return await decide(deployment)
-            except Refusal:
-                if (await self.newest(environment)).version == deployment.version:
-                    raise
-                raise StaleDefinitions("what is refused may have been deployed since") from None
-
         try:
-            return await decide_by_current(look, decide_or_doubt)
+            return await decide_by_current(look, partial(self._decide_or_doubt, environment, decide))
         except StaleDefinitions as error:
             raise Refusal(unavailable(str(error), 1)) from None
 
     async def find(self, environment: str, version: int) -> CompiledDeployment:
         """One version, current or not. Raises ConfigurationError when it was never deployed."""
         return await self._cache.get(environment, version)
+
+    async def _decide_or_doubt(
+        self, environment: str, decide: Callable[[CompiledDeployment], Awaitable[T]], deployment: CompiledDeployment
+    ) -> T:
+        try:
+            return await decide(deployment)
+        except Refusal:
+            if (await self.newest(environment)).version == deployment.version:
+                raise
+            raise StaleDefinitions("what is refused may have been deployed since") from None
 
     async def newest(self, environment: str) -> CompiledDeployment:
         """The deployment that is current at this moment."""

@@ -17,6 +17,7 @@ from penstock.http_server import (
     head_of,
     readers_of,
     send_continue,
+    take_body,
 )
 from penstock.logs import Reports, get_logger
 from penstock_ingress.room import Room
@@ -50,7 +51,7 @@ async def read_body(request: web.BaseRequest, *, most: int, seconds: float) -> b
         raise _too_large(most)
     try:
         if request.content.is_eof():  # it came with the headers, as nearly all do
-            body = request.content.read_nowait()
+            body = take_body(request)
             if len(body) > most:
                 raise _too_large(most)
             return body

@@ -47,13 +47,15 @@ class Publisher:
         for run in runs:
             lane = topology.BULK_LANE if run.is_bulk else topology.DEFAULT_LANE
             groups[run.environment, lane, run.depth, run.priority].append(_describe_due(run, replies.get(run.id)))
-        await asyncio.gather(
-            *(
-                self._send_due(_encode_due(due[first : first + EXECUTE_BATCH]), *order)
-                for order, due in groups.items()
-                for first in range(0, len(due), EXECUTE_BATCH)
-            )
-        )
+        messages = [
+            self._send_due(_encode_due(due[first : first + EXECUTE_BATCH]), *order)
+            for order, due in groups.items()
+            for first in range(0, len(due), EXECUTE_BATCH)
+        ]
+        if len(messages) == 1:  # without a task
+            await messages[0]
+        else:
+            await asyncio.gather(*messages)
 
     async def execute(
         self,

@@ -6,7 +6,7 @@ so that senders who are slow wait for nobody but themselves. `responses` makes t
 `event_stream` sends server-sent events for as long as their caller stays.
 """
 
-from penstock.http_server.connections import readers_of
+from penstock.http_server.connections import readers_of, take_body
 from penstock.http_server.event_stream import EVENT_STREAM, Events, EventStreams, Pace, ServerEvent, TooManyStreams
 from penstock.http_server.listening import send_continue, serving, serving_handler
 from penstock.http_server.readers import LARGE_BYTES
@@ -28,4 +28,5 @@ __all__ = [
     "send_continue",
     "serving",
     "serving_handler",
+    "take_body",
 ]

@@ -58,24 +58,30 @@ def make_runs(
     }
     if event.trace is not None:
         context["trace"] = {**event.trace}
-    common = RunRequest(
-        event.delivery_id, event.environment, "", {}, Trigger.WEBHOOK, lineage, due, context=context,
-        delivery_id=event.delivery_id,
-    )  # fmt: skip
-    return tuple(_run(workflow, deployment, common) for workflow in workflows)
-
-
-def _run(workflow: Workflow, deployment: CompiledDeployment, common: RunRequest) -> CheckedRun:
-    """`common` is what the runs of a delivery have in common, with the delivery's id for theirs.
-
-    A delivery gives no parameters, so required ones are null; what was sent is in `webhook.payload`.
-    """
-    types = deployment.app.types
-    parameters = (
-        bind_parameters(workflow, {}, source=ValueSource.JSON, unknown="ignore", types=types, is_complete=False)
-        if workflow.parameters
-        else {}
+    delivery_id, environment, version = event.delivery_id, event.environment, deployment.version
+    return tuple(
+        [
+            accept_run(
+                RunRequest(
+                    run_id=child_run_id(delivery_id, workflow.name),
+                    environment=environment,
+                    workflow=workflow.name,
+                    parameters=_bind_none(workflow, deployment) if workflow.parameters else {},
+                    trigger=Trigger.WEBHOOK,
+                    lineage=lineage,
+                    scheduled_at=due,
+                    context=context,
+                    delivery_id=delivery_id,
+                ),
+                workflow,
+                version,
+            )
+            for workflow in workflows
+        ]
     )
-    run_id = child_run_id(common.run_id, workflow.name)
-    request = common._replace(run_id=run_id, workflow=workflow.name, parameters=parameters)
-    return accept_run(request, workflow, deployment.version)
+
+
+def _bind_none(workflow: Workflow, deployment: CompiledDeployment) -> dict[str, JsonValue]:
+    """A delivery gives no parameters, so required ones are null; what was sent is in `webhook.payload`."""
+    types = deployment.app.types
+    return bind_parameters(workflow, {}, source=ValueSource.JSON, unknown="ignore", types=types, is_complete=False)
