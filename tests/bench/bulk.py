@@ -41,15 +41,19 @@ class MemoryPeak:
             await asyncio.sleep(0.1)
 
 
-async def measure_steps(installation: Installation, executor: Service, rows: int) -> dict[str, object]:
-    """Seconds of each step over this many orders, and by how many MB the executor grew."""
+async def measure_steps(
+    installation: Installation, executor: Service, rows: int, *, padding: int = 0
+) -> dict[str, object]:
+    """Seconds of each step over this many orders, and by how many MB the executor grew. `padding` is how many
+    characters each order has besides.
+    """
     value = await store_file(
         Files(installation.database),
         environment="live",
         name="many.csv",
         content_type="text/csv",
         run_id=None,
-        content=_content(rows),
+        content=_content(rows, "x" * padding),
     )
     figures: dict[str, object] = {"rows": rows, "megabytes": round(value.size / 1e6, 1)}
     async with MemoryPeak(executor) as peak:
@@ -59,11 +63,11 @@ async def measure_steps(installation: Installation, executor: Service, rows: int
     return {**figures, "memory_growth_mb": round(peak.growth, 1)}
 
 
-async def _content(rows: int) -> AsyncIterator[bytes]:
+async def _content(rows: int, padding: str) -> AsyncIterator[bytes]:
     yield b"number,customer,total,placed,paid\n"
     for first in range(0, rows, 1000):
         lines = [
-            f"N-{n},customer {n} of many,1{n}.50,2026-01-01T00:00:00.000Z,no\n"
+            f"N-{n},customer {n} of many{padding},1{n}.50,2026-01-01T00:00:00.000Z,no\n"
             for n in range(first, min(first + 1000, rows))
         ]
         yield "".join(lines).encode()

@@ -4,20 +4,34 @@ passed over.
 
 import csv
 import io
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import Permanent
-from penstock.things.tabular import MAX_CHARACTERS, NOT_UTF8, Record, guard_cell, read_records, unguard_cell
+from penstock.things.tabular import BLOCK_LINES, MAX_CHARACTERS, NOT_UTF8, guard_cell, read_records, unguard_cell
+
+
+class Record(NamedTuple):
+    """A record of a block: the line it starts in, its cells, and what is wrong with it."""
+
+    line: int
+    cells: list[str]
+    problem: str | None
 
 
 def read(content: bytes, *, size: int = 7, format: str = "csv") -> list[Record]:
     """All records of `content`, fed in pieces of `size` bytes."""
     reader = read_records("csv" if format == "csv" else "jsonl")
     pieces = [content[first : first + size] for first in range(0, len(content), size)]
-    return [record for piece in pieces for record in reader.feed(piece)] + list(reader.finish())
+    blocks = [block for piece in pieces for block in reader.feed(piece)] + list(reader.finish())
+    return [
+        Record(line, cells, block.problem)
+        for block in blocks
+        for line, cells in zip(block.lines, block.cells, strict=True)
+    ]
 
 
 def cells(content: bytes, *, size: int = 7) -> list[tuple[int, list[str]]]:
@@ -105,6 +119,18 @@ def test_a_line_that_cannot_be_read_is_told_and_passed_over(
         } == bad
         if good is not None:
             assert {record.line for record in records if not record.problem} == good
+
+
+@pytest.mark.parametrize("size", [1000, 100_000])
+def test_rows_may_be_longer_than_what_is_read_at_once(size: int) -> None:
+    cell = "\n".join(str(n) for n in range(3 * BLOCK_LINES))
+    rows = [["a", "b"], ["1", cell], ["2", "x"], *([str(n), ""] for n in range(BLOCK_LINES)), ["3", cell]]
+    content = "".join(f'{one},"{other}"\n' for one, other in rows).encode()
+    assert [row for _, row in cells(content, size=size)] == rows
+    opened = content[: content.rindex(b'"')] + b"\n4,x\n"
+    assert [record.problem for record in read(opened, size=size) if record.problem] == [
+        "a quote that is opened in it is not closed"
+    ]
 
 
 def test_utf16_is_refused_at_once() -> None:

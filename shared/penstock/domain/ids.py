@@ -7,6 +7,7 @@ the index; the run of a recurrence's tick takes those of the tick.
 
 import hashlib
 import secrets
+import struct
 import time
 from datetime import UTC, datetime
 from typing import Final, NewType
@@ -65,7 +66,8 @@ def new_thing_id() -> str:
 def new_thing_ids(count: int) -> list[str]:
     """This many ids for things that are made at once, rising, so that these sort by id as they stand in their list."""
     milliseconds = time.time_ns() // 1_000_000
-    return [f"{milliseconds}x{digits}" for digits in sorted(_draw() % (9 * 10**17) + 10**17 for _ in range(count))]
+    noise = struct.unpack(f"{count}Q", secrets.token_bytes(8 * count))
+    return [f"{milliseconds}x{digits}" for digits in sorted([bits % (9 * 10**17) + 10**17 for bits in noise])]
 
 
 _noise: Final[list[int]] = []

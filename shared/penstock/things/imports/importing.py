@@ -12,12 +12,12 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import compress
 from typing import Final
 from uuid import UUID
 
 from penstock.db import Connection, Database
 from penstock.definitions.models import DataType
-from penstock.domain.ids import new_thing_ids
 from penstock.errors import DatabaseUnavailable, Permanent
 from penstock.things.changes import tell_changing_run
 from penstock.things.imports.batches import (
@@ -29,14 +29,13 @@ from penstock.things.imports.batches import (
     list_bad_lines,
     write_rows,
 )
-from penstock.things.imports.rows import Row, RowReader, columns_of
-from penstock.things.tabular import Format, Record, read_records
+from penstock.things.imports.rows import RowReader, columns_of
+from penstock.things.imports.texts import Piece, Rows, gather
+from penstock.things.tabular import Block, Format, read_records
 
-BATCH_ROWS: Final = 2_000
+BATCH_ROWS: Final = 5_000
 BATCH_CHARACTERS: Final = 4 * 1024 * 1024
 MAX_BAD_LINES: Final = 100_000
-_AT_ONCE: Final = 100
-"""Records read before others have a turn."""
 
 Guard = Callable[[Connection], Awaitable[None]]
 
@@ -94,12 +93,11 @@ async def import_things(
     try:
         records = read_records(request.format)
         async for chunk in content:
-            for number, record in enumerate(records.feed(chunk)):
-                await importer.take(record)
-                if number % _AT_ONCE == _AT_ONCE - 1:
-                    await asyncio.sleep(0)
-        for record in records.finish():
-            await importer.take(record)
+            for block in records.feed(chunk):
+                await importer.take(block)
+                await asyncio.sleep(0)  # others have a turn
+        for block in records.finish():
+            await importer.take(block)
         return await importer.finish()
     except Exception as error:
         await importer.end_early(error)
@@ -110,10 +108,13 @@ async def import_things(
 
 @dataclass(slots=True)
 class _Batch:
-    """Lines that are committed together: rows with their lines, lines that are bad, their size in characters."""
+    """Lines that are committed together: their rows, those that are bad, how many they are and their size in
+    characters.
+    """
 
-    rows: list[tuple[int, Row]] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
     bad: list[BadLine] = field(default_factory=list)
+    count: int = 0
     size: int = 0
     last_line: int = 0
 
@@ -138,6 +139,7 @@ class _Importer:
         self._key = columns_of(request.data_type, request.upsert)
         self._progress = Progress(0, 0, 0, 0)
         self._batch = _Batch()
+        self._copies = True
         self._writing: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
@@ -155,28 +157,40 @@ class _Importer:
         if source != request.source:
             raise Permanent("what is imported is not what the import began with; import it as a new one", kind="import")
 
-    async def take(self, record: Record) -> None:
-        """Add a record to the batch, if it is not dealt with yet."""
+    async def take(self, block: Block) -> None:
+        """Add records to the batch, if they are not dealt with yet."""
         if self._reader.expects_header:
-            self._reader.read_header(record)
-            return
-        if record.line <= self._progress.lines and record.line not in self._request.tries_again:
-            return
+            self._reader.read_header(block.cells[0], block.problem)
+            block = block.part(1)
+        block = self._leave_out_done(block)
+        while block.lines:
+            room = BATCH_ROWS - self._batch.count
+            self._add(block.part(0, room))
+            block = block.part(room)
+            if self._batch.count >= BATCH_ROWS or self._batch.size >= BATCH_CHARACTERS:
+                await self._begin_commit()
+
+    def _leave_out_done(self, block: Block) -> Block:
+        done, again = self._progress.lines, self._request.tries_again
+        if not block.lines or block.lines[0] > done:
+            return block
+        kept = [line > done or line in again for line in block.lines]
+        return block._replace(lines=list(compress(block.lines, kept)), cells=list(compress(block.cells, kept)))
+
+    def _add(self, block: Block) -> None:
         batch = self._batch
-        batch.last_line = record.line
-        try:
-            batch.rows.append((record.line, self._reader.read(record)))
-        except ValueError as error:
-            batch.bad.append(BadLine(record.line, str(error)))
-        batch.size += record.size
-        if len(batch.rows) + len(batch.bad) >= BATCH_ROWS or batch.size >= BATCH_CHARACTERS:
-            await self._begin_commit()
+        pieces, bad = self._reader.read(block)
+        batch.pieces += pieces
+        batch.bad += bad
+        batch.count += len(block.lines)
+        batch.size += block.size
+        batch.last_line = block.lines[-1]
 
     async def finish(self) -> ImportResult:
         """Commit what is left. Raises Permanent for a file without its header."""
         if self._reader.expects_header:
             raise Permanent("the file is empty; its first line has to name the fields", kind="import")
-        if self._batch.rows or self._batch.bad:
+        if self._batch.count:
             await self._begin_commit()
         await self._settle()
         async with self._database.connection() as conn:
@@ -216,15 +230,10 @@ class _Importer:
                 self._writing = writing
                 raise
 
-    async def _commit(self, batch: "_Batch") -> None:
-        ids = new_thing_ids(len(batch.rows))
-        for (_, row), id in zip(batch.rows, ids, strict=True):
-            row.setdefault("created_by", self._request.created_by)
-            row.setdefault("created_date", None)
-            if row.get("_id") is None:
-                row["_id"] = id
+    async def _commit(self, batch: _Batch) -> None:
+        rows = gather(batch.pieces, created_by=self._request.created_by)
         async with self._limit:
-            self._progress = await self._database.in_transaction(partial(self._write, batch=batch))
+            self._progress = await self._database.in_transaction(partial(self._write, batch=batch, rows=rows))
         self._show(self._progress)
         if self._progress.failed >= MAX_BAD_LINES:
             raise Permanent(
@@ -233,7 +242,7 @@ class _Importer:
                 kind="import",
             )
 
-    async def _write(self, conn: Connection, batch: "_Batch") -> Progress:
+    async def _write(self, conn: Connection, batch: _Batch, rows: Rows) -> Progress:
         request, before = self._request, self._progress
         if self._guard is not None:
             await self._guard(conn)
@@ -242,12 +251,15 @@ class _Importer:
             conn,
             environment=request.environment,
             data_type=request.data_type,
-            rows=[row for _, row in batch.rows],
+            rows=rows,
             key=self._key,
+            copies=self._copies,
         )
-        refused = [BadLine(batch.rows[position][0], message) for position, message in written.refused.items()]
+        # A table that refuses rows will refuse more of them, and then a COPY is in vain.
+        self._copies = not written.refused
+        refused = [BadLine(rows.lines[position], message) for position, message in written.refused.items()]
         bad = sorted([*batch.bad, *refused], key=lambda line: line.line)
-        lines = [*(line for line, _ in batch.rows), *(line.line for line in batch.bad)]
+        lines = [*rows.lines, *(line.line for line in batch.bad)] if request.tries_again else []
         tried_again = [line for line in lines if line <= before.lines]
         after = replace(
             before,
