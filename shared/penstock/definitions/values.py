@@ -27,6 +27,7 @@ _THING_ID: Final = re.compile(r"\d{1,20}x\d{1,40}", re.ASCII)
 _URL: Final = re.compile(r"(?:https?:)?//[^\s/]\S*", re.IGNORECASE)
 _MILLISECONDS: Final = re.compile(r"-?\d{9,17}", re.ASCII)
 """Shorter ones are dates of ISO 8601, such as 20160113."""
+_DATE_FORM: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _ZONE_NAME: Final = re.compile(r"\s*\([^)]*\)$")
 _BOOLEANS: Final = {
     "true": True,
@@ -200,6 +201,8 @@ def _coerce_boolean(value: JsonValue) -> JsonValue:
 
 
 def _coerce_date(value: JsonValue) -> JsonValue:
+    if isinstance(value, str) and _is_kept_form(value):
+        return value
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"expected a date, got {describe_type(value)}")
     try:
@@ -212,6 +215,17 @@ def _coerce_date(value: JsonValue) -> JsonValue:
         return format_date(moment)
     except OverflowError:
         raise ValueError("the date is not between the years 1 and 9999 in UTC") from None
+
+
+def _is_kept_form(text: str) -> bool:
+    """Whether a text is a date in the form in which all dates are kept, as those are that programs send."""
+    if not _DATE_FORM.fullmatch(text):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _coerce_date_range(value: JsonValue) -> JsonValue:

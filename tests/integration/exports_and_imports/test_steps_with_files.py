@@ -118,6 +118,8 @@ async def test_an_executor_killed_in_the_middle_of_an_import_imports_nothing_twi
         async with house.executor() as executor:
             run_id = await house.start("fill", {"from": value.to_json()})
             await eventually(lambda: house.fetch(BLOCKED))
+            free = "SELECT FROM penstock.runs WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED"
+            assert await house.fetch(free, run_id), "its lease can be renewed while a batch is written"
             await executor.kill()
         assert len(await house.things()) == BATCH_ROWS
         await conn.execute(

@@ -83,8 +83,8 @@ async def import_things(
 ) -> ImportResult:
     """Import what is not imported yet, and the result over all attempts.
 
-    `guard` is called in each batch's transaction, and raises when the import is no longer the caller's; `limit` is held
-    for it;
+    `guard` is called in each batch's transaction when its things are written, and raises when the import is no longer
+    the caller's. Not before: what it locks would be locked for most of the time. `limit` is held for a batch.
     `progress` is called after each batch. Raises Permanent for a file that cannot be read at all, fields that
     do not exist, and too many bad lines; DatabaseUnavailable, and whatever reading `content` raises.
     """
@@ -244,8 +244,6 @@ class _Importer:
 
     async def _write(self, conn: Connection, batch: _Batch, rows: Rows) -> Progress:
         request, before = self._request, self._progress
-        if self._guard is not None:
-            await self._guard(conn)
         await tell_changing_run(conn, run_id=request.run_id, step=str(request.id))
         written = await write_rows(
             conn,
@@ -255,6 +253,8 @@ class _Importer:
             key=self._key,
             copies=self._copies,
         )
+        if self._guard is not None:
+            await self._guard(conn)
         # A table that refuses rows will refuse more of them, and then a COPY is in vain.
         self._copies = not written.refused
         refused = [BadLine(rows.lines[position], message) for position, message in written.refused.items()]
