@@ -17,10 +17,12 @@ from yarl import URL
 
 from penstock.db import open_database
 from penstock.runtime import Stop
+from penstock.testing.databases import fresh_database
 from penstock.testing.ports import find_port
 from penstock_ingress.app import serve
 from penstock_ingress.settings import IngressSettings
 from tests.eventually import eventually
+from tests.servers import Servers, fresh_vhost
 from tests.site import Site, deploy_directory, serving
 
 ADMIN_TOKEN = "integration-admin-token-0123456789"
@@ -285,6 +287,21 @@ async def running_ingress(
             yield ingress
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def sharing_ingress(
+    servers: Servers, template: str, directory: Path | None, **settings: object
+) -> AsyncIterator[Ingress]:
+    """As `running_ingress`, with a database and a virtual host of its own: for the tests of a module that may share
+    one, since none of them minds what the others leave.
+    """
+    async with (
+        fresh_database(servers.database_url, template=template) as database_url,
+        fresh_vhost(servers) as amqp_url,
+        running_ingress(database_url, amqp_url, directory, **settings) as running,
+    ):
+        yield running
 
 
 async def _is_up(ingress: Ingress, serving: asyncio.Task[None]) -> bool:

@@ -1,15 +1,13 @@
 """Chains as pictures, over real HTTP: folded, bounded, and opened node by node."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
 from typing import cast
 from uuid import UUID
 
 import pytest
 
-from penstock.testing.databases import fresh_database
-from tests.integration.ingress import Ingress, running_ingress, write_app
-from tests.servers import Servers, fresh_vhost
+from tests.integration.ingress import Ingress, sharing_ingress, write_app
+from tests.servers import Servers
 
 ROOT = UUID(int=1)
 LARGE_ROOT = UUID(int=1 << 64)
@@ -40,12 +38,7 @@ _LARGE = f"""{_INSERT} FROM (
 async def ingress(
     servers: Servers, database_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Ingress]:
-    directory: Path = write_app(tmp_path_factory.mktemp("app"))
-    async with (
-        fresh_database(servers.database_url, template=database_template) as database_url,
-        fresh_vhost(servers) as amqp_url,
-        running_ingress(database_url, amqp_url, directory) as running,
-    ):
+    async with sharing_ingress(servers, database_template, write_app(tmp_path_factory.mktemp("app"))) as running:
         async with running.database.connection() as conn:
             await conn.execute(_LINE, ROOT)
             await conn.execute("INSERT INTO penstock.chains (id, environment, runs) VALUES ($1, 'live', 11)", ROOT)

@@ -3,14 +3,14 @@
 import base64
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from penstock_ingress.routes.openapi import OPERATIONS
 from penstock_ingress.routes.operation import Operation
-from tests.integration.ingress import ADMIN, Ingress, running_ingress, write_app
+from tests.integration.ingress import ADMIN, Ingress, sharing_ingress, write_app
+from tests.servers import Servers
 
 ID = "0190a5f2-7c00-8a11-9b22-0123456789ab"
 GONE = ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00"]
@@ -20,9 +20,12 @@ RECUR = {"workflow": "quickly", "every": "daily"}
 NAMES = [f"{operation.method} {operation.path}" for operation in OPERATIONS]
 
 
-@pytest.fixture
-async def ingress(database_url: str, amqp_url: str, tmp_path: Path) -> AsyncIterator[Ingress]:
-    async with running_ingress(database_url, amqp_url, write_app(tmp_path, keeping=KEEPING)) as running:
+@pytest.fixture(scope="module")
+async def ingress(
+    servers: Servers, database_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Ingress]:
+    directory = write_app(tmp_path_factory.mktemp("app"), keeping=KEEPING)
+    async with sharing_ingress(servers, database_template, directory) as running:
         yield running
 
 
@@ -155,4 +158,5 @@ async def test_parameters_given_to_the_management_api_keep_their_digits(ingress:
     body = b'{"workflow": "keep", "parameters": {"value": 12345678901234567.25}}'
     answer = await ingress.manage("POST", "/v1/live/runs", data=body, headers=ADMIN)
     assert answer.status == 201
-    assert await ingress.fetchval("SELECT parameters ->> 'value' FROM penstock.runs") == "12345678901234567.25"
+    stored = "SELECT parameters ->> 'value' FROM penstock.runs WHERE id::text = $1"
+    assert await ingress.fetchval(stored, answer.json["id"]) == "12345678901234567.25"
