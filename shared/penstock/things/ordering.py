@@ -2,7 +2,7 @@
 
 import base64
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -49,12 +49,27 @@ class _Term:
     descending: bool
     known: DataField | None = None
     is_always_set: bool = False
+    is_indexed: bool = False
 
     @property
     def ordering(self) -> str:
         # Said where it matters only: an index read backwards has its empty values first, so it would not serve.
         nulls = "" if self.is_always_set else " NULLS LAST"
         return f"{self.sql} {'DESC' if self.descending else 'ASC'}{nulls}"
+
+
+class Place(NamedTuple):
+    """Behind which thing a page begins, as SQL: the value of what is sorted by (None: it has none), and the id."""
+
+    value: str | None
+    id: str
+
+
+class Half(NamedTuple):
+    """Some of the things of a search: SQL that holds for them, and their order."""
+
+    condition: str
+    order: str
 
 
 class Ordering:
@@ -84,8 +99,8 @@ class Ordering:
             return None
         return base64.urlsafe_b64encode(exact_json.dumps([key, last_id])).decode().rstrip("=")
 
-    def behind(self, search: Search, after: str) -> str:
-        """SQL that holds for the things behind those of a page whose `token` this is. Raises ConstraintProblem."""
+    def find_place(self, search: Search, after: str) -> Place:
+        """What the `token` of a page says. Raises ConstraintProblem."""
         term = self._terms[0]
         if self._has_further:
             raise ConstraintProblem(_ONE_FIELD)
@@ -94,14 +109,40 @@ class Ordering:
         sort_key, last_id = _read_token(term.known, after)
         id_parameter = search.bind(last_id)
         if sort_key is None:
-            return f'({term.sql} IS NULL AND t."_id" > {id_parameter})'
-        value = f"{search.bind(sort_key)}::text::{sql_type(term.known.type)}"
+            return Place(None, id_parameter)
+        return Place(f"{search.bind(sort_key)}::text::{sql_type(term.known.type)}", id_parameter)
+
+    def behind(self, place: Place) -> str:
+        """SQL that holds for the things behind this place."""
+        term = self._terms[0]
+        if place.value is None:
+            return f'({term.sql} IS NULL AND t."_id" > {place.id})'
         sign = "<" if term.descending else ">"
         if term.is_always_set:
-            # an index serves this form
-            return f'({term.sql} {sign}= {value} AND ({term.sql} {sign} {value} OR t."_id" > {id_parameter}))'
-        same = f'({term.sql} = {value} AND t."_id" > {id_parameter})'
-        return f"({term.sql} {sign} {value} OR {same} OR {term.sql} IS NULL)"
+            return f"({_from_value(term, place.value, place.id)})"
+        same = f'({term.sql} = {place.value} AND t."_id" > {place.id})'
+        return f"({term.sql} {sign} {place.value} OR {same} OR {term.sql} IS NULL)"
+
+    def halves(self, place: Place | None) -> tuple[Half, ...]:
+        """Things with a value and things without one apart, where an index serves both, and not the two together: it
+        has empty values first when it is read backwards, and has no place in the middle of an OR. None otherwise.
+        """
+        term = self._terms[0]
+        if not term.is_indexed or self._has_further or (place is None and not term.descending):
+            return ()
+        without = Half(f"{term.sql} IS NULL", 't."_id"')
+        if place is not None and place.value is None:
+            return (Half(self.behind(place), without.order),)
+        condition = f"{term.sql} IS NOT NULL"
+        if place is not None and place.value is not None:
+            condition = _from_value(term, place.value, place.id)
+        return Half(condition, f'{term.sql} {"DESC" if term.descending else "ASC"}, t."_id"'), without
+
+
+def _from_value(term: _Term, value: str, id: str) -> str:
+    """SQL that holds for the things behind this value and id, in a form that an index serves."""
+    sign = "<" if term.descending else ">"
+    return f'{term.sql} {sign}= {value} AND ({term.sql} {sign} {value} OR t."_id" > {id})'
 
 
 def _by_age(search: Search, descending: bool) -> _Term:
@@ -132,8 +173,15 @@ def _compile(search: Search, data_type: DataType, name: str, descending: bool, n
         value = f"t.{quote_identifier(known.column)}"
     if seen != ALWAYS:
         value = f"CASE WHEN {seen} THEN {value} END"
-    is_always_set = seen == ALWAYS and known.column in _ALWAYS_SET
-    return _Term(value, descending, None if is_distance else known, is_always_set)
+    is_plain = seen == ALWAYS and not is_distance
+    is_always_set = is_plain and known.column in _ALWAYS_SET
+    is_indexed = is_plain and not is_always_set and _has_index(data_type, known)
+    return _Term(value, descending, None if is_distance else known, is_always_set, is_indexed)
+
+
+def _has_index(data_type: DataType, known: DataField) -> bool:
+    """Whether an index may have the things in the order of the field: behind others, where these are equal."""
+    return any(known.name in group for group in (*data_type.indexes, *data_type.unique))
 
 
 def _read_token(by: DataField, token: str) -> tuple[str | None, str]:

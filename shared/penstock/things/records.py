@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
@@ -21,7 +21,7 @@ from penstock.errors import Permanent
 from penstock.things.clauses import Condition
 from penstock.things.constraints import Restricted, Search, Where, compile_where
 from penstock.things.json import is_json, json_of, read_thing, render_thing
-from penstock.things.ordering import BY_AGE, Order, Ordering
+from penstock.things.ordering import BY_AGE, Half, Order, Ordering
 from penstock.things.privacy import EVERYTHING, Guards, Viewer
 from penstock.things.statements import insert_statement, update_statement
 from penstock.things.tables import qualified_table
@@ -263,22 +263,23 @@ async def find_things(
 
     Raises ConstraintProblem for what cannot be sorted or constrained, and for a token that is not ours.
     """
-    search = compile_where(data_type, where)
+    search, place = compile_where(data_type, where), None
     _bound(search, window.until)
+    within = search.sql
     if window.after is not None:
-        search.clauses.append(Ordering(search, data_type, order).behind(search, window.after))
+        paging = Ordering(search, data_type, order)
+        place = paging.find_place(search, window.after)
+        search.clauses.append(paging.behind(place))
     matching, arguments = search.sql, list(search.arguments)
     ordering, table = Ordering(search, data_type, order), qualified_table(environment, data_type.name)
     limit, skip = max(window.limit, 0), max(window.skip, 0)
     one_more, first = search.bind(limit + 1), search.bind(min(skip, _MAX_SKIP))
     held = "" if search.guards is None else f", {search.guards.held} AS held"
+    cut = _Cut(table, ordering.sql, one_more, first)
+    halves = ordering.halves(place) if skip < _MANY_SKIPPED else ()
+    chosen = _choose_halves(cut, within, halves) if halves else _choose(cut, matching, is_deep=skip >= _MANY_SKIPPED)
     # The inner query sorts and cuts before the outer one makes JSON: in one query, PostgreSQL makes JSON of every thing
     # that it sorts or skips, which took a second per hundred thousand.
-    found = f"FROM {table} t WHERE {matching} ORDER BY {ordering.sql} LIMIT {one_more}::bigint OFFSET {first}::bigint"
-    # Of things that are skipped by the thousand, an index of ids is read where there is one, and not the things.
-    chosen = f"SELECT t.* {found}"
-    if skip >= _MANY_SKIPPED:
-        chosen = f'SELECT t.* FROM (SELECT t."_id" {found}) k JOIN {table} t ON t."_id" = k."_id"'
     rows = await conn.fetch(
         f"""
         SELECT {json_of(data_type)} AS thing, {ordering.key} AS sort_key{held}
@@ -295,6 +296,36 @@ async def find_things(
     if len(rows) > len(shown) and shown:
         token = ordering.token(shown[-1]["sort_key"], shown[-1]["thing"]["_id"])
     return Page([_show(search, data_type, row) for row in shown], token, remaining)
+
+
+class _Cut(NamedTuple):
+    """A part of the things of a table: their order, how many (one more than are shown), and behind how many."""
+
+    table: str
+    order: str
+    most: str
+    first: str
+
+
+def _choose(cut: _Cut, matching: str, *, is_deep: bool) -> str:
+    """The rows of a page, as a query."""
+    limits = f"LIMIT {cut.most}::bigint OFFSET {cut.first}::bigint"
+    found = f"FROM {cut.table} t WHERE {matching} ORDER BY {cut.order} {limits}"
+    if is_deep:
+        # Of things that are skipped by the thousand, an index of ids is read where there is one, and not the things.
+        return f'SELECT t.* FROM (SELECT t."_id" {found}) k JOIN {cut.table} t ON t."_id" = k."_id"'
+    return f"SELECT t.* {found}"
+
+
+def _choose_halves(cut: _Cut, within: str, halves: Sequence[Half]) -> str:
+    """The rows of a page, of which each half is read by itself, in the order of an index."""
+    parts = (
+        f"(SELECT t.* FROM {cut.table} t WHERE {within} AND {half.condition} ORDER BY {half.order} "
+        f"LIMIT {cut.most}::bigint + {cut.first}::bigint)"
+        for half in halves
+    )
+    limits = f"LIMIT {cut.most}::bigint OFFSET {cut.first}::bigint"
+    return f"SELECT t.* FROM ({' UNION ALL '.join(parts)}) t ORDER BY {cut.order} {limits}"
 
 
 def _show(search: Search, data_type: DataType, row: Record) -> Thing:

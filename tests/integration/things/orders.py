@@ -26,7 +26,7 @@ ORDER = build_type(
         "answers": "list of boolean",
     },
     unique=(("number",),),
-)
+).model_copy(update={"indexes": (("total",), ("customer", "placed"))})
 
 
 async def create(conn: Connection, data_type: DataType = ORDER, /, **values: JsonValue) -> Thing:

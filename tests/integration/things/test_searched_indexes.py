@@ -1,5 +1,6 @@
 """Words and places are found by their indexes: the same things as without one, and without reading the whole table."""
 
+import base64
 import json
 import math
 import random
@@ -14,6 +15,7 @@ from pydantic import JsonValue
 from penstock.db import Connection
 from penstock.deploying import deploy
 from penstock.things.constraints import Where
+from penstock.things.ordering import BY_AGE, Order
 from penstock.things.records import NewThing, count_things, create_things, find_things
 from penstock.things.records import Window as Page
 from tests.factories import build_app, build_type
@@ -23,6 +25,7 @@ SHOP = build_type("shop", {"name": "text", "place": "geographic address", "size"
     update={"indexes": (("place",), ("size",)), "words": ("name",)}
 )
 EARTH_METRES = 6_371_008.8
+FIRST = Page()
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ORIGINS = st.one_of(
     st.tuples(st.floats(-90, 90), st.floats(-180, 180)),
@@ -91,7 +94,7 @@ async def test_what_is_near_is_what_a_plain_calculation_says(
             assert (number in found) == (away <= metres), (place, away)
 
 
-async def plans_of(conn: Connection, where: Where) -> list[dict[str, Any]]:
+async def plans_of(conn: Connection, where: Where, order: Order = BY_AGE, window: Page = FIRST) -> list[dict[str, Any]]:
     """The plans of the statements that count and find with `where`."""
     sent: list[tuple[str, tuple[object, ...]]] = []
 
@@ -99,8 +102,9 @@ async def plans_of(conn: Connection, where: Where) -> list[dict[str, Any]]:
         sent.append((record.query, tuple(record.args or ())))
 
     with conn.query_logger(note):
-        await find_things(conn, environment=LIVE, data_type=SHOP, where=where)
-        await count_things(conn, environment=LIVE, data_type=SHOP, where=where)
+        await find_things(conn, environment=LIVE, data_type=SHOP, where=where, order=order, window=window)
+        if order is BY_AGE:
+            await count_things(conn, environment=LIVE, data_type=SHOP, where=where)
     plans = []
     for query, arguments in sent:
         (row,) = await conn.fetch(f"EXPLAIN (FORMAT JSON) {query}", *arguments)
@@ -129,6 +133,44 @@ async def test_words_and_places_are_found_by_their_index(
         nodes = list_nodes(plan)
         assert not [node for node in nodes if node["Node Type"] == "Seq Scan"], plan
         assert [node for node in nodes if str(node.get("Index Name", "")).endswith(index)], plan
+
+
+def token(size: int | None, id: str) -> str:
+    """What a page sorted by size, whose last thing this is, gives for the next."""
+    key = None if size is None else str(size)
+    return base64.urlsafe_b64encode(json.dumps([key, id]).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    ("descending", "window", "first"),
+    [
+        (False, Page(10, skip=5), (6, "2x6")),
+        (False, Page(10, token(15_000, "2x15000")), (15_001, "2x15001")),
+        (False, Page(10, token(19_995, "2x19995")), (19_996, "2x19996")),
+        (False, Page(10, token(None, "1x100")), (None, "1x101")),
+        (True, Page(10), (20_000, "2x20000")),
+        (True, Page(10, skip=5), (19_995, "2x19995")),
+        (True, Page(10, token(15_000, "2x15000")), (14_999, "2x14999")),
+        (True, Page(10, token(5, "2x5")), (4, "2x4")),
+        (True, Page(10, token(None, "1x100")), (None, "1x101")),
+    ],
+)
+async def test_pages_sorted_by_a_field_that_may_be_empty_are_read_in_the_order_of_its_index(
+    shops: Connection, descending: bool, window: Page, first: tuple[int | None, str]
+) -> None:
+    order = Order("size", descending)
+    page = await find_things(shops, environment=LIVE, data_type=SHOP, order=order, window=window)
+    seen = [(thing.get("size"), thing["_id"]) for thing in page.results]
+    assert (len(seen), seen[0]) == (10, first)
+    filled = [size for size, _ in seen if isinstance(size, int)]
+    empty = [str(id) for size, id in seen if size is None]
+    assert filled == [(first[0] or 0) + (-step if descending else step) for step in range(len(filled))]
+    assert [size for size, _ in seen] == [*filled, *[None] * len(empty)], "what is empty comes last"
+    assert empty == sorted(empty)
+    for plan in await plans_of(shops, None, order, window):
+        nodes = list_nodes(plan)
+        assert not [node for node in nodes if node["Node Type"] == "Seq Scan"], plan
+        assert sum(node["Plan Rows"] for node in nodes if node["Node Type"] == "Sort") < 1000, plan
 
 
 async def test_a_field_gets_another_type_although_its_words_or_places_have_an_index(conn: Connection) -> None:
