@@ -7,14 +7,19 @@ import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from functools import partial
 
 import aiohttp
 from aiohttp import web
 
+from penstock import clock
+from penstock.runs.admission import admit
 from tests.acceptance.installation import Installation, Service
 from tests.acceptance.ledger import assert_each_ran_once
 from tests.acceptance.load import Load, names
 from tests.eventually import eventually
+from tests.factories import build_run
 from tests.integration.executing import serve_outside
 
 
@@ -35,6 +40,7 @@ async def test_a_process_of_an_executor_is_killed_and_nothing_is_lost(installati
     await eventually(lambda: installation.is_ready(executor), within=30)
     await installation.settled()
     await assert_each_ran_once(installation, list(load.accepted.values()), things_each=3)
+    await _assert_alive_only_while_all_are(installation, executor)
     assert 'penstock_worker_restarts_total{worker="parent"} 1.0' in await _read_metrics(installation, executor)
     after = _list_workers(executor)
     assert await executor.stop() == 0
@@ -51,10 +57,10 @@ async def test_processes_of_an_executor_end_with_the_one_that_has_started_them(i
             "PENSTOCK_SECRET_OUTSIDE": url,
             "PENSTOCK_OUTGOING_ALLOW": "127.0.0.0/8",
         }
-        ingress, _, executor = await asyncio.gather(
-            installation.start("ingress"), installation.start("scheduler"), installation.start("executor")
-        )
-        await installation.manage(ingress, "POST", "live/runs", {"workflow": "fatal"})
+        _, executor = await asyncio.gather(installation.start("scheduler"), installation.start("executor"))
+        due = clock.now() + timedelta(milliseconds=100)
+        run = build_run(environment="live", workflow="fatal", version=1, scheduled_at=due)
+        await installation.database.in_transaction(partial(admit, runs=[run]))
         await asyncio.wait_for(called.wait(), 30)
         workers = _list_workers(executor)
         executor.process.send_signal(signal.SIGTERM)
@@ -71,6 +77,20 @@ async def test_processes_of_an_executor_end_with_the_one_that_has_started_them(i
     executor = await installation.start("executor", is_awaited=False, PENSTOCK_DATABASE_URL="postgresql://x@/y")
     assert await executor.process.wait() == 1
     assert re.search(r"worker [12] could not start: PENSTOCK_DATABASE_URL: role", executor.log.read_text())
+
+
+async def _assert_alive_only_while_all_are(installation: Installation, executor: Service) -> None:
+    async def read_health() -> tuple[int, object]:
+        async with installation.http.get(f"{executor.admin_url}/healthz") as response:
+            return response.status, await response.json()
+
+    second = _list_workers(executor)[2]
+    os.kill(second, signal.SIGSTOP)
+    try:
+        assert await read_health() == (503, {"status": "stuck", "stuck": ["worker 2 does not answer"]})
+    finally:
+        os.kill(second, signal.SIGCONT)
+    assert await read_health() == (200, {"status": "ok"})
 
 
 def _list_workers(executor: Service) -> dict[int, int]:

@@ -119,11 +119,12 @@ class Crew:
             passing_on.cancel()
 
     async def end(self) -> None:
-        """End what is left: at once, unless the grace period was cut short."""
+        """End what is left: at once when the grace period is over, else it may give back what it holds."""
         for worker in self._workers.values():
             worker.stop("hard")
         left = [asyncio.create_task(worker.process.wait()) for worker in self._workers.values()]
-        if left and self._stop.hard.is_set():
+        is_over = self._stop.soft.is_set() and not self._stop.hard.is_set()
+        if left and not is_over:
             await asyncio.wait(left, timeout=CLEANUP_SECONDS - 1)
         for worker in self._workers.values():
             with suppress(ProcessLookupError):
@@ -140,7 +141,11 @@ class Crew:
         """Start the worker of this number, again and again."""
         rest = 0.0
         while not self._stop.soft.is_set():
-            worker = await self._start(number)
+            try:
+                worker = await self._start(number)
+            except OSError as error:
+                self._give_up(number, f"{error}")
+                return
             try:
                 code = await worker.live()
             finally:
@@ -150,13 +155,15 @@ class Crew:
                 return
             log.warning("worker.ended", worker=number, pid=worker.process.pid, exit_code=code)
             if not worker.is_ready:
-                reason = worker.failure or f"it ended with exit code {code}, which its log may explain"
-                self.failure = self.failure or f"worker {number} could not start: {reason}"
-                self._stop.ask()  # the others drain
+                self._give_up(number, worker.failure or f"it ended with exit code {code}, which its log may explain")
                 return
             WORKER_RESTARTS.inc()
             rest = 0.0 if worker.age_seconds > _LASTING_SECONDS else min(max(rest * 2, 0.5), _MAX_PAUSE_SECONDS)
             await pause(rest, self._stop)
+
+    def _give_up(self, number: int, reason: str) -> None:
+        self.failure = self.failure or f"worker {number} could not start: {reason}"
+        self._stop.ask()  # the others drain
 
     async def _start(self, number: int) -> Worker:
         ours, theirs = socket.socketpair()
