@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import partial
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from penstock import clock
@@ -23,6 +24,7 @@ from tests.factories import build_run
 from tests.integration.executing import serve_outside
 
 
+@pytest.mark.timeout(240)
 async def test_a_process_of_an_executor_is_killed_and_nothing_is_lost(installation: Installation) -> None:
     ingress, _, executor = await asyncio.gather(
         installation.start("ingress"),
@@ -50,6 +52,7 @@ async def test_a_process_of_an_executor_is_killed_and_nothing_is_lost(installati
     assert not any(map(_is_alive, after.values()))
 
 
+@pytest.mark.timeout(240)
 async def test_processes_of_an_executor_end_with_the_one_that_has_started_them(installation: Installation) -> None:
     async with _hanging() as (url, called):
         installation.settings = {
