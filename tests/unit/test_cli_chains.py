@@ -1,5 +1,6 @@
 """How a chain is drawn in a terminal."""
 
+import re
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -65,3 +66,11 @@ def test_a_chain_deeper_than_the_stack_is_drawn() -> None:
 
 def test_names_are_not_taken_for_markup() -> None:
     assert _draw(_run(1, None, "[red]name")) == ["[red]name  succeeded"]
+
+
+def test_a_tree_that_is_deeper_than_the_terminal_is_wide_names_the_depth_instead_of_guides() -> None:
+    runs = [_run(depth + 1, depth or None, "turn", depth=depth) for depth in range(60)]
+    lines = [Text.from_markup(line).plain for line in draw_tree(runs, lambda id: id[:13], width=60)]
+    assert max(map(len, lines)) <= 60
+    assert lines[3][13:] == "      └ turn  succeeded"
+    assert re.fullmatch(r".{13}  59 … +└ turn  succeeded", lines[59])

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from penstock.cli import chain_control
 from penstock.cli.access import open_installation
@@ -26,6 +27,8 @@ from penstock.cli.output import (
     print_lines,
     print_table,
     print_words,
+    show_count,
+    show_number,
     show_state,
     show_text,
     show_time,
@@ -95,7 +98,7 @@ def show(chain_id: ChainArgument, data: Data = None, as_json: AsJson = False) ->
     if as_json:
         print_json(_as_json(chain))
         return
-    size = f"{_runs(chain.total)}  {chain.workload:,.6g} units"
+    size = f"{show_count(chain.total, 'run')}  {show_number(chain.workload)} units"
     head = chain.head
     stopped = f"  [red]stopped {show_time(head.stopped_at)}[/]" if head.stopped_at else ""
     warned = f"  [yellow]near its depth limit since {show_time(head.warned_at)}[/]" if head.warned_at else ""
@@ -145,18 +148,20 @@ def _measure(gauges: ChainGauges) -> str:
         if gauge.limit is not None:
             most = gauge.limit + gauge.extra
             colour = "red" if gauge.reached >= most else "yellow" if gauge.reached >= _NEAR * most else "green"
-            granted = f" ({gauge.extra:,.6g} granted)" if gauge.extra else ""
-            parts.append(f"{name} [{colour}]{gauge.reached:,.6g}[/] of {most:,.6g}{granted}")
+            granted = f" ({show_number(gauge.extra)} granted)" if gauge.extra else ""
+            parts.append(f"{name} [{colour}]{show_number(gauge.reached)}[/] of {show_number(most)}{granted}")
     return ", ".join(parts)
 
 
 def _fit_tree(runs: Sequence[ChainRun]) -> list[str]:
     lines = draw_tree(runs)
-    return lines if fits(lines) else draw_tree(runs, make_shortener(str(run.id) for run in runs))
+    return lines if fits(lines) else draw_tree(runs, make_shortener(str(run.id) for run in runs), width=console.width)
 
 
-def draw_tree(runs: Sequence[ChainRun], show_id: Callable[[str], str] = str) -> list[str]:
-    """A chain's runs under their parents, a line of markup each; many alike are one line."""
+def draw_tree(runs: Sequence[ChainRun], show_id: Callable[[str], str] = str, *, width: int | None = None) -> list[str]:
+    """A chain's runs under their parents, a line of markup each; many alike are one line. Where a line would be wider
+    than `width`, its depth stands in place of the outer guides.
+    """
     known = {run.id for run in runs}
     children: _Children = defaultdict(list)
     for run in runs:
@@ -167,7 +172,7 @@ def draw_tree(runs: Sequence[ChainRun], show_id: Callable[[str], str] = str) -> 
     open_branches = [("", "", run, alike) for run, alike in reversed(_group(children[None], children))]
     while open_branches:
         below, guides, run, alike = open_branches.pop()
-        lines.append(_line(show_id(str(run.id)), run, alike, guides))
+        lines.append(_line(show_id(str(run.id)), run, alike, guides, width))
         grouped = _group(children.get(run.id, []), children) if alike == 1 else []
         for position, (child, count) in reversed(list(enumerate(grouped))):
             is_last = position == len(grouped) - 1
@@ -197,11 +202,23 @@ def _group(runs: list[ChainRun], children: _Children) -> list[tuple[ChainRun, in
     ]
 
 
-def _line(id: str, run: ChainRun, alike: int, guides: str) -> str:
+def _line(id: str, run: ChainRun, alike: int, guides: str, width: int | None) -> str:
     reason = run.error.get("kind") if isinstance(run.error, dict) else None
     why = f" [bright_black]({show_text(str(reason))})[/]" if reason else ""
     identity = id if alike == 1 else f"{alike:,} alike".ljust(len(id))
-    return f"[bright_black]{identity}  {guides}[/]{show_text(run.workflow)}  {show_state(run.state)}{why}"
+    rest = f"{show_text(run.workflow)}  {show_state(run.state)}{why}"
+    if width is not None:
+        room = width - len(identity) - 2 - Text.from_markup(rest).cell_len
+        guides = _cut_guides(guides, run.depth, room)
+    return f"[bright_black]{identity}  {guides}[/]{rest}"
+
+
+def _cut_guides(guides: str, depth: int, room: int) -> str:
+    """The innermost of the guides, behind the depth, in so much room."""
+    if len(guides) <= room:
+        return guides
+    head = f"{depth} … "
+    return head + guides[-max(room - len(head), 2) :]
 
 
 def _count_table(chain: ChainView) -> Table:
@@ -211,7 +228,3 @@ def _count_table(chain: ChainView) -> Table:
         runs = {count.state: count.runs for count in chain.counts if count.depth == depth}
         table.add_row(str(depth), *(str(runs.get(state, "")) for state in states))
     return table
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count:,} runs"

@@ -105,10 +105,8 @@ def import_(
     else:
         say(f"created {counts.created}, updated {counts.updated}, failed {counts.failed}")
     if counts.failed:
-        complain(
-            f"{counts.failed} lines were left out; {report} names them. Correct them in {file} and run the same with "
-            "--resume"
-        )
+        left_out = "1 line was" if counts.failed == 1 else f"{counts.failed} lines were"
+        complain(f"{left_out} left out; {report} names them. Correct them in {file} and run the same with --resume")
         raise typer.Exit(1)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -262,8 +263,9 @@ def _show_state(letter: Letter) -> str:
 def _show_event(event: object) -> str:
     if not isinstance(event, dict):
         return ""
-    parts = [str(event.get(name)) for name in ("at", "state", "actor", "note", "reason") if event.get(name)]
-    return show_text("  ".join(parts))
+    parts = [str(event.get(name)) for name in ("state", "actor", "note", "reason") if event.get(name)]
+    at = datetime.fromisoformat(str(event["at"])) if event.get("at") else None
+    return f"{show_time(at)}  {show_text('  '.join(parts))}"
 
 
 def _read_note(note: str | None) -> str | None:

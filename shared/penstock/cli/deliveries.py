@@ -27,6 +27,7 @@ from penstock.cli.output import (
     print_json_list,
     print_table,
     print_text,
+    show_count,
     show_text,
     show_time,
 )
@@ -214,7 +215,8 @@ def replay(
         print_json_list(replays)
     else:
         for one in replays:
-            console.print(f"{one.id}  {_show_outcome(one)}  {len(one.run_ids)} runs  replay of {one.origin_id}")
+            runs = show_count(len(one.run_ids), "run")
+            console.print(f"{one.id}  {_show_outcome(one)}  {runs}  replay of {one.origin_id}")
     if not is_dispatched:
         complain("the broker is out of reach, so runs start when a scheduler finds them; `penstock doctor` says more")
     for problem in problems:

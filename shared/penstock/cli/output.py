@@ -134,6 +134,16 @@ def show_seconds(start: datetime | None, end: datetime | None) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:.1f} s"
 
 
+def show_number(value: float) -> str:
+    """A number with separators: whole ones and large ones with all digits before the point, others with six in all."""
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100_000 else f"{value:,.6g}"
+
+
+def show_count(count: int, thing: str) -> str:
+    """How many there are: `1 run`, `2 runs`."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 def show_text(text: str) -> str:
     """A text of somebody else, as markup that shows all of it."""
     return escape(make_visible(text))
@@ -179,7 +189,7 @@ def print_table(table: Table) -> None:
     if console.is_terminal:
         console.print(fit_table(table, console.width, _measure))
     else:
-        VisibleConsole(width=max(_measure(table), console.width)).print(table)
+        _print_plain(table, max(_measure(table), console.width))
 
 
 def print_whole(parts: Group) -> None:
@@ -188,7 +198,15 @@ def print_whole(parts: Group) -> None:
         console.print(parts)
     else:
         width = Measurement.get(console, console.options.update(max_width=_WIDEST), parts).maximum
-        VisibleConsole(width=max(width, console.width)).print(parts)
+        _print_plain(parts, max(width, console.width))
+
+
+def _print_plain(renderable: RenderableType, width: int) -> None:
+    """Print without the spaces with which a terminal's lines are filled up."""
+    wide = VisibleConsole(width=width)
+    with wide.capture() as captured:
+        wide.print(renderable)
+    print_text("\n".join(line.rstrip() for line in captured.get().split("\n")))
 
 
 def _measure(table: Table) -> int:

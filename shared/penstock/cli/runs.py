@@ -1,6 +1,7 @@
 """`penstock run` and `penstock runs show`: start a run, and look at one."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -27,6 +28,7 @@ from penstock.cli.output import (
     print_json,
     print_whole,
     say,
+    show_number,
     show_seconds,
     show_state,
     show_text,
@@ -36,7 +38,7 @@ from penstock.cli.output import (
 from penstock.cli.starting import Started, start_run, wait_for_end
 from penstock.cli.values import split_pairs
 from penstock.domain.states import RunState
-from penstock.runs.views.models import LogEntry, RunDetails, RunFacts, Step, Try
+from penstock.runs.views.models import LogEntry, RunDetails, RunFacts, Step, Try, Waiting, WaitingFor, WaitReason
 from penstock.runs.views.runs import find_run_details
 
 _RUN_EXAMPLES: Final = """Examples:
@@ -52,6 +54,19 @@ _SHOW_EXAMPLES: Final = (
     "show ID --json | jq .error"
 )
 _MAX_OUTCOME: Final = 120
+_WAITS: Final[Mapping[WaitReason, str]] = {
+    "due": "its time",
+    "time": "a time, in a step",
+    "signal": "a signal",
+    "runs": "other runs to end",
+    "concurrency": "a place among the runs of its key",
+    "rate": "its turn at the rate of its key",
+    "sequence": "the run before it in its sequence",
+    "debounce": "quiet: another run of its key may replace it",
+    "retry": "its next try",
+    "paused": "the end of a pause",
+    "executor": "an executor",
+}
 _LEVEL_STYLES: Final = {"error": "red", "warning": "yellow", "info": "", "debug": "bright_black"}
 
 Pairs = Annotated[
@@ -180,8 +195,11 @@ def _facts(run: RunDetails) -> Group:
     # A run that continues after a wait or a retry is due again long after it has started.
     late = f"  ({show_seconds(run.scheduled_at, run.started_at)} after it was due)" if run.attempt == 1 else ""
     facts.add_row("started", f"{show_time(run.started_at)}{late}")
-    facts.add_row("finished", f"{show_time(run.finished_at)}  (took {show_seconds(run.started_at, run.finished_at)})")
-    facts.add_row("workload", f"{run.workload:,.4g} units")
+    if run.waiting_for is not None:
+        facts.add_row("waits for", describe_wait(run.waiting_for, run.waiting))
+    took = f"  (took {show_seconds(run.started_at, run.finished_at)})" if run.finished_at and run.started_at else ""
+    facts.add_row("finished", f"{show_time(run.finished_at)}{took}")
+    facts.add_row("workload", f"{show_number(run.workload)} units")
     if isinstance(run.webhook, dict):
         source, kind, delivery = (show_text(str(run.webhook.get(name) or "-")) for name in ("source", "type", "id"))
         facts.add_row("webhook", f"{source}  {kind}  delivery {delivery}")
@@ -193,6 +211,20 @@ def _facts(run: RunDetails) -> Group:
         message = run.error.get("message") if isinstance(run.error, dict) else None
         facts.add_row("error", f"[red]{show_text(str(message)) if message else show_value(run.error)}[/]")
     return Group(f"[bold]{show_text(run.workflow)}[/]  {run.id}", facts)
+
+
+def describe_wait(wait: WaitingFor, waiting: Waiting | None) -> str:
+    """What a run waits for, as markup: for what, which one of it, until and since when."""
+    parts = [_WAITS[wait.reason]]
+    if wait.key is not None:
+        parts.append(show_text(wait.key))
+    if wait.holder is not None:
+        parts.append(f"held by run {wait.holder}")
+    if waiting is not None and waiting.until is not None:
+        parts.append(f"until {show_time(waiting.until)}")
+    if wait.since is not None:
+        parts.append(f"since {show_time(wait.since)}")
+    return "  ".join(parts)
 
 
 def _step_table(steps: list[Step]) -> list[Text | Table]:
@@ -207,7 +239,7 @@ def _step_table(steps: list[Step]) -> list[Text | Table]:
             step.action,
             f"[{colour}]{step.outcome}[/]",
             _show_clock(step.started_at),
-            show_seconds(step.started_at, step.finished_at),
+            show_seconds(step.started_at, None if step.outcome == "waiting" else step.finished_at),
             _show_outcome(step),
         )
         for number, tried in enumerate(step.tries if len(step.tries) > 1 else (), start=1):

@@ -142,6 +142,8 @@ def _show(value: JsonValue) -> str:
         return "none"
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return show_text(", ".join(str(item) for item in value))
+    if isinstance(value, float):
+        return f"{value:.15g}"  # as `set` takes it
     return show_text(value) if isinstance(value, str) else show_value(value)
 
 
