@@ -27,6 +27,7 @@ from penstock.store.replicas import Replica
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
 from penstock.things.files import Files
+from penstock.things.hashing import Hashing
 from penstock.things.slow_searches import SlowSearches
 from penstock.things.storage import open_storage
 from penstock_executor.holding.claim_batches import Claims
@@ -37,7 +38,6 @@ from penstock_executor.holding.threads import Threads
 from penstock_executor.planning.library import Library
 from penstock_executor.repository.held_runs import release_runs
 from penstock_executor.settings import ExecutorSettings
-from penstock_executor.steps.hashing import Hashing
 from penstock_executor.steps.tools import MAX_IDLE_CONNECTIONS, Mailing, Tools
 from penstock_executor.writing.bulk import hold_run
 from penstock_executor.writing.children import Children

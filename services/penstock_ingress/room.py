@@ -17,6 +17,7 @@ from penstock.store.replicas import Replica
 from penstock.store.secrets import Secrets
 from penstock.store.workload import Meter
 from penstock.things.files import Files
+from penstock.things.hashing import Hashing
 from penstock.things.slow_searches import SlowSearches
 from penstock.things.storage import open_storage
 from penstock_ingress.accepting.acceptance import Acceptance
@@ -68,6 +69,7 @@ class Room:
     import_turns: asyncio.Semaphore
     export_turns: asyncio.Semaphore
     positions: Positions
+    hashing: Hashing
     drawing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """Pictures of chains are made one after the other: each may read many runs."""
 
@@ -86,6 +88,7 @@ class Room:
         await self.slow_searches.close()
         await self.acceptance.drain()
         await self.replica.leave()
+        self.hashing.close()
 
 
 def _share_of(database: Database) -> int:
@@ -139,4 +142,5 @@ async def open_room(settings: IngressSettings, resources: Resources, stop: Stop)
             import_turns=asyncio.Semaphore(_share_of(resources.database)),
             export_turns=asyncio.Semaphore(_share_of(resources.database)),
             positions=Positions(),
+            hashing=Hashing(),
         )

@@ -17,9 +17,9 @@ from penstock.store.installation import Installation
 from penstock.store.logs import LogLine
 from penstock.store.secrets import Secrets
 from penstock.things.files import Files
+from penstock.things.hashing import Hashing
 from penstock.things.slow_searches import SlowSearches
 from penstock_executor.runs import ClaimedRun
-from penstock_executor.steps.hashing import Hashing
 
 MAX_MAILS: Final = 20
 MAX_MAILS_WITH_FILES: Final = 4

@@ -16,6 +16,7 @@ from penstock.domain.callers import Caller, Role
 from penstock.domain.ids import new_thing_ids
 from penstock.domain.workload import Activity
 from penstock.errors import Permanent
+from penstock.things.accounts import normalize_email
 from penstock.things.changes import tell_changing_run
 from penstock.things.granted import (
     Grantee,
@@ -34,6 +35,7 @@ from penstock.things.tables import USER
 from penstock_ingress.accepting.exposed import Exposed, find_exposed_type, find_viewer
 from penstock_ingress.handlers.firm_writes import (
     Firm,
+    NewAccount,
     Wanted,
     change_of,
     claim,
@@ -51,6 +53,7 @@ from penstock_ingress.rules.records import (
     bulk_reply,
     empty_record,
     read_line,
+    read_new_record,
     read_record,
     split_lines,
 )
@@ -78,19 +81,44 @@ async def create_thing(room: Room, asked: Asked) -> Reply:
     """201 `{"status": "success", "id"}`, or 200 where an upsert has changed a thing. Raises Refusal."""
     exposed, caller, demands = asked.exposed, asked.caller, asked.demands
     try:
-        values = read_record(exposed.data_type, *asked.content)
+        values, password = read_new_record(exposed.data_type, *asked.content)
         (row,) = _prepare(exposed, caller, [values])
+        email = None if password is None else _read_email(values, demands)
     except RecordProblem as problem:
         raise problem.refusal from None
     by = await _find_grantee(room, exposed, caller)
-    if demands.key is not None or demands.upsert:
-        key = _key_of(asked, "POST", "")
-        return await _create_firmly(room, Wanted(exposed, by, row, values, demands, key))
+    if demands.key is not None or demands.upsert or (password is not None and email is not None):
+        wanted = Wanted(exposed, by, row, values, demands, _key_of(asked, "POST", ""))
+        if password is not None and email is not None:
+            wanted = wanted._replace(account=await _prepare_account(room, wanted, email, password))
+        return await _create_firmly(room, wanted)
     (outcome,) = await _insert(room.database, exposed, by, [row])
     if isinstance(outcome, RecordProblem):
         is_denied = str(outcome) == _MAY_NOT_CREATE
         raise Refusal(bubble.unauthorized(_MAY_NOT_CREATE)) if is_denied else outcome.refusal
     return _metered(room, exposed, Reply(201, bubble.created(outcome)), Activity.THING_WRITTEN, 1)
+
+
+def _read_email(values: Values, demands: Demands) -> str:
+    """The email with which the new user will log in. Raises RecordProblem."""
+    if demands.upsert:
+        raise RecordProblem("ERROR", "A password is for a new user: leave out `upsert`")
+    try:
+        return normalize_email(str(values["email"]))
+    except ValueError as error:
+        raise RecordProblem("INVALID_DATA", f"Invalid data for field email: {error}") from None
+
+
+async def _prepare_account(room: Room, wanted: Wanted, email: str, password: str) -> NewAccount:
+    """An account, for those who may create the user: to hash takes some 100 ms. Raises Refusal."""
+    environment, data_type = wanted.exposed.environment, wanted.exposed.data_type
+    async with room.database.connection() as conn:
+        allowed = await find_creatable(
+            conn, environment=environment, data_type=data_type, rows=[wanted.row], by=wanted.by
+        )
+    if not all(allowed):
+        raise Refusal(bubble.unauthorized(_MAY_NOT_CREATE))
+    return NewAccount(email, await room.hashing.hash(password))
 
 
 async def create_things(room: Room, asked: Asked) -> Reply:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from penstock.db import Connection, UniqueViolation
 from penstock.domain.callers import Caller
 from penstock.errors import Permanent
+from penstock.things.accounts import is_email_taken, store_account
 from penstock.things.changes import tell_changing_run
 from penstock.things.granted import (
     Grantee,
@@ -34,8 +35,17 @@ _TRIES: Final = 10
 """Of an upsert whose thing is deleted, or made by somebody else, again and again meanwhile."""
 
 
+class NewAccount(NamedTuple):
+    """What a new user logs in with."""
+
+    email: str
+    password_hash: str
+
+
 class Wanted(NamedTuple):
-    """A new thing that somebody asks for: its row, its values by field, and what else is demanded."""
+    """A new thing that somebody asks for: its row, its values by field, and what else is demanded; a user may have an
+    account.
+    """
 
     exposed: Exposed
     by: Grantee
@@ -43,6 +53,7 @@ class Wanted(NamedTuple):
     values: Values
     demands: Demands
     key: WriteKey | None
+    account: NewAccount | None = None
 
 
 class Firm(NamedTuple):
@@ -134,7 +145,12 @@ async def _create(conn: Connection, wanted: Wanted) -> Firm:
     environment, data_type = exposed.environment, exposed.data_type
     if not all(await find_creatable(conn, environment=environment, data_type=data_type, rows=[row], by=wanted.by)):
         raise _Denied
+    account = wanted.account
+    if account is not None and await is_email_taken(conn, environment=environment, email=account.email):
+        raise Permanent("Invalid data for field email: somebody has this email already", kind="account")
     await insert_records(conn, environment=environment, data_type=data_type, rows=[row])
+    if account is not None:
+        await store_account(conn, environment=environment, user_id=str(row["_id"]), **account._asdict())
     return Firm(new)
 
 

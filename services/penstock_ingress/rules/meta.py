@@ -7,8 +7,8 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from penstock.definitions.fields import BUILT_IN_FIELDS
-from penstock.definitions.models import App, Auth, DataField, DataType, FieldType, ScalarType, StepAction, Workflow
+from penstock.definitions.fields import BUILT_IN_FIELDS, internal_field_id
+from penstock.definitions.models import App, Auth, DataType, FieldType, ScalarType, StepAction, Workflow
 from penstock.definitions.steps import walk_steps
 from penstock_ingress.rules.environments import LIVE
 
@@ -67,15 +67,6 @@ def bubble_type(field_type: FieldType) -> str:
     return f"list.{name}" if field_type.is_list else name
 
 
-def field_id(known: DataField) -> str:
-    """The field as Bubble calls it inside: `unit_name_text`, `tags_list_text`, `venue_custom_venue`."""
-    return (
-        known.name
-        if known in BUILT_IN_FIELDS
-        else f"{_internal(known.name)}_{bubble_type(known.type).replace('.', '_')}"
-    )
-
-
 def _describe_workflow(workflow: Workflow) -> JsonValue:
     assert workflow.api is not None, "only such workflows are described"
     place = "query" if workflow.api.method == "GET" else "body"
@@ -124,7 +115,7 @@ def _describe_type(data_type: DataType) -> JsonValue:
     return {
         "display": data_type.display or data_type.name,
         "fields": [
-            {"id": field_id(known), "display": known.name, "type": bubble_type(known.type)}
+            {"id": internal_field_id(known), "display": known.name, "type": bubble_type(known.type)}
             for known in (*data_type.fields, *BUILT_IN_FIELDS)
         ],
     }

@@ -13,6 +13,8 @@ from penstock.bodies import Undecodable, decode_body, kind_of, parse_json, witho
 from penstock.definitions.fields import BUILT_IN_FIELDS, WRITABLE_BUILT_IN, find_field
 from penstock.definitions.models import DataType
 from penstock.definitions.values import ValueSource, coerce_value
+from penstock.storable import UNSTORABLE_REASON, is_storable
+from penstock.things.passwords import MAX_BYTES, find_password_problem
 from penstock_ingress.rules import bubble
 from penstock_ingress.rules.replies import Refusal, Reply
 
@@ -20,6 +22,7 @@ Values = dict[str, JsonValue]
 MAX_LINES: Final = 1_000
 """Of a bulk request, as with Bubble."""
 _READ_ONLY: Final = frozenset(known.name for known in BUILT_IN_FIELDS) - WRITABLE_BUILT_IN
+_USER, _PASSWORD = "user", "password"
 _NOT_LINES: Final = (
     "Expecting a newline-seperated list of JSON objects.  Make sure the Content-Type header is text/plain"
 )
@@ -41,13 +44,39 @@ class RecordProblem(ValueError):
 
 def read_record(data_type: DataType, body: bytes, content_type: str) -> Values:
     """The values in the body of a request, JSON or a form. Raises RecordProblem."""
+    return check_record(data_type, _decode(body, content_type))
+
+
+def read_new_record(data_type: DataType, body: bytes, content_type: str) -> tuple[Values, str | None]:
+    """The values of a new thing, and the password of a new user, if there is one: it is not a field. Raises
+    RecordProblem.
+    """
+    value = _decode(body, content_type)
+    password = None
+    if data_type.name == _USER and isinstance(value, dict) and find_field(data_type, _PASSWORD) is None:
+        password = value.pop(_PASSWORD, None) or None
+    if password is not None and not isinstance(password, str):
+        raise RecordProblem("INVALID_DATA", "Invalid data for field password: expected text")
+    if password is not None and (reason := _find_problem(password)):
+        raise RecordProblem("INVALID_DATA", f"Invalid data for field password: {reason}")
+    return check_record(data_type, value), password
+
+
+def _find_problem(password: str) -> str | None:
+    if not is_storable(password):
+        return UNSTORABLE_REASON
+    if len(password.encode()) > MAX_BYTES:
+        return f"a password has at most {MAX_BYTES} bytes"
+    return find_password_problem(password)
+
+
+def _decode(body: bytes, content_type: str) -> JsonValue:
     if kind_of(content_type) is None:
         raise RecordProblem("ERROR", "Send the fields as application/json")
     try:
-        value = without_nul(decode_body(body, content_type), body)
+        return without_nul(decode_body(body, content_type), body)
     except Undecodable as error:
         raise RecordProblem("ERROR", f"Could not parse the body: {error}") from None
-    return check_record(data_type, value)
 
 
 def check_record(data_type: DataType, value: JsonValue) -> Values:

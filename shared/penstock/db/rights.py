@@ -35,8 +35,8 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "tokens": ("SIU", "SUD", "SIU"),
     # Who is logged in to the console: schedulers forget what is over.
     "console_sessions": ("SIUD", "SD", ""),
-    # Accounts of users: executors let them sign up and log in, schedulers forget what is over.
-    "accounts": ("SD", "", "SIUD"),
+    # Accounts of users: executors let them sign up and log in, the Data API makes some, schedulers forget what is over.
+    "accounts": ("SID", "", "SIUD"),
     "identities": ("SIU", "", ""),
     "account_tokens": ("", "SUD", "SID"),
     "password_tries": ("", "SUD", "SIU"),

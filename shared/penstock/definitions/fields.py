@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from penstock.definitions.models import DataField, DataType, FieldType, ScalarType
+from penstock.storable import REPLACEMENT, is_storable
 
 MAX_IDENTIFIER_BYTES: Final = 63
 BUILT_IN_FIELDS: Final = (
@@ -48,7 +49,7 @@ def find_field(data_type: DataType, key: str) -> DataField | None:
     """
     fields = (*data_type.fields, *BUILT_IN_FIELDS)
     exact = next((field for field in fields if field.name == key), None)
-    if exact is not None:
+    if exact is not None or REPLACEMENT in key or not is_storable(key):
         return exact
     plain = _plain(key)
     by_name = next((field for field in fields if _plain(field.name) == plain), None)
@@ -56,9 +57,15 @@ def find_field(data_type: DataType, key: str) -> DataField | None:
 
 
 def internal_field_id(data_field: DataField) -> str:
-    """A field as Bubble itself calls it: `unit_name_text`, `tags_list_text`, `venue_custom_venue`."""
+    """A field as Bubble itself calls it: `unit_name_text`, `tags_list_text`, `venue_custom_venue`,
+    `state_option_status`; one that is built in has its name.
+    """
+    if data_field in BUILT_IN_FIELDS:
+        return data_field.name
+    options = data_field.type.options
     known = data_field.type.name in frozenset(ScalarType) or data_field.type.name == "user"
     name = data_field.type.name.replace(" ", "_") if known else f"custom_{data_field.type.name}"
+    name = name if options is None else f"option_{options.name}"
     return f"{data_field.column}_{'list_' if data_field.type.is_list else ''}{name}"
 
 

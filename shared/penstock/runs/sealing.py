@@ -9,7 +9,6 @@ caller alone, also when the answer is given again for an idempotency key.
 """
 
 from collections.abc import Mapping
-from typing import Final
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -17,8 +16,7 @@ from pydantic import JsonValue
 from penstock.definitions.models import Workflow
 from penstock.definitions.parameters import ParameterProblem
 from penstock.encryption import Keyring, Undecryptable, seal, unseal, unseal_within
-
-MAX_PASSWORD_BYTES: Final = 1024
+from penstock.things.passwords import MAX_BYTES
 
 
 class UnsealedPassword(ParameterProblem):
@@ -46,8 +44,8 @@ def seal_passwords(
             continue
         if keyring is None:
             raise UnsealedPassword(name)
-        if not isinstance(value, str) or len(value.encode("utf-8", "surrogatepass")) > MAX_PASSWORD_BYTES:
-            message = f"Invalid value for parameter {name}: a password has at most {MAX_PASSWORD_BYTES} bytes"
+        if not isinstance(value, str) or len(value.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+            message = f"Invalid value for parameter {name}: a password has at most {MAX_BYTES} bytes"
             raise ParameterProblem("INVALID_DATA", name, message)
         sealed[name] = seal(keyring, value, _place("password", environment, run_id))
     return sealed

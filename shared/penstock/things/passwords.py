@@ -12,6 +12,7 @@ from argon2.exceptions import VerifyMismatchError
 
 MIN_CHARACTERS: Final = 8
 """NIST SP 800-63B, section 3.1.1.2: no rules about kinds of characters."""
+MAX_BYTES: Final = 1024
 _HASHER: Final = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=4, hash_len=32, salt_len=16)
 _NOBODYS: Final = "$argon2id$v=19$m=65536,t=3,p=4$cGVuc3RvY2tub2JvZHlzIQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 """A hash that no password is known to have."""

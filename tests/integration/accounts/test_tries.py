@@ -5,6 +5,7 @@ import time
 
 from penstock.db import Database
 from penstock.testing import AppUnderTest
+from penstock.things.hashing import MAX_AT_ONCE, Hashing
 from penstock.things.passwords import hash_password, is_password
 from penstock.things.tries import (
     MAX_BY_ADDRESS,
@@ -15,7 +16,6 @@ from penstock.things.tries import (
     delete_old_tries,
     forgive_tries,
 )
-from penstock_executor.steps.hashing import MAX_AT_ONCE, Hashing
 from tests.integration.accounts.apps import OTHER, PASSWORD, post
 
 ADA = Origin("live", "ada@example.com", "203.0.113.1")
