@@ -220,6 +220,10 @@ async def test_a_chain_is_stopped_and_resumed_at_a_terminal(installation: Instal
     run_id = str(started.json["id"])
     stopped = await penstock("chain", "stop", run_id, "--reason", "it loops", "--json", environment=environment)
     assert stopped.json == {"id": run_id, "stopped": True, "cancelled": 1}
+    listed = await penstock("chain", "list", "-e", "live", "--mark", "stopped", "--json", environment=environment)
+    assert [chain["id"] for chain in _items(listed.json["results"])] == [run_id]
+    unknown = await penstock("runs", "list", "-e", "live", "--user", "nobody@example.com", environment=environment)
+    _assert_one_clear_line(unknown, "live has no user with the email 'nobody@example.com', or several")
     again = await penstock("chain", "stop", run_id, environment=environment)
     assert "was stopped before; 0 runs were cancelled" in again.out
     resumed = await penstock("chain", "resume", run_id, "--extra-depth", "5", "--json", environment=environment)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from penstock.runs.views.chains import MAX_LOOKED
 from tests.integration.ingress import Ingress, sharing_ingress, write_app
 from tests.servers import Servers
 
@@ -33,6 +34,14 @@ _LARGE = f"""{_INSERT} FROM (
     FROM generate_series(0, 99999) n
 ) q"""
 
+_CHAINS = """
+    INSERT INTO penstock.chains (id, environment, runs, created_at, warned_at, cut_at, stopped_at)
+    SELECT ('00000000-0000-0000-0001-' || lpad(n::text, 12, '0'))::uuid,
+           CASE n WHEN 4 THEN 'development' ELSE 'live' END, n, now() - n * interval '1 hour',
+           CASE n WHEN 1 THEN now() END, CASE n WHEN 2 THEN now() END, CASE n WHEN 3 THEN now() END
+    FROM generate_series(1, $1::int) n
+"""
+
 
 @pytest.fixture(scope="module")
 async def ingress(
@@ -41,8 +50,13 @@ async def ingress(
     async with sharing_ingress(servers, database_template, write_app(tmp_path_factory.mktemp("app"))) as running:
         async with running.database.connection() as conn:
             await conn.execute(_LINE, ROOT)
-            await conn.execute("INSERT INTO penstock.chains (id, environment, runs) VALUES ($1, 'live', 11)", ROOT)
+            await conn.execute(
+                "INSERT INTO penstock.chains (id, environment, runs, created_at) "
+                "VALUES ($1, 'live', 11, now() - interval '2 years')",
+                ROOT,
+            )
             await conn.execute(_LARGE, LARGE_ROOT)
+            await conn.execute(_CHAINS, MAX_LOOKED + 1)
         yield running
 
 
@@ -108,3 +122,34 @@ async def test_a_run_of_another_chain_and_a_chain_of_another_environment_are_not
         f"/v1/development/chains/{ROOT}/folded",
     ):
         assert (await ingress.manage("GET", path)).status == 404, path
+
+
+async def list_chains(ingress: Ingress, query: str) -> tuple[list[int], object]:
+    """The numbers of runs of the chains on a page, and its `after`."""
+    page = (await ingress.manage("GET", f"/v1/live/chains?{query}")).json
+    return [cast("int", chain["runs"]) for chain in cast("list[dict[str, object]]", page["results"])], page["after"]
+
+
+async def test_chains_are_listed_newest_first_page_by_page(ingress: Ingress) -> None:
+    assert (await list_chains(ingress, "limit=5"))[0] == [1, 2, 3, 5, 6]
+    first, after = await list_chains(ingress, "limit=2")
+    second, _ = await list_chains(ingress, f"limit=2&after={after}")
+    assert (first, second) == ([1, 2], [3, 5])
+
+
+async def test_chains_near_a_limit_cut_at_one_or_stopped_are_listed_alone(ingress: Ingress) -> None:
+    for mark, runs in (("near", 1), ("cut", 2), ("stopped", 3)):
+        assert await list_chains(ingress, f"mark={mark}") == ([runs], None), mark
+    page = (await ingress.manage("GET", "/v1/live/chains?mark=near")).json
+    (chain,) = cast("list[dict[str, object]]", page["results"])
+    assert (chain["near"], chain["workflow"], chain["runs_limit"]) == (["depth"], None, 1000000)
+    assert (await ingress.manage("GET", "/v1/live/chains?mark=far")).status == 400
+
+
+async def test_a_page_of_chains_looks_at_a_bounded_number_of_them(ingress: Ingress) -> None:
+    assert await list_chains(ingress, "workflow=start&since=2000-01-01T00:00:00Z&mark=cut") == ([], None)
+    found, after = await list_chains(ingress, "workflow=start")
+    assert (found, after is None) == ([], False)
+    assert await list_chains(ingress, f"workflow=start&after={after}") == ([11], None)
+    long_ago = "until=2020-01-01T00:00:00Z"
+    assert await list_chains(ingress, long_ago) == ([], None)

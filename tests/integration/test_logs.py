@@ -101,6 +101,17 @@ async def test_common_words_fill_a_page_from_the_newest_lines(conn: Connection) 
     assert len(await read_all(conn, LogFilter("live", contains=read_log_terms("busy")), 500)) == 2500
 
 
+async def test_words_of_very_many_lines_of_one_day_do_not_hide_those_of_others(conn: Connection) -> None:
+    burst = [line("burst", at=NOON - timedelta(days=3, seconds=n)) for n in range(2100)]
+    single = [line("burst once", at=NOON - timedelta(days=days)) for days in (1, 5, 9, 40)]
+    await write_logs(conn, [*burst, *single, line("burst elsewhere", environment="development")])
+    wanted = LogFilter("live", contains=read_log_terms("burst"))
+    first = await list_logs(conn, wanted, after=None, limit=3)
+    assert [found.message for found in first.results] == ["burst once", "burst", "burst"]
+    found = await read_all(conn, wanted, 500)
+    assert [line.at for line in found] == sorted((line.at for line in [*burst, *single]), reverse=True)
+
+
 FILTERS: Sequence[tuple[LogFilter, set[str]]] = (
     (LogFilter("live", user_id=USER), {"of a user"}),
     (LogFilter("live", levels=levels_from("warning")), {"broken"}),

@@ -11,7 +11,7 @@ from penstock.domain.runs import Rejected, RunSummary
 from penstock.runs.cancellations import NotRetried, Retry
 from penstock.runs.mending import check_mending, mend_run
 from penstock.runs.operations import Asked, OperationKind, RetryChoice, begin_operation, take_turn_of
-from penstock.runs.views.runs import RunFilter
+from penstock.runs.views.finding import RunFilter
 from tests.integration.executing import ENVIRONMENT, House
 
 APP = """

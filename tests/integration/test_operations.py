@@ -25,7 +25,7 @@ from penstock.runs.operations import (
     take_turn,
     take_turn_of,
 )
-from penstock.runs.views.runs import RunFilter
+from penstock.runs.views.finding import RunFilter
 from tests.factories import build_run
 
 ENVIRONMENT = "development"

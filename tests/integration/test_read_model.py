@@ -9,9 +9,10 @@ from pydantic import JsonValue
 from penstock import clock, exact_json
 from penstock.redaction import Redactor
 from penstock.runs.views.chains import count_chain, find_chain, list_chain_runs
+from penstock.runs.views.finding import RunFilter
 from penstock.runs.views.logs import LogFilter, list_logs, list_run_logs
 from penstock.runs.views.models import RunFacts
-from penstock.runs.views.runs import RunFilter, find_run, find_run_details, list_runs
+from penstock.runs.views.runs import find_run, find_run_details, list_runs
 from penstock.store.logs import LogEvent, LogLine, write_logs
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House

@@ -9,16 +9,33 @@ from uuid import UUID
 from penstock.db import Connection
 from penstock.domain.pictures import Picture, ShownFold
 from penstock.runs.chains import ChainName, Grant, announce_stop, resume_chain, stop_chain
-from penstock.runs.views.chains import find_chain
+from penstock.runs.views.chains import find_chain, list_chains
 from penstock.runs.views.models import ChainCycle, ChainHead, ChainNode, ChainPicture
 from penstock.runs.views.pictures import MAX_READ, list_runs_by_id, measure_chain, read_picture
-from penstock_ingress.handlers.pages import read_id_of, read_limit, read_name_token, read_nodes, write_token
+from penstock_ingress.handlers.pages import (
+    read_chain_filter,
+    read_id_of,
+    read_limit,
+    read_name_token,
+    read_nodes,
+    read_run_token,
+    write_token,
+)
+from penstock_ingress.repository.overview_views import ChainPage
 from penstock_ingress.repository.views import ChainGrant, ChainTree, ResumedChain, StoppedChain
 from penstock_ingress.room import Room
 from penstock_ingress.rules.management import ChainResumeRequest, ChainStopRequest
 from penstock_ingress.rules.replies import Refusal, problem
 
 _BY: Final = "the management API"
+
+
+async def show_chains(room: Room, environment: str, query: Mapping[str, str]) -> ChainPage:
+    """Chains that have scheduled anything, newest first. Raises Refusal."""
+    wanted, after, limit = read_chain_filter(environment, query), read_run_token(query), read_limit(query)
+    async with room.database.connection() as conn:
+        page = await list_chains(conn, wanted, after=after, limit=limit)
+    return ChainPage(results=page.results, after=write_token(*page.after) if page.after else None)
 
 
 async def stop(room: Room, environment: str, run_id: UUID, wanted: ChainStopRequest, actor: str) -> StoppedChain:

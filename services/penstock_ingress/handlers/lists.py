@@ -11,8 +11,8 @@ from penstock.logs import get_logger
 from penstock.runs.operations import OperationKind
 from penstock.runs.schedule.interventions import end_lists
 from penstock.runs.schedule.pauses import lift_pauses, pause_schedule
+from penstock.runs.views.finding import RunFilter
 from penstock.runs.views.lists import RunList, find_list, list_lists
-from penstock.runs.views.runs import RunFilter
 from penstock_ingress.handlers.operations import begin
 from penstock_ingress.handlers.pages import read_limit, read_run_token, write_token
 from penstock_ingress.repository.views import ListPage, Operation

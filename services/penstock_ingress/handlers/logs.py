@@ -8,8 +8,8 @@ from typing import Final
 from penstock.runs.views.logs import LogCursor, LogFilter, LogPlace, begin_following, list_logs, list_new_lines
 from penstock.runs.views.logs.following import NewLine
 from penstock.runs.views.models import LogEntry
-from penstock.things.users import find_user
 from penstock_ingress.handlers.pages import MAX_LIMIT, read_limit, read_log_filter, read_log_token, write_log_token
+from penstock_ingress.handlers.users import find_user_id
 from penstock_ingress.repository.views import LogPage
 from penstock_ingress.room import Room
 from penstock_ingress.rules.replies import Refusal, problem
@@ -72,8 +72,7 @@ async def find_cursor(room: Room, text: str | None) -> LogCursor:
 async def find_log_filter(room: Room, environment: str, query: Mapping[str, str]) -> LogFilter | None:
     """The filter in a query; None when nobody is the user whom it names by email. Raises Refusal."""
     wanted = read_log_filter(environment, query)
-    if wanted.user_id is None or "@" not in wanted.user_id:
+    if wanted.user_id is None:
         return wanted
-    async with room.database.connection() as conn:
-        user_id = await find_user(conn, environment=environment, who=wanted.user_id)
+    user_id = await find_user_id(room, environment, wanted.user_id)
     return None if user_id is None else replace(wanted, user_id=user_id)

@@ -34,9 +34,11 @@ from penstock_ingress.handlers.pages import (
     read_limit,
     read_run_filter,
     read_run_token,
+    read_text,
     read_tree_token,
     write_token,
 )
+from penstock_ingress.handlers.users import find_user_id
 from penstock_ingress.repository.views import (
     AuditPage,
     Chain,
@@ -127,10 +129,14 @@ def refuse(rejected: Rejected) -> Refusal:
 
 
 async def show_runs(room: Room, environment: str, query: Query) -> RunPage:
-    """Runs, newest first. Raises Refusal."""
+    """Runs, newest first; none when nobody is the user whom the query names by email. Raises Refusal."""
     wanted, after, limit = read_run_filter(environment, query), read_run_token(query), read_limit(query)
+    who = read_text(query, "user")
+    user_id = None if who is None else await find_user_id(room, environment, who)
+    if who is not None and user_id is None:
+        return RunPage(results=[], after=None)
     async with room.database.connection() as conn:
-        page = await list_runs(conn, wanted, after=after, limit=limit)
+        page = await list_runs(conn, wanted, user_id=user_id, after=after, limit=limit)
     return RunPage(results=page.results, after=write_token(*page.after) if page.after else None)
 
 

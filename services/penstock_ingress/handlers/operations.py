@@ -25,7 +25,7 @@ from penstock.runs.operations import (
     find_operation,
     take_turn_of,
 )
-from penstock.runs.views.runs import RunFilter
+from penstock.runs.views.finding import RunFilter
 from penstock_ingress.handlers.pages import read_schedule_filter
 from penstock_ingress.repository.views import Operation
 from penstock_ingress.room import Room

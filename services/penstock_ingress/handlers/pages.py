@@ -15,9 +15,10 @@ from penstock.domain.moments import read_iso, to_utc
 from penstock.domain.schedule import ScheduleFilter
 from penstock.domain.states import RunState
 from penstock.runs.views.audit import AuditFilter, AuditPlace
-from penstock.runs.views.chains import TreePlace
+from penstock.runs.views.chains import ChainFilter, ChainMark, TreePlace
+from penstock.runs.views.finding import RunFilter
 from penstock.runs.views.logs import LogFilter, LogPlace, levels_from, read_kinds
-from penstock.runs.views.runs import RunFilter, RunPlace
+from penstock.runs.views.runs import RunPlace
 from penstock.runs.views.schedule import SchedulePlace
 from penstock.storable import is_storable
 from penstock.store.workload_sums import WAYS, WorkloadFilter
@@ -49,6 +50,20 @@ def read_run_filter(environment: str, query: Mapping[str, str]) -> RunFilter:
         since=_read_moment(query, "since"),
         until=_read_moment(query, "until"),
         contains=read_text(query, "contains"),
+    )
+
+
+def read_chain_filter(environment: str, query: Mapping[str, str]) -> ChainFilter:
+    """The filter in a query. Raises Refusal."""
+    mark = query.get("mark") or None
+    if mark is not None and mark not in frozenset(ChainMark):
+        raise _wrong("mark", f"one of {', '.join(ChainMark)}")
+    return ChainFilter(
+        environment=environment,
+        mark=None if mark is None else ChainMark(mark),
+        workflow=read_text(query, "workflow"),
+        since=_read_moment(query, "since"),
+        until=_read_moment(query, "until"),
     )
 
 

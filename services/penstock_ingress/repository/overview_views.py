@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from penstock.runs.views.marks import Topic
-from penstock.runs.views.models import Shown
+from penstock.runs.views.models import ListedChain, Shown
 from penstock.runs.views.overview import NearChain, RecentError
 
 
@@ -55,6 +55,13 @@ class Overview(Shown):
         description="The newest runs that failed; at most 20, of the last 500 of both environments"
     )
     replicas: list[OverviewReplica] = Field(description="Of all services; they work for both environments")
+
+
+class ChainPage(Shown):
+    """Chains, newest first. There may be fewer than `limit`, or none, and still an `after`."""
+
+    results: list[ListedChain]
+    after: str | None
 
 
 class Changes(Shown):

@@ -19,11 +19,15 @@ class ChainRoutes:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Declare the routes."""
+        router.add_get("/v1/{environment}/chains", self._list)
         router.add_get("/v1/{environment}/chains/{id}", self._get)
         router.add_get("/v1/{environment}/chains/{id}/tree", self._draw)
         router.add_get("/v1/{environment}/chains/{id}/folded", self._list_folded)
         router.add_post("/v1/{environment}/chains/{id}/stop", self._stop)
         router.add_post("/v1/{environment}/chains/{id}/resume", self._resume)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        return self._show(request, await chains.show_chains(self._room, read_environment(request), request.query))
 
     async def _get(self, request: web.Request) -> web.Response:
         environment, id = read_environment(request), read_id(request)

@@ -14,6 +14,7 @@ from penstock.domain.dead_letters import LETTER_KINDS, LetterState
 from penstock.domain.deliveries import OUTCOMES
 from penstock.domain.policies import SettingsChange
 from penstock.domain.states import RunState
+from penstock.runs.views.chains import ChainMark
 from penstock.runs.views.dead_letters import Letter, LetterDetails, LetterPage
 from penstock.runs.views.lists import RunList
 from penstock.runs.views.logs import KINDS
@@ -94,8 +95,8 @@ OPERATIONS: Final = (
     Operation("runs", "post", "Start or schedule a run", Run, body=NewRun, status=201, problems=(400, 404, 413, 422,
     503)),
     Operation(
-        "runs", "get", "Runs, newest first", RunPage,
-        query=("workflow", "state", "chain", "parent", "since", "until", "contains", *_PAGE), problems=(400, 404),
+        "runs", "get", "Runs, newest first", RunPage, problems=(400, 404),
+        query=("workflow", "state", "chain", "parent", "user", "since", "until", "contains", *_PAGE),
     ),
     Operation("runs/cancel", "post", "Cancel the runs that meet a filter and have not ended, as an operation",
     RunsOperation, body=RunCancelChoice, status=202, problems=(400, 404, 422, 503)),
@@ -280,6 +281,7 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "run": ("Only what belongs to this run", _ID),
     "step": ("Path of the step, as `steps` of the run has it", _TEXT),
     "from": ("Only the node with this run, and what is below it", _ID),
+    "mark": (f"Only chains that came near a limit, were cut at one, or stopped: {', '.join(ChainMark)}", _TEXT),
     "nodes": (
         "Maximum nodes",
         {"type": "integer", "minimum": 1, "maximum": MAX_NODES, "default": DEFAULT_NODES},
@@ -297,7 +299,7 @@ _QUERY: Final[Mapping[str, tuple[str, Document]]] = {
     "parent": ("Only runs that this run has scheduled", _ID),
     "level": ("Only lines of this level or above", {"type": "string", "enum": list(LEVELS)}),
     "kinds": (f"Only lines of these kinds, separated by commas: {', '.join(KINDS)}", _TEXT),
-    "user": ("Only lines of runs that work for this user of the app, by id or email", _TEXT),
+    "user": ("Only runs that work for this user of the app, or their lines, by id or email", _TEXT),
     "since": ("From this time on", _TIME),
     "until": ("Before this time", _TIME),
     "contains": ("Only what contains this text; case does not matter", _TEXT),

@@ -7,7 +7,7 @@ from typing import Final
 from penstock.runs.step_inputs import StepInputs
 from penstock.runs.views.models import ChainPicture
 from penstock_ingress.repository.data_views import ThingPage, TypeList
-from penstock_ingress.repository.overview_views import Changes, Overview
+from penstock_ingress.repository.overview_views import ChainPage, Changes, Overview
 from penstock_ingress.repository.views import Chain, ChainTree, ResumedChain, StoppedChain
 from penstock_ingress.repository.workflow_views import Graph, VersionPage
 from penstock_ingress.routes.operation import PAGE, Operation
@@ -28,6 +28,10 @@ WATCHING: Final = (
     Operation("runs/{id}/inputs", "get", "What a step of a run was given, evaluated again", StepInputs, query=("step",),
     problems=(400, 404, 503)),
     Operation("graph", "get", "Which workflows start which, and the cycles in that", Graph),
+    Operation(
+        "chains", "get", "Chains that have scheduled anything, newest first, or the newest warning", ChainPage,
+        query=("mark", "workflow", "since", "until", *PAGE), problems=(400, 404),
+    ),
     Operation("chains/{id}", "get", "A chain, by its id or that of any of its runs", Chain, query=PAGE, problems=(400,
     404)),
     Operation(

@@ -170,9 +170,14 @@ async def delete_runs(conn: Connection, passage: Passage, *, chain_ids: Sequence
                 (SELECT o.ctid FROM penstock.runs o WHERE o.id = ANY($1::uuid[]) AND o.id = o.chain_id)
                 LIMIT $2
             )) AND r.finished_at < $3
-            RETURNING r.id, r.state, r.context -> 'recurrence' AS tick
+            RETURNING r.id, r.state, r.context -> 'recurrence' AS tick, r.created_at,
+                      CASE WHEN penstock.is_app_user(r.context) THEN r.context #>> '{user,_id}' END AS user_id
         ), steps AS (
             DELETE FROM penstock.steps s WHERE s.run_id = ANY(ARRAY(SELECT g.id FROM gone g))
+        ), of_users AS (
+            DELETE FROM penstock.user_runs u
+            USING (SELECT * FROM gone WHERE user_id IS NOT NULL LIMIT $2) g
+            WHERE u.user_id = g.user_id AND u.created_at = g.created_at AND u.run_id = g.id
         ), letters AS (
             DELETE FROM penstock.dead_letters d WHERE d.id = ANY(ARRAY(SELECT g.id FROM gone g))
         ), ticks AS (

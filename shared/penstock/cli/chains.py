@@ -1,4 +1,4 @@
-"""`penstock chain show`: a whole chain as a tree."""
+"""`penstock chain show`: a whole chain as a tree; and the group `chain`."""
 
 import asyncio
 from collections import defaultdict
@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from penstock.cli import chain_control
+from penstock.cli import chain_control, chain_lists
 from penstock.cli.access import open_installation
 from penstock.cli.database import Data
 from penstock.cli.identifiers import parse_run_id
@@ -84,7 +84,10 @@ class ChainView:
 
 def add_commands(program: typer.Typer) -> None:
     """Add the group `chain`."""
-    group = typer.Typer(help="Show, stop and resume chains: all runs that come from one root.", no_args_is_help=True)
+    group = typer.Typer(
+        help="List, show, stop and resume chains: all runs that come from one root.", no_args_is_help=True
+    )
+    chain_lists.add_commands(group)
     group.command("show", epilog=_EXAMPLES)(show)
     chain_control.add_commands(group)
     program.add_typer(group, name="chain", rich_help_panel="Operate")

@@ -31,9 +31,9 @@ from penstock.domain.schedule import Missed, ScheduleFilter
 from penstock.runs.operations import OperationKind
 from penstock.runs.schedule.interventions import end_lists
 from penstock.runs.schedule.pauses import lift_pauses, pause_schedule
+from penstock.runs.views.finding import RunFilter
 from penstock.runs.views.lists import ListPlace, RunList, find_list, list_lists
 from penstock.runs.views.pages import Page
-from penstock.runs.views.runs import RunFilter
 from penstock.store.audit import name_cli_actor
 
 _LIST_EXAMPLES: Final = "Examples:\n\n  penstock lists list\n\n  penstock lists list -e live --open --json"

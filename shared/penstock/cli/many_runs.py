@@ -23,7 +23,7 @@ from penstock.domain.runs import Rejected
 from penstock.domain.states import RunState
 from penstock.runs.mending import check_mending
 from penstock.runs.operations import KeyChoice, OperationKind, RetryChoice
-from penstock.runs.views.runs import RunFilter
+from penstock.runs.views.finding import RunFilter
 
 _CANCEL_EXAMPLES: Final = """Examples:
 

@@ -48,6 +48,7 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     # Runs, and what belongs to them.
     "runs": ("SIU", "SIUD", "SIU"),
     "steps": ("SIUD", "SIUD", "SIUD"),
+    "user_runs": ("S", "SD", ""),  # a trigger writes it with its owner's rights
     "chains": ("SIU", "SIUD", "SIU"),
     "chain_grants": ("SI", "SID", "S"),
     "kept_chains": ("", "SIUD", ""),

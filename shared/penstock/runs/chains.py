@@ -102,13 +102,23 @@ async def resume_chain(
     resumed = 0
     while count := await database.in_transaction(partial(_readmit_batch, chain=chain)):
         resumed += count
-    async with database.connection() as conn:
-        left: int = await conn.fetchval(
-            "SELECT count(*) FROM penstock.runs WHERE chain_id = $1 AND state = 'terminated'", chain.id
-        )
-        if resumed:
-            await write_logs(conn, [_line(chain, LogEvent.CHAIN_RESUMED, f"{resumed} runs were readmitted by {by}")])
+    left = await database.in_transaction(partial(_settle, chain=chain))
+    if resumed:
+        line = _line(chain, LogEvent.CHAIN_RESUMED, f"{resumed} runs were readmitted by {by}")
+        async with database.connection() as conn:
+            await write_logs(conn, [line])
     return Resumption(resumed, left, granted)
+
+
+async def _settle(conn: Connection, *, chain: ChainName) -> int:
+    """How many runs of the chain stay terminated; notes when none does that it is cut no more."""
+    await _lock(conn, chain)
+    left: int = await conn.fetchval(
+        "SELECT count(*) FROM penstock.runs WHERE chain_id = $1 AND state = 'terminated'", chain.id
+    )
+    if not left:
+        await conn.execute("UPDATE penstock.chains SET cut_at = NULL WHERE id = $1 AND cut_at IS NOT NULL", chain.id)
+    return left
 
 
 async def _fence(conn: Connection, *, chain: ChainName, reason: str, by: str, actor: str | None) -> bool:

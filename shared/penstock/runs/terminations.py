@@ -29,6 +29,8 @@ async def record_terminations(conn: Connection, terminated: Mapping[UUID, Termin
     rows = await _get_lineages(conn, list(terminated))
     messages = [_explain(row, terminated[row["id"]]) for row in rows]
     await _set_errors(conn, rows, terminated, messages)
+    limited = [row for row in rows if terminated[row["id"]] is not Termination.CHAIN_STOPPED]
+    await _note_cuts(conn, {row["chain_id"]: row["environment"] for row in limited})
     await write_logs(
         conn,
         [
@@ -42,6 +44,24 @@ async def record_terminations(conn: Connection, terminated: Mapping[UUID, Termin
     )  # fmt: skip
     await _request_notices(conn, NoticeKind.TERMINATIONS, rows, terminated, messages)
     return {row["id"]: tuple(row["path"]) for row in rows}
+
+
+async def _note_cuts(conn: Connection, environments: Mapping[UUID, str]) -> None:
+    """Note of chains, by id, that a limit has cut them. Only admission cuts them, which holds the rows that there are;
+    a root that is too deep has none yet.
+    """
+    if not environments:
+        return
+    chain_ids = sorted(environments)
+    await conn.execute(
+        """
+        INSERT INTO penstock.chains AS c (id, environment, runs, cut_at)
+        SELECT q.id, q.environment, 0, clock_timestamp() FROM unnest($1::uuid[], $2::text[]) AS q (id, environment)
+        ON CONFLICT (id) DO UPDATE SET cut_at = clock_timestamp() WHERE c.cut_at IS NULL
+        """,
+        chain_ids,
+        [environments[chain_id] for chain_id in chain_ids],
+    )
 
 
 async def record_observations(conn: Connection, observed: Mapping[UUID, Termination]) -> None:

@@ -26,6 +26,7 @@ class Rule(NamedTuple):
 RULES: Final = {
     "runs": Rule("ended", "`retention` after the last run of its chain ended"),
     "steps": Rule("ended", "as their run"),
+    "user_runs": Rule("ended", "as their run"),
     "chains": Rule("ended", "as the chain's runs"),
     "chain_grants": Rule("ended", "as the chain's runs"),
     "kept_chains": Rule("ended", "as the chain's runs"),

@@ -6,9 +6,10 @@ from uuid import UUID
 
 from penstock.db import Connection
 from penstock.domain.states import RunState
+from penstock.runs.views.finding import RunFilter
 from penstock.runs.views.logs import list_run_logs
 from penstock.runs.views.models import LogEntry, RunFacts, Step
-from penstock.runs.views.runs import RunFilter, RunPlace, find_run, list_runs, list_steps
+from penstock.runs.views.runs import RunPlace, find_run, list_runs, list_steps
 from penstock.store.logs import LogEvent
 
 _LAST_LINES: Final = (LogEvent.FINISHED.value, LogEvent.CONDITION_NOT_PASSED.value)

@@ -10,6 +10,7 @@ from penstock.domain.states import Termination, Trigger
 from penstock.runs.admission import admit
 from penstock.runs.chains import BATCH, ChainName, ChainStop, Grant, Resumption, resume_chain, stop_chain
 from penstock.runs.requests import CheckedRun
+from penstock.runs.views.chains import ChainFilter, ChainMark, list_chains
 from tests.factories import build_run
 
 NOTHING = Grant()
@@ -35,6 +36,12 @@ async def stop(database: Database, chain_id: UUID) -> ChainStop:
 
 async def resume(database: Database, chain_id: UUID, grant: Grant = NOTHING) -> Resumption:
     return await resume_chain(database, ChainName(chain_id, "development"), grant=grant, by="a test")
+
+
+async def list_marked(conn: Connection, mark: ChainMark) -> list[UUID]:
+    """The chains that were stopped, or that a limit has cut."""
+    page = await list_chains(conn, ChainFilter("development", mark), after=None, limit=9)
+    return [chain.id for chain in page.results]
 
 
 async def count_states(conn: Connection) -> dict[str, int]:
@@ -76,6 +83,7 @@ async def test_resume_lifts_a_stop_and_continues_with_every_run_once(database: D
     await admit_all(database, *(build_child(root, f"{number}") for number in range(3)))
     await stop(database, root)
     await admit_all(database, build_child(root, "late"))
+    assert (await list_marked(conn, ChainMark.STOPPED), await list_marked(conn, ChainMark.CUT)) == ([root], [])
     resumed = await resume(database, root)
     assert resumed == Resumption(5, 0, Grant(0, 0, 0))
     assert await resume(database, root) == Resumption(0, 0, Grant(0, 0, 0))
@@ -92,7 +100,9 @@ async def test_grant_of_depth_readmits_what_was_cut_and_holds_for_what_follows(
     admitted, end = await descend(database, root)
     assert len(admitted) == 10
     assert (await resume(database, root)).resumed == 0
+    assert await list_marked(conn, ChainMark.CUT) == [root]
     resumed = await resume(database, root, Grant(extra_depth=5))
+    assert await list_marked(conn, ChainMark.CUT) == []
     assert resumed == Resumption(1, 0, Grant(5, 0, 0))
     further, last = await descend(database, end.run.id)
     assert (len(further), last.run.depth) == (4, 16)

@@ -7,17 +7,19 @@ from penstock.db import Connection
 _NAMED: Final = """
     INSERT INTO penstock.runs (
         id, chain_id, list_id, environment, workflow, trigger, state, depth, created_at, scheduled_at, dispatched_at,
-        finished_at
+        finished_at, context
     )
     SELECT i.id, i.id, CASE WHEN n % 10 = 0 THEN md5((n / 1000)::text)::uuid END,
            CASE n % 2 WHEN 0 THEN 'live' ELSE 'development' END, 'greet' || n % 20, 'api', 'succeeded', 0, i.at, i.at,
-           i.at, i.at
+           i.at, i.at, CASE n % 8 WHEN 6 THEN '{"user": {"_id": "user 6"}}'::jsonb END
     FROM generate_series(1, $1::int) n
     CROSS JOIN LATERAL (SELECT md5(n::text)::uuid AS id, now() - n * interval '10 s' AS at) i
     """
 _OF_RUNS: Final = {
     "steps": "(run_id, step, action, outcome, attempt, started_at) SELECT id, 'say', 'log', 'succeeded', 1, created_at",
-    "chains": "(id, environment, runs) SELECT id, environment, 1",
+    "chains": """(id, environment, runs, created_at, warned_at)
+        SELECT id, environment, 1, created_at,
+               CASE WHEN get_byte(uuid_send(id), 0) % 8 = 7 THEN created_at - interval '2 days' END""",
     "idempotency_keys": "SELECT environment, workflow, id::text, '\\x00', id, created_at",
     "deliveries": """(id, environment, source, dedup_key, state, received_at, headers, body, is_keyed)
         SELECT id, environment, 'stripe', id::text, 'accepted', created_at, '{}', '\\x00', true""",
@@ -46,7 +48,7 @@ _OF_RUNS: Final = {
     "chain_grants": "(chain_id, environment, granted_by) SELECT id, environment, 'test'",
 }
 FILL_SECONDS: Final = 120
-LARGE: Final = frozenset({"runs", *_OF_RUNS})
+LARGE: Final = frozenset({"runs", "user_runs", *_OF_RUNS})
 """The tables that grow with what has ended."""
 
 
@@ -56,4 +58,6 @@ async def fill(conn: Connection, size: int) -> None:
     await conn.execute(_NAMED, size, timeout=FILL_SECONDS)
     for table, values in _OF_RUNS.items():
         await conn.execute(f"INSERT INTO penstock.{table} {values} FROM penstock.runs", timeout=FILL_SECONDS)
+    # Autovacuum does so a minute later: until then each search reads the list of words that are not in their index yet.
+    await conn.execute("SELECT gin_clean_pending_list('penstock.logs_default_log_words_idx')", timeout=FILL_SECONDS)
     await conn.execute("ANALYZE", timeout=FILL_SECONDS)

@@ -14,7 +14,8 @@ from uuid import UUID
 
 from penstock.domain.states import RunState
 from penstock.runs.admission import rows as admission
-from penstock.runs.views import pictures, runs
+from penstock.runs.views import chains as chain_views
+from penstock.runs.views import finding, pictures, runs
 from penstock.runs.views.logs import statements as logs
 from penstock_executor.repository import commits
 from penstock_executor.runs import Commit, Ending
@@ -29,6 +30,7 @@ UNREAD: Final = {
     "penstock/deploying.py": 1,
     "penstock/runs/admission/rows.py": 1,
     "penstock/runs/views/logs/pages.py": 1,
+    "penstock/runs/views/chains.py": 1,
     "penstock/runs/views/runs.py": 1,
     "penstock_executor/repository/commits.py": 1,
     "penstock_scheduler/repository/aging.py": 3,
@@ -112,8 +114,11 @@ def _list_made() -> Iterator[Statement]:
     yield Statement("the end of runs", commits._finish_statement(ended))
     for table, text in aging._HOLDS.items():
         yield Statement(f"rows of a day in the default partition of {table}", text)
-    yield Statement("runs", runs.LIST_RUNS)
-    yield Statement("runs of a chain", runs.LIST_RUNS_OF_CHAIN)
+    yield Statement("how many runs have not ended", finding.COUNT_LIVE)
+    for run_way, text in runs.LIST_RUNS.items():
+        yield Statement(f"runs by {run_way}", text)
+    for mark, text in chain_views.LIST_CHAINS.items():
+        yield Statement(f"chains, {mark or 'all'}", text)
     yield Statement("the runs of a picture", pictures.LIST_SEEN_RUNS)
     for way, text in logs.LIST_BY.items():
         yield Statement(f"lines of the log by {way}", text)

@@ -19,12 +19,13 @@ from penstock.domain.log_terms import read_log_terms
 from penstock.domain.schedule import ScheduleFilter
 from penstock.runs.operations import list_running
 from penstock.runs.views.audit import AuditFilter, list_audit
-from penstock.runs.views.chains import list_chain_runs
+from penstock.runs.views.chains import ChainFilter, ChainMark, list_chain_runs, list_chains
 from penstock.runs.views.deliveries import list_deliveries, list_received
+from penstock.runs.views.finding import RunFilter
 from penstock.runs.views.logs import LogFilter, begin_following, list_logs, list_new_lines
 from penstock.runs.views.marks import find_marks
 from penstock.runs.views.overview import list_near_chains, list_recent_errors, sample_live_runs
-from penstock.runs.views.runs import RunFilter, find_run_details, list_runs
+from penstock.runs.views.runs import find_run_details, list_runs
 from penstock.runs.views.schedule import list_schedule
 from penstock.store.tokens import list_tokens
 from penstock_executor.repository.claims import claim_runs
@@ -96,6 +97,16 @@ WORK: Final[Mapping[str, Perform]] = {
     "the second page of runs": turn_pages,
     "a page of the runs of an environment": lambda conn: list_runs(
         conn, RunFilter(environment="live", states=["succeeded"]), after=None, limit=BATCH
+    ),
+    "a page of the runs of a workflow": lambda conn: list_runs(
+        conn, RunFilter("live", workflow="greet2"), after=None, limit=BATCH
+    ),
+    "a page of the runs of a user": lambda conn: list_runs(
+        conn, RunFilter("live"), user_id="user 6", after=None, limit=BATCH
+    ),
+    "a page of chains": lambda conn: list_chains(conn, ChainFilter("live"), after=None, limit=BATCH),
+    "a page of chains near a limit": lambda conn: list_chains(
+        conn, ChainFilter("live", ChainMark.NEAR), after=None, limit=BATCH
     ),
     "a page of the log": lambda conn: list_logs(conn, LogFilter("live"), after=None, limit=BATCH),
     "a page of the log of a workflow": lambda conn: list_logs(

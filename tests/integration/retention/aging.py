@@ -74,10 +74,11 @@ async def _store(conn: Connection, run: Old) -> None:
         """
         INSERT INTO penstock.runs (
             id, chain_id, list_id, environment, workflow, trigger, state, depth, created_at, scheduled_at,
-            lease_expires_at, finished_at
+            lease_expires_at, finished_at, context
         )
         SELECT $1, $2, $3, $4, 'greet', 'message', $5, 0, q.at, q.at,
-               CASE WHEN $5 = 'running' THEN now() END, CASE WHEN $5 = ANY($7::text[]) THEN q.at END
+               CASE WHEN $5 = 'running' THEN now() END, CASE WHEN $5 = ANY($7::text[]) THEN q.at END,
+               '{"user": {"_id": "1700000000000x1"}}'
         FROM (SELECT clock_timestamp() - $6::interval AS at) q
         """,
         run.id,

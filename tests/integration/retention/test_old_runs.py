@@ -32,6 +32,7 @@ async def test_live_keeps_runs_for_30_days_and_development_for_7(keeper: Keeper)
     assert await keeper.left() == {run.id for run in young}
     assert await keeper.fetchval("SELECT count(*) FROM penstock.steps") == len(young), "steps go with their runs"
     assert await keeper.fetchval("SELECT count(*) FROM penstock.chains") == len(young)
+    assert await keeper.fetchval("SELECT count(*) FROM penstock.user_runs") == len(young)
     rows = await keeper.fetch("SELECT environment, runs, chains FROM penstock.retention ORDER BY environment")
     assert [tuple(row) for row in rows] == [("development", 1, 1), ("live", 1, 1)]
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from penstock.db import Connection
 from penstock.domain.schedule import ScheduleFilter
-from penstock.runs.views.runs import RunFilter
+from penstock.runs.views.finding import RunFilter
 
 _LIVE: Final = """
     FROM (

@@ -19,7 +19,7 @@ from penstock.runs.keyed import find_keyed_runs
 from penstock.runs.operations.matching import count_failed, count_live, count_upcoming
 from penstock.runs.operations.replaying import Reached, count_replayable
 from penstock.runs.views.dead_letters import count_open_letters
-from penstock.runs.views.runs import RunFilter
+from penstock.runs.views.finding import RunFilter
 from penstock.store.audit import Act, AuditAction, note_acts
 
 MAX_FAILURES: Final = 5

@@ -30,7 +30,7 @@ from penstock.runs.operations.rows import (
 )
 from penstock.runs.schedule.interventions import end_lists
 from penstock.runs.views.dead_letters import list_open_letters
-from penstock.runs.views.runs import RunFilter
+from penstock.runs.views.finding import RunFilter
 from penstock.store.logs import Subject, error_line, write_logs
 
 log = get_logger(__name__)

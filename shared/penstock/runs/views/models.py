@@ -275,6 +275,26 @@ class ChainRun(Shown):
     error: Stored = None
 
 
+ChainLimit = Literal["depth", "runs", "workload"]
+
+
+class ListedChain(Shown):
+    """A chain in a list of them."""
+
+    id: UUID
+    workflow: str | None = Field(description="Of its root; null when that is no longer stored")
+    state: RunState | None = Field(description="Of its root")
+    created_at: datetime = Field(description="When it first scheduled anything")
+    runs: int = Field(description="Runs that were admitted")
+    runs_limit: int = Field(description="What bounds them, with what the chain was granted")
+    near: list[ChainLimit] = Field(description="The limits that it came near to")
+    warned_at: datetime | None = Field(description="When it last came near to one")
+    cut_at: datetime | None = Field(
+        description="When a limit first terminated a run of it; null: none has, or all those were readmitted"
+    )
+    stopped_at: datetime | None
+
+
 class ChainHead(Shown):
     """What was noted of a chain as a whole."""
 

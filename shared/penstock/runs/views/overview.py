@@ -4,13 +4,13 @@ number of rows, found by indexes of what is under way.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 from uuid import UUID
 
 from pydantic import Field
 
 from penstock.db import Connection
-from penstock.runs.views.models import Shown
+from penstock.runs.views.models import ChainLimit, Shown
 
 MAX_SAMPLED: Final = 2000
 """Runs that are looked at in each state, those that are due first coming first."""
@@ -25,7 +25,7 @@ class NearChain(Shown):
 
     id: UUID
     workflow: str | None = Field(description="Of its root; null when that is no longer stored")
-    near: list[Literal["depth", "runs", "workload"]] = Field(description="Which limits it came near to")
+    near: list[ChainLimit] = Field(description="Which limits it came near to")
     runs: int
     runs_limit: int
     warned_at: datetime
@@ -126,7 +126,8 @@ async def list_near_chains(conn: Connection, *, environment: str, limit: int) ->
                    c.runs_warned_at, c.workload_warned_at,
                    greatest(c.warned_at, c.runs_warned_at, c.workload_warned_at) AS warned_at
             FROM penstock.chains c
-            WHERE greatest(c.warned_at, c.runs_warned_at, c.workload_warned_at) > clock_timestamp() - $2::interval
+            -- Not by the clock of this moment, which no index is compared with.
+            WHERE greatest(c.warned_at, c.runs_warned_at, c.workload_warned_at) > statement_timestamp() - $2::interval
             ORDER BY greatest(c.warned_at, c.runs_warned_at, c.workload_warned_at) DESC
             LIMIT $3
         ) w

@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from penstock.db import Connection, Record
 from penstock.domain.states import RunState, Termination
+from penstock.runs.views.finding import COUNT_LIVE, FIND_BY, MAX_LIVE, RunFilter, RunWay, arguments, find_way
 from penstock.runs.views.logs import list_run_logs
 from penstock.runs.views.models import Attempts, RunDetails, RunFacts, Step, Waiting, WaitingFor, WaitReason
 from penstock.runs.views.pages import Page, make_page
@@ -44,10 +44,9 @@ _RUN: Final = """
          WHEN r.crowd IN (r.chain_id, r.list_id) THEN r.crowd::text
          WHEN r.crowd IS NOT NULL THEN r.workflow END AS crowd
 """
-_FROM: Final = """
-    penstock.runs r
+_JOINS: Final = """
     LEFT JOIN penstock.environments e ON e.name = r.environment
-    LEFT JOIN penstock.waits w ON w.run_id = r.id
+    LEFT JOIN LATERAL (SELECT w.* FROM penstock.waits w WHERE w.run_id = r.id OFFSET 0) w ON true
     LEFT JOIN LATERAL (
         -- The place for whose limit it waits: one that another run holds, before one that only time gives.
         (SELECT p.rule, p.key, p.waits_since, h.run_id AS holder FROM penstock.places p
@@ -69,68 +68,33 @@ _FROM: Final = """
 """
 
 
-LIST_RUNS: Final = f"""
-    SELECT {_RUN}
-    FROM {_FROM}
-    WHERE ($1::text IS NULL OR r.environment = $1)
-      AND ($2::text IS NULL OR r.workflow = $2)
-      AND ($3::text[] IS NULL OR r.state = ANY($3))
-      AND ($4::uuid IS NULL OR r.chain_id = $4)
-      AND ($5::uuid IS NULL OR r.parent_run_id = $5)
-      -- Conditions that always hold a time are what the planner takes an index for, whatever it believes of the table.
-      AND r.created_at >= coalesce($6::timestamptz, '-infinity')
-      AND r.created_at < coalesce($7::timestamptz, 'infinity')
-      AND ($8::text IS NULL
-           OR strpos(lower(concat_ws(' ', r.parameters::text, r.result::text, r.error::text)), lower($8)) > 0)
-      AND ($12::uuid IS NULL OR r.list_id = $12)
-      AND r.created_at <= coalesce($9::timestamptz, 'infinity')
-      AND ($9::timestamptz IS NULL OR (r.created_at, r.id) < ($9, $10::uuid))
-    ORDER BY r.created_at DESC, r.id DESC
-    LIMIT $11
+_PAGE: Final = f"""
+    WITH FOUND
+    SELECT f.is_wanted, f.is_end, f.created_at AS place_at, f.id AS place_id, {_RUN}
+    FROM found f
+    CROSS JOIN LATERAL (SELECT r.* FROM penstock.runs r WHERE r.id = f.id OFFSET 0) r
+    {_JOINS}
+    ORDER BY f.number
     """
-# Children are in the chain of their parent. The sum keeps the planner from reading all runs by time to find those few.
-LIST_RUNS_OF_CHAIN: Final = LIST_RUNS.replace(
-    "ORDER BY r.created_at DESC",
-    """AND r.chain_id = coalesce($4, (SELECT p.chain_id FROM penstock.runs p WHERE p.id = $5))
-    ORDER BY r.created_at + interval '0' DESC""",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """Which runs; None does not matter."""
-
-    environment: str | None = None
-    workflow: str | None = None
-    states: Sequence[str] | None = None
-    chain_id: UUID | None = None
-    parent_run_id: UUID | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    contains: str | None = None
-    list_id: UUID | None = None
+LIST_RUNS: Final = {way: _PAGE.replace("FOUND", found) for way, found in FIND_BY.items()}
+"""By way, a page of runs."""
 
 
 async def list_runs(
-    conn: Connection, wanted: RunFilter, *, after: RunPlace | None, limit: int
+    conn: Connection, wanted: RunFilter, *, user_id: str | None = None, after: RunPlace | None, limit: int
 ) -> Page[RunFacts, RunPlace]:
-    """Runs that meet the filter, newest first."""
-    rows = await conn.fetch(
-        LIST_RUNS if wanted.chain_id is None and wanted.parent_run_id is None else LIST_RUNS_OF_CHAIN,
-        wanted.environment,
-        wanted.workflow,
-        wanted.states,
-        wanted.chain_id,
-        wanted.parent_run_id,
-        wanted.since,
-        wanted.until,
-        wanted.contains,
-        after[0] if after else None,
-        after[1] if after else None,
-        limit + 1,
-        wanted.list_id,
-    )
-    return make_page([_run_from_row(row) for row in rows], limit, lambda run: (run.created_at, run.id))
+    """Runs that meet the filter, newest first; `user_id`: only those that work for this user of the app. With an
+    `after` where there may be more, even if they are fewer than `limit`.
+    """
+    way = find_way(wanted, user_id)
+    if way is RunWay.LIVE and await conn.fetchval(COUNT_LIVE, wanted.states, MAX_LIVE) >= MAX_LIVE:
+        way = RunWay.TIME
+    rows = await conn.fetch(LIST_RUNS[way], *arguments(wanted, user_id, after, limit + 1))
+    runs = [_run_from_row(row) for row in rows if row["is_wanted"]]
+    page = make_page(runs, limit, lambda run: (run.created_at, run.id))
+    if page.after is None and rows and rows[-1]["is_end"]:
+        return Page(page.results, (rows[-1]["place_at"], rows[-1]["place_id"]))
+    return page
 
 
 async def find_run(conn: Connection, *, run_id: UUID, environment: str | None = None) -> RunFacts | None:
@@ -138,7 +102,8 @@ async def find_run(conn: Connection, *, run_id: UUID, environment: str | None = 
     row = await conn.fetchrow(
         f"""
         SELECT {_RUN}
-        FROM {_FROM}
+        FROM penstock.runs r
+        {_JOINS}
         WHERE r.id = $1 AND ($2::text IS NULL OR r.environment = $2)
         """,
         run_id,

@@ -8,7 +8,7 @@ import { Badge, Duration, Empty, IdLink, Time, hasEnded } from "../parts/show.js
 import { Filters, Listing } from "../parts/table.js";
 
 export const STATES = ["scheduled", "queued", "running", "waiting", "succeeded", "failed", "skipped", "cancelled", "terminated"];
-const NAMES = ["workflow", "state", "chain", "parent", "since", "until", "contains", "after"];
+const NAMES = ["workflow", "state", "chain", "parent", "user", "since", "until", "contains", "after"];
 
 function RunsPage() {
   const asked = Object.fromEntries(NAMES.map((name) => [name, query.value[name]]));
@@ -20,6 +20,7 @@ function RunsPage() {
       { name: "since", label: "Created since", kind: "time" },
       { name: "until", label: "Created before", kind: "time" },
       { name: "contains", label: "Contains text", kind: "search" },
+      { name: "user", label: "User", hint: "email or id" },
       { name: "chain", label: "Chain", hint: "id" },
     ]} />
     <${Listing} resource=${resource} what="The list of runs" caption="Runs, newest first" columns=${COLUMNS}

@@ -34,7 +34,9 @@ export function Listing({ resource, what, ...table }) {
   }
   return html`<div class="listing">
     ${problem && html`<${Stale} problem=${problem} />`}
-    <${Table} rows=${data.results} ...${table} />
+    ${data.results.length === 0 && data.after
+      ? html`<${Empty} title="None here">None of those that were looked through meets the filters; there are older ones.<//>`
+      : html`<${Table} rows=${data.results} ...${table} />`}
     <${Pager} after=${data.after} />
   </div>`;
 }

@@ -4,7 +4,9 @@ A page looks at a bounded number of lines. Where what is wanted is rarer than th
 for, perhaps none, and says where to continue: so every page takes about the same time, however many lines there are.
 
 What lines contain is looked for in two ways. What is common is found among the newest lines. What is rare is found by
-the index of words, some days at a time: each day's partition has its own, and a page is full after few, as a rule.
+the index of words, of which each day's partition has its own: first in the newest day, then in all days before it.
+Where a span has more lines with these words than may be sorted, a shorter one is looked through, and of a single day
+its lines by time.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -26,24 +28,31 @@ _MAX_READ: Final = 1_000
 """Lines that are unfolded, to see whether what they stand for is wanted."""
 _MAX_BY_TIME: Final = 1_000
 """Lines that are looked at for words before the index of words is."""
-_MAX_DAYS: Final = 500
-_MAX_SPAN: Final = 8
-"""Days that are looked through at once, after days in which nothing was found."""
+_MAX_LOOKUPS: Final = 50
+_MAX_BY_WORDS: Final = 2_000
+"""Lines with the words that are read of one span, and then sorted."""
+_SPANS: Final = (1, 7, None)
+"""Days that are looked through at once; None: all that there are."""
+_WHOLE: Final = len(_SPANS) - 1
 _FACTOR: Final = 4
 _MAX_SIZE: Final = 10_000
 _MAX_LINES: Final = 250
 """Lines of one chunk that may be wanted."""
 _MAX_ID: Final = 2**63 - 1
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _FEW: Final = (Way.RUN, Way.CHAIN, Way.USER)
 """Ways to so few lines that words are not looked up."""
 
 
 class _Chunk(NamedTuple):
-    """Lines that may be wanted; `is_last`: there are no more, `is_sparse`: they are few among those looked at."""
+    """Lines that may be wanted; `is_last`: there are no more, `is_sparse`: they are few among those looked at.
+    `is_dense`: too many lines have the words, so that the newest are not known, and there are none of them here.
+    """
 
     lines: Sequence[LogEntry]
     is_last: bool
     is_sparse: bool = False
+    is_dense: bool = False
 
 
 @dataclass(slots=True)
@@ -56,12 +65,12 @@ class _Look:
     place: LogPlace | None
     looked: int = 0
     read: int = 0
-    days: int = 0
+    lookups: int = 0
 
     @property
     def is_over(self) -> bool:
         """Whether the page has looked at as much as it may."""
-        return self.looked >= _MAX_LOOKED or self.read >= _MAX_READ or self.days >= _MAX_DAYS
+        return self.looked >= _MAX_LOOKED or self.read >= _MAX_READ or self.lookups >= _MAX_LOOKUPS
 
 
 async def list_logs(
@@ -110,23 +119,40 @@ async def _list_chunks(conn: Connection, look: _Look) -> AsyncIterator[_Chunk]:
         size = min(size * _FACTOR, _MAX_SIZE) if chunk.is_sparse else max(size, _MAX_LINES)
         if look.wanted.contains is not None and way not in _FEW:
             size = min(size, max(_MAX_BY_TIME - look.looked, 1))
-    size = _MAX_BY_TIME
-    days = 1
-    while (start := await _find_start(conn, look, days)) is not None:
-        while True:
-            chunk = await _read(conn, look, LIST_BY_WORDS, start, size)
-            if chunk.is_last:
-                look.place = (start, 0, 0)
-                look.days += days
-            yield _Chunk(chunk.lines, is_last=False)
-            if chunk.is_last:
+    async for chunk in _list_by_words(conn, look):
+        yield chunk
+
+
+async def _list_by_words(conn: Connection, look: _Look) -> AsyncIterator[_Chunk]:
+    """Chunks found by the index of words. A span that was too long for one lookup is not tried again for this page."""
+    span, longest = 0, _WHOLE
+    while (start := await _find_start(conn, look, _SPANS[span])) is not None:
+        statement, size, is_over = LIST_BY_WORDS, _MAX_BY_WORDS, False
+        while not is_over:
+            chunk = await _read(conn, look, statement, start, size)
+            look.lookups += 1
+            if not chunk.is_dense:
+                yield chunk._replace(is_last=chunk.is_last and span == _WHOLE)
+                is_over = chunk.is_last
+            elif span > 0:
                 break
-        days = min(days * 2, _MAX_SPAN)
+            else:
+                statement, size = LIST_BY[look.wanted.way], _MAX_SIZE
+        if not is_over:
+            span = longest = span - 1
+        elif span == _WHOLE:
+            return
+        else:
+            look.place, span = (start, 0, 0), longest
     yield _Chunk((), is_last=True)
 
 
-async def _find_start(conn: Connection, look: _Look, days: int) -> datetime | None:
-    """Where the days begin that end with the one of the environment's next lines, or where what is wanted begins."""
+async def _find_start(conn: Connection, look: _Look, days: int | None) -> datetime | None:
+    """Where the days begin that end with the one of the environment's next lines, or where what is wanted begins; None
+    when there are no more lines.
+    """
+    if days is None:
+        return look.wanted.since or _EARLIEST
     newest: datetime | None = await conn.fetchval(
         """
         SELECT l.at FROM penstock.logs l
@@ -163,6 +189,9 @@ async def _read(conn: Connection, look: _Look, statement: str, since: datetime |
     )
     if not rows:
         return _Chunk((), is_last=True)
+    if rows[0]["is_dense"]:
+        look.looked += size
+        return _Chunk((), is_last=False, is_dense=True)
     last = rows[-1]
     look.looked += last["number"]
     look.place = (last["at"], last["id"] - 1, 0)

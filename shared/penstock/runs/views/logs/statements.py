@@ -21,10 +21,10 @@ IS_WANTED: Final = """
                 OR (l.event = ANY($16::text[]) AND ($17::boolean OR l.workflow = ANY($15::text[]))))"""
 """A line that was stored, or one that stands for others that may be wanted: `LogFilter.admits` decides those."""
 _PAGE: Final = """
-    WITH looked AS MATERIALIZED (CANDIDATES)
+    WITH WORDED looked AS MATERIALIZED (CANDIDATES)
     SELECT q.* FROM (
         SELECT l.*, row_number() OVER (ORDER BY l.at DESC, l.id DESC) AS number, count(*) OVER () AS looked,
-           (IS_WANTED) IS TRUE AS is_wanted
+           (IS_WANTED) IS TRUE AS is_wanted, IS_DENSE AS is_dense
         FROM looked l
     ) q
     WHERE q.is_wanted OR q.number = q.looked
@@ -60,18 +60,21 @@ _BY_EACH: Final = """
         ) l
         NEWEST
     """
+_WORDED: Final = """
+    worded AS MATERIALIZED (
+        -- Planned for all of its rows, so by the index of words; read no further than `few` asks for.
+        SELECT COLUMNS
+        FROM penstock.logs l
+        WHERE l.environment = $1 AND l.message <> ''
+          AND penstock.log_words(l.event, l.message, l.workflow, l.step) @@ $14::tsquery
+          AND RANGE
+    ), few AS MATERIALIZED (
+        SELECT w.* FROM worded w LIMIT $6
+    ),
+    """
 _BY_WORDS: Final = """
         SELECT l.* FROM (
-            (
-                -- The sum keeps the planner from reading all lines by time to find those with the words.
-                SELECT COLUMNS
-                FROM penstock.logs l
-                WHERE l.environment = $1 AND l.message <> ''
-                  AND penstock.log_words(l.event, l.message, l.workflow, l.step) @@ $14::tsquery
-                  AND RANGE
-                ORDER BY l.at + interval '0' DESC, l.id DESC
-                LIMIT $6
-            )
+            SELECT f.* FROM few f
             UNION ALL
             SELECT l.*
             FROM unnest($15::text[]) AS q (value)
@@ -87,12 +90,13 @@ _BY_WORDS: Final = """
         ) l
         NEWEST
     """
+_IS_DENSE: Final = "(SELECT count(*) FROM few) >= $6"
 
 
-def _make(candidates: str, predicate: str = "", values: str = "") -> str:
+def _make(candidates: str, predicate: str = "", values: str = "", *, worded: str = "", is_dense: str = "false") -> str:
     parts = {
-        "CANDIDATES": candidates, "IS_WANTED": IS_WANTED, "PREDICATE": predicate, "VALUES": values, "RANGE": _RANGE,
-        "NEWEST": _NEWEST, "COLUMNS": COLUMNS,
+        "WORDED": worded, "CANDIDATES": candidates, "IS_WANTED": IS_WANTED, "PREDICATE": predicate,
+        "VALUES": values, "IS_DENSE": is_dense, "RANGE": _RANGE, "NEWEST": _NEWEST, "COLUMNS": COLUMNS,
     }  # fmt: skip
     statement = _PAGE
     for name, text in parts.items():
@@ -116,8 +120,10 @@ LIST_BY: Final = {
     Way.TIME: _make(_BY, "l.environment = $1"),
 }
 """By way, a page of the lines that may be wanted."""
-LIST_BY_WORDS: Final = _make(_BY_WORDS)
-"""The same by what they contain."""
+LIST_BY_WORDS: Final = _make(_BY_WORDS, worded=_WORDED, is_dense=_IS_DENSE)
+"""The same by what they contain, of a span in which fewer than `$6` lines have the words: else all are `is_dense`, and
+not the newest.
+"""
 _NEW: Final = """
     SELECT COLUMNS, l.tx::text AS tx
     FROM penstock.logs l
