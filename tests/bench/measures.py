@@ -25,7 +25,7 @@ from penstock.runs.requests import CheckedRun, RunRequest
 from penstock.testing.databases import fresh_database
 from penstock.testing.ports import find_port
 from tests.acceptance.installation import Installation, Service
-from tests.bench import http_load
+from tests.bench import http_load, seeing
 from tests.bench.admission import measure_checks
 from tests.bench.app import write_app
 from tests.bench.bulk import measure_steps
@@ -296,6 +296,7 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "fairness": measure_fairness,
     "bulk": measure_bulk,
     "data": measure_data,
+    "seeing": seeing.measure_seeing,
     "admission": measure_admission,
     "peers": measure_peers,
     "embedded": measure_embedded,

@@ -76,12 +76,9 @@ def test_run_whose_parent_is_not_known_is_a_root() -> None:
     assert rows(draw(seen(1, None, "a"), seen(2, 50, "b", depth=3)))[1] == (None, "b", "succeeded", 1, 0)
 
 
-def test_members_of_a_node_are_listed() -> None:
-    picture = draw(seen(1, None, "start"), *[seen(number, 1, "item", depth=1) for number in (4, 3, 2)])
-    fold = picture.find_fold(UUID(int=3))
-    assert fold is not None
-    assert picture.list_members(fold) == [UUID(int=number) for number in (2, 3, 4)]
-    assert picture.find_fold(UUID(int=5)) is None
+def test_runs_of_another_depth_are_another_node() -> None:
+    picture = draw(seen(1, None, "start"), *[seen(number, 1, "item", depth=number) for number in (2, 3)])
+    assert picture.find_fold(UUID(int=2)) is not picture.find_fold(UUID(int=3))
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from("ab"), st.sampled_from(["succeeded", "failed"]))))

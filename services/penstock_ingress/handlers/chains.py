@@ -1,22 +1,21 @@
 """A whole chain: its picture, and stopping and resuming it from outside."""
 
-from bisect import bisect_right
 from collections.abc import Mapping
-from functools import partial
 from typing import Final
 from uuid import UUID
 
 from penstock.db import Connection
-from penstock.domain.pictures import Picture, ShownFold
+from penstock.domain.pictures import ShownFold
 from penstock.runs.chains import ChainName, Grant, announce_stop, resume_chain, stop_chain
 from penstock.runs.views.chains import find_chain, list_chains
+from penstock.runs.views.folded import list_folded
 from penstock.runs.views.models import ChainCycle, ChainHead, ChainNode, ChainPicture
-from penstock.runs.views.pictures import MAX_READ, list_runs_by_id, measure_chain, read_picture
+from penstock.runs.views.pictures import MAX_READ, measure_chain, read_picture
 from penstock_ingress.handlers.pages import (
     read_chain_filter,
+    read_fold_token,
     read_id_of,
     read_limit,
-    read_name_token,
     read_nodes,
     read_run_token,
     write_token,
@@ -87,24 +86,16 @@ async def show_picture(room: Room, environment: str, run_id: UUID, query: Mappin
 
 async def show_folded(room: Room, environment: str, run_id: UUID, query: Mapping[str, str]) -> ChainTree:
     """The runs that are in one node of the picture of their chain with a run. Raises Refusal."""
-    limit, after = read_limit(query), read_name_token(query)
+    limit, after = read_limit(query), read_fold_token(query)
     head = await _find_head(room, environment, run_id)
-    async with room.drawing:
-        picture = await room.database.in_transaction(partial(read_picture, chain_id=head.id))
-    members = _members(picture, head, read_id_of(query, "run") or run_id)
-    begin = 0 if after is None else bisect_right([str(member) for member in members], after)
-    some = members[begin : begin + limit]
+    of = read_id_of(query, "run") or run_id
     async with room.database.connection() as conn:
-        results = await list_runs_by_id(conn, run_ids=some)
-    has_more = begin + limit < len(members)
-    return ChainTree(results=results, after=write_token(str(some[-1]), 0) if has_more else None)
-
-
-def _members(picture: Picture, head: ChainHead, run_id: UUID) -> list[UUID]:
-    fold = picture.find_fold(run_id)
-    if fold is None:
-        raise _not_in(head, run_id)
-    return picture.list_members(fold)
+        page = await list_folded(conn, chain_id=head.id, run_id=of, after=after, limit=limit)
+    if page is None:
+        raise Refusal(problem(404, f"the chain {head.id} has no run {of}"))
+    after = page.after
+    token = None if after is None else write_token(str(after.id), int(after.has_keyed))
+    return ChainTree(results=page.results, after=token)
 
 
 def _show_node(node: ShownFold) -> ChainNode:

@@ -17,6 +17,7 @@ from penstock.domain.states import RunState
 from penstock.runs.views.audit import AuditFilter, AuditPlace
 from penstock.runs.views.chains import ChainFilter, ChainMark, TreePlace
 from penstock.runs.views.finding import RunFilter
+from penstock.runs.views.folded import FoldPlace
 from penstock.runs.views.logs import LogFilter, LogPlace, levels_from, read_kinds
 from penstock.runs.views.runs import RunPlace
 from penstock.runs.views.schedule import SchedulePlace
@@ -264,6 +265,15 @@ def read_tree_token(query: Mapping[str, str]) -> TreePlace | None:
         raise _not_ours()
     try:
         return place[0], UUID(str(place[1]))
+    except ValueError:
+        raise _not_ours() from None
+
+
+def read_fold_token(query: Mapping[str, str]) -> FoldPlace | None:
+    """Where a page of the runs of one node of a chain begins. Raises Refusal."""
+    place = _read_token(query)
+    try:
+        return None if place is None else FoldPlace(UUID(str(place[0])), bool(place[1]))
     except ValueError:
         raise _not_ours() from None
 

@@ -81,7 +81,6 @@ from penstock_ingress.rules.management import (
 PREFIX: Final = "/v1/{environment}/"
 Document = dict[str, JsonValue]
 
-
 _PROBLEMS_OF_ALL: Final = (400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
 """Every operation looks up its caller and environment, and reads a body even where it wants none."""
 _LOGS: Final = ("kinds", "level", "contains", "user", "workflow", "run", "chain", "since", "until")

@@ -35,6 +35,12 @@ def child_run_id(parent: UUID, key: str) -> RunId:
     return RunId(_compose(parent.int >> 80, int.from_bytes(digest, "big")))
 
 
+def bounds_of_chain(chain_id: UUID) -> tuple[UUID, UUID]:
+    """The least and the greatest id that a run of this chain has, unless it was scheduled under a key of its author."""
+    first = chain_id.int >> 80 << 80
+    return UUID(int=first), UUID(int=first | ((1 << 80) - 1))
+
+
 def keyed_run_id(environment: str, workflow: str, key: str) -> RunId:
     """The id of the run that an author's idempotency key stands for: the same whichever run asks for it."""
     digest = hashlib.blake2b(f"{environment}\x00{workflow}\x00key\x00{key}".encode(), digest_size=16).digest()

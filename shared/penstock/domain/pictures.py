@@ -32,7 +32,7 @@ class SeenRun(NamedTuple):
 
 @dataclass(slots=True)
 class Fold:
-    """Runs with one parent node, of one workflow and state. `first` is the one that was read first."""
+    """Runs with one parent node, of one workflow, state and depth. `first` is the one that was read first."""
 
     number: int
     parent: int | None
@@ -61,7 +61,7 @@ class Picture:
     def __init__(self) -> None:
         self.read = 0
         self._folds: list[Fold] = []
-        self._keys: dict[tuple[int | None, str, str], int] = {}
+        self._keys: dict[tuple[int | None, str, str, int], int] = {}
         self._fold_of: dict[UUID, int] = {}
         self._deepest: list[Fold] = []
 
@@ -69,7 +69,7 @@ class Picture:
         """Add runs. One whose parent is not known is a root."""
         for run in runs:
             parent = None if run.parent_run_id is None else self._fold_of.get(run.parent_run_id)
-            key = (parent, run.workflow, run.state)
+            key = (parent, run.workflow, run.state, run.depth)
             number = self._keys.get(key)
             if number is None:
                 number = self._keys[key] = len(self._folds)
@@ -91,10 +91,6 @@ class Picture:
         """The node that a run is folded into."""
         number = self._fold_of.get(run_id)
         return None if number is None else self._folds[number]
-
-    def list_members(self, fold: Fold) -> list[UUID]:
-        """The runs that are folded into a node, in the order of their ids."""
-        return sorted(run_id for run_id, number in self._fold_of.items() if number == fold.number)
 
     def find_cycle(self) -> Cycle | None:
         """The workflows that follow each other again and again at the end of one of the deepest paths, most often."""

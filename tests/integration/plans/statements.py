@@ -15,7 +15,7 @@ from uuid import UUID
 from penstock.domain.states import RunState
 from penstock.runs.admission import rows as admission
 from penstock.runs.views import chains as chain_views
-from penstock.runs.views import finding, pictures, runs
+from penstock.runs.views import finding, folded, pictures, runs
 from penstock.runs.views.logs import statements as logs
 from penstock_executor.repository import commits
 from penstock_executor.runs import Commit, Ending
@@ -119,6 +119,8 @@ def _list_made() -> Iterator[Statement]:
         yield Statement(f"runs by {run_way}", text)
     for mark, text in chain_views.LIST_CHAINS.items():
         yield Statement(f"chains, {mark or 'all'}", text)
+    yield Statement("runs of a chain that look alike", folded.LIST_ALIKE)
+    yield Statement("ancestors of runs", folded.LIST_ANCESTORS)
     yield Statement("the runs of a picture", pictures.LIST_SEEN_RUNS)
     for way, text in logs.LIST_BY.items():
         yield Statement(f"lines of the log by {way}", text)
