@@ -7,6 +7,7 @@ have `trace_id` and `span_id`. No payloads; secrets are taken out of every line.
 | event | room | says |
 |---|---|---|
 | `service.started` `service.ready` `service.draining` `service.stopped` | all | the life of a process |
+| `service.cut_off` | all | what could not be ended within the grace period ended with the process; `at`: where it was |
 | `worker.started` `worker.ended` | executor | a process of an executor with several; one that has ended is replaced |
 | `service.stuck` | all | what fails the liveness probe; at most one line a minute |
 | `service.release_failed` | all | what a service held at its end is taken back later, by others |

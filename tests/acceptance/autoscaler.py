@@ -3,6 +3,7 @@
 import asyncio
 import math
 import re
+import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.installation import Installation, Service
 from tests.deploy.documents import read_documents
-from tests.eventually import eventually
 
 RULES: Final = Path(__file__).parents[2] / "deploy/kubernetes/overlays/production/scaling.yaml"
 _PART: Final = re.compile(r"\b(max|sum)\((\w+)\{([^}]*)\}\)")
@@ -106,7 +106,11 @@ class Decisions:
 
 @dataclass(slots=True)
 class Autoscaler:
-    """Keeps the executors of an installation at the number that the decisions ask for. `most_seen` is the highest."""
+    """Keeps the executors of an installation at the number that the decisions ask for.
+
+    `most_ready` is the highest number of them that were ready at the same time, `exits` are the exit codes of those
+    that had been ready. One that leaves before it is ready, which happens to pods too, has performed nothing.
+    """
 
     installation: Installation
     decisions: Decisions
@@ -115,13 +119,15 @@ class Autoscaler:
     every_seconds: float
     replicas: list[Service] = field(default_factory=list)
     exits: list[int] = field(default_factory=list)
-    most_seen: int = 0
+    most_ready: int = 0
     is_stopped: bool = False
+    _ready: set[int] = field(default_factory=set)
 
     async def run(self) -> None:
         """Look and decide until it is stopped; replicas that are taken away end their runs first."""
         async with asyncio.TaskGroup() as group:
             while not self.is_stopped:
+                await self._note_ready()
                 value = evaluate(self.decisions.rule.query, await self._scrape())
                 wanted = self.decisions.decide(value, len(self.replicas), asyncio.get_running_loop().time())
                 for gone in self.replicas[wanted:]:
@@ -129,12 +135,20 @@ class Autoscaler:
                 del self.replicas[wanted:]
                 added = [self.begin() for _ in range(wanted - len(self.replicas))]
                 self.replicas += await asyncio.gather(*added)
-                self.most_seen = max(self.most_seen, len(self.replicas))
                 await asyncio.sleep(self.every_seconds)
 
+    async def _note_ready(self) -> None:
+        new = [one for one in self.replicas if one.process.pid not in self._ready]
+        are_ready = await asyncio.gather(*(self.installation.is_ready(one) for one in new))
+        self._ready |= {one.process.pid for one, is_ready in zip(new, are_ready, strict=True) if is_ready}
+        self.most_ready = max(self.most_ready, sum(one.process.pid in self._ready for one in self.replicas))
+
     async def _stop(self, replica: Service) -> None:
-        await eventually(lambda: self.installation.is_ready(replica), within=100)  # it was wanted for a moment only
-        self.exits.append(await replica.stop())
+        code = await replica.stop(within=300)
+        if replica.process.pid in self._ready:
+            self.exits.append(code)
+        else:
+            assert code in {0, -signal.SIGTERM}, f"it left before it was ready: {replica.log.read_text()[-2000:]}"
 
     async def _scrape(self) -> list[Sample]:
         samples: list[Sample] = []

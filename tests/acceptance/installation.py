@@ -7,9 +7,10 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +18,7 @@ import aiohttp
 from penstock.db import Database
 from penstock.db.migrations import migrate
 from penstock.testing.ports import find_port
+from tests.acceptance.hosts import LOOPBACK, Host
 from tests.eventually import eventually
 from tests.site import deploy_directory
 
@@ -24,6 +26,10 @@ APP = Path(__file__).parent / "app"
 ADMIN_TOKEN = "acceptance-admin-token-0123456789"
 STRIPE_SECRET = "whsec_acceptance_0123456789abcdef"
 ENVIRONMENTS = ("development", "live")
+START_SECONDS = 200
+"""On a machine with nothing else to do, a service is ready after two."""
+STOP_SECONDS = 60
+"""A service is gone 34 s after SIGTERM, whatever it does; on a busy machine, its last steps take some seconds."""
 
 
 @dataclass
@@ -35,14 +41,15 @@ class Service:
     admin_port: int
     port: int
     log: Path
+    host: Host = LOOPBACK
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host.address}:{self.port}"
 
     @property
     def admin_url(self) -> str:
-        return f"http://127.0.0.1:{self.admin_port}"
+        return f"http://{self.host.address}:{self.admin_port}"
 
     async def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
@@ -50,17 +57,17 @@ class Service:
             self.process.kill()
         await self.process.wait()
 
-    async def stop(self) -> int:
+    async def stop(self, *, within: float = STOP_SECONDS) -> int:
         """SIGTERM, and wait for the drain; its exit code."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(within):
             return await self.process.wait()
 
 
 @dataclass
 class Installation:
-    """Starts, faults and stops services; talks to them as their users do."""
+    """Starts, faults and stops services; talks to them as their users do. They are spread over its `hosts`."""
 
     database_url: str
     amqp_url: str
@@ -70,6 +77,8 @@ class Installation:
     settings: Mapping[str, str] = field(default_factory=dict)
     logins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     services: list[Service] = field(default_factory=list)
+    hosts: Sequence[Host] = (LOOPBACK,)
+    _numbers: Iterator[int] = field(default_factory=count)
 
     async def prepare(self, app: Path = APP) -> None:
         """Bring the database up to date and deploy `app` to both environments."""
@@ -78,23 +87,30 @@ class Installation:
 
     async def start(self, kind: str, *, is_awaited: bool = True, **settings: str) -> Service:
         """Start one service process and wait until it is ready."""
-        service = await self._begin(kind, find_port(), find_port(), settings)
+        service = await self._begin(kind, (find_port(), find_port()), None, settings)
         if is_awaited:
-            await eventually(lambda: self.is_ready(service), within=60)
+            await eventually(lambda: self.is_ready(service), within=START_SECONDS)
         return service
 
     async def replace(self, gone: Service) -> Service:
         """Start another process of that kind on the ports of one that is gone, and wait until it is ready."""
-        service = await self._begin(gone.kind, gone.port, gone.admin_port, {})
-        await eventually(lambda: self.is_ready(service), within=60)
+        service = await self._begin(gone.kind, (gone.port, gone.admin_port), gone.host, {})
+        await eventually(lambda: self.is_ready(service), within=START_SECONDS)
         return service
 
-    async def _begin(self, kind: str, port: int, admin_port: int, settings: Mapping[str, str]) -> Service:
-        log = self.directory / f"{kind}-{len(self.services)}.log"
+    async def _begin(
+        self, kind: str, ports: tuple[int, int], host: Host | None, settings: Mapping[str, str]
+    ) -> Service:
+        number = next(self._numbers)  # several may begin at the same time
+        log = self.directory / f"{kind}-{number}.log"
+        host = host or self.hosts[number % len(self.hosts)]
+        port, admin_port = ports
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")},
             "PENSTOCK_DATABASE_URL": self.database_url,
             "PENSTOCK_AMQP_URL": self.amqp_url,
+            "PENSTOCK_HOST": host.address,
+            "PENSTOCK_ADMIN_HOST": host.address,
             "PENSTOCK_PORT": str(port),
             "PENSTOCK_ADMIN_PORT": str(admin_port),
             "PENSTOCK_ADMIN_TOKEN": ADMIN_TOKEN,
@@ -107,6 +123,7 @@ class Installation:
         }
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
+                *host.prefix,
                 sys.executable,
                 "-m",
                 f"penstock_{kind}",
@@ -115,7 +132,7 @@ class Installation:
                 stderr=output,
                 cwd=self.directory,
             )
-        service = Service(kind, process, admin_port, port, log)
+        service = Service(kind, process, admin_port, port, log, host)
         self.services.append(service)
         return service
 

@@ -186,3 +186,18 @@ def _read(terminal: int) -> bytes:
 
 def test_an_unknown_level_is_a_usage_error(clone: Clone) -> None:
     assert (clone.set_up("everything").code, clone.set_up("run", "all").code) == (2, 2)
+
+
+@pytest.mark.parametrize(("is_there", "said"), [(False, "no such program"), (True, "Python 3.9.2")])
+def test_an_interpreter_that_is_named_and_will_not_do_is_explained_and_no_other_is_taken(
+    clone: Clone, is_there: bool, said: str
+) -> None:
+    named = clone.programs / "python3.12"
+    if is_there:
+        named.write_text('#!/bin/sh\ntest "$1" = --version && echo Python 3.9.2\n')
+        named.chmod(0o755)
+    failed = clone.set_up(settings={"PYTHON": "python3.12"})
+    assert failed.code == 1
+    assert failed.text.startswith("setup: PYTHON names python3.12, "), failed.text
+    assert said in failed.text
+    assert not (clone.directory / ".venv").exists()

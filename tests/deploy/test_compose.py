@@ -60,6 +60,16 @@ def test_whoever_is_waited_for_can_say_that_it_is_there() -> None:
             assert how["condition"] == ("service_completed_successfully" if ends else "service_healthy"), name
 
 
+def test_the_image_is_built_once_before_anything_that_needs_it() -> None:
+    services = _services()
+    building = [name for name, service in services.items() if "build" in service]
+    assert building == ["migrate"]
+    image = services["migrate"]["image"]
+    for name, service in services.items():
+        if service["image"] == image and name != "migrate":
+            assert "migrate" in service["depends_on"], name
+
+
 def test_the_services_cannot_write_or_gain_rights() -> None:
     for name in (*PRODUCT, "migrate", "provision", "cli"):
         service = _services()[name]

@@ -1,5 +1,5 @@
-"""Ends the process at once on Ctrl-C. Imports next to nothing, so that there is hardly a moment before it is in force:
-`typing` alone takes most of the time until then.
+"""Ends the process at once on Ctrl-C and SIGTERM. Imports next to nothing, so that there is hardly a moment before it
+is in force: `typing` alone takes most of the time until then.
 """
 
 import os
@@ -13,12 +13,21 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """The exit code of a program that was ended by Ctrl-C, as shells have it: 128 and the signal's number."""
+TERMINATED = 143
+"""The same for SIGTERM."""
 _STOPPED = b"stopped\n"
 
 
 def stop_at_once() -> None:
-    """Let Ctrl-C end the process where it is."""
+    """Let Ctrl-C and SIGTERM end the process where it is, until somebody else handles them."""
     handle_by(stop)
+    # Without a handler, the first process of a container does not even notice SIGTERM: a service that has to leave
+    # while it starts would begin to work, and be killed at it.
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        try:
+            signal.signal(signal.SIGTERM, _terminate)
+        except ValueError:
+            return
 
 
 def handle_by(handler: "Callable[[int, FrameType | None], object]") -> None:
@@ -36,3 +45,8 @@ def stop(_: int = 0, __: "FrameType | None" = None) -> "NoReturn":
     # Not by an exception: within an import it may become another one, or be printed and forgotten.
     os.write(2, _STOPPED)
     os._exit(INTERRUPTED)
+
+
+def _terminate(_: int, __: "FrameType | None") -> "NoReturn":
+    """As SIGTERM does by default: without a word."""
+    os._exit(TERMINATED)

@@ -3,14 +3,22 @@
 The first SIGTERM or SIGINT is a soft stop: `Stop.soft` is set, the service stops taking work and finishes what is in
 flight within its grace period. A second signal, or the end of the grace period, is a hard stop: the service's task is
 cancelled. Handlers know nothing of it.
+
+`LAST_SECONDS` after its grace period a service is gone, whatever happens: what cannot be cancelled (a thread of the app
+that never returns, a task that catches its cancellation) ends with the process. Runs that it still held come back when
+their leases expire.
 """
 
 import asyncio
 import gc
+import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Final, TypeVar
 
 import uvloop
@@ -22,6 +30,9 @@ log = get_logger(__name__)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 CLEANUP_SECONDS: Final = 8.0
 """How long a service that was cancelled may take to give back what it holds."""
+LAST_SECONDS: Final = 9.0
+"""After the grace period: the cleanup, and a moment. Less than the ten seconds that deployments allow for it."""
+_REPORT_SECONDS: Final = 0.5
 T = TypeVar("T")
 Life = Callable[["Stop"], Coroutine[object, object, None]]
 
@@ -80,6 +91,41 @@ async def _supervise(name: str, serve: Life, grace_seconds: float, on_signal: Ca
     async with tracing(name, lambda: 0.0 if stop.hard.is_set() else grace_seconds - stop.seconds):
         await supervise(serve, stop, grace_seconds=grace_seconds)
     log.info("service.stopped", service=name)
+
+
+def bounded(name: str, grace_seconds: float, last_seconds: float = LAST_SECONDS) -> Callable[[Stop], None]:
+    """As `Stop.request`, for `on_signal`; and the process is cut off `last_seconds` after its grace period, or after a
+    second signal, with the exit code 1 and a line in the log.
+    """
+
+    def ask(stop: Stop) -> None:
+        if stop.hard.is_set():
+            return
+        stop.request()
+        left = last_seconds if stop.hard.is_set() else grace_seconds + last_seconds
+        # A thread, since the loop may be what hangs; it lives on while the interpreter waits for others at its end.
+        timer = threading.Timer(left, _cut_off, (name,))
+        timer.daemon = True
+        timer.start()
+
+    return ask
+
+
+def _cut_off(name: str) -> None:
+    """End the process where it is, and say what it was at."""
+    places = [
+        f"{thread.name}: {frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno})"
+        for thread in threading.enumerate()
+        if thread is not threading.current_thread()
+        and (frame := sys._current_frames().get(thread.ident or 0)) is not None
+    ]
+    # Nobody may read the log any more, and then writing to it never ends. At its very end, the interpreter starts no
+    # threads.
+    report = threading.Thread(target=partial(log.error, "service.cut_off", service=name, at=places), daemon=True)
+    with suppress(RuntimeError):
+        report.start()
+        report.join(_REPORT_SECONDS)
+    os._exit(1)
 
 
 async def supervise(serve: Life, stop: Stop, *, grace_seconds: float) -> None:

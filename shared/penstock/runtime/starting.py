@@ -5,7 +5,7 @@ from functools import partial
 from penstock.logs import configure_logs
 from penstock.runtime.processes import serve_workers
 from penstock.runtime.service import Serve, Settings
-from penstock.runtime.shutdown import CLEANUP_SECONDS, run_process
+from penstock.runtime.shutdown import CLEANUP_SECONDS, bounded, run_process
 
 
 def start_service(name: str, serve: Serve[Settings], settings: Settings) -> None:
@@ -17,7 +17,8 @@ def start_service(name: str, serve: Serve[Settings], settings: Settings) -> None
     configure_logs(settings.log_format, settings.log_level)
     grace_seconds = settings.shutdown_grace_seconds
     if settings.processes == 1:
-        run_process(name, partial(serve, settings), grace_seconds=grace_seconds)
+        on_signal = bounded(name, grace_seconds)
+        run_process(name, partial(serve, settings), grace_seconds=grace_seconds, on_signal=on_signal)
         return
     module = f"{serve.__module__.rpartition('.')[0]}.worker"
     # Workers keep the grace period by themselves, and have cleaned up when this ends what is left.

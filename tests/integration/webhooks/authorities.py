@@ -46,6 +46,7 @@ def make_identity(
 ) -> Identity:
     """A certificate, by default one that vouches for itself."""
     key, subject = generate_private_key(65537, bits), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    signer = issuer.key if issuer else key
     now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()
@@ -60,8 +61,19 @@ def make_identity(
             x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
             critical=False,
         )
-    )
-    return Identity(key, builder.sign(issuer.key if issuer else key, SHA256()))
+        # Python 3.13 holds certificates to RFC 5280, which wants these three.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .add_extension(
+            x509.KeyUsage(
+                digital_signature=True, key_cert_sign=is_authority, crl_sign=is_authority, content_commitment=False,
+                key_encipherment=True, data_encipherment=False, key_agreement=False, encipher_only=False,
+                decipher_only=False,
+            ),
+            critical=True,
+        )
+    )  # fmt: skip
+    return Identity(key, builder.sign(signer, SHA256()))
 
 
 @dataclass
