@@ -63,6 +63,13 @@ steps:
   - schedule: doubling
   - schedule: doubling
 ---
+workflow: call_outside
+parameters: {name: text, url: text}
+on:
+  api: {method: POST, auth: admin, respond: at_once}
+steps:
+  - http: "${params.url}"
+---
 workflow: answer
 on:
   api: {method: POST, auth: public, respond: when_done}

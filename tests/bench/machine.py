@@ -3,6 +3,7 @@
 import os
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -46,18 +47,19 @@ class Cpu:
 
 def memory_of_tree(root: int) -> float:
     """Proportional memory of a process and all its descendants, in MB: shared pages are counted once."""
-    processes = list_processes()
-    members = {root}
-    while True:
-        more = {pid for pid, (_, parent, _) in processes.items() if parent in members} - members
-        if not more:
-            break
-        members |= more
     total = 0
-    for pid in members:
+    for pid in descendants(root, list_processes()):
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         except OSError:
             continue
         total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total / 1024
+
+
+def descendants(root: int, processes: Mapping[int, tuple[str, int, float]]) -> set[int]:
+    """A process and all that it has started, directly or not, of those that `list_processes` found."""
+    members = {root} & processes.keys()
+    while more := {pid for pid, (_, parent, _) in processes.items() if parent in members} - members:
+        members |= more
+    return members

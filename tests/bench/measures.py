@@ -6,22 +6,14 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
 
 from penstock import clock
-from penstock.broker.publisher import Publisher
-from penstock.broker.rabbitmq import connect
-from penstock.contracts.topology import topology
-from penstock.db import Database, open_database
-from penstock.domain.ids import new_run_id
-from penstock.domain.runs import Admitted
-from penstock.domain.states import RunState, Trigger
+from penstock.db import open_database
 from penstock.runs.admission import admit
-from penstock.runs.requests import CheckedRun, RunRequest
 from penstock.testing.databases import fresh_database
 from penstock.testing.ports import find_port
 from tests.acceptance.installation import Installation, Service
@@ -40,6 +32,7 @@ from tests.bench.peers.metering import Figures as JobFigures
 from tests.bench.peers.metering import Meter, processor_time
 from tests.bench.prototype import HOME as PROTOTYPE_HOME
 from tests.bench.prototype import Prototype
+from tests.bench.queueing import make_request, queue_runs
 from tests.eventually import eventually
 from tests.servers import Servers, fresh_vhost
 
@@ -185,11 +178,8 @@ async def measure_hops(bench: Bench) -> Figures:
         with Cpu() as cpu:
             await start_run(installation, ingress, "hop", {"remaining": hops})
             await eventually(lambda: has_finished(installation, hops + 1), within=120, every=0.1)
-        return {
-            "hops": hops,
-            "hops_per_second": round(await measure_rate(installation, hops)),
-            "cpu": cpu.shares,
-        }
+        rate = await measure_rate(installation, hops)
+        return {"hops": hops, "hops_per_second": round(rate), "cpu": cpu.shares}
 
 
 async def measure_latency(bench: Bench) -> Figures:
@@ -216,7 +206,9 @@ async def measure_due(bench: Bench) -> Figures:
     async with bench.installation() as installation:
         await installation.start_all()
         due_at = clock.now() + timedelta(seconds=5)
-        requests = [_request(number, scheduled_at=due_at + timedelta(seconds=number / runs)) for number in range(runs)]
+        requests = [
+            make_request(number, scheduled_at=due_at + timedelta(seconds=number / runs)) for number in range(runs)
+        ]
         await installation.database.in_transaction(lambda conn: admit(conn, requests))
         with Cpu() as cpu:
             await eventually(lambda: has_finished(installation, runs), within=60, every=0.2)
@@ -250,7 +242,7 @@ async def measure_limits(bench: Bench) -> Figures:
 
 
 async def measure_embedded(bench: Bench) -> Figures:
-    """`penstock up`, one process with the in-process broker: idle memory, drain by list, hops, accepted webhooks."""
+    """`penstock up`, one process: idle memory, drain by list, hops, accepted webhooks."""
     return await bench.embedded.measure(bench.amount(5000), bench.amount(500), 4 * bench.share + 1)
 
 
@@ -318,32 +310,6 @@ async def send_load(url: str, seconds: float, kind: str, rate: float = 0) -> dic
     output, _ = await client.communicate()
     figures: dict[str, float] = json.loads(output)
     return figures
-
-
-async def queue_runs(database: Database, amqp_url: str, runs: int) -> None:
-    broker = await connect(amqp_url, topology=topology(), name="bench")
-    try:
-        publisher = Publisher(broker)
-        for first in range(0, runs, 500):
-            batch = [_request(number) for number in range(first, min(first + 500, runs))]
-            outcomes = await database.in_transaction(partial(admit, runs=batch))
-            await publisher.dispatch(
-                o.run for o in outcomes if isinstance(o, Admitted) and o.run.state is RunState.QUEUED
-            )
-    finally:
-        await broker.close()
-
-
-def _request(number: int, scheduled_at: datetime | None = None) -> CheckedRun:
-    request = RunRequest(
-        run_id=new_run_id(),
-        environment="live",
-        workflow="insert",
-        parameters={"job": number, "payload": "x" * 256},
-        trigger=Trigger.API,
-        scheduled_at=scheduled_at,
-    )
-    return CheckedRun(request, version=1)
 
 
 async def start_run(installation: Installation, ingress: Service, workflow: str, parameters: object) -> None:

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.bench.simulation.cluster import Burst, Cluster, simulate
+from tests.bench.simulation.cluster import Burst, Cluster, simulate, write_table
 from tests.bench.simulation.costs import Part, load_measured
 from tests.bench.simulation.machine import PREDICTIONS
 from tests.bench.simulation.scaling import Autoscaler, ScalingRule
+from tests.docs import ROOT
 
 MEASURED = load_measured()
 RULE = ScalingRule.read("penstock-executor")
@@ -60,3 +61,8 @@ def test_a_burst_is_done_sooner_by_more_executors_and_none_of_it_is_left() -> No
     assert few.most_executors == 3 < many.most_executors <= 30
     assert many.done_at < few.done_at
     assert many.accepted_at == pytest.approx(few.accepted_at)
+
+
+def test_the_table_of_the_guide_is_what_the_model_says() -> None:
+    table = "\n".join(write_table(MEASURED.costs))
+    assert table in (ROOT / "docs" / "scaling.md").read_text(), f"docs/scaling.md lacks\n{table}"

@@ -29,8 +29,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Of one run of one `create` step. `client` is what the load's sender takes for a request, on the same machine;
-    `commit` and `message` are seconds of waiting, not of work.
+    """Of one run of one `create` step. `client` is what the load's sender takes for a request, on the same machine.
+
+    `commit` and `message` are seconds of waiting, not of work: of a commit while the disk writes, of a message until
+    the broker has handed it on, whose work for it is in that time.
     """
 
     client: float

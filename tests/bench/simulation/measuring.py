@@ -1,6 +1,7 @@
 """`python -m tests.bench.simulation.measuring`: measures costs and rates of this machine, and keeps them.
 
-Nothing else may run meanwhile: whatever takes a core is measured, too.
+Only the processes that belong to the measurement are counted, but nothing else should run meanwhile: rates fall, and
+with cold caches costs rise, with whatever takes a core.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -22,8 +23,15 @@ import asyncpg
 
 from tests.acceptance.installation import Service
 from tests.bench.embedded import Embedded
-from tests.bench.machine import list_processes
-from tests.bench.measures import Bench, has_finished, measure_rate, queue_runs, send_load, start_run
+from tests.bench.machine import descendants, list_processes
+from tests.bench.measures import (
+    Bench,
+    has_finished,
+    measure_rate,
+    send_load,
+    start_run,
+)
+from tests.bench.queueing import admit_runs, publishing
 from tests.bench.simulation.costs import MEASURED, Costs, Measured, Part
 from tests.eventually import eventually
 from tests.servers import Servers, fresh_vhost, running_postgres, running_rabbitmq
@@ -32,30 +40,40 @@ _RUNS = 10_000
 _HOPS = 300
 _SECONDS = 6.0
 _ROUNDS = 3
+_IDLE_SECONDS = 3.0
+_TIMED = 1_000
 
 
 class Usage:
-    """Processor time by part over a `with` block: services by their kind, PostgreSQL and RabbitMQ by their programs."""
+    """Processor time by part over a `with` block: services by their kind, PostgreSQL and RabbitMQ by their programs, as
+    far as they were started here; this machine may have others.
+    """
 
-    def __init__(self, services: Iterable[Service]) -> None:
+    def __init__(self, services: Iterable[Service] = ()) -> None:
         self._kinds = {service.process.pid: service.kind for service in services}
 
     def __enter__(self) -> Self:
-        self._before = self._read()
+        self._before, self._began = self._read(), time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.elapsed = time.perf_counter() - self._began
         after = self._read()
         self.seconds = {part: used - self._before.get(part, 0.0) for part, used in after.items()}
 
-    def each(self, count: float) -> dict[str, float]:
-        """For one of `count`."""
-        return {part: used / count for part, used in self.seconds.items()}
+    def each(self, count: float, idle: Mapping[str, float] | None = None) -> dict[str, float]:
+        """For one of `count`, without what each part uses in a second when it has nothing to do."""
+        rest = idle or {}
+        return {
+            part: max(used - rest.get(part, 0.0) * self.elapsed, 0.0) / count for part, used in self.seconds.items()
+        }
 
     def _read(self) -> dict[str, float]:
         programs = {"postgres": "postgres", "beam.smp": "broker"}
-        used: defaultdict[str, float] = defaultdict(float)
-        for pid, (name, _, seconds) in list_processes().items():
+        used: defaultdict[str, float] = defaultdict(float, own=time.process_time())
+        processes = list_processes()
+        for pid in descendants(os.getpid(), processes):
+            name, _, seconds = processes[pid]
             part = self._kinds.get(pid) or programs.get(name)
             if part is not None:
                 used[part] += seconds
@@ -95,59 +113,68 @@ async def _accept(bench: Bench) -> dict[str, float]:
 
 
 async def _drain(bench: Bench) -> dict[str, float]:
+    """Of an executor that has started, which costs as much as thousands of runs."""
     async with bench.installation() as installation:
-        await queue_runs(installation.database, installation.amqp_url, _RUNS)
-        executor = await installation.start("executor", is_awaited=False)
-        with Usage([executor]) as usage:
-            await eventually(lambda: has_finished(installation, _RUNS), within=120, every=0.1)
+        executor = await installation.start("executor")
+        admitted = await admit_runs(installation.database, _RUNS)
+        async with publishing(installation.amqp_url) as publisher:
+            with Usage([executor]) as usage:
+                await publisher.dispatch(admitted)
+                await eventually(lambda: has_finished(installation, _RUNS), within=120, every=0.1)
         return {**usage.each(_RUNS), "rate": await measure_rate(installation, _RUNS)}
 
 
 async def _hop(bench: Bench) -> dict[str, float]:
     async with bench.installation() as installation:
         services = await installation.start_all()
+        with Usage(services) as idle:
+            await asyncio.sleep(_IDLE_SECONDS)
         with Usage(services) as usage:
             await start_run(installation, services[0], "hop", {"remaining": _HOPS})
             await eventually(lambda: has_finished(installation, _HOPS + 1), within=120, every=0.1)
-        return {**usage.each(_HOPS), "rate": await measure_rate(installation, _HOPS)}
+        each = usage.each(_HOPS, idle=idle.each(idle.elapsed))
+        return {**each, "rate": await measure_rate(installation, _HOPS)}
 
 
 async def _time_commits(bench: Bench) -> float:
+    """Of a small statement, without the work of both sides: that is counted as theirs."""
     connection = await asyncpg.connect(bench.servers.database_url)
     try:
         await connection.execute("CREATE TABLE commits (at timestamptz)")
-        took = []
-        for _ in range(200):
-            began = time.perf_counter()
-            await connection.execute("INSERT INTO commits VALUES (now())")
-            took.append(time.perf_counter() - began)
+        with Usage() as usage:
+            for _ in range(_TIMED):
+                await connection.execute("INSERT INTO commits VALUES (now())")
         await connection.execute("DROP TABLE commits")
     finally:
         await connection.close()
-    return statistics.median(took)
+    return _waited(usage, "own", "postgres")
 
 
 async def _time_messages(bench: Bench) -> float:
-    """From publishing to a consumer, over a quorum queue."""
+    """From publishing to a consumer, over a quorum queue, without the work of these two."""
     async with fresh_vhost(bench.servers) as url:
         connection = await aio_pika.connect(url)
         async with connection:
-            channel = await connection.channel()
+            channel = await connection.channel(publisher_confirms=False)
             queue = await channel.declare_queue("timed", durable=True, arguments={"x-queue-type": "quorum"})
-            arrived = asyncio.Queue[float]()
+            arrived = asyncio.Queue[None]()
 
             async def note(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-                arrived.put_nowait(time.perf_counter())
+                arrived.put_nowait(None)
                 await message.ack()
 
             await queue.consume(note)
-            took = []
-            for _ in range(200):
-                began = time.perf_counter()
-                message = aio_pika.Message(b"", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-                await channel.default_exchange.publish(message, "timed")
-                took.append(await arrived.get() - began)
-    return statistics.median(took)
+            message = aio_pika.Message(b"", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            with Usage() as usage:
+                for _ in range(_TIMED):
+                    await channel.default_exchange.publish(message, "timed")
+                    await arrived.get()
+    return _waited(usage, "own")
+
+
+def _waited(usage: Usage, *parts: str) -> float:
+    """Seconds in which none of these parts worked, for each that was timed."""
+    return max(usage.elapsed - sum(usage.seconds[part] for part in parts), 0.0) / _TIMED
 
 
 def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
