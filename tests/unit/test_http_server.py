@@ -137,6 +137,24 @@ async def test_requests_that_are_sent_at_once_are_answered_in_order() -> None:
     assert lengths == [*range(10, 110), 2]
 
 
+async def test_a_client_that_takes_no_answers_gets_no_further_ones() -> None:
+    untaken: list[int] = []
+    page = b"x" * 10_000
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        assert isinstance(request.transport, asyncio.WriteTransport)
+        untaken.append(request.transport.get_write_buffer_size())
+        return WholeResponse(200, head_of({}), page)
+
+    async with listening(answer) as (_, port), connected(port) as (reader, writer):
+        writer.write((GET + b"\r\n") * 2_000)
+        for _ in range(2_000):
+            assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(len(page))
+    assert len(untaken) == 2_000
+    assert max(untaken) < 200_000, "what is not taken would fill the memory"
+
+
 async def test_a_client_that_leaves_before_its_answer_is_no_failure() -> None:
     arrived, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 

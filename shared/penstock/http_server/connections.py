@@ -184,6 +184,8 @@ class Connection(web.RequestHandler):
         if self.transport is None or self.transport.is_closing():
             return resp, True
         self.transport.write(resp.encode(request))
+        if self._paused:  # Who sends requests and takes no answers is not answered any further.
+            await self._drain_helper()
         return resp, False
 
     def data_received(self, data: bytes) -> None:
