@@ -77,9 +77,10 @@ async def test_processes_of_an_executor_end_with_the_one_that_has_started_them(i
         workers = _list_workers(executor)
         await executor.kill()
         await eventually(lambda: not any(map(_is_alive, workers.values())), within=30)
-    executor = await installation.start("executor", is_awaited=False, PENSTOCK_DATABASE_URL="postgresql://x@/y")
+    absent = f"{installation.database_url}_absent"
+    executor = await installation.start("executor", is_awaited=False, PENSTOCK_DATABASE_URL=absent)
     assert await executor.process.wait() == 1
-    assert re.search(r"worker [12] could not start: PENSTOCK_DATABASE_URL: role", executor.log.read_text())
+    assert re.search(r"worker [12] could not start: PENSTOCK_DATABASE_URL: database", executor.log.read_text())
 
 
 async def _assert_alive_only_while_all_are(installation: Installation, executor: Service) -> None:

@@ -113,7 +113,7 @@ SUMMARIES: Final[Mapping[str, Summary]] = {
     "chain": Summary(
         "chains",
         "Operate",
-        "Show, stop and resume chains: all runs that come from one root.",
+        "List, show, stop and resume chains: all runs that come from one root.",
         is_group=True,
     ),
     "lists": Summary(
