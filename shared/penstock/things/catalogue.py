@@ -1,9 +1,9 @@
 """The tables of an environment as they are, from PostgreSQL's catalogue."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from penstock.db import Connection
+from penstock.db import Connection, quote_identifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,30 @@ async def find_tables(conn: Connection, *, environment: str) -> FoundTables:
         await _get_checks(conn, environment),
         await _get_sizes(conn, environment),
     )
+
+
+async def keep_triggers(
+    conn: Connection, *, environment: str, names: Sequence[str], tables: Collection[str]
+) -> set[tuple[str, str]]:
+    """Drop triggers of these names from all tables of the environment but `tables`; those that stay, as pairs of table
+    and trigger.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT c.relname::text AS relname, t.tgname::text AS tgname
+        FROM pg_trigger t
+        JOIN pg_class c ON c.oid = t.tgrelid
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND t.tgname = ANY($2::text[])
+        """,
+        environment,
+        names,
+    )
+    found = {(row["relname"], row["tgname"]) for row in rows}
+    stray = {pair for pair in found if pair[0] not in tables}
+    for table, trigger in sorted(stray):
+        await conn.execute(f"DROP TRIGGER {trigger} ON {quote_identifier(environment)}.{quote_identifier(table)}")
+    return found - stray
 
 
 async def _get_columns(conn: Connection, environment: str) -> dict[str, dict[str, str]]:

@@ -16,8 +16,9 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from penstock.db import Connection, quote_identifier
+from penstock.db import Connection
 from penstock.definitions.models import App, DataType, Operation
+from penstock.things.catalogue import keep_triggers
 from penstock.things.json import json_of, read_thing
 from penstock.things.tables import qualified_table, table_name
 
@@ -88,21 +89,7 @@ async def watch_types(conn: Connection, *, environment: str, app: App) -> None:
     """Note changes of exactly those types from the commit on that a workflow of `app` waits for."""
     wanted = {trigger.type for workflow in app.workflows.values() for trigger in workflow.changes}
     tables = {table_name(name): name for name in wanted}
-    rows = await conn.fetch(
-        """
-        SELECT c.relname::text AS relname, t.tgname::text AS tgname
-        FROM pg_trigger t
-        JOIN pg_class c ON c.oid = t.tgrelid
-        JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = $1 AND t.tgname = ANY($2::text[])
-        """,
-        environment,
-        list(_TRIGGERS),
-    )
-    found = {(row["relname"], row["tgname"]) for row in rows}
-    for table, trigger in sorted(found):
-        if table not in tables:
-            await conn.execute(f"DROP TRIGGER {trigger} ON {quote_identifier(environment)}.{quote_identifier(table)}")
+    found = await keep_triggers(conn, environment=environment, names=list(_TRIGGERS), tables=tables)
     for table, type_name in sorted(tables.items()):
         for trigger, (event, transition, function) in _TRIGGERS.items():
             if (table, trigger) not in found:

@@ -207,7 +207,7 @@ async def store_arrived(files: Files, *, environment: str, run_id: UUID, arrived
 
 
 async def _finish_arrived(conn: Connection, arrived: Sequence[NewFile]) -> None:
-    """Their content is whole: everyone sees them, and they expire no more by themselves."""
+    """Their content is whole: everyone sees them, and they no longer expire by themselves."""
     await conn.execute(
         """
         UPDATE penstock.files f SET size = q.size, expires_at = 'infinity'

@@ -16,7 +16,7 @@ from uuid import UUID
 from penstock.db import Connection, UndefinedTable, quote_identifier
 from penstock.definitions.fields import BUILT_IN_FIELDS
 from penstock.definitions.models import DataType, ScalarType
-from penstock.things.catalogue import find_tables
+from penstock.things.catalogue import find_tables, keep_triggers
 from penstock.things.tables import qualified_table, table_name
 
 MAX_WAIT: Final = timedelta(days=30)
@@ -83,21 +83,7 @@ FRESH_RUNS: Final = Source(
 async def guard_files(conn: Connection, *, environment: str, types: Iterable[DataType]) -> None:
     """Let the tables of exactly those of the types that have files say which ones their things begin to refer to."""
     wanted = {table_name(kind.name) for kind in types if any(field.type.name in _FILES for field in kind.fields)}
-    rows = await conn.fetch(
-        """
-        SELECT c.relname::text AS relname, t.tgname::text AS tgname
-        FROM pg_trigger t
-        JOIN pg_class c ON c.oid = t.tgrelid
-        JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = $1 AND t.tgname = ANY($2::text[])
-        """,
-        environment,
-        list(_TRIGGERS),
-    )
-    found = {(row["relname"], row["tgname"]) for row in rows}
-    for table, trigger in sorted(found):
-        if table not in wanted:
-            await conn.execute(f"DROP TRIGGER {trigger} ON {quote_identifier(environment)}.{quote_identifier(table)}")
+    found = await keep_triggers(conn, environment=environment, names=list(_TRIGGERS), tables=wanted)
     for table in sorted(wanted):
         for trigger, event in _TRIGGERS.items():
             if (table, trigger) not in found:
