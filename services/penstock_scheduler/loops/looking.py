@@ -2,7 +2,7 @@
 
 Most of what a scheduler does is rare, and has to begin soon: so each loop would ask PostgreSQL a few times a second,
 and be answered that there is nothing. Here one statement asks for all of them. What a message announces wakes its loop
-at once, as ever; and each loop looks for itself now and then, whatever is found here.
+at once, as before; and each loop also looks for itself now and then.
 
 The inbox has a loop of its own, which looks twenty times a second.
 """

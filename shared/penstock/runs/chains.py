@@ -111,7 +111,7 @@ async def resume_chain(
 
 
 async def _settle(conn: Connection, *, chain: ChainName) -> int:
-    """How many runs of the chain stay terminated; notes when none does that it is cut no more."""
+    """How many runs of the chain stay terminated; when none does, notes that the chain is no longer cut."""
     await _lock(conn, chain)
     left: int = await conn.fetchval(
         "SELECT count(*) FROM penstock.runs WHERE chain_id = $1 AND state = 'terminated'", chain.id

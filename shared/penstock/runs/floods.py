@@ -11,7 +11,7 @@ run may wait behind the runs of a second or two.
 
 *What takes part.* Webhooks and messages of the broker: nobody waits for their answers. Calls are queued at once, and so
 is what schedulers find themselves and take in small batches (changes, the inbox). What a limit of its workflow holds
-back cannot flood anybody.
+back cannot flood the others.
 """
 
 import time

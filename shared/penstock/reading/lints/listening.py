@@ -44,7 +44,7 @@ def _walk(steps: Sequence[Step]) -> Iterator[Step]:
 
 
 def _find_listener(app: App, steps: Sequence[Step], path: tuple[str, ...]) -> Step | None:
-    """The first of these steps that listens whatever the run's data are, or triggers a workflow that does. `path` has
+    """The first of these steps that listens for any data of the run, or triggers a workflow that does. `path` has
     the workflows that were entered.
     """
     for step in steps:

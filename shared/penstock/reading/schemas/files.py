@@ -68,7 +68,7 @@ def _build_notifications() -> Schema:
 
 
 def _build_attributes() -> Schema:
-    """Of one option; one without any may be left empty."""
+    """The attributes of one option; an option without attributes may be left empty."""
     value = one_or_list({"type": ["string", "number", "boolean"]})
     return either({"type": "null"}, {**named(value, f"^{ATTRIBUTE_NAME}$"), "maxProperties": MAX_ATTRIBUTES})
 

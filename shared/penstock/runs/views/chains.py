@@ -24,7 +24,7 @@ class ChainMark(StrEnum):
     CUT = "cut"
     """A limit has terminated runs of it, and not all of them were readmitted."""
     STOPPED = "stopped"
-    """Somebody has stopped it."""
+    """It was stopped, and has not been resumed."""
 
 
 @dataclass(frozen=True, slots=True)
