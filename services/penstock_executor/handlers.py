@@ -118,7 +118,7 @@ async def _begin(room: Room, due: Sequence[DueRun], *, slots: int, lane: str) ->
     leases: list[Lease] = []
     try:
         sent_at = asyncio.get_running_loop().time()
-        claimed = await room.claims.claim([run.run_id for run in due])
+        claimed = await room.claims.claim([run.run_id for run in due], lane)
         await load_plans(room, claimed.runs)
         reply_to = {run.run_id: run.reply_to for run in due if run.reply_to is not None}
         for run in claimed.runs:

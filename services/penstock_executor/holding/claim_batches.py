@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from penstock.broker.publisher import Publisher
+from penstock.contracts.topology import DEFAULT_LANE, LANES
 from penstock.db import Coalescer, Connection, Database
 from penstock.domain.runs import Terminated
 from penstock.logs import get_logger
@@ -20,7 +21,8 @@ from penstock_executor.repository.claims import (
 from penstock_executor.runs import ClaimedRun
 
 log = get_logger(__name__)
-_LANES = 2
+_AT_ONCE = 2
+"""Claims under way, for each lane."""
 _MAX_REQUESTS = 20
 
 
@@ -40,17 +42,17 @@ class Claims:
         self._publisher = publisher
         self.owner = owner
         self._lease = lease
-        self._coalescer: Coalescer[Sequence[UUID], Claimed] = Coalescer(
-            self._flush, name="claims", lanes=_LANES, most=_MAX_REQUESTS
-        )
+        self._batches: dict[str, Coalescer[Sequence[UUID], Claimed]] = {
+            lane: Coalescer(self._flush, name="claims", lanes=_AT_ONCE, most=_MAX_REQUESTS) for lane in LANES
+        }
 
-    async def claim(self, run_ids: Sequence[UUID]) -> Claimed:
-        """Claim those that can be, in order of priority.
+    async def claim(self, run_ids: Sequence[UUID], lane: str = DEFAULT_LANE) -> Claimed:
+        """Claim those that can be, in order of priority. What people wait for does not wait behind a claim of bulk.
 
         Raises DatabaseUnavailable; the runs may be claimed then, and a scheduler takes them back when their leases
         expire.
         """
-        return await self._coalescer.submit(run_ids)
+        return await self._batches[lane].submit(run_ids)
 
     async def refuse(self, run_ids: Sequence[UUID]) -> list[Terminated]:
         """Terminate those that are beyond the depth limit, and claim none."""

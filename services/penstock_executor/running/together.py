@@ -85,7 +85,8 @@ def _find_brief(room: Room, run: ClaimedRun) -> Plans | None:
 async def _perform_together(room: Room, runs: Sequence[tuple[Lease, Plans]]) -> None:
     held = {lease.run.id: lease for lease, _ in runs}
     try:
-        await _write_all(room, await _perform_all(room, runs, held), held)
+        performed = await _perform_all(room, runs, held)
+        await _write_all(room, performed, held, lane=runs[0][0].lane)
     except Exception as error:
         # As for a run that is alone: their leases expire, and a scheduler takes them back.
         log.error("run.crashed", runs=[str(run_id) for run_id in held], exc_info=error)
@@ -95,13 +96,13 @@ async def _perform_together(room: Room, runs: Sequence[tuple[Lease, Plans]]) -> 
             room.give_back_slot(lease)
 
 
-async def _write_all(room: Room, performed: Sequence[_Performed], held: dict[UUID, Lease]) -> None:
+async def _write_all(room: Room, performed: Sequence[_Performed], held: dict[UUID, Lease], *, lane: str) -> None:
     """Write the endings, and announce them; those that could not be written continue alone."""
     loop = asyncio.get_running_loop()
     for one in performed:
         one.attempt.lease.is_ending = True
         give_back_early(room, one.attempt.lease)
-    written = await room.commits.commit_all([one.commit for one in performed])
+    written = await room.commits.commit_all([one.commit for one in performed], lane)
     for one, result in zip(performed, written, strict=True):
         lease = one.attempt.lease
         if isinstance(result, BaseException):

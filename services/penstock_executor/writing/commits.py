@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from penstock.contracts.topology import LANES
 from penstock.db import Coalescer, Connection, Database, UniqueViolation, describe_duplicate, isolate
 from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent
 from penstock.logs import get_logger
@@ -32,7 +33,8 @@ from penstock_executor.writing.bulk import commit_bulk
 from penstock_executor.writing.effects import Results, apply_effects
 
 log = get_logger(__name__)
-_LANES = 2
+_AT_ONCE = 2
+"""Batches under way, for each lane."""
 _MAX_COMMITS = 250
 _MAX_BATCHES = 20
 
@@ -47,12 +49,13 @@ class Commits:
         self._bulk = bulk
         self._watched: set[tuple[str, str]] = set()
         """Types of which changes are noted, as far as this executor had to learn it."""
-        self._coalescer: Coalescer[Commit, JsonValue] = Coalescer(
-            self._flush, name="commits", lanes=_LANES, most=_MAX_COMMITS
-        )
-        self._batches: Coalescer[Sequence[Commit], list[Written]] = Coalescer(
-            self._flush_batches, name="commit_batches", lanes=_LANES, most=_MAX_BATCHES
-        )
+        self._single: dict[str, Coalescer[Commit, JsonValue]] = {
+            lane: Coalescer(self._flush, name="commits", lanes=_AT_ONCE, most=_MAX_COMMITS) for lane in LANES
+        }
+        self._batches: dict[str, Coalescer[Sequence[Commit], list[Written]]] = {
+            lane: Coalescer(self._flush_batches, name="commit_batches", lanes=_AT_ONCE, most=_MAX_BATCHES)
+            for lane in LANES
+        }
 
     async def commit(self, lease: Lease, commit: Commit) -> JsonValue:
         """Returns the result of the effect, if there is one, once all of `commit` is durable.
@@ -61,16 +64,16 @@ class Commits:
         belongs to another attempt by now, Permanent when the data is refused, Transient when a bulk effect takes too
         long (nothing of this commit was written then).
         """
-        return await outlast(lease, lambda: self._try(commit))
+        return await outlast(lease, lambda: self._try(commit, lease.lane))
 
-    async def commit_all(self, commits: Sequence[Commit]) -> list[Written]:
+    async def commit_all(self, commits: Sequence[Commit], lane: str) -> list[Written]:
         """The results of the effects, or why a commit was not written: LeaseLost, Permanent, or DatabaseUnavailable,
         and then it may have been.
 
         For commits that come together anyway, none with a bulk effect or one that has to be alone. Who is cancelled
         meanwhile leaves the commits on their way.
         """
-        return await self._batches.submit(commits)
+        return await self._batches[lane].submit(commits)
 
     async def _flush_batches(self, batches: list[Sequence[Commit]]) -> Sequence[list[Written]]:
         commits = [commit for batch in batches for commit in batch]
@@ -82,10 +85,11 @@ class Commits:
 
     async def drain(self) -> None:
         """Wait until everything submitted so far has been written or refused."""
-        await self._coalescer.drain()
-        await self._batches.drain()
+        for lane in LANES:
+            await self._single[lane].drain()
+            await self._batches[lane].drain()
 
-    async def _try(self, commit: Commit) -> JsonValue:
+    async def _try(self, commit: Commit, lane: str) -> JsonValue:
         try:
             match commit.effect:
                 case BulkEffect() as effect:
@@ -93,7 +97,7 @@ class Commits:
                 case Effect(is_alone=True):
                     return await self._commit_alone(commit)
                 case _:
-                    return await self._coalescer.submit(commit)
+                    return await self._single[lane].submit(commit)
         except DatabaseUnavailable:
             commit.is_repeat = True
             raise

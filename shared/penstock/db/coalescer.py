@@ -64,7 +64,8 @@ class Coalescer(Generic[Item, Result]):
     ) -> None:
         self._flush = flush
         self._items, self._seconds = BATCH_ITEMS.labels(name), BATCH_SECONDS.labels(name)
-        self._free_lanes = lanes
+        self.lanes = lanes
+        self._flying = 0
         self._most = most
         self._packs = packs
         self._in_flight = 0
@@ -78,7 +79,7 @@ class Coalescer(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future))
-        if self._free_lanes and not self._is_woken:
+        if self._flying < self.lanes and not self._is_woken:
             self._is_woken = True
             # After the callbacks that are ready now: what they submit in this turn of the loop joins the batch.
             # A batch is nobody's: it does not inherit the run, or the span, of the one who happened to begin it.
@@ -93,7 +94,7 @@ class Coalescer(Generic[Item, Result]):
 
     def _start_flushes(self, *, is_patient: bool = True) -> None:
         self._is_woken = False
-        while self._free_lanes and self._waiting:
+        while self._flying < self.lanes and self._waiting:
             if is_patient and self._packs and len(self._waiting) < self._in_flight * _PACKED:
                 if self._impatience is None:
                     loop = asyncio.get_running_loop()
@@ -103,7 +104,7 @@ class Coalescer(Generic[Item, Result]):
                 self._impatience.cancel()
                 self._impatience = None
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            self._free_lanes -= 1
+            self._flying += 1
             self._in_flight += len(batch)
             task = asyncio.get_running_loop().create_task(self._run(batch))
             self._flushes.add(task)
@@ -125,7 +126,7 @@ class Coalescer(Generic[Item, Result]):
             if not isinstance(error, Exception):
                 raise
         finally:
-            self._free_lanes += 1
+            self._flying -= 1
             self._in_flight -= len(batch)
             self._start_flushes()
             self._items.observe(len(batch))

@@ -1,5 +1,17 @@
 """Runs that people wait for keep to a lane of their own, and priority counts among those that are due."""
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID
+
+from penstock.contracts.topology import BULK_LANE, DEFAULT_LANE
+from penstock.domain.states import RunState
+from penstock_executor.holding.claim_batches import Claims
+from penstock_executor.holding.leases import Lease
+from penstock_executor.runs import ClaimedRun, Commit, Ending
+from penstock_executor.writing.commits import Commits
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House
 from tests.integration.flow.ledger import Ledger
@@ -92,3 +104,60 @@ steps: [{schedule: doubling}, {schedule: doubling}]
         "SELECT count(*) AS n FROM penstock.runs WHERE is_bulk IS NULL AND environment = $1", ENVIRONMENT
     )
     assert 150 < rows[0]["n"] < 700
+
+
+async def test_a_call_is_claimed_while_claims_of_bulk_wait_for_the_database(house: House) -> None:
+    await house.deploy(WORKFLOWS.format(url="http://unused.invalid"))
+    *bulk, call = [run.id for run in await house.admit("child", count=3)]
+    claims = Claims(house.database, house.publisher, owner="me", lease=timedelta(seconds=60))
+    async with _locked(house, bulk):
+        waiting = []
+        for run_id in bulk:  # one after the other, so that each is a statement of its own
+            waiting.append(asyncio.create_task(claims.claim([run_id], BULK_LANE)))
+            await eventually(lambda: _is_waited_for(house, len(waiting)))
+        assert [run.id for run in (await claims.claim([call], DEFAULT_LANE)).runs] == [call]
+        assert not any(task.done() for task in waiting)
+    assert [len((await task).runs) for task in waiting] == [1, 1]
+
+
+async def test_a_call_is_ended_while_endings_of_bulk_wait_for_the_database(house: House) -> None:
+    await house.deploy(WORKFLOWS.format(url="http://unused.invalid"))
+    claims = Claims(house.database, house.publisher, owner="me", lease=timedelta(seconds=60))
+    runs = (await claims.claim([run.id for run in await house.admit("child", count=6)])).runs
+    commits = Commits(house.database, asyncio.Semaphore(1))
+    leases = [Lease(run, None, asyncio.get_running_loop().time() + 60) for run in runs]
+    for lease in leases[:4]:
+        lease.lane = BULK_LANE
+    async with _locked(house, [run.id for run in runs[:4]]):
+        waiting: list[asyncio.Task[object]] = []
+        for lease in leases[:2]:
+            waiting.append(asyncio.create_task(commits.commit(lease, _end(lease.run))))
+            await eventually(lambda: _is_waited_for(house, len(waiting)))
+        for lease in leases[2:4]:
+            waiting.append(asyncio.create_task(commits.commit_all([_end(lease.run)], BULK_LANE)))
+            await eventually(lambda: _is_waited_for(house, len(waiting)))
+        await commits.commit(leases[4], _end(runs[4]))
+        assert await commits.commit_all([_end(runs[5])], DEFAULT_LANE) == [None]
+        assert not any(task.done() for task in waiting)
+    await asyncio.gather(*waiting)
+    assert [(await house.get(run.id))["state"] for run in runs] == ["succeeded"] * 6
+
+
+def _end(run: ClaimedRun) -> Commit:
+    return Commit(run.id, run.attempt, ENVIRONMENT, [], ending=Ending(RunState.SUCCEEDED))
+
+
+@asynccontextmanager
+async def _locked(house: House, run_ids: Sequence[UUID]) -> AsyncIterator[None]:
+    """Runs whose rows nobody can update while the block runs, as if a statement about them took very long."""
+    async with house.database.connection() as conn, conn.transaction():
+        await conn.execute("SELECT FROM penstock.runs WHERE id = ANY($1::uuid[]) FOR UPDATE", run_ids)
+        yield
+
+
+async def _is_waited_for(house: House, count: int) -> bool:
+    """Whether that many statements wait for a row."""
+    rows = await house.fetch(
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return len(rows) == count
