@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -83,11 +83,15 @@ class Room:
         task.add_done_callback(self.tasks.discard)
         return task
 
-    def give_back_slot(self, lease: Lease) -> None:
-        """The run has been performed, though perhaps not yet been recorded; doing this twice is harmless."""
-        if lease.holds_slot:
-            lease.holds_slot = False
-            self.slots.give_back(1, lease.lane)
+    def give_back_slots(self, leases: Iterable[Lease]) -> None:
+        """The runs have been performed, though perhaps not yet been recorded; doing this twice is harmless."""
+        freed: dict[str, int] = {}
+        for lease in leases:
+            if lease.holds_slot:
+                lease.holds_slot = False
+                freed[lease.lane] = freed.get(lease.lane, 0) + 1
+        for lane, count in freed.items():
+            self.slots.give_back(count, lane)
 
     async def finish(self) -> None:
         """Wait until all runs have ended and everyone who has to know has been notified."""

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from penstock.broker.run_events import Happening
 from penstock.definitions.values import format_date
 from penstock.domain.callers import is_admin_user
 from penstock.domain.runs import RunSummary
@@ -50,7 +51,7 @@ class ClaimedRun:
     @property
     def user_id(self) -> str | None:
         """The `_id` of the user for whom the run works, and who is the creator of what it makes; None without one."""
-        user = (self.context or {}).get("user")
+        user = None if self.context is None else self.context.get("user")
         id = user.get("_id") if isinstance(user, dict) else None
         return id if isinstance(id, str) else None
 
@@ -101,6 +102,21 @@ class ClaimedRun:
             self.depth,
             self.scheduled_at,
             self.attempt,
+        )
+
+    def happening(self, state: RunState, at: datetime, reason: str | None = None) -> Happening:
+        """That this run came into `state`."""
+        return Happening(
+            self.id,
+            self.chain_id,
+            self.parent_run_id,
+            self.environment,
+            self.workflow,
+            state,
+            self.depth,
+            self.attempt,
+            at,
+            reason,
         )
 
     def to_scope(self) -> Values:

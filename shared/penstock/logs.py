@@ -126,6 +126,13 @@ def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     return logger
 
 
+def writes_debug(logger: structlog.typing.FilteringBoundLogger) -> bool:
+    """Whether its lines of the level `debug` are written; to be asked once, before many are made."""
+    bound = logger.bind()
+    # Asked of the class: a logger of another kind would take the name for a method that writes.
+    return not hasattr(type(bound), "is_enabled_for") or bound.is_enabled_for(logging.DEBUG)
+
+
 class Reports:
     """Writes one event at most every `seconds`, however often it happens: an absence of the database is one line every
     few seconds, not one line for each request.

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Histogram, Metric
 
 import penstock_scheduler.app
 from penstock.definitions import models as definitions
 from penstock.domain.states import Termination
-from penstock.metrics import ENVIRONMENTS, MAX_NAMES, OTHER, REGISTRY, Names, finished_runs
+from penstock.metrics import ENVIRONMENTS, MAX_NAMES, OTHER, REGISTRY, Names, PlainHistogram, finished_runs
 
 SCHEDULER = penstock_scheduler.app.__name__
 """Importing it makes all its counters."""
@@ -112,3 +112,26 @@ def test_a_thousand_workflows_make_a_bounded_number_of_series() -> None:
 
 if __name__ == "__main__":
     PAGE.write_text(write(PAGE.read_text()))
+
+
+def test_a_plain_histogram_shows_what_the_librarys_own_would() -> None:
+    theirs, registry = CollectorRegistry(), CollectorRegistry()
+    histograms = (
+        Histogram("seconds", "Seconds", buckets=(0.5, 1, 2.5), registry=theirs),
+        PlainHistogram("seconds", "Seconds", buckets=(0.5, 1, 2.5), registry=registry),
+    )
+    for value in (0.0, 0.5, 0.50001, 1, 2.5, 300.0, float("inf")):
+        for histogram in histograms:
+            histogram.observe(value)
+    their_samples, samples = (
+        {
+            (sample.name, sample.labels.get("le")): sample.value
+            for metric in known.collect()
+            for sample in metric.samples
+        }
+        for known in (theirs, registry)
+    )
+    assert samples.keys() == their_samples.keys()
+    assert {key: value for key, value in samples.items() if key[0] != "seconds_created"} == {
+        key: value for key, value in their_samples.items() if key[0] != "seconds_created"
+    }

@@ -64,10 +64,18 @@ async def test_a_run_event_is_what_its_model_would_write(
         path,
     )
     assert RunEvent.decode(event.encode()) == event
-    many = [Happening(run, clock.now(), reason, path)] * MIN_EVENTS
+    many = [_happening(run, reason, path)] * MIN_EVENTS
     (message,) = pack(many)
     assert (message.type, message.headers) == (RunEvents.TYPE, {"depth": run.depth})
     assert [known.model_copy(update={"at": event.at}) for known in RunEvents.decode(message.body).events] == [
         event
     ] * MIN_EVENTS
     await broker.close()
+
+
+def _happening(run: RunSummary, reason: str | None, path: list[str] | None) -> Happening:
+    """What the publisher makes of it."""
+    return Happening(
+        run.id, run.chain_id, run.parent_run_id, run.environment, run.workflow, run.state, run.depth, run.attempt,
+        clock.now(), reason, path,
+    )  # fmt: skip

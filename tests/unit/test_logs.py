@@ -10,7 +10,7 @@ import orjson
 import pytest
 import structlog
 
-from penstock.logs import configure_logs, get_logger
+from penstock.logs import configure_logs, get_logger, writes_debug
 from penstock.visible import make_visible
 
 HOSTILE = ["\x1b]0;owned\x07", "\x9b2J", "\u202egpj", "a\r\x00b", "bad \ud800 half", "\U000e0041"]
@@ -78,3 +78,14 @@ def test_a_value_that_cannot_be_written_does_not_keep_a_line_from_the_log(
     with logging_to(log_format) as written:
         get_logger("test").info("run.finished", value=value)
     assert "run.finished" in written.getvalue()
+
+
+def test_whether_a_logger_writes_debug_follows_the_level_that_is_set() -> None:
+    before = structlog.get_config()
+    with logging_to("json"):
+        assert not writes_debug(get_logger("test"))
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
+        assert writes_debug(get_logger("test"))
+        structlog.configure(wrapper_class=structlog.BoundLogger)  # one that has no level, of the program that runs us
+        assert writes_debug(get_logger("test"))
+    assert structlog.get_config() == before

@@ -54,6 +54,15 @@ async def test_calls_leave_a_tenth_to_bulk_that_waits() -> None:
     assert await call == 3
 
 
+async def test_bulk_that_has_given_up_waiting_keeps_no_slots_from_calls() -> None:
+    slots = Slots(40, is_shared=True)
+    assert await slots.take(100, until=later()) == 20
+    assert await slots.take(100, until=later()) == 20
+    assert await slots.take(100, until=0, lane=BULK_LANE) == 0
+    slots.give_back(4)
+    assert await slots.take(100, until=later()) == 4
+
+
 async def test_slots_that_are_given_back_one_by_one_in_one_turn_are_handed_out_together() -> None:
     slots = Slots(40)
     assert await slots.take(100, until=later()) == 20

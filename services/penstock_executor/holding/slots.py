@@ -38,6 +38,7 @@ class Slots:
         self._for_calls = capacity // 4 if is_shared else 0
         self._for_bulk = capacity // 10 if is_shared else 0
         self._waiters: list[_Waiter] = []
+        self._waiting_bulk = 0
         self._order = count()
         self._is_woken = False
         self.is_closed = False
@@ -59,6 +60,7 @@ class Slots:
         place = (priority, _LANES.index(lane), next(self._order))
         waiter = _Waiter(place, lane, most, asyncio.get_running_loop().create_future())
         insort(self._waiters, waiter)
+        self._waiting_bulk += lane == BULK_LANE
         self._serve_soon()
         try:
             async with asyncio.timeout_at(until):
@@ -71,7 +73,7 @@ class Slots:
             raise
         finally:
             if not waiter.given.done():
-                self._waiters.remove(waiter)
+                self._remove(waiter)
                 waiter.given.cancel()
 
     def give_back(self, count: int, lane: str = DEFAULT_LANE) -> None:
@@ -86,6 +88,7 @@ class Slots:
         for waiter in self._waiters:
             waiter.given.set_result(0)
         self._waiters.clear()
+        self._waiting_bulk = 0
 
     def _serve_soon(self) -> None:
         """Serve behind the callbacks that are ready now: slots that a batch gives back one by one are handed out
@@ -97,9 +100,15 @@ class Slots:
 
     def _serve(self) -> None:
         self._is_woken = False
-        served = [waiter for waiter in self._waiters if self._serve_one(waiter)] if self._free else []
-        for waiter in served:
-            self._waiters.remove(waiter)
+        for waiter in list(self._waiters):
+            if not self._free:
+                return
+            if self._serve_one(waiter):
+                self._remove(waiter)
+
+    def _remove(self, waiter: _Waiter) -> None:
+        self._waiters.remove(waiter)
+        self._waiting_bulk -= waiter.lane == BULK_LANE
 
     def _serve_one(self, waiter: _Waiter) -> bool:
         if self._room(waiter.lane) <= 0:
@@ -110,8 +119,7 @@ class Slots:
     def _room(self, lane: str) -> int:
         if lane == BULK_LANE:
             return min(self._free, self._capacity - self._for_calls - self._taken[BULK_LANE])
-        is_wanted = any(waiter.lane == BULK_LANE for waiter in self._waiters)
-        return self._free - (max(0, self._for_bulk - self._taken[BULK_LANE]) if is_wanted else 0)
+        return self._free - (max(0, self._for_bulk - self._taken[BULK_LANE]) if self._waiting_bulk else 0)
 
     def _give(self, lane: str, most: int) -> int:
         taken = min(most, self._room(lane), max(1, self._capacity // 2))

@@ -1,19 +1,22 @@
 """How an attempt ends: the outcome of the run is decided, written, and announced."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import groupby
 from random import random
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from pydantic import JsonValue
 
+from penstock import clock
 from penstock.contracts.messages import RunAnswer, WakeScheduler
 from penstock.definitions.models import RetryPolicy
 from penstock.definitions.values import format_date
 from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable, DatabaseUnavailable, LeaseLost
-from penstock.logs import get_logger
+from penstock.logs import get_logger, log_about, writes_debug
 from penstock.metrics import LEASES_LOST, RUN_SECONDS, finished_runs
 from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogEvent, LogLine
@@ -130,28 +133,68 @@ def note_lost(run: ClaimedRun, reason: str) -> None:
     log.warning("run.lease_lost", run_id=str(run.id), workflow=run.workflow, attempt=run.attempt, reason=reason)
 
 
-def announce(room: Room, lease: Lease, ending: Ending, seconds: float) -> None:
-    """After the commit: count, publish the event, answer everyone who waits, and write the log. Best effort."""
-    run = lease.run
-    finished_runs(run.environment, run.workflow, ending.state.value).inc()
-    RUN_SECONDS.observe(seconds)
-    if ending.state.is_final:
-        reason = _reason(ending)
-        room.publisher.run_event(ending.state.value, run.summarize(ending.state), reason=reason)
-        if run.is_awaited:
-            room.free_turns(run.environment)
-        if lease.reply_to is not None:
-            answer = RunAnswer.model_construct(
-                run_id=run.id, state=ending.state, result=ending.result, error=ending.error
-            )
-            room.publisher.answer(lease.reply_to, answer)
-    elif ending.state is RunState.SCHEDULED:
+class Ended(NamedTuple):
+    """An attempt whose ending is written, and how many seconds it took."""
+
+    lease: Lease
+    ending: Ending
+    seconds: float
+
+
+def announce(room: Room, ended: Sequence[Ended]) -> None:
+    """After the commit: count, publish the events, answer everyone who waits, and write the log. Best effort."""
+    for (environment, workflow, state), alike in groupby(ended, key=_kind):
+        _announce_alike(room, environment, workflow, state, list(alike))
+
+
+def _kind(one: Ended) -> tuple[str, str, RunState]:
+    run = one.lease.run
+    return run.environment, run.workflow, one.ending.state
+
+
+def _announce_alike(room: Room, environment: str, workflow: str, state: RunState, ended: Sequence[Ended]) -> None:
+    """Attempts of one workflow that brought their runs into the same state: what they share is found once for all."""
+    finished_runs(environment, workflow, state.value).inc(len(ended))
+    for one in ended:
+        RUN_SECONDS.observe(one.seconds)
+    if state.is_final:
+        now = clock.now()
+        events = [one.lease.run.happening(state, now, _reason(one.ending)) for one in ended]
+        room.publisher.run_events(environment, state.value, events)
+        for one in ended:
+            _answer(room, one.lease, one.ending)
+    else:
+        for one in ended:
+            _announce_pause(room, one.lease.run, one.ending, one.seconds)
+    room.logbook.write(*(_line(one.lease.run, one.ending, one.seconds) for one in ended))
+    # A line costs more than a step, and every run has its line in the app's log: here, only what an operator may have
+    # to act on.
+    if state is not RunState.SUCCEEDED or writes_debug(log):
+        for one in ended:
+            _log(*one)
+
+
+def _answer(room: Room, lease: Lease, ending: Ending) -> None:
+    if lease.run.is_awaited:
+        room.free_turns(lease.run.environment)
+    if lease.reply_to is not None:
+        answer = RunAnswer.model_construct(
+            run_id=lease.run.id, state=ending.state, result=ending.result, error=ending.error
+        )
+        room.publisher.answer(lease.reply_to, answer)
+
+
+def _announce_pause(room: Room, run: ClaimedRun, ending: Ending, seconds: float) -> None:
+    """The run is to be performed further: later, or once its wait is over."""
+    if ending.state is RunState.SCHEDULED:
         room.nudge(run.environment, WakeScheduler.model_construct(due_at=ending.due_at))
     elif ending.wait is not None:
         _announce_wait(room, run, ending, seconds)
-    room.logbook.write(_line(run, ending, seconds))
-    # A line costs more than a step, and every run has its line in the app's log: here, only what an operator may have
-    # to act on.
+
+
+def _log(lease: Lease, ending: Ending, seconds: float) -> None:
+    run = lease.run
+    log_about(run.log_fields)
     write = log.debug if ending.state is RunState.SUCCEEDED else log.info
     write(
         "run.finished", run_id=run.id, chain_id=run.chain_id, workflow=run.workflow, environment=run.environment,

@@ -1,11 +1,14 @@
 """One run in a task of its own: load, perform steps, decide, record. Steps of any kind may be in it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from penstock import clock
 from penstock.domain.states import RunState
 from penstock.errors import LeaseLost, Permanent, Transient
 from penstock.logs import get_logger, log_about
@@ -14,7 +17,7 @@ from penstock.redaction import describe
 from penstock.tracing import active
 from penstock_executor.holding.leases import Lease, outlast
 from penstock_executor.performing.attempt import Attempt
-from penstock_executor.performing.outcome import announce, conclude, note_lost, write, write_plainly
+from penstock_executor.performing.outcome import Ended, announce, conclude, note_lost, write, write_plainly
 from penstock_executor.python.code import AppCode
 from penstock_executor.room import Room
 from penstock_executor.runs import ClaimedRun, Ending
@@ -35,7 +38,7 @@ async def perform_alone(room: Room, lease: Lease) -> None:
     began = asyncio.get_running_loop().time()
     log_about(lease.run.log_fields)
     span = _begin_span(lease.run)
-    announce_start(room, lease.run)
+    announce_starts(room, [lease.run])
     await finish_alone(room, lease, partial(_perform_and_record, room, lease), began, span)
 
 
@@ -58,7 +61,7 @@ async def finish_alone(
         except Exception as error:  # also from describing, logging or writing an error: the attempt leaves a trace
             ending = await write_plainly(room, lease, error)
         if ending is not None:
-            announce(room, lease, ending, asyncio.get_running_loop().time() - began)
+            announce(room, [Ended(lease, ending, asyncio.get_running_loop().time() - began)])
     except Exception as error:
         # Not the run's fault, as far as we know: its lease expires, a scheduler takes it back, and gives up after the
         # third time.
@@ -67,7 +70,7 @@ async def finish_alone(
         if span is not None:
             _end_span(span, lease.run, ending, asyncio.get_running_loop().time() - began)
         room.leases.end(lease)
-        room.give_back_slot(lease)
+        room.give_back_slots([lease])
 
 
 def _begin_span(run: ClaimedRun) -> "ActiveSpan | None":
@@ -143,21 +146,25 @@ async def record(attempt: Attempt, performing: Awaitable[Ending | None]) -> Endi
     if ending is None:
         return None
     room = attempt.room
-    give_back_early(room, attempt.lease)
+    give_back_early(room, [attempt.lease])
     written = await write(attempt, ending)
     if written is not None and attempt.plan.definition.flow is not None:
         room.free_turns(attempt.run.environment)
     return written
 
 
-def give_back_early(room: Room, lease: Lease) -> None:
-    """What is left is to write the ending down: meanwhile another run may be claimed and performed."""
-    if room.leases.count - room.slots.taken < MAX_UNWRITTEN:
-        room.give_back_slot(lease)
+def give_back_early(room: Room, leases: Sequence[Lease]) -> None:
+    """What is left is to write the endings down: meanwhile other runs may be claimed and performed."""
+    unwritten = room.leases.count - room.slots.taken
+    room.give_back_slots(leases[: max(0, MAX_UNWRITTEN - unwritten)])
 
 
-def announce_start(room: Room, run: ClaimedRun) -> None:
-    """Publish that the run has started, and note how late."""
-    room.publisher.run_event("started", run.summarize(RunState.RUNNING))
-    if run.attempt == 1:
-        START_LATENESS_SECONDS.observe(max(0.0, (run.claimed_at - run.scheduled_at).total_seconds()))
+def announce_starts(room: Room, runs: Sequence[ClaimedRun]) -> None:
+    """Publish that the runs have started, and note how late."""
+    now = clock.now()
+    for environment, started in groupby(runs, key=attrgetter("environment")):
+        events = [run.happening(RunState.RUNNING, now) for run in started]
+        room.publisher.run_events(environment, "started", events)
+    for run in runs:
+        if run.attempt == 1:
+            START_LATENESS_SECONDS.observe(max(0.0, (run.claimed_at - run.scheduled_at).total_seconds()))

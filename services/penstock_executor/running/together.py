@@ -21,11 +21,11 @@ from penstock.logs import get_logger, log_about
 from penstock.tracing import active
 from penstock_executor.holding.leases import Lease
 from penstock_executor.performing.attempt import Attempt
-from penstock_executor.performing.outcome import announce, as_written, write_again
+from penstock_executor.performing.outcome import Ended, announce, as_written, write_again
 from penstock_executor.planning.plans import Plans
 from penstock_executor.room import Room
 from penstock_executor.running.alone import (
-    announce_start,
+    announce_starts,
     finish_alone,
     give_back_early,
     perform,
@@ -62,8 +62,12 @@ async def load_plans(room: Room, runs: Sequence[ClaimedRun]) -> None:
 def begin_runs(room: Room, leases: Sequence[Lease]) -> None:
     """Perform runs that were claimed: those whose workflows are brief together, each other in a task of its own."""
     together: list[tuple[Lease, Plans]] = []
+    known: dict[tuple[str, int, str], Plans | None] = {}
     for lease in leases:
-        plans = _find_brief(room, lease.run)
+        kind = lease.run.environment, lease.run.version, lease.run.workflow
+        if kind not in known:
+            known[kind] = _find_brief(room, lease.run)
+        plans = known[kind]
         if plans is None:
             lease.task = room.spawn(perform_alone(room, lease))
         else:
@@ -93,29 +97,30 @@ async def _perform_together(room: Room, runs: Sequence[tuple[Lease, Plans]]) -> 
     finally:
         for lease in held.values():
             room.leases.end(lease)
-            room.give_back_slot(lease)
+        room.give_back_slots(held.values())
 
 
 async def _write_all(room: Room, performed: Sequence[_Performed], held: dict[UUID, Lease], *, lane: str) -> None:
     """Write the endings, and announce them; those that could not be written continue alone."""
-    loop = asyncio.get_running_loop()
     for one in performed:
         one.attempt.lease.is_ending = True
-        give_back_early(room, one.attempt.lease)
+    give_back_early(room, [one.attempt.lease for one in performed])
     written = await room.commits.commit_all([one.commit for one in performed], lane)
+    now, ended = asyncio.get_running_loop().time(), list[Ended]()
     for one, result in zip(performed, written, strict=True):
         lease = one.attempt.lease
         if isinstance(result, BaseException):
             del held[lease.run.id]
             _continue_alone(room, lease, partial(write_again, one.attempt, one.commit, result), one.began)
         else:
-            log_about(lease.run.log_fields)
             one.attempt.journal.settle(one.commit)
-            announce(room, lease, as_written(one.ending, result), loop.time() - one.began)
+            ended.append(Ended(lease, as_written(one.ending, result), now - one.began))
+    announce(room, ended)
 
 
 async def _perform_all(room: Room, runs: Sequence[tuple[Lease, Plans]], held: dict[UUID, Lease]) -> list[_Performed]:
     """Perform the steps of all; those that continue alone are no longer `held`."""
+    announce_starts(room, [lease.run for lease, _ in runs if not lease.is_lost])
     loop, performed = asyncio.get_running_loop(), list[_Performed]()
     began = loop.time()
     turn_ends = began + _TURN_SECONDS
@@ -126,7 +131,6 @@ async def _perform_all(room: Room, runs: Sequence[tuple[Lease, Plans]], held: di
             turn_ends = began + _TURN_SECONDS
         if not lease.is_lost:
             log_about(lease.run.log_fields)
-            announce_start(room, lease.run)
             one = _perform(room, lease, plans, began)
             if isinstance(one, _Performed):
                 performed.append(one)

@@ -37,14 +37,15 @@ class Logbook:
         self._is_draining = False
         self._lost: Counter[str] = Counter()
 
-    def write(self, line: LogLine) -> None:
-        """Have the line written soon."""
-        if len(self._waiting) >= MAX_WAITING or self._characters >= MAX_WAITING_CHARACTERS:
-            self._lose(line)
-            return
-        self._waiting.append(line)
-        self._characters += len(line.message)
-        if self._writing is None:
+    def write(self, *lines: LogLine) -> None:
+        """Have the lines written soon."""
+        for line in lines:
+            if len(self._waiting) >= MAX_WAITING or self._characters >= MAX_WAITING_CHARACTERS:
+                self._lose(line)
+            else:
+                self._waiting.append(line)
+                self._characters += len(line.message)
+        if self._waiting and self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write_waiting())
 
     async def drain(self) -> None:

@@ -178,7 +178,15 @@ class Publisher:
         self, what: str, run: RunSummary, *, reason: str | None = None, path: Sequence[str] | None = None
     ) -> None:
         """Publish `<environment>.run.<what>`. Best effort, after the commit."""
-        self._events.add(f"{run.environment}.run.{what}", Happening(run, clock.now(), reason, path))
+        happening = Happening(
+            run.id, run.chain_id, run.parent_run_id, run.environment, run.workflow, run.state, run.depth, run.attempt,
+            clock.now(), reason, path,
+        )  # fmt: skip
+        self._events.add(f"{run.environment}.run.{what}", (happening,))
+
+    def run_events(self, environment: str, what: str, happenings: Sequence[Happening]) -> None:
+        """The same of many runs of one environment."""
+        self._events.add(f"{environment}.run.{what}", happenings)
 
     async def publish(
         self, environment: str, key: str, body: bytes, *, message_id: str, headers: Mapping[str, object]

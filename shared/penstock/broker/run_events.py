@@ -20,7 +20,7 @@ from penstock.contracts import envelope, topology
 from penstock.contracts.envelope import Message, new_message_id
 from penstock.contracts.messages import RunEvent, RunEvents
 from penstock.domain.cycles import find_cycle
-from penstock.domain.runs import RunSummary
+from penstock.domain.states import RunState
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
 from penstock.metrics import EVENTS_DROPPED
@@ -40,9 +40,16 @@ _TRIAL_SECONDS: Final = 0.2
 
 
 class Happening(NamedTuple):
-    """What happened to a run, and when."""
+    """What happened to a run, which is in `state` since, and when. Flat, since each run makes two."""
 
-    run: RunSummary
+    id: UUID
+    chain_id: UUID
+    parent_run_id: UUID | None
+    environment: str
+    workflow: str
+    state: RunState
+    depth: int
+    attempt: int
     at: datetime
     reason: str | None = None
     path: Sequence[str] | None = None
@@ -60,17 +67,20 @@ class RunEventStream:
         self._is_draining = asyncio.Event()
         self._dropped = 0
 
-    def add(self, routing_key: str, happening: Happening) -> None:
-        """Have it published soon. Dropped when too many wait, or when the broker is away at its turn."""
-        if self._count >= MAX_WAITING:
-            self._drop(1)
+    def add(self, routing_key: str, happenings: Sequence[Happening]) -> None:
+        """Have them published soon. Dropped when too many wait, or when the broker is away at their turn."""
+        room = MAX_WAITING - self._count
+        if len(happenings) > room:
+            self._drop(len(happenings) - room)
+            happenings = happenings[:room]
+        if not happenings:
             return
-        self._count += 1
+        self._count += len(happenings)
         waiting = self._waiting.get(routing_key)
         if waiting is not None:
-            waiting.append(happening)
+            waiting += happenings
             return
-        self._waiting[routing_key] = [happening]
+        self._waiting[routing_key] = list(happenings)
         task = asyncio.get_running_loop().create_task(self._take_turns(routing_key))
         self._turns.add(task)
         task.add_done_callback(self._turns.discard)
@@ -129,9 +139,9 @@ class RunEventStream:
 def pack(happenings: Sequence[Happening]) -> list[Message]:
     """The messages that carry these events of one routing key: a few alone, more of them together."""
     if len(happenings) < MIN_EVENTS:
-        return [_message(RunEvent.TYPE, _encode(one), one.run.depth) for one in happenings]
+        return [_message(RunEvent.TYPE, _encode(one), one.depth) for one in happenings]
     return [
-        _message(RunEvents.TYPE, b'{"events":[%b]}' % b",".join(map(_encode, part)), max(one.run.depth for one in part))
+        _message(RunEvents.TYPE, b'{"events":[%b]}' % b",".join(map(_encode, part)), max(one.depth for one in part))
         for part in (happenings[first : first + MAX_EVENTS] for first in range(0, len(happenings), MAX_EVENTS))
     ]
 
@@ -144,24 +154,23 @@ def _encode(happening: Happening) -> bytes:
     """The body of RunEvent, without going through the model, which costs ten times as much. A test holds the two
     together.
     """
-    run, at, reason, path = happening
     body: dict[str, object] = {
-        "id": run.id,
-        "workflow": run.workflow,
-        "environment": run.environment,
-        "state": run.state.value,
-        "depth": run.depth,
-        "chain_id": run.chain_id,
-        "attempt": run.attempt,
-        "at": at,
+        "id": happening.id,
+        "workflow": happening.workflow,
+        "environment": happening.environment,
+        "state": happening.state.value,
+        "depth": happening.depth,
+        "chain_id": happening.chain_id,
+        "attempt": happening.attempt,
+        "at": happening.at,
     }
-    if run.parent_run_id is not None:
-        body["parent_run_id"] = run.parent_run_id
-    if reason is not None:
-        body["reason"] = reason
-    if path is not None:
-        body["path"] = list(path)
-        if (cycle := find_cycle(path)) is not None:
+    if happening.parent_run_id is not None:
+        body["parent_run_id"] = happening.parent_run_id
+    if happening.reason is not None:
+        body["reason"] = happening.reason
+    if happening.path is not None:
+        body["path"] = list(happening.path)
+        if (cycle := find_cycle(happening.path)) is not None:
             body["cycle"] = cycle.describe()
     return exact_json.dumps(body, default=as_text, option=orjson.OPT_UTC_Z)
 

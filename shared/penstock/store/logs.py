@@ -51,8 +51,10 @@ MAX_MESSAGE: Final = 100_000
 
 
 class LogLine(NamedTuple):
-    """One line. `level` is one of LEVELS; `details` is JSON without payloads or secrets; `user_id` is that of the user
-    of the app for whom the run works.
+    """One line; its fields are the columns of the table.
+
+    `level` is one of LEVELS; `details` is JSON without payloads or secrets; `user_id` is that of the user of the app
+    for whom the run works.
     """
 
     at: datetime
@@ -109,17 +111,9 @@ async def write_logs(conn: Connection, lines: Sequence[LogLine]) -> None:
     await conn.copy_records_to_table(
         "logs",
         schema_name="penstock",
-        columns=("at", "environment", "level", "event", "run_id", "chain_id", "workflow", "step", "depth", "message",
-        "details", "user_id"),
-        records=[
-            (
-                line.at, line.environment, line.level, line.event.value, line.run_id, line.chain_id, line.workflow,
-                line.step,
-                line.depth, _fit(line.message), line.details, line.user_id,
-            )
-            for line in lines
-        ],
-    )  # fmt: skip
+        columns=LogLine._fields,
+        records=[line._replace(message=_fit(line.message)) if line.message else line for line in lines],
+    )
 
 
 def _fit(message: str) -> str:

@@ -3,12 +3,13 @@
 from penstock import clock
 from penstock.broker.inprocess import InProcessBroker
 from penstock.broker.publisher import Publisher
-from penstock.broker.run_events import MAX_EVENTS, MIN_EVENTS
+from penstock.broker.run_events import MAX_EVENTS, MAX_WAITING, MIN_EVENTS, Happening, RunEventStream
 from penstock.contracts.messages import RunEvent, RunEvents
 from penstock.contracts.topology import EVENTS_EXCHANGE, topology
 from penstock.domain.ids import new_run_id
 from penstock.domain.runs import RunSummary
 from penstock.domain.states import RunState
+from penstock.metrics import REGISTRY
 from tests.contracts.broker.joining import Inbox, Join
 from tests.eventually import eventually
 
@@ -78,3 +79,24 @@ async def test_events_that_wait_when_a_process_ends_are_published(join: Join) ->
         publisher.run_event("succeeded", run)
     await broker.close()
     await eventually(lambda: len(_read(inbox)) == len(runs))
+
+
+async def test_of_many_events_at_once_those_without_room_are_dropped_and_counted() -> None:
+    broker, inbox = InProcessBroker(topology()), Inbox()
+    await broker.subscribe(EVENTS_EXCHANGE, "live.run.*", inbox)
+    stream, run, before = RunEventStream(broker), _run(), _count_dropped()
+    happening = Happening(
+        run.id, run.chain_id, None, "live", "make", RunState.SUCCEEDED, run.depth, run.attempt, clock.now()
+    )
+    stream.add("live.run.succeeded", [happening] * (MAX_WAITING + 3))
+    stream.add("live.run.succeeded", [happening])
+    assert _count_dropped() - before == 4
+    await stream.drain()
+    await eventually(lambda: len(inbox.deliveries) == 1 + MAX_WAITING // MAX_EVENTS)
+    assert len(_read(inbox)) == MAX_WAITING
+    stream.add("live.run.succeeded", [])
+    await broker.close()
+
+
+def _count_dropped() -> float:
+    return REGISTRY.get_sample_value("penstock_dropped_events_total") or 0.0
