@@ -3,12 +3,14 @@ cut.
 """
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
 
 from penstock.db import Record, open_database
+from penstock.runs.floods import MIN_FLOOD
 from penstock.runtime import Resources, Stop
 from penstock.testing import open_app
 from penstock_scheduler.loops.change_triggers import start_changes
@@ -178,6 +180,29 @@ async def test_a_change_from_outside_is_a_root(house: House, database_url: str) 
     assert await start(house) == {"changes": 1, "runs": 1}
     (run,) = await started(house)
     assert (run["depth"], run["parent_run_id"], run["chain_id"]) == (0, None, run["id"])
+
+
+async def test_a_flood_of_changes_from_outside_takes_turns_with_others(house: House, database_url: str) -> None:
+    await house.deploy(SEEN)
+    await house.admit("seen", count=MIN_FLOOD)
+    room = scheduler(house)
+    outside = await open_database(database_url, name="psql", most=1)
+    for first, count in ((1, 500), (501, 1)):
+        async with outside.connection() as conn:
+            await conn.execute(
+                f"""
+                INSERT INTO {ENVIRONMENT}.thing ("_id", created_date, modified_date)
+                SELECT '1700000000000x' || n, clock_timestamp(), clock_timestamp()
+                FROM generate_series($1::int, $1 + $2 - 1) AS n
+                """,
+                first,
+                count,
+            )
+        await start_changes(room)
+        await room.admissions.drain()  # and with it the look for floods
+    await outside.close()
+    states = Counter((run["state"], run["crowd"] is None) for run in await started(house))
+    assert states == {("queued", True): MIN_FLOOD + 500, ("scheduled", False): 1}
 
 
 @pytest.mark.parametrize(("by", "expected"), [("anyone", [0, 1]), ("outside", [0]), ("runs", [1])])

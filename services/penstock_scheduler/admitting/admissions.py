@@ -119,6 +119,12 @@ class Admissions:
         wished = {run.id: self._reply_to[run.id] for run in due if run.id in self._reply_to} if self._reply_to else None
         await self._dispatches.begin(due, wished)
 
+    def mark(self, prepared: Sequence[CheckedRun | Rejected]) -> Sequence[CheckedRun | Rejected]:
+        """The same; runs of a workflow in flood (`penstock.runs.floods`) take turns with others."""
+        if self._floods.is_calm:
+            return prepared
+        return [self._floods.mark([run])[0] if isinstance(run, CheckedRun) else run for run in prepared]
+
     async def _flush(self, wanted: list[RunRequest]) -> Sequence[Admission]:
         outcomes = await self._admit(wanted)
         await self.tell(outcomes)
@@ -130,9 +136,7 @@ class Admissions:
             if not is_newest and any(isinstance(request, Rejected) for request in prepared):
                 raise StaleDefinitions("what is refused may have been deployed since")
             prepared = await self._refuse_absent(prepared, deployments)
-            if not self._floods.is_calm:
-                prepared = [self._floods.mark([run])[0] if isinstance(run, CheckedRun) else run for run in prepared]
-            return await self._database.in_transaction(partial(admit_prepared, prepared=prepared))
+            return await self._database.in_transaction(partial(admit_prepared, prepared=self.mark(prepared)))
 
         return await self.with_current(admit_once)
 

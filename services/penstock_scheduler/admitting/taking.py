@@ -4,27 +4,34 @@ What a taken row asks for is admitted, or reported as a Workflow error, once: th
 refusal by a deployment that may be outdated raises StaleDefinitions, and the row is taken again with the newest one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from penstock.db import Connection
 from penstock.domain.runs import Admission, Rejected
 from penstock.errors import StaleDefinitions
-from penstock.runs.requests import RunRequest
+from penstock.runs.requests import CheckedRun, RunRequest
 from penstock.store.deployments import CompiledDeployment
 from penstock.store.logs import LogLine, Subject, error_line
 from penstock_scheduler.admitting.admissions import admit_prepared, prepare_all
 
+Prepared = Sequence[CheckedRun | Rejected]
+
 
 async def admit_taken(
-    conn: Connection, requests: Sequence[RunRequest], deployments: Mapping[str, CompiledDeployment], *, is_newest: bool
+    conn: Connection,
+    requests: Sequence[RunRequest],
+    deployments: Mapping[str, CompiledDeployment],
+    *,
+    is_newest: bool,
+    mark: Callable[[Prepared], Prepared] | None = None,
 ) -> list[Admission]:
-    """The outcome of each request, in order. Raises StaleDefinitions, also for a refusal by a deployment that may be
-    old.
+    """The outcome of each request, in order; `mark` makes those of a flood take turns. Raises StaleDefinitions, also
+    for a refusal by a deployment that may be old.
     """
     prepared = await prepare_all(requests, dict(deployments))
     if not is_newest and any(isinstance(request, Rejected) for request in prepared):
         raise StaleDefinitions("what is refused may have been deployed since")
-    return await admit_prepared(conn, prepared)
+    return await admit_prepared(conn, prepared if mark is None else mark(prepared))
 
 
 def describe_refusals(requests: Sequence[RunRequest], outcomes: Sequence[Admission], origin: str = "") -> list[LogLine]:

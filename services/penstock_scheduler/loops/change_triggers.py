@@ -116,8 +116,8 @@ async def _take(room: Room, environment: str, type_name: str, *, only: Sequence[
         return await room.database.in_transaction(
             partial(
                 _start,
-                environment=environment,
-                type_name=type_name,
+                room=room,
+                of=(environment, type_name),
                 only=only,
                 deployments=deployments,
                 is_newest=is_newest,
@@ -134,13 +134,14 @@ async def _take(room: Room, environment: str, type_name: str, *, only: Sequence[
 async def _start(
     conn: Connection,
     *,
-    environment: str,
-    type_name: str,
+    room: Room,
+    of: tuple[str, str],
     only: Sequence[int] | None,
     deployments: Deployments,
     is_newest: bool,
 ) -> Turn:
-    """Take changes, ask the triggers, admit the runs. Raises StaleDefinitions."""
+    """Take changes of an environment and type, ask the triggers, admit the runs. Raises StaleDefinitions."""
+    environment, type_name = of
     app = deployments[environment].app
     triggers = list_triggers(app, type_name)
     if not triggers:
@@ -151,7 +152,7 @@ async def _start(
     changes = await take_changes(conn, environment=environment, data_type=app.types[type_name], most=BATCH, only=only)
     turn = Turn(taken=len(changes))
     wanted = [run for change in changes for run in await _want(change, app.types[type_name], triggers, turn)]
-    turn.outcomes = await admit_taken(conn, wanted, deployments, is_newest=is_newest)
+    turn.outcomes = await admit_taken(conn, wanted, deployments, is_newest=is_newest, mark=room.admissions.mark)
     turn.lines += describe_refusals(wanted, turn.outcomes)
     if turn.lines:
         await write_logs(conn, turn.lines)

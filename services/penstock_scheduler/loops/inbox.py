@@ -77,7 +77,7 @@ async def _take_apart(room: Room) -> int:
 
 async def _take(room: Room, *, only: list[int] | None = None) -> int:
     async def work(deployments: dict[str, CompiledDeployment], is_newest: bool) -> list[Admission]:
-        admit = partial(_admit, deployments=deployments, is_newest=is_newest, only=only)
+        admit = partial(_admit, room=room, deployments=deployments, is_newest=is_newest, only=only)
         return await room.database.in_transaction(admit)
 
     outcomes = await room.admissions.with_current(work)
@@ -86,11 +86,11 @@ async def _take(room: Room, *, only: list[int] | None = None) -> int:
 
 
 async def _admit(
-    conn: Connection, *, deployments: dict[str, CompiledDeployment], is_newest: bool, only: list[int] | None
+    conn: Connection, *, room: Room, deployments: dict[str, CompiledDeployment], is_newest: bool, only: list[int] | None
 ) -> list[Admission]:
     """Take requests and admit their runs. Raises StaleDefinitions."""
     requests = [_want(request) for request in await take_inbox(conn, most=BATCH, only=only)]
-    outcomes = await admit_taken(conn, requests, deployments, is_newest=is_newest)
+    outcomes = await admit_taken(conn, requests, deployments, is_newest=is_newest, mark=room.admissions.mark)
     if lines := describe_refusals(requests, outcomes, _ORIGIN):
         await write_logs(conn, lines)
     return outcomes

@@ -5,6 +5,10 @@ The run of item i has an id derived from the list's, so even a chunk admitted tw
 whose items no longer fit the workflow fails; runs it has made continue. One whose runs have all ended is finished; it
 is open again when a resume or a retry takes some of them up.
 
+Items do not become runs long before executors take them: while thousands of due runs of a list wait, its next chunks
+stay as they are. A list of a million then is a few thousand rows at a time, and filling the database with the others
+does not compete with the work.
+
 A sequential list moves on by one item when the run that was let start last, its holder, has ended. Items of it that are
 taken up again, be it a thousand at once, stand in a line (`penstock.list_line`): a trigger of the database puts them
 there. The first of the line is let start when the holder has ended; new items follow when the line is empty. Who lets
@@ -39,6 +43,7 @@ from penstock_scheduler.runs import Chunk, Position
 
 LARGE_LIST: Final = 1000
 """Items of a list behind this many others take turns with the runs of others."""
+_SOON_SECONDS: Final = 0.25
 Claim = Callable[[Connection], Awaitable[Chunk | None]]
 Deployments = dict[str, CompiledDeployment]
 _IN_FLIGHT: Final = 2
@@ -48,14 +53,16 @@ one before are handed to the executors.
 
 
 async def expand_lists(room: Room) -> Counts:
-    """Expand chunks until other schedulers hold all that are left; then note which lists are done."""
+    """Expand chunks until others hold all that are left, or enough runs wait; then note which lists are done."""
     ended = await asyncio.gather(*(_expand_chunks(room) for _ in range(_IN_FLIGHT)), return_exceptions=True)
     admitted = 0
     for runs in ended:
         if isinstance(runs, BaseException):
             raise runs
         admitted += runs
-    return Counts({"admitted": admitted, "closed": await _close_lists(room)})
+    # Executors may soon have taken what kept the rest from becoming runs.
+    wait = _SOON_SECONDS if admitted else None
+    return Counts({"admitted": admitted, "closed": await _close_lists(room)}, wait)
 
 
 async def _expand_chunks(room: Room) -> int:

@@ -13,6 +13,12 @@ from penstock_scheduler.runs import Chunk, Position, StoredList
 
 MAX_LINES: Final = 10_000
 """Sequential lists whose lines are looked at in one turn."""
+MAX_DUE: Final = 5000
+"""Due runs that lists may have, all together, before no more of their items become runs."""
+MIN_DUE: Final = 500
+"""That each of them may have, however many there are."""
+_MAX_LISTS: Final = 100
+"""Lists looked at for a chunk: those that are least far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +50,46 @@ def _from_row(row: Record) -> StoredList:
     )
 
 
-async def claim_chunk(conn: Connection) -> Chunk | None:
-    """Lock a chunk that awaits expansion, the lists taking turns; skips chunks that another scheduler expands."""
-    row = await conn.fetchrow(
-        """
-        SELECT l.id, l.environment, l.workflow, l.parent_run_id, l.claimed_depth, l.claimed_chain_id, l.priority,
-               l.start_at,
-               l.interval_seconds, l.is_sequential, c.first_index, c.parameters
+_CLAIM_CHUNK: Final = """
+    WITH heads AS MATERIALIZED (
+        SELECT l.id, c.first_index - l.succeeded - l.failed - l.skipped - l.cancelled - l.terminated AS not_ended
         FROM penstock.lists l
-        JOIN penstock.list_chunks c ON c.list_id = l.id
-        WHERE l.state = 'expanding' AND NOT l.is_sequential AND c.expanded_at IS NULL
-        ORDER BY c.first_index, l.created_at, l.id
-        LIMIT 1
-        FOR UPDATE OF c SKIP LOCKED
-        """
+        CROSS JOIN LATERAL (
+            SELECT c.first_index FROM penstock.list_chunks c
+            WHERE c.list_id = l.id AND c.expanded_at IS NULL ORDER BY c.first_index LIMIT 1 OFFSET 0
+        ) c
+        WHERE l.state = 'expanding' AND NOT l.is_sequential
+        ORDER BY c.first_index, l.created_at, l.id LIMIT $1
+    ), share AS MATERIALIZED (
+        SELECT greatest($2 / greatest(count(*), 1), $3)::int AS runs FROM heads
+    ), hungry AS MATERIALIZED (
+        SELECT h.id FROM heads h CROSS JOIN share s
+        WHERE h.not_ended < s.runs
+           OR (SELECT count(*) FROM (
+                   SELECT FROM penstock.runs r
+                   WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = h.id
+                     AND r.scheduled_at <= statement_timestamp()
+                   LIMIT s.runs
+               ) w) < s.runs
     )
+    SELECT l.id, l.environment, l.workflow, l.parent_run_id, l.claimed_depth, l.claimed_chain_id, l.priority,
+           l.start_at,
+           l.interval_seconds, l.is_sequential, c.first_index, c.parameters
+    FROM penstock.lists l
+    JOIN penstock.list_chunks c ON c.list_id = l.id
+    WHERE l.id = ANY(ARRAY(SELECT h.id FROM hungry h)) AND l.state = 'expanding' AND c.expanded_at IS NULL
+    ORDER BY c.first_index, l.created_at, l.id
+    LIMIT 1
+    FOR UPDATE OF c SKIP LOCKED
+    """
+"""Due runs of a list that wait to be handed over are counted only where that many of its runs have not ended."""
+
+
+async def claim_chunk(conn: Connection) -> Chunk | None:
+    """Lock a chunk that awaits expansion, the lists taking turns; skips chunks that another scheduler expands, and
+    lists of which thousands of due runs wait for executors.
+    """
+    row = await conn.fetchrow(_CLAIM_CHUNK, _MAX_LISTS, MAX_DUE, MIN_DUE)
     return None if row is None else Chunk(_from_row(row), row["first_index"], row["parameters"])
 
 

@@ -9,9 +9,9 @@ thousand runs of a workflow are among it, its next ones are a crowd: schedulers 
 reads at most two thousand entries of the index of queued runs. What came before the look is queued already, so a later
 run may wait behind the runs of a second or two.
 
-*What takes part.* Webhooks and messages of the broker: nobody waits for their answers. Calls are queued at once, and so
-is what schedulers find themselves and take in small batches (changes, the inbox). What a limit of its workflow holds
-back cannot flood the others.
+*What takes part.* Webhooks, messages of the broker, requests in the inbox, and changes that no run has made: nobody
+waits for their answers. Calls are queued at once. What runs start (children, changes, ends) belongs to their chains,
+whose roots have taken turns. What a limit of its workflow holds back cannot flood the others.
 """
 
 import time
@@ -32,7 +32,7 @@ _LOOK_EVERY_SECONDS: Final = 1.0
 _LOOK_EVERY_RUNS: Final = 500
 _HOLDS_SECONDS: Final = 5.0
 """How long what was seen holds when nobody looks again, because few runs come."""
-_SOURCES: Final = frozenset({Trigger.WEBHOOK, Trigger.MESSAGE})
+_SOURCES: Final = frozenset({Trigger.WEBHOOK, Trigger.MESSAGE, Trigger.CHANGE})
 _Workflow = tuple[str, str]
 
 
@@ -80,6 +80,8 @@ class Floods:
         request = run.request
         crowd = self._crowds.get((request.environment, request.workflow))
         if crowd is None or request.crowd is not None or request.list_id is not None or request.trigger not in _SOURCES:
+            return run
+        if request.trigger is Trigger.CHANGE and request.lineage.parent_run_id is not None:
             return run
         return run._replace(request=request._replace(crowd=crowd))
 

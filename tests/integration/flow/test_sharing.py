@@ -223,18 +223,21 @@ async def states_of(database: Database, runs: Sequence[CheckedRun]) -> list[RunS
     return [outcome.run.state for outcome in outcomes if isinstance(outcome, Admitted)]
 
 
-async def test_webhooks_of_a_flood_take_turns_and_calls_and_others_do_not(database: Database) -> None:
+async def test_what_nobody_waits_for_takes_turns_in_a_flood_and_calls_and_others_do_not(database: Database) -> None:
     floods, queued, held = Floods(database), RunState.QUEUED, RunState.SCHEDULED
     asked = [
         ask("told", Trigger.WEBHOOK), ask("told", Trigger.MESSAGE), ask("told", Trigger.CHANGE),
         ask("told", Trigger.API), ask("other", Trigger.WEBHOOK), ask("told", Trigger.MANUAL),
     ]  # fmt: skip
+    change = ask("told", Trigger.CHANGE)
     await flood(database, MIN_FLOOD - 1)
     await floods.look()
     assert await states_of(database, floods.mark(asked[:1])) == [queued]
     await floods.look()
     marked = floods.mark([run._replace(request=run.request._replace(run_id=uuid4())) for run in asked])
-    assert await states_of(database, marked) == [held, held, queued, queued, queued, queued]
+    assert await states_of(database, marked) == [held, held, held, queued, queued, queued]
+    of_a_run = change._replace(request=change.request._replace(lineage=Lineage(parent_run_id=uuid4())))
+    assert floods.mark([of_a_run]) == (of_a_run,), "its chain has had its turn"
     async with database.connection() as conn:
         first = await find_run(conn, run_id=marked[0].run_id)
     assert first is not None

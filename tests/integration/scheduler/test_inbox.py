@@ -1,6 +1,7 @@
 """`SELECT penstock.schedule(…)` inside a service's own transaction: admitted once, after the commit, or reported."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -8,9 +9,11 @@ import asyncpg
 import pytest
 
 from penstock.db import Connection
+from penstock.runs.floods import MIN_FLOOD
 from penstock_scheduler.loops.inbox import BATCH, admit_inbox
 from tests.docs import DOCUMENTS, read_blocks
 from tests.eventually import eventually
+from tests.integration.scheduler.taking_turns import admit_all, root
 from tests.integration.scheduling import ENVIRONMENT, Station
 
 NAMED = """'{"name": "a"}'"""
@@ -140,3 +143,16 @@ async def test_the_sql_that_the_documents_show_works(station: Station) -> None:
 
     (run,) = await station.runs()
     assert run["parameters"] == {"order": 17}
+
+
+async def test_a_flood_of_requests_takes_turns_with_others(station: Station) -> None:
+    room = station.furnish()
+    await admit_all(station, [root() for _ in range(MIN_FLOOD)])
+    for count in (BATCH, 1):
+        await station.fetch(
+            f"SELECT penstock.schedule('{ENVIRONMENT}', 'notify', {NAMED}) FROM generate_series(1, $1)", count
+        )
+        await admit_inbox(room)
+        await room.admissions.drain()  # and with it the look for floods
+    states = Counter((run["state"], run["crowd"] is None) for run in await station.runs())
+    assert states == {("queued", True): MIN_FLOOD + BATCH, ("scheduled", False): 1}

@@ -6,13 +6,23 @@ from typing import Final
 from uuid import UUID
 
 import pytest
+from pydantic import JsonValue
 
+from penstock import clock
 from penstock.contracts.messages import ListEvent
-from penstock.domain.ids import child_run_id
+from penstock.domain.ids import child_run_id, new_run_id
 from penstock.runs.cancellations import Retry, retry_run
 from penstock.runs.chains import ChainName, Grant, resume_chain, stop_chain
+from penstock.runs.lists import CHUNK_SIZE, ListRequest, insert_list
 from penstock_scheduler.loops.ends import settle_ends
-from penstock_scheduler.loops.list_expansion import advance_sequential, expand_chunk, expand_lists, finish_lists
+from penstock_scheduler.loops.list_expansion import (
+    LARGE_LIST,
+    advance_sequential,
+    expand_chunk,
+    expand_lists,
+    finish_lists,
+)
+from penstock_scheduler.repository.lists import MAX_DUE
 from penstock_scheduler.room import Room
 from tests.eventually import eventually
 from tests.integration.scheduler.taking_turns import count_is, state_is, store_list
@@ -35,8 +45,8 @@ async def test_list_of_ten_thousand_is_expanded_exactly_once_by_rivals(station: 
         sent = {"parameters": {"urgency": 7}, "list": {"items": items}, "message_id": "the list"}
         answer = await station.ask(**sent)
         again = await station.ask(**sent)
-        await eventually(lambda: state_is(station, answer["list_id"], "expanded"), within=60)
         await eventually(lambda: take_up(station), within=60, every=0.02)
+        await eventually(lambda: state_is(station, answer["list_id"], "expanded"), within=60)
     list_id = UUID(str(answer["list_id"]))
     rows = await station.fetch("SELECT id, depth, list_id, parameters FROM penstock.runs")
     assert {row["id"] for row in rows} == {child_run_id(list_id, str(number)) for number in range(MANY)}
@@ -44,6 +54,34 @@ async def test_list_of_ten_thousand_is_expanded_exactly_once_by_rivals(station: 
     assert {row["parameters"]["name"] for row in rows} == {item["name"] for item in items}
     assert (again["list_id"], again["duplicate"]) == (answer["list_id"], True)
     assert len(set(station.executor.run_ids())) == MANY
+
+
+async def test_items_become_runs_no_sooner_than_executors_need_them(station: Station) -> None:
+    room, large = station.furnish(), await store_list(station, MANY)
+    await expand_lists(room)
+    ahead = len(await station.runs())
+    assert MAX_DUE <= ahead <= LARGE_LIST + MAX_DUE + 2 * CHUNK_SIZE, "the first thousand is no crowd"
+    small = await store_list(station, 3)
+    await expand_lists(room)
+    assert await state_is(station, small, "expanded"), "it does not wait for the large one"
+    assert len(await station.runs()) == ahead + 3
+    while not await state_is(station, large, "expanded"):
+        before = len(await station.runs())
+        await station.fetch(
+            "UPDATE penstock.runs SET state = 'cancelled', finished_at = clock_timestamp() WHERE finished_at IS NULL"
+        )
+        await expand_lists(room)
+        assert len(await station.runs()) > before
+    assert len(await station.runs()) == MANY + 3
+
+
+async def test_items_that_are_due_later_become_runs_at_once(station: Station) -> None:
+    request = ListRequest(new_run_id(), ENVIRONMENT, "notify", clock.now() + timedelta(hours=1))
+    parameters: list[dict[str, JsonValue]] = [{"name": str(number)} for number in range(MANY)]
+    async with station.database.connection() as conn, conn.transaction():
+        await insert_list(conn, request=request, parameters=parameters)
+    await expand_lists(station.furnish())
+    assert await state_is(station, request.id, "expanded")
 
 
 async def test_all_items_of_a_list_share_one_depth_and_its_interval_spreads_them(station: Station) -> None:
