@@ -117,10 +117,15 @@ async def _begin(room: Room, due: Sequence[DueRun], *, slots: int, lane: str) ->
     """Claim runs and start to perform those that could be claimed; the slots of the others are given back."""
     leases: list[Lease] = []
     try:
-        sent_at = asyncio.get_running_loop().time()
-        claimed = await room.claims.claim([run.run_id for run in due], lane)
-        await load_plans(room, claimed.runs)
+        loop = asyncio.get_running_loop()
+        sent_at = loop.time()
         reply_to = {run.run_id: run.reply_to for run in due if run.reply_to is not None}
+        if reply_to:
+            room.courtesy.begin()
+        claimed = await room.claims.claim([run.run_id for run in due], lane)
+        if reply_to:
+            room.courtesy.note(loop.time() - sent_at)
+        await load_plans(room, claimed.runs)
         for run in claimed.runs:
             lease = room.leases.begin(run, reply_to.get(run.id), sent_at)
             lease.lane = lane

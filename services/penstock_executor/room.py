@@ -31,6 +31,7 @@ from penstock.things.hashing import Hashing
 from penstock.things.slow_searches import SlowSearches
 from penstock.things.storage import open_storage
 from penstock_executor.holding.claim_batches import Claims
+from penstock_executor.holding.courtesy import Courtesy
 from penstock_executor.holding.leases import Lease, Leases
 from penstock_executor.holding.limits import Limits
 from penstock_executor.holding.slots import Slots
@@ -73,8 +74,18 @@ class Room:
     public_url: str
     """Where people reach the public port; empty where it is not set."""
     stop: Stop
+    courtesy: Courtesy = field(init=False)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _freed: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.courtesy = Courtesy(self._give_way)
+
+    def _give_way(self, grain: int | None) -> None:
+        """Have batches of bulk be of `grain` runs, because somebody waits for an answer; None: of any size."""
+        self.slots.grain = grain
+        self.claims.give_way(grain)
+        self.commits.give_way(grain)
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """A task that is this room's: it is waited for, or cancelled, when the room is left."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from penstock.broker.publisher import Publisher
-from penstock.contracts.topology import DEFAULT_LANE, LANES
+from penstock.contracts.topology import BULK_LANE, DEFAULT_LANE, LANES
 from penstock.db import Coalescer, Connection, Database
 from penstock.domain.runs import Terminated
 from penstock.logs import get_logger
@@ -53,6 +53,13 @@ class Claims:
         expire.
         """
         return await self._batches[lane].submit(run_ids)
+
+    def give_way(self, grain: int | None) -> None:
+        """Claim bulk one request after the other, or, without a `grain`, as many together as there are. Requests are no
+        larger, because slots are not handed out for more.
+        """
+        few = grain is not None
+        self._batches[BULK_LANE].adjust(lanes=1 if few else _AT_ONCE, most=1 if few else _MAX_REQUESTS)
 
     async def refuse(self, run_ids: Sequence[UUID]) -> list[Terminated]:
         """Terminate those that are beyond the depth limit, and claim none."""

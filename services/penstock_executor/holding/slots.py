@@ -42,6 +42,8 @@ class Slots:
         self._order = count()
         self._is_woken = False
         self.is_closed = False
+        self.grain: int | None = None
+        """How many slots bulk gets at once, at most; None: as many as others."""
 
     @property
     def taken(self) -> int:
@@ -123,6 +125,8 @@ class Slots:
 
     def _give(self, lane: str, most: int) -> int:
         taken = min(most, self._room(lane), max(1, self._capacity // 2))
+        if lane == BULK_LANE and self.grain is not None:
+            taken = min(taken, self.grain)
         self._free -= taken
         self._taken[lane] += taken
         return taken

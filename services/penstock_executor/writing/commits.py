@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from penstock.contracts.topology import LANES
+from penstock.contracts.topology import BULK_LANE, LANES
 from penstock.db import Coalescer, Connection, Database, UniqueViolation, describe_duplicate, isolate
 from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent
 from penstock.logs import get_logger
@@ -74,6 +74,12 @@ class Commits:
         meanwhile leaves the commits on their way.
         """
         return await self._batches[lane].submit(commits)
+
+    def give_way(self, grain: int | None) -> None:
+        """Write runs of bulk in batches of `grain`, one after the other; None: in batches of any size."""
+        lanes = _AT_ONCE if grain is None else 1
+        self._single[BULK_LANE].adjust(lanes=lanes, most=_MAX_COMMITS if grain is None else grain)
+        self._batches[BULK_LANE].adjust(lanes=lanes, most=_MAX_BATCHES if grain is None else 1)
 
     async def _flush_batches(self, batches: list[Sequence[Commit]]) -> Sequence[list[Written]]:
         commits = [commit for batch in batches for commit in batch]

@@ -64,7 +64,7 @@ class Coalescer(Generic[Item, Result]):
     ) -> None:
         self._flush = flush
         self._items, self._seconds = BATCH_ITEMS.labels(name), BATCH_SECONDS.labels(name)
-        self.lanes = lanes
+        self._lanes = lanes
         self._flying = 0
         self._most = most
         self._packs = packs
@@ -79,12 +79,17 @@ class Coalescer(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future))
-        if self._flying < self.lanes and not self._is_woken:
+        if self._flying < self._lanes and not self._is_woken:
             self._is_woken = True
             # After the callbacks that are ready now: what they submit in this turn of the loop joins the batch.
             # A batch is nobody's: it does not inherit the run, or the span, of the one who happened to begin it.
             loop.call_soon(self._start_flushes, context=_NOBODY)
         return future
+
+    def adjust(self, *, lanes: int, most: int) -> None:
+        """Have other numbers of flushes, and of items in each, from now on."""
+        self._lanes, self._most = lanes, most
+        self._start_flushes()
 
     async def drain(self) -> None:
         """Wait until everything submitted so far has been flushed."""
@@ -94,7 +99,7 @@ class Coalescer(Generic[Item, Result]):
 
     def _start_flushes(self, *, is_patient: bool = True) -> None:
         self._is_woken = False
-        while self._flying < self.lanes and self._waiting:
+        while self._flying < self._lanes and self._waiting:
             if is_patient and self._packs and len(self._waiting) < self._in_flight * _PACKED:
                 if self._impatience is None:
                     loop = asyncio.get_running_loop()

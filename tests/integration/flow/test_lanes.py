@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
 
+import pytest
+
 from penstock.contracts.topology import BULK_LANE, DEFAULT_LANE
 from penstock.domain.states import RunState
 from penstock_executor.holding.claim_batches import Claims
@@ -141,6 +143,26 @@ async def test_a_call_is_ended_while_endings_of_bulk_wait_for_the_database(house
         assert not any(task.done() for task in waiting)
     await asyncio.gather(*waiting)
     assert [(await house.get(run.id))["state"] for run in runs] == ["succeeded"] * 6
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+async def test_bulk_is_claimed_in_small_batches_while_somebody_waits_for_an_answer(
+    house: House, ledger: Ledger, is_awaited: bool
+) -> None:
+    await house.deploy(WORKFLOWS.format(url=ledger.url))
+    ledger.open.clear()
+    async with house.executor(outgoing_allow=LOCAL):
+        (call,) = await house.admit("child")
+        await house.publisher.dispatch([call], {call.id: "nobody"} if is_awaited else {})
+        await house.ended(call.id)
+        bulk = [run._replace(is_bulk=True) for run in await house.admit("call", {"key": "bulk"}, count=90)]
+        await house.publisher.dispatch(bulk)
+        await eventually(lambda: ledger.now["bulk"] == 90)
+        claims = await house.fetch(
+            "SELECT count(*) AS n FROM penstock.runs WHERE state = 'running' GROUP BY xmin::text"
+        )
+        assert max(row["n"] for row in claims) <= 22 if is_awaited else [row["n"] for row in claims] == [90]
+        ledger.open.set()
 
 
 def _end(run: ClaimedRun) -> Commit:
