@@ -60,7 +60,7 @@ async def test_items_become_runs_no_sooner_than_executors_need_them(station: Sta
     room, large = station.furnish(), await store_list(station, MANY)
     await expand_lists(room)
     ahead = len(await station.runs())
-    assert MAX_DUE <= ahead <= LARGE_LIST + MAX_DUE + 2 * CHUNK_SIZE, "the first thousand is no crowd"
+    assert MAX_DUE <= ahead <= LARGE_LIST + MAX_DUE + 2 * CHUNK_SIZE, "the first thousand are handed over at once"
     small = await store_list(station, 3)
     await expand_lists(room)
     assert await state_is(station, small, "expanded"), "it does not wait for the large one"
