@@ -57,6 +57,7 @@ async def _refuse(delivery: Delivery, reason: str) -> None:
 
 async def execute_runs(room: Room, delivery: Delivery) -> None:
     """Take as many of the message's runs as there are slots for, hand the rest back, and settle the message."""
+    room.messages += 1
     try:
         message = ExecuteRuns.decode(delivery.message.body)
         environment, depth = await _check_headers(room, delivery, message.runs)
@@ -81,6 +82,8 @@ async def execute_runs(room: Room, delivery: Delivery) -> None:
         )
         await room.database.wait_until_ready(room.stop.soft.is_set)
         await delivery.requeue()
+    finally:
+        room.messages -= 1
 
 
 async def _check_headers(room: Room, delivery: Delivery, runs: Sequence[DueRun]) -> tuple[str, int]:

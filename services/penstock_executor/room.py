@@ -14,6 +14,7 @@ from typing import Final
 from penstock.broker.publisher import Publisher
 from penstock.contracts.messages import Contract, WakeScheduler
 from penstock.db import Database
+from penstock.domain.runs import RunSummary
 from penstock.errors import BrokerUnavailable
 from penstock.logs import get_logger
 from penstock.mail.smtp import MailClient
@@ -44,6 +45,7 @@ from penstock_executor.writing.bulk import hold_run
 from penstock_executor.writing.children import Children
 from penstock_executor.writing.commits import Commits
 from penstock_executor.writing.logbook import Logbook
+from penstock_executor.writing.offspring import Offspring
 
 log = get_logger(__name__)
 _LAST_COMMITS_SECONDS: Final = 2.0
@@ -75,7 +77,10 @@ class Room:
     """Where people reach the public port; empty where it is not set."""
     stop: Stop
     courtesy: Courtesy = field(init=False)
+    messages: int = 0
+    """How many are being handled: their runs are claimed, or wait for slots."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _due: list[RunSummary] = field(default_factory=list)
     _freed: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -139,12 +144,28 @@ class Room:
         with suppress(BrokerUnavailable):
             await self.publisher.dispatch(released, reply_to)
 
+    def hand_over(self, run: RunSummary) -> None:
+        """Dispatch a run that is queued, together with all of this moment. A scheduler would find it, later."""
+        self._due.append(run)
+        if len(self._due) == 1:
+            _ = self.spawn(self._hand_over())
+
+    async def _hand_over(self) -> None:
+        await asyncio.sleep(0)
+        due, self._due = self._due, []
+        try:
+            await self.publisher.dispatch(due)
+        except BrokerUnavailable as error:
+            log.warning("dispatch.failed", error=str(error), runs=len(due))
+
     def nudge(self, environment: str, nudge: Contract) -> None:
         """Tell a scheduler, without waiting for it; it would find the row by itself, later."""
         _ = self.spawn(self._nudge(environment, nudge))
 
     def free_turns(self, environment: str) -> None:
-        """Tell a scheduler that a run with limits has ended here, once for all that end at this moment."""
+        """Notify a scheduler of what may move on, once for all of this moment: a run with limits has ended here, or a
+        child waits for its turn.
+        """
         if environment not in self._freed:
             self._freed.add(environment)
             _ = self.spawn(self._free_turns(environment))
@@ -168,7 +189,8 @@ def _make_mail_client(settings: ExecutorSettings) -> MailClient | None:
 async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop) -> AsyncIterator[Room]:
     """An executor's room that works with `resources`, for as long as the block lasts."""
     database, publisher = resources.database, Publisher(resources.broker)
-    library, children, logbook = Library(DeploymentCache(database)), Children(publisher), Logbook(database)
+    deployments, children, logbook = DeploymentCache(database), Children(publisher), Logbook(database)
+    library, claims = Library(deployments), Claims(database, publisher, owner=name_owner(), lease=settings.lease)
     bulk = asyncio.Semaphore(max(1, database.most_connections // _CONNECTIONS_PER_BULK))
     async with AsyncExitStack() as stack:
         outgoing = Outgoing(settings.outgoing_allow)
@@ -189,6 +211,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
                 installation=Installation(database),
                 publisher=publisher,
                 find_app=library.find_app,
+                known=deployments.known,
                 schedule=children.schedule,
                 mail=Mailing(_open_mail(settings, stack), settings.mail_sender),
                 secrets=secrets,
@@ -200,9 +223,9 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
             limits=Limits(database, library),
             lanes=settings.executor_lanes,
             slots=Slots(settings.executor_concurrency, is_shared=len(settings.executor_lanes) > 1),
-            claims=Claims(database, publisher, owner=name_owner(), lease=settings.lease),
+            claims=claims,
             leases=Leases(database, settings.lease),
-            commits=Commits(database, bulk),
+            commits=Commits(database, bulk, Offspring(database, deployments, children, claims)),
             logbook=logbook,
             meter=Meter(database),
             replica=Replica(database, "executor", resources.pulse.find_stuck),
@@ -212,8 +235,7 @@ async def open_room(settings: ExecutorSettings, resources: Resources, stop: Stop
             public_url=settings.public_url or "",
             stop=stop,
         )
-        _measure(room, settings)
-        yield room
+        yield _measured(room, settings)
 
 
 def _open_mail(settings: ExecutorSettings, stack: AsyncExitStack) -> MailClient | None:
@@ -225,10 +247,11 @@ def _open_mail(settings: ExecutorSettings, stack: AsyncExitStack) -> MailClient 
     return client
 
 
-def _measure(room: Room, settings: ExecutorSettings) -> None:
-    """Show how many runs there is room for, and how many there are."""
+def _measured(room: Room, settings: ExecutorSettings) -> Room:
+    """The room, with metrics that show how many runs there is room for, and how many there are."""
     RUNS_RUNNING.set_function(lambda: room.slots.taken)
     EXECUTOR_SLOTS.set(settings.executor_concurrency)
+    return room
 
 
 def _write_log(logbook: Logbook, secrets: Secrets, line: LogLine) -> None:

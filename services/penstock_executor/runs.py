@@ -1,5 +1,6 @@
 """A run as an executor holds it: the claim, the records of its steps, how an attempt ends, and what is committed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -9,14 +10,17 @@ from pydantic import JsonValue
 from penstock.broker.run_events import Happening
 from penstock.definitions.values import format_date
 from penstock.domain.callers import is_admin_user
-from penstock.domain.runs import RunSummary
+from penstock.domain.runs import Admission, RunSummary
 from penstock.domain.states import RunState
+from penstock.runs.requests import CheckedRun
 from penstock.runs.waits_and_signals import Wait
 from penstock.store.logs import LogEvent, LogLine, Subject, error_line
 from penstock.tracing import RunIdentity
 from penstock_executor.effects import BulkEffect, Effect
 
 Values = dict[str, JsonValue]
+Written = JsonValue | BaseException
+"""The result of a commit's effect, or why the commit was not written."""
 
 
 @dataclass(slots=True)
@@ -172,7 +176,8 @@ class StepRecord:
     """That a step was performed, or not. `outcome` is `succeeded`, `skipped`, `waiting` or `failed`.
 
     A failed one with a result was passed over (`on_error: continue`), and is finished like the others. `finished_at` is
-    None when it finishes with the commit that writes it, `tries` when there was one.
+    None when it finishes with the commit that writes it, `tries` when there was one. `child` is the run that the step
+    has scheduled, where it is admitted with the record.
     """
 
     step: str
@@ -183,6 +188,7 @@ class StepRecord:
     error: JsonValue = None
     finished_at: datetime | None = None
     tries: list[JsonValue] | None = None
+    child: CheckedRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +216,9 @@ class Commit:
     """What one run writes in one transaction, guarded by its attempt. An `effect`'s record is `records[-1]`.
 
     `answer` is a result that a caller gets before the run has ended. `is_repeat` says that an earlier try of the same
-    commit may have succeeded, unknown to us. `workload` are the units of an attempt that ends.
+    commit may have succeeded, unknown to us. `workload` are the units of an attempt that ends. `lane`: the run has kept
+    its slot in this lane for one of its children. Once it is written, `admitted` tells what became of the children, and
+    `claimed` is the one that was claimed.
     """
 
     run_id: UUID
@@ -223,3 +231,12 @@ class Commit:
     answer: JsonValue = None
     is_repeat: bool = False
     workload: float = 0.0
+    has_children: bool = False
+    lane: str | None = None
+    admitted: Sequence[Admission] = ()
+    claimed: ClaimedRun | None = None
+
+    @property
+    def children(self) -> list[CheckedRun]:
+        """The runs that its steps have scheduled, to be admitted with it."""
+        return [record.child for record in self.records if record.child is not None]

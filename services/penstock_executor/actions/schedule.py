@@ -1,4 +1,4 @@
-"""`schedule: WORKFLOW`: asks the scheduler for a child run, one deeper than this one."""
+"""`schedule: WORKFLOW`: a child run, one deeper than this one: admitted with the step's record, or by a scheduler."""
 
 import hashlib
 from typing import Final
@@ -10,10 +10,13 @@ from penstock import exact_json
 from penstock.contracts.messages import ChildRun
 from penstock.definitions.models import StepAction
 from penstock.domain.ids import child_run_id, keyed_run_id, new_run_id
+from penstock.domain.lineage import Lineage
+from penstock.domain.states import Trigger
 from penstock.errors import Permanent
 from penstock.expressions.templates import write_value
 from penstock.runs.idempotency import IdempotencyKey, bind_author_key
 from penstock.runs.keyed import AUTHOR_KEY_SCOPE
+from penstock.runs.requests import RunRequest, accept_run
 from penstock_executor.runs import Values
 from penstock_executor.steps.arguments import bind, due_at, mapping, priority, storable, target_text, workflow
 from penstock_executor.steps.consumption import consumption, one_scheduled
@@ -22,6 +25,30 @@ from penstock_executor.steps.specs import Call, StepSpec
 
 PATIENCE_SECONDS: Final = 30.0
 """How long a step waits for the broker before its run is given back."""
+
+
+def schedule_now(call: Call) -> Outcome | None:
+    """The child, to be admitted with the record of this step; None where it has to be asked for.
+
+    That is where it is due later, has a key, or a workflow with limits of flow, which schedulers watch over.
+    """
+    deployment = call.tools.known(call.run.environment)
+    if deployment is None or call.arguments.get("key") is not None or due_at(call) is not None:
+        return None
+    target = workflow(deployment.app, call, target_text(call))
+    if target.flow is not None:
+        return None
+    request = RunRequest(
+        run_id=child_run_id(call.run.id, call.path),
+        environment=call.run.environment,
+        workflow=target.name,
+        parameters=bind(deployment.app, target, mapping(call, "with")),
+        trigger=Trigger.RUN,
+        lineage=Lineage(call.run.depth + 1, None, call.run.id),
+        priority=priority(call),
+    )
+    child = accept_run(request, target, deployment.version)
+    return Done(str(request.run_id), must_commit=True, child=child)
 
 
 async def schedule(call: Call) -> Outcome:
@@ -78,6 +105,7 @@ SPEC: Final = StepSpec(
     target="the name of a workflow",
     arguments=("with", "at", "after", "priority", "key"),
     awaited=schedule,
+    at_once=schedule_now,
     consumes=consumption(done=one_scheduled),
     minds_its_time=True,
 )

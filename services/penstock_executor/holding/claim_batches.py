@@ -61,6 +61,10 @@ class Claims:
         few = grain is not None
         self._batches[BULK_LANE].adjust(lanes=1 if few else _AT_ONCE, most=1 if few else _MAX_REQUESTS)
 
+    async def claim_within(self, conn: Connection, run_ids: Sequence[UUID]) -> list[ClaimedRun]:
+        """Claim those that can be, in the caller's transaction, which has admitted them."""
+        return await claim_runs(conn, run_ids=run_ids, owner=self.owner, lease=self._lease)
+
     async def refuse(self, run_ids: Sequence[UUID]) -> list[Terminated]:
         """Terminate those that are beyond the depth limit, and claim none."""
         terminated = await self._database.in_transaction(lambda conn: _terminate(conn, run_ids))

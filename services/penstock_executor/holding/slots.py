@@ -16,6 +16,7 @@ from penstock.contracts.topology import BULK_LANE, DEFAULT_LANE
 
 _LANES: Final = (DEFAULT_LANE, BULK_LANE)
 _NOBODY: Final = Context()
+_QUIET_SHARE: Final = 50
 
 
 @dataclass(order=True, slots=True)
@@ -49,6 +50,11 @@ class Slots:
     def taken(self) -> int:
         """How many are in use."""
         return self._capacity - self._free
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody waits, and few are in use."""
+        return not self.is_closed and not self._waiters and self.taken <= max(1, self._capacity // _QUIET_SHARE)
 
     async def take(self, most: int, *, until: float, lane: str = DEFAULT_LANE, priority: int = 0) -> int:
         """Take at least one slot and at most `most`; 0 when none was free `until` that loop time, or they are closed.

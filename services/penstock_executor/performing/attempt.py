@@ -234,6 +234,11 @@ class Attempt:
         if spec.immediate is not None:
             return spec.immediate(call)
         assert spec.awaited is not None
+        if spec.at_once is not None:
+            if (outcome := spec.at_once(call)) is not None:
+                return outcome
+            if self.journal.must_commit:
+                await self.journal.commit()
         if spec.is_apart and frame.is_beside:
             return await self.turns.pass_on(frame, self.journal, self._wait_for(call, spec.awaited))
         return await self._wait_for(call, spec.awaited)
@@ -291,6 +296,7 @@ class Attempt:
     def _keep(self, done: Done, record: StepRecord, frame: Frame) -> None:
         """Record a result without the secrets that its workflow reads: a server may send back what it was sent."""
         record.result = self.redactor(frame.plan.secrets).value(done.result) if frame.plan.secrets else done.result
+        record.child = done.child
         self.journal.record(record, must_commit=done.must_commit)
 
     async def _write(self, write: Write, record: StepRecord, *, may_defer: bool) -> None:

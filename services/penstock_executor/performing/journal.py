@@ -14,8 +14,9 @@ from penstock.domain.workload import POSITIONS, Activity, no_counts
 from penstock.errors import LeaseLost
 from penstock_executor.effects import Effect
 from penstock_executor.holding.leases import Lease
+from penstock_executor.performing.children import announce_children
 from penstock_executor.room import Room
-from penstock_executor.runs import Commit, Ending, StepRecord, Values
+from penstock_executor.runs import ClaimedRun, Commit, Ending, StepRecord, Values
 from penstock_executor.steps.outcomes import Write
 
 _RUN = POSITIONS[Activity.RUN]
@@ -41,7 +42,20 @@ class _Pending:
 class Journal:
     """The journal of one attempt. `position` is the step that an error belongs to, None before the first."""
 
-    __slots__ = ("_lease", "_pending", "_records", "_room", "_sent", "must_commit", "performed", "position", "used")
+    __slots__ = (
+        "_lease",
+        "_pending",
+        "_records",
+        "_room",
+        "_sent",
+        "claimed",
+        "has_children",
+        "lane",
+        "must_commit",
+        "performed",
+        "position",
+        "used",
+    )
 
     def __init__(self, room: Room, lease: Lease) -> None:
         self._room = room
@@ -54,6 +68,12 @@ class Journal:
         self.position: Position | None = None
         self.performed: StepRecord | None = None
         """The step that was begun last; it is not recorded before it has ended."""
+        self.has_children = False
+        """Children are admitted with the next commit."""
+        self.lane: str | None = None
+        """In which the run has kept its slot for a child that is admitted with its ending."""
+        self.claimed: ClaimedRun | None = None
+        """That child, once it is claimed."""
         self.used = no_counts()
         """What the attempt has consumed; its run's total has it once the ending is written."""
 
@@ -61,6 +81,8 @@ class Journal:
         """Remember that a step was performed; written with the next commit."""
         self._records.append(record)
         self.must_commit |= must_commit
+        if record.child is not None:
+            self.has_children = True
 
     @property
     def is_long(self) -> bool:
@@ -101,9 +123,11 @@ class Journal:
             ending,
             answer,
             workload=0.0 if ending is None else self._room.meter.weigh(run.environment, self.used),
+            has_children=self.has_children,
+            lane=self.lane,
         )
         self._sent = pending
-        self._pending, self._records, self.must_commit = None, [], False
+        self._pending, self._records, self.must_commit, self.has_children = None, [], False, False
         return commit
 
     async def send(self, commit: Commit) -> JsonValue:
@@ -124,11 +148,15 @@ class Journal:
             self._room.meter.add(commit.environment, self._lease.run.workflow, self.used)
         if self._sent is not None:
             self._announce(self._sent.write)
+        if commit.admitted:
+            self.claimed = commit.claimed
+            announce_children(self._room, commit)
 
     def take_back(self, commit: Commit) -> None:
         """The database refuses what was drawn up: forget the effect, and what came after it."""
         if (refused := self._sent) is not None:
             self._records = commit.records[: refused.index]
+            self.has_children = any(record.child is not None for record in self._records)
             self.position, self.performed = refused.position, refused.record
 
     def _announce(self, write: Write) -> None:

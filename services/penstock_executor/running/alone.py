@@ -17,6 +17,7 @@ from penstock.redaction import describe
 from penstock.tracing import active
 from penstock_executor.holding.leases import Lease, outlast
 from penstock_executor.performing.attempt import Attempt
+from penstock_executor.performing.children import may_continue
 from penstock_executor.performing.outcome import Ended, announce, conclude, note_lost, write, write_plainly
 from penstock_executor.python.code import AppCode
 from penstock_executor.room import Room
@@ -145,12 +146,25 @@ async def record(attempt: Attempt, performing: Awaitable[Ending | None]) -> Endi
     ending = await performing
     if ending is None:
         return None
-    room = attempt.room
-    give_back_early(room, [attempt.lease])
+    room, lease, journal = attempt.room, attempt.lease, attempt.journal
+    if ending.state.is_final and journal.has_children and may_continue(room, lease):
+        journal.lane = lease.lane
+    else:
+        give_back_early(room, [lease])
+    sent_at = asyncio.get_running_loop().time()
     written = await write(attempt, ending)
+    if journal.claimed is not None:
+        _continue_with(room, lease, journal.claimed, sent_at)
     if written is not None and attempt.plan.definition.flow is not None:
         room.free_turns(attempt.run.environment)
     return written
+
+
+def _continue_with(room: Room, parent: Lease, run: ClaimedRun, claimed_at: float) -> None:
+    """Perform the child that a run has kept its slot for, and that was claimed with its ending."""
+    lease = room.leases.begin(run, None, claimed_at)
+    lease.lane, parent.holds_slot = parent.lane, False
+    lease.task = room.spawn(perform_alone(room, lease))
 
 
 def give_back_early(room: Room, leases: Sequence[Lease]) -> None:

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from penstock.contracts.messages import Contract
 from penstock.domain.workload import Activity
+from penstock.runs.requests import CheckedRun
 from penstock_executor.effects import BulkEffect, Effect
 from penstock_executor.runs import Values
 
@@ -21,12 +22,13 @@ class Done:
     """The step is done. `must_commit`: it had an outside effect, so its record is committed before anything else.
 
     For `return` and `state` the result is the mapping they give, for `log` and `stop` the text. `used` counts when the
-    spec of the step says `reported`.
+    spec of the step says `reported`. `child` is a run to be admitted with the record.
     """
 
     result: JsonValue = None
     must_commit: bool = False
     used: Used | None = None
+    child: CheckedRun | None = None
 
 
 @dataclass(slots=True)  # not frozen, which costs five times as much: each run or request makes some

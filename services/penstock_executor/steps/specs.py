@@ -48,7 +48,8 @@ class StepSpec:
     itself, and the run is given back, not failed, when the broker is away for longer. `retries` hold for steps without
     `retry` of their own. `is_brief`: it is immediate, and its result is known before it is written, so that many runs
     of such steps can be performed in one go. `is_apart`: while it waits, it uses nothing of the run but its own call,
-    so that the steps of other branches can be performed.
+    so that the steps of other branches can be performed. `at_once` is what an awaited action answers where it need not
+    wait; None where it has to.
     """
 
     action: StepAction
@@ -56,6 +57,7 @@ class StepSpec:
     arguments: tuple[str, ...] = ()
     immediate: "Callable[[Call], Outcome] | None" = None
     awaited: "Callable[[Call], Awaitable[Outcome]] | None" = None
+    at_once: "Callable[[Call], Outcome | None] | None" = None
     writes: tuple[type[Effect | BulkEffect], ...] = ()
     consumes: Consumption = ONE_ACTION
     becomes: Becomes = Becomes.RESULT
@@ -67,7 +69,7 @@ class StepSpec:
     @property
     def commits_first(self) -> bool:
         """Whether all that happened before has to be durable first: the step waits, or has an effect of its own."""
-        return self.awaited is not None or bool(self.writes)
+        return (self.awaited is not None and self.at_once is None) or bool(self.writes)
 
 
 @dataclass(frozen=True, slots=True)

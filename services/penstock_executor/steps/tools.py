@@ -13,6 +13,7 @@ from penstock.domain.mail_addresses import Address
 from penstock.encryption import Keyring
 from penstock.mail.smtp import MailClient
 from penstock.outgoing.exchange import Request, Response
+from penstock.store.deployments import CompiledDeployment
 from penstock.store.installation import Installation
 from penstock.store.logs import LogLine
 from penstock.store.secrets import Secrets
@@ -42,7 +43,8 @@ class Mailing:
 class Tools:
     """What actions use of the room.
 
-    `find_app(environment)` is the app that is deployed now, for what is started from here on. `schedule(environment,
+    `find_app(environment)` is the app that is deployed now, for what is started from here on, and `known(environment)`
+    the deployment that this process last saw, if any. `schedule(environment,
     depth, child, patience_seconds)` returns when the broker has taken the request; raises Interrupted when it does not
     for so long. `send(request, timeout_seconds)` asks another server. `bulk` is to be held by everyone who keeps a
     connection for long: it leaves enough of them to the others, and to the leases above all. `hold(conn, run)` locks
@@ -59,6 +61,7 @@ class Tools:
     installation: Installation
     publisher: Publisher
     find_app: Callable[[str], Awaitable[App]]
+    known: Callable[[str], CompiledDeployment | None]
     schedule: Callable[[str, int, ChildRun, float], Awaitable[None]]
     mail: Mailing
     secrets: Secrets

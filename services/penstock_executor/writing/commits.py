@@ -5,14 +5,15 @@ whose outcome is unknown (the server died in it) is sent again: first it is aske
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from uuid import UUID
 
 from pydantic import JsonValue
 
 from penstock.contracts.topology import BULK_LANE, LANES
 from penstock.db import Coalescer, Connection, Database, UniqueViolation, describe_duplicate, isolate
-from penstock.errors import DatabaseUnavailable, LeaseLost, Permanent
+from penstock.errors import DatabaseUnavailable, Interrupted, LeaseLost, Permanent
 from penstock.logs import get_logger
 from penstock.runs.waits_and_signals import begin_waits, lock_signals
 from penstock.things.changes import is_unattributed, tell_changing_run
@@ -28,25 +29,26 @@ from penstock_executor.repository.commits import (
     store_answers,
 )
 from penstock_executor.repository.held_runs import Held, hold_runs
-from penstock_executor.runs import Commit
+from penstock_executor.runs import Commit, Written
 from penstock_executor.writing.bulk import commit_bulk
 from penstock_executor.writing.effects import Results, apply_effects
+from penstock_executor.writing.offspring import Offspring
 
 log = get_logger(__name__)
 _AT_ONCE = 2
 """Batches under way, for each lane."""
 _MAX_COMMITS = 250
 _MAX_BATCHES = 20
-
-Written = JsonValue | BaseException
+_MAX_PARENTS = 50
 
 
 class Commits:
     """Commits of many runs at once."""
 
-    def __init__(self, database: Database, bulk: asyncio.Semaphore) -> None:
+    def __init__(self, database: Database, bulk: asyncio.Semaphore, offspring: Offspring | None = None) -> None:
         self._database = database
         self._bulk = bulk
+        self._offspring = offspring
         self._watched: set[tuple[str, str]] = set()
         """Types of which changes are noted, as far as this executor had to learn it."""
         self._single: dict[str, Coalescer[Commit, JsonValue]] = {
@@ -54,6 +56,11 @@ class Commits:
         }
         self._batches: dict[str, Coalescer[Sequence[Commit], list[Written]]] = {
             lane: Coalescer(self._flush_batches, name="commit_batches", lanes=_AT_ONCE, most=_MAX_BATCHES)
+            for lane in LANES
+        }
+        # Apart, since these wait for the rows of their chains.
+        self._parents: dict[str, Coalescer[Commit, JsonValue]] = {
+            lane: Coalescer(self._flush, name="commits_with_children", lanes=_AT_ONCE, most=_MAX_PARENTS)
             for lane in LANES
         }
 
@@ -79,6 +86,7 @@ class Commits:
         """Write runs of bulk in batches of `grain`, one after the other; None: in batches of any size."""
         lanes = _AT_ONCE if grain is None else 1
         self._single[BULK_LANE].adjust(lanes=lanes, most=_MAX_COMMITS if grain is None else grain)
+        self._parents[BULK_LANE].adjust(lanes=lanes, most=_MAX_PARENTS if grain is None else grain)
         self._batches[BULK_LANE].adjust(lanes=lanes, most=_MAX_BATCHES if grain is None else 1)
 
     async def _flush_batches(self, batches: list[Sequence[Commit]]) -> Sequence[list[Written]]:
@@ -94,6 +102,7 @@ class Commits:
         for lane in LANES:
             await self._single[lane].drain()
             await self._batches[lane].drain()
+            await self._parents[lane].drain()
 
     async def _try(self, commit: Commit, lane: str) -> JsonValue:
         try:
@@ -102,6 +111,8 @@ class Commits:
                     return await commit_bulk(self._database, self._bulk, commit, effect)
                 case Effect(is_alone=True):
                     return await self._commit_alone(commit)
+                case _ if commit.has_children:
+                    return await self._parents[lane].submit(commit)
                 case _:
                     return await self._single[lane].submit(commit)
         except DatabaseUnavailable:
@@ -135,19 +146,23 @@ class Commits:
         """
         commits.sort(key=lambda commit: commit.run_id.bytes)
         try:
-            async with self._database.connection() as conn:
-                held = await finish_runs(conn, commits=commits)
-        except DatabaseUnavailable:
+            results.update(await self._finish_with_children(commits))
+        except (DatabaseUnavailable, Interrupted):
             raise
         except Exception:
             return False
-        results.update((_key(commit), None if _key(commit) in held else _lost(commit)) for commit in commits)
         return True
+
+    async def _finish_with_children(self, commits: list[Commit]) -> Mapping[Held, Written]:
+        if self._offspring is not None and any(commit.has_children for commit in commits):
+            return await self._offspring.write(commits, partial(_finish, commits=commits))
+        async with self._database.connection() as conn:
+            return await _finish(conn, commits)
 
     async def _write(self, commits: list[Commit]) -> list[Written]:
         """Any commits, in one transaction."""
         try:
-            written = await self._database.in_transaction(lambda conn: _write(conn, commits))
+            written = await self._write_in_transaction(commits)
         except Exception as error:
             if len(commits) > 1 or not is_unattributed(error) or (watched := watched_type(commits[0])) is None:
                 raise
@@ -168,8 +183,16 @@ class Commits:
     async def _write_attributed(self, commits: list[Commit]) -> list[Written]:
         """One commit, whose transaction says which run changes things."""
         (commit,) = commits
-        written = await self._database.in_transaction(lambda conn: _write(conn, commits, run_id=commit.run_id))
+        written = await self._write_in_transaction(commits, run_id=commit.run_id)
         return [written[_key(commit)]]
+
+    async def _write_in_transaction(
+        self, commits: list[Commit], *, run_id: UUID | None = None
+    ) -> Mapping[Held, Written]:
+        write = partial(_write, commits=commits, run_id=run_id)
+        if self._offspring is not None and any(commit.has_children for commit in commits):
+            return await self._offspring.write(commits, write)
+        return await self._database.in_transaction(write)
 
 
 def watched_type(commit: Commit) -> tuple[str, str] | None:
@@ -183,6 +206,11 @@ def _group(commits: list[Commit]) -> dict[Shape | None, list[Commit]]:
     for commit in commits:
         groups.setdefault(shape_of(commit), []).append(commit)
     return groups
+
+
+async def _finish(conn: Connection, commits: Sequence[Commit]) -> dict[Held, Written]:
+    held = await finish_runs(conn, commits=commits)
+    return {_key(commit): None if _key(commit) in held else _lost(commit) for commit in commits}
 
 
 async def _write(conn: Connection, commits: Sequence[Commit], *, run_id: UUID | None = None) -> dict[Held, Written]:

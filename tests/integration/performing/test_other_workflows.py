@@ -69,7 +69,7 @@ steps:
     assert run["error"]["message"] == "Invalid value for parameter n: expected a number, got text"
 
 
-async def test_a_scheduled_child_is_asked_for_one_deeper_with_its_derived_id(house: House) -> None:
+async def test_a_child_is_admitted_with_its_step_and_one_with_a_key_is_asked_for_one_deeper(house: House) -> None:
     await house.deploy("""
 workflow: parent
 parameters: {}
@@ -104,13 +104,15 @@ steps:
     assert {delivery.message.headers["depth"] for delivery in messages} == {5}
     children = [child for delivery in messages for child in ScheduleChildren.decode(delivery.message.body).runs]
     assert [(child.workflow, child.parameters, child.priority) for child in children] == [
-        ("child", {"n": 1}, None),
         ("child", {"n": 2}, 1),
     ]
-    assert [child.run_id for child in children] == [None, keyed_run_id("development", "child", "k4")]
-    assert children[0].scheduled_at is None
-    assert children[1].scheduled_at is not None
-    assert timedelta(minutes=9) < children[1].scheduled_at - run["started_at"] < timedelta(minutes=11)
+    assert [child.run_id for child in children] == [keyed_run_id("development", "child", "k4")]
+    assert children[0].scheduled_at is not None
+    assert timedelta(minutes=9) < children[0].scheduled_at - run["started_at"] < timedelta(minutes=11)
+    soon = await house.get(child_run_id(run["id"], "soon"))
+    assert (soon["workflow"], soon["parameters"], soon["depth"], soon["parent_run_id"]) == (
+        "child", {"n": 1}, 5, run["id"],
+    )  # fmt: skip
 
 
 async def test_a_list_of_ten_thousand_is_stored_with_the_step(house: House) -> None:

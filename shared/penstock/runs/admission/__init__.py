@@ -1,5 +1,5 @@
-"""The one door: `admit` is the only code that creates runs, for ingress (roots) and scheduler (all else), on a batch at
-once.
+"""The one door: `admit` is the only code that creates runs, for ingress (roots), executor (children that are due now)
+and scheduler (all else), on a batch at once.
 
 In the caller's transaction it binds idempotency keys, derives chain and depth from the stored parent, consults the
 chain's fence, the depth limit and the chain's size limit, and inserts; a request that was admitted before changes
