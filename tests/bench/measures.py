@@ -17,7 +17,7 @@ from penstock.runs.admission import admit
 from penstock.testing.databases import fresh_database
 from penstock.testing.ports import find_port
 from tests.acceptance.installation import Installation, Service
-from tests.bench import http_load, seeing
+from tests.bench import http_load, seeing, starting
 from tests.bench.admission import measure_checks
 from tests.bench.app import write_app
 from tests.bench.bulk import measure_steps
@@ -200,6 +200,21 @@ async def measure_latency(bench: Bench) -> Figures:
     return figures
 
 
+async def measure_start(bench: Bench) -> Figures:
+    """Milliseconds from a call to the first line of its run, at fifty calls a second, and PGQueuer's beside it."""
+    calls, per_second, peer = bench.amount(400), 50, PEERS["pgqueuer"]
+    async with bench.installation() as installation:
+        median, p99 = await starting.measure_start(installation, bench.scratch / "starting", calls, per_second)
+    peer_median, peer_p99 = await start_latency(peer, bench.servers, calls, per_second)
+    return {
+        "calls": calls,
+        "start_p50_ms": round(median, 2),
+        "start_p99_ms": round(p99, 2),
+        "pgqueuer_p50_ms": round(peer_median, 2),
+        "pgqueuer_p99_ms": round(peer_p99, 2),
+    }
+
+
 async def measure_due(bench: Bench) -> Figures:
     """Lateness of runs that are all due in the same second."""
     runs = bench.amount(2000)
@@ -282,6 +297,7 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "drain": measure_drain,
     "hops": measure_hops,
     "latency": measure_latency,
+    "start": measure_start,
     "due": measure_due,
     "list": measure_list,
     "limits": measure_limits,
