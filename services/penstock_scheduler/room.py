@@ -23,6 +23,7 @@ from penstock.things.storage import open_storage
 from penstock_scheduler.admitting.admissions import Admissions
 from penstock_scheduler.admitting.crowd_watch import CrowdWatch
 from penstock_scheduler.admitting.dispatches import Dispatches
+from penstock_scheduler.admitting.lease_watch import LeaseWatch
 from penstock_scheduler.admitting.nudges import Nudges
 from penstock_scheduler.admitting.pause_watch import PauseWatch
 from penstock_scheduler.admitting.turn_sweep import TurnSweep
@@ -55,6 +56,7 @@ class Room:
     stop: Stop
     pauses: PauseWatch = field(default_factory=PauseWatch)
     crowds: CrowdWatch = field(default_factory=CrowdWatch)
+    leases: LeaseWatch = field(default_factory=LeaseWatch)
     sweep: TurnSweep = field(default_factory=TurnSweep)
     big_messages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BIG_MESSAGES))
     """Big messages that are handled at a time: one may carry a hundred thousand items."""

@@ -17,6 +17,7 @@ from penstock.domain.runs import RunSummary
 from penstock.runs.schedule.pauses import park_queued_runs
 from penstock.runtime import Resources, Stop
 from penstock_scheduler.loops.pausing import WINDOW, hold_back
+from penstock_scheduler.repository import leases
 from penstock_scheduler.repository import runs as repository
 from penstock_scheduler.room import furnish
 from tests.integration.scheduling import build_settings
@@ -34,8 +35,9 @@ def redispatch(conn: Connection) -> Awaitable[Sequence[RunSummary]]:
     return repository.redispatch_runs(conn, older_than=timedelta(seconds=5), most=BATCH, is_bulk=False)
 
 
-def reap(conn: Connection) -> Awaitable[Sequence[RunSummary]]:
-    return repository.reap_leases(conn, most_crashes=3, message="crashed", most=BATCH)
+async def reap(conn: Connection) -> Sequence[RunSummary]:
+    found = await leases.find_expired(conn, since=None, most=6000)
+    return await leases.reap_leases(conn, run_ids=found.expired[:BATCH], most_crashes=3, message="crashed")
 
 
 async def store_runs(conn: Connection, state: str, count: int) -> None:

@@ -18,7 +18,8 @@ Shape = tuple[str, str, tuple[str, ...]]
 
 _END_ATTEMPTS: Final = """
     UPDATE penstock.runs r
-    SET state = q.state, lease_expires_at = NULL, result = coalesce(q.result, r.result), error = q.error,
+    SET state = q.state, indexed_state = CASE WHEN q.state IN ('scheduled', 'waiting', 'failed') THEN q.state END,
+        lease_expires_at = NULL, result = coalesce(q.result, r.result), error = q.error,
         scheduled_at = coalesce(q.due_at, r.scheduled_at), failures = r.failures + q.failures,
         workload = r.workload + q.workload,
         dispatched_at = CASE q.state WHEN 'queued' THEN clock_timestamp() WHEN 'scheduled' THEN NULL

@@ -56,7 +56,7 @@ async def release_runs(conn: Connection, *, owner: str) -> list[RunSummary]:
         f"""
         UPDATE penstock.runs r
         SET state = 'queued', lease_expires_at = NULL, dispatched_at = clock_timestamp()
-        WHERE r.state = 'running' AND r.owner = $1
+        WHERE r.finished_at IS NULL AND r.indexed_state IS NULL AND r.state = 'running' AND r.owner = $1
         RETURNING {SUMMARY}
         """,
         owner,

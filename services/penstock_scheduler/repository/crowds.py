@@ -28,7 +28,9 @@ _SHARE: Final = f"""
     WITH room AS MATERIALIZED (
         SELECT q.crowd, $2 - (
             SELECT count(*) FROM (
-                SELECT FROM penstock.runs r WHERE r.state = 'queued' AND r.crowd = q.crowd LIMIT $2
+                SELECT FROM penstock.runs r
+                WHERE r.crowd = q.crowd AND r.finished_at IS NULL AND r.indexed_state IS NULL AND r.state = 'queued'
+                LIMIT $2
             ) t
         ) AS free
         FROM unnest((SELECT $1::uuid[])) AS q (crowd)
@@ -39,7 +41,7 @@ _SHARE: Final = f"""
             SELECT d.id, row_number() OVER (ORDER BY d.priority, d.scheduled_at) AS place
             FROM (
                 SELECT r.id, r.priority, r.scheduled_at FROM penstock.runs r
-                WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = c.crowd
+                WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = c.crowd
                   AND r.scheduled_at <= statement_timestamp()
                 ORDER BY r.scheduled_at
                 LIMIT CASE WHEN c.free > 0 THEN c.free + 500 ELSE 0 END
@@ -65,9 +67,15 @@ async def list_crowds(conn: Connection, *, after: UUID | None, most: int) -> lis
 
 
 async def count_running(conn: Connection, *, most: int) -> int:
-    """How many runs are performed now, counted up to `most`."""
+    """How many runs are performed now, of the `most` that were handed to executors first."""
     count: int = await conn.fetchval(
-        "SELECT count(*) FROM (SELECT FROM penstock.runs r WHERE r.state = 'running' LIMIT $1) t", most
+        """
+        SELECT count(*) FROM (
+            SELECT r.state FROM penstock.runs r WHERE r.finished_at IS NULL AND r.indexed_state IS NULL
+            ORDER BY r.dispatched_at LIMIT $1
+        ) h WHERE h.state = 'running'
+        """,
+        most,
     )
     return count
 

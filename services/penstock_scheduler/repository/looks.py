@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from penstock.db import Connection, Record
+from penstock_scheduler.repository.leases import FRONT
 
 
 async def look_for_written(conn: Connection) -> list[str]:
@@ -30,21 +31,32 @@ async def look_for_due(conn: Connection, *, within: timedelta) -> list[str]:
     return _list_found(await conn.fetchrow(LOOK_FOR_DUE, within))
 
 
-LOOK_FOR_DUE: Final = """
+LOOK_FOR_DUE: Final = f"""
     SELECT EXISTS (
-               SELECT FROM penstock.runs r WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
-               AND r.scheduled_at <= statement_timestamp() + $1::interval
+               SELECT FROM penstock.runs r
+               WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
+                 AND r.scheduled_at <= statement_timestamp() + $1::interval
            ) AS dispatch,
            EXISTS (
                SELECT FROM penstock.runs r
-               WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL
+               WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL
            ) AS crowds,
            EXISTS (
-               SELECT FROM penstock.runs r WHERE r.state = 'queued'
-               AND (r.dispatched_at < statement_timestamp() - interval '1 second' OR r.dispatched_at IS NULL)
+               SELECT FROM penstock.runs r
+               WHERE r.finished_at IS NULL AND r.indexed_state IS NULL AND r.state = 'queued'
+                 AND r.dispatched_at < statement_timestamp() - interval '1 second'
+           ) OR EXISTS (
+               SELECT FROM penstock.runs r
+               WHERE r.finished_at IS NULL AND r.indexed_state IS NULL AND r.state = 'queued'
+                 AND r.dispatched_at IS NULL
            ) AS redispatch,
            EXISTS (
-               SELECT FROM penstock.runs r WHERE r.state = 'running' AND r.lease_expires_at < statement_timestamp()
+               SELECT FROM (
+                   SELECT r.state, r.lease_expires_at FROM penstock.runs r
+                   WHERE r.finished_at IS NULL AND r.indexed_state IS NULL
+                   ORDER BY r.dispatched_at LIMIT {FRONT}
+               ) h
+               WHERE h.state = 'running' AND h.lease_expires_at < statement_timestamp()
            ) AS leases,
            EXISTS (
                SELECT FROM penstock.waits w

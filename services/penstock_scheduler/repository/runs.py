@@ -46,13 +46,13 @@ class Backlog:
 CROWDS: Final = """
     crowds AS (
         (SELECT r.crowd, r.scheduled_at, r.is_bulk, 1 AS number FROM penstock.runs r
-         WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL
+         WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL
            AND ($1::uuid IS NULL OR r.crowd > $1)
          ORDER BY r.crowd, r.scheduled_at LIMIT 1)
         UNION ALL
         (SELECT f.crowd, f.scheduled_at, f.is_bulk, c.number + 1 FROM crowds c CROSS JOIN LATERAL (
              SELECT r.crowd, r.scheduled_at, r.is_bulk FROM penstock.runs r
-             WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL AND r.crowd > c.crowd
+             WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL AND r.crowd > c.crowd
              ORDER BY r.crowd, r.scheduled_at LIMIT 1
          ) f WHERE c.number < $2)
     )
@@ -68,17 +68,18 @@ MAX_COMING: Final = 10_000
 _MEASURE_BACKLOG: Final = f"""
     WITH RECURSIVE {CROWDS}, ready AS MATERIALIZED (
         (SELECT r.scheduled_at, r.is_bulk FROM penstock.runs r
-         WHERE r.state = 'queued' ORDER BY r.dispatched_at LIMIT $3)
+         WHERE r.finished_at IS NULL AND r.indexed_state IS NULL AND r.state = 'queued'
+         ORDER BY r.dispatched_at LIMIT $3)
         UNION ALL
         (SELECT r.scheduled_at, r.is_bulk FROM penstock.runs r
-         WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
+         WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
            AND r.scheduled_at <= statement_timestamp()
          ORDER BY r.scheduled_at LIMIT $3)
         UNION ALL
         -- All of a crowd are of one lane.
         (SELECT f.scheduled_at, c.is_bulk FROM crowds c CROSS JOIN LATERAL (
              SELECT r.scheduled_at FROM penstock.runs r
-             WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = c.crowd
+             WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = c.crowd
                AND r.scheduled_at <= statement_timestamp()
              ORDER BY r.scheduled_at LIMIT $3
          ) f LIMIT $3)
@@ -86,7 +87,7 @@ _MEASURE_BACKLOG: Final = f"""
     ), coming AS MATERIALIZED (
         SELECT FROM (
             SELECT r.scheduled_at FROM penstock.runs r
-            WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.scheduled_at > statement_timestamp()
+            WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.scheduled_at > statement_timestamp()
             ORDER BY r.scheduled_at LIMIT $4
         ) s
     )
@@ -112,8 +113,9 @@ _MEASURE_BACKLOG: Final = f"""
     """
 QUEUE_DUE: Final = f"""
     UPDATE penstock.runs r
-    SET (state, dispatched_at, finished_at, parked_at) = (
+    SET (state, indexed_state, dispatched_at, finished_at, parked_at) = (
             SELECT s.state,
+                   CASE WHEN s.state = 'scheduled' THEN s.state END,
                    CASE WHEN s.state <> 'scheduled' THEN clock_timestamp() END,
                    CASE WHEN s.state = 'terminated' THEN clock_timestamp() END,
                    CASE WHEN s.state = 'scheduled' THEN clock_timestamp() END
@@ -142,7 +144,7 @@ _DISPATCH_DUE: Final = f"""
     WITH front AS MATERIALIZED (
         SELECT r.id
         FROM penstock.runs r
-        WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
+        WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
           AND r.scheduled_at <= statement_timestamp()
         ORDER BY r.scheduled_at
         LIMIT 10000
@@ -174,8 +176,8 @@ async def dispatch_due_runs(conn: Connection, *, most: int) -> list[RunSummary]:
 async def find_next_due(conn: Connection) -> float | None:
     """Seconds until the next scheduled run is due, by the database's clock; below 0 when overdue, None without any."""
     seconds: float | None = await conn.fetchval(
-        "SELECT extract(epoch FROM min(scheduled_at) - clock_timestamp())::float8 FROM penstock.runs WHERE state = "
-        "'scheduled' AND parked_at IS NULL AND crowd IS NULL"
+        "SELECT extract(epoch FROM min(scheduled_at) - clock_timestamp())::float8 FROM penstock.runs WHERE "
+        "indexed_state = 'scheduled' AND parked_at IS NULL AND crowd IS NULL"
     )
     return seconds
 
@@ -189,7 +191,8 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int,
         WITH lost AS MATERIALIZED (
             SELECT r.id
             FROM penstock.runs r
-            WHERE r.state = 'queued' AND (r.dispatched_at < statement_timestamp() - $1::interval
+            WHERE r.finished_at IS NULL AND r.indexed_state IS NULL AND r.state = 'queued'
+              AND (r.dispatched_at < statement_timestamp() - $1::interval
                 OR r.dispatched_at IS NULL)
               AND (r.is_bulk IS TRUE) = $3
             ORDER BY r.dispatched_at
@@ -205,47 +208,6 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int,
         older_than,
         most,
         is_bulk,
-    )
-    return [summary_from_row(row) for row in rows]
-
-
-async def reap_leases(conn: Connection, *, most_crashes: int, message: str, most: int) -> list[RunSummary]:
-    """Take runs with expired leases: `queued` again, or `failed` with `message` at crash number `most_crashes`.
-
-    An attempt that has finished a step has made progress: its crash is the first again.
-    """
-    rows = await conn.fetch(
-        f"""
-        WITH expired AS MATERIALIZED (
-            SELECT r.id, c.crashes, c.crashes >= $1 AS is_spent
-            FROM penstock.runs r
-            CROSS JOIN LATERAL (
-                SELECT CASE WHEN EXISTS (
-                    SELECT FROM penstock.steps s WHERE s.run_id = r.id AND s.attempt = r.attempt
-                           AND s.outcome <> 'failed'
-                ) THEN 1 ELSE r.crashes + 1 END AS crashes
-            ) c
-            WHERE r.state = 'running' AND r.lease_expires_at < statement_timestamp()
-            ORDER BY r.lease_expires_at
-            LIMIT $3
-            FOR UPDATE OF r SKIP LOCKED
-        )
-        UPDATE penstock.runs r
-        SET state = CASE WHEN e.is_spent THEN 'failed' ELSE 'queued' END,
-            crashes = e.crashes,
-            owner = NULL,
-            lease_expires_at = NULL,
-            dispatched_at = clock_timestamp(),
-            finished_at = CASE WHEN e.is_spent THEN clock_timestamp() END,
-            error = CASE WHEN e.is_spent THEN jsonb_build_object('kind', 'crashed', 'message', $2::text)
-                ELSE r.error END
-        FROM expired e
-        WHERE r.id = e.id AND r.state || '' = 'running'
-        RETURNING {SUMMARY}
-        """,
-        most_crashes,
-        message,
-        most,
     )
     return [summary_from_row(row) for row in rows]
 

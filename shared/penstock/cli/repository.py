@@ -30,16 +30,19 @@ async def read_health(conn: Connection) -> Health:
         """
         SELECT current_setting('server_version_num')::int AS server_version,
                clock_timestamp() AS clock_at,
-               (SELECT count(*) FROM penstock.runs WHERE state = 'queued') AS waiting_runs,
-               (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(scheduled_at)), 0)::float8
-                FROM penstock.runs WHERE state = 'queued') AS oldest_waiting_seconds,
                (SELECT count(*) FROM penstock.runs
-                WHERE state = 'scheduled' AND parked_at IS NULL AND crowd IS NULL
+                WHERE finished_at IS NULL AND indexed_state IS NULL AND state = 'queued') AS waiting_runs,
+               (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(scheduled_at)), 0)::float8
+                FROM penstock.runs
+                WHERE finished_at IS NULL AND indexed_state IS NULL AND state = 'queued') AS oldest_waiting_seconds,
+               (SELECT count(*) FROM penstock.runs
+                WHERE indexed_state = 'scheduled' AND parked_at IS NULL AND crowd IS NULL
                   AND scheduled_at < clock_timestamp() - interval '30 seconds')
                  + (SELECT count(*) FROM penstock.waits
                      WHERE until < clock_timestamp() - interval '30 seconds' AND parked_at IS NULL) AS overdue_runs,
                (SELECT count(*) FROM penstock.runs
-                WHERE state = 'running' AND lease_expires_at < clock_timestamp() - interval '30 seconds')
+                WHERE finished_at IS NULL AND indexed_state IS NULL AND state = 'running'
+                  AND lease_expires_at < clock_timestamp() - interval '30 seconds')
                     AS expired_leases,
                (SELECT count(*) FROM penstock.lists WHERE state = 'expanding') AS open_lists,
                (SELECT jsonb_object_agg(name, deployment_version) FROM penstock.environments) AS deployments

@@ -6,18 +6,20 @@ no-transaction` holds one statement that cannot run in a transaction (such as CR
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
-from penstock.db.pool import Connection, Database
+from penstock.db.pool import Connection, Database, quote_identifier
 from penstock.db.rights import apply_rights
 from penstock.errors import ConfigurationError
 
 _LOCK: Final = 0x50454E53  # "PENS": one migration at a time per database
 _NO_TRANSACTION: Final = "-- migrate: no-transaction"
+_CONCURRENT_INDEX: Final = re.compile(r"CREATE INDEX CONCURRENTLY (\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +105,18 @@ def _pending(applied: dict[str, str]) -> list[Migration]:
     return [migration for migration in shipped if migration.name not in applied]
 
 
+async def _drop_unfinished(conn: Connection, migration: Migration) -> None:
+    """Drop what an interrupted CREATE INDEX CONCURRENTLY of this migration has left: an index that nothing uses."""
+    index = _CONCURRENT_INDEX.search(migration.sql)
+    if index is not None:
+        drop = "DROP INDEX CONCURRENTLY IF EXISTS penstock." + quote_identifier(index[1])
+        await conn.execute(drop, timeout=3600)
+
+
 async def _apply(conn: Connection, migration: Migration) -> None:
     record = "INSERT INTO public.penstock_migrations (name, checksum) VALUES ($1, $2)"
     if migration.sql.startswith(_NO_TRANSACTION):
+        await _drop_unfinished(conn, migration)
         await conn.execute(migration.sql, timeout=3600)
         await conn.execute(record, migration.name, migration.checksum)
         return

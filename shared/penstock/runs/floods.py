@@ -101,7 +101,8 @@ async def list_floods(conn: Connection, *, known: dict[_Workflow, UUID]) -> dict
         """
         WITH newest AS MATERIALIZED (
             SELECT r.environment, r.workflow, r.crowd FROM penstock.runs r
-            WHERE r.state = 'queued' ORDER BY r.dispatched_at DESC LIMIT $1
+            WHERE r.finished_at IS NULL AND r.indexed_state IS NULL AND r.state = 'queued'
+            ORDER BY r.dispatched_at DESC LIMIT $1
         )
         SELECT n.environment, n.workflow FROM newest n WHERE n.crowd IS NULL
         GROUP BY n.environment, n.workflow HAVING count(*) >= $2
@@ -110,7 +111,7 @@ async def list_floods(conn: Connection, *, known: dict[_Workflow, UUID]) -> dict
         FROM unnest((SELECT $3::text[]), (SELECT $4::text[]), (SELECT $5::uuid[])) AS q (environment, workflow, crowd)
         CROSS JOIN LATERAL (
             SELECT FROM penstock.runs r
-            WHERE r.state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = q.crowd
+            WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = q.crowd
               AND r.scheduled_at <= statement_timestamp()
             LIMIT 1
         ) r

@@ -77,8 +77,8 @@ async def is_busy(conn: Connection) -> bool:
         """
         SELECT EXISTS (
             SELECT FROM penstock.runs
-            WHERE state IN ('queued', 'running')
-               OR (state = 'scheduled' AND scheduled_at <= clock_timestamp() AND parked_at IS NULL)
+            WHERE finished_at IS NULL AND indexed_state IS NULL
+               OR (indexed_state = 'scheduled' AND scheduled_at <= clock_timestamp() AND parked_at IS NULL)
         ) OR EXISTS (
             SELECT FROM penstock.lists l
             JOIN penstock.list_chunks c ON c.list_id = l.id
@@ -134,7 +134,7 @@ async def find_next_due(conn: Connection) -> datetime | None:
     due_at: datetime | None = await conn.fetchval(
         """
         SELECT min(u.due_at) FROM (
-            SELECT scheduled_at AS due_at FROM penstock.runs WHERE state = 'scheduled'
+            SELECT scheduled_at AS due_at FROM penstock.runs WHERE indexed_state = 'scheduled'
             UNION ALL
             SELECT l.start_at + make_interval(secs => (c.first_index + c.next_offset) * l.interval_seconds)
             FROM penstock.lists l

@@ -19,7 +19,7 @@ from tests.integration.plans.statements import UNREAD, Statement, count_unread, 
 LIVE = frozenset(
     {
         "chains_stopped", "list_chunks_open", "lists_followed", "lists_open", "lists_ready", "operations_running",
-        "runs_crowd_due", "runs_crowd_queued", "runs_due", "runs_failed", "runs_parked", "runs_queued", "runs_running",
+        "runs_crowd_due", "runs_crowd_handed", "runs_due", "runs_failed", "runs_handed", "runs_parked",
         "runs_scheduled",
     }
 )  # fmt: skip

@@ -29,6 +29,7 @@ from penstock.runs.views.runs import find_run_details, list_runs
 from penstock.runs.views.schedule import list_schedule
 from penstock.store.tokens import list_tokens
 from penstock_executor.repository.claims import claim_runs
+from penstock_scheduler.repository import leases
 from penstock_scheduler.repository import lists as list_repository
 from penstock_scheduler.repository import runs as repository
 from tests.integration.plans.filling import fill
@@ -89,7 +90,7 @@ WORK: Final[Mapping[str, Perform]] = {
     "lost dispatches": lambda conn: repository.redispatch_runs(
         conn, older_than=timedelta(seconds=5), most=100, is_bulk=False
     ),
-    "dead leases": lambda conn: repository.reap_leases(conn, most_crashes=3, message="crashed", most=100),
+    "dead leases": lambda conn: leases.find_expired(conn, since=None, most=100),
     "the backlog": repository.measure_backlog,
     "the end of lists": list_repository.finish_lists,
     "a page of runs": lambda conn: list_runs(conn, RunFilter(), after=None, limit=BATCH),

@@ -167,7 +167,9 @@ _IS_HELD: Final = """
     CASE WHEN w.shares_as IS NULL THEN false
          WHEN w.ordinality > 10 OR w.shares_as = w.crowd THEN true
          ELSE (SELECT count(*) FROM (
-             SELECT FROM penstock.runs r WHERE r.crowd = w.shares_as AND r.state = 'queued' LIMIT 10
+             SELECT FROM penstock.runs r
+             WHERE r.crowd = w.shares_as AND r.finished_at IS NULL AND r.indexed_state IS NULL AND r.state = 'queued'
+             LIMIT 10
          ) t) = 10 END
     """
 _IS_HELD_ROOT: Final = "w.shares_as IS NOT NULL"
@@ -192,14 +194,16 @@ _JUDGED: Final = """
 _INSERTED: Final = """
     inserted AS (
         INSERT INTO penstock.runs (
-            id, chain_id, parent_run_id, list_id, environment, workflow, trigger, state, depth, depth_limit, budget,
-            priority, scheduled_at, dispatched_at, finished_at, parameters, context, is_limited, parked_at,
-            is_bulk, crowd
+            id, chain_id, parent_run_id, list_id, environment, workflow, trigger, state, indexed_state, depth,
+            depth_limit, budget, priority, scheduled_at, dispatched_at, finished_at, parameters, context, is_limited,
+            parked_at, is_bulk, crowd
         )
         SELECT j.id, j.chain_id, j.parent_run_id, j.list_id, j.environment, j.workflow, j.trigger,
                CASE WHEN j.termination IS NOT NULL THEN 'terminated'
                     WHEN j.is_now AND j.is_limited IS NULL AND NOT j.is_held THEN 'queued'
                     ELSE 'scheduled' END,
+               CASE WHEN j.termination IS NULL AND NOT (j.is_now AND j.is_limited IS NULL AND NOT j.is_held)
+                    THEN 'scheduled' END,
                j.depth, j.depth_limit,
                CASE WHEN j.observed IS NULL THEN j.budget
                     ELSE coalesce(j.budget, '{"base": 0}') || jsonb_build_object('observed', j.observed) END,

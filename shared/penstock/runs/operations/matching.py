@@ -13,16 +13,15 @@ from penstock.runs.views.finding import RunFilter
 
 _LIVE: Final = """
     FROM (
-        SELECT s.id FROM penstock.runs s WHERE s.state = 'scheduled'
-        UNION ALL SELECT q.id FROM penstock.runs q WHERE q.state = 'queued'
-        UNION ALL SELECT p.id FROM penstock.runs p WHERE p.state = 'running'
+        SELECT s.id FROM penstock.runs s WHERE s.indexed_state = 'scheduled'
+        UNION ALL SELECT h.id FROM penstock.runs h WHERE h.finished_at IS NULL AND h.indexed_state IS NULL
         UNION ALL SELECT w.run_id FROM penstock.waits w
     ) live
     -- One by one, since the planner would read all runs, also those that have ended, once for all.
     CROSS JOIN LATERAL (SELECT r.* FROM penstock.runs r WHERE r.id = live.id OFFSET 0) r
     WHERE r.environment = $1
     """
-_FAILED: Final = "FROM penstock.runs r WHERE r.state = 'failed' AND r.environment = $1"
+_FAILED: Final = "FROM penstock.runs r WHERE r.indexed_state = 'failed' AND r.environment = $1"
 _MEETS: Final = """
     AND ($2::text IS NULL OR r.workflow = $2)
     AND ($3::text[] IS NULL OR r.state || '' = ANY($3))
@@ -94,7 +93,7 @@ async def count_upcoming(conn: Connection, of: ScheduleFilter) -> int:
     count: int = await conn.fetchval(
         """
         SELECT (SELECT count(*) FROM penstock.runs r
-                WHERE r.state = 'scheduled' AND r.environment = $1
+                WHERE r.indexed_state = 'scheduled' AND r.environment = $1
                   AND ($2::text IS NULL OR r.workflow = $2)
                   AND ($3::timestamptz IS NULL OR r.scheduled_at >= $3)
                   AND ($4::timestamptz IS NULL OR r.scheduled_at < $4)
@@ -125,7 +124,7 @@ async def list_upcoming(conn: Connection, of: ScheduleFilter, *, before: datetim
         """
         SELECT q.id FROM (
             (SELECT r.id, r.scheduled_at AS at FROM penstock.runs r
-             WHERE r.state = 'scheduled' AND r.environment = $1 AND r.created_at <= $8
+             WHERE r.indexed_state = 'scheduled' AND r.environment = $1 AND r.created_at <= $8
                AND ($2::text IS NULL OR r.workflow = $2)
                AND ($3::timestamptz IS NULL OR r.scheduled_at >= $3)
                AND ($4::timestamptz IS NULL OR r.scheduled_at < $4)

@@ -43,7 +43,8 @@ _PARK: Final = f"""
     WITH looked AS MATERIALIZED (
         SELECT r.id, r.dispatched_at, r.environment, r.workflow, r.chain_id, r.list_id, r.scheduled_at
         FROM penstock.runs r
-        WHERE r.state = 'queued' AND r.dispatched_at >= coalesce($1::timestamptz, '-infinity')
+        WHERE r.finished_at IS NULL AND r.indexed_state IS NULL AND r.state = 'queued'
+          AND r.dispatched_at >= coalesce($1::timestamptz, '-infinity')
         ORDER BY r.dispatched_at
         LIMIT $2
     ), held AS MATERIALIZED (
@@ -301,7 +302,8 @@ async def _park_due(conn: Connection, *, environment: str) -> None:
         UPDATE penstock.runs r
         SET state = 'scheduled', dispatched_at = NULL, parked_at = clock_timestamp()
         WHERE r.environment = $1 AND r.parked_at IS NULL AND {_IS_HELD_RUN}
-          AND (r.state = 'queued' OR (r.state = 'scheduled' AND r.scheduled_at <= clock_timestamp()))
+          AND (r.finished_at IS NULL AND r.indexed_state IS NULL AND r.state = 'queued'
+               OR r.indexed_state = 'scheduled' AND r.scheduled_at <= clock_timestamp())
         """,
         environment,
     )

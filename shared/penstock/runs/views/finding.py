@@ -89,11 +89,18 @@ _OF_USER: Final = """
                 CROSS JOIN LATERAL (SELECT o.* FROM penstock.runs o WHERE o.id = u.id OFFSET 0) r"""
 _OF_LIVE: Final = """
                 SELECT r.id, r.created_at, SIZE FROM (
-                    SELECT s.* FROM penstock.runs s WHERE s.state = 'scheduled' AND 'scheduled' = ANY($3::text[])
+                    SELECT s.* FROM penstock.runs s
+                    WHERE s.indexed_state = 'scheduled' AND 'scheduled' = ANY($3::text[])
                     UNION ALL
-                    SELECT q.* FROM penstock.runs q WHERE q.state = 'queued' AND 'queued' = ANY($3::text[])
+                    SELECT h.* FROM penstock.runs h
+                    WHERE h.finished_at IS NULL AND h.indexed_state IS NULL AND h.state = ANY($3::text[])
+                      AND 'queued' = ANY($3::text[])
                     UNION ALL
-                    SELECT g.* FROM penstock.runs g WHERE g.state = 'running' AND 'running' = ANY($3::text[])
+                    SELECT g.* FROM (
+                        SELECT h.* FROM penstock.runs h
+                        WHERE h.finished_at IS NULL AND h.indexed_state IS NULL AND NOT 'queued' = ANY($3::text[])
+                        ORDER BY h.dispatched_at LIMIT CASE WHEN 'running' = ANY($3::text[]) THEN $14 ELSE 0 END
+                    ) g WHERE g.state = 'running'
                     UNION ALL
                     SELECT o.* FROM penstock.waits w
                     CROSS JOIN LATERAL (SELECT o.* FROM penstock.runs o WHERE o.id = w.run_id OFFSET 0) o
@@ -147,7 +154,7 @@ FIND_BY: Final = {
     RunWay.CHAIN: _make(_SORTED, "r.chain_id = $4"),
     RunWay.LIST: _make(_SORTED, "r.list_id = $12"),
     RunWay.USER: _make(_OF_USER),
-    RunWay.FAILED: _make(_DIRECT, "r.state = 'failed'"),
+    RunWay.FAILED: _make(_DIRECT, "r.indexed_state = 'failed'"),
     RunWay.LIVE: _make(_OF_LIVE),
     RunWay.TIME: _make(_DIRECT),
 }
@@ -156,16 +163,17 @@ that is not wanted: `is_end` says that no more were looked at. `arguments` has w
 """
 COUNT_LIVE: Final = """
     SELECT count(*) FROM (
-        (SELECT FROM penstock.runs s WHERE s.state = 'scheduled' AND 'scheduled' = ANY($1::text[]) LIMIT $2)
+        (SELECT FROM penstock.runs s WHERE s.indexed_state = 'scheduled' AND 'scheduled' = ANY($1::text[]) LIMIT $2)
         UNION ALL
-        (SELECT FROM penstock.runs q WHERE q.state = 'queued' AND 'queued' = ANY($1::text[]) LIMIT $2)
-        UNION ALL
-        (SELECT FROM penstock.runs g WHERE g.state = 'running' AND 'running' = ANY($1::text[]) LIMIT $2)
+        (SELECT FROM penstock.runs h
+         WHERE h.finished_at IS NULL AND h.indexed_state IS NULL AND 'queued' = ANY($1::text[]) LIMIT $2)
         UNION ALL
         (SELECT FROM penstock.waits w WHERE 'waiting' = ANY($1::text[]) LIMIT $2)
     ) l
     """
-"""How many runs have not ended and are in one of these states, as far as there are fewer than `$2`."""
+"""How many runs have to be read for those that have not ended and are in one of these states, as far as there are
+fewer than `$2`. Running ones are among those that were handed to executors first, of which MAX_LOOKED are read.
+"""
 
 
 def arguments(

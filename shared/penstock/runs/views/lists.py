@@ -48,18 +48,26 @@ class RunList(Shown):
     finished_at: datetime | None
 
 
-_SELECT: Final = """
+_MAX_HANDED: Final = 25_000
+_SELECT: Final = f"""
+    WITH running AS MATERIALIZED (
+        -- Among the runs that were handed to executors first: those that run are not behind many that wait.
+        SELECT h.list_id, count(*)::int AS running
+        FROM (
+            SELECT h.list_id, h.state FROM penstock.runs h
+            WHERE h.finished_at IS NULL AND h.indexed_state IS NULL
+            ORDER BY h.dispatched_at LIMIT {_MAX_HANDED}
+        ) h
+        WHERE h.state = 'running' AND h.list_id IS NOT NULL
+        GROUP BY h.list_id
+    )
     SELECT l.id, l.environment, l.workflow, l.state, l.is_sequential, l.total, l.succeeded, l.failed, l.skipped,
            l.cancelled + l.given_up AS cancelled, l.terminated, l.passed_over, l.parent_run_id, l.error, l.created_at,
            l.follower ->> 'workflow' AS "then", coalesce(l.follower_state = 'started', false) AS is_followed,
-           l.start_at AS started_at, l.finished_at, n.running, statement_timestamp() AS now,
+           l.start_at AS started_at, l.finished_at, coalesce(n.running, 0) AS running, statement_timestamp() AS now,
            p.is_paused
     FROM penstock.lists l
-    CROSS JOIN LATERAL (
-        -- Of the running runs, of which there are no more than executors have places.
-        SELECT count(*)::int AS running FROM penstock.runs r
-        WHERE r.state = 'running' AND r.list_id = l.id AND l.state IN ('expanding', 'expanded')
-    ) n
+    LEFT JOIN running n ON n.list_id = l.id AND l.state IN ('expanding', 'expanded')
     CROSS JOIN LATERAL (
         SELECT EXISTS (
             SELECT FROM penstock.pauses p

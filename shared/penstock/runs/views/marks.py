@@ -24,12 +24,13 @@ async def find_marks(conn: Connection, *, environment: str) -> Marks:
              (SELECT (SELECT l.at::text || l.id FROM penstock.logs l
                       WHERE l.environment = $1 AND l.at > statement_timestamp() - interval '1 hour'
                       ORDER BY l.at DESC LIMIT 1) AS mark) line,
-             (SELECT count(*) || ' ' || coalesce(max(q.lease_expires_at)::text, '') AS mark
-              FROM (SELECT r.lease_expires_at FROM penstock.runs r WHERE r.state = 'running'
-                    ORDER BY r.lease_expires_at LIMIT 100) q) running,
+             (SELECT count(q.lease_expires_at) || ' ' || coalesce(max(q.lease_expires_at)::text, '') AS mark
+              FROM (SELECT r.lease_expires_at FROM penstock.runs r
+                    WHERE r.finished_at IS NULL AND r.indexed_state IS NULL
+                    ORDER BY r.dispatched_at LIMIT 100) q) running,
              (SELECT count(*)::text AS mark FROM (SELECT FROM penstock.waits w LIMIT 500) q) waiting,
              (SELECT count(*) || ' ' || coalesce(max(q.scheduled_at)::text, '') AS mark
-              FROM (SELECT r.scheduled_at FROM penstock.runs r WHERE r.state = 'scheduled'
+              FROM (SELECT r.scheduled_at FROM penstock.runs r WHERE r.indexed_state = 'scheduled'
                     ORDER BY r.scheduled_at LIMIT 100) q) scheduled,
              (SELECT (SELECT c.due_at::text || c.id FROM penstock.recurrences c
                       WHERE c.due_at IS NOT NULL AND c.parked_at IS NULL ORDER BY c.due_at LIMIT 1) AS mark) tick,

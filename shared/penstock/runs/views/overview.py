@@ -13,7 +13,9 @@ from penstock.db import Connection
 from penstock.runs.views.models import ChainLimit, Shown
 
 MAX_SAMPLED: Final = 2000
-"""Runs that are looked at in each state, those that are due first coming first."""
+"""Runs that are looked at of those that are scheduled, handed to executors, and waiting; those that are due first come
+first.
+"""
 MAX_FAILED: Final = 500
 """Failed runs that are looked through, of both environments."""
 MAX_WARNED: Final = 500
@@ -59,13 +61,11 @@ _SAMPLE: Final = """
     WITH scheduled AS MATERIALIZED (
         SELECT r.id, r.environment, r.scheduled_at, r.parked_at, r.is_limited,
                r.failures > 0 OR r.attempt > 0 AS is_retry
-        FROM penstock.runs r WHERE r.state = 'scheduled' ORDER BY r.scheduled_at LIMIT $2
-    ), queued AS MATERIALIZED (
-        SELECT r.environment, r.scheduled_at
-        FROM penstock.runs r WHERE r.state = 'queued' ORDER BY r.dispatched_at LIMIT $2
-    ), running AS MATERIALIZED (
-        SELECT r.environment
-        FROM penstock.runs r WHERE r.state = 'running' ORDER BY r.lease_expires_at LIMIT $2
+        FROM penstock.runs r WHERE r.indexed_state = 'scheduled' ORDER BY r.scheduled_at LIMIT $2
+    ), handed AS MATERIALIZED (
+        SELECT r.environment, r.scheduled_at, r.state
+        FROM penstock.runs r WHERE r.finished_at IS NULL AND r.indexed_state IS NULL
+        ORDER BY r.dispatched_at LIMIT $2
     ), waiting AS MATERIALIZED (
         SELECT w.environment, CASE
             WHEN w.parked_at IS NOT NULL THEN 'paused'
@@ -91,8 +91,9 @@ _SAMPLE: Final = """
             WHERE p.run_id = s.id AND s.is_limited AND p.waits_since IS NOT NULL
             ORDER BY p.rule LIMIT 1
         ) p ON true
-        UNION ALL SELECT q.environment, q.scheduled_at, 'executor' FROM queued q
-        UNION ALL SELECT r.environment, NULL, 'running' FROM running r
+        UNION ALL
+        SELECT h.environment, h.scheduled_at, CASE h.state WHEN 'running' THEN 'running' ELSE 'executor' END
+        FROM handed h
         UNION ALL SELECT w.environment, NULL, w.reason FROM waiting w
     )
     SELECT coalesce((SELECT jsonb_object_agg(q.reason, q.runs)
@@ -100,8 +101,8 @@ _SAMPLE: Final = """
                     '{}') AS reasons,
            (SELECT min(l.scheduled_at) FROM live l WHERE l.environment = $1 AND l.reason = 'executor')
                AS late_since,
-           greatest((SELECT count(*) FROM scheduled), (SELECT count(*) FROM queued),
-                    (SELECT count(*) FROM running), (SELECT count(*) FROM waiting)) < $2 AS is_exact
+           greatest((SELECT count(*) FROM scheduled), (SELECT count(*) FROM handed),
+                    (SELECT count(*) FROM waiting)) < $2 AS is_exact
 """
 
 
@@ -153,7 +154,7 @@ async def list_recent_errors(conn: Connection, *, environment: str, limit: int) 
         FROM (
             SELECT r.id, r.environment, r.workflow, r.chain_id, r.created_at, r.finished_at, r.error
             FROM penstock.runs r
-            WHERE r.state = 'failed'
+            WHERE r.indexed_state = 'failed'
             ORDER BY r.created_at DESC
             LIMIT $2
         ) q

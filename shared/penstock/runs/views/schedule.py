@@ -71,7 +71,7 @@ _STATEMENT: Final = """
         (SELECT r.scheduled_at AS at, 'run' AS kind, r.id, r.workflow, r.depth, r.chain_id, r.list_id,
                 NULL::int AS remaining
          FROM penstock.runs r
-         WHERE r.state = 'scheduled' AND r.environment = $1
+         WHERE r.indexed_state = 'scheduled' AND r.environment = $1
            AND ($2::text IS NULL OR r.workflow = $2)
            AND r.scheduled_at >= coalesce($3::timestamptz, '-infinity')
            AND r.scheduled_at < coalesce($4::timestamptz, 'infinity')
