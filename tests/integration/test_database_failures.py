@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 
-from penstock.db import Connection, Database
+from penstock.db import Connection, Database, give_way
 from penstock.errors import DatabaseUnavailable
+from tests.eventually import eventually
 
 
 async def lose(conn: Connection) -> None:
@@ -54,3 +55,24 @@ async def test_a_cancellation_is_kept_when_the_connection_is_lost_while_it_undoe
         await task
     assert lost.is_set()
     assert task.cancelled()
+
+
+async def test_who_gives_way_leaves_a_connection_to_others(database: Database) -> None:
+    held, free = 0, asyncio.Event()
+
+    async def hold() -> None:
+        nonlocal held
+        give_way()
+        async with database.connection():
+            held += 1
+            await free.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(database.most_connections):
+            group.create_task(hold())
+        await eventually(lambda: held == database.most_connections - 1)
+        async with database.connection() as conn:
+            assert await conn.fetchval("SELECT 1") == 1
+        assert held == database.most_connections - 1
+        free.set()
+    assert held == database.most_connections, "it had its turn, too"

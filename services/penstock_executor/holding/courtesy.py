@@ -5,9 +5,9 @@ statement and every turn of the event loop that such batches take: on a machine 
 times 20 ms. Slots that are kept free for calls do not help against that.
 
 *How.* From the moment a run is claimed for which a caller waits, and for some seconds after the last one, bulk is
-claimed, performed and written in small batches, one after the other: of `grain` runs each. Its slots are not fewer, so
-runs of bulk that wait for others themselves (a slow server, say) are hardly fewer either. Without callers nothing of
-this happens.
+claimed in small batches, one after the other, and performed and written in as small ones: of `grain` runs each. Its
+slots are not fewer, so runs of bulk that wait for others themselves (a slow server, say) are hardly fewer either.
+Without callers nothing of this happens.
 
 *How small* is found by trying: the claim of an awaited run is a statement and a few turns of the loop, and nothing of
 what the run itself does. When it takes longer than TARGET_SECONDS, the next batches of bulk are smaller, else larger.
@@ -22,7 +22,7 @@ from typing import Final
 
 HOLD_SECONDS: Final = 5.0
 """How long bulk gives way after the last run for which somebody waits."""
-TARGET_SECONDS: Final = 0.015
+TARGET_SECONDS: Final = 0.02
 MIN_GRAIN: Final = 10
 MAX_GRAIN: Final = 100
 _FIRST_GRAIN: Final = 20

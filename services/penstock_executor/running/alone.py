@@ -9,6 +9,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from penstock import clock
+from penstock.contracts.topology import BULK_LANE
+from penstock.db import give_way
 from penstock.domain.states import RunState
 from penstock.errors import LeaseLost, Permanent, Transient
 from penstock.logs import get_logger, log_about
@@ -54,6 +56,8 @@ async def finish_alone(
     None when the run is no longer ours. Never raises.
     """
     ending: Ending | None = None
+    if lease.lane == BULK_LANE:
+        give_way()
     try:
         try:
             ending = await work()

@@ -83,11 +83,12 @@ class Commits:
         return await self._batches[lane].submit(commits)
 
     def give_way(self, grain: int | None) -> None:
-        """Write runs of bulk in batches of `grain`, one after the other; None: in batches of any size."""
-        lanes = _AT_ONCE if grain is None else 1
-        self._single[BULK_LANE].adjust(lanes=lanes, most=_MAX_COMMITS if grain is None else grain)
-        self._parents[BULK_LANE].adjust(lanes=lanes, most=_MAX_PARENTS if grain is None else grain)
-        self._batches[BULK_LANE].adjust(lanes=lanes, most=_MAX_BATCHES if grain is None else 1)
+        """Write runs of bulk in batches of `grain`; None: in batches of any size. No fewer batches at once, because
+        claims are to be what slows bulk down: what is performed is written soon.
+        """
+        self._single[BULK_LANE].adjust(lanes=_AT_ONCE, most=_MAX_COMMITS if grain is None else grain)
+        self._parents[BULK_LANE].adjust(lanes=_AT_ONCE, most=_MAX_PARENTS if grain is None else grain)
+        self._batches[BULK_LANE].adjust(lanes=_AT_ONCE, most=_MAX_BATCHES if grain is None else 1)
 
     async def _flush_batches(self, batches: list[Sequence[Commit]]) -> Sequence[list[Written]]:
         commits = [commit for batch in batches for commit in batch]

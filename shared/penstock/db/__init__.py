@@ -10,6 +10,7 @@ from penstock.db.pool import (
     Refused,
     UndefinedTable,
     UniqueViolation,
+    give_way,
     open_database,
     quote_identifier,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "UndefinedTable",
     "UniqueViolation",
     "describe_duplicate",
+    "give_way",
     "isolate",
     "open_database",
     "quote_identifier",

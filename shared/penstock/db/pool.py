@@ -7,7 +7,8 @@ safe to repeat: all of ours are guarded by a key or by the run's attempt.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import asyncpg
@@ -38,8 +39,18 @@ ACQUIRE_TIMEOUT_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 20.0
 _PAUSE_SECONDS: Final = 0.5
 _MAX_TRIES: Final = 5
+_RESERVED: Final = 5
+"""Of how many connections one is kept for those who do not give way."""
 _MAX_QUERIES: Final = 5_000
 """A connection is replaced after this many queries, with its plans: a plan for a small table scans a large one."""
+
+
+_gives_way: ContextVar[bool] = ContextVar("gives_way", default=False)
+
+
+def give_way() -> None:
+    """Leave the last connections of each pool to others, from now on and in this task: nobody waits for its work."""
+    _gives_way.set(True)
 
 
 def quote_identifier(name: str) -> str:
@@ -76,6 +87,9 @@ class Database:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._waiting = 0
+        most = pool.get_max_size()
+        # Two at least, because an export takes a second one.
+        self._leftover = asyncio.Semaphore(max(2, most - max(1, most // _RESERVED)))
         watch_pool(
             used=lambda: pool.get_size() - pool.get_idle_size(),
             idle=pool.get_idle_size,
@@ -101,8 +115,28 @@ class Database:
                 raise DatabaseUnavailable(f"PostgreSQL reports a conflict: {error}") from error
             raise
 
+    def _connection(self) -> AbstractAsyncContextManager[Connection]:
+        return self._give_way_and_acquire() if _gives_way.get() else self._acquire()
+
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+    async def _give_way_and_acquire(self) -> AsyncIterator[Connection]:
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(ACQUIRE_TIMEOUT_SECONDS):
+                await self._leftover.acquire()
+        except TimeoutError as error:
+            DATABASE_UNAVAILABLE.inc()
+            raise DatabaseUnavailable("all connections to PostgreSQL are in use") from error
+        finally:
+            self._waiting -= 1
+        try:
+            async with self._acquire() as connection:
+                yield connection
+        finally:
+            self._leftover.release()
+
+    @asynccontextmanager
+    async def _acquire(self) -> AsyncIterator[Connection]:
         try:
             # Given a timeout of its own, the driver makes a task of the waiting, even where a connection is free.
             self._waiting += 1
