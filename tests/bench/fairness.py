@@ -19,6 +19,8 @@ async def measure_waiting(installation: Installation, *, items: int, calls: int)
         body = {"workflow": "insert", "items": parameters[first : first + 50_000]}
         await _ask(installation, ingress, "lists", body, "id")
     answered: list[float] = []
+    ended = "SELECT count(*)::int FROM penstock.runs WHERE finished_at IS NOT NULL"
+    before = await installation.fetchval(ended)
     with Cpu() as cpu:
         for _ in range(calls):
             began = asyncio.get_running_loop().time()
@@ -27,13 +29,16 @@ async def measure_waiting(installation: Installation, *, items: int, calls: int)
             answered.append((asyncio.get_running_loop().time() - began) * 1000)
             await _ask(installation, ingress, "lists", {"workflow": "answer", "items": [{}]}, "id")
             await asyncio.sleep(_PAUSE_SECONDS)
+    after = await installation.fetchval(ended)
+    assert isinstance(before, int)
+    assert isinstance(after, int)
     begun = await _list_waits(installation)
     backlog = await installation.fetchval("SELECT count(*) FROM penstock.runs WHERE started_at IS NULL")
     await installation.manage(ingress, "POST", f"live/chains/{chain_id}/stop", {"reason": "measured"})
     return {
         "calls": calls, "call_p50_ms": round(median(answered), 1), "call_p99_ms": round(_p99(answered), 1),
         "bulk_p50_ms": round(median(begun), 1), "bulk_p99_ms": round(_p99(begun), 1), "bulk_begun": len(begun),
-        "backlog": backlog, "cpu": cpu.shares,
+        "runs_per_second": round((after - before) / cpu.seconds), "backlog": backlog, "cpu": cpu.shares,
     }  # fmt: skip
 
 

@@ -105,7 +105,7 @@ steps: [{schedule: doubling}, {schedule: doubling}]
     rows = await house.fetch(
         "SELECT count(*) AS n FROM penstock.runs WHERE is_bulk IS NULL AND environment = $1", ENVIRONMENT
     )
-    assert 150 < rows[0]["n"] < 700
+    assert 100 < rows[0]["n"] < 700
 
 
 async def test_a_call_is_claimed_while_claims_of_bulk_wait_for_the_database(house: House) -> None:
