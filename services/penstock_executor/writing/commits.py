@@ -87,7 +87,7 @@ class Commits:
         claims are to be what slows bulk down: what is performed is written soon.
         """
         self._single[BULK_LANE].adjust(lanes=_AT_ONCE, most=_MAX_COMMITS if grain is None else grain)
-        self._parents[BULK_LANE].adjust(lanes=_AT_ONCE, most=_MAX_PARENTS if grain is None else grain)
+        self._parents[BULK_LANE].adjust(lanes=_AT_ONCE, most=min(grain or _MAX_PARENTS, _MAX_PARENTS))
         self._batches[BULK_LANE].adjust(lanes=_AT_ONCE, most=_MAX_BATCHES if grain is None else 1)
 
     async def _flush_batches(self, batches: list[Sequence[Commit]]) -> Sequence[list[Written]]:
