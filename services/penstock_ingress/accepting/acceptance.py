@@ -37,6 +37,11 @@ _DISPATCH_LANES: Final = 1
 _MAX_PER_COMMIT: Final = 300
 _MAX_PER_DISPATCH: Final = 4
 """Commits whose runs are handed to the broker together."""
+_LONE: Final = 2
+"""A commit of so few runs does not wait until the broker has confirmed those before it: that may take as long as its
+disk, and one that is slow would delay all runs of that time one after the other.
+"""
+_LONE_LANES: Final = 8
 _MAX_PER_NUDGE: Final = 1000
 
 Due = tuple[RunSummary, str | None]
@@ -73,6 +78,9 @@ class Acceptance:
         self._dispatches: Coalescer[Sequence[Due], None] = Coalescer(
             self._dispatch, name="dispatches", lanes=_DISPATCH_LANES, most=_MAX_PER_DISPATCH
         )
+        self._lone: Coalescer[Sequence[Due], None] = Coalescer(
+            self._dispatch, name="dispatches", lanes=_LONE_LANES, most=_MAX_PER_DISPATCH
+        )
         self._nudges: Coalescer[str, None] = Coalescer(self._nudge, name="nudges", lanes=1, most=_MAX_PER_NUDGE)
         self._floods = Floods(database)
         self._undispatched = Reports(log.warning, "dispatch.failed")
@@ -94,6 +102,7 @@ class Acceptance:
         """Wait until everything accepted has been committed, and dispatched or given up."""
         await self._entries.drain()
         await self._dispatches.drain()
+        await self._lone.drain()
         await self._nudges.drain()
         await self._floods.drain()
 
@@ -123,7 +132,7 @@ class Acceptance:
             ]
         self._floods.note(len(due))
         if due:  # together: a place in the next batch for each run would cost as much as the message
-            _ = self._dispatches.submit(due)
+            _ = (self._lone if len(due) <= _LONE else self._dispatches).submit(due)
         for environment in limited:
             _ = self._nudges.submit(environment)
 
