@@ -8,14 +8,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property
 from typing import Final, Protocol
 
 from pydantic import JsonValue
 
 from penstock.contracts.messages import RunAnswer
 from penstock.definitions.compiled import Levels
-from penstock.definitions.models import StepAction
 from penstock.definitions.values import format_date
 from penstock.domain.approval_links import LinkTarget, sign_link, write_url
 from penstock.domain.states import RunState
@@ -39,7 +38,7 @@ from penstock_executor.performing.references import References
 from penstock_executor.performing.step_retries import MAX_PAUSE_SECONDS, StepRetries, waiting_path
 from penstock_executor.performing.timing import Timing, TookTooLong
 from penstock_executor.performing.user import CurrentUser
-from penstock_executor.planning.plans import Plans
+from penstock_executor.planning.plans import Plans, WorkflowPlan
 from penstock_executor.room import Room
 from penstock_executor.rules.failures import Failure, describe_failure
 from penstock_executor.runs import Ending, StepRecord, Values
@@ -63,7 +62,7 @@ class Code(Protocol):
 class Attempt:
     """One attempt of one run. `finished` has, by path, the results of finished steps, of this attempt and earlier ones.
 
-    `code` is there for apps that have Python.
+    `code` is there for apps that have Python. What few runs need is made when it is first asked for.
     """
 
     def __init__(self, room: Room, lease: Lease, plans: Plans) -> None:
@@ -74,19 +73,27 @@ class Attempt:
         self.plan = plans.workflow(lease.run.workflow)
         self.journal = Journal(room, lease)
         self.timing = Timing(lease, self.plan.definition.timeout_seconds)
-        self.user = CurrentUser(room.database, lease, plans.app)
-        self.references = References(room.database, lease, plans.app)
         self.finished: Values = lease.run.finished or {}
         self.code: Code | None = None
-        self.turns = Turns()
         self.iterations = 0
+        self._references: References | None = None
+
+    @cached_property
+    def user(self) -> CurrentUser:
+        """The user for whom the run works."""
+        return CurrentUser(self.room.database, self.lease, self.plans.app)
+
+    @cached_property
+    def turns(self) -> Turns:
+        """Those of steps that are performed beside each other."""
+        return Turns()
 
     async def perform(self) -> Ending:
         """Perform what is not finished yet; the ending, and what waits in the journal, have still to be committed.
 
         Raises everything that ends the attempt otherwise.
         """
-        frame = await self._open(self.plan.definition.name, self.run.parameters)
+        frame = await self._open(self.plan, self.run.parameters)
         if self.plan.secrets and self.plan.when is not None:
             self._require(self.plan.when.secrets)
         if self.plan.when is not None and not self.finished and not await holds(self.plan.when, frame.scope):
@@ -110,7 +117,9 @@ class Attempt:
         if self.journal.must_commit and (step.spec.commits_first or not may_defer):
             await self.journal.commit()
         self.journal.position = Position(path, definition.place, definition.action)
-        record = StepRecord(path, definition.action, "succeeded", self._begin_step(step, frame))
+        record = StepRecord(path, definition.action, "succeeded", self.timing.begin_step())
+        if step.uses_now:
+            frame.scope["now"] = format_date(record.started_at)
         self.journal.performed = record
         spans = active()
         span = None if spans is None else spans.begin_step(path, definition.action, record.started_at)
@@ -146,29 +155,17 @@ class Attempt:
         if frame.plan.definition.python is not None:
             await self._require_code().perform_workflow(frame)
             return
-        await self._show_links(frame)
+        for id in frame.plan.linked:  # all steps see the links of those that wait for an answer
+            frame.results[id] = {"link": await self.find_link(frame.prefix + id)}
         for step in frame.plan.steps:
             if not await self.perform_step(step, frame):
                 return
-
-    async def _show_links(self, frame: Frame) -> None:
-        """Let all steps see the links of those that wait for an answer: `steps.<id>.link`."""
-        for step in frame.plan.steps:
-            definition = step.definition
-            if definition.action is StepAction.WAIT_FOR and definition.arguments.get("link") is True:
-                frame.results[definition.id] = {"link": await self.find_link(frame.prefix + definition.id)}
 
     async def find_link(self, path: str) -> str:
         """The link that ends the wait of a step of this run, by the step's path."""
         target = LinkTarget(self.run.environment, self.run.id, path)
         token = sign_link(await self.room.tools.installation.find_key(), target)
         return write_url(self.room.public_url, self.run.environment, token)
-
-    def _begin_step(self, step: StepPlan, frame: Frame) -> datetime:
-        started_at = self.timing.begin_step()
-        if step.uses_now:
-            frame.scope["now"] = format_date(started_at)
-        return started_at
 
     async def _look_up(self, lookups: Levels, frame: Frame) -> None:
         """Find what is read through references, after what this run has changed and not yet written."""
@@ -177,9 +174,11 @@ class Attempt:
         frame.scope[THINGS] = await self._find_referred(frame.viewer, lookups, [frame.scope])
 
     async def _find_referred(self, viewer: Viewer, lookups: Levels, scopes: Sequence[Values]) -> Values:
-        before = self.references.read
-        found = await self.references.look_up(viewer, lookups, scopes)
-        self.journal.used[POSITIONS[Activity.THING_RETURNED]] += self.references.read - before
+        if self._references is None:
+            self._references = References(self.room.database, self.lease, self.plans.app)
+        before = self._references.read
+        found = await self._references.look_up(viewer, lookups, scopes)
+        self.journal.used[POSITIONS[Activity.THING_RETURNED]] += self._references.read - before
         return found
 
     async def _act_with_retries(self, step: StepPlan, record: StepRecord, frame: Frame, *, may_defer: bool) -> bool:
@@ -228,7 +227,7 @@ class Attempt:
             self.plans.app,
             self.room.tools,
             self.timing.deadline,
-            partial(self._find_referred, frame.viewer),
+            self._find_referred,
             frame.viewer,
         )
         if spec.immediate is not None:
@@ -301,7 +300,8 @@ class Attempt:
 
     async def _write(self, write: Write, record: StepRecord, *, may_defer: bool) -> None:
         record.result = write.result
-        self.references.forget()
+        if self._references is not None:
+            self._references.forget()
         position = self.journal.position
         assert position is not None
         self.journal.defer(write, record, position)
@@ -328,7 +328,7 @@ class Attempt:
                 f"`trigger` is nested more than {MAX_NESTED} deep, at {nested.workflow}; schedule it instead",
                 kind="nesting",
             )
-        inner = await self._open(nested.workflow, nested.parameters)
+        inner = await self._open(self.plans.workflow(nested.workflow), nested.parameters)
         inner.prefix, inner.nesting, inner.may_defer = f"{path}/", frame.nesting + 1, may_defer
         inner.is_beside = frame.is_beside
         if inner.plan.secrets and inner.plan.when is not None:
@@ -378,11 +378,10 @@ class Attempt:
         if frame.nesting or frame.of is not None:
             self.finished[record.step] = record.result
 
-    async def _open(self, workflow: str, parameters: Values) -> Frame:
-        plan = self.plans.workflow(workflow)
+    async def _open(self, plan: WorkflowPlan, parameters: Values) -> Frame:
         viewer = await self.user.view(self.timing.now()) if plan.is_guarded else EVERYTHING
         user = await self.user.find(viewer) if "user" in plan.roots else None
-        frame = open_frame(plan, self.run, parameters, secrets=self.room.secrets, now=self.timing.now(), user=user)
+        frame = open_frame(plan, self.run, parameters, secrets=self.room.secrets, timing=self.timing, user=user)
         frame.viewer = viewer
         if plan.lookups and not self.finished:
             await self._look_up(plan.lookups, frame)

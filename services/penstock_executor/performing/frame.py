@@ -1,13 +1,13 @@
 """A workflow under way, as its steps see it."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from pydantic import JsonValue
 
 from penstock.definitions.values import format_date
 from penstock.store.secrets import Secrets
 from penstock.things.privacy import EVERYTHING, Viewer
+from penstock_executor.performing.timing import Timing
 from penstock_executor.planning.plans import WorkflowPlan
 from penstock_executor.runs import ClaimedRun, Values
 from penstock_executor.steps.specs import Becomes, Scope, StepPlan
@@ -79,23 +79,22 @@ class Frame:
 
 
 def open_frame(
-    plan: WorkflowPlan, run: ClaimedRun, parameters: Values, *, secrets: Secrets, now: datetime, user: Values | None
+    plan: WorkflowPlan, run: ClaimedRun, parameters: Values, *, secrets: Secrets, timing: Timing, user: Values | None
 ) -> Frame:
     """A frame with what expressions see: only what this workflow reads is put there."""
-    context = run.context or {}
     results: Values = {}
     state: Values = {}
     scope: Scope = {"params": parameters, "steps": results, "state": state}
-    for root in plan.roots - scope.keys():
+    for root in plan.given:
         match root:
             case "run":
                 scope[root] = run.to_scope()
             case "secrets":
                 scope[root] = secrets.values(run.environment)
             case "now":
-                scope[root] = format_date(now)
+                scope[root] = format_date(timing.now())
             case "user":
                 scope[root] = user
             case _:
-                scope[root] = context.get(root)
+                scope[root] = None if run.context is None else run.context.get(root)
     return Frame(plan, scope, results, state)

@@ -1,18 +1,23 @@
 """Workflows ready to be performed: what can be computed once per deployed version is computed once."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from penstock.definitions.compiled import CompiledApp, CompiledStep, Levels
-from penstock.definitions.models import App, Respond, Workflow
+from penstock.definitions.models import Respond, StepAction, Workflow
 from penstock.expressions import Expression
 from penstock_executor.actions import SPECS
 from penstock_executor.steps.specs import StepPlan
 
+_PERFORMED: Final = frozenset({"params", "steps", "state"})
+"""Names that expressions read, and that come of performing the workflow."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkflowPlan:
-    """A workflow with its steps. `roots` are the names that its expressions read, `secrets` the secrets.
-    `is_guarded`: privacy rules concern what it reads.
+    """A workflow with its steps. `roots` are the names that its expressions read, `secrets` the secrets; `given` are
+    those of the roots that do not come of performing its steps. `linked` are the ids of the steps whose link all steps
+    see. `is_guarded`: privacy rules concern what it reads.
     """
 
     definition: Workflow
@@ -22,9 +27,11 @@ class WorkflowPlan:
     answers_early: bool
     secrets: frozenset[str] = frozenset()
     lookups: Levels = ()
+    given: tuple[str, ...] = ()
+    linked: tuple[str, ...] = ()
     is_brief: bool = False
-    is_guarded: bool = False
     """Nothing in it waits for anybody, so that many of its runs can be performed in one go."""
+    is_guarded: bool = False
 
     def with_secrets(self, names: frozenset[str]) -> "WorkflowPlan":
         """The same, reading these secrets."""
@@ -36,14 +43,11 @@ class Plans:
 
     def __init__(self, compiled: CompiledApp) -> None:
         self._compiled = compiled
+        self.app: Final = compiled.app
+        """The app as deployed in this version."""
         self._plans: dict[str, WorkflowPlan] = {}
         self._brief: dict[str, bool] = {}
         self._has_rules = any(data_type.privacy for data_type in compiled.app.types.values())
-
-    @property
-    def app(self) -> App:
-        """The app as deployed in this version."""
-        return self._compiled.app
 
     def workflow(self, name: str) -> WorkflowPlan:
         """Raises KeyError when this version has no such workflow."""
@@ -88,9 +92,15 @@ class Plans:
             is_guarded or definition.python or definition.flow or answers_early or "user" in roots or compiled.lookups
         )
         return WorkflowPlan(
-            compiled.definition, compiled.when, steps, roots, answers_early, secrets, compiled.lookups,
+            definition, compiled.when, steps, roots, answers_early, secrets, compiled.lookups,
+            given=tuple(roots - _PERFORMED), linked=tuple(step.definition.id for step in steps if _shows_link(step)),
             is_brief=not (waits or is_guarded) and _are_brief(steps), is_guarded=is_guarded,
         )  # fmt: skip
+
+
+def _shows_link(step: StepPlan) -> bool:
+    """Whether all steps see the step's link, as `steps.<id>.link`."""
+    return step.definition.action is StepAction.WAIT_FOR and step.definition.arguments.get("link") is True
 
 
 def _shows_things(step: StepPlan) -> bool:

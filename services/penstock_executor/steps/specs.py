@@ -103,8 +103,8 @@ class StepPlan:
 class Call:
     """A step about to be performed: its plan, and what stands behind its keys, evaluated.
 
-    `now` is the database's time; `deadline` is when the run has used up its time, on the loop's clock. `look_up` finds
-    what is read through references in several scopes at once. `viewer` is who looks, for privacy rules.
+    `now` is the database's time; `deadline` is when the run has used up its time, on the loop's clock. `viewer` is who
+    looks, for privacy rules.
     """
 
     run: ClaimedRun
@@ -117,8 +117,12 @@ class Call:
     app: App
     tools: Tools
     deadline: float
-    look_up: Callable[[Levels, Sequence[Scope]], Awaitable[Values]]
+    find_referred: Callable[[Viewer, Levels, Sequence[Scope]], Awaitable[Values]]
     viewer: Viewer = EVERYTHING
+
+    async def look_up(self, levels: Levels, scopes: Sequence[Scope]) -> Values:
+        """What is read through references in several scopes at once, as far as the viewer may see it."""
+        return await self.find_referred(self.viewer, levels, scopes)
 
     def until(self) -> float:
         """When the step, or the run if that is sooner, has used up its time, on the loop's clock."""

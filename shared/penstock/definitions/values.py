@@ -86,11 +86,20 @@ def coerce_value(type: FieldType, value: JsonValue, *, source: ValueSource = Val
 
 
 _OFFSET_LENGTH: Final = len("+00:00")
+_COLUMN_INTEGERS: Final = 2**63
+"""Integers below this are numbers as a column holds them."""
 
 
 def is_thing_id(text: str) -> bool:
     """Whether `text` has the form of a thing's id."""
     return _THING_ID.fullmatch(text) is not None
+
+
+def compile_coercion(type: FieldType) -> Callable[[JsonValue], JsonValue]:
+    """`coerce_value(type, value)` as a function of the value."""
+    if type.is_list or type.options is not None:
+        return lambda value: coerce_value(type, value)
+    return _COERCE.get(type.name, _coerce_thing)
 
 
 def compile_text_reader(type: FieldType) -> Callable[[str], JsonValue]:
@@ -109,7 +118,7 @@ def format_date(moment: datetime) -> str:
     """A time as it stands in JSON: `2022-12-22T09:45:37.369Z`. `moment` is aware."""
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
-    return f"{moment.isoformat(timespec='milliseconds')[:-_OFFSET_LENGTH]}Z"
+    return moment.isoformat("T", "milliseconds")[:-_OFFSET_LENGTH] + "Z"
 
 
 def _coerce_one(type: FieldType, value: JsonValue, source: ValueSource) -> JsonValue:
@@ -178,8 +187,9 @@ def _coerce_password(value: JsonValue) -> JsonValue:
 
 def _coerce_number(value: JsonValue) -> JsonValue:
     """A number as a column holds it: beyond 64 bits it is a float."""
-    number = _check_number(value)
-    return number if type(number) is int and abs(number) < 2**63 else tidy(float(number))
+    if type(value) is int and -_COLUMN_INTEGERS < value < _COLUMN_INTEGERS:
+        return value
+    return tidy(float(_check_number(value)))
 
 
 def _check_number(value: JsonValue) -> int | float:

@@ -66,17 +66,29 @@ def tick_run_id(recurrence: UUID, tick_at: datetime) -> RunId:
 
 def new_thing_id() -> str:
     """An id in Bubble's form, `1700000000000x123456789012345678`: milliseconds, `x`, eighteen digits."""
-    return f"{time.time_ns() // 1_000_000}x{_draw() % (9 * 10**17) + 10**17}"
+    milliseconds = time.time_ns() // 1_000_000
+    try:
+        return f"{milliseconds}x{_digits.pop()}"
+    except IndexError:
+        _digits.extend(_draw_digits(_PAGE))
+        return f"{milliseconds}x{_digits.pop()}"
 
 
 def new_thing_ids(count: int) -> list[str]:
     """This many ids for things that are made at once, rising, so that these sort by id as they stand in their list."""
     milliseconds = time.time_ns() // 1_000_000
-    noise = struct.unpack(f"{count}Q", secrets.token_bytes(8 * count))
-    return [f"{milliseconds}x{digits}" for digits in sorted([bits % (9 * 10**17) + 10**17 for bits in noise])]
+    return [f"{milliseconds}x{digits}" for digits in sorted(_draw_digits(count))]
 
 
 _noise: Final[list[int]] = []
+_digits: Final[list[int]] = []
+_PAGE: Final = 256
+
+
+def _draw_digits(count: int) -> list[int]:
+    """This many random numbers of eighteen digits."""
+    noise = struct.unpack(f"{count}Q", secrets.token_bytes(8 * count))
+    return [bits % (9 * 10**17) + 10**17 for bits in noise]
 
 
 def _draw() -> int:
@@ -84,7 +96,7 @@ def _draw() -> int:
     try:
         return _noise.pop()
     except IndexError:
-        page = secrets.token_bytes(16 * 256)
+        page = secrets.token_bytes(16 * _PAGE)
         _noise.extend(int.from_bytes(page[start : start + 16]) for start in range(16, len(page), 16))
         return int.from_bytes(page[:16])
 

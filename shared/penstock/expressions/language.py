@@ -11,7 +11,7 @@ come back with their keys in any order, and computing with integers above 2^53 l
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,6 +67,7 @@ _TYPE_NAMES: Final[Mapping[type, str]] = {
     type(None): "null",
 }
 
+Evaluate = Callable[[Mapping[str, JsonValue]], JsonValue]
 _Wanted = dict[str, "_Wanted"]
 """The members an expression reads; an empty dict means the whole value."""
 
@@ -136,6 +137,10 @@ class Expression:
         if self._uses_dates and _holds_invalid_date(value):
             raise self.error("d(…) was given something that is not a date", scope)
         return value
+
+    def compile(self) -> Evaluate:
+        """`evaluate`, without asking each time whether the expression is only a path."""
+        return self.evaluate if self._path is None else _compile_path(self._path)
 
     def holds(self, scope: Mapping[str, JsonValue]) -> bool:
         """Whether a condition is met: true, or not met: false or null. Raises ExpressionError for any other value."""
@@ -291,6 +296,20 @@ def _walk(scope: Mapping[str, JsonValue], path: tuple[str, ...]) -> JsonValue:
             return None
         value = value.get(name)
     return value
+
+
+def _compile_path(path: tuple[str, ...]) -> Evaluate:
+    """`tidy(_walk(scope, path))` as a function of the scope. Most paths have two names, such as `params.number`."""
+    if len(path) != 2:
+        return lambda scope: tidy(_walk(scope, path))
+    root, member = path
+
+    def read(scope: Mapping[str, JsonValue]) -> JsonValue:
+        values = scope.get(root)
+        value = values.get(member) if isinstance(values, dict) else None
+        return value if type(value) is str else tidy(value)
+
+    return read
 
 
 def _bare_path(source: str, references: tuple[Reference, ...]) -> tuple[str, ...] | None:

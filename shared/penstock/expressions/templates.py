@@ -153,21 +153,37 @@ def _compile_text(text: str, compile: _Compile, found: list[Expression]) -> str 
             ) from None
     found.extend(part for part in parts if isinstance(part, Expression))
     if len(parts) == 1:
-        return parts[0] if isinstance(parts[0], str) else parts[0].evaluate
+        return parts[0] if isinstance(parts[0], str) else parts[0].compile()
     return lambda scope: "".join(
         [part if isinstance(part, str) else write_value(part.evaluate(scope)) for part in parts]
     )
 
 
 def _compile_list(items: list[JsonValue | _Render]) -> JsonValue | _Render:
-    constants = [item for item in items if not callable(item)]
-    if len(constants) == len(items):
+    constants = [None if callable(item) else item for item in items]
+    renders = [(index, item) for index, item in enumerate(items) if callable(item)]
+    if not renders:
         return constants
-    return lambda scope: [item(scope) if callable(item) else item for item in items]
+
+    def render(scope: _Scope) -> JsonValue:
+        rendered = constants.copy()
+        for index, item in renders:
+            rendered[index] = item(scope)
+        return rendered
+
+    return render
 
 
 def _compile_object(members: dict[str, JsonValue | _Render]) -> JsonValue | _Render:
-    constants = {key: item for key, item in members.items() if not callable(item)}
-    if len(constants) == len(members):
+    constants = {key: None if callable(item) else item for key, item in members.items()}
+    renders = [(key, item) for key, item in members.items() if callable(item)]
+    if not renders:
         return constants
-    return lambda scope: {key: item(scope) if callable(item) else item for key, item in members.items()}
+
+    def render(scope: _Scope) -> JsonValue:
+        rendered = constants.copy()  # in the order in which the members are written
+        for key, item in renders:
+            rendered[key] = item(scope)
+        return rendered
+
+    return render

@@ -6,6 +6,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from penstock.db import quote_identifier
+from penstock.definitions.derived import derived_once
 from penstock.definitions.fields import BUILT_IN_FIELDS
 from penstock.definitions.models import DataField, DataType, ScalarType
 from penstock.expressions.language import tidy
@@ -61,11 +62,17 @@ def render_thing(
     thing: dict[str, JsonValue] = {"_id": id, "Created Date": moment, "Modified Date": moment}
     if created_by is not None:
         thing["Created By"] = created_by
-    for known in (BUILT_IN_FIELDS[-1], *data_type.fields):
-        value = row.get(known.column)
+    for name, column in _written_fields(data_type):
+        value = row.get(column)
         if value is not None:
-            thing[known.name] = value
+            thing[name] = value
     return thing
+
+
+@derived_once
+def _written_fields(data_type: DataType) -> tuple[tuple[str, str], ...]:
+    """Name and column of each field that can be written, in the order in which a thing has them."""
+    return tuple((known.name, known.column) for known in (BUILT_IN_FIELDS[-1], *data_type.fields))
 
 
 def text_of(known: DataField, mask: Mask = _bare) -> str:
