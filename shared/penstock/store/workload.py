@@ -23,6 +23,7 @@ from penstock.store.weights import list_changed_weights
 log = get_logger(__name__)
 
 FLUSH_SECONDS: Final = 5.0
+_MAX_WEIGHED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,18 @@ class Meter:
         self._database = database
         self._weights: Mapping[str, Weights] = {environment: make_weights({}) for environment in ENVIRONMENTS}
         self._counts: dict[tuple[str, str], Counts] = {}
+        self._weighed: dict[tuple[str, tuple[int, ...]], float] = {}
+        """By environment and counts: most runs of a workflow consume the same."""
 
     def weigh(self, environment: str, counts: Counts) -> float:
         """Workload units, by the weights as this process knows them."""
-        return weigh(counts, self._weights[environment])
+        key = (environment, tuple(counts))
+        units = self._weighed.get(key)
+        if units is None:
+            if len(self._weighed) >= _MAX_WEIGHED:
+                self._weighed.clear()
+            units = self._weighed[key] = weigh(counts, self._weights[environment])
+        return units
 
     def add(self, environment: str, workflow: str, counts: Counts) -> None:
         """Note what a run, or a request, has consumed."""
@@ -81,6 +90,7 @@ class Meter:
                 environment: make_weights(changed)
                 for environment, changed in (await list_changed_weights(conn)).items()
             }
+        self._weighed.clear()
 
     async def close(self) -> None:
         """Write what is left; what cannot be written now is lost, with a line in the log."""

@@ -100,8 +100,10 @@ def prepare_thing(data_type: DataType, thing: NewThing) -> PreparedThing:
     """Check a new thing that has a `created_at`. Raises Permanent for values that do not fit."""
     assert thing.created_at is not None
     row = check_values(data_type, thing.values)
-    moment = format_date(thing.created_at)
-    return PreparedThing(tuple(row), _to_record(thing, row, moment), _render(data_type, thing, row, moment))
+    columns, moment = tuple(row), format_date(thing.created_at)
+    shown = render_thing(data_type, id=thing.id, row=row, created_by=thing.created_by, moment=moment)
+    row["_id"], row["created_by"], row["created_date"] = thing.id, thing.created_by, moment
+    return PreparedThing(columns, row, shown)
 
 
 async def insert_prepared(
@@ -118,10 +120,7 @@ def _render(data_type: DataType, thing: NewThing, row: Mapping[str, JsonValue], 
 
 def to_record(thing: NewThing, row: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """What is written of a new thing whose checked values, by column, are `row`."""
-    return _to_record(thing, row, None if thing.created_at is None else format_date(thing.created_at))
-
-
-def _to_record(thing: NewThing, row: Mapping[str, JsonValue], created: str | None) -> dict[str, JsonValue]:
+    created = None if thing.created_at is None else format_date(thing.created_at)
     return {**row, "_id": thing.id, "created_by": thing.created_by, "created_date": created}
 
 
