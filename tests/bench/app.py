@@ -1,5 +1,6 @@
 """The app that is measured: one `create` step per run, a chain of hops, a webhook without work."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 FILES = {
@@ -101,9 +102,9 @@ steps:
 }
 
 
-def write_app(directory: Path) -> Path:
+def write_app(directory: Path, files: Mapping[str, str] = FILES) -> Path:
     """Write the app's files below `directory`, and return it."""
-    for name, text in FILES.items():
+    for name, text in files.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 
 from penstock.testing.ports import find_port
-from tests.acceptance.installation import ADMIN_TOKEN
+from tests.acceptance.installation import ADMIN_TOKEN, START_SECONDS
 from tests.bench import http_load
 from tests.bench.app import write_app
 from tests.bench.machine import Cpu, memory_of_tree
@@ -48,6 +48,25 @@ class Embedded:
                 "cpu": cpu.shares,
             }
 
+    async def measure_memory(self, items: int, seconds: float) -> Mapping[str, float]:
+        """MB of all processes: idle, and at most under webhooks and a list; and seconds until it was ready."""
+        began = time.perf_counter()
+        async with self._running() as process, aiohttp.ClientSession(headers=_HEADERS) as http:
+            ready_after = time.perf_counter() - began
+            await asyncio.sleep(3)
+            idle, sizes = memory_of_tree(process.pid), list[float]()
+
+            async def watch() -> None:
+                while True:
+                    sizes.append(await asyncio.to_thread(memory_of_tree, process.pid))
+                    await asyncio.sleep(0.25)
+
+            watching = asyncio.create_task(watch())
+            await self._accept(seconds)
+            await self._rate(http, "insert_many", {"items": list(range(items))}, "insert", items)
+            watching.cancel()
+            return {"idle_mb": round(idle), "peak_mb": round(max(sizes)), "ready_after_seconds": round(ready_after, 2)}
+
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[asyncio.subprocess.Process]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
@@ -69,7 +88,7 @@ class Embedded:
             PROGRAM, *command, *ports, env=environment, stdout=asyncio.subprocess.DEVNULL
         )
         try:
-            await eventually(self._is_ready, within=60, every=0.1)
+            await eventually(self._is_ready, within=START_SECONDS, every=0.02)
             yield process
         finally:
             process.send_signal(signal.SIGTERM)

@@ -1,7 +1,6 @@
 """What is measured. Each measurement starts what it needs, and returns figures, ratios and CPU shares."""
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -16,28 +15,30 @@ from penstock.db import open_database
 from penstock.runs.admission import admit
 from penstock.testing.databases import fresh_database
 from penstock.testing.ports import find_port
-from tests.acceptance.installation import Installation, Service
-from tests.bench import http_load, seeing, starting
+from tests.acceptance.installation import Installation
+from tests.bench import draining, http_load, seeing
 from tests.bench.admission import measure_checks
 from tests.bench.app import write_app
 from tests.bench.bulk import measure_steps
 from tests.bench.data import measure_things
 from tests.bench.embedded import Embedded
+from tests.bench.enqueues import PER_SECOND, measure_enqueues, measure_own, measure_start
 from tests.bench.fairness import measure_waiting
+from tests.bench.growth import measure_growth
 from tests.bench.limits import PAIR, compare_lists, perform_list
+from tests.bench.lists import measure_list
 from tests.bench.machine import Cpu
+from tests.bench.memory import measure_memory
 from tests.bench.peers.catalogue import PEERS
 from tests.bench.peers.driving import drain, single_enqueues, start_latency
-from tests.bench.peers.metering import Figures as JobFigures
-from tests.bench.peers.metering import Meter, processor_time
 from tests.bench.prototype import HOME as PROTOTYPE_HOME
 from tests.bench.prototype import Prototype
-from tests.bench.queueing import make_request, queue_runs
+from tests.bench.queueing import make_request
+from tests.bench.watching import has_finished, measure_rate, send_load, start_run
 from tests.eventually import eventually
 from tests.servers import Servers, fresh_vhost
 
 Figures = Mapping[str, object]
-_CONNECTIONS = 64
 
 
 class Bench:
@@ -121,53 +122,30 @@ async def measure_accept(bench: Bench) -> Figures:
     }
 
 
-async def measure_drain(bench: Bench) -> Figures:
-    """Runs of one `create` step per second by one executor process, all queued beforehand, against the prototype."""
-    runs = bench.amount(10_000)
-    async with bench.installation() as installation:
-        await queue_runs(installation.database, installation.amqp_url, runs)
-        with Cpu() as cpu:
-            await installation.start("executor", is_awaited=False)
-            await eventually(lambda: has_finished(installation, runs), within=120, every=0.1)
-        rate = await measure_rate(installation, runs)
-        assert await installation.count_things() == runs
-    prototype = await bench.prototype()
-    figures: dict[str, object] = {"runs": runs, "runs_per_second": round(rate), "cpu": cpu.shares}
-    if prototype is not None:
-        peer = await prototype.drain(4 * runs)  # as few would take it a quarter of a second, which says little
-        figures |= {"prototype_per_second": round(peer), "ratio": round(rate / peer, 3)}
-    return figures
-
-
 async def measure_peers(bench: Bench) -> Figures:
     """What other job systems do with the same work on the same servers, beside Penstock: `drain` (all queued
     beforehand), single enqueues from end to end, and the time from asking to the first line of the work.
     """
     jobs = bench.amount(10_000)
-    ours = await _drain_metered(bench, jobs)
-    table: dict[str, object] = {"penstock": asdict(ours)}
+    async with bench.installation() as installation:
+        ours = await draining.drain(installation, jobs)
+    own = await measure_own(bench, jobs)
+    table: dict[str, object] = {"penstock": {**asdict(ours), **own}}
     ratios: dict[str, float] = {}
     for peer in PEERS.values():
         theirs = await drain(peer, bench.servers, jobs)
-        median, p99 = await start_latency(peer, bench.servers, bench.amount(400), 50)
+        median, p99 = await start_latency(peer, bench.servers, bench.amount(400), PER_SECOND)
+        singly = await single_enqueues(peer, bench.servers, jobs)
         table[peer.name] = {
             **asdict(theirs),
-            "single_enqueues_per_second": round(await single_enqueues(peer, bench.servers, jobs), 1),
+            "single_enqueues_per_second": round(singly, 1),
             "start_p50_ms": round(median, 2),
             "start_p99_ms": round(p99, 2),
         }
         ratios[peer.name] = round(ours.per_second / theirs.per_second, 2)
+        if peer.name == "pgqueuer":
+            ratios[f"{peer.name} single enqueues"] = round(own["single_enqueues_per_second"] / singly, 2)
     return {"jobs": jobs, "table": table, "ratios": ratios}
-
-
-async def _drain_metered(bench: Bench, runs: int) -> JobFigures:
-    async with bench.installation() as installation:
-        await queue_runs(installation.database, installation.amqp_url, runs)
-        async with Meter(installation.database_url) as meter:
-            executor = await installation.start("executor", is_awaited=False)
-            await eventually(lambda: has_finished(installation, runs), within=120, every=0.1)
-            used = processor_time(executor.process.pid)
-        return meter.figures(runs, await measure_rate(installation, runs), used)
 
 
 async def measure_hops(bench: Bench) -> Figures:
@@ -200,21 +178,6 @@ async def measure_latency(bench: Bench) -> Figures:
     return figures
 
 
-async def measure_start(bench: Bench) -> Figures:
-    """Milliseconds from a call to the first line of its run, at fifty calls a second, and PGQueuer's beside it."""
-    calls, per_second, peer = bench.amount(400), 50, PEERS["pgqueuer"]
-    async with bench.installation() as installation:
-        median, p99 = await starting.measure_start(installation, bench.scratch / "starting", calls, per_second)
-    peer_median, peer_p99 = await start_latency(peer, bench.servers, calls, per_second)
-    return {
-        "calls": calls,
-        "start_p50_ms": round(median, 2),
-        "start_p99_ms": round(p99, 2),
-        "pgqueuer_p50_ms": round(peer_median, 2),
-        "pgqueuer_p99_ms": round(peer_p99, 2),
-    }
-
-
 async def measure_due(bench: Bench) -> Figures:
     """Lateness of runs that are all due in the same second."""
     runs = bench.amount(2000)
@@ -230,21 +193,6 @@ async def measure_due(bench: Bench) -> Figures:
         median, p99 = await _percentiles(installation, "started_at - scheduled_at")
         early = await installation.fetchval("SELECT count(*) FROM penstock.runs WHERE started_at < scheduled_at")
         return {"runs": runs, "late_p50_ms": median, "late_p99_ms": p99, "early": early, "cpu": cpu.shares}
-
-
-async def measure_list(bench: Bench) -> Figures:
-    """Items per second of a list: expanded by one scheduler, performed by one executor."""
-    items = bench.amount(20_000)
-    async with bench.installation() as installation:
-        ingress, _, _ = await installation.start_all()
-        with Cpu() as cpu:
-            await start_run(installation, ingress, "insert_many", {"items": list(range(items))})
-            await eventually(lambda: has_finished(installation, items + 1), within=180, every=0.2)
-        return {
-            "items": items,
-            "items_per_second": round(await measure_rate(installation, items)),
-            "cpu": cpu.shares,
-        }
 
 
 async def measure_limits(bench: Bench) -> Figures:
@@ -283,7 +231,7 @@ async def measure_data(bench: Bench) -> Figures:
 
 async def measure_admission(bench: Bench) -> Figures:
     """What the checks of depth, fence and chain cost: admission with all of them against admission without any."""
-    return await measure_checks(bench.servers.database_url, bench.amount(500))
+    return await measure_checks(bench.servers.database_url, bench.amount(200))
 
 
 async def measure_fairness(bench: Bench) -> Figures:
@@ -294,7 +242,11 @@ async def measure_fairness(bench: Bench) -> Figures:
 
 MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "accept": measure_accept,
-    "drain": measure_drain,
+    "drain": draining.measure_drain,
+    "pinned": draining.measure_pinned,
+    "enqueues": measure_enqueues,
+    "growth": measure_growth,
+    "memory": measure_memory,
     "hops": measure_hops,
     "latency": measure_latency,
     "start": measure_start,
@@ -309,54 +261,6 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "peers": measure_peers,
     "embedded": measure_embedded,
 }
-
-
-async def send_load(url: str, seconds: float, kind: str, rate: float = 0) -> dict[str, float]:
-    client = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.bench.http_load",
-        url,
-        str(_CONNECTIONS),
-        str(seconds),
-        kind,
-        str(rate),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await client.communicate()
-    figures: dict[str, float] = json.loads(output)
-    return figures
-
-
-async def start_run(installation: Installation, ingress: Service, workflow: str, parameters: object) -> None:
-    body = {"workflow": workflow, "parameters": parameters}
-    status, answer = await installation.manage(ingress, "POST", "live/runs", body)
-    assert status == 201, answer
-
-
-async def has_finished(installation: Installation, runs: int) -> bool:
-    """Whether this many runs have ended. Counts only when nothing is live any more: what watches must not cost what is
-    watched.
-    """
-    is_live = await installation.fetchval(
-        """
-        SELECT EXISTS (SELECT FROM penstock.runs WHERE state = 'queued') OR EXISTS (SELECT FROM penstock.runs
-               WHERE state = 'running')
-            OR EXISTS (SELECT FROM penstock.runs WHERE state = 'scheduled')
-        """
-    )
-    if is_live:
-        return False
-    count = await installation.fetchval("SELECT count(*) FROM penstock.runs WHERE finished_at IS NOT NULL")
-    return isinstance(count, int) and count >= runs
-
-
-async def measure_rate(installation: Installation, runs: int) -> float:
-    seconds = await installation.fetchval(
-        "SELECT extract(epoch FROM max(finished_at) - min(started_at))::float8 FROM penstock.runs"
-    )
-    assert isinstance(seconds, float)
-    return runs / seconds
 
 
 async def _percentiles(installation: Installation, interval: str) -> tuple[float, float]:

@@ -26,8 +26,10 @@ async def queue_runs(database: Database, amqp_url: str, runs: int) -> None:
 async def admit_runs(database: Database, runs: int) -> list[RunSummary]:
     """Admit runs of one `create` step, and return those that are to be handed to the broker."""
     admitted = list[RunSummary]()
+    async with database.connection() as conn:
+        version = await conn.fetchval("SELECT deployment_version FROM penstock.environments WHERE name = 'live'")
     for first in range(0, runs, 500):
-        batch = [make_request(number) for number in range(first, min(first + 500, runs))]
+        batch = [make_request(number, version=version) for number in range(first, min(first + 500, runs))]
         outcomes = await database.in_transaction(partial(admit, runs=batch))
         admitted += [o.run for o in outcomes if isinstance(o, Admitted) and o.run.state is RunState.QUEUED]
     return admitted
@@ -43,7 +45,7 @@ async def publishing(amqp_url: str) -> AsyncIterator[Publisher]:
         await broker.close()
 
 
-def make_request(number: int, scheduled_at: datetime | None = None) -> CheckedRun:
+def make_request(number: int, scheduled_at: datetime | None = None, *, version: int = 1) -> CheckedRun:
     request = RunRequest(
         run_id=new_run_id(),
         environment="live",
@@ -52,4 +54,4 @@ def make_request(number: int, scheduled_at: datetime | None = None) -> CheckedRu
         trigger=Trigger.API,
         scheduled_at=scheduled_at,
     )
-    return CheckedRun(request, version=1)
+    return CheckedRun(request, version=version)

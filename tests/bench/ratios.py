@@ -4,15 +4,15 @@ Only ratios within one run are compared, never rates: those of another machine, 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 KEPT: Final = Path(__file__).with_name("ratios.json")
 TOLERATED: Final = 0.2
 """The share of a kept ratio that may be lost to chance."""
-CHECKED: Final = ("accept", "drain", "peers")
-"""The measurements that give ratios of which more is better."""
+CHECKED: Final = ("accept", "drain", "pinned", "peers")
+"""The measurements that `make bench-check` makes unless others are named: their ratios are such that more is better."""
 
 
 def find_ratios(measured: Mapping[str, Mapping[str, object]]) -> dict[str, float]:
@@ -32,9 +32,15 @@ def keep_ratios(ratios: Mapping[str, float], path: Path = KEPT) -> None:
     path.write_text(json.dumps({**_read(path), **ratios}, indent=2, sort_keys=True) + "\n")
 
 
-def find_losses(ratios: Mapping[str, float], path: Path = KEPT) -> Iterable[str]:
-    """A line for each ratio that fell by more than TOLERATED, or that was kept and is missing now."""
+def find_losses(
+    ratios: Mapping[str, float], path: Path = KEPT, *, measures: Collection[str] | None = None
+) -> Iterable[str]:
+    """A line for each ratio that fell by more than TOLERATED, or that was kept and is missing now. With `measures`,
+    only what these give was measured.
+    """
     for name, kept in sorted(_read(path).items()):
+        if measures is not None and name.partition(" ")[0] not in measures:
+            continue
         now = ratios.get(name)
         if now is None:
             yield f"{name}: {kept} was kept, and nothing was measured"

@@ -26,6 +26,14 @@ def test_a_loss_of_more_than_a_fifth_is_named(tmp_path: Path) -> None:
     ]
 
 
+def test_what_was_not_measured_is_not_missed(tmp_path: Path) -> None:
+    kept = tmp_path / "ratios.json"
+    keep_ratios({"accept": 0.2, "growth finished": 0.95, "growth waiting": 0.9}, kept)
+    assert list(find_losses({"growth finished": 0.96}, kept, measures=["growth"])) == [
+        "growth waiting: 0.9 was kept, and nothing was measured"
+    ]
+
+
 def test_keeping_some_ratios_leaves_the_others(tmp_path: Path) -> None:
     kept = tmp_path / "ratios.json"
     keep_ratios({"accept": 0.2, "drain": 0.13}, kept)

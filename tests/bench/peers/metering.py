@@ -1,13 +1,15 @@
 """What a job costs: processor time, WAL and commits."""
 
+import os
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import asyncpg
 
-from tests.bench.machine import list_processes
+from tests.bench.machine import descendants, list_processes
 
-_PROGRAMS = ("postgres", "beam.smp")
+_POSTGRES: Final = "postgres"
+_RABBITMQ: Final = "beam.smp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,14 @@ class Figures:
 
 
 class Meter:
-    """What the servers did over an `async with` block. Nothing else may use them meanwhile."""
+    """What the servers did over an `async with` block. Nothing else may use them meanwhile.
+
+    PostgreSQL is the one that the database is on, with all its processes; RabbitMQ is what this process has started.
+    Where these cannot be found, as on another host's servers, all processes of that name count.
+    """
+
+    postgres_seconds: float
+    """Processor time of PostgreSQL over the block."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
@@ -37,6 +46,7 @@ class Meter:
     async def __aexit__(self, *_: object) -> None:
         after = await self._read()
         self._used = [last - first for first, last in zip(self._before, after, strict=True)]
+        self.postgres_seconds = self._used[0]
 
     def figures(self, jobs: int, per_second: float, worker_seconds: float) -> Figures:
         """For each of `jobs`."""
@@ -56,23 +66,29 @@ class Meter:
             row = await connection.fetchrow(
                 """
                 SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 AS wal,
-                       (SELECT sum(xact_commit) FROM pg_stat_database)::float8 AS commits
+                       (SELECT sum(xact_commit) FROM pg_stat_database)::float8 AS commits, pg_backend_pid() AS backend
                 """
             )
+            assert row is not None, "a select without FROM has one row"
+            processes = list_processes()
         finally:
             await connection.close()
-        assert row is not None, "a select without FROM has one row"
-        seconds = dict.fromkeys(_PROGRAMS, 0.0)
-        for name, _, used in list_processes().values():
-            if name in seconds:
-                seconds[name] += used
-        return *(seconds[name] for name in _PROGRAMS), row["wal"], row["commits"]
+        _, postmaster, _ = processes.get(row["backend"], ("", 0, 0.0))
+        return (
+            _seconds_of(_POSTGRES, postmaster, processes),
+            _seconds_of(_RABBITMQ, os.getpid(), processes),
+            row["wal"],
+            row["commits"],
+        )
+
+
+def _seconds_of(program: str, root: int, processes: dict[int, tuple[str, int, float]]) -> float:
+    """Processor time of the program's processes below `root`, or of all when there are none below it."""
+    ours = {pid for pid in descendants(root, processes) if processes[pid][0] == program}
+    return sum(used for pid, (name, _, used) in processes.items() if name == program and (not ours or pid in ours))
 
 
 def processor_time(root: int) -> float:
     """Seconds of a process and all below it."""
     processes = list_processes()
-    members = {root}
-    while more := {pid for pid, (_, parent, _) in processes.items() if parent in members} - members:
-        members |= more
-    return sum(processes[pid][2] for pid in members if pid in processes)
+    return sum(processes[pid][2] for pid in descendants(root, processes))

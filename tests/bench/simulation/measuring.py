@@ -24,15 +24,10 @@ import asyncpg
 from tests.acceptance.installation import Service
 from tests.bench.embedded import Embedded
 from tests.bench.machine import descendants, list_processes
-from tests.bench.measures import (
-    Bench,
-    has_finished,
-    measure_rate,
-    send_load,
-    start_run,
-)
+from tests.bench.measures import Bench
 from tests.bench.queueing import admit_runs, publishing
 from tests.bench.simulation.costs import MEASURED, Costs, Measured, Part
+from tests.bench.watching import has_finished, measure_rate, send_load, start_run
 from tests.eventually import eventually
 from tests.servers import Servers, fresh_vhost, running_postgres, running_rabbitmq
 
