@@ -40,14 +40,15 @@ _RUN_ID: Final = """
 _FINISHED: Final = f"""
     INSERT INTO penstock.runs (
         id, chain_id, parent_run_id, environment, workflow, trigger, state, depth, version, attempt, created_at,
-        scheduled_at, dispatched_at, started_at, finished_at, parameters, workload
+        scheduled_at, dispatched_at, started_at, finished_at, parameters, workload, indexed_state
     )
     SELECT {_RUN_ID.format(at="i.at", of="n")}, {_RUN_ID.format(at="i.at", of="i.root")},
            CASE WHEN n <> i.root THEN {_RUN_ID.format(at="i.at", of="i.root")} END,
            'live', 'workflow_' || i.root / 10 % 50,
            CASE WHEN n = i.root THEN 'api' ELSE 'run' END,
            CASE n % 100 WHEN 17 THEN 'failed' ELSE 'succeeded' END, (n <> i.root)::int, 1, 1, i.at, i.at, i.at, i.at,
-           i.at + interval '20 ms', jsonb_build_object('job', n, 'payload', repeat('x', 100)), 1
+           i.at + interval '20 ms', jsonb_build_object('job', n, 'payload', repeat('x', 100)), 1,
+           CASE n % 100 WHEN 17 THEN 'failed' END
     FROM generate_series($1::int, $1::int + $2::int - 1) n
     CROSS JOIN LATERAL (
         SELECT n - n % 10 AS root, now() - interval '1 hour' - ($4::int - (n - n % 10)) * ($3::interval / $4::int) AS at
@@ -66,9 +67,10 @@ _CHAINS: Final = """
     """
 _WAITING: Final = f"""
     INSERT INTO penstock.runs (
-        id, chain_id, environment, workflow, trigger, state, depth, version, created_at, scheduled_at, parameters
+        id, chain_id, environment, workflow, trigger, state, indexed_state, depth, version, created_at, scheduled_at,
+        parameters
     )
-    SELECT i.id, i.id, 'live', 'insert', 'api', 'scheduled', 0, 1, i.at, now() + interval '1 day' + n * interval '1 s',
+    SELECT i.id, i.id, 'live', 'insert', 'api', 'scheduled', 'scheduled', 0, 1, i.at, now() + interval '1 day' + n * interval '1 s',
            jsonb_build_object('job', n, 'payload', repeat('x', 100))
     FROM generate_series($1::int, $1::int + $2::int - 1) n
     CROSS JOIN LATERAL (
@@ -76,6 +78,8 @@ _WAITING: Final = f"""
         FROM (SELECT now() - interval '1 hour' - ($4::int - n) * ($3::interval / $4::int) AS at) m
     ) i
     """
+# Retention has looked at all that is older than the shorter of the times that are kept, as it has after a week.
+_LOOKED_AT: Final = "UPDATE penstock.retention SET reached_at = now() - interval '7 days' WHERE reached_at < now()"
 _READS: Final = """
     SELECT t.relname, coalesce(t.seq_tup_read, 0) AS scanned, coalesce(t.idx_tup_fetch, 0) AS fetched,
            coalesce(i.entries, 0)::bigint AS entries
@@ -147,7 +151,7 @@ async def _fill(installation: Installation, *, finished: int, waiting: int) -> P
 
 async def fill_runs(conn: Connection, *, finished: int, waiting: int) -> None:
     """Insert runs that have ended, with their steps and chains, and runs that are due in days to come."""
-    await conn.execute("SET session_replication_role = replica")  # no triggers, no foreign keys
+    await conn.execute("SET session_replication_role = replica")  # no triggers, no foreign keys: what these write is written here
     try:
         for statement, rows in ((_FINISHED, finished), (_WAITING, waiting)):
             for first in range(0, rows, _BATCH):
@@ -156,6 +160,7 @@ async def fill_runs(conn: Connection, *, finished: int, waiting: int) -> None:
         if finished:
             await conn.execute(_STEPS, timeout=_FILL_SECONDS)
             await conn.execute(_CHAINS, timeout=_FILL_SECONDS)
+        await conn.execute(_LOOKED_AT)
     finally:
         await conn.execute("RESET session_replication_role")
 
