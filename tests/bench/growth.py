@@ -6,7 +6,9 @@ than those of a full measurement.
 """
 
 import asyncio
+import json
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -70,7 +72,8 @@ _WAITING: Final = f"""
         id, chain_id, environment, workflow, trigger, state, indexed_state, depth, version, created_at, scheduled_at,
         parameters
     )
-    SELECT i.id, i.id, 'live', 'insert', 'api', 'scheduled', 'scheduled', 0, 1, i.at, now() + interval '1 day' + n * interval '1 s',
+    SELECT i.id, i.id, 'live', 'insert', 'api', 'scheduled', 'scheduled', 0, 1, i.at,
+           now() + interval '1 day' + n * interval '1 s',
            jsonb_build_object('job', n, 'payload', repeat('x', 100))
     FROM generate_series($1::int, $1::int + $2::int - 1) n
     CROSS JOIN LATERAL (
@@ -131,9 +134,10 @@ async def measure_growth(bench: "Bench") -> Mapping[str, object]:
             for name, ended, waits in (("empty", 0, 0), ("finished", finished, 0), ("waiting", 0, waiting))
         }
         for turn in range(1 if bench.share < 1 else _TURNS):
-            for place in places.values():
+            for name, place in places.items():
                 await _measure_services(place, idle_seconds if turn == 0 else 10, calls)
                 await _measure_drain(place, runs)
+                print(json.dumps({"turn": turn, "place": name, **place.figures()}), file=sys.stderr, flush=True)
     figures = {name: place.figures() for name, place in places.items()}
     rates = {name: median(one.per_second for one in place.drains) for name, place in places.items()}
     ratios = {name: round(rates[name] / rates["empty"], 3) for name in ("finished", "waiting")}
@@ -151,7 +155,9 @@ async def _fill(installation: Installation, *, finished: int, waiting: int) -> P
 
 async def fill_runs(conn: Connection, *, finished: int, waiting: int) -> None:
     """Insert runs that have ended, with their steps and chains, and runs that are due in days to come."""
-    await conn.execute("SET session_replication_role = replica")  # no triggers, no foreign keys: what these write is written here
+    await conn.execute(
+        "SET session_replication_role = replica"
+    )  # no triggers, no foreign keys: what these write is written here
     try:
         for statement, rows in ((_FINISHED, finished), (_WAITING, waiting)):
             for first in range(0, rows, _BATCH):

@@ -40,9 +40,8 @@ async def has_finished(installation: Installation, runs: int) -> bool:
     """
     is_live = await installation.fetchval(
         """
-        SELECT EXISTS (SELECT FROM penstock.runs WHERE state = 'queued') OR EXISTS (SELECT FROM penstock.runs
-               WHERE state = 'running')
-            OR EXISTS (SELECT FROM penstock.runs WHERE state = 'scheduled')
+        SELECT EXISTS (SELECT FROM penstock.runs WHERE finished_at IS NULL AND indexed_state IS NULL)
+            OR EXISTS (SELECT FROM penstock.runs WHERE indexed_state = 'scheduled')
         """
     )
     if is_live:
