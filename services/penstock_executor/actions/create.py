@@ -10,7 +10,7 @@ from penstock.db import Connection
 from penstock.definitions.models import DataType, StepAction
 from penstock.domain.ids import new_thing_id
 from penstock.things.privacy import EVERYTHING, Viewer
-from penstock.things.records import NewThing, PreparedThing, create_things, insert_prepared, prepare_thing
+from penstock.things.records import NewThing, create_things, insert_prepared, prepare_thing
 from penstock_executor.effects import Effect, Group, Insertion, show_results
 from penstock_executor.steps.arguments import data_type, mapping, target_text
 from penstock_executor.steps.consumption import consumption, one_written
@@ -18,17 +18,10 @@ from penstock_executor.steps.outcomes import Outcome, Write
 from penstock_executor.steps.specs import Call, StepSpec
 
 
-@dataclass(slots=True)  # not frozen, which costs five times as much: each run or request makes some
-class CreateThing(Effect):
+class CreateThing(Insertion):
     """Create a thing."""
 
-    data_type: DataType
-    thing: PreparedThing
-
-    @property
-    def insertion(self) -> Insertion:
-        """The thing."""
-        return Insertion(self.data_type, self.thing)
+    __slots__ = ()
 
     @property
     def changed_type(self) -> DataType:

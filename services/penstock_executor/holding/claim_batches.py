@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import attrgetter
 from uuid import UUID
 
 from penstock.broker.publisher import Publisher
@@ -78,14 +79,15 @@ class Claims:
             return await has_queued_runs(conn, run_ids=run_ids, depth=depth)
 
     async def _flush(self, requests: list[Sequence[UUID]]) -> Sequence[Claimed | BaseException]:
-        wanted = dict.fromkeys(run_id for request in requests for run_id in request)
+        # By their bytes: two kinds of UUID meet here, which are compared in Python.
+        wanted = {run_id.bytes: run_id for request in requests for run_id in request}
         async with self._database.connection() as conn:
-            runs = await claim_runs(conn, run_ids=list(wanted), owner=self.owner, lease=self._lease)
+            runs = await claim_runs(conn, run_ids=list(wanted.values()), owner=self.owner, lease=self._lease)
         await self._observe([run.id for run in runs if run.is_deep])
-        claimed = {run.id: run for run in runs}
-        missing = [run_id for run_id in wanted if run_id not in claimed]
-        terminated = {end.run.id: end for end in await self._terminate_missing(missing)}
-        return [_share(request, claimed, terminated) for request in requests]
+        claimed = {run.id.bytes: run for run in runs}
+        missing = [run_id for key, run_id in wanted.items() if key not in claimed]
+        terminated = {end.run.id.bytes: end for end in await self._terminate_missing(missing)}
+        return [_share([run_id.bytes for run_id in request], claimed, terminated) for request in requests]
 
     async def _observe(self, run_ids: Sequence[UUID]) -> None:
         """Record that these would have been terminated, were depth not only observed: before they schedule others,
@@ -110,11 +112,13 @@ class Claims:
             return []
 
 
-def _share(request: Sequence[UUID], claimed: dict[UUID, ClaimedRun], terminated: Mapping[UUID, Terminated]) -> Claimed:
+def _share(
+    request: Sequence[bytes], claimed: dict[bytes, ClaimedRun], terminated: Mapping[bytes, Terminated]
+) -> Claimed:
     """The part of a batch that one request asked for; a run asked for twice goes to the first."""
-    runs = [claimed.pop(run_id) for run_id in request if run_id in claimed]
-    runs.sort(key=lambda run: run.priority)
-    return Claimed(runs, [terminated[run_id] for run_id in request if run_id in terminated])
+    runs = [claimed.pop(key) for key in request if key in claimed]
+    runs.sort(key=attrgetter("priority"))
+    return Claimed(runs, [terminated[key] for key in request if key in terminated] if terminated else [])
 
 
 async def _note_observed(conn: Connection, run_ids: Sequence[UUID]) -> list[Cut]:

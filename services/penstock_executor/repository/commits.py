@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from penstock import exact_json
 from penstock.db import Connection
 from penstock.things.statements import insert_statement
-from penstock_executor.effects import Effect, Insertion
+from penstock_executor.effects import Insertion
 from penstock_executor.repository.held_runs import Held
 from penstock_executor.runs import Commit, Ending, StepRecord
 
@@ -20,7 +20,7 @@ _END_ATTEMPTS: Final = """
     UPDATE penstock.runs r
     SET state = q.state, indexed_state = CASE WHEN q.state IN ('scheduled', 'waiting', 'failed') THEN q.state END,
         lease_expires_at = NULL, result = coalesce(q.result, r.result), error = q.error,
-        scheduled_at = coalesce(q.due_at, r.scheduled_at), failures = r.failures + q.failures,
+        scheduled_at = coalesce(q.due_at, r.scheduled_at), failures = r.failures + coalesce(q.failures, 0),
         workload = r.workload + q.workload,
         dispatched_at = CASE q.state WHEN 'queued' THEN clock_timestamp() WHEN 'scheduled' THEN NULL
             ELSE r.dispatched_at END,
@@ -84,7 +84,7 @@ async def end_attempts(conn: Connection, *, endings: Sequence[tuple[UUID, int, E
 async def finish_runs(conn: Connection, *, commits: Sequence[Commit]) -> set[Held]:
     """End attempts with all that is left to write, in one statement: step records, and new things of one shape.
 
-    Only of runs that are still held; returns those. It is what most runs need, and one round trip instead of five.
+    Only of runs that are still held; returns the others. It is what most runs need, and one round trip instead of five.
     """
     rows = await conn.fetch(_finish_statement(commits[0]), [_whole_document(commit) for commit in commits])
     return {(row["id"], row["attempt"]) for row in rows}
@@ -101,26 +101,38 @@ def shape_of(commit: Commit) -> Shape | None:
 
 
 def _insertion(commit: Commit) -> Insertion | None:
-    return commit.effect.insertion if isinstance(commit.effect, Effect) else None
+    return None if commit.effect is None else commit.effect.insertion
 
 
 def _whole_document(commit: Commit) -> dict[str, object]:
+    """What is None is left out: it is written and read faster."""
     ending, insertion = commit.ending, _insertion(commit)
     assert ending is not None
-    return {
-        "id": str(commit.run_id), "attempt": commit.attempt, "state": ending.state, "result": ending.result,
-        "error": ending.error,
-        "due_at": ending.due_at, "failures": 1 if ending.is_failure else 0, "workload": commit.workload,
-        "thing": None if insertion is None else insertion.thing.record,
+    document: dict[str, object] = {
+        "id": str(commit.run_id), "attempt": commit.attempt, "state": ending.state, "workload": commit.workload,
         "steps": [_document(record) for record in commit.records],
     }  # fmt: skip
+    if insertion is not None:
+        document["thing"] = insertion.thing.record
+    if ending.result is not None:
+        document["result"] = ending.result
+    if ending.error is not None:
+        document["error"] = ending.error
+    if ending.due_at is not None:
+        document["due_at"] = ending.due_at
+    if ending.is_failure:
+        document["failures"] = 1
+    return document
 
 
 def _document(record: StepRecord) -> dict[str, object]:
     document = {
         "step": record.step, "action": record.action, "outcome": record.outcome, "started_at": record.started_at,
-        "result": record.result, "error": record.error,
     }  # fmt: skip
+    if record.result is not None:
+        document["result"] = record.result
+    if record.error is not None:
+        document["error"] = record.error
     if record.finished_at is not None:
         document["finished_at"] = record.finished_at
     if record.tries is not None:
@@ -157,7 +169,8 @@ def _finish_statement(commit: Commit) -> str:
                 )
                 {_UNLESS_FINISHED}
             ){made}
-            SELECT id, attempt FROM ended
+            SELECT g.id, g.attempt FROM given g
+            WHERE NOT EXISTS (SELECT FROM ended e WHERE e.id = g.id AND e.attempt = g.attempt)
             """
     return _statements[shape]
 

@@ -129,7 +129,7 @@ class Commits:
 
     async def _flush(self, submitted: list[Commit]) -> Sequence[Written]:
         commits = submitted
-        results: dict[Held, Written] = {}
+        results: dict[Held, Written] = {}  # of those that have one: most are written, and that is all
         rest: list[Commit] = []
         if self._watched:
             commits = await self._write_watched(commits, results)
@@ -139,11 +139,11 @@ class Commits:
         if rest:
             written = await isolate(rest, self._write)
             results.update((_key(commit), _refusal(outcome)) for commit, outcome in zip(rest, written, strict=True))
-        return [results[commit.run_id, commit.attempt] for commit in submitted]
+        return [results.get(_key(commit)) for commit in submitted] if results else [None] * len(submitted)
 
     async def _finish(self, commits: list[Commit], results: dict[Held, Written]) -> bool:
-        """Finish runs in one statement; False when it was refused. Nothing is changed then, and each is tried with more
-        care.
+        """Finish runs in one statement, and add those that are lost to `results`; False when it was refused. Nothing is
+        changed then, and each is tried with more care.
         """
         commits.sort(key=lambda commit: commit.run_id.bytes)
         try:
@@ -210,8 +210,9 @@ def _group(commits: list[Commit]) -> dict[Shape | None, list[Commit]]:
 
 
 async def _finish(conn: Connection, commits: Sequence[Commit]) -> dict[Held, Written]:
-    held = await finish_runs(conn, commits=commits)
-    return {_key(commit): None if _key(commit) in held else _lost(commit) for commit in commits}
+    """Those that are lost."""
+    lost = await finish_runs(conn, commits=commits)
+    return {_key(commit): _lost(commit) for commit in commits if _key(commit) in lost} if lost else {}
 
 
 async def _write(conn: Connection, commits: Sequence[Commit], *, run_id: UUID | None = None) -> dict[Held, Written]:

@@ -69,7 +69,7 @@ class Offspring:
             commit.admitted = [next(admitted) for _ in commit.children]
         written = await write(conn)
         for commit in parents:
-            outcome = written[commit.run_id, commit.attempt]
+            outcome = written.get((commit.run_id, commit.attempt))
             if isinstance(outcome, LeaseLost):
                 raise outcome
         await self._claim(conn, parents)
