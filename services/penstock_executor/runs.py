@@ -62,6 +62,8 @@ class ClaimedRun:
     @property
     def app_user_id(self) -> str | None:
         """The same, but None for an admin."""
+        if self.context is None:
+            return None
         id = self.user_id
         return None if id is None or is_admin_user(id) else id
 

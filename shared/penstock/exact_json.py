@@ -27,6 +27,7 @@ _LONG_RUN: Final = b"0" * 16
 _SAMPLED_RUN: Final = b"0" * 4
 _SAMPLE: Final = 4
 _BEFORE_NUMBER: Final = b":,[ \t\n\r\f\v"
+_ESCAPE: Final = b"\\"
 _NUL: Final = b"\\u0000"
 _MAX_DEPTH: Final = 255
 """As deep as orjson writes."""
@@ -92,7 +93,9 @@ def dumps(value: object, *, option: int = 0, default: Callable[[object], object]
 def dumps_storable(value: object) -> bytes:
     """`value` as JSON that PostgreSQL takes for jsonb: U+FFFD stands for NUL too. Raises TypeError."""
     document = dumps(value)
-    return dumps(storable_value(value)) if _NUL in document else document
+    # One byte is found thirty times as fast as six, and few documents have it.
+    has_nul = _ESCAPE in document and _NUL in document
+    return dumps(storable_value(value)) if has_nul else document
 
 
 def _write(value: object, default: Callable[[object], object] | None = None) -> object:

@@ -126,3 +126,13 @@ async def _is_stable(house: House, query: str) -> bool:
 
 async def _has(house: House, query: str, count: int) -> bool:
     return len(await house.fetch(query)) == count
+
+
+async def test_a_later_attempt_is_claimed_later_than_the_run_has_started(house: House) -> None:
+    first = await _claim(house)
+    assert first.claimed_at == first.started_at
+    async with house.database.connection() as conn:
+        await conn.execute("UPDATE penstock.runs SET state = 'queued', lease_expires_at = NULL WHERE id = $1", first.id)
+        (second,) = await claim_runs(conn, run_ids=[first.id], owner="me", lease=timedelta(seconds=60))
+    assert (second.attempt, second.started_at) == (2, first.started_at)
+    assert second.claimed_at > first.claimed_at

@@ -86,7 +86,8 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
               r.environment, r.workflow, r.chain_id, r.list_id, r.scheduled_at) IS NOT NULL)
         RETURNING r.id, r.chain_id, r.parent_run_id, r.environment, r.workflow, r.depth,
                   coalesce(r.depth_limit, e.depth_limit) AS depth_limit, r.priority, r.attempt, r.failures, r.version,
-                  r.scheduled_at, r.started_at, clock_timestamp() AS claimed_at, r.parameters, r.context,
+                  r.scheduled_at, r.started_at, CASE WHEN r.attempt > 1 THEN clock_timestamp() END AS claimed_at,
+                  r.parameters, r.context,
                   CASE WHEN r.attempt > 1 THEN (
                       SELECT jsonb_object_agg(s.step, s.result) FROM penstock.steps s
                       WHERE s.run_id = r.id AND s.outcome <> 'waiting' AND (s.outcome <> 'failed'
@@ -101,7 +102,11 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
         owner,
         lease,
     )
-    return [ClaimedRun(*row) for row in rows]
+    runs = [ClaimedRun(*row) for row in rows]
+    for run in runs:
+        if run.attempt == 1:  # it starts with this claim: the same time, which takes a while to read, is not sent twice
+            run.claimed_at = run.started_at
+    return runs
 
 
 async def observe_claimed_runs(conn: Connection, *, run_ids: Sequence[UUID]) -> dict[UUID, Cut]:
