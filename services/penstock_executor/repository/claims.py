@@ -74,9 +74,11 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
         UPDATE penstock.runs r
         SET state = 'running', attempt = r.attempt + 1, owner = $2, lease_expires_at = clock_timestamp() + $3,
             started_at = coalesce(r.started_at, clock_timestamp()), version = coalesce(r.version, e.deployment_version)
-        -- In a subselect, since the planner would make a plan of its own for each size of an array that it knows.
-        FROM unnest((SELECT $1::uuid[])) AS q (id), penstock.environments e
-        WHERE r.id = q.id AND r.state || '' = 'queued' AND e.name = r.environment
+        -- In a subselect, since the planner would make a plan of its own for each size of an array that it knows. Of a
+        -- limit that it does not know it expects a tenth, and of `coalesce` half of the rows to be left: otherwise it
+        -- reads a young table whole in search of the few that are queued, by a plan that is kept while the table grows.
+        FROM (SELECT q.id FROM unnest((SELECT $1::uuid[])) AS q (id) LIMIT (SELECT 1000000)) q, penstock.environments e
+        WHERE r.id = q.id AND coalesce(r.state = 'queued', false) AND e.name = r.environment
           AND (penstock.judge_depth(r.depth, r.depth_limit, r.budget, e.depth_limit, 0) IS NULL
                OR e.depth_policy = 'observe'
                OR penstock.judge_depth(
