@@ -191,3 +191,30 @@ async def test_a_connection_lost_in_a_flush_is_about_all_of_its_items() -> None:
 
     assert [str(result) for result in await isolate([1, 2, 3], flush)] == ["reset by peer"] * 3
     assert calls == 1
+
+
+async def test_adjusted_flushes_are_fewer_and_no_heavier_than_asked_for() -> None:
+    sink = Sink()
+    coalescer: Coalescer[int, int] = Coalescer(sink.flush, name="tests", lanes=2)
+    coalescer.adjust(lanes=1, most=10, weigh=int)
+    all_of_them = [coalescer.submit(number) for number in (4, 6, 2, 20, 2, 2)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sink.batches == [[4, 6]], "one flush at a time"
+    coalescer.adjust(lanes=2, most=10, weigh=int)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sink.batches == [[4, 6], [2]], "and at once as many as asked for now"
+    coalescer.adjust(lanes=2, most=10)
+    sink.gate.set()
+    assert await asyncio.gather(*all_of_them) == [8, 12, 4, 40, 4, 4]
+    assert sink.batches == [[4, 6], [2], [20, 2, 2]], "counted again, and not weighed"
+
+
+async def test_an_item_that_is_too_heavy_is_flushed_alone() -> None:
+    sink = Sink()
+    coalescer: Coalescer[int, int] = Coalescer(sink.flush, name="tests", lanes=1)
+    coalescer.adjust(lanes=1, most=3, weigh=int)
+    sink.gate.set()
+    assert await asyncio.gather(*(coalescer.submit(number) for number in (8, 2, 8))) == [16, 4, 16]
+    assert sink.batches == [[8], [2], [8]]

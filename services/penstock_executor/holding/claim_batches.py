@@ -56,11 +56,11 @@ class Claims:
         return await self._batches[lane].submit(run_ids)
 
     def give_way(self, grain: int | None) -> None:
-        """Claim bulk one request after the other, or, without a `grain`, as many together as there are. Requests are no
-        larger, because slots are not handed out for more.
-        """
-        few = grain is not None
-        self._batches[BULK_LANE].adjust(lanes=1 if few else _AT_ONCE, most=1 if few else _MAX_REQUESTS)
+        """Claim `grain` runs of bulk at a time, one batch after the other; None: as many together as there are."""
+        if grain is None:
+            self._batches[BULK_LANE].adjust(lanes=_AT_ONCE, most=_MAX_REQUESTS)
+        else:
+            self._batches[BULK_LANE].adjust(lanes=1, most=grain, weigh=len)
 
     async def claim_within(self, conn: Connection, run_ids: Sequence[UUID]) -> list[ClaimedRun]:
         """Claim those that can be, in the caller's transaction, which has admitted them."""

@@ -86,9 +86,12 @@ class Commits:
         """Write runs of bulk in batches of `grain`; None: in batches of any size. No fewer batches at once, because
         claims are to be what slows bulk down: what is performed is written soon.
         """
-        self._single[BULK_LANE].adjust(lanes=_AT_ONCE, most=_MAX_COMMITS if grain is None else grain)
+        self._single[BULK_LANE].adjust(lanes=_AT_ONCE, most=grain or _MAX_COMMITS)
         self._parents[BULK_LANE].adjust(lanes=_AT_ONCE, most=min(grain or _MAX_PARENTS, _MAX_PARENTS))
-        self._batches[BULK_LANE].adjust(lanes=_AT_ONCE, most=_MAX_BATCHES if grain is None else 1)
+        if grain is None:
+            self._batches[BULK_LANE].adjust(lanes=_AT_ONCE, most=_MAX_BATCHES)
+        else:
+            self._batches[BULK_LANE].adjust(lanes=_AT_ONCE, most=grain, weigh=len)
 
     async def _flush_batches(self, batches: list[Sequence[Commit]]) -> Sequence[list[Written]]:
         commits = [commit for batch in batches for commit in batch]

@@ -67,6 +67,7 @@ class Coalescer(Generic[Item, Result]):
         self._lanes = lanes
         self._flying = 0
         self._most = most
+        self._weigh: Callable[[Item], int] | None = None
         self._packs = packs
         self._in_flight = 0
         self._impatience: asyncio.TimerHandle | None = None
@@ -80,16 +81,22 @@ class Coalescer(Generic[Item, Result]):
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future))
         if self._flying < self._lanes and not self._is_woken:
-            self._is_woken = True
-            # After the callbacks that are ready now: what they submit in this turn of the loop joins the batch.
-            # A batch is nobody's: it does not inherit the run, or the span, of the one who happened to begin it.
-            loop.call_soon(self._start_flushes, context=_NOBODY)
+            self._wake()
         return future
 
-    def adjust(self, *, lanes: int, most: int) -> None:
-        """Have other numbers of flushes, and of items in each, from now on."""
-        self._lanes, self._most = lanes, most
-        self._start_flushes()
+    def adjust(self, *, lanes: int, most: int, weigh: Callable[[Item], int] | None = None) -> None:
+        """Have other numbers of flushes, and of items in each, from now on; with `weigh`, `most` is what the items of a
+        flush may weigh together. One item that weighs more is flushed alone.
+        """
+        self._lanes, self._most, self._weigh = lanes, most, weigh
+        if self._waiting and not self._is_woken:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._is_woken = True
+        # After the callbacks that are ready now: what they submit in this turn of the loop joins the batch. A batch is
+        # nobody's: it does not inherit the run, or the span, of the one who happened to begin it.
+        asyncio.get_running_loop().call_soon(self._start_flushes, context=_NOBODY)
 
     async def drain(self) -> None:
         """Wait until everything submitted so far has been flushed."""
@@ -108,12 +115,22 @@ class Coalescer(Generic[Item, Result]):
             if self._impatience is not None:
                 self._impatience.cancel()
                 self._impatience = None
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            count = self._most if self._weigh is None else self._count_light(self._weigh)
+            batch, self._waiting = self._waiting[:count], self._waiting[count:]
             self._flying += 1
             self._in_flight += len(batch)
             task = asyncio.get_running_loop().create_task(self._run(batch))
             self._flushes.add(task)
             task.add_done_callback(self._flushes.discard)
+
+    def _count_light(self, weigh: Callable[[Item], int]) -> int:
+        """How many of those that wait make up a flush that is not too heavy."""
+        weight = 0
+        for count, (item, _) in enumerate(self._waiting):
+            weight += weigh(item)
+            if weight > self._most and count:
+                return count
+        return len(self._waiting)
 
     def _lose_patience(self) -> None:
         self._impatience = None
