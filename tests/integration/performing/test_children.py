@@ -160,15 +160,15 @@ steps: [{http: "${secrets.URL}"}, {create: thing, set: {name: made}}]
 
 
 async def test_a_chain_stands_behind_what_waits_for_the_only_slot(house: House) -> None:
-    await house.deploy(HOPS + "---\nworkflow: first\nsteps: [{log: x}]\n", depth_limit=30)
+    await house.deploy(HOPS + "---\nworkflow: first\nsteps: [{log: x}]\n", depth_limit=100)
     async with house.executor(executor_concurrency=1):
-        root = await house.start("hop", {"remaining": 25})
+        root = await house.start("hop", {"remaining": 80})
         await eventually(lambda: _has_begun(house, root))
         others = await house.admit("first", count=5, priority=0)
         await house.publisher.dispatch(others)
         for other in others:
             await house.ended(other.id, "succeeded")
-        await eventually(lambda: _have_ended(house, 26 + len(others)))
+        await eventually(lambda: _have_ended(house, 81 + len(others)))
     last = max([(await house.get(other.id))["started_at"] for other in others])
     assert await house.fetch("SELECT FROM penstock.runs WHERE started_at > $1", last) != []
 
