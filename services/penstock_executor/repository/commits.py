@@ -26,7 +26,8 @@ _END_ATTEMPTS: Final = """
             ELSE r.dispatched_at END,
         finished_at = CASE WHEN q.state NOT IN ('queued', 'scheduled', 'waiting') THEN clock_timestamp() END
     """
-_HELD_BY: Final = "WHERE r.id = q.id AND r.attempt = q.attempt AND r.state || '' = 'running'"
+_HELD_BY: Final = "WHERE r.id = q.id AND r.attempt = q.attempt AND coalesce(r.state = 'running', false)"
+"""As in a claim, of `coalesce` the planner expects half of the rows to be left."""
 _FEW: Final = "LIMIT (SELECT 1000000)"
 """Of a document the planner expects 100 rows, for which it reads a young table whole, and so does the plan that is kept
 while the table grows. Of a limit that it does not know it expects a tenth: few enough to be looked up one by one.
@@ -61,10 +62,10 @@ async def end_attempts(conn: Connection, *, endings: Sequence[tuple[UUID, int, E
         f"""
         {_END_ATTEMPTS}
         FROM (
-            SELECT * FROM jsonb_to_recordset($1) AS q
+            SELECT * FROM (SELECT * FROM jsonb_to_recordset($1) AS q
                 (id uuid, attempt int, state text, result jsonb, error jsonb, due_at timestamptz,
                  failures int, workload float8)
-            {_FEW}
+            {_FEW}) q {_FEW}
         ) q
         {_HELD_BY}
         RETURNING r.id, r.attempt
@@ -160,7 +161,10 @@ def _finish_statement(commit: Commit) -> str:
                     thing jsonb, steps jsonb
                 )
                 {_FEW}
-            ), ended AS ({_END_ATTEMPTS} FROM given q {_HELD_BY} RETURNING r.id, r.attempt, q.thing, q.steps),
+            ), ended AS (
+                {_END_ATTEMPTS} FROM (SELECT * FROM given {_FEW}) q {_HELD_BY}
+                RETURNING r.id, r.attempt, q.thing, q.steps
+            ),
             recorded AS (
                 {_RECORD_STEPS}
                 FROM ended e, jsonb_to_recordset(e.steps) AS q (
