@@ -10,6 +10,8 @@ import pytest
 from penstock.db import Connection, Database, open_database
 from penstock.db.migrations import list_migrations, migrate
 from penstock.domain.states import FINAL_STATES, RunState
+from penstock.runs.views.finding import RunFilter
+from penstock.runs.views.runs import list_runs
 from penstock.testing.databases import fresh_database
 from penstock_executor.repository.claims import claim_runs
 from penstock_executor.repository.held_runs import renew_leases
@@ -17,7 +19,7 @@ from penstock_scheduler.loops.reaping import reap_leases
 from penstock_scheduler.repository.runs import dispatch_due_runs, redispatch_runs
 from tests.integration.scheduler.taking_turns import admit_all, let_it_run, root
 from tests.integration.scheduling import Station
-from tests.integration.test_hot_plans import admit_roots
+from tests.integration.test_hot_plans import admit_children_of, admit_roots
 from tests.servers import Servers
 
 LEASE = timedelta(seconds=15)
@@ -35,16 +37,43 @@ async def count_updates(conn: Connection) -> tuple[int, int]:
     return row["n_tup_upd"], row["n_tup_hot_upd"]
 
 
-async def test_a_claim_and_the_renewal_of_its_lease_touch_no_index(database: Database) -> None:
+async def test_the_claim_of_all_runs_of_a_page_touches_no_index(database: Database) -> None:
     async with database.connection() as conn:
         roots = await admit_roots(conn, 200)
-        some = [run.run_id for run in roots[::20]]
+        async with conn.transaction():
+            await claim_runs(conn, run_ids=[run.run_id for run in roots], owner="test", lease=LEASE)
+            assert await count_updates(conn) == (200, 200)
+
+
+async def test_the_renewal_of_a_lease_touches_no_index(database: Database) -> None:
+    async with database.connection() as conn:
+        some = [run.run_id for run in (await admit_roots(conn, 200))[::20]]
         async with conn.transaction():
             claimed = await claim_runs(conn, run_ids=some, owner="test", lease=LEASE)
-            assert await count_updates(conn) == (10, 10)
             held = [(run.id, run.attempt) for run in claimed]
             assert len(await renew_leases(conn, held=held, lease=LEASE)) == 10
             assert await count_updates(conn) == (20, 20)
+
+
+async def test_what_a_run_was_given_is_not_among_the_columns_that_its_updates_write(database: Database) -> None:
+    async with database.connection() as conn:
+        columns = await conn.fetch(
+            "SELECT attname FROM pg_attribute WHERE attrelid = 'penstock.runs'::regclass AND attnum > 0 "
+            "AND NOT attisdropped ORDER BY attnum"
+        )
+    assert columns[-1]["attname"] == "parameters", "PostgreSQL writes all between the first and the last change"
+
+
+async def test_a_root_is_of_its_chain_and_a_child_begins_none(database: Database) -> None:
+    async with database.connection() as conn:
+        (root_run,) = await admit_roots(conn, 1)
+        (child,) = await admit_children_of(conn, [root_run])
+        of_root = await list_runs(conn, RunFilter(chain_id=root_run.run_id), after=None, limit=9)
+        of_child = await list_runs(conn, RunFilter(chain_id=child.run_id), after=None, limit=9)
+        assert {run.id for run in of_root.results} == {root_run.run_id, child.run_id}
+        assert of_child.results == []
+        index = str(await conn.fetchval("SELECT pg_get_indexdef('penstock.runs_chain'::regclass)"))
+        assert index.endswith("WHERE (chain_id <> id)"), "a root needs no entry"
 
 
 async def store(conn: Connection, state: RunState) -> UUID:

@@ -146,7 +146,7 @@ async def judge_chains(conn: Connection, *, chain_ids: Sequence[UUID]) -> list[J
                        OR EXISTS (SELECT FROM penstock.joins j WHERE j.awaited = ANY(ARRAY[r.id, r.list_id]))
                    ), false) AS is_live,
                    coalesce(max(r.finished_at), '0001-01-02T00:00:00Z') AS ended_at
-            FROM penstock.runs r WHERE r.chain_id = q.id
+            FROM penstock.runs r WHERE r.chain_id = q.id AND (r.id = q.id OR r.chain_id <> r.id)
             OFFSET 0
         ) j
         """,
@@ -165,7 +165,7 @@ async def delete_runs(conn: Connection, passage: Passage, *, chain_ids: Sequence
         WITH gone AS (
             DELETE FROM penstock.runs r
             WHERE r.ctid = ANY(ARRAY(
-                (SELECT n.ctid FROM penstock.runs n WHERE n.chain_id = ANY($1::uuid[]) AND n.id <> n.chain_id LIMIT $2)
+                (SELECT n.ctid FROM penstock.runs n WHERE n.chain_id = ANY($1::uuid[]) AND n.chain_id <> n.id LIMIT $2)
                 UNION ALL
                 (SELECT o.ctid FROM penstock.runs o WHERE o.id = ANY($1::uuid[]) AND o.id = o.chain_id)
                 LIMIT $2
@@ -201,7 +201,9 @@ async def forget_chains(conn: Connection, passage: Passage, *, chain_ids: Sequen
         """
         WITH gone AS MATERIALIZED (
             SELECT q.id FROM unnest((SELECT $1::uuid[])) AS q (id)
-            WHERE NOT EXISTS (SELECT FROM penstock.runs r WHERE r.chain_id = q.id)
+            WHERE NOT EXISTS (
+                SELECT FROM penstock.runs r WHERE r.chain_id = q.id AND (r.id = q.id OR r.chain_id <> r.id) OFFSET 0
+            )
         ), chains AS (
             DELETE FROM penstock.chains c
             WHERE c.id = ANY(ARRAY(SELECT g.id FROM gone g)) AND coalesce(c.stopped_at < $2, true)

@@ -114,7 +114,11 @@ async def _settle(conn: Connection, *, chain: ChainName) -> int:
     """How many runs of the chain stay terminated; when none does, notes that the chain is no longer cut."""
     await _lock(conn, chain)
     left: int = await conn.fetchval(
-        "SELECT count(*) FROM penstock.runs WHERE chain_id = $1 AND state = 'terminated'", chain.id
+        """
+        SELECT count(*) FROM penstock.runs r
+        WHERE r.chain_id = $1 AND (r.id = $1 OR r.chain_id <> r.id) AND r.state = 'terminated'
+        """,
+        chain.id,
     )
     if not left:
         await conn.execute("UPDATE penstock.chains SET cut_at = NULL WHERE id = $1 AND cut_at IS NOT NULL", chain.id)
@@ -152,7 +156,8 @@ async def _cancel_batch(conn: Connection, *, chain: ChainName, reason: str) -> l
         WITH wanted AS MATERIALIZED (
             SELECT r.id, r.state AS before
             FROM penstock.runs r
-            WHERE r.chain_id = $1 AND r.state || '' IN ('scheduled', 'queued', 'running', 'waiting')
+            WHERE r.chain_id = $1 AND (r.id = $1 OR r.chain_id <> r.id)
+              AND r.state || '' IN ('scheduled', 'queued', 'running', 'waiting')
             ORDER BY r.id
             LIMIT $3
             FOR UPDATE OF r
@@ -180,7 +185,10 @@ async def _open(conn: Connection, *, chain: ChainName, grant: Grant, by: str, ac
         """
         UPDATE penstock.chains c
         SET stopped_at = NULL, stop_reason = NULL,
-            runs = (SELECT count(*) FROM penstock.runs r WHERE r.chain_id = c.id AND r.state <> 'terminated'),
+            runs = (
+                SELECT count(*) FROM penstock.runs r
+                WHERE r.chain_id = c.id AND (r.id = c.id OR r.chain_id <> r.id) AND r.state <> 'terminated'
+            ),
             extra_depth = greatest(c.extra_depth, $2), extra_runs = greatest(c.extra_runs, $3),
             extra_workload = greatest(c.extra_workload, $4)
         WHERE c.id = $1
@@ -239,7 +247,7 @@ async def _readmit_batch(conn: Connection, *, chain: ChainName) -> int:
             FROM penstock.runs r
             JOIN penstock.environments e ON e.name = r.environment
             JOIN penstock.chains c ON c.id = r.chain_id
-            WHERE r.chain_id = $1
+            WHERE r.chain_id = $1 AND (r.id = $1 OR r.chain_id <> r.id)
               AND (r.state || '' = 'terminated' AND r.error ->> 'kind' = ANY($2::text[])
                    OR r.state || '' = 'cancelled' AND r.error ->> 'kind' = 'chain_stopped')
               AND (e.depth_policy = 'observe' OR penstock.judge_depth(

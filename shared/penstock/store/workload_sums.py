@@ -87,7 +87,7 @@ async def _sum_chain(conn: Connection, environment: str, wanted: WorkloadFilter,
         WITH ended AS (
             SELECT r.workflow, r.state, r.workload, coalesce(r.finished_at, r.scheduled_at) AS at
             FROM penstock.runs r
-            WHERE r.chain_id = $3 AND r.environment = $1
+            WHERE r.chain_id = $3 AND (r.id = $3 OR r.chain_id <> r.id) AND r.environment = $1
         ), summed AS (
             SELECT CASE $2 WHEN 'workflow' THEN e.workflow
                            ELSE to_char(date_trunc('hour', e.at, 'UTC') AT TIME ZONE 'UTC',

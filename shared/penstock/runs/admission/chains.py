@@ -104,7 +104,10 @@ async def measure_chains(conn: Connection, chain_ids: Sequence[UUID]) -> None:
         """
         UPDATE penstock.chains c
         SET measured_runs = c.runs,
-            workload = (SELECT coalesce(sum(r.workload), 0) FROM penstock.runs r WHERE r.chain_id = c.id)
+            workload = (
+                SELECT coalesce(sum(r.workload), 0) FROM penstock.runs r
+                WHERE r.chain_id = c.id AND (r.id = c.id OR r.chain_id <> r.id)
+            )
         WHERE c.id = ANY($1::uuid[])
         """,
         chain_ids,

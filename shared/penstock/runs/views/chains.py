@@ -152,7 +152,7 @@ async def find_chain(conn: Connection, *, run_id: UUID, environment: str | None 
         SELECT r.chain_id AS id, r.environment, c.warned_at, c.stopped_at, c.stop_reason
         FROM penstock.runs r
         LEFT JOIN penstock.chains c ON c.id = r.chain_id
-        WHERE (r.id = $1 OR r.chain_id = $1) AND ($2::text IS NULL OR r.environment = $2)
+        WHERE (r.id = $1 OR r.chain_id = $1 AND r.chain_id <> r.id) AND ($2::text IS NULL OR r.environment = $2)
         LIMIT 1
         """,
         run_id,
@@ -167,7 +167,7 @@ async def count_chain(conn: Connection, *, chain_id: UUID) -> list[ChainCount]:
         """
         SELECT r.depth, r.state, count(*) AS runs, sum(r.workload) AS workload
         FROM penstock.runs r
-        WHERE r.chain_id = $1
+        WHERE r.chain_id = $1 AND (r.id = $1 OR r.chain_id <> r.id)
         GROUP BY r.depth, r.state
         ORDER BY r.depth, r.state
         """,
@@ -184,7 +184,8 @@ async def list_chain_runs(
         """
         SELECT r.id, r.parent_run_id, r.list_id, r.workflow, r.state, r.depth, r.created_at, r.finished_at, r.error
         FROM penstock.runs r
-        WHERE r.chain_id = $1 AND ($2::int IS NULL OR (r.depth, r.id) > ($2, $3::uuid))
+        WHERE r.chain_id = $1 AND (r.id = $1 OR r.chain_id <> r.id)
+          AND ($2::int IS NULL OR (r.depth, r.id) > ($2, $3::uuid))
         ORDER BY r.depth, r.id
         LIMIT $4
         """,

@@ -149,9 +149,11 @@ def _make(places: str, predicate: str = "true") -> str:
 FIND_BY: Final = {
     # Children are in the chain of their parent.
     RunWay.PARENT: _make(
-        _SORTED, "r.parent_run_id = $5 AND r.chain_id = (SELECT p.chain_id FROM penstock.runs p WHERE p.id = $5)"
+        _SORTED,
+        "r.parent_run_id = $5 AND r.chain_id <> r.id "
+        "AND r.chain_id = (SELECT p.chain_id FROM penstock.runs p WHERE p.id = $5)",
     ),
-    RunWay.CHAIN: _make(_SORTED, "r.chain_id = $4"),
+    RunWay.CHAIN: _make(_SORTED, "r.chain_id = $4 AND (r.id = $4 OR r.chain_id <> r.id)"),
     RunWay.LIST: _make(_SORTED, "r.list_id = $12"),
     RunWay.USER: _make(_OF_USER),
     RunWay.FAILED: _make(_DIRECT, "r.indexed_state = 'failed'"),

@@ -41,7 +41,8 @@ LIST_ALIKE: Final = """
         (
             SELECT k.id FROM (
                 SELECT r.id FROM penstock.runs r
-                WHERE $8::boolean AND r.chain_id = $1 AND NOT r.id BETWEEN $5 AND $6
+                WHERE $8::boolean AND r.chain_id = $1 AND (r.id = $1 OR r.chain_id <> r.id)
+                  AND NOT r.id BETWEEN $5 AND $6
                   AND r.depth = $2 AND r.workflow = $3 AND r.state || '' = $4
                 OFFSET 0
             ) k
@@ -94,7 +95,12 @@ async def list_folded(
 
 async def _has_keyed(conn: Connection, chain_id: UUID) -> bool:
     found: bool = await conn.fetchval(
-        "SELECT EXISTS (SELECT FROM penstock.runs r WHERE r.chain_id = $1 AND NOT r.id BETWEEN $2 AND $3 OFFSET 0)",
+        """
+        SELECT EXISTS (
+            SELECT FROM penstock.runs r
+            WHERE r.chain_id = $1 AND (r.id = $1 OR r.chain_id <> r.id) AND NOT r.id BETWEEN $2 AND $3 OFFSET 0
+        )
+        """,
         chain_id,
         *bounds_of_chain(chain_id),
     )

@@ -17,7 +17,7 @@ LIST_SEEN_RUNS: Final = """
     SELECT r.id, r.parent_run_id, r.workflow, r.state, r.depth,
            CASE WHEN r.state IN ('terminated', 'cancelled') THEN r.error ->> 'kind' END AS cut
     FROM penstock.runs r
-    WHERE r.chain_id = $1
+    WHERE r.chain_id = $1 AND (r.id = $1 OR r.chain_id <> r.id)
     ORDER BY r.depth, r.id
     LIMIT $2
 """
@@ -51,7 +51,7 @@ async def measure_chain(conn: Connection, *, chain_id: UUID) -> ChainGauges:
         FROM (
             SELECT r.chain_id, r.environment, r.depth, r.depth_limit, r.budget
             FROM penstock.runs r
-            WHERE r.chain_id = $1
+            WHERE r.chain_id = $1 AND (r.id = $1 OR r.chain_id <> r.id)
             ORDER BY r.state = 'terminated', r.depth DESC
             LIMIT 1
         ) d
