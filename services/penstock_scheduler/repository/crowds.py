@@ -41,7 +41,7 @@ _SHARE: Final = f"""
             SELECT d.id, row_number() OVER (ORDER BY d.priority, d.scheduled_at) AS place
             FROM (
                 SELECT r.id, r.priority, r.scheduled_at FROM penstock.runs r
-                WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = c.crowd
+                WHERE r.indexed_state || '' = 'scheduled' AND r.parked_at IS NULL AND r.crowd = c.crowd
                   AND r.scheduled_at <= statement_timestamp()
                 ORDER BY r.scheduled_at
                 LIMIT CASE WHEN c.free > 0 THEN c.free + 500 ELSE 0 END

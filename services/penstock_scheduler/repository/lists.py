@@ -67,7 +67,7 @@ _CLAIM_CHUNK: Final = """
         WHERE h.not_ended < s.runs
            OR (SELECT count(*) FROM (
                    SELECT FROM penstock.runs r
-                   WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = h.id
+                   WHERE r.indexed_state || '' = 'scheduled' AND r.parked_at IS NULL AND r.crowd = h.id
                      AND r.scheduled_at <= statement_timestamp()
                    LIMIT s.runs
                ) w) < s.runs

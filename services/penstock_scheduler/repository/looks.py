@@ -36,12 +36,12 @@ async def look_for_due(conn: Connection, *, within: timedelta) -> list[str]:
 LOOK_FOR_DUE: Final = f"""
     SELECT coalesce((
                SELECT r.scheduled_at <= statement_timestamp() + $1::interval FROM penstock.runs r
-               WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
+               WHERE r.indexed_state || '' = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
                ORDER BY r.scheduled_at LIMIT 1
            ), false) AS dispatch,
            EXISTS (
                SELECT FROM penstock.runs r
-               WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL
+               WHERE r.indexed_state || '' = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL
            ) AS crowds,
            coalesce((
                SELECT r.dispatched_at < statement_timestamp() - interval '1 second' FROM penstock.runs r

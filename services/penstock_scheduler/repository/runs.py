@@ -43,16 +43,20 @@ class Backlog:
         return max(lane.oldest_seconds for lane in self.lanes.values())
 
 
+# `indexed_state || ''` is the condition of the indexes of what is due, of crowds and of others. `indexed_state =
+# 'scheduled'` would also fit that of all runs that are scheduled, which is read whole where the planner takes both for
+# small.
 CROWDS: Final = """
     crowds AS (
         (SELECT r.crowd, r.scheduled_at, r.is_bulk, 1 AS number FROM penstock.runs r
-         WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL
+         WHERE r.indexed_state || '' = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL
            AND ($1::uuid IS NULL OR r.crowd > $1)
          ORDER BY r.crowd, r.scheduled_at LIMIT 1)
         UNION ALL
         (SELECT f.crowd, f.scheduled_at, f.is_bulk, c.number + 1 FROM crowds c CROSS JOIN LATERAL (
              SELECT r.crowd, r.scheduled_at, r.is_bulk FROM penstock.runs r
-             WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL AND r.crowd > c.crowd
+             WHERE r.indexed_state || '' = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NOT NULL
+               AND r.crowd > c.crowd
              ORDER BY r.crowd, r.scheduled_at LIMIT 1
          ) f WHERE c.number < $2)
     )
@@ -72,14 +76,14 @@ _MEASURE_BACKLOG: Final = f"""
          ORDER BY r.dispatched_at LIMIT $3)
         UNION ALL
         (SELECT r.scheduled_at, r.is_bulk FROM penstock.runs r
-         WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
+         WHERE r.indexed_state || '' = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
            AND r.scheduled_at <= statement_timestamp()
          ORDER BY r.scheduled_at LIMIT $3)
         UNION ALL
         -- All of a crowd are of one lane.
         (SELECT f.scheduled_at, c.is_bulk FROM crowds c CROSS JOIN LATERAL (
              SELECT r.scheduled_at FROM penstock.runs r
-             WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = c.crowd
+             WHERE r.indexed_state || '' = 'scheduled' AND r.parked_at IS NULL AND r.crowd = c.crowd
                AND r.scheduled_at <= statement_timestamp()
              ORDER BY r.scheduled_at LIMIT $3
          ) f LIMIT $3)
@@ -144,7 +148,7 @@ _DISPATCH_DUE: Final = f"""
     WITH front AS MATERIALIZED (
         SELECT r.id
         FROM penstock.runs r
-        WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
+        WHERE r.indexed_state || '' = 'scheduled' AND r.parked_at IS NULL AND r.crowd IS NULL
           AND r.scheduled_at <= statement_timestamp()
         ORDER BY r.scheduled_at
         LIMIT 10000
@@ -177,7 +181,7 @@ async def find_next_due(conn: Connection) -> float | None:
     """Seconds until the next scheduled run is due, by the database's clock; below 0 when overdue, None without any."""
     seconds: float | None = await conn.fetchval(
         "SELECT extract(epoch FROM min(scheduled_at) - clock_timestamp())::float8 FROM penstock.runs WHERE "
-        "indexed_state = 'scheduled' AND parked_at IS NULL AND crowd IS NULL"
+        "indexed_state || '' = 'scheduled' AND parked_at IS NULL AND crowd IS NULL"
     )
     return seconds
 

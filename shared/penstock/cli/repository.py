@@ -36,7 +36,7 @@ async def read_health(conn: Connection) -> Health:
                 FROM penstock.runs
                 WHERE finished_at IS NULL AND indexed_state IS NULL AND state = 'queued') AS oldest_waiting_seconds,
                (SELECT count(*) FROM penstock.runs
-                WHERE indexed_state = 'scheduled' AND parked_at IS NULL AND crowd IS NULL
+                WHERE indexed_state || '' = 'scheduled' AND parked_at IS NULL AND crowd IS NULL
                   AND scheduled_at < clock_timestamp() - interval '30 seconds')
                  + (SELECT count(*) FROM penstock.waits
                      WHERE until < clock_timestamp() - interval '30 seconds' AND parked_at IS NULL) AS overdue_runs,

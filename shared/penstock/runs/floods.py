@@ -111,7 +111,7 @@ async def list_floods(conn: Connection, *, known: dict[_Workflow, UUID]) -> dict
         FROM unnest((SELECT $3::text[]), (SELECT $4::text[]), (SELECT $5::uuid[])) AS q (environment, workflow, crowd)
         CROSS JOIN LATERAL (
             SELECT FROM penstock.runs r
-            WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.crowd = q.crowd
+            WHERE r.indexed_state || '' = 'scheduled' AND r.parked_at IS NULL AND r.crowd = q.crowd
               AND r.scheduled_at <= statement_timestamp()
             LIMIT 1
         ) r
