@@ -2,16 +2,17 @@
 
 import gc
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from penstock.definitions.derived import derived_once
 from penstock.definitions.models import DataField, DataType, FieldType, ScalarType
 from penstock.definitions.options import Options
-from penstock.definitions.values import coerce_value, compile_coercion
+from penstock.definitions.values import coerce_value, compile_coercion, format_date
 from penstock.errors import Permanent
 from penstock.expressions import compile_expression, compile_template
 from penstock.things.values import check_values
@@ -50,6 +51,19 @@ def test_a_path_in_a_template_gives_what_its_expression_gives(value: JsonValue, 
         read = compile_expression(path).evaluate(scope)
         rendered = template.evaluate(scope)
         assert repr(rendered) == repr({"first": 1, "read": read, "last": [read, 2]})
+
+
+@given(st.datetimes(timezones=st.just(UTC)) | st.datetimes(timezones=st.timezones()))
+@example(datetime.min.replace(tzinfo=UTC))
+@example(datetime.max.replace(tzinfo=UTC))
+@example(datetime(2026, 1, 31, 9, tzinfo=UTC))
+@example(datetime(2026, 1, 31, 9, microsecond=999, tzinfo=UTC))
+def test_dates_are_written_to_the_millisecond_in_utc(moment: datetime) -> None:
+    try:
+        expected = moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except OverflowError:
+        return
+    assert format_date(moment) == expected
 
 
 def test_members_keep_their_order_where_only_some_are_expressions() -> None:
