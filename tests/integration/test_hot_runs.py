@@ -1,5 +1,6 @@
 """What changes while a run is performed is in no index: PostgreSQL updates the row alone (HOT)."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import product
@@ -26,6 +27,8 @@ LEASE = timedelta(seconds=15)
 INDEXED = frozenset({RunState.SCHEDULED, RunState.WAITING, RunState.FAILED})
 FIRST = "0220"
 QUEUED = 25_000
+LOCK_TIMEOUT_SECONDS = 5
+"""What every connection of the pool has, see penstock.db.pool."""
 
 
 async def count_updates(conn: Connection) -> tuple[int, int]:
@@ -204,3 +207,14 @@ async def test_an_index_whose_making_was_interrupted_is_made_again(old: Database
     async with old.connection() as conn:
         definition = str(await conn.fetchval("SELECT pg_get_indexdef('penstock.runs_handed'::regclass)"))
     assert "(dispatched_at)" in definition
+
+
+async def test_an_index_that_is_made_beside_the_service_waits_for_a_reader_however_long_it_takes(old: Database) -> None:
+    async with old.connection() as reader:
+        await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        await reader.fetchval("SELECT count(*) FROM penstock.chains")
+        waited = asyncio.create_task(migrate(old))
+        await asyncio.wait({waited}, timeout=LOCK_TIMEOUT_SECONDS + 1)
+        assert not waited.done(), "it has given up"
+        await reader.execute("COMMIT")
+    await waited

@@ -116,8 +116,13 @@ async def _drop_unfinished(conn: Connection, migration: Migration) -> None:
 async def _apply(conn: Connection, migration: Migration) -> None:
     record = "INSERT INTO public.penstock_migrations (name, checksum) VALUES ($1, $2)"
     if migration.sql.startswith(_NO_TRANSACTION):
-        await _drop_unfinished(conn, migration)
-        await conn.execute(migration.sql, timeout=3600)
+        # It may wait for a reader of minutes, which keeps nobody else waiting.
+        await conn.execute("SET lock_timeout = 0")
+        try:
+            await _drop_unfinished(conn, migration)
+            await conn.execute(migration.sql, timeout=3600)
+        finally:
+            await conn.execute("RESET lock_timeout")
         await conn.execute(record, migration.name, migration.checksum)
         return
     async with conn.transaction():
