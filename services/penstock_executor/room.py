@@ -81,7 +81,7 @@ class Room:
     """How many are being handled: their runs are claimed, or wait for slots."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _due: list[RunSummary] = field(default_factory=list)
-    _freed: set[str] = field(default_factory=set)
+    _ended: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.courtesy = Courtesy(self._give_way)
@@ -166,14 +166,21 @@ class Room:
         """Notify a scheduler of what may move on, once for all of this moment: a run with limits has ended here, or a
         child waits for its turn.
         """
-        if environment not in self._freed:
-            self._freed.add(environment)
-            _ = self.spawn(self._free_turns(environment))
+        self._note_end(environment, is_turn=True)
 
-    async def _free_turns(self, environment: str) -> None:
+    def settle_ends(self, environment: str) -> None:
+        """Notify a scheduler that a run has ended here whose end is awaited, once for all that end at this moment."""
+        self._note_end(environment, is_turn=False)
+
+    def _note_end(self, environment: str, *, is_turn: bool) -> None:
+        if environment not in self._ended:
+            _ = self.spawn(self._notify_of_ends(environment))
+        self._ended[environment] = is_turn and self._ended.get(environment, True)
+
+    async def _notify_of_ends(self, environment: str) -> None:
         await asyncio.sleep(0)
-        self._freed.discard(environment)
-        await self._nudge(environment, WakeScheduler.model_construct())
+        is_turn = self._ended.pop(environment)
+        await self._nudge(environment, WakeScheduler.model_construct(is_turn=is_turn))
 
     async def _nudge(self, environment: str, nudge: Contract) -> None:
         with suppress(BrokerUnavailable):

@@ -176,7 +176,7 @@ def _announce_alike(room: Room, environment: str, workflow: str, state: RunState
 
 def _answer(room: Room, lease: Lease, ending: Ending) -> None:
     if lease.run.is_awaited:
-        room.free_turns(lease.run.environment)
+        room.settle_ends(lease.run.environment)
     if lease.reply_to is not None:
         answer = RunAnswer.model_construct(
             run_id=lease.run.id, state=ending.state, result=ending.result, error=ending.error
@@ -208,7 +208,7 @@ def _announce_wait(room: Room, run: ClaimedRun, ending: Ending, seconds: float) 
     if ending.state is RunState.QUEUED:
         _ = room.spawn(_dispatch(room, run))
     elif ending.wait is not None and ending.wait.awaited:
-        room.free_turns(run.environment)
+        room.settle_ends(run.environment)
     elif until is not None and until - run.claimed_at - timedelta(seconds=seconds) < _SOON:
         room.nudge(run.environment, WakeScheduler.model_construct(due_at=until))
 

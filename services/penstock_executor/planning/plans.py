@@ -88,9 +88,7 @@ class Plans:
                 or any(_shows_things(step) for step in steps)
             )
         )
-        waits = (
-            is_guarded or definition.python or definition.flow or answers_early or "user" in roots or compiled.lookups
-        )
+        waits = is_guarded or definition.python or answers_early or "user" in roots or compiled.lookups
         return WorkflowPlan(
             definition, compiled.when, steps, roots, answers_early, secrets, compiled.lookups,
             given=tuple(roots - _PERFORMED), linked=tuple(step.definition.id for step in steps if _shows_link(step)),

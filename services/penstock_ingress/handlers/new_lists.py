@@ -17,7 +17,6 @@ from penstock.definitions.models import DataType
 from penstock.domain.durations import parse_duration
 from penstock.domain.ids import keyed_list_id, new_run_id
 from penstock.domain.list_counts import COUNTS
-from penstock.domain.runs import Rejected
 from penstock.domain.states import Trigger
 from penstock.errors import BrokerUnavailable
 from penstock.expressions import ExpressionError, Template, compile_template
@@ -25,7 +24,7 @@ from penstock.logs import get_logger
 from penstock.runs.followers import Follower
 from penstock.runs.list_searches import ListSearch, count_all, find_chunk, until_now
 from penstock.runs.lists import CHUNK_SIZE, ListRequest, find_digest, insert_list
-from penstock.runs.requests import RunRequest, check_run, describe_unknown_workflow
+from penstock.runs.requests import RunRequest, describe_unknown_workflow, find_refusal
 from penstock.runs.views.lists import RunList
 from penstock.store.deployments import CompiledDeployment
 from penstock.things.clauses import ConstraintProblem
@@ -189,13 +188,12 @@ async def _check_items(
     checked: list[Parameters] = []
     for index, item in enumerate(items):
         given = _parameters(template, item, index)
-        run = check_run(
-            RunRequest(UUID(int=0), environment, wanted.workflow, given, Trigger.MANUAL), deployment, room.keyring
-        )
-        if isinstance(run, Rejected):
-            if run.code == "unknown_workflow":
-                raise Refusal(problem(404, run.message))
-            raise Refusal(problem(422, f"items.{index}: {run.message}"))
+        request = RunRequest(UUID(int=0), environment, wanted.workflow, given, Trigger.MANUAL)
+        refused = find_refusal(request, deployment, room.keyring)
+        if refused is not None:
+            if refused.code == "unknown_workflow":
+                raise Refusal(problem(404, refused.message))
+            raise Refusal(problem(422, f"items.{index}: {refused.message}"))
         checked.append(given)
     return checked
 

@@ -84,11 +84,13 @@ async def expand_list(room: Room, message: Message) -> None:
 
 async def wake_scheduler(room: Room, message: Message) -> None:
     """Wake the loops: a run, a tick or a turn is due, or a wait is over, perhaps sooner than they know."""
-    WakeScheduler.decode(message.body)
+    asked = WakeScheduler.decode(message.body)
+    room.nudges.turns.set()
+    if asked.is_turn:
+        return
     room.nudges.look_for_due()
     room.nudges.waits.set()
     room.nudges.tick.set()
-    room.nudges.turns.set()
     room.nudges.ends.set()
 
 

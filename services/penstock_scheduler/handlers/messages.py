@@ -22,7 +22,7 @@ from penstock.domain.workload import Activity
 from penstock.errors import DecodeError, PenstockError
 from penstock.runs.idempotency import IdempotencyKey, bind_keys
 from penstock.runs.lists import ListRequest, insert_list
-from penstock.runs.requests import RunRequest, check_run, describe_unknown_workflow
+from penstock.runs.requests import RunRequest, describe_unknown_workflow, find_refusal
 from penstock.tracing import active
 from penstock_scheduler import rules
 from penstock_scheduler.admitting.admissions import YIELD_EVERY
@@ -216,7 +216,7 @@ async def _bind_items(room: Room, asked: ScheduleRun, *, is_newest: bool) -> lis
         except ValueError as error:
             raise DecodeError(f"list.items.{index}: {error}") from None
         run = RunRequest(_NO_RUN, asked.environment, asked.workflow, parameters, Trigger.MESSAGE)
-        if isinstance(refused := check_run(run, deployment), Rejected):
+        if (refused := find_refusal(run, deployment)) is not None:
             raise refuse(Rejected(refused.code, f"list.items.{index}: {refused.message}", refused.parameter))
         checked.append(parameters)
         if index % YIELD_EVERY == YIELD_EVERY - 1:

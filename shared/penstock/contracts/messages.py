@@ -227,6 +227,7 @@ class WakeScheduler(Contract):
 
     TYPE: ClassVar[str] = "scheduler.wake.v1"
     due_at: datetime | None = None
+    is_turn: bool = Field(default=False, description="only places under limits have become free")
 
 
 class DueRun(BaseModel):

@@ -3,6 +3,7 @@
 A key is a bare expression over what a run is admitted with; None puts all runs of the workflow under one key.
 """
 
+from functools import cached_property
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -59,7 +60,7 @@ class Flow(BaseModel):
     sequence: Sequence | None = None
     debounce: Debounce | None = None
 
-    @property
+    @cached_property
     def rules(self) -> dict[str, Concurrency | Rate | Sequence]:
         """The rules under which a run has to wait for its turn, by the name under which its place is stored."""
         found: dict[str, Concurrency | Rate | Sequence] = {}

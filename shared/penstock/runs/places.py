@@ -32,9 +32,11 @@ from penstock import exact_json
 from penstock.db import Connection
 from penstock.definitions.flow import KEY_NAMES, Debounce
 from penstock.definitions.models import Workflow
+from penstock.domain.ids import digest_id
 from penstock.expressions import Expression, ExpressionError, compile_expression
 from penstock.storable import storable_text
 
+_NO_NAMES: Final[Mapping[str, JsonValue]] = dict.fromkeys(KEY_NAMES)
 MAX_KEY: Final = 200
 """Characters of a key that are shown; its scope is made of all of it."""
 
@@ -71,7 +73,7 @@ def find_control(
     flow = definition.flow
     if flow is None:
         return None
-    scope = {**dict.fromkeys(KEY_NAMES), **(context or {}), "params": dict(parameters)}
+    scope = {**_NO_NAMES, **(context or {}), "params": dict(parameters)}
     places = []
     for rule, limit in flow.rules.items():
         key = _evaluate(limit.key, definition.place, scope)
@@ -83,7 +85,7 @@ def find_control(
 def scope_of(environment: str, workflow: str, rule: str, key: str) -> UUID:
     """The scope of a key under a rule of a workflow."""
     text = f"{environment}\x00{workflow}\x00{rule}\x00{key}"
-    return UUID(bytes=hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest())
+    return digest_id(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest())
 
 
 def _quiet(rule: Debounce, environment: str, definition: Workflow, scope: Mapping[str, JsonValue]) -> Quiet:

@@ -88,6 +88,22 @@ def check_run(
     Passwords are sealed with `keyring`. Without one they are refused: to be left out where the request has been stored
     already.
     """
+    bound = _bind(request, deployment, keyring)
+    if isinstance(bound, Rejected):
+        return bound
+    return accept_run(bound, deployment.app.workflows[request.workflow], deployment.version)
+
+
+def find_refusal(
+    request: RunRequest, deployment: CompiledDeployment, keyring: Keyring | None = None
+) -> Rejected | None:
+    """Why `check_run` would refuse the request; None when it would not. For requests that are only looked at now."""
+    bound = _bind(request, deployment, keyring)
+    return bound if isinstance(bound, Rejected) else None
+
+
+def _bind(request: RunRequest, deployment: CompiledDeployment, keyring: Keyring | None) -> RunRequest | Rejected:
+    """The request with its parameters bound, and its passwords sealed."""
     definition = deployment.app.workflows.get(request.workflow)
     if definition is None:
         return Rejected(
@@ -102,12 +118,11 @@ def check_run(
             types=deployment.app.types,
             is_complete=request.trigger not in NOT_CALLED,
         )
-        request = seal_request(request._replace(parameters=bound), definition, keyring)
+        return seal_request(request._replace(parameters=bound), definition, keyring)
     except ParameterProblem as problem:
         code = "missing_parameter" if problem.code == "MISSING_DATA" else "invalid_parameter"
         code = "unsealed_password" if isinstance(problem, UnsealedPassword) else code
         return Rejected(code, str(problem), problem.parameter)
-    return accept_run(request, definition, deployment.version)
 
 
 def seal_request(request: RunRequest, definition: Workflow, keyring: Keyring | None) -> RunRequest:

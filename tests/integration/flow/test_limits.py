@@ -13,6 +13,8 @@ from penstock.runs.cancellations import Retry, cancel_runs, retry_run
 from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.runs.views.models import RunDetails
 from penstock.runs.views.runs import find_run_details
+from penstock.store.deployments import DeploymentCache
+from penstock_executor.planning.library import Library
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House
 from tests.integration.flow.ledger import Ledger
@@ -74,6 +76,21 @@ async def test_at_most_so_many_runs_of_a_key_are_performed_at_once(house: House,
     assert await house.fetch("SELECT * FROM penstock.places") == []
 
 
+async def test_brief_runs_hand_their_places_on_at_once(house: House) -> None:
+    await house.deploy("""
+workflow: call
+parameters: {key: text}
+concurrency: {limit: 1, key: params.key}
+steps: [{create: thing, set: {name: "${params.key}"}}]
+""")
+    version = (await house.deployments.current(ENVIRONMENT)).version
+    assert (await Library(DeploymentCache(house.database)).find_plans(ENVIRONMENT, version)).is_brief("call")
+    await admit_all(house, *({"key": "a"} for _ in range(60)))
+    async with house.services(outgoing_allow=LOCAL):
+        await all_ended(house, 60)  # a scheduler that looks by itself would take a minute
+    assert await house.fetch("SELECT FROM penstock.places") == []
+
+
 async def test_a_run_that_waits_says_for_what_and_for_whom(house: House, ledger: Ledger) -> None:
     await deploy(house, ledger, "concurrency: {limit: 1, key: params.key}")
     ledger.open.clear()
@@ -101,8 +118,8 @@ async def test_several_limits_hold_together(house: House, ledger: Ledger) -> Non
 
 async def test_a_rate_holds_over_every_period(house: House, ledger: Ledger) -> None:
     await deploy(house, ledger, "rate: {limit: 5, per: 500ms, key: params.key}")
-    await admit_all(house, *({"key": "a"} for _ in range(16)))
     async with house.services(schedulers=2, outgoing_allow=LOCAL):
+        await admit_all(house, *({"key": "a"} for _ in range(16)))
         await all_ended(house, 16)
     # By the clock that counts: calls of runs that were handed over long before may begin late, all at once.
     starts = [row["at"] for row in await house.fetch("SELECT at FROM penstock.rate_uses ORDER BY at")]
