@@ -163,13 +163,13 @@ class Room:
         _ = self.spawn(self._nudge(environment, nudge))
 
     def free_turns(self, environment: str) -> None:
-        """Notify a scheduler of what may move on, once for all of this moment: a run with limits has ended here, or a
-        child waits for its turn.
-        """
+        """Notify a scheduler that runs with limits have ended here, once for all of this moment."""
         self._note_end(environment, is_turn=True)
 
-    def settle_ends(self, environment: str) -> None:
-        """Notify a scheduler that a run has ended here whose end is awaited, once for all that end at this moment."""
+    def wake_scheduler(self, environment: str) -> None:
+        """Notify a scheduler of what may move on, once for all of this moment: the end of a run that is awaited, or a
+        child that waits for its turn.
+        """
         self._note_end(environment, is_turn=False)
 
     def _note_end(self, environment: str, *, is_turn: bool) -> None:

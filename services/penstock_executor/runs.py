@@ -29,7 +29,8 @@ class ClaimedRun:
 
     `finished` has, by path, the results of the steps that earlier attempts have finished; None in a first attempt.
     `is_deep`: it seems to be beyond the limit, in an environment that only observes depth, and nobody has noted it.
-    `is_awaited`: the next item of its list, or another run, waits for its end.
+    `is_awaited`: the next item of its list, or another run, waits for its end. `is_limited`: it has places under the
+    limits of its workflow.
     """
 
     id: UUID
@@ -51,6 +52,7 @@ class ClaimedRun:
     finished: Values | None
     is_deep: bool = False
     is_awaited: bool = False
+    is_limited: bool = False
 
     @property
     def user_id(self) -> str | None:
@@ -220,7 +222,7 @@ class Commit:
     `answer` is a result that a caller gets before the run has ended. `is_repeat` says that an earlier try of the same
     commit may have succeeded, unknown to us. `workload` are the units of an attempt that ends. `lane`: the run has kept
     its slot in this lane for one of its children. Once it is written, `admitted` tells what became of the children, and
-    `claimed` is the one that was claimed.
+    `claimed` is the one that was claimed. `is_limited`: the run has places under limits of its workflow.
     """
 
     run_id: UUID
@@ -237,6 +239,7 @@ class Commit:
     lane: str | None = None
     admitted: Sequence[Admission] = ()
     claimed: ClaimedRun | None = None
+    is_limited: bool = False
 
     @property
     def children(self) -> list[CheckedRun]:

@@ -28,4 +28,4 @@ def announce_children(room: Room, commit: Commit) -> None:
             if outcome.run.state is RunState.QUEUED:
                 room.hand_over(outcome.run)
             else:
-                room.free_turns(outcome.run.environment)
+                room.wake_scheduler(outcome.run.environment)

@@ -125,6 +125,7 @@ class Journal:
             workload=0.0 if ending is None else self._room.meter.weigh(run.environment, self.used),
             has_children=self.has_children,
             lane=self.lane,
+            is_limited=run.is_limited,
         )
         self._sent = pending
         self._pending, self._records, self.must_commit, self.has_children = None, [], False, False

@@ -157,6 +157,8 @@ def _announce_alike(room: Room, environment: str, workflow: str, state: RunState
     finished_runs(environment, workflow, state.value).inc(len(ended))
     for one in ended:
         RUN_SECONDS.observe(one.seconds)
+        if one.lease.run.is_limited:
+            room.free_turns(environment)
     if state.is_final:
         now = clock.now()
         events = [one.lease.run.happening(state, now, _reason(one.ending)) for one in ended]
@@ -176,7 +178,7 @@ def _announce_alike(room: Room, environment: str, workflow: str, state: RunState
 
 def _answer(room: Room, lease: Lease, ending: Ending) -> None:
     if lease.run.is_awaited:
-        room.settle_ends(lease.run.environment)
+        room.wake_scheduler(lease.run.environment)
     if lease.reply_to is not None:
         answer = RunAnswer.model_construct(
             run_id=lease.run.id, state=ending.state, result=ending.result, error=ending.error
@@ -208,7 +210,7 @@ def _announce_wait(room: Room, run: ClaimedRun, ending: Ending, seconds: float) 
     if ending.state is RunState.QUEUED:
         _ = room.spawn(_dispatch(room, run))
     elif ending.wait is not None and ending.wait.awaited:
-        room.settle_ends(run.environment)
+        room.wake_scheduler(run.environment)
     elif until is not None and until - run.claimed_at - timedelta(seconds=seconds) < _SOON:
         room.nudge(run.environment, WakeScheduler.model_construct(due_at=until))
 

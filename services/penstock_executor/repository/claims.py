@@ -98,7 +98,7 @@ async def claim_runs(conn: Connection, *, run_ids: Sequence[UUID], owner: str, l
                   e.depth_policy = 'observe' AND NOT coalesce(r.budget ? 'observed', false)
                       AND penstock.judge_depth(r.depth, r.depth_limit, r.budget, e.depth_limit, 0) IS NOT NULL
                       AS is_deep,
-                  r.is_awaited IS TRUE AS is_awaited
+                  r.is_awaited IS TRUE AS is_awaited, r.is_limited IS TRUE AS is_limited
         """,
         sorted(run_ids, key=_by_bytes),
         owner,

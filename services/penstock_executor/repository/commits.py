@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from penstock import exact_json
 from penstock.db import Connection
+from penstock.domain.states import RunState
 from penstock.things.statements import insert_statement
 from penstock_executor.effects import Insertion
 from penstock_executor.repository.held_runs import Held
@@ -28,6 +29,8 @@ _END_ATTEMPTS: Final = """
     """
 _HELD_BY: Final = "WHERE r.id = q.id AND r.attempt = q.attempt AND coalesce(r.state = 'running', false)"
 """As in a claim, of `coalesce` the planner expects half of the rows to be left."""
+_LEAVING: Final = frozenset({RunState.SUCCEEDED, RunState.SKIPPED})
+"""Nobody takes a run up again that has ended so, so its places are not kept."""
 _FEW: Final = "LIMIT (SELECT 1000000)"
 """Of a document the planner expects 100 rows, for which it reads a young table whole, and so does the plan that is kept
 while the table grows. Of a limit that it does not know it expects a tenth: few enough to be looked up one by one.
@@ -87,7 +90,9 @@ async def finish_runs(conn: Connection, *, commits: Sequence[Commit]) -> set[Hel
 
     Only of runs that are still held; returns the others. It is what most runs need, and one round trip instead of five.
     """
-    rows = await conn.fetch(_finish_statement(commits[0]), [_whole_document(commit) for commit in commits])
+    is_limited = any(commit.is_limited for commit in commits)
+    statement = _finish_statement(commits[0], is_limited=is_limited)
+    rows = await conn.fetch(statement, [_whole_document(commit, is_limited=is_limited) for commit in commits])
     return {(row["id"], row["attempt"]) for row in rows}
 
 
@@ -105,7 +110,7 @@ def _insertion(commit: Commit) -> Insertion | None:
     return None if commit.effect is None else commit.effect.insertion
 
 
-def _whole_document(commit: Commit) -> dict[str, object]:
+def _whole_document(commit: Commit, *, is_limited: bool) -> dict[str, object]:
     """What is None is left out: it is written and read faster."""
     ending, insertion = commit.ending, _insertion(commit)
     assert ending is not None
@@ -123,6 +128,8 @@ def _whole_document(commit: Commit) -> dict[str, object]:
         document["due_at"] = ending.due_at
     if ending.is_failure:
         document["failures"] = 1
+    if is_limited:
+        document["has_left"] = ending.state in _LEAVING
     return document
 
 
@@ -141,29 +148,43 @@ def _document(record: StepRecord) -> dict[str, object]:
     return document
 
 
-_statements: Final[dict[Shape, str]] = {}
+_statements: Final[dict[tuple[Shape, bool], str]] = {}
+_LEAVE_PLACES: Final = """
+    , left_places AS (
+        DELETE FROM penstock.places p WHERE p.run_id = ANY(ARRAY(SELECT e.id FROM ended e WHERE e.has_left))
+        RETURNING p.environment, p.workflow, p.rule, p.scope, p.taken_at
+    ), freed AS (
+        INSERT INTO penstock.turns (environment, workflow, rule, scope)
+        SELECT DISTINCT p.environment, p.workflow, p.rule, p.scope FROM left_places p
+        WHERE p.taken_at IS NOT NULL AND p.rule NOT LIKE 'rate:%' OR p.rule = 'sequence'
+    )
+    """
+"""What the trigger `pass_gate` does for each run that has ended well, for all at once: without `is_limited`, it leaves
+them alone.
+"""
 
 
-def _finish_statement(commit: Commit) -> str:
+def _finish_statement(commit: Commit, *, is_limited: bool) -> str:
     shape = shape_of(commit)
     assert shape is not None
-    if shape not in _statements:
+    if (shape, is_limited) not in _statements:
         made, insertion = "", _insertion(commit)
         if insertion is not None:
             rows = "(SELECT jsonb_agg(e.thing) FROM ended e)"
             insert = insert_statement(commit.environment, insertion.data_type, insertion.thing.columns, rows=rows)
             made = f", made AS ({insert})"
-        _statements[shape] = f"""
+        leaves = ", is_limited = CASE WHEN NOT q.has_left THEN r.is_limited END" if is_limited else ""
+        _statements[shape, is_limited] = f"""
             WITH given AS MATERIALIZED (
                 SELECT * FROM jsonb_to_recordset($1) AS q (
                     id uuid, attempt int, state text, result jsonb, error jsonb, due_at timestamptz, failures int,
                         workload float8,
-                    thing jsonb, steps jsonb
+                    thing jsonb, steps jsonb, has_left bool
                 )
                 {_FEW}
             ), ended AS (
-                {_END_ATTEMPTS} FROM (SELECT * FROM given {_FEW}) q {_HELD_BY}
-                RETURNING r.id, r.attempt, q.thing, q.steps
+                {_END_ATTEMPTS}{leaves} FROM (SELECT * FROM given {_FEW}) q {_HELD_BY}
+                RETURNING r.id, r.attempt, q.thing, q.steps, q.has_left
             ),
             recorded AS (
                 {_RECORD_STEPS}
@@ -172,11 +193,11 @@ def _finish_statement(commit: Commit) -> str:
                         error jsonb, tries jsonb
                 )
                 {_UNLESS_FINISHED}
-            ){made}
+            ){made}{_LEAVE_PLACES if is_limited else ""}
             SELECT g.id, g.attempt FROM given g
             WHERE NOT EXISTS (SELECT FROM ended e WHERE e.id = g.id AND e.attempt = g.attempt)
             """
-    return _statements[shape]
+    return _statements[shape, is_limited]
 
 
 async def store_answers(conn: Connection, *, answers: Sequence[tuple[UUID, JsonValue]]) -> None:

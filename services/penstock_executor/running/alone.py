@@ -159,8 +159,6 @@ async def record(attempt: Attempt, performing: Awaitable[Ending | None]) -> Endi
     written = await write(attempt, ending)
     if journal.claimed is not None:
         _continue_with(room, lease, journal.claimed, sent_at)
-    if written is not None and attempt.plan.definition.flow is not None:
-        room.free_turns(attempt.run.environment)
     return written
 
 

@@ -115,8 +115,6 @@ async def _write_all(room: Room, performed: Sequence[_Performed], held: dict[UUI
         else:
             one.attempt.journal.settle(one.commit)
             ended.append(Ended(lease, as_written(one.ending, result), now - one.began))
-            if one.attempt.plan.definition.flow is not None:
-                room.free_turns(lease.run.environment)
     announce(room, ended)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from penstock.db import Connection
-from penstock.definitions.flow import Concurrency, Rate
+from penstock.definitions.flow import Concurrency, Rate, Rule
 from penstock.definitions.flow import Sequence as Line
 from penstock.domain.runs import RunSummary
 from penstock.domain.turns import Candidate, choose
@@ -17,8 +17,9 @@ from penstock.errors import StaleDefinitions
 from penstock.runtime import Counts
 from penstock.store.deployments import CompiledDeployment
 from penstock_scheduler import rules
+from penstock_scheduler.repository import next_runs
 from penstock_scheduler.repository import turns as repository
-from penstock_scheduler.repository.turns import Bound, Scope
+from penstock_scheduler.repository.turns import Bound, Due, Scope
 from penstock_scheduler.room import Room
 
 BATCH: Final = 1000
@@ -37,7 +38,7 @@ async def give_turns(room: Room) -> Counts:
 
     async def take(deployments: Deployments, _is_newest: bool) -> tuple[list[RunSummary], int]:
         turn = Turn(deployments)
-        return await room.database.in_transaction(turn.take), len(turn.scopes)
+        return await room.database.in_transaction(turn.take), turn.looked
 
     started, looked = await room.admissions.with_current(take)
     await room.dispatches.begin(started)
@@ -71,6 +72,7 @@ class Turn:
     """One look at the scopes that need one: what is deployed, what the scopes' rules say, and what is free in them."""
 
     deployments: Deployments
+    looked: int = 0
     scopes: dict[UUID, Scope] = field(default_factory=dict)
     bounds: dict[UUID, Bound] = field(default_factory=dict)
     rooms: dict[UUID, Free] = field(default_factory=dict)
@@ -80,14 +82,40 @@ class Turn:
         due = await repository.take_due_turns(conn, most=BATCH)
         if not due:
             return []
+        self.looked = sum(len(group.scopes) for group in due)
         versions = await repository.list_versions(conn)
-        if any(versions[scope.environment] != self.deployments[scope.environment].version for scope in due):
+        if any(versions[group.environment] != self.deployments[group.environment].version for group in due):
             raise StaleDefinitions("the rules of these runs may have been deployed since")
+        started: list[RunSummary] = []
+        for group in due:
+            match _find_only_rule(group, self.deployments):
+                case Concurrency(limit=limit):
+                    started += await self._fill(conn, group, limit)
+                case Line(on_failure=on_failure):
+                    skips_failed = on_failure == "skip"
+                    heads = await next_runs.list_next_in_line(conn, scopes=group.scopes, skips_failed=skips_failed)
+                    started += await self._begin(conn, heads) if heads else []
+                case _:
+                    crowded = await next_runs.list_crowded(conn, scopes=group.scopes)
+                    if crowded:
+                        started += await self._choose(conn, group._replace(scopes=crowded).each)
+        return started
+
+    async def _fill(self, conn: Connection, group: Due, limit: int) -> list[RunSummary]:
+        """Start those who are next in scopes in which nothing but a number of places counts."""
+        found = await next_runs.list_next(conn, scopes=group.scopes, limit=limit, most=BATCH)
+        if len(found) >= BATCH:
+            await repository.look_again(conn, scopes=group.each)
+        return await self._begin(conn, found) if found else []
+
+    async def _choose(self, conn: Connection, due: Sequence[Scope]) -> list[RunSummary]:
+        """Start those for whom there is room wherever they wait."""
+        self.scopes, self.rooms = {}, {}
         await self._measure(conn, due)
         wanted = {id: self._most(scope) for id, scope in self.scopes.items()}
         candidates = await self._list_candidates(conn, wanted)
         chosen = choose(candidates, self.rooms)
-        started = await self._begin(conn, chosen) if chosen else []
+        started = await self._begin(conn, [run.run_id for run in chosen]) if chosen else []
         rates = [(scope, self.bounds[id]) for id, scope in self.scopes.items() if self.bounds[id].per is not None]
         if rates:
             await repository.expect_turns(conn, scopes=rates)
@@ -122,13 +150,21 @@ class Turn:
             await self._measure(conn, [scope for scope in others if scope.id not in self.scopes])
         return candidates
 
-    async def _begin(self, conn: Connection, chosen: Sequence[Candidate]) -> list[RunSummary]:
+    async def _begin(self, conn: Connection, chosen: Sequence[UUID]) -> list[RunSummary]:
         rates = {id: bound.per for id, bound in self.bounds.items() if bound.per is not None}
-        started = await repository.start_turns(conn, run_ids=[run.run_id for run in chosen], rates=rates)
-        missed = {run.run_id for run in chosen} - {run.id for run in started}
+        started = await repository.start_turns(conn, run_ids=chosen, rates=rates)
+        missed = set(chosen) - {run.id for run in started}
         if missed:
             await repository.put_off_turns(conn, run_ids=missed, delay=_BUSY)
         return started
+
+
+def _find_only_rule(group: Due, deployments: Deployments) -> Rule | None:
+    """The rule of these scopes, if their workflow has no other."""
+    definition = deployments[group.environment].app.workflows.get(group.workflow)
+    if definition is None or definition.flow is None or len(definition.flow.rules) > 1:
+        return None
+    return definition.flow.rules.get(group.rule)
 
 
 def _has_several(scope: Scope, deployments: Deployments) -> bool:

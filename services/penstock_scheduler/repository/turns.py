@@ -31,7 +31,21 @@ class Bound(NamedTuple):
     skips_failed: bool = False
 
 
-async def take_due_turns(conn: Connection, *, most: int) -> list[Scope]:
+class Due(NamedTuple):
+    """Scopes of one rule of a workflow that have to be looked at."""
+
+    environment: str
+    workflow: str
+    rule: str
+    scopes: list[UUID]
+
+    @property
+    def each(self) -> list[Scope]:
+        """The scopes one by one."""
+        return [Scope(self.environment, self.workflow, self.rule, id) for id in self.scopes]
+
+
+async def take_due_turns(conn: Connection, *, most: int) -> list[Due]:
     """Take up to `most` scopes that have to be looked at, and keep other schedulers from their workflows until the
     transaction ends. Skips what another scheduler has taken.
     """
@@ -44,7 +58,8 @@ async def take_due_turns(conn: Connection, *, most: int) -> list[Scope]:
             DELETE FROM penstock.turns t WHERE t.id = ANY(ARRAY(SELECT d.id FROM due d))
             RETURNING t.environment, t.workflow, t.rule, t.scope
         )
-        SELECT DISTINCT environment, workflow, rule, scope FROM taken
+        SELECT environment, workflow, rule, array_agg(DISTINCT scope) AS scopes FROM taken
+        GROUP BY environment, workflow, rule
         """,
         most,
     )
@@ -52,7 +67,7 @@ async def take_due_turns(conn: Connection, *, most: int) -> list[Scope]:
         await conn.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended('turns/' || $1 || '/' || $2, 0))", environment, workflow
         )
-    return [Scope(*row) for row in rows]
+    return [Due(*row) for row in rows]
 
 
 async def list_versions(conn: Connection) -> dict[str, int]:
@@ -66,7 +81,8 @@ async def measure_scopes(conn: Connection, bounds: Mapping[UUID, Bound]) -> dict
     rows = await conn.fetch(
         """
         SELECT q.scope, q.is_line,
-               CASE WHEN q.is_line OR q.most IS NULL THEN $6::int
+               CASE WHEN q.is_line THEN 1 - t.taken
+                    WHEN q.most IS NULL THEN $6::int
                     WHEN q.per IS NULL THEN q.most - t.taken
                     ELSE q.most - u.used END AS free,
                CASE WHEN q.is_line THEN h.run_id END AS head
@@ -74,7 +90,7 @@ async def measure_scopes(conn: Connection, bounds: Mapping[UUID, Bound]) -> dict
                     (SELECT $5::bool[])) AS q (scope, most, per, is_line, skips_failed)
         LEFT JOIN LATERAL (
             SELECT count(*)::int AS taken FROM penstock.places p
-            WHERE p.scope = q.scope AND p.taken_at IS NOT NULL AND q.per IS NULL AND NOT q.is_line OFFSET 0
+            WHERE p.scope = q.scope AND p.taken_at IS NOT NULL AND q.per IS NULL OFFSET 0
         ) t ON true
         LEFT JOIN LATERAL (
             SELECT count(*)::int AS used FROM penstock.rate_uses u

@@ -65,7 +65,7 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "ends": ("I", "SIUD", "I"),
     "places": ("SIUD", "SIUD", "SIUD"),
     "turns": ("I", "SIUD", "I"),
-    "rate_uses": ("", "SIUD", ""),
+    "rate_uses": ("SI", "SIUD", ""),
     "debounces": ("SIU", "SIUD", ""),
     "pauses": ("SIU", "SIUD", "S"),
     "operations": ("SIU", "SIUD", ""),

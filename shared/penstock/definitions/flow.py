@@ -42,6 +42,9 @@ class Sequence(_Rule):
     on_failure: Literal["block", "skip"] = "block"
 
 
+Rule = Concurrency | Rate | Sequence
+
+
 class Debounce(_Rule):
     """Of the runs of a key, only the last is performed: `quiet_seconds` after it was asked for, and at most
     `max_seconds` after the first that it replaces was.
@@ -61,9 +64,9 @@ class Flow(BaseModel):
     debounce: Debounce | None = None
 
     @cached_property
-    def rules(self) -> dict[str, Concurrency | Rate | Sequence]:
+    def rules(self) -> dict[str, Rule]:
         """The rules under which a run has to wait for its turn, by the name under which its place is stored."""
-        found: dict[str, Concurrency | Rate | Sequence] = {}
+        found: dict[str, Rule] = {}
         found.update({f"concurrency:{number}": rule for number, rule in enumerate(self.concurrency)})
         found.update({f"rate:{number}": rule for number, rule in enumerate(self.rates)})
         if self.sequence is not None:

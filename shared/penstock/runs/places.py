@@ -3,6 +3,9 @@
 *A place* is a row for a run and a rule (`concurrency:0`, `rate:0`, `sequence`) of its workflow, made with the run. Its
 scope is a hash of environment, workflow, rule and key; all places of a scope share the rule's limit.
 
+*Entering.* A run whose places are all free when it is admitted takes them and is queued at once
+(`penstock.runs.gates`).
+
 *Waiting.* A run that is due and has not got all its places is `scheduled` and parked, and its places have
 `waits_since`. It gets there at admission, or because a trigger of the database (`penstock.pass_gate`) turns whatever
 queues a run without places into that, be it a dispatch, the end of a wait, a retry, or a resume.
@@ -20,9 +23,10 @@ unless the workflow says `skip`.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -30,7 +34,7 @@ from pydantic import JsonValue
 
 from penstock import exact_json
 from penstock.db import Connection
-from penstock.definitions.flow import KEY_NAMES, Debounce
+from penstock.definitions.flow import KEY_NAMES, Debounce, Rate, Rule
 from penstock.definitions.models import Workflow
 from penstock.domain.ids import digest_id
 from penstock.expressions import Expression, ExpressionError, compile_expression
@@ -58,10 +62,11 @@ class Quiet(NamedTuple):
 
 
 class Control(NamedTuple):
-    """What the flow control of its workflow means for one run."""
+    """What the flow control of its workflow means for one run. `rules` are those of its places, by name."""
 
     places: tuple[Place, ...] = ()
     quiet: Quiet | None = None
+    rules: Mapping[str, Rule] = MappingProxyType({})
 
 
 def find_control(
@@ -79,7 +84,7 @@ def find_control(
         key = _evaluate(limit.key, definition.place, scope)
         places.append(Place(rule, scope_of(environment, definition.name, rule, key), key[:MAX_KEY]))
     quiet = None if flow.debounce is None else _quiet(flow.debounce, environment, definition, scope)
-    return Control(tuple(places), quiet)
+    return Control(tuple(places), quiet, flow.rules)
 
 
 def scope_of(environment: str, workflow: str, rule: str, key: str) -> UUID:
@@ -113,33 +118,40 @@ def _compile(key: str, place: str) -> Expression:
 
 
 class Limited(NamedTuple):
-    """An admitted run that something limits."""
+    """A run that is admitted, and that something limits. `scheduled_at` None: it is due now."""
 
     run_id: UUID
     environment: str
     workflow: str
     priority: int
     control: Control
+    scheduled_at: datetime | None = None
 
 
-async def enter_places(conn: Connection, runs: Sequence[Limited]) -> None:
-    """Give runs that this transaction has admitted their places, in this order. Those that are due wait from now on."""
+async def lock_lines(conn: Connection, runs: Sequence[Limited]) -> None:
+    """Have those who are admitted to a line later get later positions than what was committed before."""
+    lines = {(run.environment, run.workflow) for run in runs if "sequence" in run.control.rules}
+    for environment, workflow in sorted(lines):
+        await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('line/' || $1 || '/' || $2, 0))",
+                           environment, workflow)  # fmt: skip
+
+
+async def enter_places(conn: Connection, runs: Sequence[Limited], *, full: Collection[UUID] = ()) -> None:
+    """Give runs that this transaction has admitted their places, in this order. Those that are queued have taken them;
+    others that are due wait from now on, and get a turn, unless their scope is `full`.
+    """
     rows = [(run, place) for run in runs for place in run.control.places]
     if not rows:
         return
-    lines = {(run.environment, run.workflow) for run, place in rows if place.rule == "sequence"}
-    for environment, workflow in sorted(lines):
-        # Those who are admitted later get later positions than what was committed before.
-        await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('line/' || $1 || '/' || $2, 0))",
-                           environment, workflow)  # fmt: skip
+    await lock_lines(conn, runs)
     await conn.execute(
         """
         WITH entered AS (
             INSERT INTO penstock.places (
-                run_id, rule, environment, workflow, scope, key, priority, waits_since, is_done
+                run_id, rule, environment, workflow, scope, key, priority, waits_since, taken_at, is_done
             )
             SELECT q.run_id, q.rule, q.environment, q.workflow, q.scope, q.key, q.priority, r.parked_at,
-                   r.state = 'terminated'
+                   CASE r.state WHEN 'queued' THEN clock_timestamp() END, r.state = 'terminated'
             FROM unnest((SELECT $1::uuid[]), (SELECT $2::text[]), (SELECT $3::text[]), (SELECT $4::text[]),
                         (SELECT $5::uuid[]), (SELECT $6::text[]), (SELECT $7::smallint[]))
                  WITH ORDINALITY AS q (run_id, rule, environment, workflow, scope, key, priority, ordinality)
@@ -148,7 +160,9 @@ async def enter_places(conn: Connection, runs: Sequence[Limited]) -> None:
             RETURNING environment, workflow, rule, scope, waits_since
         )
         INSERT INTO penstock.turns (environment, workflow, rule, scope)
-        SELECT DISTINCT e.environment, e.workflow, e.rule, e.scope FROM entered e WHERE e.waits_since IS NOT NULL
+        SELECT DISTINCT e.environment, e.workflow, e.rule, e.scope FROM entered e
+        WHERE e.waits_since IS NOT NULL
+          AND NOT EXISTS (SELECT FROM unnest((SELECT $8::uuid[])) AS f (scope) WHERE f.scope = e.scope)
         """,
         [run.run_id for run, _ in rows],
         [place.rule for _, place in rows],
@@ -157,7 +171,27 @@ async def enter_places(conn: Connection, runs: Sequence[Limited]) -> None:
         [place.scope for _, place in rows],
         [storable_text(place.key) for _, place in rows],
         [run.priority for run, _ in rows],
+        list(full),
     )
+
+
+async def note_starts(conn: Connection, runs: Sequence[Limited]) -> None:
+    """Count the starts of runs that this transaction has queued under the rates that they have."""
+    rates = [
+        (place.scope, timedelta(seconds=rule.per_seconds))
+        for run in runs
+        for place in run.control.places
+        if isinstance(rule := run.control.rules[place.rule], Rate)
+    ]
+    if rates:
+        await conn.execute(
+            """
+            INSERT INTO penstock.rate_uses (scope, until)
+            SELECT q.scope, clock_timestamp() + q.per FROM unnest($1::uuid[], $2::interval[]) AS q (scope, per)
+            """,
+            [scope for scope, _ in rates],
+            [per for _, per in rates],
+        )
 
 
 async def replace_quiet(conn: Connection, runs: Sequence[Limited]) -> None:

@@ -1,50 +1,19 @@
 """Limits on how many runs are performed at once, how often they start, and in which order."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import pytest
 
-from penstock.domain.ids import new_run_id
 from penstock.domain.runs import Admitted
-from penstock.domain.states import Trigger
-from penstock.runs.admission import admit
 from penstock.runs.cancellations import Retry, cancel_runs, retry_run
-from penstock.runs.requests import CheckedRun, RunRequest, check_run
 from penstock.runs.views.models import RunDetails
 from penstock.runs.views.runs import find_run_details
 from penstock.store.deployments import DeploymentCache
 from penstock_executor.planning.library import Library
 from tests.eventually import eventually
 from tests.integration.executing import ENVIRONMENT, House
+from tests.integration.flow.calling import LOCAL, admit_all, deploy
 from tests.integration.flow.ledger import Ledger
-
-LOCAL = "127.0.0.0/8"
-
-
-async def deploy(house: House, ledger: Ledger, flow: str, more: str = "") -> None:
-    """A workflow `call` with this flow control, each run of which calls the ledger."""
-    await house.deploy(f"""
-workflow: call
-parameters: {{key: {{type: text, optional: true}}, number: {{type: number, optional: true, default: 0}},
-             other: {{type: text, optional: true}}}}
-{flow}
-steps:
-  - http: "{ledger.url}/?key=${{params.key}}&number=${{params.number}}"
-{more}
-""")
-
-
-async def admit_all(house: House, *parameters: Mapping[str, str | int], priority: int | None = None) -> list[Admitted]:
-    """Admit runs of `call` in one batch, in this order, without telling anybody."""
-    deployment = await house.deployments.current(ENVIRONMENT)
-    checked = [
-        check_run(RunRequest(new_run_id(), ENVIRONMENT, "call", {**given}, Trigger.API, priority=priority), deployment)
-        for given in parameters
-    ]
-    runs = [run for run in checked if isinstance(run, CheckedRun)]
-    outcomes = await house.database.in_transaction(lambda conn: admit(conn, runs))
-    return [outcome for outcome in outcomes if isinstance(outcome, Admitted)]
 
 
 async def see(house: House, run: Admitted) -> RunDetails:

@@ -111,7 +111,9 @@ def _list_made() -> Iterator[Statement]:
     for chains, text in admission._OF_DELIVERIES.items():
         yield Statement(f"admission of deliveries, chains {chains.value}", text)
     ended = Commit(UUID(int=1), 1, "live", [], ending=Ending(RunState.SUCCEEDED))
-    yield Statement("the end of runs", commits._finish_statement(ended))
+    for is_limited in (False, True):
+        name = f"the end of runs, {'with' if is_limited else 'without'} a limit"
+        yield Statement(name, commits._finish_statement(ended, is_limited=is_limited))
     for table, text in aging._HOLDS.items():
         yield Statement(f"rows of a day in the default partition of {table}", text)
     yield Statement("how many runs have not ended", finding.COUNT_LIVE)

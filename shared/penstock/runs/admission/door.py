@@ -2,7 +2,7 @@
 of.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -14,8 +14,9 @@ from penstock.errors import StaleDefinitions
 from penstock.runs.admission.chains import enter_chains, leave_chains, warn_chains
 from penstock.runs.admission.rows import insert_runs
 from penstock.runs.deliveries import NewDelivery
+from penstock.runs.gates import SHUT, Gates, open_gates
 from penstock.runs.idempotency import bind_keys, unbind_keys
-from penstock.runs.places import Limited, enter_places, replace_quiet
+from penstock.runs.places import Limited, enter_places, note_starts, replace_quiet
 from penstock.runs.requests import CheckedRun
 from penstock.runs.terminations import record_observations, record_terminations
 
@@ -50,31 +51,37 @@ async def admit_deliveries(
         # Sorted, so that two batches that share a run id wait for each other in one order; numbers compare fastest.
         fresh.sort(key=lambda position: runs[position].request.run_id.int)
         batch = [runs[position] for position in fresh]
-        admitted, delivered = await _admit_distinct(conn, batch, deliveries)
+        limited = _list_limited(runs, fresh)
+        admitted, delivered = await _admit_distinct(conn, batch, deliveries, limited)
         outcomes.update((fresh[index], outcome) for index, outcome in admitted.items())
         rejected = {runs[p].run_id: outcomes[p] for p in fresh if isinstance(outcomes.get(p), Rejected)}
         if rejected:
             await unbind_keys(conn, [run.request for run in batch if run.run_id in rejected])
             outcomes = {p: _follow(outcome, rejected) for p, outcome in outcomes.items()}
-    limited = [run for position, run in enumerate(runs) if run.control is not None and position in outcomes]
-    if limited:
-        await _control(conn, limited, {run.id: run.state for run in _new_runs(outcomes)})
     return outcomes, delivered
 
 
-def _new_runs(outcomes: Mapping[int, Admission]) -> Iterator[RunSummary]:
-    return (outcome.run for outcome in outcomes.values() if isinstance(outcome, Admitted | Terminated))
+def _list_limited(runs: Sequence[CheckedRun], positions: Iterable[int]) -> dict[UUID, Limited]:
+    """Those of the runs at these positions that something limits, in the order in which they were asked for."""
+    limited: dict[UUID, Limited] = {}
+    for position in sorted(positions):
+        request, control = runs[position].request, runs[position].control
+        if control is not None:
+            at = request.scheduled_at
+            assert not isinstance(at, timedelta), "times have been settled"
+            limited[request.run_id] = Limited(
+                request.run_id, request.environment, request.workflow, runs[position].priority, control, at
+            )
+    return limited
 
 
-async def _control(conn: Connection, runs: Sequence[CheckedRun], new: Mapping[UUID, RunState]) -> None:
+async def _control(conn: Connection, runs: Mapping[UUID, Limited], gates: Gates, new: Mapping[UUID, RunState]) -> None:
     """Have the flow control of their workflows begin with those of the runs that are new."""
-    limited = {
-        run.run_id: Limited(run.run_id, run.request.environment, run.request.workflow, run.priority, run.control)
-        for run in runs
-        if run.control is not None and run.run_id in new
-    }
-    await replace_quiet(conn, [run for run in limited.values() if new[run.run_id] is not RunState.TERMINATED])
-    await enter_places(conn, list(limited.values()))
+    entered = [run for run in runs.values() if run.run_id in new]
+    await replace_quiet(conn, [run for run in entered if new[run.run_id] is not RunState.TERMINATED])
+    queued = {run_id for run_id in gates.open_to if new.get(run_id) is RunState.QUEUED}
+    await enter_places(conn, entered, full=gates.list_full(gates.open_to - queued, runs))
+    await note_starts(conn, [run for run in entered if run.run_id in queued])
 
 
 async def _settle_times(conn: Connection, runs: Sequence[CheckedRun]) -> Sequence[CheckedRun]:
@@ -111,10 +118,11 @@ def _follow(outcome: Admission, rejected: Mapping[UUID, Admission]) -> Admission
 
 
 async def _admit_distinct(
-    conn: Connection, runs: Sequence[CheckedRun], deliveries: Sequence[NewDelivery]
+    conn: Connection, runs: Sequence[CheckedRun], deliveries: Sequence[NewDelivery], limited: Mapping[UUID, Limited]
 ) -> tuple[dict[int, Admission], set[UUID]]:
     entered = await enter_chains(conn, runs)
-    found = await insert_runs(conn, runs, deliveries, entered)
+    gates = await open_gates(conn, list(limited.values())) if limited else SHUT
+    found = await insert_runs(conn, runs, deliveries, entered, gates.open_to)
     if not found[0]["holds"]:
         raise StaleDefinitions("a request was checked against a deployment that is not current any more")
     rows = [row for row in found if row["position"] is not None]
@@ -129,6 +137,8 @@ async def _admit_distinct(
     if observed:
         await record_observations(conn, observed)
     warned = await warn_chains(conn, rows)
+    if limited:
+        await _control(conn, limited, gates, {row["id"]: RunState(row["state"]) for row in rows if row["is_inserted"]})
     admitted = {row["position"] - 1: _outcome(runs[row["position"] - 1], row, paths, warned) for row in rows}
     return admitted, set(found[0]["delivered"] or ())
 

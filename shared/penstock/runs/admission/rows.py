@@ -57,12 +57,12 @@ _DELIVERED: Final = """
 
 _ASKED: Final = """
     asked AS (
-        SELECT q.* FROM unnest((SELECT $1::penstock.wanted_run[])) WITH ORDINALITY AS q JOIN current c ON c.holds
+        SELECT q.* FROM unnest((SELECT $1::penstock.entering_run[])) WITH ORDINALITY AS q JOIN current c ON c.holds
     )
     """
 _ASKED_BY_DELIVERIES: Final = """
     asked AS (
-        SELECT q.* FROM unnest((SELECT $1::penstock.wanted_run[])) WITH ORDINALITY AS q JOIN current c ON c.holds
+        SELECT q.* FROM unnest((SELECT $1::penstock.entering_run[])) WITH ORDINALITY AS q JOIN current c ON c.holds
         WHERE q.delivery_id IS NULL OR q.delivery_id IN (SELECT d.id FROM delivered d)
     )
     """
@@ -200,7 +200,7 @@ _INSERTED: Final = """
         )
         SELECT j.id, j.chain_id, j.parent_run_id, j.list_id, j.environment, j.workflow, j.trigger,
                CASE WHEN j.termination IS NOT NULL THEN 'terminated'
-                    WHEN j.is_now AND j.is_limited IS NULL AND NOT j.is_held THEN 'queued'
+                    WHEN j.is_now AND j.has_places AND NOT j.is_held THEN 'queued'
                     ELSE 'scheduled' END,
                CASE WHEN j.termination IS NULL AND NOT (j.is_now AND j.is_limited IS NULL AND NOT j.is_held)
                     THEN 'scheduled' END,
@@ -208,7 +208,7 @@ _INSERTED: Final = """
                CASE WHEN j.observed IS NULL THEN j.budget
                     ELSE coalesce(j.budget, '{"base": 0}') || jsonb_build_object('observed', j.observed) END,
                j.priority, j.due_at,
-               CASE WHEN j.termination IS NULL AND j.is_now AND j.is_limited IS NULL AND NOT j.is_held
+               CASE WHEN j.termination IS NULL AND j.is_now AND j.has_places AND NOT j.is_held
                     THEN clock_timestamp() END,
                CASE WHEN j.termination IS NOT NULL THEN clock_timestamp() END,
                j.parameters::jsonb,
@@ -217,7 +217,7 @@ _INSERTED: Final = """
                     ELSE jsonb_strip_nulls(jsonb_build_object('trace', j.trace, 'user', j.parent_user))
                          || coalesce(j.context::jsonb, '{}') END,
                j.is_limited,
-               CASE WHEN j.is_limited AND j.termination IS NULL AND j.is_now THEN clock_timestamp() END,
+               CASE WHEN NOT j.has_places AND j.termination IS NULL AND j.is_now THEN clock_timestamp() END,
                nullif(j.is_bulk, false), j.shares_as
         FROM judged j
         WHERE j.problem IS NULL
@@ -279,9 +279,14 @@ _OF_DELIVERIES: Final[Mapping[Chains, str]] = {
 
 
 async def insert_runs(
-    conn: Connection, runs: Sequence[CheckedRun], deliveries: Sequence[NewDelivery], entered: Entered | None
+    conn: Connection,
+    runs: Sequence[CheckedRun],
+    deliveries: Sequence[NewDelivery],
+    entered: Entered | None,
+    passing: Collection[UUID] = (),
 ) -> list[Record]:
-    """Store the deliveries, then place, judge and insert each run; skips keys and ids that exist.
+    """Store the deliveries, then place, judge and insert each run; skips keys and ids that exist. Of runs that have a
+    limit, only those `passing` are queued, the others wait.
 
     `entered` says which runs were counted into their chains; None when every run is a root. Returns a row per run with
     its `position` from 1, except for the runs of deliveries that are not new; without any, one row without a position.
@@ -291,26 +296,30 @@ async def insert_runs(
     chains = Chains.NONE if entered is None else Chains.FREE if entered.are_free else Chains.WATCHED
     statement = _OF_DELIVERIES[chains] if deliveries else _STATEMENTS[chains]
     counted = entered.counted if entered is not None and chains is Chains.WATCHED else ()
-    return await conn.fetch(statement, *arguments_of(runs, deliveries, counted))
+    return await conn.fetch(statement, *arguments_of(runs, deliveries, counted, passing))
 
 
 def arguments_of(
-    runs: Sequence[CheckedRun], deliveries: Sequence[NewDelivery], counted: Collection[UUID]
+    runs: Sequence[CheckedRun],
+    deliveries: Sequence[NewDelivery],
+    counted: Collection[UUID],
+    passing: Collection[UUID] = (),
 ) -> list[object]:
     """The arguments of a statement, `$1` to `$4`; there is a fourth where there are deliveries."""
     versions = {(run.request.environment, run.version) for run in runs}
     versions |= {(delivery.environment, delivery.version) for delivery in deliveries}
     arguments: list[object] = [
-        [_run_row(run, is_counted=run.run_id in counted) for run in runs],
+        [_run_row(run, is_counted=run.run_id in counted, passing=passing) for run in runs],
         [environment for environment, _ in versions],
         [version for _, version in versions],
     ]
     return [*arguments, [_delivery_row(delivery) for delivery in deliveries]] if deliveries else arguments
 
 
-def _run_row(run: CheckedRun, *, is_counted: bool) -> tuple[object, ...]:
-    """A row of the type `penstock.wanted_run`."""
+def _run_row(run: CheckedRun, *, is_counted: bool, passing: Collection[UUID]) -> tuple[object, ...]:
+    """A row of the type `penstock.entering_run`."""
     request = run.request
+    is_limited = run.control is not None and bool(run.control.places)
     lineage = request.lineage
     return (
         request.run_id,
@@ -329,8 +338,9 @@ def _run_row(run: CheckedRun, *, is_counted: bool) -> tuple[object, ...]:
         request.list_id,
         request.delivery_id,
         is_counted,
-        True if run.control is not None and run.control.places else None,
+        True if is_limited else None,
         request.crowd,
+        not is_limited or run.run_id in passing,
     )
 
 
