@@ -2,6 +2,7 @@
 room for others: judged by the order in which runs begin.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from functools import partial
@@ -49,16 +50,17 @@ steps:
   - http: "{ledger.url}/?key=${{params.key}}&number=${{params.number}}"
 """
     await deploy_files(installation.database, {"app.yaml": "app: a", "workflows/all.yaml": workflows}, "live")
-    ingress, _, first = await installation.start_all()
-    executors = [first, await installation.start("executor")]
-    await installation.start("scheduler")
+    (ingress, _, first), second, _ = await asyncio.gather(
+        installation.start_all(), installation.start("executor"), installation.start("scheduler")
+    )
+    executors = [first, second]
     items = [{"key": f"k{key}", "number": number} for key in range(KEYS) for number in range(RUNS_PER_KEY)]
     status, answer = await installation.manage(ingress, "POST", "live/lists", {"workflow": "call", "items": items})
     assert status in (201, 202), answer
     for kill in range(1, KILLS + 1):
         await eventually(partial(has_called, ledger, len(items) * kill // (KILLS + 1)), within=WITHIN)
         await executors.pop(0).kill()
-        executors.append(await installation.start("executor"))
+        executors.append(await installation.start("executor", is_awaited=False))
     await installation.settled(within=WITHIN)
     states = await installation.fetchval("SELECT array_agg(DISTINCT state) FROM penstock.runs")
     assert states == ["succeeded"]

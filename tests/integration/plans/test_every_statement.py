@@ -74,7 +74,7 @@ async def test_no_plan_of_a_claim_or_an_ending_made_when_the_first_runs_were_ana
     # The plan is kept until autovacuum comes again, a minute later: by then there may be a hundred thousand runs.
     marks = ("state = 'running', attempt = r.attempt + 1", "workload = r.workload + q.workload")
     claims = [one for one in statements if any(mark in one.text for mark in marks)]
-    assert len(claims) == 3, "a claim, end_attempts and finish_runs"
+    assert len(claims) == 4, "a claim, end_attempts, and finish_runs without and with a limit"
     async with database.connection() as conn:
         await fill(conn, 100)
         assert await find_whole_reads(conn, claims) == {}
