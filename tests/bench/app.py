@@ -76,6 +76,9 @@ on:
   api: {method: POST, auth: public, respond: when_done}
 steps: [{return: {ok: true}}]
 ---
+workflow: held
+steps: [{wait_for: never}]
+---
 workflow: bulk_import
 parameters: {file: any}
 steps:

@@ -19,12 +19,14 @@ from tests.acceptance.installation import Installation
 from tests.bench import draining, http_load, seeing
 from tests.bench.admission import measure_checks
 from tests.bench.app import write_app
+from tests.bench.big_list import measure_big_list
 from tests.bench.bulk import measure_steps
 from tests.bench.data import measure_things
 from tests.bench.embedded import Embedded
 from tests.bench.enqueues import PER_SECOND, measure_enqueues, measure_own, measure_start
 from tests.bench.fairness import measure_waiting
 from tests.bench.growth import measure_growth
+from tests.bench.lateness import measure_lateness
 from tests.bench.limits import PAIR, compare_lists, perform_list
 from tests.bench.lists import measure_list
 from tests.bench.machine import Cpu
@@ -34,6 +36,7 @@ from tests.bench.peers.driving import drain, single_enqueues, start_latency
 from tests.bench.prototype import HOME as PROTOTYPE_HOME
 from tests.bench.prototype import Prototype
 from tests.bench.queueing import make_request
+from tests.bench.stepping import measure_stepping
 from tests.bench.watching import has_finished, measure_rate, send_load, start_run
 from tests.eventually import eventually
 from tests.servers import Servers, fresh_vhost
@@ -253,6 +256,9 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "due": measure_due,
     "list": measure_list,
     "limits": measure_limits,
+    "biglist": measure_big_list,
+    "lateness": measure_lateness,
+    "stepping": measure_stepping,
     "fairness": measure_fairness,
     "bulk": measure_bulk,
     "data": measure_data,

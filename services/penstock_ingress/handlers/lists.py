@@ -10,10 +10,10 @@ from penstock.domain.schedule import Missed, ScheduleFilter
 from penstock.logs import get_logger
 from penstock.runs.operations import OperationKind
 from penstock.runs.schedule.interventions import end_lists
-from penstock.runs.schedule.pauses import lift_pauses, pause_schedule
+from penstock.runs.schedule.pauses import hold_list, lift_pauses, pause_schedule
 from penstock.runs.views.finding import RunFilter
 from penstock.runs.views.lists import RunList, find_list, list_lists
-from penstock_ingress.handlers.operations import begin
+from penstock_ingress.handlers.operations import begin, wake_schedulers
 from penstock_ingress.handlers.pages import read_limit, read_run_token, write_token
 from penstock_ingress.repository.views import ListPage, Operation
 from penstock_ingress.room import Room
@@ -62,13 +62,19 @@ async def resume_list(room: Room, environment: str, id: UUID, actor: str) -> Run
     """Lift the pause of a list; one that is not paused stays as it is. Raises Refusal."""
     await show_list(room, environment, id)
     of = ScheduleFilter(environment, list_id=id)
-    await room.database.in_transaction(partial(lift_pauses, of=of, missed=Missed.QUEUE, actor=actor))
+    if await room.database.in_transaction(partial(lift_pauses, of=of, missed=Missed.QUEUE, actor=actor)):
+        await wake_schedulers(room.publisher, environment)
     return await show_list(room, environment, id)
 
 
 async def cancel_list(room: Room, environment: str, id: UUID, actor: str) -> Operation:
-    """Give up the items without runs, and cancel the runs that have not ended. Raises Refusal."""
+    """Give up the items without runs, and cancel the runs that have not ended; none of them starts meanwhile. Raises
+    Refusal.
+    """
     await show_list(room, environment, id)
+    # Runs are cancelled batch by batch: in those seconds, executors would start thousands of a large list.
+    hold = partial(hold_list, environment=environment, list_id=id, note="the list is being cancelled")
+    await room.database.in_transaction(hold)
     await room.database.in_transaction(partial(end_lists, of=ScheduleFilter(environment, list_id=id)))
     return await begin(room, OperationKind.CANCEL_RUNS, RunFilter(environment, list_id=id), actor)
 

@@ -99,11 +99,18 @@ async def _announce(publisher: Publisher, turn: Turn) -> None:
     for run in turn.cancelled:
         publisher.run_event(RunState.CANCELLED.value, run, reason=f"cancelled by {_BY}")
     publisher.announce(turn.admissions)
-    if turn.retried or turn.admissions:
-        try:
-            await publisher.nudge(turn.operation.environment, WakeScheduler.model_construct())
-        except BrokerUnavailable as error:  # schedulers find the runs within a second
-            log.warning("broker.unreachable", error=str(error))
+    if turn.retried or turn.admissions or not turn.operation.is_over:
+        await wake_schedulers(publisher, turn.operation.environment)
+
+
+async def wake_schedulers(publisher: Publisher, environment: str) -> None:
+    """Have schedulers look now for what is due, has been released, or is left to do; without a broker they find it
+    within a second.
+    """
+    try:
+        await publisher.nudge(environment, WakeScheduler.model_construct())
+    except BrokerUnavailable as error:
+        log.warning("broker.unreachable", error=str(error))
 
 
 def _read(environment: str, wanted: RunChoice, verb: str) -> RunFilter:

@@ -83,7 +83,9 @@ async def expand_list(room: Room, message: Message) -> None:
 
 
 async def wake_scheduler(room: Room, message: Message) -> None:
-    """Wake the loops: a run, a tick or a turn is due, or a wait is over, perhaps sooner than they know."""
+    """Wake the loops: a run, a tick or a turn is due, a wait is over, a pause was lifted, or an operation has begun,
+    perhaps sooner than they know.
+    """
     asked = WakeScheduler.decode(message.body)
     room.nudges.turns.set()
     if asked.is_turn:
@@ -92,6 +94,8 @@ async def wake_scheduler(room: Room, message: Message) -> None:
     room.nudges.waits.set()
     room.nudges.tick.set()
     room.nudges.ends.set()
+    room.nudges.pauses.set()
+    room.nudges.operations.set()
 
 
 async def _refuse(room: Room, delivery: Delivery, error: DecodeError) -> None:

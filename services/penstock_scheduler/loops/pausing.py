@@ -7,7 +7,14 @@ from typing import Final
 
 from penstock.db import Connection
 from penstock.domain.states import RunState
-from penstock.runs.schedule.pauses import has_pauses, list_in_force, list_lifted, park_queued_runs, release
+from penstock.runs.schedule.pauses import (
+    has_pauses,
+    lift_pauses_of_finished,
+    list_in_force,
+    list_lifted,
+    park_queued_runs,
+    release,
+)
 from penstock.runtime import Counts
 from penstock_scheduler.admitting.pause_watch import PauseWatch
 from penstock_scheduler.room import Room
@@ -20,6 +27,7 @@ WINDOW: Final = 5000
 async def hold_back(room: Room) -> Counts:
     """Take one turn at both; the next follows at once while there is more to do."""
     released = dropped = 0
+    await room.database.in_transaction(lift_pauses_of_finished)
     async with room.database.connection() as conn:
         lifted = await list_lifted(conn)
         parked, is_full = await _park(conn, room.pauses)

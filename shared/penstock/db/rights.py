@@ -62,7 +62,7 @@ TABLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "recurrences": ("SIUD", "SIUD", "SIUD"),
     "recurrence_ticks": ("SIUD", "SIUD", "SIUD"),
     "joins": ("S", "SIUD", "SI"),
-    "ends": ("I", "SIUD", "I"),
+    "ends": ("SI", "SIUD", "I"),
     "places": ("SIUD", "SIUD", "SIUD"),
     "turns": ("I", "SIUD", "I"),
     "rate_uses": ("SI", "SIUD", ""),

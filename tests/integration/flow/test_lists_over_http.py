@@ -1,6 +1,7 @@
 """Lists over the management API: begun, shown with their progress, paused, resumed, cancelled, and retried."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,9 +11,12 @@ import pytest
 from penstock.broker.inprocess import InProcessBroker
 from penstock.contracts.topology import topology
 from penstock.runtime import Resources, Stop
+from penstock_executor.repository.claims import claim_runs
 from penstock_scheduler.loops.ends import settle_ends
 from penstock_scheduler.loops.list_expansion import expand_lists
 from penstock_scheduler.loops.list_feeding import feed_lists
+from penstock_scheduler.loops.operations import work_off_operations
+from penstock_scheduler.loops.pausing import hold_back
 from penstock_scheduler.room import Room, furnish
 from tests.integration.ingress import ADMIN, Ingress, running_ingress, write_app
 from tests.integration.scheduling import build_settings
@@ -79,6 +83,28 @@ async def test_a_list_shows_how_far_it_is(ingress: Ingress) -> None:
     assert (await ingress.manage("GET", f"{LISTS}?open=true")).json["results"] == []
 
 
+async def test_progress_counts_what_has_ended_before_a_scheduler_applies_it(ingress: Ingress) -> None:
+    made = await begin(ingress)
+    room = await furnish_room(ingress)
+    await expand_lists(room)
+    await end(ingress, "succeeded", 0, 1)
+    await settle_ends(room)
+    await end(ingress, "failed", 2)
+    await end(ingress, "skipped", 3)
+    shown = await show(ingress, made)
+    counted = [shown[name] for name in ("succeeded", "failed", "skipped", "cancelled", "terminated", "remaining")]
+    assert counted == [2, 1, 1, 0, 0, 1]
+    page: Any = (await ingress.manage("GET", f"{LISTS}?open=true")).json
+    assert [one["failed"] for one in page["results"]] == [1]
+    await settle_ends(room)
+    assert [(await show(ingress, made))[name] for name in ("succeeded", "failed", "skipped", "remaining")] == [
+        2,
+        1,
+        1,
+        1,
+    ]
+
+
 async def test_items_may_be_anything_that_with_makes_parameters_of(ingress: Ingress) -> None:
     await begin(ingress, items=["a", "b"], **{"with": {"number": "${index * 10}"}}, after="1h", interval="10s")
     await expand_lists(await furnish_room(ingress))
@@ -129,6 +155,45 @@ async def test_a_cancelled_list_gives_its_rest_up(ingress: Ingress) -> None:
     await settle_ends(room)
     shown = await show(ingress, made)
     assert (shown["state"], shown["succeeded"], shown["cancelled"]) == ("finished", 1, 4)
+
+
+async def test_nothing_of_a_large_list_starts_while_it_is_being_cancelled(ingress: Ingress) -> None:
+    made = await begin(ingress, items=[{"number": number} for number in range(1500)])
+    room = await furnish_room(ingress)
+    await expand_lists(room)
+    answer = await ingress.manage("POST", f"{LISTS}/{made['id']}/cancel")
+    assert (answer.json["state"], answer.json["done"]) == ("running", 1000)
+    async with ingress.database.connection() as conn:
+        left = [row["id"] for row in await conn.fetch("SELECT id FROM penstock.runs WHERE finished_at IS NULL")]
+        claimed = await claim_runs(conn, run_ids=left, owner="an executor", lease=timedelta(minutes=1))
+    assert (len(left), claimed) == (500, [])
+    await work_off_operations(room)
+    await settle_ends(room)
+    shown = await show(ingress, made)
+    assert (shown["state"], shown["cancelled"], shown["paused"]) == ("finished", 1500, False)
+    assert await has_pauses_left(ingress, room) is False
+
+
+async def test_the_pause_of_a_list_ends_with_it_and_may_be_set_again(ingress: Ingress) -> None:
+    made, room = await begin(ingress), await furnish_room(ingress)
+    await expand_lists(room)
+    await ingress.manage("POST", f"{LISTS}/{made['id']}/pause")
+    await end(ingress, "failed", 0)
+    assert await has_pauses_left(ingress, room) is True
+    await end(ingress, "succeeded", 1, 2, 3, 4)
+    await settle_ends(room)
+    assert await has_pauses_left(ingress, room) is False
+    await ingress.manage("POST", f"{LISTS}/{made['id']}/pause")
+    assert await has_pauses_left(ingress, room) is True
+    await ingress.manage("POST", f"{LISTS}/{made['id']}/cancel")
+    assert await has_pauses_left(ingress, room) is True
+
+
+async def has_pauses_left(ingress: Ingress, room: Room) -> object:
+    """Whether anything is paused, once schedulers have looked."""
+    await hold_back(room)
+    async with ingress.database.connection() as conn:
+        return await conn.fetchval("SELECT has_pauses FROM penstock.environments WHERE name = 'live'")
 
 
 async def test_items_that_never_became_runs_count_as_cancelled(ingress: Ingress) -> None:

@@ -8,7 +8,8 @@ continue. Parked rows are in none of the indexes of due rows, so they keep nobod
 
 *Lifted.* The row stays, with `lifted_at`, until a scheduler has released all that it had parked and that no other pause
 matches, in batches; so a scheduler that dies in between harms nothing. What is dropped is cancelled there too. Nothing
-matches a lifted pause that is not parked already, so what becomes due later runs.
+matches a lifted pause that is not parked already, so what becomes due later runs. The pause of a list is lifted when
+the list has finished.
 
 *Without pauses* all of this costs a look at `environments.has_pauses`, a row that is read anyway.
 """
@@ -134,18 +135,57 @@ async def lift_pauses(
         None if same is None else same.id,
         missed is Missed.DROP,
     )
+    await _note_whether_paused(conn, of.environment)
+    lifted = [_from_row(row) for row in rows]
+    if actor is not None:
+        await note_acts(conn, [_resumption(pause, missed, actor) for pause in lifted])
+    return lifted
+
+
+async def hold_list(conn: Connection, *, environment: str, list_id: UUID, note: str) -> None:
+    """Start nothing of a list any more that is not at its end; the pause is lifted when it is. To be called in a
+    transaction.
+    """
+    # The lock keeps the list from finishing before the pause is there to be lifted.
+    is_open: bool | None = await conn.fetchval(
+        "SELECT l.state IN ('expanding', 'expanded') FROM penstock.lists l WHERE l.id = $1 FOR SHARE", list_id
+    )
+    if is_open:
+        await pause_schedule(conn, of=ScheduleFilter(environment, list_id=list_id), note=note)
+
+
+async def lift_pauses_of_finished(conn: Connection) -> int:
+    """Lift pauses of lists that have finished since, which hold nothing any more and cost every run a look; how many.
+    To be called in a transaction.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT p.id, p.environment FROM penstock.pauses p
+        CROSS JOIN LATERAL (
+            SELECT l.state, l.finished_at FROM penstock.lists l WHERE l.id = p.list_id OFFSET 0
+        ) l
+        WHERE p.lifted_at IS NULL AND l.state = 'finished' AND l.finished_at > p.paused_at
+        """
+    )
+    for environment in sorted({row["environment"] for row in rows}):
+        await _take_turn(conn, environment)
+        await conn.execute(
+            "UPDATE penstock.pauses SET lifted_at = clock_timestamp() WHERE id = ANY($1::uuid[]) AND lifted_at IS NULL",
+            [row["id"] for row in rows if row["environment"] == environment],
+        )
+        await _note_whether_paused(conn, environment)
+    return len(rows)
+
+
+async def _note_whether_paused(conn: Connection, environment: str) -> None:
     await conn.execute(
         """
         UPDATE penstock.environments e
         SET has_pauses = EXISTS (SELECT FROM penstock.pauses p WHERE p.environment = e.name AND p.lifted_at IS NULL)
         WHERE e.name = $1
         """,
-        of.environment,
+        environment,
     )
-    lifted = [_from_row(row) for row in rows]
-    if actor is not None:
-        await note_acts(conn, [_resumption(pause, missed, actor) for pause in lifted])
-    return lifted
 
 
 def _resumption(lifted: Pause, missed: Missed, actor: str) -> Act:

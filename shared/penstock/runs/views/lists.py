@@ -61,13 +61,27 @@ _SELECT: Final = f"""
         WHERE h.state = 'running' AND h.list_id IS NOT NULL
         GROUP BY h.list_id
     )
-    SELECT l.id, l.environment, l.workflow, l.state, l.is_sequential, l.total, l.succeeded, l.failed, l.skipped,
-           l.cancelled + l.given_up AS cancelled, l.terminated, l.passed_over, l.parent_run_id, l.error, l.created_at,
+    SELECT l.id, l.environment, l.workflow, l.state, l.is_sequential, l.total, l.succeeded + e.succeeded AS succeeded,
+           l.failed + e.failed AS failed, l.skipped + e.skipped AS skipped,
+           l.cancelled + e.cancelled + l.given_up AS cancelled, l.terminated + e.terminated AS terminated,
+           l.passed_over, l.parent_run_id, l.error, l.created_at,
            l.follower ->> 'workflow' AS "then", coalesce(l.follower_state = 'started', false) AS is_followed,
            l.start_at AS started_at, l.finished_at, coalesce(n.running, 0) AS running, statement_timestamp() AS now,
            p.is_paused
     FROM penstock.lists l
     LEFT JOIN running n ON n.list_id = l.id AND l.state IN ('expanding', 'expanded')
+    CROSS JOIN LATERAL (
+        -- Ends that a scheduler has yet to apply to the counts: those of the last moment.
+        SELECT coalesce(sum(q.change) FILTER (WHERE q.state = 'succeeded'), 0)::int AS succeeded,
+               coalesce(sum(q.change) FILTER (WHERE q.state = 'failed'), 0)::int AS failed,
+               coalesce(sum(q.change) FILTER (WHERE q.state = 'skipped'), 0)::int AS skipped,
+               coalesce(sum(q.change) FILTER (WHERE q.state = 'cancelled'), 0)::int AS cancelled,
+               coalesce(sum(q.change) FILTER (WHERE q.state = 'terminated'), 0)::int AS terminated
+        FROM (
+            SELECT e.state, e.change FROM penstock.ends e
+            WHERE e.list_id = l.id AND l.state IN ('expanding', 'expanded') LIMIT 20000
+        ) q
+    ) e
     CROSS JOIN LATERAL (
         SELECT EXISTS (
             SELECT FROM penstock.pauses p
