@@ -10,6 +10,7 @@ from penstock.runs.admission import admit
 from penstock.runs.requests import CheckedRun
 from tests.acceptance.installation import Installation
 from tests.bench.machine import Cpu
+from tests.bench.peers.metering import processor_time
 from tests.bench.queueing import make_request
 from tests.eventually import eventually
 
@@ -27,7 +28,7 @@ async def measure_lateness(bench: "Bench") -> Mapping[str, object]:
     seconds: at 60 % of that rate, but no fewer than 1,000 a second.
     """
     async with bench.installation() as installation:
-        await installation.start_all()
+        services = dict(zip(("ingress", "scheduler", "executor"), await installation.start_all(), strict=True))
         many = bench.amount(2 * RUNS)
         capacity = await _measure_capacity(installation, many)
         per_second = max(LOAD * capacity, bench.amount(RUNS) / _SECONDS)
@@ -36,12 +37,15 @@ async def measure_lateness(bench: "Bench") -> Mapping[str, object]:
         times = [begin + timedelta(seconds=number / per_second) for number in range(runs)]
         await _schedule(installation, times)
         assert clock.now() < begin, "they were due before they had been scheduled"
+        used = {name: -processor_time(service.process.pid) for name, service in services.items()}
         with Cpu() as cpu:
             await eventually(partial(_has_ended, installation, many + runs), within=90, every=0.5)
+        used = {f"{name}_us": round((used[name] + processor_time(services[name].process.pid)) / runs * 1e6)
+                for name in ("scheduler", "executor")}  # fmt: skip
         late = await _read_lateness(installation, begin)
         return {
             "capacity_per_second": round(capacity), "runs": runs, "per_second": round(per_second),
-            "load": round(per_second / capacity, 2), **late, "cpu": cpu.shares,
+            "load": round(per_second / capacity, 2), **late, **used, "cpu": cpu.shares,
         }  # fmt: skip
 
 

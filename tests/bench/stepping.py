@@ -26,10 +26,11 @@ async def measure_stepping(bench: "Bench") -> Mapping[str, object]:
         services = await installation.start_all()
         hop = await _measure(installation, services, "hop", steps, partial(_begin_chain, steps))
         step = await _measure(installation, services, "answer", steps, partial(_begin_list, "answer", steps))
+        held = bench.amount(_BLOCKED)
         blocked = {"workflow": "held", "items": [{}, {}], "sequential": True}
-        for _ in range(_BLOCKED):
+        for _ in range(held):
             await _ask(installation, services[0], "lists", blocked)
-        await eventually(partial(_are_held, installation), within=60, every=0.2)
+        await eventually(partial(_are_held, installation, held), within=60, every=0.2)
         beside = await _measure(installation, services, "hooked", steps, partial(_begin_list, "hooked", steps))
         return {
             "steps": steps, "hop": hop, "step": step, "step_beside_blocked": beside,
@@ -67,8 +68,8 @@ async def _have_ended(installation: Installation, workflow: str, runs: int) -> b
     return await installation.fetchval(_ENDED, workflow) == runs
 
 
-async def _are_held(installation: Installation) -> bool:
-    return await installation.fetchval("SELECT count(*) FROM penstock.runs WHERE state = 'waiting'") == _BLOCKED
+async def _are_held(installation: Installation, held: int) -> bool:
+    return await installation.fetchval("SELECT count(*) FROM penstock.runs WHERE state = 'waiting'") == held
 
 
 async def _ask(installation: Installation, ingress: Service, path: str, body: object) -> None:

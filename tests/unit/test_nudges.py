@@ -8,7 +8,7 @@ from penstock_scheduler.repository.looks import LOOK_FOR_DUE, LOOK_FOR_WRITTEN
 
 
 def test_each_loop_that_can_be_woken_is_looked_for() -> None:
-    events = {field.name for field in fields(Nudges)} - {"is_reconnected", "_woken_at"}
+    events = {field.name for field in fields(Nudges)} - {"is_reconnected", "look", "_woken_at"}
     assert set(re.findall(r"\) AS (\w+)", LOOK_FOR_WRITTEN + LOOK_FOR_DUE)) == events
 
 

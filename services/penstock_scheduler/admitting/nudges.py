@@ -48,6 +48,8 @@ class Nudges:
     email: asyncio.Event = field(default_factory=asyncio.Event)
     webhook: asyncio.Event = field(default_factory=asyncio.Event)
     slack: asyncio.Event = field(default_factory=asyncio.Event)
+    look: asyncio.Event = field(default_factory=asyncio.Event)
+    """Somebody knows that there is something: a look finds out for which loop."""
     is_reconnected: bool = False
     _woken_at: dict[str, float] = field(default_factory=dict)
 

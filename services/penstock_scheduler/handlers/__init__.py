@@ -83,19 +83,14 @@ async def expand_list(room: Room, message: Message) -> None:
 
 
 async def wake_scheduler(room: Room, message: Message) -> None:
-    """Wake the loops: a run, a tick or a turn is due, a wait is over, a pause was lifted, or an operation has begun,
-    perhaps sooner than they know.
+    """Have the loops woken that have something to do, perhaps sooner than they know: a run, a tick or a turn is due, a
+    wait is over, an awaited run has ended, a pause was lifted, or an operation has begun.
     """
     asked = WakeScheduler.decode(message.body)
-    room.nudges.turns.set()
     if asked.is_turn:
-        return
-    room.nudges.look_for_due()
-    room.nudges.waits.set()
-    room.nudges.tick.set()
-    room.nudges.ends.set()
-    room.nudges.pauses.set()
-    room.nudges.operations.set()
+        room.nudges.turns.set()
+    else:
+        room.nudges.look.set()
 
 
 async def _refuse(room: Room, delivery: Delivery, error: DecodeError) -> None:

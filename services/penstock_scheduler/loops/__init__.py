@@ -15,7 +15,7 @@ from penstock_scheduler.loops.followers import start_followers
 from penstock_scheduler.loops.inbox import admit_inbox
 from penstock_scheduler.loops.list_expansion import advance_sequential, expand_lists, finish_lists
 from penstock_scheduler.loops.list_feeding import feed_lists
-from penstock_scheduler.loops.looking import DUE_SECONDS, WRITTEN_SECONDS, look_for_due, look_for_written
+from penstock_scheduler.loops.looking import DUE_SECONDS, WRITTEN_SECONDS, look_for_due, look_for_written, look_now
 from penstock_scheduler.loops.notifying import delete_old_notifications, gather_notices, send_notifications
 from penstock_scheduler.loops.operations import forget_operations, work_off_operations
 from penstock_scheduler.loops.pausing import hold_back
@@ -50,7 +50,8 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("admit_inbox", 0.05, admit_inbox),
         Loop("look_for_written", WRITTEN_SECONDS, look_for_written),
         Loop("look_for_due", DUE_SECONDS, look_for_due),
-        # These two wake the loops that follow, which would look at empty tables by themselves again and again.
+        Loop("look_now", MAX_REST_SECONDS, look_now, nudges.look),
+        # These three wake the loops that follow, which would look at empty tables by themselves again and again.
         Loop("start_changes", MAX_REST_SECONDS, start_changes, nudges.changes),
         Loop("start_run_events", MAX_REST_SECONDS, start_run_events, nudges.run_ends),
         Loop("settle_ends", MAX_REST_SECONDS, settle_ends, nudges.ends),

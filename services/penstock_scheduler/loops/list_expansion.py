@@ -98,7 +98,7 @@ async def advance_sequential(room: Room) -> Counts:
     for position in positions:
         admitted += len(await _admit_claimed(room, partial(_claim_item, position=position)) or [])
     if admitted:
-        await _close_lists(room)
+        await _close_lists(room, of=[position.list_id for position in positions])
     return Counts({"admitted": admitted, "released": released})
 
 
@@ -228,6 +228,6 @@ async def _fail(conn: Connection, *, chunk: Chunk, offset: int, rejected: Reject
     await write_logs(conn, [error_line(of, message, {"kind": rejected.code, "list_id": str(chunk.of.id)})])
 
 
-async def _close_lists(room: Room) -> int:
+async def _close_lists(room: Room, of: Sequence[UUID] | None = None) -> int:
     async with room.database.connection() as conn:
-        return await repository.close_expanded_lists(conn)
+        return await repository.close_expanded_lists(conn, of=of)

@@ -271,18 +271,19 @@ async def fail_list(conn: Connection, *, list_id: UUID, error: JsonValue) -> boo
     return status != "INSERT 0 0"
 
 
-async def close_expanded_lists(conn: Connection) -> int:
-    """Note lists without chunks left. Not in the chunks' transactions: the last two, side by side, do not see each
-    other.
+async def close_expanded_lists(conn: Connection, *, of: Sequence[UUID] | None = None) -> int:
+    """Note lists without chunks left, of these or of all. Not in the chunks' transactions: the last two, side by side,
+    do not see each other.
     """
     rows = await conn.fetch(
         """
         UPDATE penstock.lists l SET state = 'expanded'
-        WHERE l.state = 'expanding'
+        WHERE l.state = 'expanding' AND ($1::uuid[] IS NULL OR l.id = ANY($1))
           AND NOT EXISTS (SELECT FROM penstock.list_chunks c WHERE c.list_id = l.id AND c.expanded_at IS NULL)
           AND NOT EXISTS (SELECT FROM penstock.list_searches s WHERE s.list_id = l.id)
         RETURNING l.id
-        """
+        """,
+        of,
     )
     return len(rows)
 
