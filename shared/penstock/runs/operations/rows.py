@@ -16,6 +16,7 @@ from penstock.domain.deliveries import DeliveryFilter
 from penstock.domain.ids import new_run_id
 from penstock.domain.schedule import ScheduleFilter
 from penstock.runs.keyed import find_keyed_runs
+from penstock.runs.operations.items import count_items
 from penstock.runs.operations.matching import count_failed, count_live, count_upcoming
 from penstock.runs.operations.replaying import Reached, count_replayable
 from penstock.runs.views.dead_letters import count_open_letters
@@ -97,7 +98,8 @@ class Operation:
     """An operation as it stands. `of` is a RunFilter or a KeyChoice, or of what is coming a ScheduleFilter, or a
     DeliveryFilter, or what is done to which dead letters.
 
-    `reached` is the last delivery, or dead letter, that was dealt with.
+    `reached` is the last delivery, or dead letter, that was dealt with; `position` the item of a list that is looked at
+    next.
     """
 
     id: UUID
@@ -115,6 +117,7 @@ class Operation:
     created_at: datetime
     finished_at: datetime | None
     reached: Reached | None = None
+    position: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -167,6 +170,8 @@ async def _count(conn: Connection, kind: OperationKind, of: Filter) -> int:
     if isinstance(of, KeyChoice):
         found = await find_keyed_runs(conn, environment=of.environment, workflow=of.workflow, key=of.key)
         return len(found.live)
+    if of.list_id is not None:
+        return await count_items(conn, list_id=of.list_id, is_retry=kind is OperationKind.RETRY_RUNS)
     return await (count_failed if kind is OperationKind.RETRY_RUNS else count_live)(conn, of)
 
 
@@ -189,6 +194,7 @@ class Progress(NamedTuple):
     items: int = 0
     reached: Reached | None = None
     is_over: bool = False
+    position: int = 0
 
 
 async def note_progress(conn: Connection, *, id: UUID, progress: Progress) -> Operation:
@@ -199,7 +205,7 @@ async def note_progress(conn: Connection, *, id: UUID, progress: Progress) -> Op
         SET done = o.done + $2, items = o.items + $3, failures = 0, error = NULL,
             state = CASE WHEN $4 THEN 'finished' ELSE o.state END,
             finished_at = CASE WHEN $4 THEN clock_timestamp() END,
-            reached_at = $5, reached_id = $6
+            reached_at = $5, reached_id = $6, position = $7
         WHERE o.id = $1
         RETURNING *
         """,
@@ -209,6 +215,7 @@ async def note_progress(conn: Connection, *, id: UUID, progress: Progress) -> Op
         progress.is_over,
         progress.reached[0] if progress.reached else None,
         progress.reached[1] if progress.reached else None,
+        progress.position,
     )
     assert updated is not None, "the row is locked"
     return operation_from_row(updated)
@@ -286,6 +293,7 @@ def operation_from_row(row: Record) -> Operation:
         created_at=row["created_at"],
         finished_at=row["finished_at"],
         reached=None if row["reached_at"] is None else (row["reached_at"], row["reached_id"]),
+        position=row["position"],
     )
 
 

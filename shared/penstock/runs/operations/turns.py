@@ -16,6 +16,7 @@ from penstock.runs.cancellations import Retry, cancel_runs, retry_runs
 from penstock.runs.dead_letters import LetterAct, handle_letters
 from penstock.runs.keyed import find_keyed_runs
 from penstock.runs.mending import mend_run
+from penstock.runs.operations.items import find_items
 from penstock.runs.operations.matching import list_failed, list_live, list_next_failed, list_upcoming
 from penstock.runs.operations.replaying import replay_batch
 from penstock.runs.operations.rows import (
@@ -93,6 +94,8 @@ async def take_turn(conn: Connection, *, id: UUID) -> Turn | None:
         return await _mend(conn, operation, operation.of)
     if isinstance(operation.of, KeyChoice):
         return await _cancel_keyed(conn, operation, operation.of)
+    if isinstance(operation.of, RunFilter) and operation.of.list_id is not None:
+        return await _deal_with_items(conn, operation, operation.of.list_id)
     items = 0
     if isinstance(operation.of, ScheduleFilter):
         # First, and every time: the runs of a chunk that was being expanded can be cancelled afterwards.
@@ -103,6 +106,18 @@ async def take_turn(conn: Connection, *, id: UUID) -> Turn | None:
     progress = Progress(len(runs), items, is_over=len(found) < BATCH)
     updated = await note_progress(conn, id=id, progress=progress)
     is_retry = operation.kind is OperationKind.RETRY_RUNS
+    return Turn(updated, () if is_retry else runs, runs if is_retry else ())
+
+
+async def _deal_with_items(conn: Connection, operation: Operation, list_id: UUID) -> Turn:
+    environment, is_retry = operation.environment, operation.kind is OperationKind.RETRY_RUNS
+    found = await find_items(
+        conn, environment=environment, list_id=list_id, is_retry=is_retry, position=operation.position, most=BATCH
+    )
+    deal = retry_runs if is_retry else cancel_runs
+    runs = await deal(conn, environment=environment, run_ids=found.run_ids, by=operation.asked_by)
+    progress = Progress(len(runs), is_over=found.is_last, position=found.position)
+    updated = await note_progress(conn, id=operation.id, progress=progress)
     return Turn(updated, () if is_retry else runs, runs if is_retry else ())
 
 
