@@ -1,4 +1,7 @@
-"""What a scheduler does by itself, again and again. Each loop is a `run_once(room) -> Counts`."""
+"""What a scheduler does by itself, again and again. Each loop is a `run_once(room) -> Counts`.
+
+Most of them are woken by the three that look, and would otherwise look at empty tables again and again.
+"""
 
 from functools import partial
 
@@ -51,7 +54,6 @@ def list_loops(room: Room) -> tuple[Loop[Room], ...]:
         Loop("look_for_written", WRITTEN_SECONDS, look_for_written),
         Loop("look_for_due", DUE_SECONDS, look_for_due),
         Loop("look_now", MAX_REST_SECONDS, look_now, nudges.look),
-        # These three wake the loops that follow, which would look at empty tables by themselves again and again.
         Loop("start_changes", MAX_REST_SECONDS, start_changes, nudges.changes),
         Loop("start_run_events", MAX_REST_SECONDS, start_run_events, nudges.run_ends),
         Loop("settle_ends", MAX_REST_SECONDS, settle_ends, nudges.ends),
