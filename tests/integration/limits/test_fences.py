@@ -31,8 +31,8 @@ on: {change: {type: thing, operations: [create]}}
 steps: [{log: seen}]
 """
 LINKS = {"run": 5, "change": 1}
-"""Runs that are asked for, by their trigger; a message that names a parent is a run of that parent. (A child that is due
-now is not among them: its parent's step admits it.)
+"""Runs that are asked for, by their trigger; a message that names a parent is a run of that parent. A child that is
+due now is not among them: its parent's step admits it.
 """
 
 
