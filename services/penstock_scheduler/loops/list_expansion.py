@@ -1,6 +1,9 @@
 """Stored lists become runs, chunk by chunk, each with its runs in one transaction: a crash neither repeats nor loses
 any.
 
+Several chunks of a list are expanded at once; one after the other where the workflow has a `sequence`, whose lines are
+in the order of admission.
+
 The run of item i has an id derived from the list's, so even a chunk admitted twice would make each run once. A list
 whose items no longer fit the workflow fails; runs it has made continue. One whose runs have all ended is finished; it
 is open again when a resume or a retry takes some of them up.
@@ -46,10 +49,15 @@ LARGE_LIST: Final = 1000
 _SOON_SECONDS: Final = 0.25
 Claim = Callable[[Connection], Awaitable[Chunk | None]]
 Deployments = dict[str, CompiledDeployment]
+
 _IN_FLIGHT: Final = 2
 """Chunks expanded at once: while the runs of one are inserted, the items of the next are checked, or the runs of the
 one before are handed to the executors.
 """
+
+
+class _OutOfTurn(Exception):
+    """The chunk before is not admitted yet, and the items of both are to stand in one line."""
 
 
 async def expand_lists(room: Room) -> Counts:
@@ -158,6 +166,8 @@ async def _admit_claimed(room: Room, claim: Claim) -> Sequence[Admission] | None
 
     try:
         outcomes = await room.admissions.with_current(expand)
+    except _OutOfTurn:
+        return None
     except PenstockError:
         raise
     except Exception as error:
@@ -176,10 +186,14 @@ async def _admit_claimed(room: Room, claim: Claim) -> Sequence[Admission] | None
 async def _expand(
     conn: Connection, *, claim: Claim, deployments: Deployments, is_newest: bool
 ) -> list[Admission] | None:
-    """Claim a chunk, check its items, admit their runs. Raises StaleDefinitions."""
+    """Claim a chunk, check its items, admit their runs. Raises StaleDefinitions and _OutOfTurn."""
     chunk = await claim(conn)
     if chunk is None:
         return None
+    if _stand_in_line(chunk, deployments) and await repository.has_earlier_chunk(
+        conn, list_id=chunk.of.id, first_index=chunk.first_index
+    ):
+        raise _OutOfTurn
     wanted = [_want(chunk, offset, parameters) for offset, parameters in enumerate(chunk.parameters)]
     prepared = await prepare_all(wanted, deployments)
     if (refused := _find_rejected(prepared)) is not None:
@@ -193,6 +207,11 @@ async def _expand(
     if (refused := _find_rejected(outcomes)) is not None:
         await _fail(conn, chunk=chunk, offset=refused[0], rejected=refused[1])
     return outcomes
+
+
+def _stand_in_line(chunk: Chunk, deployments: Deployments) -> bool:
+    workflow = deployments[chunk.of.environment].app.workflows.get(chunk.of.workflow)
+    return workflow is not None and workflow.flow is not None and "sequence" in workflow.flow.rules
 
 
 def _find_rejected(outcomes: Sequence[object]) -> tuple[int, Rejected] | None:

@@ -103,6 +103,21 @@ async def finish_chunk(conn: Connection, *, list_id: UUID, first_index: int) -> 
     )
 
 
+async def has_earlier_chunk(conn: Connection, *, list_id: UUID, first_index: int) -> bool:
+    """Whether a chunk of the list before this one is not expanded yet, or not committed."""
+    found: bool = await conn.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM penstock.list_chunks c
+            WHERE c.list_id = $1 AND c.first_index < $2 AND c.expanded_at IS NULL
+        )
+        """,
+        list_id,
+        first_index,
+    )
+    return found
+
+
 async def list_positions(conn: Connection) -> list[Position]:
     """Where each sequential list stands that still has items, none of which is under way or waits to be taken up again,
     and whose next item is due. Those of a stopped chain stay where they are, so that a resume continues one by one.

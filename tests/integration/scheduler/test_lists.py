@@ -75,6 +75,23 @@ async def test_items_become_runs_no_sooner_than_executors_need_them(station: Sta
     assert len(await station.runs()) == MANY + 3
 
 
+async def test_items_of_a_sequence_get_in_line_in_their_order_however_many_there_are(station: Station) -> None:
+    await station.deploy(WORKFLOWS.replace("parameters:", "sequence: {key: params.urgency}\nparameters:"))
+    room, list_id = station.furnish(), await store_list(station, CHUNK_SIZE + 3)
+    async with station.database.connection() as rival, rival.transaction():
+        await rival.execute(
+            "SELECT FROM penstock.list_chunks WHERE list_id = $1 AND first_index = 0 FOR UPDATE", list_id
+        )
+        await expand_lists(room)
+        assert await station.runs() == [], "another scheduler is at the first thousand"
+    await expand_lists(room)
+    line = await station.fetch(
+        "SELECT r.parameters ->> 'name' AS name FROM penstock.places p JOIN penstock.runs r ON r.id = p.run_id "
+        "ORDER BY p.position"
+    )
+    assert [row["name"] for row in line] == [str(number) for number in range(CHUNK_SIZE + 3)]
+
+
 async def test_items_that_are_due_later_become_runs_at_once(station: Station) -> None:
     request = ListRequest(new_run_id(), ENVIRONMENT, "notify", clock.now() + timedelta(hours=1))
     parameters: list[dict[str, JsonValue]] = [{"name": str(number)} for number in range(MANY)]
