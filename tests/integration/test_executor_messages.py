@@ -163,6 +163,7 @@ steps:
     set: {name: once}
   - id: child
     schedule: child
+    after: 1h  # what is due now needs no broker
     timeout: 300ms
   - return: {child: "${steps.child}"}
 ---

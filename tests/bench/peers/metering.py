@@ -65,7 +65,7 @@ class Meter:
         try:
             row = await connection.fetchrow(
                 """
-                SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 AS wal,
+                SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 AS wal,
                        (SELECT sum(xact_commit) FROM pg_stat_database)::float8 AS commits, pg_backend_pid() AS backend
                 """
             )
