@@ -106,11 +106,11 @@ async def test_what_is_refused_says_the_status_and_why(client: Client) -> None:
 async def test_a_connection_that_breaks_while_a_run_is_awaited_makes_no_second_run(
     site: Ingress, amqp_url: str
 ) -> None:
-    async with cuttable(amqp_url) as door, Client.amqp(door.url) as client:
+    async with cuttable(amqp_url) as door, Client.amqp(door.url) as client, Client.amqp(amqp_url) as other:
         waiting = asyncio.create_task(client.run("patient"))
         await eventually(lambda: site.count_waiting("patient"))
         door.cut()
-        await wake(site, client)
+        await wake(site, other)
         assert await waiting == {"word": {"it": "is time"}}
     structlog.reset_defaults()
     assert await site.fetchval("SELECT count(*) FROM penstock.runs WHERE workflow = 'patient'") == 1

@@ -8,6 +8,7 @@ import pytest
 
 from penstock.contracts.topology import SCHEDULER_QUEUE
 from penstock.testing.databases import fresh_database
+from tests.eventually import eventually
 from tests.private_servers import PrivatePostgres, PrivateRabbitMQ
 from tests.servers import Servers, fresh_vhost
 
@@ -64,8 +65,11 @@ async def test_a_private_rabbitmq_keeps_messages_through_a_kill_and_forgets_them
         await aio_pika.connect(private_rabbitmq.url)
     await private_rabbitmq.start()
     async with await aio_pika.connect(private_rabbitmq.url) as connection, connection.channel() as channel:
-        queue = await channel.declare_queue("kept", durable=True)
-        assert queue.declaration_result.message_count == 1
+        # A queue is there before its messages have been read again.
+        async def count() -> int:
+            return (await channel.declare_queue("kept", durable=True)).declaration_result.message_count or 0
+
+        assert await eventually(count) == 1
 
     await private_rabbitmq.wipe()
     async with await aio_pika.connect(private_rabbitmq.url) as connection, connection.channel() as channel:
