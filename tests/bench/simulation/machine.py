@@ -122,27 +122,18 @@ def predict_drained(costs: Costs, cores: int, *, runs: int = 10_000) -> float:
 def predict_hops(costs: Costs, cores: int, *, hops: int = 100) -> float:
     """Hops per second of one chain, each run of which schedules the next.
 
-    In series are a claim, the step that asks for the child, a message to the scheduler, the child's admission, and a
-    message to the executor. The parent's ending is written meanwhile: of the executor's two statements and the three of
-    PostgreSQL, it is one. So is what RabbitMQ does for events and acknowledgements; the rest is in a message's time.
+    A hop is one transaction of the executor: it records the step, admits the child, ends the parent and claims the
+    child. Nothing of it happens beside it, but for what RabbitMQ does with events.
     """
     machine = Machine(cores)
-    statement, half = costs.perform_in_database.of(1) / 3, costs.executor.of(1) / 2
-
-    def end() -> Process:
-        yield from machine.compute(half)
-        yield from machine.compute(statement)
+    executor = machine.thread()
 
     def go() -> Process:
         for _ in range(hops):
-            yield from machine.compute(half)
-            yield from machine.compute(statement)
-            yield from machine.wait(costs.commit + costs.message)
-            machine.world.process(end())
+            yield from machine.compute(costs.executor.of(1), executor)
+            yield from machine.compute(costs.perform_in_database.of(1))
             machine.world.process(machine.compute(costs.broker.of(1)))
-            yield from machine.compute(costs.scheduler.of(1))
-            yield from machine.compute(statement)
-            yield from machine.wait(costs.commit + costs.message)
+            yield from machine.wait(costs.commit)
 
     machine.world.run(until=machine.world.process(go()))
     return hops / machine.world.now
