@@ -94,9 +94,22 @@ _MEASURE_BACKLOG: Final = f"""
             WHERE r.indexed_state = 'scheduled' AND r.parked_at IS NULL AND r.scheduled_at > statement_timestamp()
             ORDER BY r.scheduled_at LIMIT $4
         ) s
+    ), items AS MATERIALIZED (
+        -- Of lists whose items are all due: what is left behind those that are runs by now.
+        SELECT coalesce(sum(i.items), 0) AS items FROM (
+            SELECT l.total - c.first_index AS items
+            FROM penstock.lists l
+            CROSS JOIN LATERAL (
+                SELECT c.first_index FROM penstock.list_chunks c
+                WHERE c.list_id = l.id AND c.expanded_at IS NULL ORDER BY c.first_index LIMIT 1 OFFSET 0
+            ) c
+            WHERE l.state = 'expanding' AND NOT l.is_sequential AND l.interval_seconds = 0
+              AND l.start_at <= statement_timestamp()
+            ORDER BY l.created_at LIMIT $2
+        ) i
     )
     SELECT (SELECT count(*) FROM ready d WHERE d.is_bulk IS NOT TRUE) AS interactive,
-           (SELECT count(*) FROM ready d WHERE d.is_bulk) AS bulk,
+           least((SELECT count(*) FROM ready d WHERE d.is_bulk) + (SELECT items FROM items), $3)::int AS bulk,
            coalesce(extract(epoch FROM statement_timestamp() - (
                SELECT min(d.scheduled_at) FROM ready d WHERE d.is_bulk IS NOT TRUE
            )), 0)::float8 AS interactive_oldest,
@@ -217,7 +230,8 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int,
 
 
 async def measure_backlog(conn: Connection, *, most_ready: int = MAX_READY, most_coming: int = MAX_COMING) -> Backlog:
-    """What waits now, over all environments, but for what a pause holds back.
+    """What waits now, over all environments, but for what a pause holds back. Due items of lists that are no runs yet
+    count as runs that are due: there will be work for as many executors.
 
     Reads no more than `most_ready` runs that are due and `most_coming` of each kind that is not, whatever the size of
     the tables. Beyond that the last vacuum's figures count, if they are higher. The ages are of those read.

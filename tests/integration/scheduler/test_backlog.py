@@ -4,12 +4,14 @@ what has ended.
 
 import pytest
 
-from penstock.contracts.topology import LANES
+from penstock.contracts.topology import BULK_LANE, DEFAULT_LANE, LANES
 from penstock.db import Connection, Database
 from penstock.metrics import REGISTRY
+from penstock.runs.lists import CHUNK_SIZE
+from penstock_scheduler.loops.list_expansion import expand_chunk
 from penstock_scheduler.loops.upkeep import measure_backlog as take_turn
 from penstock_scheduler.repository.runs import Backlog, measure_backlog
-from tests.integration.scheduler.taking_turns import admit_all, root
+from tests.integration.scheduler.taking_turns import admit_all, root, store_list
 from tests.integration.scheduling import Station
 from tests.integration.test_scheduler_plans import count_touched, store_runs
 
@@ -106,3 +108,18 @@ async def test_a_turn_sets_the_gauges_of_each_lane_by_which_its_executors_are_sc
         assert age is not None
         assert 0 <= age < 60
     assert REGISTRY.get_sample_value("penstock_backlog_measured_timestamp_seconds")
+
+
+async def test_items_of_a_large_list_count_before_they_are_runs(station: Station) -> None:
+    items = 3 * CHUNK_SIZE
+    await store_list(station, items)
+    await store_list(station, items, is_sequential=True)
+    async with station.database.connection() as conn:
+        backlog, _ = await measure(conn)
+        assert {lane: ready.runs for lane, ready in backlog.lanes.items()} == {DEFAULT_LANE: 0, BULK_LANE: items}
+    await expand_chunk(station.furnish())
+    async with station.database.connection() as conn:
+        backlog, _ = await measure(conn)
+        assert backlog.ready == items, "each counts once"
+        limited, _ = await measure(conn, most_ready=100)
+        assert limited.ready == 100
