@@ -36,6 +36,7 @@ def has_called(ledger: Ledger, calls: int) -> bool:
     return ledger.calls >= calls
 
 
+@pytest.mark.timeout(120 + 2 * WITHIN)
 @pytest.mark.parametrize("flow", ["concurrency: {limit: 1, key: params.key}", "sequence: {key: params.key}"])
 async def test_runs_of_a_key_never_overlap_and_never_stick(
     installation: Installation, ledger: Ledger, flow: str

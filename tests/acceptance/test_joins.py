@@ -6,6 +6,7 @@ import asyncio
 import os
 from functools import partial
 
+import pytest
 from pydantic import JsonValue
 
 from tests.acceptance.installation import Installation
@@ -40,6 +41,7 @@ steps:
 """
 
 
+@pytest.mark.timeout(240 + RUNS / 10)
 async def test_a_join_over_many_runs_fires_once_with_true_counts_though_three_executors_are_killed(
     installation: Installation,
 ) -> None:
