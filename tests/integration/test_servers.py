@@ -56,6 +56,10 @@ async def test_a_private_rabbitmq_keeps_messages_through_a_kill_and_forgets_them
     private_rabbitmq: PrivateRabbitMQ,
 ) -> None:
     async with await aio_pika.connect(private_rabbitmq.url) as connection, connection.channel() as channel:
+        await channel.declare_queue("kept", durable=True)
+    # The broker confirms a message when it is on disk, but a new queue may be in its buffers for seconds.
+    await private_rabbitmq.restart()
+    async with await aio_pika.connect(private_rabbitmq.url) as connection, connection.channel() as channel:
         queue = await channel.declare_queue("kept", durable=True)
         message = aio_pika.Message(b"still here", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await channel.default_exchange.publish(message, queue.name)
