@@ -129,7 +129,8 @@ RUNS_RUNNING = Gauge("penstock_runs_running", "Runs that this executor performs"
 EXECUTOR_SLOTS = Gauge("penstock_executor_slots", "Runs that this executor may perform at once", registry=REGISTRY)
 RUNS_READY = Gauge(
     "penstock_runs_ready",
-    "Runs that are due and wait for an executor, by lane, with due items of lists. Exact to 100,000; every scheduler reports the same figure",
+    "Runs that are due and wait for an executor, by lane, with due items of lists. Exact to 100,000; every scheduler "
+    "reports the same figure",
     ("lane",),
     registry=REGISTRY,
 )

@@ -230,7 +230,7 @@ async def redispatch_runs(conn: Connection, *, older_than: timedelta, most: int,
 
 
 async def measure_backlog(conn: Connection, *, most_ready: int = MAX_READY, most_coming: int = MAX_COMING) -> Backlog:
-    """What waits now, over all environments, but for what a pause holds back. Due items of lists that are no runs yet
+    """What waits now, over all environments, but for what a pause holds back. Due items of lists that are not runs yet
     count as runs that are due: there will be work for as many executors.
 
     Reads no more than `most_ready` runs that are due and `most_coming` of each kind that is not, whatever the size of
